@@ -1,0 +1,105 @@
+"""Every path of a run, once (DESIGN section 4).
+
+::
+
+    work/
+      magneton.json  lease  samples.json
+      runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  report.json  preview.png
+      segment-<fingerprint>/    labels.zarr  sizes/  records/
+      count-<fingerprint>/      pairs-*.parquet  sizes-*.parquet  records/
+      pool-<fingerprint>/       pool-*.parquet  report.json  records/
+      apply-<fingerprint>/      records/
+      downsample-<fingerprint>/ records/
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+#: stages in the order of the flow, without plan
+STAGES = ("segment", "count", "pool", "apply", "downsample", "verify")
+#: stages that are mapped over batches
+MAPPED = ("segment", "count", "apply", "downsample")
+
+
+def safe_name(text: str) -> str:
+    """A name that any file system takes; different texts stay different.
+
+    Airflow's run ids hold ``:`` and ``+``: such a name becomes ``_`` and a short hash at its end.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", text).lstrip(".")[:80]
+    return safe if safe == text else f"{safe}-{sha256(text.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPaths:
+    """Paths under ``paths.work``."""
+
+    work: Path
+
+    @property
+    def marker(self) -> Path:
+        return self.work / "magneton.json"
+
+    @property
+    def samples(self) -> Path:
+        """What plan has sampled from the input, so that the next plan needn't."""
+        return self.work / "samples.json"
+
+    @property
+    def runs(self) -> Path:
+        return self.work / "runs"
+
+    def run(self, run: str) -> Path:
+        return self.runs / safe_name(run)
+
+    def stage(self, stage: str, fingerprint: str) -> Path:
+        return self.work / f"{stage}-{fingerprint}"
+
+    def records(self, stage: str, fingerprint: str) -> Path:
+        return self.stage(stage, fingerprint) / "records"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptPaths:
+    """Paths of one attempt: ``work/runs/<run>/<n>``."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def preview(self) -> Path:
+        return self.root / "preview.png"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def result(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
+        return self.root / "results" / f"{_task(stage, batch, part)}.json"
+
+    def log(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
+        return self.logs / f"{_task(stage, batch, part)}.log"
+
+    def block_log(self, stage: str, key: int) -> Path:
+        """Log of one failed block."""
+        return self.logs / f"{stage}-block-{key}.log"
+
+
+def _task(stage: str, batch: int | None, part: int | None) -> str:
+    name = stage if batch is None else f"{stage}-{batch:04d}"
+    return name if part is None else f"{name}-{part:04d}"

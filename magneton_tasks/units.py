@@ -1,0 +1,50 @@
+"""Sizes and times for people: one parser and one printer for each."""
+
+from __future__ import annotations
+
+import re
+
+_FACTORS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?b)?\s*$", re.IGNORECASE)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of ``"8G"``, ``"8 GiB"``, ``"512MB"`` or a plain number; units are powers of 1024.
+
+    Raises
+    ------
+    ValueError
+        Where it isn't a size.
+    """
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = _SIZE.match(str(text))
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; write for instance 8GiB, 512M or a number of bytes")
+    return int(float(match[1]) * _FACTORS[match[2].lower()])
+
+
+def human_bytes(n: float) -> str:
+    """``"7.3 GiB"``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(n) < 1024 or unit == "TiB":
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1024
+    raise AssertionError
+
+
+def human_time(seconds: float) -> str:
+    """``"850 ms"``, ``"12 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``, ``"3 d 4 h"``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    for big, small, name, unit in ((60, 1, "min", "s"), (3600, 60, "h", "min"), (86400, 3600, "d", "h")):
+        if seconds < big * (60 if big == 60 else 24) or name == "d":
+            return f"{seconds // big:.0f} {name} {seconds % big // small:.0f} {unit}"
+    raise AssertionError
+
+
+def human_count(n: int) -> str:
+    """``"1,234,567"``."""
+    return f"{n:,}"

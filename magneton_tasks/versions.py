@@ -1,0 +1,15 @@
+"""Version numbers of the kernels, by hand: what a stage stores depends on them.
+
+Bump a number when that kernel's results change (its golden test says so): the fingerprints of its
+stage and of those after it change, so old results are not mixed with new ones. A package upgrade
+alone never changes a number.
+"""
+
+from __future__ import annotations
+
+SEGMENT = 1
+OVERLAP = 1
+POOLING = 1
+DOWNSAMPLE = 1
+#: layout of the files under ``paths.work``
+LAYOUT = 1
