@@ -66,6 +66,15 @@ class Box:
             vec3(e + t for e, t in zip(self.end, by, strict=True)),
         )
 
+    def coarsened(self, factor: Vec3) -> Box:
+        """The box in voxels that are ``factor`` times larger.
+
+        Begin is floor(begin / factor) and the extent ceil(extent / factor): the groups of voxels
+        are anchored at the box's begin, so that no group reaches out below it.
+        """
+        begin = vec3(b // f for b, f in zip(self.begin, factor, strict=True))
+        return Box.of_shape(vec3(-(-s // f) for s, f in zip(self.shape, factor, strict=True)), begin)
+
     def slices(self, origin: Vec3 = (0, 0, 0)) -> tuple[slice, slice, slice]:
         """Index of this box in an array whose voxel [0, 0, 0] lies at ``origin``."""
         z, y, x = (

@@ -1,0 +1,58 @@
+# Each target sets up what it needs, on first use and whenever pyproject.toml or constraints.txt change.
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+STAMP := .venv/.installed
+SAMPLE ?= sample
+SAMPLE_SHAPE ?= 128 384 384
+
+.DEFAULT_GOAL := help
+.PHONY: help venv sample run up down test lint format bench constraints clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## set up .venv (the other targets do it by themselves)
+
+# The stamp is written only after a complete install, so an interrupted one is taken up again.
+$(STAMP): pyproject.toml constraints.txt scripts/bootstrap.sh
+	@sh scripts/bootstrap.sh
+	@touch $@
+
+sample: $(SAMPLE)/volume.yaml ## make the sample volume in sample/
+
+$(SAMPLE)/volume.yaml: | $(STAMP)
+	@$(PYTHON) -m magneton_tasks sample $(SAMPLE) --shape $(SAMPLE_SHAPE)
+
+run: $(SAMPLE)/volume.yaml $(STAMP) ## segment the sample with its Airflow DAG, in process, and sum up
+	@$(PYTHON) -m magneton_tasks.airflow.run_dag $(SAMPLE)/volume.yaml
+	@$(PYTHON) -m magneton_tasks.cli.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
+	@echo "To see it in the Airflow web interface:  make up"
+
+up: $(STAMP) ## start Airflow on this machine; prints address, user and password
+	@$(PYTHON) scripts/airflow_up.py
+
+down: ## stop what `make up` started
+	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_down.py; else echo "nothing is set up"; fi
+
+test: $(STAMP) ## run all tests that need neither root nor a cluster
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster"
+
+lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/shellcheck scripts/*.sh .ci/run
+
+format: $(STAMP) ## let ruff mend layout and import order
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: $(STAMP) ## measure; writes a table and a JSON to benchmarks/results/
+	@$(PYTHON) -m benchmarks
+
+constraints: ## pin anew what is installed in a fresh .venv (for maintainers)
+	@sh scripts/constraints.sh
+
+clean: ## remove .venv, caches, the sample and Airflow's home (stop it first: make down)
+	rm -rf .venv airflow_home sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

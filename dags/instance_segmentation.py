@@ -1,0 +1,55 @@
+"""One DAG for each volume config in ``$MAGNETON_CONFIGS`` (default: ``configs/`` of the project).
+
+::
+
+    plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, TaskGroup, XComArg
+
+from magneton_tasks.airflow import catalog, params, pools
+from magneton_tasks.airflow.operators import (
+    BatchesOperator,
+    PlanOperator,
+    ReleaseOperator,
+    StageOperator,
+)
+from magneton_tasks.config import RunConfig
+from magneton_tasks.paths import MAPPED, STAGES
+
+PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
+
+
+def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
+    """The DAG of one volume config."""
+    with DAG(
+        dag_id, params=params.form(config), doc_md=catalog.page(path, config), **catalog.settings(config)
+    ) as dag:
+        plan = PlanOperator(task_id="plan", config_path=str(path))
+        attempt = XComArg(plan, key="attempt")
+        with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
+            batches = {s: BatchesOperator(task_id=s, stage=s, attempt=attempt) for s in MAPPED}
+        before: Any = plan
+        for stage in STAGES:
+            local = {"pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage)}
+            fixed = {"task_id": stage, "stage": stage, "attempt": attempt, **local}
+            if stage in MAPPED:
+                name = "{{ task.batch['name'] }}"
+                partial = StageOperator.partial(map_index_template=name, **fixed)
+                task: Any = partial.expand(batch=batches[stage].output)
+            else:
+                task = StageOperator(**fixed)
+            before >> task
+            before = task
+        before >> ReleaseOperator(task_id="release").as_teardown()
+    return dag
+
+
+for _dag in catalog.make_dags(PLACES, make_dag):
+    globals()[_dag.dag_id] = _dag

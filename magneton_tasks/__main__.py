@@ -1,0 +1,5 @@
+"""``python -m magneton_tasks``: the command line."""
+
+from magneton_tasks.cli.main import main
+
+main()

@@ -1,0 +1,103 @@
+"""From volume configs to DAGs: names, pages, and what becomes of a config that is broken.
+
+One DAG file makes all DAGs, and an import error of that file would take all of them down. So a
+broken config becomes a DAG as well, which says what is wrong (DESIGN 3.14).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.sdk import DAG, TriggerRule
+from croniter import croniter
+from croniter.croniter import CroniterError
+
+from magneton_tasks.airflow.operators import RefuseOperator
+from magneton_tasks.config import RunConfig, find_configs, load_config
+from magneton_tasks.errors import ConfigError, MagnetonError
+
+PREFIX = "instance_segmentation."
+MakeDag = Callable[[str, Path, RunConfig], DAG]
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """What the DAG of a volume config is made with, besides its id, form and page."""
+    return {
+        "schedule": config.schedule,
+        # Any date before the first volume: a backfill doesn't reach behind it.
+        "start_date": datetime(2000, 1, 1, tzinfo=UTC),
+        "catchup": False,
+        "max_active_runs": 1,  # a volume has one owner at a time
+        # A run by hand starts at once; a schedule starts when somebody switches it on.
+        "is_paused_upon_creation": config.schedule is not None,
+        "tags": ["magneton"],
+        "default_args": {
+            "retries": 2,
+            "retry_delay": timedelta(seconds=10),
+            # A stage without work is skipped, and what follows isn't; one that failed blocks all.
+            "trigger_rule": TriggerRule.NONE_FAILED,
+        },
+    }
+
+
+def make_dags(places: str, make_dag: MakeDag) -> Iterator[DAG]:
+    """One DAG for each config in ``places`` (directories or files, separated by ``:``)."""
+    taken: dict[str, Path] = {}
+    for path in find_configs(places):
+        dag_id = PREFIX + re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)
+        other = taken.get(dag_id)
+        if other is not None:
+            dag_id = next(f"{dag_id}.{n}" for n in range(2, 1000) if f"{dag_id}.{n}" not in taken)
+        taken[dag_id] = path
+        try:
+            if other is not None:
+                raise ConfigError(f"{path} would make the same DAG as {other}", "rename one of them")
+            config = load_config(path)
+            _check_schedule(path, config)
+            yield make_dag(dag_id, path, config)
+        except MagnetonError as error:
+            yield broken(dag_id, path, str(error))
+        except Exception as error:  # whatever Airflow itself refuses gets the same treatment
+            yield broken(dag_id, path, f"{path}: {error}")
+
+
+def _check_schedule(path: Path, config: RunConfig) -> None:
+    """Airflow looks at it only when it saves the DAGs, and would drop all of them."""
+    if config.schedule is None:
+        return
+    try:
+        croniter(config.schedule)
+    except (CroniterError, ValueError) as error:
+        raise ConfigError(
+            f"{path}: schedule: {config.schedule!r} is not a cron expression: {error}",
+            'write five fields, such as "0 3 * * *" (each day at 3:00 UTC), or null',
+        ) from None
+
+
+def broken(dag_id: str, path: Path, reason: str) -> DAG:
+    """The DAG of a config that can't be used: tagged, unscheduled, and it fails with the reason."""
+    page = f"**This volume config can't be used.**\n\n```\n{reason}\n```\n\nMend `{path}`; this page follows."
+    with DAG(
+        dag_id,
+        schedule=None,
+        doc_md=page,
+        tags=["magneton", "broken"],
+        is_paused_upon_creation=False,
+    ) as dag:
+        RefuseOperator(task_id="broken_config", reason=reason)
+    return dag
+
+
+def page(path: Path, config: RunConfig) -> str:
+    """The DAG's page in the web interface: where things lie, and the config as it stands."""
+    paths = config.paths
+    text = yaml.safe_dump(config.resolved(), sort_keys=False, default_flow_style=None)
+    return (
+        f"Instance segmentation of `{paths.input}` into `{paths.output}`.\n\n"
+        f"Config: `{path}`, defaults filled in:\n\n```yaml\n{text}```\n"
+    )

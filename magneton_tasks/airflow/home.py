@@ -1,0 +1,86 @@
+"""A project-local ``AIRFLOW_HOME``: where it lies and how Airflow is set there.
+
+Nothing here imports Airflow: the settings go into the environment before it is imported, or into
+that of the processes that :mod:`magneton_tasks.airflow.services` starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.files import is_network_filesystem
+
+#: Where `make run` and `make up` keep Airflow's database, logs and state.
+HOME_VARIABLE = "MAGNETON_AIRFLOW_HOME"
+CONFIGS_VARIABLE = "MAGNETON_CONFIGS"
+
+
+def project_root() -> Path:
+    """The checkout that holds ``dags/``."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "dags" / "instance_segmentation.py").is_file():
+        raise ConfigError(
+            f"{root} has no dags/instance_segmentation.py",
+            "run this from a checkout of the project, installed with `make venv`",
+        )
+    return root
+
+
+def airflow_home() -> Path:
+    """``$MAGNETON_AIRFLOW_HOME``, or ``airflow_home`` in the project; made, for this user alone.
+
+    Raises
+    ------
+    ConfigError
+        It lies on a network file system, where SQLite's locks don't hold.
+    """
+    home = Path(os.environ.get(HOME_VARIABLE) or project_root() / "airflow_home").absolute()
+    kind = is_network_filesystem(home)
+    if kind is not None:
+        raise ConfigError(
+            f"Airflow's database would lie on a network file system ({kind}): {home}. "
+            "SQLite loses data there",
+            f"set {HOME_VARIABLE} to a directory on a local disk, such as /var/tmp/$USER-airflow",
+        )
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return home
+
+
+def configs_places(root: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """``$MAGNETON_CONFIGS``, or the project's ``configs/`` and its sample, where it was made."""
+    given = environ.get(CONFIGS_VARIABLE)
+    if given:
+        return os.pathsep.join(str(Path(place).absolute()) for place in given.split(os.pathsep) if place)
+    places = [root / "configs"]
+    sample = root / "sample" / "volume.yaml"
+    if sample.is_file():
+        places.append(sample)
+    return os.pathsep.join(map(str, places))
+
+
+def settings(home: Path, root: Path) -> dict[str, str]:
+    """Environment variables for every process that uses this home."""
+    airflow = {
+        "CORE__DAGS_FOLDER": root / "dags",
+        "CORE__PLUGINS_FOLDER": home / "plugins",
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__EXECUTOR": "LocalExecutor",
+        # What runs at once is capped by the Airflow pool, see pools.py.
+        "CORE__PARALLELISM": 64,
+        "CORE__MAX_ACTIVE_TASKS_PER_DAG": 64,
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "LOGGING__BASE_LOG_FOLDER": home / "logs",
+        "USAGE_DATA_COLLECTION__ENABLED": False,
+        # A changed or new volume config shows up within half a minute.
+        "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 30,
+    }
+    return {
+        "AIRFLOW_HOME": str(home),
+        CONFIGS_VARIABLE: configs_places(root),
+        **{f"AIRFLOW__{key}": str(value) for key, value in airflow.items()},
+    }

@@ -1,0 +1,276 @@
+"""Operators that run ``magneton ...`` as a subprocess, by argument list.
+
+Heavy libraries are imported there, never in Airflow's own processes. What the command prints
+becomes the task's log, line by line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.types import DagRunProtocol
+
+from magneton_tasks.airflow import params as forms
+from magneton_tasks.config import load_config
+from magneton_tasks.errors import (
+    EXIT_BAD_DATA,
+    EXIT_BUG,
+    EXIT_CONFIG,
+    EXIT_NO_INPUT,
+    EXIT_USAGE,
+    MagnetonError,
+)
+from magneton_tasks.grid import items
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.plan import Plan, StagePlan
+from magneton_tasks.runners.command import plan_command, stage_command
+
+Result = dict[str, Any]
+
+#: Exit codes that a retry can't mend; all others (74, 75, signals, a lost interpreter) are retried.
+FINAL_EXITS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXIT_CONFIG})
+#: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
+GRACE_S = 3.0
+#: How much of a failed command's output its error repeats; all of it is in the task log.
+TAIL_LINES = 8
+
+
+class CommandOperator(BaseOperator):
+    """Runs one command of ours and returns its result, the JSON of its last line."""
+
+    _process: subprocess.Popen[str] | None = None
+
+    def command(self, context: Context) -> Sequence[str]:
+        """The argument list."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        return self.run_command(self.command(context))
+
+    def run_command(self, command: Sequence[str]) -> Result:
+        """Run it to its end.
+
+        Raises
+        ------
+        AirflowFailException
+            It failed for good.
+        AirflowException
+            It failed, and a retry may help.
+        """
+        self.log.info("$ %s", shlex.join(command))
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._process = subprocess.Popen(
+            [*_dies_with_parent(), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=_worker_environ(os.environ),
+            start_new_session=True,  # so that on_kill reaches the command's own children too
+        )
+        try:
+            for line in _lines(self._process):
+                self.log.info("%s", line)
+                if line:
+                    tail.append(line)
+            exit_code = self._process.wait()
+        except BaseException:
+            self.on_kill()
+            raise
+        finally:
+            self._process = None
+        _raise_for(exit_code, command, tail)
+        return _result(tail[-1] if tail else "")
+
+    def on_kill(self) -> None:
+        """End the command and what it started: it stops after the file that it writes."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(GRACE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+class PlanOperator(CommandOperator):
+    """Makes an attempt: ``magneton plan CONFIG --run-id ID ...``.
+
+    Returns the result of plan, and pushes the attempt's directory under the key ``attempt``.
+    """
+
+    def __init__(self, *, config_path: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config_path = config_path
+
+    def command(self, context: Context) -> Sequence[str]:
+        run = context["dag_run"]
+        try:
+            config = load_config(self.config_path)
+            request = forms.read(config, context["params"], run.conf, _automatic_date(run))
+        except MagnetonError as error:
+            raise AirflowFailException(str(error)) from None
+        return plan_command(
+            self.config_path,
+            run.run_id,
+            sets=request.sets,
+            partition=request.partition,
+            stages=request.stages,
+            restart=request.restart,
+            form=True,
+        )
+
+    def execute(self, context: Context) -> Result:
+        result = self.run_command(self.command(context))
+        context["ti"].xcom_push("attempt", result["attempt"])
+        return result
+
+
+class BatchesOperator(BaseOperator):
+    """Returns the batches of a mapped stage: ``[{"batch": 3, "name": "batch 3: blocks 24-31"}, ...]``.
+
+    One task a stage: Airflow maps over the return value of a task only, not over another XCom.
+    """
+
+    template_fields = ("attempt",)
+
+    def __init__(self, *, stage: str, attempt: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.attempt = attempt
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text())
+        return batches(self.stage, plan.work.get(self.stage))
+
+
+class StageOperator(CommandOperator):
+    """Runs a stage, or one batch of it: ``magneton STAGE --run ATTEMPT [--batch N]``.
+
+    Parameters
+    ----------
+    stage
+        ``segment``, ``count``, ``pool``, ``apply``, ``downsample``, ``verify`` or ``release``.
+    attempt
+        The attempt's directory, from plan.
+    batch
+        One of the stage's batches, or None. The result carries its number.
+    """
+
+    template_fields = ("attempt", "batch")
+
+    def __init__(
+        self, *, stage: str, attempt: str, batch: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.attempt = attempt
+        self.batch = batch
+
+    def command(self, context: Context) -> Sequence[str]:
+        number = None if self.batch is None else int(self.batch["batch"])
+        return stage_command(self.stage, self.attempt, number)
+
+    def execute(self, context: Context) -> Result:
+        result = self.run_command(self.command(context))
+        return result if self.batch is None else {**result, "batch": self.batch["batch"]}
+
+
+class ReleaseOperator(CommandOperator):
+    """Gives the volume free for the next run; nothing to do where plan made no attempt."""
+
+    def command(self, context: Context) -> Sequence[str]:
+        attempt = context["ti"].xcom_pull(task_ids="plan", key="attempt")
+        return stage_command("release", attempt) if attempt else ()
+
+    def execute(self, context: Context) -> None:
+        command = self.command(context)
+        if command:
+            self.run_command(command)
+
+
+class RefuseOperator(BaseOperator):
+    """The one task of a broken config's DAG: fails with what is wrong."""
+
+    def __init__(self, *, reason: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+
+    def execute(self, context: Context) -> None:
+        raise AirflowFailException(self.reason)
+
+
+def batches(stage: str, work: StagePlan | None) -> list[dict[str, Any]]:
+    """The batches of a stage with names for people, such as ``blocks 24-31``."""
+    if work is None:
+        return []
+    noun = "block" if stage in ("segment", "count") else "cell"
+    named = []
+    for k in range(work.batches):
+        begin, end = work.batch(k)
+        first = next(items(work.todo, begin, begin + 1))
+        last = next(items(work.todo, end - 1, end))
+        name = f"{noun} {first}" if end - begin == 1 else f"{noun}s {first}-{last}"
+        if last - first != end - begin - 1:
+            name += f" ({end - begin} of them)"
+        named.append({"batch": k, "name": f"batch {k}: {name}"})
+    return named
+
+
+def _automatic_date(run: DagRunProtocol) -> Any:
+    """Logical date of a scheduled or backfilled run.
+
+    A manual run has none over REST, and a prefilled "now" from the form, which nobody chose.
+    """
+    return None if run.run_type == "manual" else run.logical_date
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterable[str]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield line.rstrip()
+
+
+def _dies_with_parent() -> tuple[str, ...]:
+    """Linux tells the command to end when this process dies, however that happens."""
+    setpriv = shutil.which("setpriv")
+    return () if setpriv is None else (setpriv, "--pdeathsig", "TERM", "--")
+
+
+def _worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Airflow's settings hold its secrets, and are no business of a worker."""
+    kept = {k: v for k, v in environ.items() if not k.startswith(("AIRFLOW__", "_AIRFLOW"))}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _raise_for(exit_code: int, command: Sequence[str], tail: Iterable[str]) -> None:
+    if exit_code == 0:
+        return
+    how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with {exit_code}"
+    message = "\n".join([f"`{shlex.join(command)}` {how}", *tail])
+    if exit_code in FINAL_EXITS:
+        raise AirflowFailException(message)
+    raise AirflowException(message)
+
+
+def _result(line: str) -> Result:
+    with suppress(json.JSONDecodeError):
+        result = json.loads(line)
+        if isinstance(result, dict):
+            return result
+    raise AirflowFailException(f"the command's last line isn't its result: {line!r}")

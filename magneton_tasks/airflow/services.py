@@ -1,0 +1,263 @@
+"""Airflow's services on this machine: start, look, stop (`make up`, `make down`).
+
+Each service is a process group of its own, with a log file in the home; ``services.json`` keeps
+their process ids and start times, so that a process that got a recycled id is never touched.
+The api-server comes first: tasks that start before it listens fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from magneton_tasks.airflow import home as homes
+from magneton_tasks.errors import OutputError
+
+FIRST = "api-server"
+OTHERS = ("scheduler", "dag-processor", "triggerer")
+#: How long the services may take to become healthy, in seconds: about 40 s on two idle cores.
+START_WAIT_S = 300
+#: How long a stopped service may take for its own clean-up, in seconds, before it is killed.
+STOP_WAIT_S = 20
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services of one home.
+
+    Attributes
+    ----------
+    home
+        The ``AIRFLOW_HOME``; ``services.json`` and ``logs/services/`` lie in it.
+    root
+        The project, whose ``dags/`` they serve.
+    """
+
+    home: Path
+    root: Path
+
+    @property
+    def state_file(self) -> Path:
+        return self.home / "services.json"
+
+    @property
+    def password_file(self) -> Path:
+        return self.home / "simple_auth_manager_passwords.json.generated"
+
+    def log(self, name: str) -> Path:
+        return self.home / "logs" / "services" / f"{name}.log"
+
+    # ------------------------------------------------------------------------------ state
+
+    def state(self) -> dict[str, Any]:
+        """Ports, and process id and start time of each service; empty before the first start."""
+        try:
+            state: dict[str, Any] = json.loads(self.state_file.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return state
+
+    def _save(self, state: Mapping[str, Any]) -> None:
+        temporary = self.state_file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(state, indent=1))
+        temporary.replace(self.state_file)
+
+    def running(self) -> dict[str, psutil.Process]:
+        """The services that live, by name."""
+        found = {}
+        for name, (pid, started) in self.state().get("processes", {}).items():
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if abs(process.create_time() - started) < 0.1 and process.status() != "zombie":
+                    found[name] = process
+        return found
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.state()['ports']['api']}"
+
+    def password(self) -> str:
+        passwords: dict[str, str] = json.loads(self.password_file.read_text())
+        return passwords["admin"]
+
+    # ------------------------------------------------------------------------------ start
+
+    def start(self, say: Say = print) -> None:
+        """Start what doesn't run yet and wait until all of it is healthy.
+
+        Raises
+        ------
+        OutputError
+            A service ended, or wasn't healthy in time; names its log.
+        """
+        alive = self.running()
+        if FIRST not in alive:
+            # The ports belong to the api-server's start: whatever runs without it would not find it.
+            self.stop(say)
+            self._save({"ports": _free_ports("api", "task_logs", "trigger_logs"), "processes": {}})
+            alive = {}
+        environ = self.environ()
+        if not alive:
+            say("preparing Airflow's database")
+            self._migrate(environ)
+        ports = self.state()["ports"]
+        if FIRST not in alive:
+            self._launch(FIRST, ["--host", "127.0.0.1", "--port", str(ports["api"])], environ)
+            say(f"starting the {FIRST} (about 20 s)")
+        self._wait("it answers", lambda: self._health() is not None)
+        self.password_file.chmod(0o600)  # Airflow writes it for all to read
+        for name in OTHERS:
+            if name not in alive:
+                self._launch(name, [], environ)
+        say(f"starting {', '.join(OTHERS)}")
+        self._wait("all services are healthy", self.healthy)
+
+    def environ(self) -> dict[str, str]:
+        """The environment of the services: this one's, with Airflow's settings and the ports."""
+        ports = self.state()["ports"]
+        ours = {
+            "AIRFLOW__API__BASE_URL": self.address,
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.address}/execution/",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["task_logs"]),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["trigger_logs"]),
+            # `airflow` and `python` of this environment, whether it was activated or not.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            # A proxy has no business between these processes.
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+        # AIRFLOW__... of the user's shell are meant for another installation.
+        theirs = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW__")}
+        return {**theirs, **homes.settings(self.home, self.root), **ours}
+
+    def _migrate(self, environ: Mapping[str, str]) -> None:
+        log = self.log("migrate")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        pools = [sys.executable, "-m", "magneton_tasks.airflow.pools"]
+        for command in ([sys.executable, "-m", "airflow", "db", "migrate"], pools):
+            with log.open("ab") as out:
+                done = subprocess.run(
+                    command, env=environ, stdout=out, stderr=out, cwd=self.home, check=False
+                )
+            if done.returncode != 0:
+                raise OutputError(f"Airflow's database could not be prepared; see {log}")
+
+    def _launch(self, name: str, arguments: list[str], environ: Mapping[str, str]) -> None:
+        log = self.log(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", name, *arguments],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=self.home,
+                start_new_session=True,  # Ctrl-C in this terminal isn't meant for them
+            )
+        state = self.state()
+        state["processes"][name] = (process.pid, psutil.Process(process.pid).create_time())
+        self._save(state)
+
+    def _health(self) -> dict[str, Any] | None:
+        """What the api-server says of all services; None while it doesn't answer."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"{self.address}/api/v2/monitor/health", timeout=10) as answer:
+                health: dict[str, Any] = json.load(answer)
+        except (OSError, urllib.error.URLError, json.JSONDecodeError):
+            return None
+        return health
+
+    def healthy(self) -> bool:
+        """Whether all services run and say so."""
+        health = self._health() or {}
+        names = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        return all((health.get(name) or {}).get("status") == "healthy" for name in names)
+
+    def _wait(self, what: str, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_WAIT_S
+        while not done():
+            dead = self.state()["processes"].keys() - self.running().keys()
+            if dead:
+                name = min(dead)
+                raise OutputError(f"Airflow's {name} ended at its start; see {self.log(name)}")
+            if time.monotonic() > deadline:
+                raise OutputError(
+                    f"Airflow wasn't ready in {START_WAIT_S} s (waiting until {what}); "
+                    f"see {self.log(FIRST).parent}"
+                )
+            time.sleep(0.5)
+
+    # ------------------------------------------------------------------------------ stop
+
+    def stop(self, say: Say = print) -> None:
+        """Stop what runs, with the tasks that run under it; nothing is left behind."""
+        alive = self.running()
+        if not alive:
+            self._forget()
+            return
+        say(f"stopping {', '.join(alive)}")
+        # The scheduler first, so that no task starts any more; with it everything below each service.
+        order = sorted(alive, key=lambda name: (name != "scheduler", name == FIRST))
+        family = {p for name in order for p in _with_descendants(alive[name])}
+        for name in order:
+            with suppress(psutil.NoSuchProcess):
+                alive[name].terminate()
+        _, left = psutil.wait_procs(list(alive.values()), timeout=STOP_WAIT_S / 2)
+        family.update(q for p in left for q in _with_descendants(p))
+        # Tasks end by themselves on SIGTERM: a worker of ours stops after the file that it writes.
+        _signal(family, signal.SIGTERM)
+        _, stubborn = psutil.wait_procs(list(family), timeout=STOP_WAIT_S / 2)
+        family.update(q for p in stubborn for q in _with_descendants(p))
+        _signal(family, signal.SIGKILL)
+        psutil.wait_procs(list(family), timeout=5)
+        self._forget()
+
+    def _forget(self) -> None:
+        state = self.state()
+        if state:
+            self._save({**state, "processes": {}})
+
+
+def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(processes: set[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # psutil compares start times: no recycled id is hit
+            process.send_signal(number)
+
+
+def _free_ports(*names: str) -> dict[str, int]:
+    """A free port on loopback for each name; held together, so that all differ."""
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in names]
+    try:
+        for held in sockets:
+            held.bind(("127.0.0.1", 0))
+        return {
+            name: int(held.getsockname()[1]) for name, held in zip(names, sockets, strict=True)
+        }
+    finally:
+        for held in sockets:
+            held.close()

@@ -1,0 +1,67 @@
+"""``magneton plan``, and what a plan looks like to people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magneton_tasks import files
+from magneton_tasks.grid import ranges_len
+from magneton_tasks.paths import MAPPED
+from magneton_tasks.plan import Plan
+from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.sampling import Samples
+from magneton_tasks.units import human_bytes, human_count, human_time
+
+
+def plan(config: Path, run_id: str, *, form: bool, sets: dict[str, object], **options: Any) -> None:
+    """Make an attempt; print the plan, and as the last line its JSON."""
+    request = planning.Request(config.absolute(), run_id, sets, form=form, **options)
+    made, paths, drafted = planning.run(request)
+    for line in describe(made, drafted.samples):
+        click.echo(line)
+    for line in planning.differences(drafted.work, made, drafted.config):
+        click.echo(f"changed since the last attempt: {line}")
+    result = {
+        "stage": "plan",
+        "attempt": str(paths.root),
+        "batches": {s: made.work[s].batches for s in MAPPED},
+        "nothing_to_do": made.nothing_to_do,
+    }
+    text = json.dumps(result)
+    files.write_atomic(paths.result("plan"), text.encode())
+    click.echo(text)
+
+
+def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
+    """A plan in lines for people."""
+    geometry = plan.geometry
+    box, grid = geometry.box, geometry.grid
+    size = " x ".join(f"{v:g}" for v in plan.volume.voxel_size_nm)
+    yield f"volume    {box} (zyx), {human_count(box.voxels)} voxels of {size} nm, {plan.volume.dtype}"
+    yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
+    for stage in (*MAPPED[:2], "pool", *MAPPED[2:]):
+        work = plan.work[stage]
+        memory = plan.memory.get(stage)
+        if not work.total or memory is None:
+            continue
+        todo = ranges_len(work.todo)
+        what = "nothing to do" if not todo else f"{todo:,} of {work.total:,} in {work.batches} batches"
+        needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} a worker"
+        time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
+        yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
+    yield f"output    {plan.files:,} files, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"
+    total = sum(w.cpu_s for s, w in plan.work.items() if s != "pool")
+    yield f"time      about {human_time(total / plan.workers)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
+    for channel in samples.channels if samples else ():
+        yield f"sampled   {_channel(channel)}"
+    for note in plan.notes:
+        yield f"WARNING   {note}"
+
+
+def _channel(channel: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in channel.items())

@@ -1,0 +1,401 @@
+"""The one place where bytes meet the disk: atomic writes, and reads that know of lag.
+
+Writes go to a temporary name in the same directory, are synced, renamed into place, and the
+directory is synced: a reader sees the old file, the new file or none, whatever is killed when.
+
+Shared file systems (NFS, Lustre, GPFS, ...) show new files late, for about a minute. Whoever
+expects a file that a record names looks again (`await_files`, `read_recorded`), with the
+directory re-opened each time, before it counts as missing.
+
+Other modules list, stat and open files through `listdir`, `stat_size` and `open_read`. These go
+through the object `disk`, and time through `clock` and `sleep`: tests replace the three to
+make files lag without waiting.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
+
+Buffer = bytes | bytearray | memoryview
+
+#: First and longest pause between two looks at a file that isn't there yet, in seconds.
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+
+#: `.<name>.<host>-<pid>-<random>.tmp`
+_TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9_.-]+-\d+-[0-9a-f]{8}\.tmp")
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+#: What a directory's fsync answers where the file system doesn't know such a thing.
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS}
+
+_NETWORK_TYPES = re.compile(
+    "9p|afs|beegfs|ceph|cifs|coda|cvmfs|davfs|glusterfs|gpfs|lustre|nfs4?|ocfs2|orangefs|panfs"
+    "|pvfs2|smb[23]|smbfs|virtiofs|wekafs"
+)
+#: FUSE file systems that live on this machine's own disks.
+_LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs", "fuse.mergerfs"})
+
+
+class Disk:
+    """What the project asks the file system when it reads; `disk` is the one instance."""
+
+    def listdir(self, path: Path) -> list[str]:
+        return os.listdir(path)
+
+    def stat(self, path: Path) -> os.stat_result:
+        return os.stat(path)
+
+    def open_read(self, path: Path) -> BinaryIO:
+        return open(path, "rb")
+
+
+disk = Disk()
+clock: Callable[[], float] = time.monotonic
+sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """What a record keeps of a file: size in bytes and CRC-32 of all of them."""
+
+    size: int
+    crc32: int
+
+
+# ---------------------------------------------------------------------------- looking
+
+
+def listdir(path: Path) -> list[str]:
+    """Names in a directory, sorted, without our temporaries; none where it doesn't exist."""
+    try:
+        names = disk.listdir(path)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if not is_temporary(name))
+
+
+def stat_size(path: Path) -> int | None:
+    """Size in bytes; None where the file isn't there (or not yet)."""
+    try:
+        return disk.stat(path).st_size
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}:
+            return None
+        raise _reading_failed(path, error) from error
+
+
+def modified_s(path: Path) -> float | None:
+    """Time of the last change in unix seconds; None where the file isn't there."""
+    try:
+        return disk.stat(path).st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def open_read(path: Path) -> BinaryIO:
+    """The file, opened for reading; FileNotFoundError where it isn't there."""
+    return disk.open_read(path)
+
+
+def pauses() -> Iterable[float]:
+    """Seconds between looks: 0.05, doubling up to 5."""
+    pause = _FIRST_PAUSE_S
+    while True:
+        yield pause
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def await_files(sizes: Mapping[Path, int | None], wait_s: float) -> dict[Path, int | None]:
+    """Look until every file is there with its recorded size, or ``wait_s`` has passed.
+
+    Parameters
+    ----------
+    sizes
+        Recorded size in bytes of each path; None: any size will do.
+    wait_s
+        Seconds to wait, for all of them together. A wrong size is waited for only where
+        attributes may be cached (network file systems).
+
+    Returns
+    -------
+    dict
+        The files that failed: None where missing, else the wrong size found.
+    """
+    deadline = clock() + wait_s
+    failed = _failed(sizes)
+    for pause in pauses():
+        hopeful = [p for p, found in failed.items() if found is None or is_network_filesystem(p)]
+        left = deadline - clock()
+        if not hopeful or left <= 0:
+            break
+        sleep(min(pause, left))
+        for parent in {path.parent for path in hopeful}:
+            with suppress(OSError):  # re-opening the directory makes NFS ask its server
+                disk.listdir(parent)
+        failed = _failed({path: sizes[path] for path in failed})
+    return failed
+
+
+def _failed(sizes: Mapping[Path, int | None]) -> dict[Path, int | None]:
+    looked = ((path, size, stat_size(path)) for path, size in sizes.items())
+    return {
+        path: found
+        for path, size, found in looked
+        if found is None or (size is not None and found != size)
+    }
+
+
+def await_file(path: Path, size: int | None, wait_s: float) -> None:
+    """Wait for one recorded file.
+
+    Raises
+    ------
+    NotVisibleError
+        It isn't there after ``wait_s``.
+    CorruptFileError
+        It is there with another size.
+    """
+    failed = await_files({path: size}, wait_s)
+    if path not in failed:
+        return
+    found = failed[path]
+    if found is None:
+        raise NotVisibleError(
+            f"{path} is recorded as written but did not show up within {wait_s:g} s",
+            "rerun; if it was deleted, the rerun computes it again; if the file system is slow, "
+            "raise visibility_wait",
+        )
+    raise CorruptFileError(
+        f"{path} has {found} bytes; its record says {size}",
+        "rerun: what the file held is computed again",
+    )
+
+
+def read_recorded(path: Path, size: int, wait_s: float, crc32: int | None = None) -> bytes:
+    """All bytes of a recorded file, waited for and checked.
+
+    Raises
+    ------
+    NotVisibleError, CorruptFileError
+        As `await_file`; CorruptFileError also where the CRC-32 differs.
+    OutputError
+        The file system failed.
+    """
+    deadline = clock() + wait_s
+    for pause in pauses():
+        await_file(path, size, max(deadline - clock(), 0.0))
+        try:
+            with open_read(path) as file:
+                data = file.read()
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ESTALE} or clock() >= deadline:
+                raise _reading_failed(path, error) from error
+        else:
+            if len(data) == size and (crc32 is None or zlib.crc32(data) == crc32):
+                return data
+            # An older file of the same size may still be cached: rewritten blocks have that.
+            if clock() >= deadline or not is_network_filesystem(path):
+                break
+        sleep(min(pause, max(deadline - clock(), 0.0)))
+    raise CorruptFileError(
+        f"{path} does not have the checksum of its record",
+        "rerun: what the file held is computed again",
+    )
+
+
+def _reading_failed(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"can't read {path}: {error.strerror or error}",
+        "mend the file system or the permissions, then rerun; finished work stays",
+    )
+
+
+# ---------------------------------------------------------------------------- writing
+
+
+def host_name() -> str:
+    """The name of this machine, made safe for file names."""
+    return re.sub(r"[^A-Za-z0-9_.]", "_", socket.gethostname())[:48] or "host"
+
+
+def unique_suffix() -> str:
+    """``<host>-<pid>-<random>``: differs between machines, processes and calls."""
+    return f"{host_name()}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is one of our temporaries."""
+    return name.startswith(".") and _TEMPORARY.fullmatch(name) is not None
+
+
+def write_atomic(
+    path: Path, data: Buffer | Iterable[Buffer], *, sync_parent: bool = True
+) -> FileInfo:
+    """Write a file that appears whole or not at all, and survives a power loss.
+
+    Parameters
+    ----------
+    path
+        Where to; parent directories are made, an older file is replaced. The mode follows umask.
+    data
+        The bytes, or pieces of them in order.
+    sync_parent
+        False leaves the directory's fsync to the caller (`sync_directory`), who writes many
+        files into one directory.
+
+    Raises
+    ------
+    OutputError
+        Disk full, quota, no permission, I/O error; nothing is left behind.
+    """
+    pieces = [data] if isinstance(data, bytes | bytearray | memoryview) else data
+    temporary = path.parent / f".{path.name[:120]}.{unique_suffix()}.tmp"
+    try:
+        descriptor = _create(temporary)
+        try:
+            info = _write_all(descriptor, pieces)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)  # some file systems report a full disk only here
+        os.rename(temporary, path)
+        if sync_parent:
+            sync_directory(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise writing_failed(path, error) from error
+        raise
+    return info
+
+
+def _create(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        make_directory(path.parent)
+        return os.open(path, flags, 0o666)
+
+
+def _write_all(descriptor: int, pieces: Iterable[Buffer]) -> FileInfo:
+    size = crc32 = 0
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        crc32 = zlib.crc32(view, crc32)
+        size += len(view)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    return FileInfo(size, crc32)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and its parents, durably; nothing happens where it exists.
+
+    Raises
+    ------
+    OutputError
+        It can't be made.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    try:
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise writing_failed(path, error) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was renamed into a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def writing_failed(path: Path, error: OSError) -> OutputError:
+    """The OutputError for an OSError met while writing ``path``."""
+    if error.errno in _FULL:
+        hint = "free space (or quota, in bytes and in files)"
+    elif error.errno in _DENIED:
+        hint = "give this user the right to write there"
+    else:
+        hint = "mend the file system"
+    reason = error.strerror or str(error)
+    return OutputError(f"can't write {path}: {reason}", f"{hint}, then rerun; finished work stays")
+
+
+def remove_stale_temporaries(directory: Path, older_than_s: float) -> int:
+    """Remove our own temporaries that nothing has written to for a while; their number."""
+    removed = 0
+    try:
+        names = disk.listdir(directory)
+    except FileNotFoundError:
+        return 0
+    for path in (directory / name for name in names if is_temporary(name)):
+        with suppress(FileNotFoundError):
+            if time.time() - disk.stat(path).st_mtime > older_than_s:
+                path.unlink()
+                removed += 1
+    return removed
+
+
+# ---------------------------------------------------------------------------- file systems
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that this user may still write where ``path`` lies (or would lie)."""
+    status = os.statvfs(_existing(path))
+    return status.f_bavail * status.f_frsize
+
+
+def is_network_filesystem(path: Path) -> str | None:
+    """The type of the file system (nfs4, lustre, ...) where it's a network's; None where local."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None  # no Linux: nothing is known
+    return _network_type(os.path.realpath(_existing(path)), mounts)
+
+
+def _network_type(real: str, mounts: str) -> str | None:
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        if len(fields) < 5 or not right:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4])
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):  # a later mount hides an earlier one
+            best, kind = point, right.split(" ", 1)[0]
+    remote_fuse = kind.startswith("fuse") and kind not in _LOCAL_FUSE
+    return kind if _NETWORK_TYPES.fullmatch(kind) or remote_fuse else None
+
+
+def _existing(path: Path) -> Path:
+    """``path``, or its nearest ancestor that exists."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

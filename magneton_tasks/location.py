@@ -1,0 +1,199 @@
+"""Where a volume lies: its URL taken apart, and its small files read.
+
+Standard library only for ``file://`` and plain paths; buckets go through cloud-files, imported
+inside the functions (1 CPU s).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.errors import BadDataError, ConfigError, NoInputError, TemporaryError
+
+#: Format prefixes that may stand before the URL, as Neuroglancer writes them.
+_PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
+#: What cloud-files opens besides file://.
+_REMOTE = ("gs", "s3", "https", "http", "matrix", "tigerdata")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a volume lies.
+
+    Attributes
+    ----------
+    url
+        Without format prefix and trailing slash.
+    path
+        On this machine's file systems; None for gs://, s3://, https://.
+    format
+        ``precomputed`` or ``zarr`` where a prefix said so; None where the files must tell.
+    """
+
+    url: str
+    path: Path | None
+    format: str | None
+
+    def name_of(self, file: str) -> str:
+        """How a message calls a file of this volume."""
+        return str(self.path / file) if self.path is not None else f"{self.url}/{file}"
+
+
+def locate(url: str) -> Location:
+    """Take a volume's URL apart.
+
+    Raises
+    ------
+    ConfigError
+        A scheme that can't be opened, a relative ``file://``, or ``file://host/path``.
+    """
+    prefix, separator, rest = url.partition("://")
+    found = None
+    if separator and prefix in _PREFIXES:
+        found, url = _PREFIXES[prefix], rest
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        if not url:
+            raise ConfigError("the URL of a volume is empty", "give file:///path or a plain path")
+        plain = url.rstrip("/") or "/"
+        return Location(plain, Path(plain).absolute(), found)
+    rest = rest.rstrip("/")
+    url = f"{scheme}://{rest}"
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise ConfigError(
+                f"{url}: {rest.partition('/')[0]!r} is read as a host's name",
+                f"an absolute path takes three slashes: file:///{rest}",
+            )
+        return Location(url, Path(rest), found)
+    if scheme in _REMOTE:
+        return Location(url, None, found)
+    raise ConfigError(
+        f"{url}: scheme {scheme!r} can't be opened",
+        "use file:///path, a plain path, gs://, s3:// or https://",
+    )
+
+
+def cloud_files(url: str) -> Any:
+    """cloud-files' view of a bucket."""
+    from cloudfiles import CloudFiles
+
+    return CloudFiles(url, progress=False, num_threads=4)
+
+
+@contextmanager
+def connection_errors(what: str) -> Iterator[None]:
+    """Turn what a failed connection raises into TemporaryError, missing rights into NoInputError.
+
+    cloud-files lets the exceptions of several HTTP libraries through, so they are told apart by
+    name.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(f"{what}: {error}", "pip install 'magneton-tasks[compute]'") from error
+    except Exception as error:
+        text = f"{what}: {type(error).__name__}: {error}"
+        denied = (
+            "Forbidden",
+            "Unauthorized",
+            "NoCredentials",
+            "DefaultCredentials",
+            "AccessDenied",
+        )
+        if any(word in text for word in (*denied, "401", "403")):
+            raise NoInputError(
+                text, "check the credentials and the rights to this bucket"
+            ) from error
+        raise TemporaryError(text, "check the network, then rerun") from error
+
+
+def read_file(location: Location, name: str) -> bytes | None:
+    """A small file of a volume; None where it isn't there.
+
+    Raises
+    ------
+    NoInputError
+        It may not be read.
+    TemporaryError
+        The connection failed.
+    """
+    if location.path is None:
+        with connection_errors(location.name_of(name)):
+            data: bytes | None = cloud_files(location.url).get(name)
+            return data
+    try:
+        return (location.path / name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise NoInputError(
+            f"{location.name_of(name)} can't be read: {error.strerror}",
+            "give this user the right to read it",
+        ) from error
+
+
+def read_json(location: Location, name: str) -> dict[str, Any] | None:
+    """A JSON object among a volume's files; None where it isn't there.
+
+    Raises
+    ------
+    BadDataError
+        It isn't JSON, or no object; with file, line and column.
+    NoInputError, TemporaryError
+        As `read_file`.
+    """
+    data = read_file(location, name)
+    if data is None:
+        return None
+    where = location.name_of(name)
+    try:
+        found = json.loads(data)
+    except json.JSONDecodeError as error:
+        raise BadDataError(
+            f"{where}, line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BadDataError(f"{where}: not JSON: byte {error.start} isn't UTF-8") from error
+    if not isinstance(found, dict):
+        raise BadDataError(f"{where}: holds a {type(found).__name__}, not a JSON object")
+    return found
+
+
+def missing(location: Location) -> NoInputError:
+    """The error for a URL at which there is no volume."""
+    if location.path is None:
+        return NoInputError(
+            f"{location.url}: no precomputed or Zarr volume there",
+            "check the bucket, the path and your rights",
+        )
+    path = location.path
+    if not path.exists():
+        parent = next((p for p in path.parents if p.is_dir()), Path("/"))
+        names = _some_names(parent)
+        return NoInputError(
+            f"{location.url}: {path} doesn't exist; the nearest directory that does is {parent}"
+            + (f", with {names}" if names else ", and it is empty"),
+            "check the path; on a worker or in a container, check that it is mounted",
+        )
+    if path.is_file():
+        return NoInputError(f"{location.url} is a file", "give the directory of the volume")
+    names = _some_names(path)
+    return NoInputError(
+        f"{location.url}: no volume there: none of info, zarr.json, .zarray, .zgroup in {path}"
+        + (f", which holds {names}" if names else ", which is empty"),
+        "give the directory that holds one of them",
+    )
+
+
+def _some_names(path: Path) -> str:
+    try:
+        names = sorted(entry.name for entry in path.iterdir())
+    except OSError:
+        return ""
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,56 @@
+"""Projected memory of the stages after segment, in bytes; standard library only.
+
+The constants were measured with ``benchmarks/memory.py``; segment's model is in
+:mod:`magneton_tasks.projection`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from magneton_tasks.geometry import Vec3
+
+#: Resident bytes of a process of count, pool or apply that has done nothing yet.
+BASE_BOUND_BYTES = 500 * 2**20
+BASE_EXPECTED_BYTES = 300 * 2**20
+#: pool: one batch of pair rows (nine uint32 columns, twice), and pyarrow's buffers.
+POOL_STREAM_BYTES = 500 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Projected memory of one worker process, in bytes: never exceeded, and to be expected."""
+
+    bound: int
+    expected: int
+
+
+def count_memory(read_shape: Vec3, overlap: Vec3) -> Memory:
+    """A block's labels, a neighbour's slab twice (as stored, and as cut), and the pairs' hash table."""
+    voxels = prod(read_shape)
+    widest = max((o for o in overlap), default=0)
+    slab = voxels // max(min(read_shape), 1) * max(widest, 64)
+    labels = 4 * voxels
+    return Memory(BASE_BOUND_BYTES + 3 * labels + 16 * slab, BASE_EXPECTED_BYTES + labels + 8 * slab)
+
+
+def pool_memory(labels: int) -> Memory:
+    """Parents (4 bytes a label, 8 from 2^32 on), ids and sizes (16 an object), one batch of rows."""
+    parent = 4 if labels < 2**32 - 1 else 8
+    return Memory(
+        BASE_BOUND_BYTES + POOL_STREAM_BYTES + (parent + 16 + 8) * labels,
+        BASE_EXPECTED_BYTES + POOL_STREAM_BYTES + (parent + 8) * labels,
+    )
+
+
+def apply_memory(cell_shape: Vec3, read_voxels: int, fragments: int) -> Memory:
+    """A cell in uint64 with its next mip, one block's labels, and the global ids of its blocks."""
+    cell = 8 * prod(cell_shape)
+    block = 4 * min(read_voxels, prod(cell_shape))
+    blocks = max(8, -(-prod(cell_shape) // max(read_voxels, 1)) * 4)
+    ids = 16 * fragments * blocks
+    return Memory(
+        BASE_BOUND_BYTES + 2 * cell + 2 * block + ids,
+        BASE_EXPECTED_BYTES + cell + cell // 8 + block + ids // 20,
+    )

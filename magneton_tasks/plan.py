@@ -1,0 +1,350 @@
+"""From a config and the facts of a volume to a plan: pure, standard library only.
+
+The plan is plain data: grid parameters and index ranges, never a list of a million blocks.
+:mod:`magneton_tasks.stages.plan` gathers the facts, this module decides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import blake2b
+from math import prod
+from typing import Any
+
+from magneton_tasks import mips, projection, versions
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.grid import Grid, Ranges, ranges_len, share
+from magneton_tasks.memory import Memory, apply_memory, count_memory, pool_memory
+from magneton_tasks.volume_info import VolumeInfo
+from magneton_tasks.schema import RunConfig
+
+#: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
+MAX_BATCHES = 256
+#: A mapped task costs Airflow half a CPU second: a batch should be worth minutes.
+TARGET_BATCH_S = 300.0
+#: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
+MAX_CELL_VOXELS = 2**27
+
+
+def digest(*parts: object) -> str:
+    """Short hash of anything that JSON holds; the same on every machine."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the blocks and the cells of a run lie.
+
+    Attributes
+    ----------
+    factors
+        Downsampling factor of each additional mip over the one before, zyx.
+    cell_mips
+        How many of these apply makes inside a cell; downsample makes the others.
+    cells
+        The grid of apply, in voxels of mip 0.
+    coarse_cells
+        The grid of downsample, in voxels of mip ``cell_mips``; None without that stage.
+    """
+
+    grid: Grid
+    factors: tuple[Vec3, ...]
+    cell_mips: int
+    cells: Grid
+    coarse_cells: Grid | None
+
+    @property
+    def box(self) -> Box:
+        return self.grid.box
+
+    def mip_box(self, mip: int) -> Box:
+        """The output's extent at a mip, in voxels of that mip, anchored at the volume's begin."""
+        return self.box.coarsened(self.cumulative[mip])
+
+    def coarser(self, box: Box, mip: int) -> Box:
+        """A box of ``mip`` in voxels of the next mip; both are anchored at the volume's begin."""
+        fine, coarse, factor = self.mip_box(mip).begin, self.mip_box(mip + 1).begin, self.factors[mip]
+        begin = vec3(
+            c + (b - a) // f for c, b, a, f in zip(coarse, box.begin, fine, factor, strict=True)
+        )
+        return Box.of_shape(vec3(-(-s // f) for s, f in zip(box.shape, factor, strict=True)), begin)
+
+    def cell_box(self, stage: str, key: int, mip: int) -> Box:
+        """What a cell of apply or downsample holds at ``mip``, in voxels of that mip."""
+        coarse = stage == "downsample"
+        at = self.cell_mips if coarse else 0
+        cells = self.coarse_cells if coarse else self.cells
+        assert cells is not None
+        box = cells.core(key)
+        for k in range(at, mip):
+            box = self.coarser(box, k)
+        return box
+
+    @property
+    def cumulative(self) -> tuple[Vec3, ...]:
+        """Factor of each mip over mip 0, which comes first."""
+        total = [(1, 1, 1)]
+        for factor in self.factors:
+            total.append(vec3(t * f for t, f in zip(total[-1], factor, strict=True)))
+        return tuple(total)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """What a plan keeps of the input volume; see :class:`magneton_tasks.volume_info.VolumeInfo`."""
+
+    box: Box
+    voxel_size_nm: Size3
+    chunk_size: Vec3
+    dtype: str
+    channels: int
+
+    @classmethod
+    def of(cls, info: VolumeInfo) -> VolumeFacts:
+        return cls(info.box, info.voxel_size_nm, info.chunk_size, info.dtype, info.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """What decides the results of each stage; a stage's includes that of the one before."""
+
+    segment: str
+    count: str
+    pool: str
+    apply: str
+    downsample: str
+
+    def of(self, stage: str) -> str:
+        return str(getattr(self, stage))
+
+
+@dataclass(frozen=True, slots=True)
+class Density:
+    """What a few boxes of the input hold, per voxel, before anything is merged."""
+
+    fragments_per_voxel: float
+    edges_per_voxel: float
+    #: (fragments, edges) per voxel of the densest box; None: nothing was sampled
+    densest: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What one mapped stage has to do: indices of blocks or cells, cut into batches."""
+
+    total: int
+    todo: Ranges = field(default_factory=list)
+    batches: int = 0
+    cpu_s: float = 0.0
+
+    def batch(self, k: int) -> tuple[int, int]:
+        """Positions in ``todo`` that batch ``k`` works."""
+        return share(ranges_len(self.todo), k, self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One attempt, frozen: what the stages read."""
+
+    version: str
+    run: str
+    attempt: int
+    created: float
+    config_path: str
+    partition: str | None
+    restart: bool
+    stages: tuple[str, ...]
+    volume: VolumeFacts
+    input_digest: str
+    geometry: Geometry
+    fingerprints: Fingerprints
+    work: Mapping[str, StagePlan]
+    memory: Mapping[str, Memory]
+    memory_limit: int
+    workers: int
+    files: int
+    output_bytes: int
+    label_bytes: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def nothing_to_do(self) -> bool:
+        return not any(s.batches for s in self.work.values())
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        return _build(cls, json.loads(text))
+
+
+def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
+    data = {f.name: data[f.name] for f in fields(cls)}
+    data["volume"] = _volume(data["volume"])
+    geometry = data["geometry"]
+    for name in ("grid", "cells", "coarse_cells"):
+        if geometry[name] is not None:
+            geometry[name] = _grid(geometry[name])
+    geometry["factors"] = tuple(vec3(f) for f in geometry["factors"])
+    data["geometry"] = Geometry(**geometry)
+    data["fingerprints"] = Fingerprints(**data["fingerprints"])
+    for stage in data["work"].values():
+        stage["todo"] = [(b, e) for b, e in stage["todo"]]
+    data["work"] = {k: StagePlan(**v) for k, v in data["work"].items()}
+    data["memory"] = {k: Memory(**v) for k, v in data["memory"].items()}
+    data["stages"], data["notes"] = tuple(data["stages"]), tuple(data["notes"])
+    return cls(**data)
+
+
+def _grid(data: dict[str, Any]) -> Grid:
+    z, y, x = (tuple(c) for c in data["cuts"])
+    return Grid((z, y, x), vec3(data["halo_low"]), vec3(data["halo_high"]))
+
+
+def _volume(data: dict[str, Any]) -> VolumeFacts:
+    box = Box(vec3(data["box"]["begin"]), vec3(data["box"]["end"]))
+    z, y, x = data["voxel_size_nm"]
+    return VolumeFacts(box, (z, y, x), vec3(data["chunk_size"]), data["dtype"], data["channels"])
+
+
+# ------------------------------------------------------------------ geometry
+def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
+    """Blocks, cells and mips of a volume.
+
+    Raises
+    ------
+    ConfigError
+        The box lies outside the volume, or blocks don't overlap where several lie side by side.
+    """
+    box = _segmented_box(config, volume.box)
+    grid = Grid.of_blocks(
+        box, config.block.size, config.block.overlap, volume.chunk_size, volume.box.begin
+    )
+    for axis, n, overlap in zip("zyx", grid.shape, config.block.overlap, strict=True):
+        if n > 1 and overlap == 0:
+            raise ConfigError(
+                f"block.overlap is 0 along {axis}, where {n} blocks lie side by side: nothing would join them",
+                "give an overlap (32 is usual), or a block size that spans the axis",
+            )
+    if len(grid) >= 2**31:
+        raise ConfigError(f"{len(grid):,} blocks are too many for global ids", "take larger blocks")
+    factors = tuple(mips.mip_factors(volume.voxel_size_nm, config.apply.mips))
+    chunk = config.apply.chunk_size
+    cell_mips, size = 0, chunk
+    for k in range(1, len(factors) + 1):
+        larger = vec3(s * f for s, f in zip(size, factors[k - 1], strict=True))
+        if prod(min(s, e) for s, e in zip(larger, box.shape, strict=True)) > MAX_CELL_VOXELS:
+            break
+        cell_mips, size = k, larger
+    # Few mips would make tiny cells: fill them up to about a block.
+    while prod(size) * 8 <= MAX_CELL_VOXELS and any(
+        s < b for s, b in zip(size, config.block.size, strict=True)
+    ):
+        size = vec3(s * 2 if s < b else s for s, b in zip(size, config.block.size, strict=True))
+    coarse = None
+    if cell_mips < len(factors):
+        size_coarse = vec3(
+            c * prod(f[a] for f in factors[cell_mips:]) for a, c in enumerate(chunk)
+        )
+        below = vec3(prod(f[a] for f in factors[:cell_mips]) for a in range(3))
+        coarse = Grid.of_cells(box.coarsened(below), size_coarse)
+        largest = prod(min(s, e) for s, e in zip(size_coarse, coarse.box.shape, strict=True))
+        if largest > 8 * MAX_CELL_VOXELS:
+            raise ConfigError(
+                f"apply.mips: {config.apply.mips} additional mips need cells of {largest:,} voxels",
+                f"take at most {cell_mips + 3} mips, or smaller chunks",
+            )
+    return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse)
+
+
+def _segmented_box(config: RunConfig, whole: Box) -> Box:
+    if config.box is None:
+        return whole
+    box = Box(config.box.begin, config.box.end)
+    if not whole.contains(box):
+        raise ConfigError(
+            f"box {box} reaches out of the volume, which is {whole} at mip {config.input.mip}",
+            "give a box inside it, in voxels of that mip, voxel offset included",
+        )
+    return box
+
+
+# ------------------------------------------------------------------ fingerprints
+def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
+    """Hashes of what decides each stage's results: see DESIGN 3.5."""
+    resolved = config.resolved()
+    segment_settings = dict(resolved["segment"])
+    min_size_vox = segment_settings.pop("min_size_vox")
+    reading = {k: v for k, v in resolved["input"].items() if k not in ("version", "identity")}
+    segment = digest(
+        [versions.LAYOUT, versions.SEGMENT, config.method, config.paths.input, reading],
+        [asdict(geometry.grid), resolved["mask"], segment_settings],
+    )
+    count = digest(segment, versions.OVERLAP)
+    rule = {k: v for k, v in resolved["pool"].items() if k != "largest_object_warning"}
+    pool = digest(count, versions.POOLING, rule, min_size_vox)
+    writing = {k: v for k, v in resolved["apply"].items() if k != "mips"}
+    apply = digest(pool, config.paths.output, writing, geometry.factors, geometry.cell_mips, versions.DOWNSAMPLE)
+    return Fingerprints(segment, count, pool, apply, digest(apply, "downsample"))
+
+
+# ------------------------------------------------------------------ projections
+def project_memory(
+    config: RunConfig, geometry: Geometry, density: Density
+) -> dict[str, Memory]:
+    """Memory of one process of each stage, from the largest block and cell."""
+    read_voxels = prod(geometry.grid.largest_read)
+    segment = config.segment
+    memory = {
+        "segment": Memory(
+            projection.segment_bound_bytes(
+                read_voxels, segment.merge_function, segment.supervoxels, density.densest
+            ),
+            projection.segment_expected_bytes(
+                read_voxels, segment.merge_function, segment.supervoxels,
+                density.fragments_per_voxel, density.edges_per_voxel,
+            ),
+        )
+    }
+    fragments = int(density.fragments_per_voxel * read_voxels)
+    memory["count"] = count_memory(geometry.grid.largest_read, config.block.overlap)
+    memory["pool"] = pool_memory(fragments * len(geometry.grid))
+    memory["apply"] = apply_memory(geometry.cells.largest_read, read_voxels, fragments)
+    if geometry.coarse_cells is not None:
+        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
+    return memory
+
+
+def count_files(geometry: Geometry, chunk: Vec3) -> int:
+    """Files that the output will hold: all chunks of all mips, info and owner."""
+    total = 2
+    for mip in range(len(geometry.factors) + 1):
+        shape = geometry.mip_box(mip).shape
+        total += prod(-(-s // c) for s, c in zip(shape, chunk, strict=True))
+    return total
+
+
+def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:
+    """Refuse more files than ``paths.max_files``, and say what would help."""
+    if files <= config.paths.max_files:
+        return
+    chunk = config.apply.chunk_size
+    larger = vec3(2 * c for c in chunk)
+    raise ConfigError(
+        f"the output would hold {files:,} files, more than paths.max_files ({config.paths.max_files:,})",
+        f"apply.chunk_size {list(larger)} makes {count_files(geometry, larger):,} of them; "
+        "or raise paths.max_files if your storage takes that",
+    )
+
+
+# ------------------------------------------------------------------ batches
+def make_stage(total: int, todo: Ranges, cpu_s: float, workers: int) -> StagePlan:
+    """Cut what is to do into batches: one a worker at least, minutes each, 256 at most."""
+    n = ranges_len(todo)
+    wanted = max(workers, round(cpu_s / TARGET_BATCH_S))
+    return StagePlan(total, todo, min(n, wanted, MAX_BATCHES), cpu_s)

@@ -1,0 +1,34 @@
+"""What this machine has: memory and cores, limits of its control group included."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+#: Share of the memory that workers may use; the rest is for the system and its caches.
+USABLE = 0.9
+
+
+def machine_memory_bytes() -> int:
+    """Memory of this machine, or of its control group where that is less."""
+    total = int(psutil.virtual_memory().total)
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            total = min(total, int(text))
+    return total
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers(bound_bytes: int, memory_bytes: int) -> int:
+    """Workers that fit: one a core, as long as each may take its bound."""
+    return max(min(cores(), int(memory_bytes * USABLE) // max(bound_bytes, 1)), 1)

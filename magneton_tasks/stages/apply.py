@@ -1,0 +1,131 @@
+"""Stage apply: relabel the blocks of a cell with global ids and write its chunks, mip by mip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.geometry import Box
+from magneton_tasks.kernels.downsample import mode_pool
+from magneton_tasks.kernels.relabel import relabel_into
+from magneton_tasks.manifest import KeyState, Record
+from magneton_tasks.plan import Geometry, digest
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.blocks import Blocks
+from magneton_tasks.stages.stores import pool_table, segmentation
+from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.stores.precomputed import PrecomputedStore
+from magneton_tasks.stores.tables import PoolTable
+
+
+def run(job: Job) -> int:
+    """Write one batch of cells; returns the exit code."""
+    stage = ApplyStage(job.attempt, job.keys())
+    return Batch(job).run(stage.process, stage.is_current)
+
+
+class ApplyStage:
+    """Writes cells: whole chunks of every mip that a cell holds."""
+
+    def __init__(self, attempt: Attempt, keys: list[int]) -> None:
+        self.attempt = attempt
+        self.geometry = attempt.plan.geometry
+        self.keys = keys
+
+    @cached_property
+    def meeting(self) -> dict[int, list[int]]:
+        """The blocks whose cores meet each cell."""
+        cells, grid = self.geometry.cells, self.geometry.grid
+        return {key: grid.cores_meeting(cells.core(key)) for key in self.keys}
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        return Blocks(self.attempt, {b for near in self.meeting.values() for b in near})
+
+    @cached_property
+    def pool(self) -> Record:
+        return self.attempt.require("pool", {0})[0]
+
+    @cached_property
+    def table(self) -> PoolTable:
+        return pool_table(self.attempt, self.pool)
+
+    @cached_property
+    def output(self) -> PrecomputedStore:
+        return segmentation(self.attempt)
+
+    @cached_property
+    def before(self) -> dict[int, KeyState]:
+        return self.attempt.manifest("apply").read(set(self.keys))
+
+    def is_current(self, key: int, record: Record) -> bool:
+        return record.info.get("pool") == self.pool.input
+
+    def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        for key in keys:
+            begin(key)
+            try:
+                yield key, self.one(key)
+            except (MagnetonError, OSError, MemoryError) as error:
+                yield key, error
+
+    def one(self, key: int) -> Outcome:
+        """Write a cell, unless its labels and their global ids are those of the last time."""
+        luts = {block: self.table.global_ids(block) for block in self.meeting[key]}
+        parts = [(b, self.blocks.digest(b), _digest(lut)) for b, lut in luts.items()]
+        cell_input = digest(parts)
+        before = self.before[key].valid if key in self.before else None
+        if before is not None and self.attempt.counts("apply", before) and before.input == cell_input:
+            info = before.info | {"pool": self.pool.input}
+            return Outcome("done", cell_input, info=info, summary="unchanged")
+        box = self.geometry.cells.core(key)
+        labels = self._relabel(box, luts)
+        chunks = write_mips(self.output, 0, box, labels, self.geometry, self.geometry.cell_mips)
+        info = {"pool": self.pool.input, "chunks": chunks}
+        return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, chunks)):,} chunks")
+
+    def _relabel(self, box: Box, luts: dict[int, NDArray[np.uint64]]) -> NDArray[np.uint64]:
+        out = np.zeros(box.shape, np.uint64)
+        for block, lut in luts.items():
+            part = box.intersection(self.geometry.grid.core(block))
+            relabel_into(out[part.slices(box.begin)], self.blocks.read(block, part), with_background(lut))
+        return out
+
+
+def with_background(lut: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Global ids by label, with 0 for background in front: uint64 (n + 1,)."""
+    return np.concatenate((np.zeros(1, np.uint64), lut))
+
+
+def write_mips(
+    output: PrecomputedStore, mip: int, box: Box, labels: NDArray[np.uint64], geometry: Geometry, more: int
+) -> list[list[int]]:
+    """Write ``labels`` at ``mip`` and pooled at the ``more`` mips after it.
+
+    Parameters
+    ----------
+    box
+        In voxels of ``mip``; whole chunks at every mip that is written, or at the volume's end.
+    labels
+        uint64 (z, y, x).
+
+    Returns
+    -------
+    list of list of int
+        Bytes of each chunk's file: per mip, chunks in raster order.
+    """
+    sizes = [output.write(mip, box, labels)]
+    for k in range(mip, mip + more):
+        labels = mode_pool(labels, geometry.factors[k])
+        box = geometry.coarser(box, k)
+        sizes.append(output.write(k + 1, box, labels))
+    return sizes
+
+
+def _digest(lut: NDArray[np.uint64]) -> str:
+    return blake2b(lut.tobytes(), digest_size=8).hexdigest()

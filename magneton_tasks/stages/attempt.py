@@ -1,0 +1,113 @@
+"""One attempt, opened by a stage: its frozen config and plan, its manifests and stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from magneton_tasks import __version__, files
+from magneton_tasks.config import RunConfig, parse_config
+from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError
+from magneton_tasks.manifest import Manifest, Record
+from magneton_tasks.paths import AttemptPaths, WorkPaths
+from magneton_tasks.plan import Plan, digest
+
+#: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
+_ATTEMPT_WAIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What every stage starts from."""
+
+    paths: AttemptPaths
+    work: WorkPaths
+    plan: Plan
+    config: RunConfig
+
+    @classmethod
+    def open(cls, root: Path) -> Attempt:
+        """Open an attempt's directory.
+
+        Raises
+        ------
+        NoInputError
+            It isn't one.
+        ConfigError
+            Another version of Magneton planned it.
+        """
+        paths = AttemptPaths(root.absolute())
+        try:
+            files.await_file(paths.plan, None, _ATTEMPT_WAIT_S if root.parent.is_dir() else 0)
+        except NotVisibleError:
+            raise NoInputError(
+                f"{root} holds no plan.json", "give an attempt's directory, as `magneton plan` prints it"
+            ) from None
+        with files.open_read(paths.plan) as file:
+            plan = Plan.from_json(file.read().decode())
+        if plan.version != __version__:
+            raise ConfigError(
+                f"{root} was planned by Magneton {plan.version}; this is {__version__}",
+                "clear the task plan (or rerun), so that this version plans anew",
+            )
+        with files.open_read(paths.config) as file:
+            config = parse_config(file.read().decode(), str(paths.config))
+        return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
+
+    @property
+    def wait_s(self) -> float:
+        return self.config.paths.visibility_wait_s
+
+    def stage_dir(self, stage: str) -> Path:
+        return self.work.stage(stage, self.plan.fingerprints.of(stage))
+
+    def manifest(self, stage: str) -> Manifest:
+        return Manifest(self.work.records(stage, self.plan.fingerprints.of(stage)))
+
+    def is_ours(self, record: Record) -> bool:
+        """Whether this attempt wrote the record."""
+        return record.run == self.plan.run and record.attempt == self.plan.attempt
+
+    def counts(self, stage: str, record: Record | None) -> bool:
+        """Whether a valid record spares the work: a restarted run accepts only its own."""
+        if record is None:
+            return False
+        return not (self.plan.restart and stage in self.plan.stages) or self.is_ours(record)
+
+    def require(self, stage: str, keys: set[int] | range) -> dict[int, Record]:
+        """The valid record of each key, waited for.
+
+        Raises
+        ------
+        NotVisibleError
+            Some have none: what ``stage`` had to do isn't complete.
+        """
+        manifest = self.manifest(stage)
+        states = manifest.read(keys)
+        found = {k: s.valid for k, s in states.items()}
+        missing = {k for k in keys if not self.counts(stage, found.get(k))}
+        if missing:
+            manifest.wait_for(missing, self.wait_s)
+            found |= {k: s.valid for k, s in manifest.read(missing).items()}
+            missing = {k for k in missing if not self.counts(stage, found.get(k))}
+        if missing:
+            some = ", ".join(map(str, sorted(missing)[:5])) + (", ..." if len(missing) > 5 else "")
+            noun = "cells" if stage in ("apply", "downsample") else "blocks"
+            raise NotVisibleError(
+                f"{stage} isn't complete: {len(missing):,} of {len(keys):,} {noun} have no valid record ({some})",
+                f"run {stage} again (in Airflow: clear the task plan), then this stage",
+            )
+        return {k: r for k, r in found.items() if r is not None and k in keys}
+
+
+def count_input(labels: dict[int, str], block: int, later: list[int]) -> str:
+    """Digest of what count reads for a block: its labels and those of its later neighbours.
+
+    ``labels``: the output digest of each block that has a segment record.
+    """
+    return digest([labels[b] for b in (block, *later)])
+
+
+def pool_input(counts: dict[int, str]) -> str:
+    """Digest of what pool reads: all counts, which include the labels that they were made of."""
+    return digest([counts[k] for k in sorted(counts)])

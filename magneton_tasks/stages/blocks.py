@@ -1,0 +1,76 @@
+"""Labels of segmented blocks, as count, pool and apply read them: checked, and invalidated when damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.files import FileInfo
+from magneton_tasks.geometry import Box
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.stores import label_store
+
+
+class Blocks:
+    """Reads labels and sizes of the blocks given, all of which must have a valid record.
+
+    A file that is damaged, or doesn't show up, makes its block's record invalid: the rerun
+    segments that block again.
+    """
+
+    def __init__(self, attempt: Attempt, keys: set[int] | range) -> None:
+        self.attempt = attempt
+        self.grid = attempt.plan.geometry.grid
+        self.records = attempt.require("segment", keys)
+        self.store = label_store(attempt)
+
+    def digest(self, key: int) -> str:
+        return self.records[key].output or ""
+
+    def n_labels(self, key: int) -> int:
+        return int(self.records[key].info["n"])
+
+    def read(self, key: int, box: Box) -> NDArray[np.uint32]:
+        """uint32 labels of ``box`` (voxels of the volume, inside the block's read box)."""
+        if self.n_labels(key) == 0:
+            return np.zeros(box.shape, np.uint32)
+        origin = self.grid.read(key).begin
+        inside = box.translate((-origin[0], -origin[1], -origin[2]))
+        with self._invalidating(key):
+            return self.store.read(self.grid.index3(key), inside, self._file(key, "labels"))
+
+    def sizes(self, key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Voxels of each label in the core and in the read box, uint32 (n,) each."""
+        if self.n_labels(key) == 0:
+            empty = np.zeros(0, np.uint32)
+            return empty, empty
+        with self._invalidating(key):
+            return self.store.read_sizes(self.grid.index3(key), self._file(key, "sizes"))
+
+    def _file(self, key: int, name: str) -> FileInfo:
+        return FileInfo(*self.records[key].info["files"][name])
+
+    @contextmanager
+    def _invalidating(self, key: int) -> Iterator[None]:
+        try:
+            yield
+        except (CorruptFileError, NotVisibleError) as error:
+            invalidate(self.attempt, "segment", {key: error.what})
+            raise type(error)(
+                f"block {key}: {error.what}", "rerun (in Airflow: clear the task plan): the block is segmented again"
+            ) from None
+
+
+def invalidate(attempt: Attempt, stage: str, causes: dict[int, str]) -> None:
+    """Record that what these blocks or cells hold can't be used; a rerun computes them again."""
+    manifest = attempt.manifest(stage)
+    states = manifest.read(set(causes))
+    values: dict[str, Any] = {"attempt": attempt.plan.attempt}
+    with manifest.writer(attempt.paths.root.parent.name, stage, -1) as writer:
+        for key, cause in causes.items():
+            writer.add(key, "invalid", after=states.get(key), info={"cause": cause}, **values)

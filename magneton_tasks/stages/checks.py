@@ -1,0 +1,196 @@
+"""What plan refuses before any work starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks import __version__, files, units
+from magneton_tasks.config import RunConfig, known_keys, nearest
+from magneton_tasks.errors import ConfigError, OutputError, UsageError
+from magneton_tasks.location import locate
+from magneton_tasks.manifest import Manifest
+from magneton_tasks.metadata import VolumeInfo, read_metadata
+from magneton_tasks.paths import WorkPaths
+from magneton_tasks.plan import Geometry, Plan, digest
+
+#: Keys that only the YAML file may set: they name places, not numbers or choices (DESIGN 3.12).
+_FILE_ONLY = ("schedule", "partition_format", "runner.offered", "paths.max_files", "local.workers", "local.memory")
+_PATHS = ("paths.input", "paths.output", "paths.work", "mask.path")
+_AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
+
+
+def check_stages(stages: tuple[str, ...]) -> None:
+    """Only stages that can be chosen."""
+    for stage in stages:
+        if stage not in ("segment", "pool", "apply"):
+            raise UsageError(f"unknown stage {stage}{nearest(stage, ('segment', 'pool', 'apply'))}", "choose of segment, pool, apply; plan and verify always run, pool implies count")
+    if not stages:
+        raise UsageError("no stage was chosen", "choose of segment, pool, apply")
+
+
+def check_form(overrides: Mapping[str, object]) -> None:
+    """What came from a form: numbers, choices, and paths under ``$MAGNETON_ROOTS``."""
+    known = known_keys()
+    for key, value in overrides.items():
+        if key not in known:
+            raise ConfigError(f"unknown parameter {key}{nearest(key, known)}")
+        if key in _FILE_ONLY:
+            raise ConfigError(f"{key} can't be set from a form", "set it in the volume's YAML file")
+        if key in _PATHS and value is not None:
+            _check_root(key, str(value))
+
+
+def _check_root(key: str, value: str) -> None:
+    roots = [Path(r) for r in os.environ.get("MAGNETON_ROOTS", "").split(os.pathsep) if r]
+    path = locate(value).path
+    if path is None or not any(path.resolve().is_relative_to(root.resolve()) for root in roots):
+        raise ConfigError(
+            f"{key} from a form must be a path under $MAGNETON_ROOTS ({', '.join(map(str, roots)) or 'which is not set'}), not {value}",
+            "choose a path there, or set it in the volume's YAML file",
+        )
+
+
+def check_input(config: RunConfig, info: VolumeInfo) -> None:
+    """Type and channels of the affinity map."""
+    if info.dtype not in _AFFINITY_DTYPES:
+        raise ConfigError(
+            f"{info.url} holds {info.dtype}; an affinity map is one of {', '.join(_AFFINITY_DTYPES)}",
+            "give the affinity map as paths.input; is this a segmentation or an image?",
+        )
+    wanted = config.input.channels
+    needed = 3 if isinstance(wanted, str) else max(wanted) + 1
+    if info.channels < needed or (isinstance(wanted, str) and info.channels != 3):
+        raise ConfigError(
+            f"{info.url} has {info.channels} channels; input.channels: {wanted} needs {needed if not isinstance(wanted, str) else 'exactly 3'}",
+            "name the numbers of the z, y and x channel, such as input.channels: [0, 1, 2]",
+        )
+
+
+def mask_digest(config: RunConfig) -> str | None:
+    """Digest of the mask's metadata; refuses a mask of another volume."""
+    if config.mask.path is None:
+        return None
+    return read_metadata(config.mask.path, config.mask.mip).digest
+
+
+def check_paths(config: RunConfig, write: bool) -> None:
+    """The work directory: writable, and neither the output, above it, nor in it."""
+    work, output = Path(config.paths.work), locate(config.paths.output).path
+    source = locate(config.paths.input).path
+    for name, other in (("output", output), ("input", source)):
+        if other is None:
+            continue
+        a, b = work.resolve(), other.resolve()
+        if a == b or a in b.parents or b in a.parents:
+            raise ConfigError(
+                f"paths.work ({work}) and paths.{name} ({other}) lie in one another",
+                "give them directories side by side: work holds temporary files that clean removes",
+            )
+    if output is not None and source is not None and _nested(output.resolve(), source.resolve()):
+        raise ConfigError(f"paths.output ({output}) and paths.input ({source}) lie in one another", "write the segmentation elsewhere")
+    if write:
+        for path in (work, *([output] if output else [])):
+            _check_writable(path)
+
+
+def _nested(a: Path, b: Path) -> bool:
+    return a == b or a in b.parents or b in a.parents
+
+
+def _check_writable(path: Path) -> None:
+    """Really write there: permissions, quotas and read-only mounts show only so."""
+    probe = path / f".magneton-probe-{files.unique_suffix()}"
+    try:
+        files.write_atomic(probe, b"probe")
+    except OutputError as error:
+        raise OutputError(f"{path} can't be written: {error.what}", error.hint) from None
+    probe.unlink(missing_ok=True)
+
+
+def check_disk(config: RunConfig, plan: Plan) -> None:
+    """Refuse to start where the disk is too small for what is projected."""
+    needs: dict[int, tuple[int, list[str]]] = {}
+    output = locate(config.paths.output).path
+    wanted = [("work", Path(config.paths.work), plan.label_bytes)]
+    if output is not None and plan.work["apply"].batches:
+        wanted.append(("output", output, plan.output_bytes))
+    for name, path, need in wanted:
+        there = path
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        device = there.stat().st_dev
+        total, names = needs.get(device, (0, []))
+        needs[device] = (total + need, [*names, f"paths.{name} ({path})"])
+        free = files.free_bytes(there)
+        if needs[device][0] > free:
+            raise OutputError(
+                f"the disk of {' and '.join(needs[device][1])} has {units.human_bytes(free)} free; about {units.human_bytes(needs[device][0])} are needed",
+                "free space, or put work and output elsewhere",
+            )
+
+
+# ------------------------------------------------------------------ the output's owner
+def _identity(config: RunConfig, geometry: Geometry) -> str:
+    """What makes an output *the same volume*: its input, cut-out and place."""
+    return digest(config.paths.input, config.input.mip, str(geometry.box))
+
+
+def check_owner(config: RunConfig, geometry: Geometry, overwrite: bool) -> bool:
+    """Refuse an output of another volume; returns whether the output has nothing of ours yet."""
+    from magneton_tasks.stores.precomputed import read_owner
+
+    location = locate(config.paths.output)
+    owner = read_owner(config.paths.output)
+    if owner is None:
+        if location.path is not None and location.path.exists() and _has_layer(location.path) and not overwrite:
+            raise ConfigError(
+                f"paths.output ({location.path}) holds a layer that Magneton didn't write",
+                "choose another paths.output, or replace it with --overwrite-output",
+            )
+        return True
+    if owner.get("volume") != _identity(config, geometry):
+        if not overwrite:
+            raise ConfigError(
+                f"paths.output ({config.paths.output}) belongs to another volume or config: {owner.get('config_path')} of {owner.get('input')}",
+                "choose another paths.output, or replace it with --overwrite-output",
+            )
+        return True
+    return False
+
+
+def _has_layer(path: Path) -> bool:
+    return any(name != "lease" and not name.startswith(".") for name in files.listdir(path))
+
+
+def forget_output(config: RunConfig, plan: Plan) -> None:
+    """The output is new or gone: what the records say was written isn't there."""
+    work = WorkPaths(Path(config.paths.work))
+    for stage in ("apply", "downsample"):
+        manifest = Manifest(work.records(stage, plan.fingerprints.of(stage)))
+        states = {k: s for k, s in manifest.read().items() if s.is_valid}
+        with manifest.writer("plan", stage, -1) as writer:
+            for key, state in states.items():
+                writer.add(key, "invalid", after=state, info={"cause": "the output is new"})
+
+
+def claim_output(config: RunConfig, plan: Plan) -> None:
+    """Write the output's owner and info files; the info first, so that chunks can be looked at as they come."""
+    from magneton_tasks.stages.stores import create_output
+    from magneton_tasks.stores.precomputed import write_owner
+
+    create_output(config, plan, replace=True)
+    create_output(config, plan)  # refuses chunks of another compression beside those to come
+    content: dict[str, Any] = {
+        "magneton": __version__,
+        "volume": _identity(config, plan.geometry),
+        "input": config.paths.input,
+        "config_path": plan.config_path,
+        "partition": plan.partition,
+        "run": plan.run,
+        "fingerprint": plan.fingerprints.apply,
+        "config": config.resolved(),
+    }
+    write_owner(config.paths.output, content)

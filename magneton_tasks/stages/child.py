@@ -1,0 +1,160 @@
+"""A forked child for one block: a crash costs one block, and its peak memory is its own.
+
+The parent has imported everything and warmed the compiled code; the child works and ends. It dies
+with its parent, so a killed worker leaves nothing running behind.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from magneton_tasks import units
+from magneton_tasks.errors import (
+    EXIT_BUG,
+    MagnetonError,
+    OutOfMemoryError,
+    TemporaryError,
+)
+from magneton_tasks.stages.work import explain
+
+_PR_SET_PDEATHSIG = 1
+#: Bytes of the log's end that stand in the task log after a failure.
+_TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class ChildResult:
+    """What a child returned, and what it used."""
+
+    value: Any
+    cpu_s: float
+    peak_bytes: int
+
+
+def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> ChildResult:
+    """Run ``work`` in a forked child; its stdout and stderr go to ``log``.
+
+    Parameters
+    ----------
+    work
+        Returns plain JSON data.
+    log
+        Removed when the child succeeds.
+    memory_limit
+        Bytes that the child may allocate; 0 for no limit.
+
+    Raises
+    ------
+    MagnetonError
+        What ``work`` raised; OutOfMemoryError or TemporaryError where the child was killed.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _child(work, log, memory_limit, writer, parent)
+    os.close(writer)
+    try:
+        with os.fdopen(reader, "rb") as pipe:
+            answer = pipe.read()
+        _, status, usage = os.wait4(pid, 0)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return _result(answer, status, usage, log, memory_limit)
+
+
+def _child(work: Callable[[], Any], log: Path, memory_limit: int, writer: int, parent: int) -> NoReturn:
+    code = EXIT_BUG
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        if memory_limit:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+        try:
+            answer = {"value": work()}
+            code = 0
+        except BaseException as error:
+            traceback.print_exc()
+            failure = explain(error)
+            code = failure.exit_code
+            answer = {"what": failure.what, "hint": failure.hint, "error": type(failure).__name__}
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(json.dumps(answer).encode())
+    except BaseException:
+        traceback.print_exc()
+        code = code or EXIT_BUG
+    finally:
+        os._exit(code)
+
+
+def _result(
+    answer: bytes, status: int, usage: resource.struct_rusage, log: Path, memory_limit: int
+) -> ChildResult:
+    code = os.waitstatus_to_exitcode(status)
+    if code == 0 and answer:
+        log.unlink(missing_ok=True)
+        return ChildResult(json.loads(answer)["value"], usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    tail = _tail(log)
+    if tail:
+        print(f"--- the block's log ({log}) ---\n{tail}\n---", flush=True)
+    if code in (-signal.SIGABRT, -signal.SIGSEGV) and _looks_like_memory(tail, usage, memory_limit):
+        raise OutOfMemoryError(
+            f"needed more than its {units.human_bytes(memory_limit)} of memory",
+            "take a smaller block.size, a larger memory limit, or merge_function mean, which needs a fifth of it",
+        )
+    if code == -signal.SIGKILL:
+        raise OutOfMemoryError(
+            f"was killed (SIGKILL) at {units.human_bytes(usage.ru_maxrss * 1024)}, as the kernel does when memory runs out",
+            "if memory ran out: fewer workers, a smaller block.size, or merge_function mean; else rerun",
+        )
+    if code < 0:
+        raise TemporaryError(f"crashed: {signal.Signals(-code).name}", f"see {log}; a rerun tries again")
+    raise _rebuild(code, json.loads(answer) if answer else {})
+
+
+def _looks_like_memory(tail: str, usage: resource.struct_rusage, memory_limit: int) -> bool:
+    near = memory_limit > 0 and usage.ru_maxrss * 1024 > 0.5 * memory_limit
+    return "bad_alloc" in tail or "MemoryError" in tail or near
+
+
+def _tail(log: Path) -> str:
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - _TAIL_BYTES, 0))
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _rebuild(code: int, answer: dict[str, Any]) -> MagnetonError:
+    """The child's error as the parent raises it."""
+    kinds: list[type[MagnetonError]] = [MagnetonError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    kind = next((k for k in kinds if k.__name__ == answer.get("error")), MagnetonError)
+    error = kind(answer.get("what", f"ended with exit code {code}"), answer.get("hint"))
+    error.exit_code = code or EXIT_BUG
+    return error

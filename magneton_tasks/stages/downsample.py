@@ -1,0 +1,62 @@
+"""Stage downsample: the mips that don't fit into a cell of apply, pooled from the finest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.kernels.downsample import mode_pool
+from magneton_tasks.manifest import Record
+from magneton_tasks.stages.apply import write_mips
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.stores import segmentation
+from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.stores.precomputed import PrecomputedStore
+
+
+def run(job: Job) -> int:
+    """Downsample one batch of coarse cells; returns the exit code."""
+    stage = DownsampleStage(job.attempt)
+    return Batch(job).run(stage.process, stage.is_current)
+
+
+class DownsampleStage:
+    """Reads a mip that apply wrote, and writes the coarser ones."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.geometry = attempt.plan.geometry
+
+    @cached_property
+    def pool(self) -> Record:
+        # All of apply must be there; its cells lie across those of this stage.
+        self.attempt.require("apply", range(len(self.geometry.cells)))
+        return self.attempt.require("pool", {0})[0]
+
+    @cached_property
+    def output(self) -> PrecomputedStore:
+        return segmentation(self.attempt)
+
+    def is_current(self, key: int, record: Record) -> bool:
+        return record.info.get("pool") == self.pool.input
+
+    def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        for key in keys:
+            begin(key)
+            try:
+                yield key, self.one(key)
+            except (MagnetonError, OSError, MemoryError) as error:
+                yield key, error
+
+    def one(self, key: int) -> Outcome:
+        cells, mip = self.geometry.coarse_cells, self.geometry.cell_mips
+        assert cells is not None
+        box = cells.core(key)
+        labels = mode_pool(np.ascontiguousarray(self.output.read(mip, box)), self.geometry.factors[mip])
+        more = len(self.geometry.factors) - mip - 1
+        chunks = write_mips(self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more)
+        info = {"pool": self.pool.input, "chunks": chunks}
+        return Outcome("done", self.pool.input or "", info=info, summary=f"{sum(map(len, chunks)):,} chunks")

@@ -1,0 +1,47 @@
+"""The input volumes of a run: opening them, and the digest of what a block reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from magneton_tasks.config import RunConfig
+from magneton_tasks.metadata import VolumeInfo, chunk_identity
+from magneton_tasks.plan import Geometry, digest
+from magneton_tasks.stages.attempt import Attempt
+
+if TYPE_CHECKING:  # heavy: imported where they are used, for plan needs the digests only
+    from magneton_tasks.stores.affinity import AffinityReader, MaskReader
+
+
+def open_affinity(config: RunConfig) -> AffinityReader:
+    """The affinity map, read in Magneton's convention."""
+    from magneton_tasks.stores.affinity import AffinityReader
+
+    given = config.input
+    channels = given.channels if isinstance(given.channels, str) else list(given.channels)
+    return AffinityReader(
+        config.paths.input, given.mip, channels, given.offset_sign, given.invert, given.scale
+    )
+
+
+def open_mask(config: RunConfig, affinity: VolumeInfo) -> MaskReader | None:
+    """The mask, if there's one."""
+    if config.mask.path is None:
+        return None
+    from magneton_tasks.stores.affinity import MaskReader
+
+    return MaskReader(config.mask.path, config.mask.mip, affinity)
+
+
+def input_digest(attempt: Attempt, key: int) -> str:
+    """Digest of what a block reads: the volume's, or with ``identity: chunks`` its chunks'."""
+    plan = attempt.plan
+    return config_block_digest(attempt.config, plan.geometry, plan.input_digest, key)
+
+
+def config_block_digest(config: RunConfig, geometry: Geometry, volume_digest: str, key: int) -> str:
+    """As :func:`input_digest`, while planning."""
+    if config.input.identity == "metadata":
+        return volume_digest
+    box = geometry.grid.read(key)
+    return digest(volume_digest, chunk_identity(config.paths.input, config.input.mip, box))

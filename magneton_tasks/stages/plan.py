@@ -1,0 +1,296 @@
+"""Stage plan: check what can be checked, find what is to do, and freeze an attempt."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from magneton_tasks import __version__, files, projection, units
+from magneton_tasks.config import RunConfig, load_config, require_partition
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.grid import Ranges, ranges_len
+from magneton_tasks.lease import acquire
+from magneton_tasks.location import locate
+from magneton_tasks.manifest import Manifest
+from magneton_tasks.metadata import read_metadata
+from magneton_tasks.paths import MAPPED, AttemptPaths, WorkPaths
+from magneton_tasks.plan import (
+    Geometry,
+    Memory,
+    Plan,
+    StagePlan,
+    VolumeFacts,
+    check_files,
+    count_files,
+    digest,
+    make_fingerprints,
+    make_geometry,
+    make_stage,
+    project_memory,
+)
+from magneton_tasks.runners import resources
+from magneton_tasks.stages import checks
+from magneton_tasks.stages.inputs import config_block_digest
+from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
+from magneton_tasks.stages.todo import Todo
+
+#: CPU seconds a voxel of count and of apply, and bytes a voxel of labels and of the output: benchmarks/.
+COUNT_S_PER_VOXEL = 0.06e-6
+APPLY_S_PER_VOXEL = 0.12e-6
+LABEL_BYTES_PER_VOXEL = 0.30
+OUTPUT_BYTES_PER_VOXEL = 0.15
+CHOOSABLE = ("segment", "pool", "apply")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of plan; see `magneton plan --help`."""
+
+    config_path: Path
+    run: str
+    overrides: Mapping[str, object]
+    partition: str | None = None
+    stages: tuple[str, ...] = CHOOSABLE
+    restart: bool = False
+    form: bool = False
+    overwrite_output: bool = False
+    workers: int | None = None
+    #: the run lives in the process that calls (magneton run), not in a DAG's many
+    process_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A plan that isn't frozen yet, with what people want to read of it."""
+
+    config: RunConfig
+    plan: Plan
+    samples: Samples | None
+    is_new_output: bool
+
+    @property
+    def work(self) -> WorkPaths:
+        return WorkPaths(Path(self.config.paths.work))
+
+
+def load(request: Request) -> RunConfig:
+    """The config of a request, its overrides and partition applied and checked."""
+    checks.check_stages(request.stages)
+    if request.form:
+        checks.check_form(request.overrides)
+    config = load_config(request.config_path, request.overrides, request.partition)
+    require_partition(config, str(request.config_path))
+    return config
+
+
+def draft(request: Request, *, write: bool = True) -> Draft:
+    """Everything but writing the attempt; raises where the run can't work.
+
+    Parameters
+    ----------
+    write
+        False: nothing at all is written (a dry run).
+    """
+    config = load(request)
+    info = read_metadata(config.paths.input, config.input.mip)
+    checks.check_input(config, info)
+    facts = VolumeFacts.of(info)
+    geometry = make_geometry(config, facts)
+    checks.check_paths(config, write)
+    n_files = count_files(geometry, config.apply.chunk_size)
+    check_files(config, geometry, n_files)
+    is_new = checks.check_owner(config, geometry, request.overwrite_output)
+    fingerprints = make_fingerprints(config, geometry)
+    input_digest = digest(info.digest, config.input.version, checks.mask_digest(config))
+    todo = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new).all(
+        lambda key: config_block_digest(config, geometry, input_digest, key)
+    )
+    work = WorkPaths(Path(config.paths.work))
+    samples = sample(config, geometry.box, input_digest, work.samples if write else None) if todo["segment"] else None
+    memory = project_memory(config, geometry, samples.density if samples else TYPICAL)
+    machine = resources.machine_memory_bytes()
+    limit = _check_memory(config, memory, todo, machine)
+    workers = request.workers or config.local.workers or resources.workers(limit, machine)
+    stages = _stage_plans(config, geometry, todo, samples, workers)
+    read_voxels = _read_voxels(geometry, todo["segment"])
+    plan = Plan(
+        version=__version__, run=request.run, attempt=0, created=time.time(),
+        config_path=str(request.config_path), partition=request.partition, restart=request.restart,
+        stages=request.stages, volume=facts, input_digest=input_digest, geometry=geometry,
+        fingerprints=fingerprints, work=stages, memory=memory, memory_limit=limit, workers=workers,
+        files=n_files, output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
+        label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
+        notes=(*info.notes, *(samples.warnings if samples else ())),
+    )  # fmt: skip
+    checks.check_disk(config, plan)
+    return Draft(config, plan, samples, is_new)
+
+
+def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
+    """Plan an attempt and freeze it; holds the volume's lease from here on."""
+    config = load(request)
+    lease = acquire(
+        lease_directories(config), request.run, process_bound=request.process_bound
+    )
+    try:
+        drafted = draft(request)
+        work = drafted.work
+        _mark(work)
+        for stage in (*MAPPED, "pool"):
+            Manifest(work.records(stage, drafted.plan.fingerprints.of(stage))).compact()
+        if drafted.is_new_output:
+            checks.forget_output(drafted.config, drafted.plan)
+        if "apply" in request.stages:
+            checks.claim_output(drafted.config, drafted.plan)
+        return *_freeze(drafted), drafted
+    except BaseException:
+        lease.release()
+        raise
+
+
+def lease_directories(config: RunConfig) -> list[Path]:
+    """What a run's lease guards: the work directory, and the output where it's a path."""
+    output = locate(config.paths.output).path
+    return [Path(config.paths.work), *([output] if output else [])]
+
+
+def _check_memory(config: RunConfig, memory: Mapping[str, Memory], todo: Mapping[str, Ranges], machine: int) -> int:
+    """Memory limit of one worker, in bytes; refuses what won't fit."""
+    needed = {s: m.bound for s, m in memory.items() if todo.get(s)}
+    stage = max(needed, key=lambda s: needed[s], default=None)
+    limit = config.local.memory or min(max(needed.values(), default=memory["segment"].bound), machine)
+    if stage is not None and needed[stage] > limit:
+        given = f"local.memory ({units.human_bytes(limit)})" if config.local.memory else f"this machine has ({units.human_bytes(machine)})"
+        raise ConfigError(
+            f"{stage} may need {units.human_bytes(needed[stage])} a worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
+            _memory_hint(config, stage, limit),
+        )
+    return limit
+
+
+def _memory_hint(config: RunConfig, stage: str, limit: int) -> str:
+    if stage in ("apply", "downsample"):
+        return "take fewer apply.mips or smaller apply.chunk_size, or raise local.memory"
+    size = min(config.block.size)
+    while size > 64:
+        size -= 32
+        need = projection.segment_bound_bytes(size**3, config.segment.merge_function, config.segment.supervoxels, TYPICAL_DENSEST)
+        if need <= limit:
+            break
+    return f"a block.size of about [{size}, {size}, {size}] fits, or merge_function mean (a fifth of the memory), or a larger local.memory"
+
+
+TYPICAL_DENSEST = (TYPICAL.fragments_per_voxel, TYPICAL.edges_per_voxel)
+
+
+def _stage_plans(
+    config: RunConfig, geometry: Geometry, todo: Mapping[str, Ranges], samples: Samples | None, workers: int
+) -> dict[str, StagePlan]:
+    grid = geometry.grid
+    density = samples.density if samples else TYPICAL
+    segment = projection.segment_cpu_s(
+        _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
+        density.fragments_per_voxel, density.edges_per_voxel,
+    )  # fmt: skip
+    share_of = {s: ranges_len(r) / max(len(grid if s == "count" else geometry.cells), 1) for s, r in todo.items()}
+    voxels = geometry.box.voxels
+    cpu_s = {
+        "segment": segment,
+        "count": share_of["count"] * voxels * COUNT_S_PER_VOXEL,
+        "apply": share_of["apply"] * voxels * APPLY_S_PER_VOXEL,
+        "downsample": 0.0,
+    }
+    totals = {"segment": len(grid), "count": len(grid), "apply": len(geometry.cells), "downsample": len(geometry.coarse_cells or ())}
+    plans = {s: make_stage(totals[s], todo[s], cpu_s[s], workers) for s in MAPPED}
+    plans["pool"] = StagePlan(1, todo["pool"], ranges_len(todo["pool"]))
+    return plans
+
+
+def _read_voxels(geometry: Geometry, todo: Ranges) -> int:
+    """Voxels that the blocks to do read, halos included (exact for all blocks, else their mean)."""
+    grid = geometry.grid
+    if not todo:
+        return 0
+    per_axis = []
+    for axis, cuts in enumerate(grid.cuts):
+        low, high = grid.halo_low[axis], grid.halo_high[axis]
+        n = len(cuts) - 1
+        per_axis.append(cuts[-1] - cuts[0] + (n - 1) * (low + high))
+    return prod(per_axis) * ranges_len(todo) // len(grid)
+
+
+def _output_voxels(geometry: Geometry) -> int:
+    return sum(geometry.mip_box(k).voxels for k in range(len(geometry.factors) + 1))
+
+
+def _mark(work: WorkPaths) -> None:
+    """The marker that tells `clean` that this directory is ours."""
+    if not work.marker.exists():
+        content = {"magneton": "work directory", "version": __version__}
+        files.write_atomic(work.marker, json.dumps(content).encode())
+
+
+def _freeze(drafted: Draft) -> tuple[Plan, AttemptPaths]:
+    """Write config and plan into a new attempt directory; two at once get two numbers."""
+    run_dir = drafted.work.run(drafted.plan.run)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        number = max((int(n) for n in os.listdir(run_dir) if n.isdigit()), default=0)
+        while True:
+            number += 1
+            root = run_dir / str(number)
+            try:
+                root.mkdir()
+                break
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise files.writing_failed(run_dir, error) from error
+    plan = replace(drafted.plan, attempt=number)
+    paths = AttemptPaths(root)
+    text = yaml.safe_dump(drafted.config.resolved(), sort_keys=False, default_flow_style=None)
+    files.write_atomic(paths.config, text.encode())
+    files.write_atomic(paths.plan, plan.to_json().encode())
+    files.make_directory(paths.logs)
+    return plan, paths
+
+
+def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
+    """What differs from the frozen config of the attempt before, as ``key: before -> now``."""
+    before = _previous_config(work, plan)
+    if before is None:
+        return []
+    old, new = _flat(before), _flat(config.resolved())
+    return [f"{k}: {old.get(k)} -> {new.get(k)}" for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+
+
+def _previous_config(work: WorkPaths, plan: Plan) -> dict[str, Any] | None:
+    try:
+        found = [p for run in work.runs.iterdir() for p in run.glob("*/plan.json")]
+    except OSError:
+        return None
+    this = work.run(plan.run) / str(plan.attempt) / "plan.json"
+    older = sorted((p.stat().st_mtime, p) for p in found if p != this)
+    if not older:
+        return None
+    try:
+        data = yaml.safe_load((older[-1][1].parent / "config.yaml").read_text())
+    except (OSError, yaml.YAMLError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+

@@ -1,0 +1,144 @@
+"""Stage pool: join the labels of all blocks, and give every label its global id."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+
+from magneton_tasks import files, units
+from magneton_tasks.errors import ConfigError, CorruptFileError, MagnetonError, NotVisibleError
+from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.pool_report import PoolReport
+from magneton_tasks.kernels.pooling import Pool, Pooling
+from magneton_tasks.manifest import Record
+from magneton_tasks.memory import pool_memory
+from magneton_tasks.stages.attempt import Attempt, pool_input
+from magneton_tasks.stages.blocks import invalidate
+from magneton_tasks.stages.stores import table_dir
+from magneton_tasks.stages.work import explain, finish, own_peak_bytes, say
+from magneton_tasks.stores import tables
+
+#: Blocks whose rows lie in one file of the pool table.
+BLOCKS_PER_FILE = 1024
+
+
+def run(attempt: Attempt) -> int:
+    """Pool the volume; returns the exit code."""
+    began, cpu_began = time.time(), time.process_time()
+    manifest = attempt.manifest("pool")
+    state = manifest.read({0}).get(0)
+    result = {"stage": "pool", "done": 0, "skipped": 0, "failed": 0}
+    with manifest.writer(attempt.paths.root.parent.name, "pool", 0) as writer:
+        try:
+            counts = attempt.require("count", range(len(attempt.plan.geometry.grid)))
+            digest = pool_input({k: r.input or "" for k, r in counts.items()})
+            valid = state.valid if state else None
+            if valid is not None and attempt.counts("pool", valid) and valid.input == digest:
+                say("pool: nothing to do, the pairs are those of the last time")
+                result["skipped"] = 1
+            else:
+                report = _pool(attempt, counts, digest)
+                info = {"objects": report.objects, "labels": report.labels, "joins": report.joins}
+                writer.add(
+                    0, "done", after=state, attempt=attempt.plan.attempt, input=digest, info=info,
+                    seconds=round(time.time() - began, 3), cpu_s=round(time.process_time() - cpu_began, 3),
+                    peak_bytes=own_peak_bytes(),
+                )  # fmt: skip
+                result |= {"done": 1, **info}
+            code = 0
+        except (MagnetonError, OSError, MemoryError) as caught:
+            error = explain(caught)
+            code = error.exit_code
+            say(f"pool: FAILED ({code}): {error}")
+            failure = {"exit_code": code, "cause": error.what, "hint": error.hint}
+            result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
+            writer.add(0, "failed", after=state, attempt=attempt.plan.attempt, info=failure)
+    result |= {"seconds": round(time.time() - began, 3), "cpu_s": round(time.process_time() - cpu_began, 3)}
+    finish(attempt, "pool", result | {"peak_bytes": own_peak_bytes()})
+    return code
+
+
+def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolReport:
+    grid, config = attempt.plan.geometry.grid, attempt.config
+    labels = np.array([counts[k].info["n"] for k in range(len(grid))], np.int64)
+    _check_memory(attempt, int(labels.sum()))
+    say(f"pool: {int(labels.sum()):,} labels in {len(grid):,} blocks")
+    pooling = Pooling(labels)
+    rule = Rule(config.pool.rule, config.pool.min_overlap_vox, config.pool.min_frac, config.pool.min_iou)
+    for pairs in _rows(attempt, counts, "pairs"):
+        joined = match(pairs, rule)
+        pooling.add(*(pairs[c][joined] for c in ("block_a", "block_b", "label_a", "label_b")))
+    pool = pooling.finish()
+    for sizes in _rows(attempt, counts, "sizes"):
+        _add_sizes(pool, sizes)
+    pool.leave_out(config.segment.min_size_vox)
+    directory = table_dir(attempt, digest)
+    for begin in range(0, len(grid), BLOCKS_PER_FILE):
+        some = range(begin, min(begin + BLOCKS_PER_FILE, len(grid)))
+        tables.write_pool(directory, {k: pool.global_ids(k) for k in some})
+    report = pool.report(grid.box.voxels)
+    _report(attempt, report)
+    return report
+
+
+def _rows(attempt: Attempt, counts: dict[int, Record], kind: str) -> Iterator[dict[str, np.ndarray]]:
+    """Column batches of all blocks' rows, file by file."""
+    ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    info: dict[str, files.FileInfo] = {}
+    owners: dict[str, list[int]] = defaultdict(list)
+    for key in sorted(counts):
+        record = counts[key].info
+        if record[kind][1]:
+            ranges[record["file"]].append((record[kind][0], sum(record[kind])))
+            owners[record["file"]].append(key)
+            info[record["file"]] = files.FileInfo(*record["files"][kind])
+    directory = attempt.stage_dir("count")
+    for name in sorted(ranges):
+        path = directory / f"{kind}-{name}.parquet"
+        try:
+            yield from tables.iter_rows(path, info[name], sorted(ranges[name]), kind, attempt.wait_s)
+        except (CorruptFileError, NotVisibleError) as error:
+            invalidate(attempt, "count", {key: error.what for key in owners[name]})
+            raise type(error)(
+                error.what, "rerun (in Airflow: clear the task plan): these blocks are counted again"
+            ) from None
+
+
+def _add_sizes(pool: Pool, sizes: dict[str, np.ndarray]) -> None:
+    block = sizes["block"]
+    starts = np.flatnonzero(np.r_[True, block[1:] != block[:-1]])
+    for begin, end in zip(starts, np.r_[starts[1:], len(block)], strict=True):
+        pool.add_sizes(int(block[begin]), sizes["core"][begin:end])
+
+
+def _check_memory(attempt: Attempt, labels: int) -> None:
+    need, limit = pool_memory(labels).bound, attempt.config.local.memory
+    if limit is not None and need > limit:
+        raise ConfigError(
+            f"pool needs up to {units.human_bytes(need)} for {labels:,} labels, more than local.memory ({units.human_bytes(limit)})",
+            "raise local.memory, or merge more inside the blocks (lower segment.threshold)",
+        )
+
+
+def _report(attempt: Attempt, report: PoolReport) -> None:
+    data = asdict(report)
+    share, most = report.largest_of_foreground, attempt.config.pool.largest_object_warning
+    data["warning"] = None
+    if share > most and report.objects > 1:
+        data["warning"] = (
+            f"the largest object holds {share:.0%} of the segmented voxels (warned above {most:.0%}): "
+            "false merges may have chained; raise segment.threshold, or use pool.rule mutual"
+        )
+    text = json.dumps(data, indent=1).encode()
+    files.write_atomic(attempt.stage_dir("pool") / "report.json", text)
+    say(f"pool: {report.labels:,} labels, {report.joins:,} joins, {report.objects:,} objects, {report.left_out:,} left out")
+    if data["warning"]:
+        say(f"pool: WARNING: {data['warning']}")
+
+
+assert set(MATCH_COLUMNS) <= set(tables.PAIR_COLUMNS)

@@ -1,0 +1,107 @@
+"""What plan samples from the input: statistics of the channels, and the density of fragments.
+
+A few boxes are read and their watershed is run; the result is kept in the work directory, so that
+the next plan of the same input and settings needn't import the heavy libraries.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks import files
+from magneton_tasks.config import RunConfig
+from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.plan import Density, digest
+
+#: Edge of a sampled box, in voxels, and how many of them.
+SAMPLE_EDGE_VOX = 80
+SAMPLE_BOXES = 4
+#: Used where nothing was sampled: cortex, see benchmarks/memory.py.
+TYPICAL = Density(0.035, 0.152, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the sampled boxes told.
+
+    Attributes
+    ----------
+    key
+        Digest of the input and the settings that decide the samples.
+    channels
+        Statistics of each channel (z, y, x), as `stores.statistics.channel_statistics` makes them.
+    warnings
+        What looks wrong about sign, order or inversion.
+    """
+
+    key: str
+    density: Density
+    channels: list[dict[str, Any]]
+    warnings: list[str]
+
+
+def sample_boxes(box: Box) -> list[Box]:
+    """Up to four boxes, spread over the volume: its centre, and points of a Kronecker lattice."""
+    size = vec3(min(SAMPLE_EDGE_VOX, s) for s in box.shape)
+    room = [s - e for s, e in zip(box.shape, size, strict=True)]
+    # Fractional parts of multiples of these irrational numbers fill a cube evenly.
+    steps = (0.8191725134, 0.6710436067, 0.5497004779)
+    found: list[Box] = []
+    for k in range(SAMPLE_BOXES):
+        offset: Vec3 = vec3(int(((0.5 + k * s) % 1.0) * r) for s, r in zip(steps, room, strict=True))
+        at = vec3(b + o for b, o in zip(box.begin, offset, strict=True))
+        found.append(Box.of_shape(size, at))
+    return list(dict.fromkeys(found))
+
+
+def sample(config: RunConfig, box: Box, input_digest: str, cache: Path | None) -> Samples:
+    """Sample the input, or take what the last plan has sampled.
+
+    Parameters
+    ----------
+    cache
+        File to read and keep the samples in; None: neither.
+
+    Raises
+    ------
+    MagnetonError
+        The input can't be read, or its channels don't fit the config.
+    """
+    resolved = config.resolved()
+    settings = {k: v for k, v in resolved["segment"].items() if k in ("supervoxels", "aff_thresholds", "interior_threshold", "min_distance")}
+    key = digest(input_digest, [str(b) for b in sample_boxes(box)], resolved["input"], resolved["mask"], settings)
+    if cache is not None:
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError), files.open_read(cache) as file:
+            data = json.loads(file.read())
+            if data["key"] == key:
+                density = data["density"]
+                density["densest"] = tuple(density["densest"])
+                return Samples(key, Density(**density), data["channels"], data["warnings"])
+    samples = _sample(config, sample_boxes(box), key)
+    if cache is not None:
+        files.write_atomic(cache, json.dumps(asdict(samples), indent=1).encode())
+    return samples
+
+
+def _sample(config: RunConfig, boxes: list[Box], key: str) -> Samples:
+    # Heavy: numpy, waterz and the volume stores.
+    from magneton_tasks.kernels.segment import graph_density
+    from magneton_tasks.stages.inputs import open_affinity, open_mask
+    from magneton_tasks.stages.segment import segment_settings
+    from magneton_tasks.stores.statistics import channel_statistics, convention_warnings
+
+    reader = open_affinity(config)
+    open_mask(config, reader.info)
+    densities = [graph_density(reader.read(box), segment_settings(config)) for box in boxes]
+    n = len(densities)
+    density = Density(
+        sum(d.fragments_per_voxel for d in densities) / n,
+        sum(d.edges_per_voxel for d in densities) / n,
+        (max(d.fragments_per_voxel for d in densities), max(d.edges_per_voxel for d in densities)),
+    )
+    statistics = channel_statistics(reader, boxes)
+    return Samples(key, density, [asdict(s) for s in statistics], list(convention_warnings(statistics)))

@@ -1,0 +1,112 @@
+"""Stage segment: affinities of a block's read box -> dense labels and their sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import BadDataError, MagnetonError
+from magneton_tasks.kernels.segment import SegmentSettings, label_sizes, segment_block
+from magneton_tasks.manifest import Record
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.child import run_in_child
+from magneton_tasks.stages.inputs import input_digest, open_affinity, open_mask
+from magneton_tasks.stages.stores import label_store
+from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+
+
+def run(job: Job) -> int:
+    """Segment one batch of blocks; returns the exit code."""
+    stage = SegmentStage(job.attempt)
+    return Batch(job).run(stage.process, stage.is_current)
+
+
+def segment_settings(config: RunConfig) -> SegmentSettings:
+    """The kernel's settings."""
+    segment = config.segment
+    return SegmentSettings(
+        threshold=segment.threshold, merge_function=segment.merge_function,
+        supervoxels=segment.supervoxels, aff_thresholds=segment.aff_thresholds,
+        interior_threshold=segment.interior_threshold, min_distance=segment.min_distance,
+    )  # fmt: skip
+
+
+class SegmentStage:
+    """Segments blocks one by one, each in a forked child."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt = attempt
+        self.grid = attempt.plan.geometry.grid
+        self.store = label_store(attempt)
+        self.settings = segment_settings(attempt.config)
+
+    @cached_property
+    def affinity(self) -> Any:
+        return open_affinity(self.attempt.config)
+
+    @cached_property
+    def mask(self) -> Any:
+        return open_mask(self.attempt.config, self.affinity.info)
+
+    def is_current(self, key: int, record: Record) -> bool:
+        return record.input == input_digest(self.attempt, key)
+
+    def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        if keys:
+            self.store.create()
+            self._warm()
+        limit = self.attempt.plan.memory_limit
+        for key in keys:
+            log = self.attempt.paths.block_log("segment", key)
+            begin(key)
+            try:
+                child = run_in_child(lambda key=key: self.one(key), log, limit)  # type: ignore[misc]
+                yield key, self._outcome(key, child.value, child.cpu_s, child.peak_bytes)
+            except (MagnetonError, OSError) as error:
+                yield key, error
+
+    def _warm(self) -> None:
+        """Open the volumes and load compiled code once, before the children fork."""
+        _ = self.affinity, self.mask
+        tiny = np.ones((3, 4, 4, 4), np.float32)
+        labels, n = segment_block(tiny, self.settings, np.ones((4, 4, 4), np.bool_))
+        label_sizes(labels, (slice(0, 4),) * 3, n)
+
+    def one(self, key: int) -> dict[str, Any]:
+        """Segment a block and store its labels; in the child."""
+        box = self.grid.read(key)
+        digest = input_digest(self.attempt, key)
+        affinity = self.affinity.read(box)
+        mask = None if self.mask is None else self.mask.read(box)
+        try:
+            labels, n = segment_block(affinity, self.settings, mask)
+        except BadDataError as error:
+            raise BadDataError(f"block {key} (read box {box}): {error.what}", error.hint) from None
+        del affinity
+        if n == 0:
+            return {"n": 0, "input": digest}
+        sizes = label_sizes(labels, self.grid.core(key).slices(box.begin), n)
+        at = self.grid.index3(key)
+        files = {
+            "labels": self.store.write(at, labels),
+            "sizes": self.store.write_sizes(at, sizes.core, sizes.read),
+        }
+        return {
+            "n": n,
+            "input": digest,
+            "output": blake2b(np.ascontiguousarray(labels).data, digest_size=8).hexdigest(),
+            "files": {name: [f.size, f.crc32] for name, f in files.items()},
+        }
+
+    def _outcome(self, key: int, value: dict[str, Any], cpu_s: float, peak_bytes: int) -> Outcome:
+        if value["n"] == 0:
+            return Outcome("empty", value["input"], "empty", cpu_s, peak_bytes, {"n": 0}, "no foreground")
+        info = {"n": value["n"], "files": value["files"]}
+        return Outcome(
+            "done", value["input"], value["output"], cpu_s, peak_bytes, info, f"{value['n']:,} labels"
+        )

@@ -1,0 +1,42 @@
+"""The stores of an attempt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from magneton_tasks.manifest import Record
+from magneton_tasks.plan import Plan
+from magneton_tasks.schema import RunConfig
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stores.labels import LabelStore
+from magneton_tasks.stores.precomputed import PrecomputedStore, create_segmentation
+from magneton_tasks.stores.tables import PoolTable
+
+
+def label_store(attempt: Attempt) -> LabelStore:
+    """Where segment puts the labels of blocks."""
+    grid = attempt.plan.geometry.grid
+    return LabelStore(attempt.stage_dir("segment") / "labels.zarr", grid.shape, grid.largest_read, attempt.wait_s)
+
+
+def table_dir(attempt: Attempt, pool_input: str) -> Path:
+    """Where the pool table made from pairs of this digest lies: a kill never mixes two generations."""
+    return attempt.stage_dir("pool") / "tables" / pool_input
+
+
+def pool_table(attempt: Attempt, pool: Record) -> PoolTable:
+    """The (block, label) -> global id of pool's record."""
+    return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s)
+
+
+def segmentation(attempt: Attempt) -> PrecomputedStore:
+    """The output volume; its info file is written where it isn't there yet."""
+    return create_output(attempt.config, attempt.plan)
+
+
+def create_output(config: RunConfig, plan: Plan, *, replace: bool = False) -> PrecomputedStore:
+    """As :func:`segmentation`, while planning."""
+    return create_segmentation(
+        config.paths.output, plan.geometry.box, plan.volume.voxel_size_nm, config.apply.chunk_size,
+        config.apply.encoding, plan.geometry.cumulative[1:], config.apply.compress, replace=replace,
+    )  # fmt: skip

@@ -1,0 +1,109 @@
+"""What is still to do: which blocks and cells have no valid record of this input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.grid import Grid, Ranges, ranges_len, to_ranges
+from magneton_tasks.manifest import Manifest
+from magneton_tasks.paths import WorkPaths
+from magneton_tasks.plan import Fingerprints, Geometry
+from magneton_tasks.stages.attempt import count_input, pool_input
+
+#: the input digest of a block
+InputDigest = Callable[[int], str]
+
+
+class Todo:
+    """Looks through the records, stage by stage; each stage depends on the one before."""
+
+    def __init__(
+        self, config: RunConfig, geometry: Geometry, fingerprints: Fingerprints,
+        stages: tuple[str, ...], restart: bool, rewrite: bool,
+    ) -> None:  # fmt: skip
+        self._work = WorkPaths(Path(config.paths.work))
+        self._geometry, self._fingerprints = geometry, fingerprints
+        self._stages, self._restart, self._rewrite = stages, restart, rewrite
+
+    def all(self, input_digest: InputDigest) -> dict[str, Ranges]:
+        """Ranges of blocks (segment, count), of cells (apply, downsample), and [(0, 1)] or [] for pool.
+
+        Raises
+        ------
+        ConfigError
+            A stage that wasn't asked for isn't complete, and one that was needs it.
+        """
+        cells, coarse = self._geometry.cells, self._geometry.coarse_cells
+        labels, segment = self._segment(input_digest)
+        counts, count = self._count(labels, segment)
+        pool_digest, pool = self._pool(counts, count)
+        apply = self._written("apply", cells, pool_digest)
+        downsample = self._written("downsample", coarse, None if apply else pool_digest) if coarse else []
+        todo = {"segment": segment, "count": count, "pool": pool, "apply": apply, "downsample": downsample}
+        return self._asked(todo)
+
+    def _asked(self, todo: dict[str, Ranges]) -> dict[str, Ranges]:
+        asked = {"segment": "segment", "count": "pool", "pool": "pool", "apply": "apply", "downsample": "apply"}
+        names = list(todo)
+        for stage, ranges in todo.items():
+            if not ranges or asked[stage] in self._stages:
+                continue
+            needing = [s for s in names[names.index(stage) + 1 :] if asked[s] in self._stages and asked[s] != asked[stage]]
+            if needing:
+                raise ConfigError(
+                    f"stages {','.join(self._stages)}: {needing[0]} needs {stage}, which isn't complete ({ranges_len(ranges):,} to do)",
+                    f"add {asked[stage]} to the stages",
+                )
+        return {stage: ranges if asked[stage] in self._stages else [] for stage, ranges in todo.items()}
+
+    def _states(self, stage: str) -> dict[int, tuple[str | None, str | None, str | None]]:
+        """(input, output, pool) of each valid record; none where the stage is to be done anew."""
+        asked = "pool" if stage == "count" else "apply" if stage == "downsample" else stage
+        if self._restart and asked in self._stages:
+            return {}
+        manifest = Manifest(self._work.records(stage, self._fingerprints.of(stage)))
+        found = {}
+        for key, state in manifest.read().items():
+            record = state.valid
+            if record is not None:
+                found[key] = (record.input, record.output, record.info.get("pool"))
+        return found
+
+    def _segment(self, input_digest: InputDigest) -> tuple[dict[int, str], Ranges]:
+        n = len(self._geometry.grid)
+        states = self._states("segment")
+        if not states:
+            return {}, [(0, n)]
+        labels = {k: s[1] or "" for k, s in states.items() if s[0] == input_digest(k)}
+        return labels, to_ranges(k for k in range(n) if k not in labels)
+
+    def _count(self, labels: dict[int, str], segment: Ranges) -> tuple[dict[int, str], Ranges]:
+        grid: Grid = self._geometry.grid
+        states = self._states("count")
+        if not states or not labels:
+            return {}, [(0, len(grid))]
+        counts: dict[int, str] = {}
+        for key, (recorded, _, _) in states.items():
+            later = grid.later_neighbours(key)
+            if key in labels and all(k in labels for k in later) and recorded == count_input(labels, key, later):
+                counts[key] = recorded or ""
+        return counts, to_ranges(k for k in range(len(grid)) if k not in counts)
+
+    def _pool(self, counts: dict[int, str], count: Ranges) -> tuple[str | None, Ranges]:
+        if count:
+            return None, [(0, 1)]
+        expected = pool_input(counts)
+        valid = self._states("pool").get(0)
+        if valid is None or valid[0] != expected:
+            return None, [(0, 1)]
+        return expected, []
+
+    def _written(self, stage: str, cells: Grid, pool_digest: str | None) -> Ranges:
+        if pool_digest is None or self._rewrite:
+            return [(0, len(cells))]
+        states = self._states(stage)
+        return to_ranges(k for k in range(len(cells)) if k not in states or states[k][2] != pool_digest)
+

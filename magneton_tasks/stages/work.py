@@ -1,0 +1,230 @@
+"""The loop of every mapped stage: skip what is done, do the rest, record each block, report."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Literal
+
+from magneton_tasks import files, units
+from magneton_tasks.errors import (
+    EXIT_BAD_DATA,
+    EXIT_BUG,
+    EXIT_CONFIG,
+    EXIT_IO,
+    EXIT_OK,
+    EXIT_TEMPORARY,
+    RETRYABLE_EXITS,
+    MagnetonError,
+    OutOfMemoryError,
+    TemporaryError,
+)
+from magneton_tasks.grid import items, share
+from magneton_tasks.manifest import KeyState, Record, RecordWriter
+from magneton_tasks.stages.attempt import Attempt
+
+#: What a retry within the same attempt doesn't try again.
+_HOPELESS = frozenset({EXIT_BAD_DATA, EXIT_CONFIG})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was made of one block or cell.
+
+    ``input`` and ``output`` are digests; ``peak_bytes`` and ``cpu_s`` None: those of this process.
+    """
+
+    state: Literal["done", "empty"]
+    input: str
+    output: str | None = None
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A share of a mapped stage: one batch, or one part of one."""
+
+    attempt: Attempt
+    stage: str
+    batch: int
+    part: tuple[int, int] | None = None
+
+    def keys(self) -> list[int]:
+        """Blocks or cells of this share, ascending."""
+        stage_plan = self.attempt.plan.work[self.stage]
+        if not 0 <= self.batch < stage_plan.batches:
+            return []
+        begin, end = stage_plan.batch(self.batch)
+        if self.part is not None:
+            low, high = share(end - begin, *self.part)
+            begin, end = begin + low, begin + high
+        return list(items(stage_plan.todo, begin, end))
+
+
+#: Called with a block before it is worked on.
+Begin = Callable[[int], None]
+#: Works the blocks given, and yields what became of each.
+Process = Callable[[list[int], Begin], Iterator[tuple[int, Outcome | Exception]]]
+IsCurrent = Callable[[int, Record], bool]
+
+
+class Batch:
+    """Works through one job and keeps account of it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.noun = "cell" if job.stage in ("apply", "downsample") else "block"
+        self.counts = {"done": 0, "empty": 0, "skipped": 0, "failed": 0}
+        self.failures: list[dict[str, Any]] = []
+        self.peak_bytes = 0
+        self.cpu_s = 0.0
+
+    def run(self, process: Process, is_current: IsCurrent) -> int:
+        """Do what isn't done yet; returns the exit code (see DESIGN section 2)."""
+        began, cpu_began = time.time(), time.process_time()
+        keys = self.job.keys()
+        attempt, stage = self.job.attempt, self.job.stage
+        manifest = attempt.manifest(stage)
+        states = manifest.read(set(keys))
+        todo = [key for key in keys if not self._settled(key, states.get(key), is_current)]
+        part = self.job.part[0] if self.job.part else 0
+        with manifest.writer(attempt.paths.root.parent.name, stage, self.job.batch, part) as writer:
+            try:
+                self._work(todo, len(keys), states, process, writer)
+            except MagnetonError as error:  # raised outside any block
+                self._fail(None, error)
+        self.cpu_s += time.process_time() - cpu_began
+        self.peak_bytes = max(self.peak_bytes, own_peak_bytes())
+        result = {
+            "stage": stage, "batch": self.job.batch, "part": self.job.part, **self.counts,
+            "seconds": round(time.time() - began, 3), "cpu_s": round(self.cpu_s, 3),
+            "peak_bytes": self.peak_bytes, "failures": self.failures[:20],
+        }
+        finish(attempt, stage, result, self.job.batch, self.job.part)
+        return self._exit_code()
+
+    def _settled(self, key: int, state: KeyState | None, is_current: IsCurrent) -> bool:
+        if state is None:
+            return False
+        record = state.valid
+        if record is not None and self.job.attempt.counts(self.job.stage, record) and is_current(key, record):
+            self.counts["skipped"] += 1
+            return True
+        last = state.last
+        if last.state == "failed" and self.job.attempt.is_ours(last) and last.info.get("exit_code") in _HOPELESS:
+            self.counts["failed"] += 1
+            self.failures.append({"key": key, **last.info})
+            say(f"{self.job.stage} {self.noun} {key}: failed before, and a retry can't mend it: {last.info.get('cause')}")
+            return True
+        return False
+
+    def _work(
+        self, todo: list[int], total: int, states: dict[int, KeyState], process: Process, writer: RecordWriter
+    ) -> None:
+        attempt = self.job.attempt.plan.attempt
+        passed, last = total - len(todo), time.time()
+        say(f"{self.job.stage} batch {self.job.batch}: {len(todo):,} {self.noun}s to do, {passed:,} settled before")
+
+        def begin(key: int) -> None:
+            writer.add(key, "started", after=states.get(key), attempt=attempt)
+
+        for key, outcome in process(todo, begin):
+            passed += 1
+            seconds, last = time.time() - last, time.time()
+            if isinstance(outcome, Exception):
+                error = explain(outcome)
+                info = self._fail(key, error)
+                writer.add(key, "failed", after=states.get(key), attempt=attempt, seconds=round(seconds, 3), info=info)
+                if error.exit_code == EXIT_IO:
+                    break  # the next block would meet the same full disk
+                continue
+            peak = outcome.peak_bytes or own_peak_bytes()
+            writer.add(
+                key, outcome.state, after=states.get(key), attempt=attempt, input=outcome.input,
+                output=outcome.output, seconds=round(seconds, 3), cpu_s=outcome.cpu_s, peak_bytes=peak,
+                info=outcome.info,
+            )
+            self.counts[outcome.state] += 1
+            self.peak_bytes = max(self.peak_bytes, peak)
+            self.cpu_s += outcome.cpu_s or 0.0
+            say(
+                f"{self.job.stage} {self.noun} {key}: {outcome.state}{', ' * bool(outcome.summary)}{outcome.summary}, "
+                f"{units.human_time(seconds)}, {units.human_bytes(peak)} ({passed}/{total})"
+            )
+
+    def _fail(self, key: int | None, error: MagnetonError) -> dict[str, Any]:
+        self.counts["failed"] += 1
+        info = {"exit_code": error.exit_code, "cause": error.what, "hint": error.hint}
+        if key is not None:
+            log = self.job.attempt.paths.block_log(self.job.stage, key)
+            if log.exists():
+                info["log"] = str(log)
+        self.failures.append({"key": key, **info})
+        where = f" {self.noun} {key}" if key is not None else ""
+        say(f"{self.job.stage}{where}: FAILED ({error.exit_code}): {error}")
+        return info
+
+    def _exit_code(self) -> int:
+        codes = {f["exit_code"] for f in self.failures}
+        if not codes:
+            return EXIT_OK
+        if codes & RETRYABLE_EXITS:
+            return EXIT_IO if codes == {EXIT_IO} else EXIT_TEMPORARY
+        return int(max(codes))
+
+
+def explain(error: BaseException) -> MagnetonError:
+    """Any exception as one of ours; what nobody foresaw is a bug, with its traceback."""
+    if isinstance(error, MagnetonError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("memory ran out", "take smaller blocks, fewer workers or a larger memory limit")
+    if isinstance(error, OSError) and error.filename is not None:
+        return files.writing_failed(error.filename, error)
+    text = "".join(traceback.format_exception(error))
+    say(text)
+    failure = MagnetonError(f"{type(error).__name__}: {error}", "this is a bug in Magneton: report it with the log")
+    failure.exit_code = EXIT_BUG
+    return failure
+
+
+def own_peak_bytes() -> int:
+    """Peak resident memory of this process, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def say(line: str) -> None:
+    """A progress line to stdout, at once."""
+    print(line, flush=True)
+
+
+def finish(
+    attempt: Attempt, stage: str, result: dict[str, Any], batch: int | None = None, part: tuple[int, int] | None = None
+) -> None:
+    """Write a task's result under the attempt; the last line of stdout repeats it."""
+    text = json.dumps(result)
+    files.write_atomic(attempt.paths.result(stage, batch, part[0] if part else None), text.encode())
+    say(text)
+
+
+def raise_on_signals() -> None:
+    """Let SIGTERM end the work cleanly, as a temporary failure: finished blocks stay."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise TemporaryError(f"stopped by {signal.Signals(number).name}", "rerun: finished blocks stay")
+
+    if sys.platform != "win32":
+        signal.signal(signal.SIGTERM, stop)
+
+

@@ -1,0 +1,241 @@
+"""Affinity maps and masks, read in Magneton's convention.
+
+Whatever is stored, `AffinityReader.read` gives float32 (3, z, y, x) in [0, 1], channels z, y, x,
+``affs[d][v]`` joining ``v`` and ``v - e_d``, 1 where both belong to one object::
+
+    stored, offset_sign -1            stored, offset_sign +1
+    affs[x][v]: v-1 <-> v             affs[x][v]: v <-> v+1        ours[x][v] = stored[x][v - 1]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.metadata import VolumeInfo
+from magneton_tasks.stores.volumes import Volume, open_volume
+
+Affinities = npt.NDArray[np.float32]
+
+#: Stored value that stands for affinity 1, by dtype.
+_SCALES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
+
+
+class AffinityReader:
+    """An affinity map of any stored convention.
+
+    Parameters
+    ----------
+    url, mip
+        As `volumes.open_volume`.
+    channels
+        Order of the stored channels as a permutation of ``zyx``, for a map of three channels; or
+        the numbers of the z, y and x channel, for any map.
+    offset_sign
+        -1: the stored ``affs[d][v]`` joins ``v`` and ``v - e_d``; +1: ``v`` and ``v + e_d``.
+    invert
+        The map holds boundaries: affinity = 1 - stored.
+    scale
+        Stored value that stands for 1; None: 255 for uint8, 65535 for uint16, 1 for floats.
+
+    Raises
+    ------
+    ConfigError
+        Channels or dtype don't fit the volume.
+    NoInputError, BadDataError, TemporaryError
+        As `volumes.open_volume`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        mip: int = 0,
+        channels: str | Sequence[int] = "zyx",
+        offset_sign: int = -1,
+        invert: bool = False,
+        scale: float | None = None,
+    ) -> None:
+        self._volume: Volume = open_volume(url, mip)
+        self.info: VolumeInfo = self._volume.info
+        self.channels = _channel_numbers(self.info, channels)
+        if self.info.dtype not in _SCALES:
+            raise ConfigError(
+                f"{url} is {self.info.dtype}, which isn't an affinity map's dtype",
+                f"an affinity map is one of {', '.join(_SCALES)}",
+            )
+        if offset_sign not in (-1, 1):
+            raise ConfigError(f"input.offset_sign is {offset_sign}", "use -1 or 1")
+        if scale is not None and not (np.isfinite(scale) and scale > 0):
+            raise ConfigError(f"input.scale is {scale}", "give a positive number, or null")
+        self.offset_sign = offset_sign
+        self.invert = invert
+        self.scale = _SCALES[self.info.dtype] if scale is None else float(scale)
+
+    def read(self, box: Box) -> Affinities:
+        """Affinities of a box: float32 (3, z, y, x), C order.
+
+        At the peak, holds the stored channels (uint8: 3 bytes a voxel or more), the result (12)
+        and one decoded chunk. Values are neither clipped nor checked.
+
+        Index 0 along d joins to the voxel before the box. With ``offset_sign`` +1 it is read from
+        the plane before, and is 0 at the volume's begin, where there's none.
+
+        Raises
+        ------
+        ConfigError
+            The box reaches outside the volume.
+        NoInputError, BadDataError, TemporaryError
+            As `volumes.Volume.read`.
+        """
+        out = np.empty((3, *box.shape), dtype=np.float32)
+        if self.offset_sign == -1:
+            stored = self._volume.read(box)
+            for axis, channel in enumerate(self.channels):
+                self._convert(stored[channel], out[axis])
+            return out
+        low = vec3(int(b > vb) for b, vb in zip(box.begin, self.info.box.begin, strict=True))
+        grown = box.grow(low, (0, 0, 0))
+        self._check_inside(box)
+        stored = self._volume.read(grown)
+        for axis, channel in enumerate(self.channels):
+            self._shifted(stored[channel], out[axis], axis, low)
+        return out
+
+    def _check_inside(self, box: Box) -> None:
+        if not self.info.box.contains(box):
+            self._volume.read(box)  # raises, with the message for this box
+
+    def _shifted(self, stored: Any, out: Affinities, axis: int, low: Vec3) -> None:
+        """``out[v] = stored[v - e_axis]``; ``stored`` has one plane more where ``low`` is 1."""
+        begin = list(low)
+        begin[axis] = 0
+        source = stored[tuple(slice(b, b + n) for b, n in zip(begin, out.shape, strict=True))]
+        if low[axis]:
+            self._convert(source, out)
+            return
+        first = tuple(slice(0, 1) if d == axis else slice(None) for d in range(3))
+        rest = tuple(slice(1, None) if d == axis else slice(None) for d in range(3))
+        until = tuple(slice(None, -1) if d == axis else slice(None) for d in range(3))
+        out[first] = 0
+        if out.shape[axis] > 1:
+            self._convert(source[until], out[rest])
+
+    def _convert(self, stored: Any, out: Affinities) -> None:
+        """One channel: divide by the scale, in one pass."""
+        np.divide(stored, np.float32(self.scale), out=out, dtype=np.float32, casting="unsafe")
+        if self.invert:
+            np.subtract(np.float32(1), out, out=out)
+
+
+def _channel_numbers(info: VolumeInfo, channels: str | Sequence[int]) -> Vec3:
+    """Numbers of the stored z, y and x channel."""
+    if isinstance(channels, str):
+        if sorted(channels) != ["x", "y", "z"]:
+            raise ConfigError(
+                f"input.channels is {channels!r}", "give an order such as zyx or xyz, or 3 numbers"
+            )
+        if info.channels != 3:
+            raise ConfigError(
+                f"{info.url} has {info.channels} channels, and input.channels is {channels!r}",
+                "an affinity map has three; of more, name them: input.channels: [z, y, x] as numbers"
+                if info.channels > 3
+                else "an affinity map has three channels: is this the right volume?",
+            )
+        return vec3(channels.index(axis) for axis in "zyx")
+    numbers = tuple(int(c) for c in channels)
+    if (
+        len(numbers) != 3
+        or len(set(numbers)) != 3
+        or not all(0 <= c < info.channels for c in numbers)
+    ):
+        raise ConfigError(
+            f"input.channels is {list(channels)}, and {info.url} has {info.channels} channels",
+            f"give three different numbers from 0 to {info.channels - 1}",
+        )
+    return vec3(numbers)
+
+
+class MaskReader:
+    """A mask: nonzero voxels are segmented.
+
+    Its extent must be that of the affinity map, at the same voxel size or a coarser one whose
+    voxels are whole multiples (z, y and x apart): each mask voxel then stands for all voxels in
+    it. Coarser voxels lie on the grid of the frame (voxel ``v`` in mask voxel ``v // factor``),
+    or on a grid that begins with the volume, as the mips of most tools do. Where both boxes are
+    equal the voxel size isn't looked at: masks often have none.
+
+    Raises
+    ------
+    ConfigError
+        Another shape, extent or voxel size; more than one channel; a float dtype.
+    """
+
+    def __init__(self, url: str, mip: int, affinity: VolumeInfo) -> None:
+        self._volume: Volume = open_volume(url, mip)
+        self.info: VolumeInfo = self._volume.info
+        self._affinity = affinity
+        if self.info.channels != 1:
+            raise ConfigError(f"mask {url} has {self.info.channels} channels", "a mask has one")
+        if self.info.dtype.startswith("float"):
+            raise ConfigError(f"mask {url} is {self.info.dtype}", "a mask is of integers or bool")
+        self.factor = self._fitting_factor()
+        self._shift = self._fitting_shift()
+
+    def _fitting_factor(self) -> Vec3:
+        if self.info.box == self._affinity.box:
+            return (1, 1, 1)
+        mask, affinity = self.info.voxel_size_nm, self._affinity.voxel_size_nm
+        ratios = [m / a for m, a in zip(mask, affinity, strict=True)]
+        factor = vec3(max(round(r), 1) for r in ratios)
+        if any(abs(r - f) > 1e-3 * f for r, f in zip(ratios, factor, strict=True)):
+            raise self._misfit()
+        return factor
+
+    def _fitting_shift(self) -> Vec3:
+        """Where the grid of mask voxels begins, in voxels of the map modulo the factor."""
+        box = self._affinity.box
+        anchored = vec3(b % f for b, f in zip(box.begin, self.factor, strict=True))
+        for shift in ((0, 0, 0), anchored):
+            if self.info.box == _coarse(box, self.factor, shift):
+                return shift
+        raise self._misfit()
+
+    def _misfit(self) -> ConfigError:
+        mask, affinity = self.info, self._affinity
+        return ConfigError(
+            f"mask {mask.url} at mip {mask.mip} doesn't fit the affinity map: it has "
+            f"{mask.box.shape} voxels of {mask.voxel_size_nm} nm at {mask.box.begin}, the map "
+            f"{affinity.box.shape} of {affinity.voxel_size_nm} nm at {affinity.box.begin} (z, y, x)",
+            "give a mask of the same extent, at this voxel size or a whole multiple of it",
+        )
+
+    def read(self, box: Box) -> npt.NDArray[np.bool_]:
+        """The mask of a box in voxels of the affinity map: bool (z, y, x).
+
+        Raises
+        ------
+        NoInputError, BadDataError, TemporaryError
+            As `volumes.Volume.read`.
+        """
+        back = vec3(-s for s in self._shift)
+        shifted = box.translate(back)
+        coarse = _coarse(box, self.factor, self._shift)
+        found: npt.NDArray[np.bool_] = self._volume.read(coarse)[0] != 0
+        for axis, factor in enumerate(self.factor):
+            if factor > 1:
+                found = np.repeat(found, factor, axis=axis)
+        origin = vec3(b * f for b, f in zip(coarse.begin, self.factor, strict=True))
+        return np.ascontiguousarray(found[shifted.slices(origin)])
+
+
+def _coarse(box: Box, factor: Vec3, shift: Vec3) -> Box:
+    """The mask voxels that hold a box, where mask voxel m begins at ``m * factor + shift``."""
+    return Box(
+        vec3((b - s) // f for b, f, s in zip(box.begin, factor, shift, strict=True)),
+        vec3(-((s - e) // f) for e, f, s in zip(box.end, factor, shift, strict=True)),
+    )

@@ -1,0 +1,143 @@
+"""The files of one volume, on file:// or in a bucket, behind five calls.
+
+On file:// every write is atomic (`files.write_atomic`); gs:// and s3:// are atomic by themselves
+and go through cloud-files, imported only then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks import files
+from magneton_tasks.errors import BadDataError, OutputError
+from magneton_tasks.location import Location, cloud_files, connection_errors
+
+
+class Objects:
+    """The files below one URL.
+
+    Parameters
+    ----------
+    location
+        From `metadata.locate`.
+    sync
+        False skips fsync on file:// (samples and tests, never real output).
+    """
+
+    def __init__(self, location: Location, *, sync: bool = True) -> None:
+        self.location = location
+        self.sync = sync
+
+    @property
+    def is_local(self) -> bool:
+        return self.location.path is not None
+
+    def path(self, name: str) -> Path:
+        """Where a file lies; only on file://."""
+        assert self.location.path is not None
+        return self.location.path / name
+
+    def get(self, name: str) -> bytes | None:
+        """A file's bytes; None where it isn't there.
+
+        Raises
+        ------
+        OutputError, TemporaryError
+            It can't be read; the connection failed.
+        """
+        if self.is_local:
+            try:
+                return self.path(name).read_bytes()
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise OutputError(f"can't read {self.path(name)}: {error.strerror}") from error
+        with connection_errors(f"{self.location.url}/{name}"):
+            data: bytes | None = cloud_files(self.location.url).get(name)
+            return data
+
+    def put(self, name: str, data: bytes, compress: str | None = None) -> None:
+        """Write a file; ``compress`` says how ``data`` is compressed already.
+
+        Raises
+        ------
+        OutputError, TemporaryError
+        """
+        if not self.is_local:
+            with connection_errors(f"{self.location.url}/{name}"):
+                cloud_files(self.location.url).put(
+                    name, data, raw=True, compress=compress, cache_control="no-cache"
+                )
+        elif self.sync:
+            files.write_atomic(self.path(name), data, sync_parent=False)
+        else:
+            self._put_unsynced(self.path(name), data)
+
+    def _put_unsynced(self, path: Path, data: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise files.writing_failed(path, error) from error
+
+    def sync_directory(self, name: str = "") -> None:
+        """Make the renames in a directory durable; nothing to do in a bucket."""
+        if self.is_local and self.sync:
+            files.sync_directory(self.path(name))
+
+    def get_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON object; None where the file isn't there.
+
+        Raises
+        ------
+        BadDataError
+            It isn't a JSON object.
+        """
+        data = self.get(name)
+        if data is None:
+            return None
+        try:
+            found = json.loads(data)
+        except ValueError as error:
+            raise BadDataError(f"{self.location.url}/{name} isn't JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise BadDataError(f"{self.location.url}/{name} isn't a JSON object")
+        return found
+
+    def put_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON object, indented."""
+        self.put(name, (json.dumps(content, indent=2) + "\n").encode())
+        self.sync_directory()
+
+    def some_names(self, directory: str, count: int = 100) -> list[str]:
+        """Up to ``count`` file names of a directory on file://, in no order."""
+        try:
+            with os.scandir(self.path(directory)) as entries:
+                return [entry.name for entry in islice(entries, count)]
+        except FileNotFoundError:
+            return []
+
+    def sizes(self, directory: str) -> dict[str, int]:
+        """Name -> size in bytes of the files in a directory; none where it doesn't exist.
+
+        Temporaries of writers that were killed aren't listed.
+        """
+        if self.is_local:
+            try:
+                with os.scandir(self.path(directory)) as entries:
+                    return {
+                        entry.name: entry.stat().st_size
+                        for entry in entries
+                        if not files.is_temporary(entry.name)
+                    }
+            except FileNotFoundError:
+                return {}
+        with connection_errors(f"{self.location.url}/{directory}"):
+            bucket = cloud_files(self.location.url)
+            names = list(bucket.list(prefix=f"{directory}/", flat=True))
+            sizes = bucket.size(names) if names else {}
+            return {name.rsplit("/", 1)[-1]: int(size) for name, size in sizes.items()}

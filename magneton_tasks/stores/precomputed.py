@@ -1,0 +1,277 @@
+"""Neuroglancer precomputed output: ``info``, chunks and owner file, each written atomically.
+
+Outside this room arrays and boxes are (z, y, x); the format's x, y, z, c stays in here and in
+`precomputed_codec`. The chunk grid of each mip is anchored at the volume's begin::
+
+    begin      begin+64   begin+128  end
+    |----------|----------|-----|
+     chunk 0    chunk 1    chunk 2 (cut at the end)
+
+On ``file://`` a chunk compressed with gzip is called ``<name>.gz``: that is cloud-files' (and so
+cloud-volume's) convention. On gs:// and s3:// cloud-files sets the content encoding instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.location import locate
+from magneton_tasks.metadata import chunk_name
+from magneton_tasks.stores import precomputed_codec as codec
+from magneton_tasks.stores.objects import Objects
+from magneton_tasks.stores.precomputed_info import Scale, build_info, make_scales
+
+Array = npt.NDArray[np.generic]
+
+#: Threads that write and sync chunks; they wait for the disk, not for the CPU.
+_WRITERS = 8
+#: Says whose output this is; lies beside ``info``.
+OWNER_FILE = "magneton.json"
+
+
+@dataclass(frozen=True)
+class PrecomputedStore:
+    """A precomputed layer that is being written; one instance per process will do.
+
+    Attributes
+    ----------
+    url
+        As given, e.g. ``file:///data/segmentation``.
+    scales
+        Mip 0 first.
+    chunk_size
+        (z, y, x) in voxels, the same for all mips.
+    encoding, compress
+        ``raw`` | ``compressed_segmentation`` | ``crackle``; None | ``gzip``.
+    """
+
+    url: str
+    scales: tuple[Scale, ...]
+    chunk_size: Vec3
+    encoding: str
+    dtype: str
+    channels: int
+    compress: str | None
+    objects: Objects = field(repr=False, kw_only=True)
+
+    def expected_chunks(self, mip: int) -> Iterator[tuple[Box, str]]:
+        """Box and file name of every chunk of a mip, in raster order (z slowest)."""
+        for box in self.scales[mip].box.tiles(self.chunk_size):
+            yield box, chunk_name(box) + self._suffix
+
+    def chunk_path(self, mip: int, box: Box) -> str:
+        """Path of a chunk below the layer: ``<key>/<name>``, with its suffix on file://."""
+        return f"{self.scales[mip].key}/{chunk_name(box)}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return codec.SUFFIXES[self.compress] if self.objects.is_local else ""
+
+    def write(self, mip: int, box: Box, array: Array) -> list[int]:
+        """Write the chunks of ``box``; on file:// each appears whole and synced.
+
+        Parameters
+        ----------
+        mip
+            Index into ``scales``.
+        box
+            In voxels of that mip; begins on the chunk grid and ends on it or at the volume's end.
+        array
+            (z, y, x), or (c, z, y, x), of the layer's dtype.
+
+        Returns
+        -------
+        list of int
+            Size of each chunk's file in bytes, in raster order (z slowest).
+
+        Raises
+        ------
+        ValueError
+            Box or array don't fit: a bug of the caller.
+        OutputError
+            Disk full, quota, permission, I/O error.
+        """
+        data = array if array.ndim == 4 else array[np.newaxis]
+        self._check(mip, box, data)
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            pending = []
+            for tile in box.tiles(self.chunk_size):
+                chunk = data[(slice(None), *tile.slices(box.begin))]
+                encoded = codec.encode_chunk(chunk, self.encoding)
+                packed = codec.compress(encoded, self.compress)
+                name = self.chunk_path(mip, tile)
+                task = pool.submit(self.objects.put, name, packed, self.compress)
+                pending.append((len(packed), task))
+            for _, task in pending:
+                task.result()
+        self.objects.sync_directory(self.scales[mip].key)
+        return [size for size, _ in pending]
+
+    def _check(self, mip: int, box: Box, data: Array) -> None:
+        volume = self.scales[mip].box
+        if box.is_empty or not volume.contains(box):
+            raise ValueError(f"box {box} isn't in mip {mip}, {volume}")
+        for b, e, vb, ve, size in zip(
+            box.begin, box.end, volume.begin, volume.end, self.chunk_size, strict=True
+        ):
+            if (b - vb) % size or ((e - vb) % size and e != ve):
+                raise ValueError(f"box {box} isn't aligned to chunks {self.chunk_size} of {volume}")
+        if data.shape != (self.channels, *box.shape) or data.dtype != self.dtype:
+            raise ValueError(
+                f"array {data.shape} {data.dtype} for box {box}, "
+                f"{self.channels} channel(s) of {self.dtype}"
+            )
+
+    def sizes_on_disk(self, mip: int) -> dict[str, int]:
+        """Name -> size in bytes of every file of a mip, by one pass over its directory."""
+        return self.objects.sizes(self.scales[mip].key)
+
+    def read(self, mip: int, box: Box) -> Array:
+        """The voxels of ``box``, (z, y, x); a missing chunk is an error, as in `open_volume`."""
+        from magneton_tasks.stores.volumes import open_volume
+
+        found: Array = open_volume(self.url, mip).read(box)[0]
+        return found
+
+
+def create_segmentation(
+    url: str,
+    box: Box,
+    voxel_size_nm: Size3,
+    chunk_size: Vec3,
+    encoding: str = "compressed_segmentation",
+    mip_factors: Sequence[Vec3] = (),
+    compress: str | None = "gzip",
+    *,
+    replace: bool = False,
+) -> PrecomputedStore:
+    """Write the ``info`` of a uint64 segmentation (or find the same one) and return its store.
+
+    Parameters
+    ----------
+    url
+        ``file://``, ``gs://``, ``s3://`` or a plain path.
+    box
+        The whole volume at mip 0, in voxels.
+    mip_factors
+        Of each mip after 0, relative to mip 0: ``[(1, 2, 2), (1, 4, 4)]``.
+    replace
+        Replace an ``info`` that says something else.
+
+    Raises
+    ------
+    ConfigError
+        An encoding that can't be written, or an output with another ``info`` or compression.
+    """
+    return _create(
+        url, box, voxel_size_nm, chunk_size, encoding, mip_factors, compress,
+        dtype="uint64", channels=1, kind="segmentation", replace=replace, sync=True,
+    )  # fmt: skip
+
+
+def _create(
+    url: str,
+    box: Box,
+    voxel_size_nm: Size3,
+    chunk_size: Vec3,
+    encoding: str,
+    mip_factors: Sequence[Vec3],
+    compress: str | None,
+    *,
+    dtype: str,
+    channels: int,
+    kind: str,
+    replace: bool,
+    sync: bool,
+) -> PrecomputedStore:
+    codec.check_encoding(encoding, dtype)
+    if compress not in (None, "gzip"):
+        raise ConfigError(f"compress: {compress!r} can't be written", "use gzip or null")
+    objects = Objects(locate(url), sync=sync)
+    scales = make_scales(box, voxel_size_nm, mip_factors)
+    store = PrecomputedStore(
+        url, scales, chunk_size, encoding, dtype, channels, compress, objects=objects
+    )
+    info = build_info(scales, chunk_size, encoding, dtype, channels, kind)
+    existing = objects.get_json("info")
+    if existing is not None and not replace:
+        different = sorted(k for k in info if existing.get(k) != info[k])
+        if different:
+            raise ConfigError(
+                f"{url} already holds a precomputed layer with another {', '.join(different)}",
+                "choose another output, or replace it with --overwrite-output",
+            )
+        _check_suffixes(store)
+    if existing is None or replace:
+        objects.put_json("info", info)
+    return store
+
+
+def _check_suffixes(store: PrecomputedStore) -> None:
+    """Refuse to put ``name.gz`` beside ``name``: a reader would take either one."""
+    for scale in store.scales if store.objects.is_local else ():
+        for name in store.objects.some_names(scale.key):
+            box = codec.chunk_box(name)
+            if box is not None and name != chunk_name(box) + store._suffix:
+                raise ConfigError(
+                    f"{store.url} holds chunks of another compression ({scale.key}/{name}) than "
+                    f"{store.compress}",
+                    "set apply.compress as it was, or choose another output",
+                )
+
+
+def write_volume(
+    url: str,
+    array: Array,
+    voxel_size_nm: Size3,
+    voxel_offset: Vec3 = (0, 0, 0),
+    chunk_size: Vec3 = (64, 64, 64),
+    encoding: str = "raw",
+    layer_type: str = "image",
+    compress: str | None = "gzip",
+) -> None:
+    """Write an array as a precomputed layer of one mip.
+
+    Parameters
+    ----------
+    array
+        (c, z, y, x), or (z, y, x) for one channel; any dtype that the encoding holds.
+    layer_type
+        ``image`` or ``segmentation``.
+
+    Raises
+    ------
+    ConfigError
+        Another layer lies there, or the encoding doesn't hold the dtype.
+    """
+    data = array if array.ndim == 4 else array[np.newaxis]
+    box = Box.of_shape(vec3(data.shape[1:]), voxel_offset)
+    store = _create(
+        url, box, voxel_size_nm, chunk_size, encoding, (), compress,
+        dtype=data.dtype.name, channels=len(data), kind=layer_type, replace=False, sync=False,
+    )  # fmt: skip
+    store.write(0, box, data)
+
+
+def read_owner(url: str) -> dict[str, Any] | None:
+    """The ``magneton.json`` beside the output's ``info``; None where there is none.
+
+    Raises
+    ------
+    BadDataError
+        It isn't JSON.
+    """
+    return Objects(locate(url)).get_json(OWNER_FILE)
+
+
+def write_owner(url: str, owner: dict[str, Any]) -> None:
+    """Write (or replace) the output's ``magneton.json``."""
+    Objects(locate(url)).put_json(OWNER_FILE, owner)

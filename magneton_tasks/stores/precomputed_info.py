@@ -1,0 +1,81 @@
+"""The ``info`` file of a precomputed layer that we write: its mips and its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.stores import precomputed_codec as codec
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """One mip: its extent in its own voxels, voxel size in nm, and directory name."""
+
+    box: Box
+    voxel_size_nm: Size3
+    key: str
+
+
+def scale_box(box: Box, factor: Vec3) -> Box:
+    """A box of mip 0 in voxels that are ``factor`` times larger.
+
+    Begin is floor(begin / factor) and the extent ceil(extent / factor): the grid of 2 x 2 x 2
+    groups is anchored at the box's begin, so that no group reaches outside the array.
+    """
+    begin = vec3(b // f for b, f in zip(box.begin, factor, strict=True))
+    shape = vec3(-(-s // f) for s, f in zip(box.shape, factor, strict=True))
+    return Box.of_shape(shape, begin)
+
+
+def build_info(
+    scales: Sequence[Scale], chunk_size: Vec3, encoding: str, dtype: str, channels: int, kind: str
+) -> dict[str, Any]:
+    """The ``info`` file's content; ``kind`` is ``image`` or ``segmentation``."""
+    entries = []
+    for scale in scales:
+        entry: dict[str, Any] = {
+            "key": scale.key,
+            "size": list(scale.box.shape[::-1]),
+            "voxel_offset": list(scale.box.begin[::-1]),
+            "resolution": [_plain(v) for v in scale.voxel_size_nm[::-1]],
+            "chunk_sizes": [list(chunk_size[::-1])],
+            "encoding": encoding,
+        }
+        if encoding == "compressed_segmentation":
+            entry["compressed_segmentation_block_size"] = list(codec.CSEG_BLOCK[::-1])
+        entries.append(entry)
+    return {
+        "@type": "neuroglancer_multiscale_volume",
+        "type": kind,
+        "data_type": dtype,
+        "num_channels": channels,
+        "scales": entries,
+    }
+
+
+def make_scales(box: Box, voxel_size_nm: Size3, factors: Sequence[Vec3]) -> tuple[Scale, ...]:
+    """The mips of a volume: ``box`` at mip 0, then one per factor relative to mip 0.
+
+    Raises
+    ------
+    ConfigError
+        Two mips of the same voxel size.
+    """
+    found: list[Scale] = []
+    for factor in [(1, 1, 1), *factors]:
+        z, y, x = (v * f for v, f in zip(voxel_size_nm, factor, strict=True))
+        key = "_".join(str(_plain(v)) for v in (x, y, z))
+        if any(key == other.key for other in found):
+            raise ConfigError(f"two mips have the voxel size {key} nm (x_y_z)")
+        found.append(Scale(scale_box(box, factor), (z, y, x), key))
+    return tuple(found)
+
+
+def _plain(value: float) -> int | float:
+    """A whole number as an int: ``8_8_30`` rather than ``8.0_8.0_30.0``."""
+    value = round(float(value), 9)
+    return int(value) if value.is_integer() else value

@@ -1,0 +1,130 @@
+"""Zarr v2 and v3 volumes, as OME-Zarr groups: written whole (samples, tests), read by box."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from magneton_tasks.errors import BadDataError, ConfigError, NoInputError, TemporaryError
+from magneton_tasks.geometry import Box, Size3, Vec3
+from magneton_tasks.location import connection_errors, locate
+from magneton_tasks.volume_info import VolumeInfo
+
+Array = npt.NDArray[Any]
+
+
+def write_volume(
+    url: str,
+    array: Array,
+    voxel_size_nm: Size3,
+    voxel_offset: Vec3 = (0, 0, 0),
+    chunk_size: Vec3 = (64, 64, 64),
+    *,
+    zarr_format: Literal[2, 3] = 3,
+) -> None:
+    """Write an array as an OME-Zarr group of one dataset, ``0``.
+
+    Parameters
+    ----------
+    array
+        (c, z, y, x) or (z, y, x).
+    voxel_offset
+        Becomes the dataset's ``translation`` (in nm).
+    zarr_format
+        3: OME-Zarr 0.5 in Zarr v3; 2: OME-Zarr 0.4 in Zarr v2.
+
+    Raises
+    ------
+    ConfigError
+        Something lies there already, or the URL isn't a path of this machine.
+    """
+    import zarr
+
+    path = locate(url).path
+    if path is None:
+        raise ConfigError(f"{url}: whole Zarr volumes are written to files only")
+    if path.exists() and any(path.iterdir()):
+        raise ConfigError(f"{path} isn't empty", "choose another path, or remove it")
+    multiscales = _multiscales(array.ndim, voxel_size_nm, voxel_offset)
+    if zarr_format == 3:
+        attributes: dict[str, Any] = {"ome": {"version": "0.5", "multiscales": [multiscales]}}
+    else:
+        attributes = {"multiscales": [{"version": "0.4", **multiscales}]}
+    group = zarr.create_group(store=str(path), zarr_format=zarr_format, attributes=attributes)
+    names = [axis["name"] for axis in multiscales["axes"]]
+    dataset = group.create_array(
+        "0",
+        shape=array.shape,
+        dtype=array.dtype,
+        chunks=(1,) * (array.ndim - 3) + chunk_size,
+        chunk_key_encoding={"name": "v2" if zarr_format == 2 else "default", "separator": "/"},
+        dimension_names=names if zarr_format == 3 else None,
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )
+    dataset[...] = array
+
+
+def _multiscales(ndim: int, voxel_size_nm: Size3, voxel_offset: Vec3) -> dict[str, Any]:
+    """OME-Zarr metadata of one dataset; a channel axis comes first where there are four."""
+    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] * (ndim - 3)
+    axes = axes + [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]
+    scale = [1.0] * (ndim - 3) + [float(v) for v in voxel_size_nm]
+    shift = [0.0] * (ndim - 3) + [
+        o * float(v) for o, v in zip(voxel_offset, voxel_size_nm, strict=True)
+    ]
+    transformations = [
+        {"type": "scale", "scale": scale},
+        {"type": "translation", "translation": shift},
+    ]
+    dataset = {"path": "0", "coordinateTransformations": transformations}
+    return {"name": "volume", "axes": axes, "datasets": [dataset]}
+
+
+class ZarrVolume:
+    """A Zarr array as a volume; see `volumes.Volume`."""
+
+    def __init__(self, info: VolumeInfo) -> None:
+        self.info = info
+        import zarr  # noqa: F401  imported before a fork, once for all children
+
+    def read(self, box: Box) -> Array:
+        """As `volumes.Volume.read`; chunks that aren't there are the array's fill value."""
+        info = self.info
+        if not info.box.contains(box):
+            raise ConfigError(
+                f"box {box} (z, y, x) reaches outside {info.url} at mip {info.mip}, {info.box}",
+                "choose a box inside the volume",
+            )
+        inside = dict(zip("zyx", box.slices(info.box.begin), strict=True))
+        index = tuple(0 if a == "t" else inside.get(a, slice(None)) for a in info.axes)
+        where = f"{info.url}, box {box} (z, y, x)"
+        array = self._array()
+        try:
+            found = np.asarray(array[index])
+        except PermissionError as error:
+            raise NoInputError(f"{where}: {error}") from error
+        except (OSError, TimeoutError) as error:
+            raise TemporaryError(f"{where}: {error}", "mend the file system, then rerun") from error
+        except Exception as error:  # each codec raises classes of its own
+            raise BadDataError(
+                f"{where}: a chunk can't be decoded: {type(error).__name__}: {error}",
+                "write the chunks of this box again, or take them from a backup",
+            ) from error
+        axes = info.axes.replace("t", "")
+        if "c" not in axes:
+            axes, found = "c" + axes, found[np.newaxis]
+        found = found.transpose([axes.index(a) for a in "czyx"])
+        return np.ascontiguousarray(found, dtype=info.dtype)
+
+    def _array(self) -> Any:
+        import zarr
+
+        location, version = self.info.location, self.info.format[-1:]
+        store = str(location.path) if location.path is not None else location.url
+        with connection_errors(self.info.url):
+            return zarr.open_array(
+                store=store, path=self.info.array, mode="r", zarr_format=3 if version == "3" else 2
+            )

@@ -1,0 +1,121 @@
+"""What is known of a volume before a voxel is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.location import Location, locate
+
+#: numpy names of the dtypes that a volume may have.
+DTYPES = frozenset(
+    {"bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"}
+    | {"float16", "float32", "float64"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeInfo:
+    """A volume at one mip; boxes and vectors are (z, y, x).
+
+    ``VolumeInfo(**json.loads(json.dumps(asdict(info))))`` is equal to ``info``.
+
+    Attributes
+    ----------
+    url
+        As given.
+    format
+        ``precomputed``, ``zarr2`` or ``zarr3``.
+    mip
+        Index of the scale or multiscale dataset.
+    dtype
+        numpy's name of it.
+    channels
+        1 where there is no channel axis.
+    box
+        The extent in voxels of this mip, with its voxel offset; the chunk grid begins at its begin.
+    voxel_size_nm
+        (z, y, x).
+    chunk_size
+        The smallest box that can be read by itself, in voxels (of a shard: its inner chunks).
+    encoding
+        precomputed: the scale's encoding; Zarr: names of the codecs.
+    digest
+        SHA-256 of what the metadata says of this mip: ``input.identity: metadata``.
+    array
+        Directory of this mip below the URL: the scale's key, the dataset's path, or "".
+    axes
+        Zarr: one letter per axis of the stored array, e.g. ``czyx``; ``t`` is an axis of length 1.
+    file_size, file_channels
+        The box and the number of channels that one file holds: the chunk's,
+        or the shard's; None where a file isn't a box (sharded precomputed).
+    chunk_key
+        Zarr: what stands before and between a chunk's indices, ``("c/", "/")`` or ``("", ".")``.
+    cseg_block
+        Block size of compressed_segmentation.
+    notes
+        What had to be assumed; for the user to read.
+    """
+
+    url: str
+    format: str
+    mip: int
+    dtype: str
+    channels: int
+    box: Box
+    voxel_size_nm: Size3
+    chunk_size: Vec3
+    encoding: str
+    digest: str
+    array: str
+    axes: str = "zyx"
+    file_size: Vec3 | None = None
+    file_channels: int = 1
+    chunk_key: tuple[str, str] = ("", "")
+    cseg_block: Vec3 = (8, 8, 8)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take what JSON makes of the fields: lists for tuples, a dict for the box."""
+        box: Any = self.box
+        if isinstance(box, dict):
+            box = Box(vec3(box["begin"]), vec3(box["end"]))
+            object.__setattr__(self, "box", box)
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+
+    @property
+    def location(self) -> Location:
+        return locate(self.url)
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256 of the canonical JSON of ``content``."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checked_dtype(name: str, where: str) -> str:
+    """The dtype's name, if a volume may have it.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if name not in DTYPES:
+        raise ConfigError(
+            f"{where}: dtype {name} isn't supported", f"supported: {', '.join(sorted(DTYPES))}"
+        )
+    return name
+
+
+def no_such_mip(url: str, mip: int, existing: list[str]) -> ConfigError:
+    """The error for a mip that the volume doesn't have."""
+    listed = "; ".join(f"{i}: {text}" for i, text in enumerate(existing))
+    return ConfigError(f"{url} has no mip {mip}", f"its mips: {listed}")

@@ -1,0 +1,27 @@
+"""`make down`: stop what `make up` started; harmless where nothing runs."""
+
+from __future__ import annotations
+
+import sys
+
+from magneton_tasks.airflow import home
+from magneton_tasks.airflow.services import Services
+from magneton_tasks.errors import MagnetonError
+
+
+def main() -> int:
+    try:
+        services = Services(home.airflow_home(), home.project_root())
+        if services.running():
+            services.stop()
+            print("Airflow is down.")
+        else:
+            print("Airflow isn't running.")
+    except MagnetonError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

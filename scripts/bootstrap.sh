@@ -1,0 +1,74 @@
+#!/bin/sh
+# Makes .venv in the project and installs Magneton into it, with the versions of constraints.txt.
+# Needs no root. Uses the newest Python >= 3.11 that can make a venv with pip; else uv, which can
+# bring Python itself; else says the one line to type. Safe to repeat after an interruption.
+set -eu
+
+cd "$(dirname "$0")/.."
+venv=.venv
+extras=${MAGNETON_EXTRAS:-compute,airflow,dev}
+
+say() { printf '%s\n' "$*" >&2; }
+
+find_uv() {
+    for uv in uv "$HOME/.local/bin/uv" "$HOME/.cargo/bin/uv"; do
+        if command -v "$uv" >/dev/null 2>&1 && "$uv" --version >/dev/null 2>&1; then
+            printf '%s\n' "$uv"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# The versions that the tests run on come first. Each is tried, not just looked up: a name on PATH
+# may be a shim for a Python that isn't there.
+find_python() { # $1: a statement that must work in it
+    for python in python3.13 python3.12 python3.11 python3 python3.14; do
+        if "$python" -c "import sys; assert sys.version_info >= (3, 11); $1" >/dev/null 2>&1; then
+            printf '%s\n' "$python"
+            return 0
+        fi
+    done
+    return 1
+}
+
+venv_works() {
+    "$venv/bin/python" -c 'import sys; assert sys.version_info >= (3, 11)' >/dev/null 2>&1 || return 1
+    [ -n "$uv" ] || "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
+
+no_way() {
+    if python=$(find_python ''); then
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        say "$python can't make a virtual environment with pip, and uv isn't there. Type this, then repeat:"
+        say "  sudo apt install python$version-venv"
+    elif python3 -m pip --version >/dev/null 2>&1; then
+        say "Magneton needs Python 3.11 or newer. Type this (uv brings one along), then repeat:"
+        say "  python3 -m pip install --user uv"
+    else
+        say "Magneton needs Python 3.11 or newer. Type this, then repeat:"
+        say "  sudo apt install python3.11 python3.11-venv"
+    fi
+    exit 1
+}
+
+uv=$(find_uv) || uv=
+if ! venv_works; then
+    if python=$(find_python 'import ensurepip, venv'); then
+        say "making $venv with $("$python" --version 2>&1)"
+        "$python" -m venv --clear "$venv"
+    elif [ -n "$uv" ]; then
+        say "making $venv with uv"
+        "$uv" venv --quiet --clear --python '>=3.11,<3.14' "$venv"
+    else
+        no_way
+    fi
+fi
+
+say "installing magneton[$extras] (a few minutes the first time)"
+if [ -n "$uv" ]; then
+    "$uv" pip install --quiet --python "$venv/bin/python" -c constraints.txt -e ".[$extras]"
+else
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        -c constraints.txt -e ".[$extras]"
+fi

@@ -1,0 +1,170 @@
+"""Projected memory against the memory of real forked children."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from magneton_tasks import projection
+from magneton_tasks.kernels.segment import (
+    Float32,
+    SegmentSettings,
+    Supervoxels,
+    graph_density,
+    segment_block,
+    warm_up,
+)
+
+MIB = 1 << 20
+N = 96
+FUNCTIONS = ["mean", "aff50_his256"]
+
+
+def eight_bits(values: NDArray[np.generic]) -> Float32:
+    """Affinities as 8-bit volumes have them."""
+    return np.divide(values.astype(np.uint8), np.float32(255), dtype=np.float32)
+
+
+def noise() -> Float32:
+    return eight_bits(np.random.RandomState(0).randint(0, 256, (3, N, N, N)))
+
+
+def grain() -> Float32:
+    """Correlated noise: about as dense as a bad affinity map."""
+    rng = np.random.RandomState(0)
+    value = np.stack([ndimage.gaussian_filter(rng.rand(N, N, N), 1.2) for _ in range(3)])
+    value = (value - value.min()) / np.ptp(value)
+    return eight_bits(value * 255)
+
+
+def grown_bytes(make: Callable[[], Float32], settings: SegmentSettings) -> int:
+    """Peak of a forked child that segments, less that of one that does nothing."""
+
+    def peak(work: Callable[[], object]) -> int:
+        # what other tests have freed must not serve the child: a worker has no such pages
+        ctypes.CDLL(None).malloc_trim(0)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work()
+            finally:
+                os._exit(0)
+        return os.wait4(pid, 0)[2].ru_maxrss * 1024
+
+    affinity = make()  # in the parent: its pages count in both children
+    return peak(lambda: segment_block(affinity.copy(), settings)) - peak(lambda: None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    for kind in ("waterz", "3d", "2d"):
+        warm_up(kind)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB and fork are Linux's")
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("kind", ["waterz", "3d"])
+def test_expected_peak_is_near_the_measured_one(kind: Supervoxels, function: str) -> None:
+    settings = SegmentSettings(0.7, function, kind, interior_threshold=0.4)
+    box = grain()[:, :64, :64, :64]
+    density = graph_density(np.ascontiguousarray(box), settings)
+    expected = projection.segment_expected_bytes(N**3, function, kind, *density[:2])
+    measured = projection.FORKED_BASE_BYTES + grown_bytes(grain, settings)
+    assert 0.8 <= expected / measured <= 1.3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB and fork are Linux's")
+@pytest.mark.parametrize("kind", ["waterz", "3d", "2d"])
+def test_noise_stays_below_the_bound(kind: Supervoxels) -> None:
+    settings = SegmentSettings(0.7, "mean", kind)
+    bound = projection.segment_bound_bytes(N**3, "mean", kind)
+    assert projection.WORKER_BASE_BYTES + grown_bytes(noise, settings) < bound
+
+
+def test_bound_is_above_expected_and_falls_with_samples() -> None:
+    for kind in ("waterz", "3d", "2d"):
+        for function in FUNCTIONS:
+            fragments, edges = (d / 8 for d in projection.NOISE_DENSITY[kind])
+            expected = projection.segment_expected_bytes(256**3, function, kind, fragments, edges)
+            bound = projection.segment_bound_bytes(256**3, function, kind, (fragments, edges))
+            blind = projection.segment_bound_bytes(256**3, function, kind)
+            assert expected < bound < blind
+
+
+def test_histograms_cost_a_staircase_of_powers_of_two() -> None:
+    def bytes_of(edges_per_voxel: float) -> int:
+        return projection.segment_expected_bytes(
+            1 << 20, "aff50_his256", "waterz", 0, edges_per_voxel
+        )
+
+    assert bytes_of(0.24) - bytes_of(0.13) < 20 * MIB
+    assert bytes_of(0.26) - bytes_of(0.24) > 256 * MIB
+
+
+def test_quantiles_and_voxels_cost_time() -> None:
+    mean = projection.segment_cpu_s(10**6, "mean", "waterz", 0.03, 0.15)
+    assert mean < projection.segment_cpu_s(10**6, "aff50_his256", "waterz", 0.03, 0.15)
+    assert mean * 2 == pytest.approx(
+        projection.segment_cpu_s(2 * 10**6, "mean", "waterz", 0.03, 0.15)
+    )
+
+
+def test_projecting_needs_the_standard_library_only() -> None:
+    code = (
+        "import sys, magneton_tasks.projection, magneton_tasks.scoring;"
+        "print(sorted({'numpy', 'waterz', 'numba', 'zarr'} & set(sys.modules)))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux")
+def test_a_block_within_its_bound_passes_under_the_allocation_limit() -> None:
+    """Memory is refused beyond the limit, and the child dies of it instead of the machine."""
+    settings = SegmentSettings(0.7, "aff50_his256")
+    affinity = grain()
+    density = graph_density(affinity, settings)
+    bound = projection.segment_bound_bytes(N**3, "aff50_his256", "waterz", density[:2])
+
+    def child(limit: int) -> int:
+        pid = os.fork()
+        if pid == 0:
+            faulthandler.disable()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            try:
+                segment_block(affinity, settings)
+                os._exit(0)
+            except MemoryError:
+                os._exit(75)
+            finally:
+                os._exit(70)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    allowed = projection.segment_allocation_bytes(bound - projection.WORKER_BASE_BYTES)
+    held = _allocated_bytes()
+    assert child(held + allowed) == 0
+    assert child(held + allowed // 8) in (75, -6)
+
+
+def _allocated_bytes() -> int:
+    """What RLIMIT_DATA counts of this process: VmData."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmData")
