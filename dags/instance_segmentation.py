@@ -29,16 +29,19 @@ PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().pare
 def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
     """The DAG of one volume config."""
     with DAG(
-        dag_id, params=params.form(config), doc_md=catalog.page(path, config), **catalog.settings(config)
+        dag_id,
+        params=params.form(config),
+        doc_md=catalog.page(path, config),
+        **catalog.settings(config),
     ) as dag:
         plan = PlanOperator(task_id="plan", config_path=str(path))
-        attempt = XComArg(plan, key="attempt")
+        attempt: Any = XComArg(plan, key="attempt")
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
             batches = {s: BatchesOperator(task_id=s, stage=s, attempt=attempt) for s in MAPPED}
         before: Any = plan
         for stage in STAGES:
             local = {"pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage)}
-            fixed = {"task_id": stage, "stage": stage, "attempt": attempt, **local}
+            fixed: dict[str, Any] = {"task_id": stage, "stage": stage, "attempt": attempt, **local}
             if stage in MAPPED:
                 name = "{{ task.batch['name'] }}"
                 partial = StageOperator.partial(map_index_template=name, **fixed)

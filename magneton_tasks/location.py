@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.errors import BadDataError, ConfigError, NoInputError, TemporaryError
+from magneton_tasks.errors import (
+    BadDataError,
+    ConfigError,
+    MagnetonError,
+    NoInputError,
+    TemporaryError,
+)
 
 #: Format prefixes that may stand before the URL, as Neuroglancer writes them.
 _PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
@@ -95,6 +101,8 @@ def connection_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except MagnetonError:
+        raise
     except ImportError as error:
         raise ConfigError(f"{what}: {error}", "pip install 'magneton-tasks[compute]'") from error
     except Exception as error:

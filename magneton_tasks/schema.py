@@ -32,7 +32,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive3 = tuple[PositiveInt, PositiveInt, PositiveInt]
 NonNegative3 = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
 Integer3 = tuple[int, int, int]
-Memory = Annotated[int | None, BeforeValidator(_check_size), Field(gt=0)]
+Memory = Annotated[PositiveInt | None, BeforeValidator(_check_size)]
 
 
 def _check_url(value: str) -> str:

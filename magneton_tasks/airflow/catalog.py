@@ -56,7 +56,9 @@ def make_dags(places: str, make_dag: MakeDag) -> Iterator[DAG]:
         taken[dag_id] = path
         try:
             if other is not None:
-                raise ConfigError(f"{path} would make the same DAG as {other}", "rename one of them")
+                raise ConfigError(
+                    f"{path} would make the same DAG as {other}", "rename one of them"
+                )
             config = load_config(path)
             _check_schedule(path, config)
             yield make_dag(dag_id, path, config)

@@ -53,7 +53,9 @@ def configs_places(root: Path, environ: Mapping[str, str] = os.environ) -> str:
     """``$MAGNETON_CONFIGS``, or the project's ``configs/`` and its sample, where it was made."""
     given = environ.get(CONFIGS_VARIABLE)
     if given:
-        return os.pathsep.join(str(Path(place).absolute()) for place in given.split(os.pathsep) if place)
+        return os.pathsep.join(
+            str(Path(place).absolute()) for place in given.split(os.pathsep) if place
+        )
     places = [root / "configs"]
     sample = root / "sample" / "volume.yaml"
     if sample.is_file():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 from collections import deque
@@ -36,6 +35,7 @@ from magneton_tasks.grid import items
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan, StagePlan
 from magneton_tasks.runners.command import plan_command, stage_command
+from magneton_tasks.runners.local import DIE_WITH_PARENT
 
 Result = dict[str, Any]
 
@@ -72,7 +72,7 @@ class CommandOperator(BaseOperator):
         self.log.info("$ %s", shlex.join(command))
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._process = subprocess.Popen(
-            [*_dies_with_parent(), *command],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -246,16 +246,10 @@ def _lines(process: subprocess.Popen[str]) -> Iterable[str]:
         yield line.rstrip()
 
 
-def _dies_with_parent() -> tuple[str, ...]:
-    """Linux tells the command to end when this process dies, however that happens."""
-    setpriv = shutil.which("setpriv")
-    return () if setpriv is None else (setpriv, "--pdeathsig", "TERM", "--")
-
-
 def _worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Airflow's settings hold its secrets, and are no business of a worker."""
     kept = {k: v for k, v in environ.items() if not k.startswith(("AIRFLOW__", "_AIRFLOW"))}
-    return {**kept, "PYTHONUNBUFFERED": "1"}
+    return {**kept, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1"}
 
 
 def _raise_for(exit_code: int, command: Sequence[str], tail: Iterable[str]) -> None:

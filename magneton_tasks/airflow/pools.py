@@ -9,25 +9,24 @@ doesn't start tasks whose pool isn't there.
 
 from __future__ import annotations
 
-import os
-
-import psutil
+from math import prod
 
 from magneton_tasks import projection
 from magneton_tasks.config import RunConfig
+from magneton_tasks.plan import apply_memory, count_memory
+from magneton_tasks.runners.resources import cores, machine_memory_bytes
 
 NAME = "magneton_local"
 _GIB = 2**30
+#: (fragments, edges) per voxel of cortex, as in stages/sampling.py, which a DAG parse may not import.
+_TYPICAL_DENSEST = (0.035, 0.152)
+#: The largest cell that plan makes, in voxels along each axis.
+_LARGEST_CELL = (512, 512, 512)
 
 
 def machine_slots() -> int:
     """Slots of this machine's pool: its memory in GiB, rounded down."""
-    return max(int(psutil.virtual_memory().total // _GIB), 1)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(int(machine_memory_bytes() // _GIB), 1)
 
 
 def task_slots(memory_bytes: int) -> int:
@@ -38,14 +37,22 @@ def task_slots(memory_bytes: int) -> int:
 
 def stage_slots(config: RunConfig, stage: str) -> int:
     """Slots of a stage's tasks, from the config alone: at parse nothing is known of the volume."""
-    if config.local.memory is not None:
-        return task_slots(config.local.memory)
-    if stage != "segment":
-        return task_slots(0)
-    z, y, x = config.block.size
-    segment = config.segment
-    bound = projection.segment_bound_bytes(z * y * x, segment.merge_function, segment.supervoxels)
-    return task_slots(bound)
+    return task_slots(config.local.memory or _stage_memory(config, stage))
+
+
+def _stage_memory(config: RunConfig, stage: str) -> int:
+    """Bound of one worker in bytes, as plan projects it for an ordinary volume."""
+    voxels = prod(config.block.size)
+    if stage == "segment":
+        segment = config.segment
+        return projection.segment_bound_bytes(
+            voxels, segment.merge_function, segment.supervoxels, _TYPICAL_DENSEST
+        )
+    if stage == "count":
+        return count_memory(config.block.size, config.block.overlap).bound
+    if stage in ("apply", "downsample"):
+        return apply_memory(_LARGEST_CELL, voxels, int(_TYPICAL_DENSEST[0] * voxels)).bound
+    return 0
 
 
 def main() -> None:

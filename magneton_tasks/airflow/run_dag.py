@@ -67,7 +67,9 @@ def prepare(home: Path, root: Path, config: Path) -> None:
 def load_dag(root: Path, config: Path) -> DAG:
     """The one DAG that the project's DAG file makes of ``config``."""
     made = runpy.run_path(str(root / "dags" / "instance_segmentation.py"))
-    (dag,) = {v.dag_id: v for k, v in made.items() if k.startswith("instance_segmentation.")}.values()
+    (dag,) = {
+        v.dag_id: v for k, v in made.items() if k.startswith("instance_segmentation.")
+    }.values()
     return dag  # type: ignore[no-any-return]
 
 
@@ -87,7 +89,10 @@ def run(dag: DAG, conf: dict[str, Any] | None = None) -> bool:
     finally:
         manager.clear()
     green = state == DagRunState.SUCCESS
-    print(f"run {'green' if green else 'RED'} after {human_time(time.monotonic() - began)}", flush=True)
+    print(
+        f"run {'green' if green else 'RED'} after {human_time(time.monotonic() - began)}",
+        flush=True,
+    )
     return green
 
 

@@ -255,9 +255,7 @@ def _free_ports(*names: str) -> dict[str, int]:
     try:
         for held in sockets:
             held.bind(("127.0.0.1", 0))
-        return {
-            name: int(held.getsockname()[1]) for name, held in zip(names, sockets, strict=True)
-        }
+        return {name: int(held.getsockname()[1]) for name, held in zip(names, sockets, strict=True)}
     finally:
         for held in sockets:
             held.close()

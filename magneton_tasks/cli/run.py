@@ -36,7 +36,7 @@ _SETTLED = re.compile(r"^(\w+) (?:block|cell) \d+: (done|empty|FAILED|failed)")
 
 def run(config: Path, *, sets: dict[str, object], dry_run: bool, **options: Any) -> int:
     """Plan, then stage by stage; returns the exit code."""
-    name = time.strftime("cli__%Y-%m-%dT%H:%M:%S")
+    name = time.strftime("cli_%Y-%m-%dT%H-%M-%S")
     request = planning.Request(config.absolute(), name, sets, process_bound=True, **options)
     if dry_run:
         drafted = planning.draft(request, write=False)

@@ -43,11 +43,11 @@ _WHITE = 0.2
 class Faults:
     """How many faults, and how bad."""
 
-    gaps_per_um3: float = 0.8
+    gaps_per_um3: float = 1.0
     gap_radius_nm: tuple[float, float] = (120.0, 400.0)
     #: share of the evidence that a gap takes away at its centre
     gap_depth: tuple[float, float] = (0.3, 0.5)
-    false_membranes_per_um3: float = 2.2
+    false_membranes_per_um3: float = 3.2
     false_membrane_depth: tuple[float, float] = (0.55, 1.0)
     #: one bad section in so many
     bad_section_every: int = 110
@@ -152,7 +152,7 @@ def _false_membranes(
     skeletons: Skeletons, volume_um3: float, faults: Faults, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """float32 (n, 8): centre (nm), normal, radius (nm), depth."""
-    n = rng.poisson(faults.false_membranes_per_um3 * volume_um3)
+    n = round(faults.false_membranes_per_um3 * volume_um3)
     chosen = rng.integers(len(skeletons.radius), size=n)
     normal = skeletons.direction[chosen] + 0.2 * rng.standard_normal((n, 3))
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -195,7 +195,7 @@ def _gaps(
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """float32 (n, 5): centre (nm) on a membrane, radius (nm), depth."""
-    n = rng.poisson(faults.gaps_per_um3 * volume_um3)
+    n = round(faults.gaps_per_um3 * volume_um3)
     where = rng.integers(1, truth.shape, size=(40 * n + 40, 3))
     here, beside = truth[tuple(where.T)], truth[tuple((where - rng.permuted(
         np.tile([0, 0, 1], (len(where), 1)), axis=1)).T)]  # fmt: skip

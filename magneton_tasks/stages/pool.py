@@ -25,6 +25,7 @@ from magneton_tasks.stores import tables
 
 #: Blocks whose rows lie in one file of the pool table.
 BLOCKS_PER_FILE = 1024
+_COLUMNS: dict[tables.Kind, tuple[str, ...]] = {"pairs": MATCH_COLUMNS, "sizes": ("block", "core")}
 
 
 def run(attempt: Attempt) -> int:
@@ -86,7 +87,7 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
     return report
 
 
-def _rows(attempt: Attempt, counts: dict[int, Record], kind: str) -> Iterator[dict[str, np.ndarray]]:
+def _rows(attempt: Attempt, counts: dict[int, Record], kind: tables.Kind) -> Iterator[dict[str, np.ndarray]]:
     """Column batches of all blocks' rows, file by file."""
     ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
     info: dict[str, files.FileInfo] = {}
@@ -101,7 +102,7 @@ def _rows(attempt: Attempt, counts: dict[int, Record], kind: str) -> Iterator[di
     for name in sorted(ranges):
         path = directory / f"{kind}-{name}.parquet"
         try:
-            yield from tables.iter_rows(path, info[name], sorted(ranges[name]), kind, attempt.wait_s)
+            yield from tables.iter_rows(path, info[name], sorted(ranges[name]), kind, attempt.wait_s, _COLUMNS[kind])
         except (CorruptFileError, NotVisibleError) as error:
             invalidate(attempt, "count", {key: error.what for key in owners[name]})
             raise type(error)(
@@ -140,5 +141,3 @@ def _report(attempt: Attempt, report: PoolReport) -> None:
     if data["warning"]:
         say(f"pool: WARNING: {data['warning']}")
 
-
-assert set(MATCH_COLUMNS) <= set(tables.PAIR_COLUMNS)

@@ -92,7 +92,7 @@ def _sample(config: RunConfig, boxes: list[Box], key: str) -> Samples:
     from magneton_tasks.kernels.segment import graph_density
     from magneton_tasks.stages.inputs import open_affinity, open_mask
     from magneton_tasks.stages.segment import segment_settings
-    from magneton_tasks.stores.statistics import channel_statistics, convention_warnings
+    from magneton_tasks.stores.statistics import examine
 
     reader = open_affinity(config)
     open_mask(config, reader.info)
@@ -103,5 +103,5 @@ def _sample(config: RunConfig, boxes: list[Box], key: str) -> Samples:
         sum(d.edges_per_voxel for d in densities) / n,
         (max(d.fragments_per_voxel for d in densities), max(d.edges_per_voxel for d in densities)),
     )
-    statistics = channel_statistics(reader, boxes)
-    return Samples(key, density, [asdict(s) for s in statistics], list(convention_warnings(statistics)))
+    examined = examine(reader, boxes)
+    return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))

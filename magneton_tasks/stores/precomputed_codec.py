@@ -103,7 +103,12 @@ def decode_chunk(
         _check_cseg(data, shape, np.dtype(dtype).itemsize // 4, cseg_block)
     try:
         if encoding == "crackle":
-            flat = _crackle().decompress(data, parallel=1)
+            crackle = _crackle().codec
+            # A file cut off at the end is decoded to wrong labels, without an error.
+            stored = crackle.labels_crc(data)
+            if stored is not None and stored != crackle.crc32c(crackle.raw_labels(data)):
+                raise ValueError("the checksum of its labels is wrong")
+            flat = crackle.decompress(data, parallel=1)
         else:
             import compressed_segmentation
 

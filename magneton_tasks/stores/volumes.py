@@ -188,7 +188,7 @@ class CloudVolumeVolume:
                         f"{where}: a chunk is missing: {error}",
                         "complete the input volume, or restrict box to what is there",
                     ) from error
-                if isinstance(error, _DECODING) or "Deco" in name or "Integrity" in name:
+                if isinstance(error, _DECODING) or any(word in name for word in _BROKEN):
                     raise BadDataError(f"{where}: {name}: {error}") from error
                 raise
         return np.ascontiguousarray(np.asarray(found).T)
@@ -196,3 +196,4 @@ class CloudVolumeVolume:
 
 #: What broken chunks raise, besides exceptions whose name says so.
 _DECODING = (ValueError, EOFError, IndexError, AssertionError)
+_BROKEN = ("Deco", "Deflate", "Integrity", "Zstd", "brotli", "Jpeg", "BadGzip", "Format")

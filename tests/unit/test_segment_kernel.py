@@ -270,7 +270,7 @@ def test_density_of_an_empty_box() -> None:
 def test_results_are_those_of_the_kernel_version(
     kind: Supervoxels, function: str, digest: str
 ) -> None:
-    """A failure here means: bump KERNEL_VERSION, for old labels mustn't pass for new ones."""
+    """A failure here means: bump versions.SEGMENT, for old labels mustn't pass for new ones."""
     assert KERNEL_VERSION == 1
     labels, _ = segment_block(
         noisy_cells(), SegmentSettings(0.8, function, kind, interior_threshold=0.7)

@@ -59,7 +59,7 @@ def test_ids_are_dense_and_each_fragment_is_one_piece(per_section: bool) -> None
 
 @pytest.mark.parametrize(
     ("min_distance", "count"),
-    [(3, 2), (9, 2), (10, 1)],  # the middles of the two bulges are 10 voxels apart
+    [(3, 2), (5, 2), (10, 1)],  # the middles of the two balls are 10 voxels apart
 )
 def test_seeds_within_min_distance_of_a_higher_one_are_dropped(
     min_distance: int, count: int
