@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from magneton_tasks import units
+from magneton_tasks.errors import ConfigError
 from magneton_tasks.scoring import parse_scoring
 
 
@@ -156,7 +157,10 @@ class Segment(Section):
     @field_validator("merge_function")
     @classmethod
     def _merge_function(cls, value: str) -> str:
-        return parse_scoring(value).canonical
+        try:
+            return parse_scoring(value).canonical
+        except ConfigError as error:
+            raise ValueError(f"{error.what}; {error.hint}") from None
 
     @model_validator(mode="after")
     def _thresholds(self) -> Self:

@@ -12,6 +12,9 @@ from typing import BinaryIO
 
 from magneton_tasks import files
 
+#: Times of files are those of the kernel's last tick: a jump keeps this distance from them.
+_TICK_S = 0.011
+
 
 class FakeClock:
     """A clock that runs with the real one, and jumps when somebody sleeps."""
@@ -25,7 +28,9 @@ class FakeClock:
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        time.sleep(_TICK_S)
         self._jumps.append((time.time(), seconds))
+        time.sleep(_TICK_S)
 
     def at(self, real_s: float) -> float:
         """What this clock said at a real time, such as a file's."""

@@ -13,7 +13,7 @@ from math import prod
 
 from magneton_tasks import projection
 from magneton_tasks.config import RunConfig
-from magneton_tasks.plan import apply_memory, count_memory
+from magneton_tasks.memory import apply_memory, count_memory
 from magneton_tasks.runners.resources import cores, machine_memory_bytes
 
 NAME = "magneton_local"

@@ -74,6 +74,14 @@ class Attempt:
             return False
         return not (self.plan.restart and stage in self.plan.stages) or self.is_ours(record)
 
+    def invalidate(self, stage: str, causes: dict[int, str]) -> None:
+        """Record that what these blocks or cells hold can't be used; a rerun computes them again."""
+        manifest = self.manifest(stage)
+        states = manifest.read(set(causes))
+        with manifest.writer(self.paths.root.parent.name, stage, -1) as writer:
+            for key, cause in causes.items():
+                writer.add(key, "invalid", after=states.get(key), attempt=self.plan.attempt, info={"cause": cause})
+
     def require(self, stage: str, keys: set[int] | range) -> dict[int, Record]:
         """The valid record of each key, waited for.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,17 +59,7 @@ class Blocks:
         try:
             yield
         except (CorruptFileError, NotVisibleError) as error:
-            invalidate(self.attempt, "segment", {key: error.what})
+            self.attempt.invalidate("segment", {key: error.what})
             raise type(error)(
                 f"block {key}: {error.what}", "rerun (in Airflow: clear the task plan): the block is segmented again"
             ) from None
-
-
-def invalidate(attempt: Attempt, stage: str, causes: dict[int, str]) -> None:
-    """Record that what these blocks or cells hold can't be used; a rerun computes them again."""
-    manifest = attempt.manifest(stage)
-    states = manifest.read(set(causes))
-    values: dict[str, Any] = {"attempt": attempt.plan.attempt}
-    with manifest.writer(attempt.paths.root.parent.name, stage, -1) as writer:
-        for key, cause in causes.items():
-            writer.add(key, "invalid", after=states.get(key), info={"cause": cause}, **values)

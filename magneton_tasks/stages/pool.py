@@ -18,7 +18,6 @@ from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.manifest import Record
 from magneton_tasks.memory import pool_memory
 from magneton_tasks.stages.attempt import Attempt, pool_input
-from magneton_tasks.stages.blocks import invalidate
 from magneton_tasks.stages.stores import table_dir
 from magneton_tasks.stages.work import explain, finish, own_peak_bytes, say
 from magneton_tasks.stores import tables
@@ -104,7 +103,7 @@ def _rows(attempt: Attempt, counts: dict[int, Record], kind: tables.Kind) -> Ite
         try:
             yield from tables.iter_rows(path, info[name], sorted(ranges[name]), kind, attempt.wait_s, _COLUMNS[kind])
         except (CorruptFileError, NotVisibleError) as error:
-            invalidate(attempt, "count", {key: error.what for key in owners[name]})
+            attempt.invalidate("count", {key: error.what for key in owners[name]})
             raise type(error)(
                 error.what, "rerun (in Airflow: clear the task plan): these blocks are counted again"
             ) from None

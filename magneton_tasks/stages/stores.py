@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from magneton_tasks.manifest import Record
 from magneton_tasks.plan import Plan
 from magneton_tasks.schema import RunConfig
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stores.labels import LabelStore
-from magneton_tasks.stores.precomputed import PrecomputedStore, create_segmentation
-from magneton_tasks.stores.tables import PoolTable
+
+if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them
+    from magneton_tasks.stores.labels import LabelStore
+    from magneton_tasks.stores.precomputed import PrecomputedStore
+    from magneton_tasks.stores.tables import PoolTable
 
 
 def label_store(attempt: Attempt) -> LabelStore:
     """Where segment puts the labels of blocks."""
+    from magneton_tasks.stores.labels import LabelStore
+
     grid = attempt.plan.geometry.grid
     return LabelStore(attempt.stage_dir("segment") / "labels.zarr", grid.shape, grid.largest_read, attempt.wait_s)
 
@@ -26,6 +31,8 @@ def table_dir(attempt: Attempt, pool_input: str) -> Path:
 
 def pool_table(attempt: Attempt, pool: Record) -> PoolTable:
     """The (block, label) -> global id of pool's record."""
+    from magneton_tasks.stores.tables import PoolTable
+
     return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s)
 
 
@@ -36,6 +43,8 @@ def segmentation(attempt: Attempt) -> PrecomputedStore:
 
 def create_output(config: RunConfig, plan: Plan, *, replace: bool = False) -> PrecomputedStore:
     """As :func:`segmentation`, while planning."""
+    from magneton_tasks.stores.precomputed import create_segmentation
+
     return create_segmentation(
         config.paths.output, plan.geometry.box, plan.volume.voxel_size_nm, config.apply.chunk_size,
         config.apply.encoding, plan.geometry.cumulative[1:], config.apply.compress, replace=replace,

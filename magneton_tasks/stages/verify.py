@@ -12,9 +12,7 @@ from magneton_tasks import files
 from magneton_tasks.errors import BadDataError, MagnetonError
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
-from magneton_tasks.stages.blocks import invalidate
 from magneton_tasks.stages.inputs import input_digest
-from magneton_tasks.stages.preview import write_preview
 from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
 from magneton_tasks.stages.work import explain, finish, say
 from magneton_tasks.stores.precomputed import PrecomputedStore
@@ -77,9 +75,17 @@ def verify(attempt: Attempt) -> dict[str, Any]:
             "rerun (in Airflow: clear the task plan): what is named above is computed again",
         )
     if "apply" in stages:
-        write_preview(attempt)
+        _preview(attempt)
     say(f"verify: complete: {json.dumps(counted)}")
     return counted
+
+
+def _preview(attempt: Attempt) -> None:
+    """Draw the preview, unless the result is that of the last time."""
+    if not attempt.plan.nothing_to_do:
+        from magneton_tasks.stages.preview import write_preview  # heavy
+
+        write_preview(attempt)
 
 
 def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> None:
@@ -87,7 +93,7 @@ def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findi
     for key, cause in stale.items():
         findings.add(f"block {key}: {cause} while the run was going on")
     if stale:
-        invalidate(attempt, "segment", stale)
+        attempt.invalidate("segment", stale)
 
 
 def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> Record:
@@ -103,10 +109,10 @@ def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Finding
     for key, cause in wrong.items():
         findings.add(f"block {key}: {cause}")
     if wrong:
-        invalidate(attempt, "count", wrong)
+        attempt.invalidate("count", wrong)
     elif pool.input != pool_input({k: r.input or "" for k, r in counts.items()}):
         findings.add("the pool was made from other pairs than those there are now")
-        invalidate(attempt, "pool", {0: "made from other pairs"})
+        attempt.invalidate("pool", {0: "made from other pairs"})
     _check_table(attempt, pool, segments, findings)
     return pool
 
@@ -117,7 +123,7 @@ def _check_table(attempt: Attempt, pool: Record, segments: dict[int, Record], fi
     for key in bad:
         findings.add(f"block {key}: {segments[key].info['n']} labels, but {rows.get(key, 0)} rows in the pool table")
     if bad:
-        invalidate(attempt, "pool", {0: f"rows missing in {table_dir(attempt, pool.input or '')}"})
+        attempt.invalidate("pool", {0: f"rows missing in {table_dir(attempt, pool.input or '')}"})
 
 
 def _check_output(attempt: Attempt, pool: Record, findings: Findings) -> int:
@@ -145,7 +151,7 @@ def _check_output(attempt: Attempt, pool: Record, findings: Findings) -> int:
                 bad[key] = cause
                 findings.add(f"{stage} cell {key}: {cause}")
         if bad:
-            invalidate(attempt, stage, bad)
+            attempt.invalidate(stage, bad)
     return chunks
 
 

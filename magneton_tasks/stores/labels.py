@@ -177,9 +177,10 @@ class LabelStore:
         core_sizes, read_sizes
             (n,) for labels 1..n.
         """
+        pairs = np.stack([core_sizes, read_sizes], axis=1)
+        _require(pairs.max(initial=0) < 2**32, "a label has more voxels than uint32 can count")
         content = io.BytesIO()
-        pairs = np.stack([core_sizes, read_sizes], axis=1).astype(np.uint32, casting="same_kind")
-        np.save(content, pairs, allow_pickle=False)
+        np.save(content, pairs.astype(np.uint32), allow_pickle=False)
         return files.write_atomic(self.sizes_path(index), content.getbuffer())
 
     def read_sizes(self, index: Vec3, info: FileInfo | None = None) -> tuple[Labels, Labels]:
@@ -209,9 +210,9 @@ class LabelStore:
 
     def _open(self) -> zarr.Array[Any]:
         if self._array is None:
-            self._array = zarr.open_array(
-                self._store, mode="r+", zarr_format=3, config={"write_empty_chunks": True}
-            )
+            array = zarr.open_array(self._store, mode="r+", zarr_format=3)
+            # All-zero chunks are written too: one that isn't there is damage.
+            self._array = array.with_config({"write_empty_chunks": True})
         return self._array
 
     def _corrupt(self, index: Vec3, path: Path, error: Exception) -> CorruptFileError:
@@ -319,17 +320,17 @@ class _ShardStore(Store):
 
 
 def _read_range(file: BinaryIO, byte_range: ByteRequest | None) -> bytes:
+    size = file.seek(0, io.SEEK_END)
     match byte_range:
-        case None:
-            file.seek(0)
-            return file.read()
-        case RangeByteRequest(start, end):
-            file.seek(start)
-            return file.read(end - start)
-        case OffsetByteRequest(offset):
-            file.seek(offset)
-            return file.read()
+        case RangeByteRequest(begin, end):
+            pass
+        case OffsetByteRequest(begin):
+            end = size
         case SuffixByteRequest(suffix):
-            size = file.seek(0, io.SEEK_END)
-            file.seek(max(size - suffix, 0))
-            return file.read()
+            begin, end = size - suffix, size
+        case _:
+            begin, end = 0, size
+    if not 0 <= begin < end <= size:  # zarr would take no bytes for zeros
+        raise EOFError(f"it has {size} bytes")
+    file.seek(begin)
+    return file.read(end - begin)

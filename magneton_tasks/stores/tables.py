@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,9 @@ import pyarrow.parquet as pq
 from magneton_tasks import files
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from magneton_tasks.files import FileInfo
-from magneton_tasks.kernels.overlap import Pairs
+
+if TYPE_CHECKING:  # numba costs a second to import
+    from magneton_tasks.kernels.overlap import Pairs
 
 Column = npt.NDArray[Any]
 Columns = dict[str, Column]

@@ -118,7 +118,7 @@ def test_a_child_forked_after_use_writes_and_reads(store: LabelStore) -> None:
 
 def test_wrong_arrays_and_boxes_are_refused(store: LabelStore) -> None:
     with pytest.raises(ValueError, match="int64"):
-        store.write((0, 0, 0), np.zeros(SHAPE, np.int64))  # type: ignore[arg-type]
+        store.write((0, 0, 0), np.zeros(SHAPE, np.int64))
     with pytest.raises(ValueError, match="41"):
         store.write((0, 0, 0), np.zeros((41, 96, 70), np.uint32))
     with pytest.raises(ValueError, match="outside"):
@@ -129,7 +129,7 @@ def test_wrong_arrays_and_boxes_are_refused(store: LabelStore) -> None:
 
 
 def test_a_missing_block_is_an_error_and_not_zeros(store: LabelStore) -> None:
-    with pytest.raises(NotVisibleError, match="labels.zarr/c/0/0/1"):
+    with pytest.raises(NotVisibleError, match=r"labels.zarr/c/0/0/1"):
         store.read((0, 0, 1), WHOLE)
 
 
@@ -154,11 +154,11 @@ def test_a_truncated_block_is_corrupt_with_or_without_its_recorded_size(store: L
     data = path.read_bytes()
     for size in (0, 10, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:size])
-        with pytest.raises(CorruptFileError, match="labels.zarr/c/1/2/3") as caught:
+        with pytest.raises(CorruptFileError, match=r"labels.zarr/c/1/2/3") as caught:
             store.read((1, 2, 3), WHOLE, info)
         assert caught.value.exit_code == 65
         for box in (WHOLE, Box((0, 0, 0), (3, 3, 3))):
-            with pytest.raises(CorruptFileError, match="block 23: .*c/1/2/3"):
+            with pytest.raises(CorruptFileError, match=r"block 23: .*c/1/2/3"):
                 store.read((1, 2, 3), box)
 
 
@@ -182,7 +182,7 @@ def test_a_full_disk_is_an_output_error_and_the_old_block_stays(
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="labels.zarr/c/0/0/0.*\n.*free space"):
+    with pytest.raises(OutputError, match=r"labels.zarr/c/0/0/0.*\n.*free space"):
         store.write((0, 0, 0), labels + np.uint32(1))
     monkeypatch.undo()
     np.testing.assert_array_equal(store.read((0, 0, 0), WHOLE), labels)
@@ -211,7 +211,7 @@ def test_damaged_sizes_are_corrupt(store: LabelStore) -> None:
         store.read_sizes((0, 0, 1), info)
     path.write_bytes(data[:-1])
     for given in (info, None):
-        with pytest.raises(CorruptFileError, match="1.npy"):
+        with pytest.raises(CorruptFileError, match=r"1.npy"):
             store.read_sizes((0, 0, 1), given)
 
 

@@ -102,6 +102,26 @@ def test_flood_follows_the_boundary_map() -> None:
     assert found[10] != found[25]
 
 
+def test_flood_goes_down_again_behind_a_ridge() -> None:
+    """One seed for two rooms (the other is within min_distance): it fills both."""
+    affinity = np.full((3, 1, 1, 30), 0.6, np.float32)
+    affinity[..., [0, 29]] = 0.1
+    affinity[..., 20] = 0.2
+    found = fragments_of(affinity, interior_threshold=0.3, min_distance=30)
+    assert (found == 1).all()
+
+
+def test_2d_floods_stay_in_their_section() -> None:
+    """The middle section is foreground without any inside, so it has no seed."""
+    affinity = np.full((3, 3, 5, 6), 0.9, np.float32)
+    affinity[:, 1] = 0.4
+    found = fragments_of(affinity, per_section=True)
+    assert found[0].all()
+    assert not found[1].any()
+    assert found[2].all()
+    assert fragments_of(affinity)[1].all()
+
+
 @pytest.mark.parametrize("per_section", [False, True])
 def test_a_volume_without_any_outside_is_one_seed(per_section: bool) -> None:
     found = fragments_of(np.full((3, 3, 4, 5), 0.9, np.float32), per_section=per_section)

@@ -1,0 +1,72 @@
+"""One AIRFLOW_HOME for all DAG tests of a process: the first `dag.test()` costs seconds, the next less."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magneton_tasks.airflow import home as homes
+
+ROOT = Path(__file__).resolve().parents[2]
+_HOME = Path(tempfile.mkdtemp(prefix="magneton-airflow-"))
+
+# Airflow reads its settings when it is imported, which the test modules of this folder do.
+os.environ.update(homes.settings(_HOME, ROOT))
+os.environ[homes.CONFIGS_VARIABLE] = str(_HOME / "configs")
+os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home() -> Iterator[Path]:
+    yield _HOME
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def database(_home: Path) -> Path:
+    """Airflow's metadata database, migrated; the first call costs some seconds."""
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return _home / "airflow.db"
+
+
+@pytest.fixture
+def load_dags(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], dict[str, Any]]:
+    """Runs the project's DAG file over the configs in a folder; DAGs by id."""
+
+    def load(configs: Path) -> dict[str, Any]:
+        monkeypatch.setenv(homes.CONFIGS_VARIABLE, str(configs))
+        made = runpy.run_path(str(ROOT / "dags" / "instance_segmentation.py"))
+        return {k: v for k, v in made.items() if k.startswith("instance_segmentation.")}
+
+    return load
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a volume config into ``tmp_path/configs``; ``more`` is YAML that is added to it."""
+
+    def write(name: str, more: str = "", *, partition: bool = False) -> Path:
+        folder = tmp_path / "configs"
+        folder.mkdir(exist_ok=True)
+        part = "/{partition}" if partition else ""
+        path = folder / f"{name}.yaml"
+        path.write_text(
+            "paths:\n"
+            f"  input: file://{tmp_path}/no-such-volume{part}\n"
+            f"  output: file://{tmp_path}/segmentation{part}\n"
+            f"  work: {tmp_path}/work{part}\n" + more
+        )
+        return path
+
+    return write

@@ -1,0 +1,186 @@
+"""How a command's end becomes a task's end; a few lines of Python stand for `magneton`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from magneton_tasks.airflow.operators import CommandOperator, StageOperator, batches
+from magneton_tasks.plan import StagePlan
+
+pytestmark = pytest.mark.xdist_group("airflow")
+
+
+class Script(CommandOperator):
+    """Runs Python code with arguments."""
+
+    def __init__(self, *, code: str, arguments: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(task_id="script", **kwargs)
+        self.code, self.arguments = code, arguments
+
+    def command(self, context: Any) -> Sequence[str]:
+        return [sys.executable, "-c", self.code, *self.arguments]
+
+
+def run(code: str, *arguments: str) -> Any:
+    return Script(code=code, arguments=arguments).execute({})  # type: ignore[typeddict-item]
+
+
+def test_last_line_is_the_result() -> None:
+    assert run("print('block 1 of 2'); print('{\"blocks\": 2}')") == {"blocks": 2}
+
+
+def test_blank_lines_after_the_result_do_no_harm() -> None:
+    assert run("print('{\"blocks\": 2}'); print()") == {"blocks": 2}
+
+
+def test_no_result_is_a_bug_that_no_retry_mends() -> None:
+    with pytest.raises(AirflowFailException, match="all done"):
+        run("print('all done')")
+
+
+@pytest.mark.parametrize(
+    ("code", "retried"),
+    [
+        (64, False),  # usage
+        (65, False),  # bad data
+        (66, False),  # no input
+        (70, False),  # a bug
+        (78, False),  # config
+        (74, True),  # I/O: somebody may have freed the disk
+        (75, True),  # temporary
+        (1, True),  # the interpreter itself was lost
+        (137, True),  # a wrapper's word for: killed
+    ],
+)
+def test_exit_code_decides_about_a_retry(code: int, retried: bool) -> None:
+    with pytest.raises(AirflowException, match=f"ended with {code}\nblock 7 is torn") as failure:
+        run(f"import sys; print('block 7 is torn'); sys.exit({code})")
+    assert isinstance(failure.value, AirflowFailException) is not retried
+
+
+def test_killed_command_is_retried() -> None:
+    with pytest.raises(AirflowException, match="killed by signal 9") as failure:
+        run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert not isinstance(failure.value, AirflowFailException)
+
+
+def test_errors_on_stderr_are_part_of_the_story() -> None:
+    with pytest.raises(AirflowFailException, match="what to do: choose another"):
+        run("import sys; print('error: no\\n  what to do: choose another', file=sys.stderr); sys.exit(78)")
+
+
+def test_arguments_never_become_shell_text(tmp_path: Path) -> None:
+    evil = f"$(touch {tmp_path}/pwned); `touch {tmp_path}/pwned` && touch {tmp_path}/pwned #'\""
+    assert run("import json, sys; print(json.dumps({'got': sys.argv[1]}))", evil) == {"got": evil}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secrets_of_airflow_stay_with_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "secret")
+    monkeypatch.setenv("MAGNETON_ROOTS", "/data")
+    environ = run("import json, os; print(json.dumps(dict(os.environ)))")
+    assert not [key for key in environ if key.startswith("AIRFLOW__")]
+    assert environ["MAGNETON_ROOTS"] == "/data"
+
+
+def _wait_for(path: Path) -> str:
+    while not path.exists() or not path.read_text():
+        time.sleep(0.02)
+    return path.read_text()
+
+
+CHILDREN = """
+import os, signal, subprocess, sys, time
+child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])
+{prelude}
+with open(sys.argv[1] + '.new', 'w') as f: f.write(f'{{os.getpid()}} {{child.pid}}')
+os.rename(sys.argv[1] + '.new', sys.argv[1])
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("prelude", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
+def test_kill_ends_the_command_and_its_children(tmp_path: Path, prelude: str) -> None:
+    told = tmp_path / "pids"
+    operator = Script(code=CHILDREN.format(prelude=prelude), arguments=[str(told)])
+    caught: list[BaseException] = []
+
+    def execute() -> None:
+        try:
+            operator.execute({})  # type: ignore[typeddict-item]
+        except AirflowException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=execute)
+    thread.start()
+    pids = [int(pid) for pid in _wait_for(told).split()]
+    operator.on_kill()
+    thread.join()
+    psutil.wait_procs([psutil.Process(p) for p in pids if psutil.pid_exists(p)], timeout=30)
+    assert not [p for p in pids if psutil.pid_exists(p) and psutil.Process(p).status() != "zombie"]
+    assert "killed by signal" in str(caught[0])
+    assert not isinstance(caught[0], AirflowFailException)
+
+
+def test_interrupt_ends_the_command(tmp_path: Path) -> None:
+    """Ctrl-C in `make run`: the command has a process group of its own and would live on."""
+    told = tmp_path / "pids"
+    operator = Script(code=CHILDREN.format(prelude=""), arguments=[str(told)])
+
+    def interrupt() -> None:
+        _wait_for(told)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        operator.execute({})  # type: ignore[typeddict-item]
+    parent, _ = (int(pid) for pid in told.read_text().split())
+    assert not psutil.pid_exists(parent) or psutil.Process(parent).status() == "zombie"
+
+
+# ------------------------------------------------------------------------------ stages
+
+
+def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = StageOperator(
+        task_id="segment", stage="segment", attempt="/w/runs/r/1", batch={"batch": 3, "name": "x"}
+    )
+    command = operator.command({})  # type: ignore[typeddict-item]
+    assert command[1:] == ["-m", "magneton_tasks", "segment", "--run", "/w/runs/r/1", "--batch", "3"]
+    monkeypatch.setattr(operator, "run_command", lambda command: {"blocks": 8})
+    assert operator.execute({}) == {"blocks": 8, "batch": 3}  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("todo", "n", "names"),
+    [
+        ([(0, 8)], 2, ["batch 0: blocks 0-3", "batch 1: blocks 4-7"]),
+        ([(5, 6)], 1, ["batch 0: block 5"]),
+        ([(0, 2), (9, 11)], 2, ["batch 0: blocks 0-1", "batch 1: blocks 9-10"]),
+        ([(0, 1), (9, 11)], 1, ["batch 0: blocks 0-10 (3 of them)"]),
+        ([], 0, []),
+    ],
+)
+def test_batches_have_names_for_people(todo: list[tuple[int, int]], n: int, names: list[str]) -> None:
+    total = sum(e - b for b, e in todo)
+    found = batches("segment", StagePlan(total, todo, n))
+    assert [b["name"] for b in found] == names
+    assert [b["batch"] for b in found] == list(range(n))
+    json.dumps(found)  # goes through XCom
+    assert batches("segment", None) == []
+
+
+def test_apply_works_cells() -> None:
+    assert batches("apply", StagePlan(2, [(0, 2)], 1))[0]["name"] == "batch 0: cells 0-1"

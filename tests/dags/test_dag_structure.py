@@ -1,0 +1,203 @@
+"""What a DAG parse makes of volume configs, good and broken. No test here runs a task."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import ParamValidationError
+from airflow.serialization.serialized_objects import DagSerialization
+
+from magneton_tasks.airflow import home as homes
+
+pytestmark = pytest.mark.xdist_group("airflow")
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"PIL", "cloudfiles", "cloudvolume", "fastremap", "numba", "numpy", "pyarrow", "scipy", "tinybrain", "waterz", "zarr"}
+
+Load = Callable[[Path], dict[str, Any]]
+Write = Callable[..., Path]
+
+
+def test_each_config_becomes_one_dag(load_dags: Load, write_config: Write) -> None:
+    write_config("cortex")
+    path = write_config("retina")
+    (path.parent / "notes.txt").write_text("not a config")
+    assert set(load_dags(path.parent)) == {
+        "instance_segmentation.cortex",
+        "instance_segmentation.retina",
+    }
+
+
+def test_places_may_be_folders_and_files(load_dags: Load, write_config: Write, tmp_path: Path) -> None:
+    first = write_config("cortex")
+    single = tmp_path / "sample.yaml"
+    single.write_text(first.read_text())
+    places = Path(f"{first.parent}{os.pathsep}{single}")
+    assert set(load_dags(places)) == {"instance_segmentation.cortex", "instance_segmentation.sample"}
+
+
+def test_stages_follow_one_another(load_dags: Load, write_config: Write) -> None:
+    dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
+    order = ["plan", "segment", "count", "pool", "apply", "downsample", "verify", "release"]
+    for before, after in zip(order, order[1:], strict=False):
+        assert before in dag.task_dict[after].upstream_task_ids
+    mapped = {t.task_id for t in dag.tasks if t.is_mapped}
+    assert mapped == {"segment", "count", "apply", "downsample"}
+
+
+def test_verify_alone_decides_about_green(load_dags: Load, write_config: Write) -> None:
+    dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
+    leaves = [t.task_id for t in dag.tasks if not t.downstream_task_ids and not t.is_teardown]
+    assert leaves == []  # only the teardown comes after verify, and it doesn't count
+    release = dag.task_dict["release"]
+    assert release.is_teardown and not release.on_failure_fail_dagrun
+    assert release.upstream_task_ids == {"verify"}
+    # all_done would turn a failed run green; all_success would skip what follows an empty stage
+    rules = {t.trigger_rule for t in dag.tasks if not t.is_teardown}
+    assert rules == {"none_failed"}
+
+
+def test_dags_can_be_saved_by_airflow(load_dags: Load, write_config: Write) -> None:
+    write_config("broken", "segmet: {}\n")
+    for dag in load_dags(write_config("cortex", 'schedule: "0 3 * * *"\n').parent).values():
+        saved = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        assert saved.dag_id == dag.dag_id
+
+
+def test_schedule_comes_from_the_config(load_dags: Load, write_config: Write) -> None:
+    write_config("nightly", 'schedule: "0 3 * * *"\n')
+    dags = load_dags(write_config("by_hand").parent)
+    nightly, by_hand = dags["instance_segmentation.nightly"], dags["instance_segmentation.by_hand"]
+    assert nightly.schedule == "0 3 * * *"
+    assert by_hand.schedule is None
+    # a run by hand starts at once; a schedule waits until somebody switches it on
+    assert nightly.is_paused_upon_creation and not by_hand.is_paused_upon_creation
+    for dag in dags.values():
+        assert dag.max_active_runs == 1 and not dag.catchup
+
+
+def test_page_shows_the_config(load_dags: Load, write_config: Write) -> None:
+    path = write_config("cortex", "segment: {threshold: 0.37}\n")
+    page = load_dags(path.parent)["instance_segmentation.cortex"].doc_md
+    assert "threshold: 0.37" in page and "min_overlap_vox" in page and str(path) in page
+
+
+# ------------------------------------------------------------------------------ broken configs
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("segment: {treshold: 0.6}\n", ["line 5", "segment.treshold", "segment.threshold"]),
+        ("segment: {threshold: 3}\n", ["line 5", "segment.threshold"]),
+        ("segment: {threshold: 0.5\n", ["line", "malformed YAML"]),
+        ('schedule: "every day"\n', ["schedule", "every day", "cron"]),
+        ("- a list\n", ["malformed YAML"]),
+    ],
+)
+def test_broken_config_becomes_a_dag_that_says_so(
+    load_dags: Load, write_config: Write, more: str, says: list[str]
+) -> None:
+    path = write_config("broken", more)
+    write_config("good")
+    dags = load_dags(path.parent)
+    assert "plan" in dags["instance_segmentation.good"].task_dict, "a good one must not suffer"
+    broken = dags["instance_segmentation.broken"]
+    assert "broken" in broken.tags and broken.schedule is None
+    for word in [str(path), *says]:
+        assert word in broken.doc_md
+    (task,) = broken.tasks
+    with pytest.raises(Exception, match="broken.yaml") as failure:
+        task.execute({})
+    assert type(failure.value).__name__ == "AirflowFailException"  # no retry mends a file
+
+
+def test_same_name_twice_is_told(load_dags: Load, write_config: Write, tmp_path: Path) -> None:
+    first = write_config("cortex")
+    other = tmp_path / "more" / "cortex.yaml"
+    other.parent.mkdir()
+    other.write_text(first.read_text())
+    dags = load_dags(Path(f"{first.parent}{os.pathsep}{other.parent}"))
+    assert "plan" in dags["instance_segmentation.cortex"].task_dict
+    assert "broken" in dags["instance_segmentation.cortex.2"].tags
+    assert "the same DAG" in dags["instance_segmentation.cortex.2"].doc_md
+
+
+def test_no_configs_no_dags(load_dags: Load, tmp_path: Path) -> None:
+    assert load_dags(tmp_path / "nowhere") == {}
+
+
+# ------------------------------------------------------------------------------ the form
+
+
+def test_form_has_the_defaults_of_the_file(load_dags: Load, write_config: Write) -> None:
+    path = write_config("cortex", "segment: {threshold: 0.37}\nblock: {size: [96, 128, 160]}\n")
+    form = load_dags(path.parent)["instance_segmentation.cortex"].params
+    assert form["segment.threshold"] == 0.37
+    assert form["block.size"] == [96, 128, 160]
+    assert form["pool.rule"] == "mutual"
+    assert form["restart"] is False and form["partition"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("segment.threshold", [0, 0.5, 1], [-0.1, 1.1, "0.5", None]),
+        ("segment.merge_function", ["mean", "aff75_his256"], ["aff33_his256", "", None]),
+        ("segment.supervoxels", ["waterz", "3d", "2d"], ["4d"]),
+        ("segment.aff_thresholds", [[0.1, 0.9]], [[0.1], [0.1, 2], [0.1, 0.5, 0.9]]),
+        ("segment.min_size_vox", [0, 100], [-1, 0.5, None]),
+        ("block.size", [[1, 1, 1]], [[0, 1, 1], [64, 64], 64]),
+        ("block.overlap", [[0, 0, 0]], [[-1, 0, 0]]),
+        ("pool.rule", ["mutual", "both", "iou", "any"], ["best"]),
+        ("pool.min_frac", [0.3], [30]),
+        ("apply.mips", [0, 10], [-1, 11]),
+        ("apply.encoding", ["raw"], ["jpeg"]),
+        ("stages", [["segment"], ["segment", "pool"]], [[], ["plan"], ["pool", "pool"]]),
+        ("partition", [None, "2026-01-31", "a"], ["a/b", "", "..", "a b"]),
+        ("restart", [True], ["yes", None]),
+    ],
+)
+def test_parameters_are_typed_and_bounded(
+    load_dags: Load, write_config: Write, key: str, good: list[Any], bad: list[Any]
+) -> None:
+    param = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"].params.get_param(key)
+    for value in good:
+        param.resolve(value)
+    for value in bad:
+        with pytest.raises(ParamValidationError):
+            param.resolve(value)
+
+
+def test_every_parameter_explains_itself(load_dags: Load, write_config: Write) -> None:
+    params = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"].params
+    for key in params:
+        param = params.get_param(key)
+        assert param.description and param.schema["title"] and param.schema["section"], key
+
+
+# ------------------------------------------------------------------------------ what it costs
+
+
+def test_a_parse_imports_nothing_heavy(write_config: Write) -> None:
+    """Also without reading the volume: the configs name one that doesn't exist."""
+    code = (
+        "import runpy, sys, airflow.sdk, airflow.models.dag\n"
+        "before = {m.partition('.')[0] for m in sys.modules}\n"
+        f"made = runpy.run_path({str(ROOT / 'dags' / 'instance_segmentation.py')!r})\n"
+        "assert 'plan' in made['instance_segmentation.cortex'].task_dict\n"
+        "print(*{m.partition('.')[0] for m in sys.modules} - before)\n"
+    )
+    environ = {**os.environ, homes.CONFIGS_VARIABLE: str(write_config("cortex").parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
+    imported = set(done.stdout.split())
+    assert "magneton_tasks" in imported
+    assert not imported & HEAVY

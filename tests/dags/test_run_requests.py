@@ -1,0 +1,114 @@
+"""From a run's parameters to what plan is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from magneton_tasks.airflow import params
+from magneton_tasks.airflow.operators import PlanOperator
+from magneton_tasks.config import load_config
+from magneton_tasks.errors import ConfigError
+
+pytestmark = pytest.mark.xdist_group("airflow")
+
+Write = Callable[..., Path]
+DATE = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
+
+
+def request(path: Path, conf: dict[str, Any] | None = None, date: datetime | None = None) -> params.Request:
+    config = load_config(path)
+    values = {key: param.value for key, param in params.form(config).items()}
+    return params.read(config, values | (conf or {}), conf, date)
+
+
+def test_untouched_form_changes_nothing(write_config: Write) -> None:
+    asked = request(write_config("cortex", "segment: {threshold: 0.37}\n"))
+    assert asked == params.Request(sets={}, stages=None, partition=None, restart=False)
+
+
+def test_only_what_differs_is_set(write_config: Write) -> None:
+    path = write_config("cortex", "segment: {threshold: 0.37}\n")
+    conf = {"segment.threshold": 0.6, "pool.rule": "mutual", "block.size": [128, 256, 256]}
+    asked = request(path, {**conf, "stages": ["pool"], "restart": True})
+    assert asked.sets == {"segment.threshold": 0.6, "block.size": [128, 256, 256]}
+    assert asked.stages == ("pool",) and asked.restart
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("segment.treshold", "did you mean segment.threshold"),
+        ("threshold", "did you mean segment.threshold"),
+        ("nonsense", "nonsense is not a parameter"),
+        ("paths.output", "can't be set by a run's parameters"),
+        ("local.workers", "can't be set by a run's parameters"),
+        ("schedule", "can't be set by a run's parameters"),
+    ],
+)
+def test_unknown_keys_are_refused_by_name(write_config: Write, key: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        request(write_config("cortex"), {key: 1})
+
+
+def test_a_refused_key_fails_plan_for_good(write_config: Write) -> None:
+    path = write_config("cortex")
+    run = SimpleNamespace(conf={"treshold": 1}, run_type="manual", logical_date=None, run_id="r")
+    values = {key: param.value for key, param in params.form(load_config(path)).items()}
+    operator = PlanOperator(task_id="plan", config_path=str(path))
+    with pytest.raises(AirflowFailException, match="treshold is not a parameter"):
+        operator.command({"dag_run": run, "params": values})  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("run_type", "date", "given", "partition"),
+    [
+        ("scheduled", DATE, None, "2026-01-31"),
+        ("backfill", DATE, None, "2026-01-31"),
+        ("scheduled", DATE.astimezone(timezone(timedelta(hours=9))), None, "2026-01-31"),  # UTC counts
+        ("scheduled", DATE, "extra", "extra"),
+        ("manual", None, "2020-05-05", "2020-05-05"),
+        ("manual", None, None, None),  # over REST; plan then asks for one
+        ("manual", DATE, None, None),  # the form's prefilled "now" was chosen by nobody
+    ],
+)
+def test_partition_of_a_run(
+    write_config: Write, run_type: str, date: datetime | None, given: str | None, partition: str | None
+) -> None:
+    path = write_config("daily", partition=True)
+    conf = {} if given is None else {"partition": given}
+    run = SimpleNamespace(conf=conf, run_type=run_type, logical_date=date, run_id="scheduled__2026")
+    values = {key: param.value for key, param in params.form(load_config(path)).items()} | conf
+    context: Any = {"dag_run": run, "params": values}
+    command = PlanOperator(task_id="plan", config_path=str(path)).command(context)
+    assert [a for a in command if a.startswith("--partition")] == (
+        [] if partition is None else [f"--partition={partition}"]
+    )
+
+
+def test_without_partition_in_the_paths_dates_do_not_matter(write_config: Write) -> None:
+    assert request(write_config("cortex"), date=DATE).partition is None
+
+
+def test_partition_format(write_config: Write) -> None:
+    path = write_config("hourly", 'partition_format: "%Y%m%dT%H"\n', partition=True)
+    assert request(path, date=DATE).partition == "20260131T23"
+
+
+def test_values_reach_the_command_as_they_are(write_config: Write) -> None:
+    path = write_config("cortex")
+    conf = {"segment.threshold": 0.25, "block.size": [96, 96, 96], "pool.rule": "both"}
+    run = SimpleNamespace(conf=conf, run_type="manual", logical_date=None, run_id="manual__1:2+3")
+    values = {key: param.value for key, param in params.form(load_config(path)).items()} | conf
+    context: Any = {"dag_run": run, "params": values}
+    command = PlanOperator(task_id="plan", config_path=str(path)).command(context)
+    assert command[1:5] == ["-m", "magneton_tasks", "plan", str(path)]
+    assert "--run-id=manual__1:2+3" in command and "--form" in command
+    sets = [a.removeprefix("--set=") for a in command if a.startswith("--set=")]
+    assert sets == ["segment.threshold=0.25", "block.size=[96, 96, 96]", "pool.rule=both"]
