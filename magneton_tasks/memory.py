@@ -14,8 +14,10 @@ from magneton_tasks.geometry import Vec3
 #: Resident bytes of a process of count, pool or apply that has done nothing yet.
 BASE_BOUND_BYTES = 500 * 2**20
 BASE_EXPECTED_BYTES = 300 * 2**20
-#: pool: one batch of pair rows (nine uint32 columns, twice), and pyarrow's buffers.
-POOL_STREAM_BYTES = 500 * 2**20
+#: pool: batches of pair rows, and pyarrow's buffers.
+POOL_STREAM_BYTES = 100 * 2**20
+#: pool: bytes a label, at most and to be expected (benchmarks/pool.py).
+POOL_BYTES_PER_LABEL = (60, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,11 @@ def count_memory(read_shape: Vec3, overlap: Vec3) -> Memory:
 
 
 def pool_memory(labels: int) -> Memory:
-    """Parents (4 bytes a label, 8 from 2^32 on), ids and sizes (16 an object), one batch of rows."""
-    parent = 4 if labels < 2**32 - 1 else 8
+    """One batch of rows, and what each label takes: parent, number, id, size."""
+    most, usual = POOL_BYTES_PER_LABEL
     return Memory(
-        BASE_BOUND_BYTES + POOL_STREAM_BYTES + (parent + 16 + 8) * labels,
-        BASE_EXPECTED_BYTES + POOL_STREAM_BYTES + (parent + 8) * labels,
+        BASE_BOUND_BYTES + POOL_STREAM_BYTES + most * labels,
+        BASE_EXPECTED_BYTES + POOL_STREAM_BYTES // 2 + usual * labels,
     )
 
 

@@ -131,7 +131,7 @@ def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None)
         The volume isn't on file://, or is sharded precomputed.
     """
     info = info or read_metadata(url, mip)
-    path = info.location.path
+    path = locate(info.url).path
     if path is None or info.file_size is None:
         kind = "sharded" if path is not None else "not on file://"
         raise ConfigError(

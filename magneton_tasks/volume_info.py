@@ -9,7 +9,6 @@ from typing import Any
 
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
-from magneton_tasks.location import Location, locate
 
 #: numpy names of the dtypes that a volume may have.
 DTYPES = frozenset(
@@ -89,10 +88,6 @@ class VolumeInfo:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
-
-    @property
-    def location(self) -> Location:
-        return locate(self.url)
 
 
 def digest_of(content: Any) -> str:

@@ -57,10 +57,10 @@ class CommandOperator(BaseOperator):
         raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
-        return self.run_command(self.command(context))
+        return _result(self.run_command(self.command(context)))
 
-    def run_command(self, command: Sequence[str]) -> Result:
-        """Run it to its end.
+    def run_command(self, command: Sequence[str]) -> str:
+        """Run it to its end; its last line.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class CommandOperator(BaseOperator):
         """
         self.log.info("$ %s", shlex.join(command))
         tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._process = subprocess.Popen(
+        with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -80,20 +80,21 @@ class CommandOperator(BaseOperator):
             errors="replace",
             env=_worker_environ(os.environ),
             start_new_session=True,  # so that on_kill reaches the command's own children too
-        )
-        try:
-            for line in _lines(self._process):
-                self.log.info("%s", line)
-                if line:
-                    tail.append(line)
-            exit_code = self._process.wait()
-        except BaseException:
-            self.on_kill()
-            raise
-        finally:
-            self._process = None
+        ) as process:
+            self._process = process
+            try:
+                for line in _lines(process):
+                    self.log.info("%s", line)
+                    if line:
+                        tail.append(line)
+                exit_code = process.wait()
+            except BaseException:
+                self.on_kill()
+                raise
+            finally:
+                self._process = None
         _raise_for(exit_code, command, tail)
-        return _result(tail[-1] if tail else "")
+        return tail[-1] if tail else ""
 
     def on_kill(self) -> None:
         """End the command and what it started: it stops after the file that it writes."""
@@ -136,7 +137,7 @@ class PlanOperator(CommandOperator):
         )
 
     def execute(self, context: Context) -> Result:
-        result = self.run_command(self.command(context))
+        result = _result(self.run_command(self.command(context)))
         context["ti"].xcom_push("attempt", result["attempt"])
         return result
 
@@ -187,7 +188,7 @@ class StageOperator(CommandOperator):
         return stage_command(self.stage, self.attempt, number)
 
     def execute(self, context: Context) -> Result:
-        result = self.run_command(self.command(context))
+        result = _result(self.run_command(self.command(context)))
         return result if self.batch is None else {**result, "batch": self.batch["batch"]}
 
 

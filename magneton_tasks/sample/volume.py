@@ -49,6 +49,16 @@ def make_sample(shape: Vec3 = (256, 256, 256), seed: int = 0) -> SampleVolume:
     UsageError
         The shape is smaller than `MIN_SHAPE`, or the seed is negative.
     """
+    check_sample_parameters(shape, seed)
+    rng = np.random.default_rng(seed)
+    skeletons = grow_skeletons(np.array(shape) * np.array(VOXEL_SIZE_NM), rng)
+    truth = fill_tissue(shape, VOXEL_SIZE_NM, skeletons, rng)
+    affinity = predict_affinity(truth, VOXEL_SIZE_NM, skeletons, rng)
+    return SampleVolume(affinity, truth, VOXEL_SIZE_NM, VOXEL_OFFSET)
+
+
+def check_sample_parameters(shape: Vec3, seed: int) -> None:
+    """Raise UsageError where `make_sample` would."""
     if any(n < least for n, least in zip(shape, MIN_SHAPE, strict=True)):
         raise UsageError(
             f"a sample of {shape} voxels is too small",
@@ -56,8 +66,3 @@ def make_sample(shape: Vec3 = (256, 256, 256), seed: int = 0) -> SampleVolume:
         )
     if seed < 0:
         raise UsageError(f"the seed {seed} is negative", "take 0 or more")
-    rng = np.random.default_rng(seed)
-    skeletons = grow_skeletons(np.array(shape) * np.array(VOXEL_SIZE_NM), rng)
-    truth = fill_tissue(shape, VOXEL_SIZE_NM, skeletons, rng)
-    affinity = predict_affinity(truth, VOXEL_SIZE_NM, skeletons, rng)
-    return SampleVolume(affinity, truth, VOXEL_SIZE_NM, VOXEL_OFFSET)

@@ -7,14 +7,17 @@ with its parent, so a killed worker leaves nothing running behind.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,11 +28,14 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     TemporaryError,
 )
+from magneton_tasks.projection import segment_allocation_bytes
 from magneton_tasks.stages.work import explain
 
 _PR_SET_PDEATHSIG = 1
 #: Bytes of the log's end that stand in the task log after a failure.
 _TAIL_BYTES = 4000
+#: Seconds between two looks at the memory of a child.
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,8 @@ def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> Child
     log
         Removed when the child succeeds.
     memory_limit
-        Bytes that the child may allocate; 0 for no limit.
+        Bytes that may be resident; 0 for no limit. The parent looks every `_LOOK_S` and kills a
+        child that has more; a limit on what it allocates ends one that grows faster than that.
 
     Raises
     ------
@@ -69,14 +76,55 @@ def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> Child
         _child(work, log, memory_limit, writer, parent)
     os.close(writer)
     try:
-        with os.fdopen(reader, "rb") as pipe:
-            answer = pipe.read()
+        with os.fdopen(reader, "rb", buffering=0) as pipe:
+            answer, too_large = _wait(pipe, pid, memory_limit)
         _, status, usage = os.wait4(pid, 0)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise
+    if too_large:
+        raise _too_large(memory_limit)
     return _result(answer, status, usage, log, memory_limit)
+
+
+def _wait(pipe: FileIO, pid: int, memory_limit: int) -> tuple[bytes, bool]:
+    """What the child answers, and whether it was killed for its memory."""
+    answer = b""
+    while True:
+        ready, _, _ = select.select([pipe], [], [], _LOOK_S)
+        if ready:
+            data = os.read(pipe.fileno(), 65536)
+            if not data:
+                return answer, False
+            answer += data
+        elif memory_limit and _resident_bytes(pid) > memory_limit:
+            os.kill(pid, signal.SIGKILL)
+            return b"", True
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * resource.getpagesize()
+
+
+def _allocated_bytes() -> int:
+    """What this process has allocated so far (VmData)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _too_large(memory_limit: int) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        f"needed more than its limit of {units.human_bytes(memory_limit)} of memory",
+        "this block is denser than those that plan sampled: raise local.memory (more than now), "
+        "take a smaller block.size, or merge_function mean, which needs a fifth of the memory",
+    )
 
 
 def _child(work: Callable[[], Any], log: Path, memory_limit: int, writer: int, parent: int) -> NoReturn:
@@ -90,7 +138,10 @@ def _child(work: Callable[[], Any], log: Path, memory_limit: int, writer: int, p
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         if memory_limit:
-            resource.setrlimit(resource.RLIMIT_DATA, (memory_limit, memory_limit))
+            allowed = _allocated_bytes() + segment_allocation_bytes(memory_limit)
+            resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        faulthandler.disable()
         try:
             answer = {"value": work()}
             code = 0
@@ -121,10 +172,7 @@ def _result(
     if tail:
         print(f"--- the block's log ({log}) ---\n{tail}\n---", flush=True)
     if code in (-signal.SIGABRT, -signal.SIGSEGV) and _looks_like_memory(tail, usage, memory_limit):
-        raise OutOfMemoryError(
-            f"needed more than its {units.human_bytes(memory_limit)} of memory",
-            "take a smaller block.size, a larger memory limit, or merge_function mean, which needs a fifth of it",
-        )
+        raise _too_large(memory_limit)
     if code == -signal.SIGKILL:
         raise OutOfMemoryError(
             f"was killed (SIGKILL) at {units.human_bytes(usage.ru_maxrss * 1024)}, as the kernel does when memory runs out",

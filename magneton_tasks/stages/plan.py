@@ -179,6 +179,8 @@ def _check_memory(config: RunConfig, memory: Mapping[str, Memory], todo: Mapping
 def _memory_hint(config: RunConfig, stage: str, limit: int) -> str:
     if stage in ("apply", "downsample"):
         return "take fewer apply.mips or smaller apply.chunk_size, or raise local.memory"
+    if stage == "pool":
+        return "raise local.memory"
     size = min(config.block.size)
     while size > 64:
         size -= 32

@@ -11,7 +11,7 @@ import numpy as np
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import BadDataError, MagnetonError
-from magneton_tasks.kernels.segment import SegmentSettings, label_sizes, segment_block
+from magneton_tasks.kernels.segment import SegmentSettings, label_sizes, segment_block, warm_up
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child
@@ -73,9 +73,7 @@ class SegmentStage:
     def _warm(self) -> None:
         """Open the volumes and load compiled code once, before the children fork."""
         _ = self.affinity, self.mask
-        tiny = np.ones((3, 4, 4, 4), np.float32)
-        labels, n = segment_block(tiny, self.settings, np.ones((4, 4, 4), np.bool_))
-        label_sizes(labels, (slice(0, 4),) * 3, n)
+        warm_up(self.settings.supervoxels)
 
     def one(self, key: int) -> dict[str, Any]:
         """Segment a block and store its labels; in the child."""

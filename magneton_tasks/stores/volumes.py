@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError, TemporaryError
 from magneton_tasks.geometry import Box, vec3
-from magneton_tasks.location import connection_errors
+from magneton_tasks.location import connection_errors, locate
 from magneton_tasks.metadata import VolumeInfo, chunk_name, read_metadata
 from magneton_tasks.stores import precomputed_codec as codec
 from magneton_tasks.stores.zarr_volumes import ZarrVolume
@@ -65,7 +65,7 @@ def open_volume(url: str, mip: int = 0, *, fill_missing: bool = False) -> Volume
     info = read_metadata(url, mip)
     if info.format != "precomputed":
         return ZarrVolume(info)
-    path = info.location.path
+    path = locate(info.url).path
     if path is not None and info.file_size is not None and info.encoding in codec.ENCODINGS:
         return FileVolume(info, path / info.array, fill_missing)
     return CloudVolumeVolume(info, fill_missing)
@@ -165,8 +165,8 @@ class CloudVolumeVolume:
         if process != os.getpid():
             from cloudvolume import CloudVolume
 
-            path = self.info.location.path
-            url = self.info.location.url if path is None else f"file://{path}"
+            location = locate(self.info.url)
+            url = location.url if location.path is None else f"file://{location.path}"
             volume = CloudVolume(
                 f"precomputed://{url}", mip=self.info.mip, progress=False, cache=False, parallel=1,
                 fill_missing=self._fill_missing, bounded=True, lru_bytes=0,

@@ -122,7 +122,7 @@ class ZarrVolume:
     def _array(self) -> Any:
         import zarr
 
-        location, version = self.info.location, self.info.format[-1:]
+        location, version = locate(self.info.url), self.info.format[-1:]
         store = str(location.path) if location.path is not None else location.url
         with connection_errors(self.info.url):
             return zarr.open_array(

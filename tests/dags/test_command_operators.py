@@ -159,7 +159,7 @@ def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.Monkey
     )
     command = operator.command({})  # type: ignore[typeddict-item]
     assert command[1:] == ["-m", "magneton_tasks", "segment", "--run", "/w/runs/r/1", "--batch", "3"]
-    monkeypatch.setattr(operator, "run_command", lambda command: {"blocks": 8})
+    monkeypatch.setattr(operator, "run_command", lambda command: '{"blocks": 8}')
     assert operator.execute({}) == {"blocks": 8, "batch": 3}  # type: ignore[typeddict-item]
 
 

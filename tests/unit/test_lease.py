@@ -238,3 +238,34 @@ def test_a_heart_beats_in_the_background_and_notices_a_loss(
         heart._thread.join(timeout=60)
         with pytest.raises(LeaseHeldError, match="lost"):
             heart.check()
+
+
+def test_a_lease_that_another_run_takes_at_the_last_moment_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.link
+
+    def late(old: Path, new: Path) -> None:
+        monkeypatch.undo()
+        acquire([tmp_path], "run-a", process_bound=False)
+        real(old, new)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(LeaseHeldError, match="run-a"):
+        acquire([tmp_path], "run-b", process_bound=False)
+    assert held_by(tmp_path) == "run-a"
+
+
+def test_a_beat_on_a_lease_that_is_broken_in_that_moment_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = acquire([tmp_path], "run-a", process_bound=False)
+    real = os.pwrite
+
+    def late(descriptor: int, data: bytes, offset: int) -> int:
+        (tmp_path / "lease").unlink()
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", late)
+    with pytest.raises(LeaseHeldError, match="lost"):
+        lease.heartbeat()

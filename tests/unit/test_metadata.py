@@ -40,7 +40,7 @@ def test_precomputed(tmp_path: Path) -> None:
     assert (info.url, info.format, info.mip) == (url, "precomputed", 0)
     assert (info.dtype, info.channels, info.encoding) == ("uint8", 3, "raw")
     assert info.box == BOX
-    assert info.voxel_size_nm == (40, 8, 8)
+    assert info.voxel_size_nm == (40.0, 8.0, 8.0)
     assert info.chunk_size == (16, 32, 64)
     assert info.notes == ()
 
@@ -117,7 +117,7 @@ def test_ome_zarr(tmp_path: Path, version: int, prefix: str) -> None:
     info = read_metadata(f"{prefix}{_ome(tmp_path / 'v', version)}")
     assert info.format == f"zarr{version}"
     assert info.box == BOX
-    assert info.voxel_size_nm == (40, 8, 8)
+    assert info.voxel_size_nm == (40.0, 8.0, 8.0)
     assert (info.channels, info.dtype, info.chunk_size) == (3, "uint8", (16, 16, 16))
     assert info.notes == ()
 
@@ -128,13 +128,13 @@ def test_what_we_write_is_read(tmp_path: Path, version: Any) -> None:
     url = str(tmp_path / "v")
     zarr_volumes.write_volume(url, array, (40, 8, 8), BOX.begin, (16, 32, 64), zarr_format=version)
     info = read_metadata(url)
-    assert (info.box, info.voxel_size_nm, info.chunk_size) == (BOX, (40, 8, 8), (16, 32, 64))
+    assert (info.box, info.voxel_size_nm, info.chunk_size) == (BOX, (40.0, 8.0, 8.0), (16, 32, 64))
     assert (info.dtype, info.channels) == ("uint16", 3)
 
 
 def test_a_dataset_opened_by_its_own_path_has_its_groups_voxel_size(tmp_path: Path) -> None:
     info = read_metadata(str(_ome(tmp_path / "v") / "s0"))
-    assert (info.box, info.voxel_size_nm) == (BOX, (40, 8, 8))
+    assert (info.box, info.voxel_size_nm) == (BOX, (40.0, 8.0, 8.0))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_units(tmp_path: Path, unit: str | None, factor: float) -> None:
 def test_axes_in_any_order(tmp_path: Path) -> None:
     path = _ome(tmp_path / "v", axes="txyzc", scale=(1, 8, 9, 40, 1), shift=(0, 80, 90, 40, 0))
     info = read_metadata(str(path))
-    assert info.voxel_size_nm == (40, 9, 8)
+    assert info.voxel_size_nm == (40.0, 9.0, 8.0)
     assert info.box == Box.of_shape((20, 40, 70), (1, 10, 10))
     assert info.channels == 3
 
@@ -159,7 +159,7 @@ def test_axes_in_any_order(tmp_path: Path) -> None:
 def test_transformations_of_all_datasets_come_on_top(tmp_path: Path) -> None:
     extra = [{"type": "scale", "scale": [1, 1, 0.5, 0.5]}]
     info = read_metadata(str(_ome(tmp_path / "v", extra=extra)))
-    assert info.voxel_size_nm == (40, 4, 4)
+    assert info.voxel_size_nm == (40.0, 4.0, 4.0)
     assert info.box.begin == BOX.begin
 
 
@@ -172,13 +172,13 @@ def test_a_translation_of_part_voxels_is_rounded_and_said(tmp_path: Path) -> Non
 def test_plain_array_with_funlib_attributes(tmp_path: Path) -> None:
     path = _array(tmp_path / "v", voxel_size=[40, 8, 8], offset=[400, 160, 240])
     info = read_metadata(str(path))
-    assert (info.box, info.voxel_size_nm, info.channels) == (BOX, (40, 8, 8), 1)
+    assert (info.box, info.voxel_size_nm, info.channels) == (BOX, (40.0, 8.0, 8.0), 1)
 
 
 def test_plain_array_without_voxel_size_says_so(tmp_path: Path) -> None:
     info = read_metadata(str(_array(tmp_path / "v", (3, 20, 40, 70))))
     assert (info.channels, info.box) == (3, Box.of_shape((20, 40, 70)))
-    assert info.voxel_size_nm == (1, 1, 1)
+    assert info.voxel_size_nm == (1.0, 1.0, 1.0)
     assert "1 nm is assumed" in info.notes[0]
 
 

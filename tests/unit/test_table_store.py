@@ -187,6 +187,19 @@ def test_a_table_without_offsets_is_corrupt(tmp_path: Path) -> None:
         PoolTable(tmp_path, wait_s=0).global_ids(0)
 
 
+def test_a_table_with_other_rows_than_its_offsets_say_is_corrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, columns: dict[str, Any], *rest: Any) -> Any:
+        return real(path, {name: column[:-1] for name, column in columns.items()}, *rest)
+
+    real = tables._write
+    monkeypatch.setattr(tables, "_write", write)
+    tables.write_pool(tmp_path, some_ids(0, [3, 4]))
+    with pytest.raises(CorruptFileError, match="6 rows, 7 expected"):
+        PoolTable(tmp_path, wait_s=0).global_ids(0)
+
+
 # ---- trouble
 
 

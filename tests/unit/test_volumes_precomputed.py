@@ -328,7 +328,7 @@ def test_a_writer_that_dies_leaves_no_part_of_a_chunk(
         seen.append(set(store.sizes_on_disk(0)))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", dying)
+    monkeypatch.setattr(os, "fsync", dying)
     with pytest.raises(OutputError, match="No space left"):
         store.write(0, BOX, _labels())
     assert seen
@@ -363,7 +363,7 @@ def test_another_info_is_refused_unless_replaced(tmp_path: Path) -> None:
         create_segmentation(str(tmp_path), BOX, (40, 4, 4), CHUNK)
     assert "--overwrite-output" in str(caught.value)
     create_segmentation(str(tmp_path), BOX, (40, 4, 4), CHUNK, replace=True)
-    assert read_metadata(str(tmp_path)).voxel_size_nm == (40, 4, 4)
+    assert read_metadata(str(tmp_path)).voxel_size_nm == (40.0, 4.0, 4.0)
 
 
 def test_another_compression_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""The DAG run to its end in process, with the real commands on a tiny volume."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magneton_tasks.airflow import operators
+from tests.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
+
+pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.usefixtures("database")]
+
+Load = Callable[[Path], dict[str, Any]]
+
+
+class Run:
+    """A finished run: states of its tasks, and the results that the commands left."""
+
+    def __init__(self, dag_run: Any, work: Path) -> None:
+        self.state = str(dag_run.state)
+        self.tasks: dict[str, list[Any]] = {}
+        for ti in sorted(dag_run.get_task_instances(), key=lambda ti: ti.map_index):
+            self.tasks.setdefault(ti.task_id, []).append(ti)
+        attempts = sorted(work.glob("runs/*/*/plan.json"), key=lambda p: p.stat().st_mtime)
+        self.attempt = attempts[-1].parent
+
+    def states(self, task: str) -> list[str]:
+        return [str(ti.state) for ti in self.tasks[task]]
+
+    def result(self, name: str) -> dict[str, Any]:
+        return json.loads((self.attempt / "results" / f"{name}.json").read_text())  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def run_dag(load_dags: Load, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    def run(conf: dict[str, Any] | None = None) -> Run:
+        dag = load_dags(tmp_path / "configs")["instance_segmentation.tiny"]
+        for stage in ("segment", "count", "apply"):
+            dag.task_dict[stage].partial_kwargs["retry_delay"] = timedelta(seconds=1)
+        return Run(dag.test(run_conf=conf), tmp_path / "work")
+
+    yield run
+
+
+def test_run_is_green_and_a_second_one_does_only_what_changed(
+    run_dag: Callable[..., Run], tmp_path: Path
+) -> None:
+    write_tiny_volume(tmp_path, "local: {workers: 1}\n")
+    first = run_dag()
+    assert first.state == "success"
+    assert first.states("segment") == ["success"]
+    assert first.tasks["segment"][0].rendered_map_index == "batch 0: blocks 0-11"
+    # nothing is too large for its cell: an empty stage is skipped, and verify runs all the same
+    assert first.states("downsample") == ["skipped"] and first.states("verify") == ["success"]
+    assert first.states("release") == ["success"]
+    assert first.result("verify")["objects"] == OBJECTS
+    assert (tmp_path / "segmentation" / "info").is_file()
+
+    second = run_dag({"pool.rule": "any", "segment.threshold": 0.7})
+    assert second.state == "success"
+    assert second.states("segment") == ["skipped"] and second.states("count") == ["skipped"]
+    assert second.states("pool") == ["success"] and second.states("apply") == ["success"]
+    assert "rule: any" in (second.attempt / "config.yaml").read_text()
+
+
+def test_bad_block_makes_the_run_red_and_costs_only_itself(
+    run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_volume(tmp_path, "local: {workers: 2}\n")
+    torn = chunk_file(tmp_path / "affinity", (0, 0, 0))
+    content = torn.read_bytes()
+    real = operators.stage_command
+
+    def tear(stage: str, *arguments: Any) -> list[str]:  # after plan, which looks at the input too
+        if stage == "segment":
+            torn.write_bytes(content[: len(content) // 2])
+        return real(stage, *arguments)
+
+    monkeypatch.setattr(operators, "stage_command", tear)
+    red = run_dag()
+    assert red.state == "failed"
+    assert sorted(red.states("segment")) == ["failed", "success"]
+    failed = next(ti for ti in red.tasks["segment"] if str(ti.state) == "failed")
+    assert failed.try_number == 1, "no retry mends bad data"
+    for stage in ("count", "pool", "apply", "downsample", "verify"):
+        assert red.states(stage) == ["upstream_failed"]
+    assert red.states("release") == ["success"], "the volume is free for the next run"
+    results = [red.result(f"segment-{n:04d}") for n in range(2)]
+    assert sum(r["done"] for r in results) == 12 - sum(r["failed"] for r in results)
+    assert 0 < sum(r["failed"] for r in results) < 6, "the batch's other blocks are done first"
+
+    monkeypatch.setattr(operators, "stage_command", real)
+    torn.write_bytes(content)
+    green = run_dag()
+    assert green.state == "success"
+    redone = [green.result(f"segment-{n:04d}") for n in range(len(green.tasks["segment"]))]
+    assert sum(r["done"] for r in redone) == sum(r["failed"] for r in results)
+    assert green.result("verify")["objects"] == OBJECTS
+
+
+def test_killed_worker_is_retried_and_redoes_only_what_is_missing(
+    run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_volume(tmp_path, "local: {workers: 1}\n")
+    real = operators.stage_command
+    tries: list[str] = []
+
+    def die_halfway(stage: str, attempt: str, batch: int | None = None) -> list[str]:
+        command = real(stage, attempt, batch)
+        if stage != "segment":
+            return command
+        tries.append(stage)
+        if len(tries) > 1:
+            return command
+        code = (
+            "import os, signal, subprocess, sys\n"
+            "subprocess.run([*sys.argv[1:], '--part', '0/2'], check=True)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        return [sys.executable, "-c", code, *command]
+
+    monkeypatch.setattr(operators, "stage_command", die_halfway)
+    run = run_dag()
+    assert run.state == "success"
+    (segment,) = run.tasks["segment"]
+    assert segment.try_number == 2 and len(tries) == 2
+    assert run.result("segment-0000")["done"] == 6
+    assert run.result("segment-0000")["skipped"] == 6
+    assert run.result("verify")["objects"] == OBJECTS

@@ -1,0 +1,71 @@
+"""A volume small enough for tests that run everything: perfect affinities of a few Voronoi cells."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+SHAPE = (40, 48, 56)
+OFFSET = (3, 5, 7)
+CHUNK = (20, 24, 28)
+OBJECTS = 12
+
+
+def write_tiny_volume(folder: Path, more: str = "") -> Path:
+    """Raw precomputed affinities in 8 chunks, and their config: 12 blocks, 8 cells.
+
+    Parameters
+    ----------
+    folder
+        Gets ``affinity/`` and ``configs/tiny.yaml``.
+    more
+        YAML added to the config.
+    """
+    layer = folder / "affinity"
+    scale = {
+        "key": "8_8_8",
+        "size": SHAPE[::-1],
+        "chunk_sizes": [CHUNK[::-1]],
+        "encoding": "raw",
+        "resolution": [8, 8, 8],
+        "voxel_offset": OFFSET[::-1],
+    }
+    info = {"type": "image", "data_type": "uint8", "num_channels": 3, "scales": [scale]}
+    (layer / "8_8_8").mkdir(parents=True)
+    (layer / "info").write_text(json.dumps(info))
+    affinity = tiny_affinity()
+    for at in product(*(range(0, s, c) for s, c in zip(SHAPE, CHUNK, strict=True))):
+        z, y, x = (slice(b, b + c) for b, c in zip(at, CHUNK, strict=True))
+        # x is fastest in the file, the channel slowest: that is our array in C order
+        chunk_file(layer, at).write_bytes(affinity[:, z, y, x].tobytes())
+    config = folder / "configs" / "tiny.yaml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(
+        f"paths:\n  input: file://{layer}\n  output: file://{folder}/segmentation\n"
+        f"  work: {folder}/work\n"
+        "block: {size: [32, 32, 32], overlap: [8, 8, 8]}\n"
+        "segment: {merge_function: mean}\n"
+        "apply: {chunk_size: [16, 16, 16], mips: 1}\n" + more
+    )
+    return config
+
+
+def chunk_file(layer: Path, begin: tuple[int, int, int]) -> Path:
+    """The file of the chunk that begins at ``begin`` (zyx, from the volume's begin)."""
+    ranges = [f"{b + o}-{b + o + c}" for b, o, c in zip(begin, OFFSET, CHUNK, strict=True)]
+    return layer / "8_8_8" / "_".join(ranges[::-1])
+
+
+def tiny_affinity() -> np.ndarray:
+    """uint8 (3, z, y, x): 255 inside an object, 0 between two."""
+    seeds = np.random.default_rng(1).uniform(0, 1, (OBJECTS, 3)) * SHAPE
+    at = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
+    labels = ((at[..., None, :] - seeds) ** 2).sum(-1).argmin(-1)
+    affinity = np.zeros((3, *SHAPE), np.uint8)
+    for d in range(3):
+        here = np.moveaxis(labels, d, 0)
+        np.moveaxis(affinity[d], d, 0)[1:] = 255 * (here[1:] == here[:-1])
+    return affinity
