@@ -11,16 +11,26 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from magneton_tasks.schema import RunConfig
 from magneton_tasks.errors import ConfigError, NoInputError
+from magneton_tasks.schema import Pool, RunConfig, Segment
 
-__all__ = ["RunConfig", "find_configs", "known_keys", "load_config", "nearest", "parse_config", "require_partition"]
+__all__ = [
+    "RunConfig",
+    "find_configs",
+    "known_keys",
+    "load_config",
+    "nearest",
+    "parse_config",
+    "require_partition",
+]
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Overrides = Mapping[str, object]
 
 
-def load_config(path: str | Path, overrides: Overrides | None = None, partition: str | None = None) -> RunConfig:
+def load_config(
+    path: str | Path, overrides: Overrides | None = None, partition: str | None = None
+) -> RunConfig:
     """The volume config of a YAML file, checked.
 
     Parameters
@@ -43,11 +53,16 @@ def load_config(path: str | Path, overrides: Overrides | None = None, partition:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise NoInputError(f"can't read the config {path}: {error.strerror}", "give the path of a volume config; `magneton sample DIR` makes one to start from") from None
+        raise NoInputError(
+            f"can't read the config {path}: {error.strerror}",
+            "give the path of a volume config; `magneton sample DIR` makes one to start from",
+        ) from None
     return parse_config(text, str(path), overrides, partition)
 
 
-def parse_config(text: str, name: str, overrides: Overrides | None = None, partition: str | None = None) -> RunConfig:
+def parse_config(
+    text: str, name: str, overrides: Overrides | None = None, partition: str | None = None
+) -> RunConfig:
     """As :func:`load_config`, of text; ``name`` stands for the file in messages."""
     data, lines = _parse_yaml(text, name)
     for key, value in (overrides or {}).items():
@@ -68,7 +83,11 @@ def find_configs(places: str | Iterable[str | Path]) -> list[Path]:
         places = [p for p in places.split(os.pathsep) if p]
     found: list[Path] = []
     for place in map(Path, places):
-        found += [place] if place.is_file() else [p for p in place.glob("*.y*ml") if p.suffix in (".yaml", ".yml")]
+        found += (
+            [place]
+            if place.is_file()
+            else [p for p in place.glob("*.y*ml") if p.suffix in (".yaml", ".yml")]
+        )
     return sorted(set(found), key=lambda p: (p.stem, str(p)))
 
 
@@ -79,7 +98,14 @@ def known_keys() -> list[str]:
 
 def _leaves(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
     for name, field in model.model_fields.items():
-        inner = next((t for t in _types(field.annotation) if isinstance(t, type) and issubclass(t, BaseModel)), None)
+        inner = next(
+            (
+                t
+                for t in _types(field.annotation)
+                if isinstance(t, type) and issubclass(t, BaseModel)
+            ),
+            None,
+        )
         if inner is None:
             yield prefix + name
         else:
@@ -93,14 +119,19 @@ def _types(annotation: Any) -> tuple[Any, ...]:
 def nearest(key: str, known: Iterable[str]) -> str:
     """A ``; did you mean ...?`` or nothing."""
     known = list(known)
-    close = get_close_matches(key, known, 1, 0.6) or [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]][:1]
+    close = (
+        get_close_matches(key, known, 1, 0.6)
+        or [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]][:1]
+    )
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def _override(data: dict[str, Any], key: str, value: object, name: str) -> None:
     *sections, leaf = key.split(".")
     known = known_keys()
-    if key not in known and not any(key.startswith(k + ".") or k.startswith(key + ".") for k in known):
+    if key not in known and not any(
+        key.startswith(k + ".") or k.startswith(key + ".") for k in known
+    ):
         raise ConfigError(f"{name}: unknown key {key} in an override{nearest(key, known)}")
     at = data
     for section in sections:
@@ -112,9 +143,9 @@ def _override(data: dict[str, Any], key: str, value: object, name: str) -> None:
     at[leaf] = value
     if key in ("pool.rule", "segment.supervoxels"):
         # The file's keys were meant for the choice of the file: another choice doesn't read them.
-        section = RunConfig.model_fields[sections[0]].annotation
-        for unread in section.UNREAD.get(value, ()):  # type: ignore[union-attr]
-            at.pop(unread, None)
+        unread = Pool.UNREAD if key == "pool.rule" else Segment.UNREAD
+        for name_of_unread in unread.get(str(value), ()):
+            at.pop(name_of_unread, None)
 
 
 def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
@@ -128,20 +159,26 @@ def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[tuple[str, .
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: malformed YAML: {error}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{name}: a config is a mapping of keys to values, not a {type(data).__name__}")
+        raise ConfigError(
+            f"{name}: a config is a mapping of keys to values, not a {type(data).__name__}"
+        )
     lines: dict[tuple[str, ...], int] = {}
     if node is not None:
         _collect_lines(node, (), lines, name)
     return data, lines
 
 
-def _collect_lines(node: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int], name: str) -> None:
+def _collect_lines(
+    node: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int], name: str
+) -> None:
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
         at = (*path, str(key.value))
         if at in lines:
-            raise ConfigError(f"{name}, line {key.start_mark.line + 1}: {'.'.join(at)} stands twice (first in line {lines[at]})")
+            raise ConfigError(
+                f"{name}, line {key.start_mark.line + 1}: {'.'.join(at)} stands twice (first in line {lines[at]})"
+            )
         lines[at] = key.start_mark.line + 1
         _collect_lines(value, at, lines, name)
 
@@ -165,25 +202,37 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
         return f"{where}: {key} is missing"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
-    shown = "" if isinstance(given, (dict, BaseModel)) or error["type"] == "value_error" else f" (given: {given!r})"
+    shown = (
+        ""
+        if isinstance(given, (dict, BaseModel)) or error["type"] == "value_error"
+        else f" (given: {given!r})"
+    )
     return f"{where}: {key or 'config'}: {message}{shown}"
 
 
 def _with_partition(config: RunConfig, partition: str | None, name: str) -> RunConfig:
-    fields = {k: v for k, v in config.paths.model_dump().items() if isinstance(v, str) and "{partition}" in v}
+    fields = {
+        k: v
+        for k, v in config.paths.model_dump().items()
+        if isinstance(v, str) and "{partition}" in v
+    }
     if not fields:
         return config
     if partition is None:
         return config
     if "/" in partition or partition in ("", ".", ".."):
         raise ConfigError(f"{name}: the partition {partition!r} can't be a part of a path")
-    paths = config.paths.model_copy(update={k: v.replace("{partition}", partition) for k, v in fields.items()})
+    paths = config.paths.model_copy(
+        update={k: v.replace("{partition}", partition) for k, v in fields.items()}
+    )
     return config.model_copy(update={"paths": paths})
 
 
 def require_partition(config: RunConfig, name: str) -> None:
     """Refuse a run whose paths still hold ``{partition}``."""
-    left = [k for k, v in config.paths.model_dump().items() if isinstance(v, str) and "{partition}" in v]
+    left = [
+        k for k, v in config.paths.model_dump().items() if isinstance(v, str) and "{partition}" in v
+    ]
     if left:
         raise ConfigError(
             f"{name}: {{partition}} stands in paths.{', paths.'.join(left)}, and this run has no partition",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
+from typing import SupportsInt
 
 Vec3 = tuple[int, int, int]
 #: voxel size in nm, (z, y, x)
 Size3 = tuple[float, float, float]
 
 
-def vec3(values: object) -> Vec3:
+def vec3(values: Iterable[SupportsInt]) -> Vec3:
     """The three integers of any sequence of them (numpy's too)."""
-    z, y, x = values  # type: ignore[misc]
+    z, y, x = values
     return int(z), int(y), int(x)
 
 
@@ -73,7 +74,9 @@ class Box:
         are anchored at the box's begin, so that no group reaches out below it.
         """
         begin = vec3(b // f for b, f in zip(self.begin, factor, strict=True))
-        return Box.of_shape(vec3(-(-s // f) for s, f in zip(self.shape, factor, strict=True)), begin)
+        return Box.of_shape(
+            vec3(-(-s // f) for s, f in zip(self.shape, factor, strict=True)), begin
+        )
 
     def slices(self, origin: Vec3 = (0, 0, 0)) -> tuple[slice, slice, slice]:
         """Index of this box in an array whose voxel [0, 0, 0] lies at ``origin``."""
@@ -83,7 +86,7 @@ class Box:
         return z, y, x
 
     def tiles(self, size: Vec3) -> Iterator[Box]:
-        """This box cut into tiles of ``size`` from its begin, in raster order; the last are clipped."""
+        """The box cut into tiles of ``size`` from its begin, in raster order; the last are clipped."""
         ranges = (range(b, e, s) for b, e, s in zip(self.begin, self.end, size, strict=True))
         for begin in product(*ranges):
             yield Box.of_shape(size, vec3(begin)).intersection(self)

@@ -48,7 +48,12 @@ class Grid:
 
     @classmethod
     def of_blocks(
-        cls, box: Box, size: Vec3, overlap: Vec3, chunk_size: Vec3 = (1, 1, 1), chunk_origin: Vec3 = (0, 0, 0)
+        cls,
+        box: Box,
+        size: Vec3,
+        overlap: Vec3,
+        chunk_size: Vec3 = (1, 1, 1),
+        chunk_origin: Vec3 = (0, 0, 0),
     ) -> Grid:
         """The grid of blocks: DESIGN 3.1.
 
@@ -62,7 +67,9 @@ class Grid:
             The input's chunks; cuts move to their borders where the read box stays <= size.
         """
         cuts = tuple(
-            _block_cuts(box.begin[a], box.end[a], size[a], overlap[a], chunk_size[a], chunk_origin[a])
+            _block_cuts(
+                box.begin[a], box.end[a], size[a], overlap[a], chunk_size[a], chunk_origin[a]
+            )
             for a in range(3)
         )
         low = vec3(o - o // 2 for o in overlap)
@@ -71,9 +78,7 @@ class Grid:
     @classmethod
     def of_cells(cls, box: Box, size: Vec3) -> Grid:
         """Cells of ``size`` from the volume's begin; the last ones are clipped."""
-        cuts = tuple(
-            (*range(b, e, s), e) for b, e, s in zip(box.begin, box.end, size, strict=True)
-        )
+        cuts = tuple((*range(b, e, s), e) for b, e, s in zip(box.begin, box.end, size, strict=True))
         return cls(cuts)  # type: ignore[arg-type]
 
     @property

@@ -34,7 +34,9 @@ def count_memory(read_shape: Vec3, overlap: Vec3) -> Memory:
     widest = max((o for o in overlap), default=0)
     slab = voxels // max(min(read_shape), 1) * max(widest, 64)
     labels = 4 * voxels
-    return Memory(BASE_BOUND_BYTES + 3 * labels + 16 * slab, BASE_EXPECTED_BYTES + labels + 8 * slab)
+    return Memory(
+        BASE_BOUND_BYTES + 3 * labels + 16 * slab, BASE_EXPECTED_BYTES + labels + 8 * slab
+    )
 
 
 def pool_memory(labels: int) -> Memory:

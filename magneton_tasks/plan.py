@@ -18,8 +18,8 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.memory import Memory, apply_memory, count_memory, pool_memory
-from magneton_tasks.volume_info import VolumeInfo
 from magneton_tasks.schema import RunConfig
+from magneton_tasks.volume_info import VolumeInfo
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256
@@ -67,7 +67,11 @@ class Geometry:
 
     def coarser(self, box: Box, mip: int) -> Box:
         """A box of ``mip`` in voxels of the next mip; both are anchored at the volume's begin."""
-        fine, coarse, factor = self.mip_box(mip).begin, self.mip_box(mip + 1).begin, self.factors[mip]
+        fine, coarse, factor = (
+            self.mip_box(mip).begin,
+            self.mip_box(mip + 1).begin,
+            self.factors[mip],
+        )
         begin = vec3(
             c + (b - a) // f for c, b, a, f in zip(coarse, box.begin, fine, factor, strict=True)
         )
@@ -248,9 +252,7 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
         size = vec3(s * 2 if s < b else s for s, b in zip(size, config.block.size, strict=True))
     coarse = None
     if cell_mips < len(factors):
-        size_coarse = vec3(
-            c * prod(f[a] for f in factors[cell_mips:]) for a, c in enumerate(chunk)
-        )
+        size_coarse = vec3(c * prod(f[a] for f in factors[cell_mips:]) for a, c in enumerate(chunk))
         below = vec3(prod(f[a] for f in factors[:cell_mips]) for a in range(3))
         coarse = Grid.of_cells(box.coarsened(below), size_coarse)
         largest = prod(min(s, e) for s, e in zip(size_coarse, coarse.box.shape, strict=True))
@@ -289,14 +291,19 @@ def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
     rule = {k: v for k, v in resolved["pool"].items() if k != "largest_object_warning"}
     pool = digest(count, versions.POOLING, rule, min_size_vox)
     writing = {k: v for k, v in resolved["apply"].items() if k != "mips"}
-    apply = digest(pool, config.paths.output, writing, geometry.factors, geometry.cell_mips, versions.DOWNSAMPLE)
+    apply = digest(
+        pool,
+        config.paths.output,
+        writing,
+        geometry.factors,
+        geometry.cell_mips,
+        versions.DOWNSAMPLE,
+    )
     return Fingerprints(segment, count, pool, apply, digest(apply, "downsample"))
 
 
 # ------------------------------------------------------------------ projections
-def project_memory(
-    config: RunConfig, geometry: Geometry, density: Density
-) -> dict[str, Memory]:
+def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
     """Memory of one process of each stage, from the largest block and cell."""
     read_voxels = prod(geometry.grid.largest_read)
     segment = config.segment
@@ -306,8 +313,11 @@ def project_memory(
                 read_voxels, segment.merge_function, segment.supervoxels, density.densest
             ),
             projection.segment_expected_bytes(
-                read_voxels, segment.merge_function, segment.supervoxels,
-                density.fragments_per_voxel, density.edges_per_voxel,
+                read_voxels,
+                segment.merge_function,
+                segment.supervoxels,
+                density.fragments_per_voxel,
+                density.edges_per_voxel,
             ),
         )
     }

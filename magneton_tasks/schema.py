@@ -56,11 +56,30 @@ class Section(BaseModel):
 class Paths(Section):
     """Where things lie. ``{partition}`` may stand in each; if in input, then also in output."""
 
-    input: Url = Field(title="Affinity map", description="URL of the affinity map: Neuroglancer precomputed or Zarr (v2, v3, OME-Zarr).")
-    output: Url = Field(title="Segmentation", description="URL of the precomputed segmentation to write (file, gs or s3).")
-    work: str = Field(title="Work directory", min_length=1, description="POSIX path for block labels, tables and records; not in the output, on storage that all workers see.")
-    max_files: PositiveInt = Field(500_000, title="Most output files", description="plan refuses a run that would write more files than this into the output.")
-    visibility_wait_s: float = Field(120, ge=0, title="Visibility wait (s)", description="How long a recorded file is looked for on a lagging shared file system before it counts as missing, in seconds.")
+    input: Url = Field(
+        title="Affinity map",
+        description="URL of the affinity map: Neuroglancer precomputed or Zarr (v2, v3, OME-Zarr).",
+    )
+    output: Url = Field(
+        title="Segmentation",
+        description="URL of the precomputed segmentation to write (file, gs or s3).",
+    )
+    work: str = Field(
+        title="Work directory",
+        min_length=1,
+        description="POSIX path for block labels, tables and records; not in the output, on storage that all workers see.",
+    )
+    max_files: PositiveInt = Field(
+        500_000,
+        title="Most output files",
+        description="plan refuses a run that would write more files than this into the output.",
+    )
+    visibility_wait_s: float = Field(
+        120,
+        ge=0,
+        title="Visibility wait (s)",
+        description="How long a recorded file is looked for on a lagging shared file system before it counts as missing, in seconds.",
+    )
 
     @field_validator("work")
     @classmethod
@@ -72,7 +91,9 @@ class Paths(Section):
 
     @model_validator(mode="after")
     def _partitions(self) -> Self:
-        if "{partition}" in self.input and not all("{partition}" in p for p in (self.output, self.work)):
+        if "{partition}" in self.input and not all(
+            "{partition}" in p for p in (self.output, self.work)
+        ):
             raise ValueError(
                 "{partition} stands in input, so it must stand in output and work too: "
                 "otherwise one partition would overwrite another"
@@ -83,13 +104,40 @@ class Paths(Section):
 class Input(Section):
     """How the affinity map is to be read."""
 
-    mip: NonNegativeInt = Field(0, title="Mip", description="Resolution level of the affinity map; 0 is the finest.")
-    channels: str | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field("zyx", title="Channels", description="Which channel is which axis: an order such as zyx or xyz, or the numbers of the z, y and x channel where there are more than three.")
-    offset_sign: Literal[-1, 1] = Field(-1, title="Offset sign", description="-1: affinity d of voxel v joins v and v - e_d; 1: v and v + e_d.")
-    invert: bool = Field(False, title="Invert", description="The map holds boundaries (1 = border) instead of affinities.")
-    scale: float | None = Field(None, gt=0, title="Scale", description="Stored value that stands for affinity 1; null: 255 for uint8, 65535 for uint16, 1 for floats.")
-    version: str | int | None = Field(None, title="Version", description="Change this when the content of the input changed: blocks are computed again.")
-    identity: Literal["metadata", "chunks"] = Field("metadata", title="Identity", description="What tells that the input changed: its metadata and version, or also sizes and times of its chunks.")
+    mip: NonNegativeInt = Field(
+        0, title="Mip", description="Resolution level of the affinity map; 0 is the finest."
+    )
+    channels: str | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
+        "zyx",
+        title="Channels",
+        description="Which channel is which axis: an order such as zyx or xyz, or the numbers of the z, y and x channel where there are more than three.",
+    )
+    offset_sign: Literal[-1, 1] = Field(
+        -1,
+        title="Offset sign",
+        description="-1: affinity d of voxel v joins v and v - e_d; 1: v and v + e_d.",
+    )
+    invert: bool = Field(
+        False,
+        title="Invert",
+        description="The map holds boundaries (1 = border) instead of affinities.",
+    )
+    scale: float | None = Field(
+        None,
+        gt=0,
+        title="Scale",
+        description="Stored value that stands for affinity 1; null: 255 for uint8, 65535 for uint16, 1 for floats.",
+    )
+    version: str | int | None = Field(
+        None,
+        title="Version",
+        description="Change this when the content of the input changed: blocks are computed again.",
+    )
+    identity: Literal["metadata", "chunks"] = Field(
+        "metadata",
+        title="Identity",
+        description="What tells that the input changed: its metadata and version, or also sizes and times of its chunks.",
+    )
 
     @field_validator("channels")
     @classmethod
@@ -110,43 +158,87 @@ class BoxConfig(Section):
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
         if any(b >= e for b, e in zip(self.begin, self.end, strict=True)):
-            raise ValueError(f"the box {list(self.begin)} to {list(self.end)} is empty: end must lie above begin on each axis")
+            raise ValueError(
+                f"the box {list(self.begin)} to {list(self.end)} is empty: end must lie above begin on each axis"
+            )
         return self
 
 
 class Mask(Section):
     """Voxels outside the mask are background."""
 
-    path: Url | None = Field(None, title="Mask", description="URL of the mask volume (0 = outside), or null.")
+    path: Url | None = Field(
+        None, title="Mask", description="URL of the mask volume (0 = outside), or null."
+    )
     mip: NonNegativeInt = Field(0, title="Mask mip", description="Resolution level of the mask.")
 
 
 class Block(Section):
     """How the volume is cut into blocks."""
 
-    size: Positive3 = Field((256, 256, 256), title="Block size (voxels)", description="Largest block that is read, halo included, [z, y, x] in voxels.")
-    overlap: NonNegative3 = Field((32, 32, 32), title="Overlap (voxels)", description="Width in which neighbouring blocks intersect, [z, y, x] in voxels; less than half the block.")
+    size: Positive3 = Field(
+        (256, 256, 256),
+        title="Block size (voxels)",
+        description="Largest block that is read, halo included, [z, y, x] in voxels.",
+    )
+    overlap: NonNegative3 = Field(
+        (32, 32, 32),
+        title="Overlap (voxels)",
+        description="Width in which neighbouring blocks intersect, [z, y, x] in voxels; less than half the block.",
+    )
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:
         for axis, size, overlap in zip("zyx", self.size, self.overlap, strict=True):
             if 2 * overlap >= size and overlap > 0:
-                raise ValueError(f"overlap {overlap} along {axis} is half the block size {size} or more; use at most {(size - 1) // 2}")
+                raise ValueError(
+                    f"overlap {overlap} along {axis} is half the block size {size} or more; use at most {(size - 1) // 2}"
+                )
         if self.size[0] * self.size[1] * self.size[2] >= 2**31:
-            raise ValueError(f"a block of {list(self.size)} has 2^31 voxels or more; labels and waterz don't hold that")
+            raise ValueError(
+                f"a block of {list(self.size)} has 2^31 voxels or more; labels and waterz don't hold that"
+            )
         return self
 
 
 class Segment(Section):
     """Segmentation of one block with waterz."""
 
-    threshold: Fraction = Field(0.7, title="Threshold (affinity)", description="Regions merge while their score is at least this affinity; lower merges more.")
-    merge_function: str = Field("aff50_his256", title="Merge function", description="waterz scoring function: mean, aff<quantile>_his256, or waterz's full name; only those that waterz ships prebuilt.")
-    supervoxels: Literal["waterz", "3d", "2d"] = Field("waterz", title="Supervoxels", description="waterz: its own watershed; 3d or 2d: seeds from the distance transform, in the volume or per section.")
-    aff_thresholds: tuple[Fraction, Fraction] = Field((0.0001, 0.9999), title="Watershed thresholds (affinity)", description="Low and high affinity threshold of waterz's watershed; read by supervoxels: waterz.")
-    interior_threshold: Fraction = Field(0.1, title="Interior threshold (affinity)", description="Voxels whose mean affinity is above this are inside; read by supervoxels: 3d and 2d.")
-    min_distance: PositiveInt = Field(3, title="Seed distance (voxels)", description="Least distance of two seeds in voxels; read by supervoxels: 3d and 2d.")
-    min_size_vox: NonNegativeInt = Field(0, title="Least object size (voxels)", description="Objects of fewer voxels, over all blocks, are left out.")
+    threshold: Fraction = Field(
+        0.7,
+        title="Threshold (affinity)",
+        description="Regions merge while their score is at least this affinity; lower merges more.",
+    )
+    merge_function: str = Field(
+        "aff50_his256",
+        title="Merge function",
+        description="waterz scoring function: mean, aff<quantile>_his256, or waterz's full name; only those that waterz ships prebuilt.",
+    )
+    supervoxels: Literal["waterz", "3d", "2d"] = Field(
+        "waterz",
+        title="Supervoxels",
+        description="waterz: its own watershed; 3d or 2d: seeds from the distance transform, in the volume or per section.",
+    )
+    aff_thresholds: tuple[Fraction, Fraction] = Field(
+        (0.0001, 0.9999),
+        title="Watershed thresholds (affinity)",
+        description="Low and high affinity threshold of waterz's watershed; read by supervoxels: waterz.",
+    )
+    interior_threshold: Fraction = Field(
+        0.1,
+        title="Interior threshold (affinity)",
+        description="Voxels whose mean affinity is above this are inside; read by supervoxels: 3d and 2d.",
+    )
+    min_distance: PositiveInt = Field(
+        3,
+        title="Seed distance (voxels)",
+        description="Least distance of two seeds in voxels; read by supervoxels: 3d and 2d.",
+    )
+    min_size_vox: NonNegativeInt = Field(
+        0,
+        title="Least object size (voxels)",
+        description="Objects of fewer voxels, over all blocks, are left out.",
+    )
 
     UNREAD: ClassVar[dict[str, set[str]]] = {
         "waterz": {"interior_threshold", "min_distance"},
@@ -165,7 +257,9 @@ class Segment(Section):
     @model_validator(mode="after")
     def _thresholds(self) -> Self:
         if not self.aff_thresholds[0] < self.aff_thresholds[1]:
-            raise ValueError(f"aff_thresholds {list(self.aff_thresholds)}: the low one must be smaller than the high one")
+            raise ValueError(
+                f"aff_thresholds {list(self.aff_thresholds)}: the low one must be smaller than the high one"
+            )
         _refuse_unread(self, "supervoxels", self.supervoxels, self.UNREAD)
         return self
 
@@ -173,11 +267,31 @@ class Segment(Section):
 class Pool(Section):
     """When the labels of two blocks are one object."""
 
-    rule: Literal["mutual", "both", "iou", "any"] = Field("mutual", title="Matching rule", description="mutual: each is the other's best; both: most of each lies in the other; iou; any: most of one lies in the other (the menu tool's rule, chains false merges).")
-    min_overlap_vox: PositiveInt = Field(5, title="Least overlap (voxels)", description="Fewer shared voxels never join; read by rule mutual.")
-    min_frac: Fraction = Field(0.5, title="Least fraction", description="Least share of the intersection; read by rules mutual, both and any.")
-    min_iou: Fraction = Field(0.5, title="Least IoU", description="Least intersection over union inside the overlap; read by rule iou.")
-    largest_object_warning: Fraction = Field(0.1, title="Largest object warning (share)", description="Warn when one object holds more than this share of the segmented voxels.")
+    rule: Literal["mutual", "both", "iou", "any"] = Field(
+        "mutual",
+        title="Matching rule",
+        description="mutual: each is the other's best; both: most of each lies in the other; iou; any: most of one lies in the other (the menu tool's rule, chains false merges).",
+    )
+    min_overlap_vox: PositiveInt = Field(
+        5,
+        title="Least overlap (voxels)",
+        description="Fewer shared voxels never join; read by rule mutual.",
+    )
+    min_frac: Fraction = Field(
+        0.5,
+        title="Least fraction",
+        description="Least share of the intersection; read by rules mutual, both and any.",
+    )
+    min_iou: Fraction = Field(
+        0.5,
+        title="Least IoU",
+        description="Least intersection over union inside the overlap; read by rule iou.",
+    )
+    largest_object_warning: Fraction = Field(
+        0.1,
+        title="Largest object warning (share)",
+        description="Warn when one object holds more than this share of the segmented voxels.",
+    )
 
     UNREAD: ClassVar[dict[str, set[str]]] = {
         "mutual": {"min_iou"},
@@ -192,45 +306,81 @@ class Pool(Section):
         return self
 
 
-def _refuse_unread(section: Section, selector: str, choice: str, unread: dict[str, set[str]]) -> None:
+def _refuse_unread(
+    section: Section, selector: str, choice: str, unread: dict[str, set[str]]
+) -> None:
     for key in sorted(unread[choice] & section.model_fields_set):
         readers = ", ".join(c for c, keys in unread.items() if key not in keys)
-        raise ValueError(f"{key} is not read by {selector}: {choice} (only by {readers}); remove it or change {selector}")
+        raise ValueError(
+            f"{key} is not read by {selector}: {choice} (only by {readers}); remove it or change {selector}"
+        )
 
 
 class Apply(Section):
     """How the segmentation is written."""
 
-    chunk_size: Positive3 = Field((64, 64, 64), title="Chunk size (voxels)", description="Chunks of the output, [z, y, x] in voxels.")
-    encoding: Literal["compressed_segmentation", "raw", "crackle"] = Field("compressed_segmentation", title="Encoding", description="Encoding of the output's chunks.")
-    compress: Literal["gzip"] | None = Field("gzip", title="Compression", description="Compression over the encoding.")
-    mips: Annotated[int, Field(ge=0, le=10, strict=True)] = Field(3, title="Additional mips", description="Further resolution levels, each about half the one before; factors follow the voxel size until it is isotropic.")
+    chunk_size: Positive3 = Field(
+        (64, 64, 64),
+        title="Chunk size (voxels)",
+        description="Chunks of the output, [z, y, x] in voxels.",
+    )
+    encoding: Literal["compressed_segmentation", "raw", "crackle"] = Field(
+        "compressed_segmentation", title="Encoding", description="Encoding of the output's chunks."
+    )
+    compress: Literal["gzip"] | None = Field(
+        "gzip", title="Compression", description="Compression over the encoding."
+    )
+    mips: Annotated[int, Field(ge=0, le=10, strict=True)] = Field(
+        3,
+        title="Additional mips",
+        description="Further resolution levels, each about half the one before; factors follow the voxel size until it is isotropic.",
+    )
 
 
 class Runner(Section):
     """Where stages run; the choice that a trigger form offers."""
 
-    offered: tuple[Literal["local"], ...] = Field(("local",), min_length=1, title="Offered runners", description="Runners that may be chosen.")
+    offered: tuple[Literal["local"], ...] = Field(
+        ("local",), min_length=1, title="Offered runners", description="Runners that may be chosen."
+    )
     default: Literal["local"] = Field("local", title="Runner", description="Runner of this run.")
 
 
 class Local(Section):
     """The runner on this machine."""
 
-    workers: PositiveInt | None = Field(None, title="Workers", description="Processes at once; null: as many as cores and memory allow.")
-    memory: Memory = Field(None, title="Memory per worker", description="Memory limit of one worker, such as 8GiB; null: what the block size needs.")
+    workers: PositiveInt | None = Field(
+        None,
+        title="Workers",
+        description="Processes at once; null: as many as cores and memory allow.",
+    )
+    memory: Memory = Field(
+        None,
+        title="Memory per worker",
+        description="Memory limit of one worker, such as 8GiB; null: what the block size needs.",
+    )
 
 
 class RunConfig(Section):
     """Everything about one volume."""
 
-    schedule: str | None = Field(None, title="Schedule", description="Cron expression, or null: by hand.")
-    partition_format: str = Field("%Y-%m-%d", title="Partition format", description="strftime format that makes {partition} of a scheduled run's logical date, UTC.")
+    schedule: str | None = Field(
+        None, title="Schedule", description="Cron expression, or null: by hand."
+    )
+    partition_format: str = Field(
+        "%Y-%m-%d",
+        title="Partition format",
+        description="strftime format that makes {partition} of a scheduled run's logical date, UTC.",
+    )
     paths: Paths
     input: Input = Input()
-    box: BoxConfig | None = Field(None, title="Cut-out", description="Segment only this box; null: the whole volume.")
+    box: BoxConfig | None = Field(
+        None, title="Cut-out", description="Segment only this box; null: the whole volume."
+    )
     mask: Mask = Mask()
-    method: Literal["overlap"] = Field("overlap", title="Method", description="overlap: waterz on blocks that overlap.")
+    method: Literal["overlap"] = Field(
+        "overlap", title="Method", description="overlap: waterz on blocks that overlap."
+    )
     block: Block = Block()
     segment: Segment = Segment()
     pool: Pool = Pool()

@@ -20,7 +20,9 @@ def parse_size(text: str | int) -> int:
         return text
     match = _SIZE.match(str(text))
     if match is None:
-        raise ValueError(f"{text!r} is not a size; write for instance 8GiB, 512M or a number of bytes")
+        raise ValueError(
+            f"{text!r} is not a size; write for instance 8GiB, 512M or a number of bytes"
+        )
     return int(float(match[1]) * _FACTORS[match[2].lower()])
 
 
@@ -39,7 +41,11 @@ def human_time(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.0f} s"
-    for big, small, name, unit in ((60, 1, "min", "s"), (3600, 60, "h", "min"), (86400, 3600, "d", "h")):
+    for big, small, name, unit in (
+        (60, 1, "min", "s"),
+        (3600, 60, "h", "min"),
+        (86400, 3600, "d", "h"),
+    ):
         if seconds < big * (60 if big == 60 else 24) or name == "d":
             return f"{seconds // big:.0f} {name} {seconds % big // small:.0f} {unit}"
     raise AssertionError

@@ -25,10 +25,12 @@ class Commands(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="magneton")
 def cli() -> None:
-    """From an affinity map of an EM volume to one segmentation of the full volume.
+    r"""From an affinity map of an EM volume to one segmentation of the full volume.
 
     \b
     Begin with:  magneton sample demo && magneton run demo/volume.yaml
@@ -51,18 +53,40 @@ def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 
 def parse_stages(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     """``a,b`` as a tuple."""
-    return tuple(s.strip() for s in value.split(",") if s.strip()) if value else ("segment", "pool", "apply")
+    return (
+        tuple(s.strip() for s in value.split(",") if s.strip())
+        if value
+        else ("segment", "pool", "apply")
+    )
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that `run` and `plan` share."""
     for option in reversed(
         [
-            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", callback=parse_sets, help="Override a config value, e.g. --set segment.threshold=0.6; may be repeated."),
+            click.option(
+                "--set",
+                "sets",
+                multiple=True,
+                metavar="KEY=VALUE",
+                callback=parse_sets,
+                help="Override a config value, e.g. --set segment.threshold=0.6; may be repeated.",
+            ),
             click.option("--partition", help="What {partition} in the paths stands for."),
-            click.option("--stages", callback=parse_stages, metavar="LIST", help="Of segment,pool,apply; plan and verify always run, pool implies count."),
-            click.option("--restart", is_flag=True, help="Do these stages anew, also what is done."),
-            click.option("--overwrite-output", is_flag=True, help="Write into an output that belongs to another volume or config."),
+            click.option(
+                "--stages",
+                callback=parse_stages,
+                metavar="LIST",
+                help="Of segment,pool,apply; plan and verify always run, pool implies count.",
+            ),
+            click.option(
+                "--restart", is_flag=True, help="Do these stages anew, also what is done."
+            ),
+            click.option(
+                "--overwrite-output",
+                is_flag=True,
+                help="Write into an output that belongs to another volume or config.",
+            ),
         ]
     ):
         command = option(command)
@@ -74,9 +98,23 @@ CONFIG = click.argument("config", type=click.Path(path_type=Path))
 
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--shape", nargs=3, type=int, default=(256, 256, 256), show_default=True, metavar="Z Y X", help="Voxels.")
+@click.option(
+    "--shape",
+    nargs=3,
+    type=int,
+    default=(256, 256, 256),
+    show_default=True,
+    metavar="Z Y X",
+    help="Voxels.",
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed, another volume.")
-@click.option("--format", "fmt", type=click.Choice(["precomputed", "zarr"]), default="precomputed", show_default=True)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["precomputed", "zarr"]),
+    default="precomputed",
+    show_default=True,
+)
 def sample(directory: Path, shape: tuple[int, int, int], seed: int, fmt: str) -> None:
     """Make a realistic sample volume with truth and a volume.yaml in DIRECTORY."""
     from magneton_tasks.sample import write_sample
@@ -91,7 +129,7 @@ def sample(directory: Path, shape: tuple[int, int, int], seed: int, fmt: str) ->
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
 def run(config: Path, **options: Any) -> None:
-    """Run the whole pipeline on this machine, without Airflow.
+    r"""Run the whole pipeline on this machine, without Airflow.
 
     \b
     Example:  magneton run volume.yaml --set segment.threshold=0.6 --workers 2
@@ -123,14 +161,25 @@ def parse_part(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     return int(i), int(k)
 
 
-ATTEMPT = click.option("--run", "attempt", required=True, type=click.Path(path_type=Path), metavar="ATTEMPT_DIR", help="As `magneton plan` printed it.")
+ATTEMPT = click.option(
+    "--run",
+    "attempt",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="ATTEMPT_DIR",
+    help="As `magneton plan` printed it.",
+)
 
 
 def _mapped(stage: str, text: str) -> None:
     @cli.command(stage, help=text)
     @ATTEMPT
-    @click.option("--batch", type=click.IntRange(min=0), default=0, show_default=True, help="Which batch.")
-    @click.option("--part", callback=parse_part, metavar="I/K", help="The I-th of K shares of the batch.")
+    @click.option(
+        "--batch", type=click.IntRange(min=0), default=0, show_default=True, help="Which batch."
+    )
+    @click.option(
+        "--part", callback=parse_part, metavar="I/K", help="The I-th of K shares of the batch."
+    )
     def command(attempt: Path, batch: int, part: tuple[int, int] | None) -> None:
         from magneton_tasks.cli import stages
 
@@ -169,7 +218,9 @@ def status(config: Path, partition: str | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("segmentation")
 @click.argument("truth")
-@click.option("--mip", nargs=2, type=int, default=(0, 0), metavar="SEG TRUTH", help="Mips to compare at.")
+@click.option(
+    "--mip", nargs=2, type=int, default=(0, 0), metavar="SEG TRUTH", help="Mips to compare at."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def evaluate(segmentation: str, truth: str, mip: tuple[int, int], as_json: bool) -> None:
     """VI split and merge (bits) and ARAND of SEGMENTATION against TRUTH, over voxels with truth > 0."""
@@ -201,7 +252,12 @@ def config_show(config: Path, sets: dict[str, object]) -> None:
     """Show a volume config with all defaults filled in."""
     from magneton_tasks.config import load_config
 
-    click.echo(yaml.safe_dump(load_config(config, sets).resolved(), sort_keys=False, default_flow_style=None), nl=False)
+    click.echo(
+        yaml.safe_dump(
+            load_config(config, sets).resolved(), sort_keys=False, default_flow_style=None
+        ),
+        nl=False,
+    )
 
 
 @config.command("schema")
@@ -235,7 +291,10 @@ def main(argv: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except OSError as error:
-        _end(f"error: {OutputError(str(error), 'mend the file system, then rerun')}", OutputError.exit_code)
+        _end(
+            f"error: {OutputError(str(error), 'mend the file system, then rerun')}",
+            OutputError.exit_code,
+        )
     except Exception:
         traceback.print_exc()
         _end("error: this is a bug in Magneton: report it with the lines above", EXIT_BUG)
@@ -250,5 +309,3 @@ def _die_with_parent() -> None:
     """A worker of the local runner ends with the process that started it."""
     if os.environ.pop("MAGNETON_DIE_WITH_PARENT", None) and sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-
-

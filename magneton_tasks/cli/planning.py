@@ -50,7 +50,9 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         if not work.total or memory is None:
             continue
         todo = ranges_len(work.todo)
-        what = "nothing to do" if not todo else f"{todo:,} of {work.total:,} in {work.batches} batches"
+        what = (
+            "nothing to do" if not todo else f"{todo:,} of {work.total:,} in {work.batches} batches"
+        )
         needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} a worker"
         time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
         yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
@@ -64,4 +66,6 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
 
 
 def _channel(channel: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in channel.items())
+    return ", ".join(
+        f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in channel.items()
+    )

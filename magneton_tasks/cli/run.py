@@ -62,7 +62,13 @@ def run(config: Path, *, sets: dict[str, object], dry_run: bool, **options: Any)
 def run_stages(plan: Plan, paths: AttemptPaths) -> int:
     """All stages of an attempt, with progress; stops after the first that fails."""
     console = Console()
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         for stage in STAGES:
             code = _run_stage(stage, plan, paths, progress, console)
@@ -72,7 +78,9 @@ def run_stages(plan: Plan, paths: AttemptPaths) -> int:
     return EXIT_OK
 
 
-def _run_stage(stage: str, plan: Plan, paths: AttemptPaths, progress: Progress, console: Console) -> int:
+def _run_stage(
+    stage: str, plan: Plan, paths: AttemptPaths, progress: Progress, console: Console
+) -> int:
     work = plan.work.get(stage)
     if work is not None and work.batches == 0 and not (stage == "pool" and work.todo):
         return EXIT_OK
@@ -88,7 +96,9 @@ def _run_stage(stage: str, plan: Plan, paths: AttemptPaths, progress: Progress, 
         if "FAILED" in line or "WARNING" in line:
             console.print(line, markup=False, highlight=False)
 
-    codes = local.run_stage(paths.root, stage, work.batches if work and mapped else None, plan.workers, on_line)
+    codes = local.run_stage(
+        paths.root, stage, work.batches if work and mapped else None, plan.workers, on_line
+    )
     progress.update(task, completed=total)
     if not console.is_terminal:
         click.echo(f"{stage:<10} {total:,} in {time.time() - began:.1f} s")
@@ -111,9 +121,18 @@ def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> No
             shown += 1
             if shown <= 5:
                 where = f" {failure['key']}" if failure.get("key") is not None else ""
-                console.print(f"{stage}{where}: {failure['cause']}", style="red", markup=False, highlight=False)
+                console.print(
+                    f"{stage}{where}: {failure['cause']}",
+                    style="red",
+                    markup=False,
+                    highlight=False,
+                )
                 if failure.get("hint"):
                     console.print(f"  what to do: {failure['hint']}", markup=False, highlight=False)
                 if failure.get("log"):
                     console.print(f"  log: {failure['log']}", markup=False, highlight=False)
-    console.print(f"{stage} failed ({code}); logs: {paths.logs}; what is done stays: run the same command to go on", markup=False, highlight=False)
+    console.print(
+        f"{stage} failed ({code}); logs: {paths.logs}; what is done stays: run the same command to go on",
+        markup=False,
+        highlight=False,
+    )

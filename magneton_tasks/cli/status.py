@@ -38,13 +38,16 @@ def collect(attempt: Attempt) -> list[StageStatus]:
     """The state of each stage of an attempt."""
     alive = _is_alive(attempt)
     geometry = attempt.plan.geometry
-    totals = {"segment": len(geometry.grid), "count": len(geometry.grid), "pool": 1, "apply": len(geometry.cells), "downsample": len(geometry.coarse_cells or ())}
-    found = []
-    for stage in (*MAPPED[:2], "pool", *MAPPED[2:]):
-        if totals[stage]:
-            found.append(_stage(attempt, stage, totals[stage], alive))
-    found.append(_verify(attempt))
-    return found
+    totals = {
+        "segment": len(geometry.grid),
+        "count": len(geometry.grid),
+        "pool": 1,
+        "apply": len(geometry.cells),
+        "downsample": len(geometry.coarse_cells or ()),
+    }
+    order = (*MAPPED[:2], "pool", *MAPPED[2:])
+    found = [_stage(attempt, s, totals[s], alive) for s in order if totals[s]]
+    return [*found, _verify(attempt)]
 
 
 def _stage(attempt: Attempt, stage: str, total: int, alive: bool) -> StageStatus:
@@ -59,7 +62,12 @@ def _stage(attempt: Attempt, stage: str, total: int, alive: bool) -> StageStatus
             worked.append(state)
         elif kind == "failed":
             info = state.last.info
-            status.failures.append({"key": key, **{k: info[k] for k in ("exit_code", "cause", "hint", "log") if k in info}})
+            status.failures.append(
+                {
+                    "key": key,
+                    **{k: info[k] for k in ("exit_code", "cause", "hint", "log") if k in info},
+                }
+            )
     status.missing = total - status.done - status.empty - status.running - status.failed
     if len(worked) > 1:
         times = sorted(s.time for s in worked)
@@ -95,7 +103,12 @@ def _verify(attempt: Attempt) -> StageStatus:
 
 def _is_alive(attempt: Attempt) -> bool:
     held = lease.look(attempt.work.work)
-    return held is not None and held[0].run == attempt.plan.run and not held[0].is_dead and held[1] < lease.STALE_S
+    return (
+        held is not None
+        and held[0].run == attempt.plan.run
+        and not held[0].is_dead
+        and held[1] < lease.STALE_S
+    )
 
 
 def show(config: Path, partition: str | None, as_json: bool) -> None:
@@ -104,15 +117,31 @@ def show(config: Path, partition: str | None, as_json: bool) -> None:
     stages = collect(attempt)
     if as_json:
         plan = attempt.plan
-        click.echo(json.dumps({"run": plan.run, "attempt": plan.attempt, "directory": str(attempt.paths.root), "alive": _is_alive(attempt), "stages": [asdict(s) for s in stages]}))
+        click.echo(
+            json.dumps(
+                {
+                    "run": plan.run,
+                    "attempt": plan.attempt,
+                    "directory": str(attempt.paths.root),
+                    "alive": _is_alive(attempt),
+                    "stages": [asdict(s) for s in stages],
+                }
+            )
+        )
         return
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.plan.created))
-    click.echo(f"run {attempt.plan.run}, attempt {attempt.plan.attempt}, planned {began}{', working' if _is_alive(attempt) else ''}")
-    click.echo(f"{'stage':<11}{'done':>9}{'running':>9}{'failed':>9}{'missing':>9}{'empty':>9}{'total':>9}   speed, time left")
+    click.echo(
+        f"run {attempt.plan.run}, attempt {attempt.plan.attempt}, planned {began}{', working' if _is_alive(attempt) else ''}"
+    )
+    click.echo(
+        f"{'stage':<11}{'done':>9}{'running':>9}{'failed':>9}{'missing':>9}{'empty':>9}{'total':>9}   speed, time left"
+    )
     for s in stages:
         speed = "" if s.voxels_per_s is None else f"{s.voxels_per_s / 1e6:.2f} Mvoxel/s"
         left = "" if not s.left_s else f", {human_time(s.left_s)} left"
-        click.echo(f"{s.stage:<11}{s.done:>9,}{s.running:>9,}{s.failed:>9,}{s.missing:>9,}{s.empty:>9,}{s.total:>9,}   {speed}{left}")
+        click.echo(
+            f"{s.stage:<11}{s.done:>9,}{s.running:>9,}{s.failed:>9,}{s.missing:>9,}{s.empty:>9,}{s.total:>9,}   {speed}{left}"
+        )
     for s in stages:
         for failure in s.failures[:20]:
             click.echo(f"{s.stage} {failure['key']}: {failure.get('cause')}")

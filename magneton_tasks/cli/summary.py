@@ -21,18 +21,37 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
     attempt = Attempt.open(attempt_dir)
     with files.open_read(attempt.paths.result("verify")) as file:
         result: dict[str, Any] = json.loads(file.read())
-    rows = [("blocks", f"{human_count(result['blocks'])} ({result['empty_blocks']} without foreground)")]
+    rows = [
+        ("blocks", f"{human_count(result['blocks'])} ({result['empty_blocks']} without foreground)")
+    ]
     rows.append(("labels", human_count(result["labels"])))
     if "objects" in result:
-        rows.append(("objects", f"{human_count(result['objects'])} ({human_count(result['joins'])} joins over block borders)"))
+        rows.append(
+            (
+                "objects",
+                f"{human_count(result['objects'])} ({human_count(result['joins'])} joins over block borders)",
+            )
+        )
     if "chunks" in result:
         rows.append(("chunks", human_count(result["chunks"])))
-    rows.append(("time", human_time(max(attempt.paths.result("verify").stat().st_mtime - attempt.plan.created, 0))))
+    rows.append(
+        (
+            "time",
+            human_time(
+                max(attempt.paths.result("verify").stat().st_mtime - attempt.plan.created, 0)
+            ),
+        )
+    )
     if truth is not None and "chunks" in result:
         from magneton_tasks.cli.evaluation import score
 
         scores = score(attempt.config.paths.output, truth)
-        rows.append(("VI to truth", f"{scores['vi']:.3f} bits (split {scores['vi_split']:.3f} + merge {scores['vi_merge']:.3f})"))
+        rows.append(
+            (
+                "VI to truth",
+                f"{scores['vi']:.3f} bits (split {scores['vi_split']:.3f} + merge {scores['vi_merge']:.3f})",
+            )
+        )
         rows.append(("ARAND", f"{scores['arand']:.3f}"))
     if "chunks" in result:
         rows.append(("segmentation", f"precomputed://{attempt.config.paths.output}"))
@@ -41,7 +60,9 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
         click.echo(f"{name:<13} {value}")
 
 
-def latest_attempt(config_path: Path, partition: str | None = None, *, verified: bool = False) -> AttemptPaths:
+def latest_attempt(
+    config_path: Path, partition: str | None = None, *, verified: bool = False
+) -> AttemptPaths:
     """The newest attempt of a volume.
 
     Raises
@@ -54,7 +75,9 @@ def latest_attempt(config_path: Path, partition: str | None = None, *, verified:
     wanted = "results/verify.json" if verified else "plan.json"
     found = [p for p in work.runs.glob(f"*/*/{wanted}") if p.is_file()]
     if not found:
-        raise NoInputError(f"{work.work} holds no run yet", f"start one: magneton run {config_path}")
+        raise NoInputError(
+            f"{work.work} holds no run yet", f"start one: magneton run {config_path}"
+        )
     newest = max(found, key=lambda p: p.stat().st_mtime)
     return AttemptPaths(newest.parents[1] if verified else newest.parent)
 

@@ -24,7 +24,9 @@ def plan_command(
     """``magneton plan CONFIG --run-id ID ...``; ``form``: the values come from a form, check them as such."""
     command = [*PROGRAM, "plan", str(config), f"--run-id={run_id}"]
     for key, value in (sets or {}).items():
-        text = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+        text = (
+            yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+        )
         command.append(f"--set={key}={text}")
     if partition:
         command.append(f"--partition={partition}")

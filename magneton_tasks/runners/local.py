@@ -33,7 +33,9 @@ class _Worker:
     rest: bytes = b""
 
 
-def run_stage(attempt: Path, stage: str, batches: int | None, workers: int, on_line: OnLine) -> dict[int | None, int]:
+def run_stage(
+    attempt: Path, stage: str, batches: int | None, workers: int, on_line: OnLine
+) -> dict[int | None, int]:
     """Run all batches of a stage, ``workers`` at a time.
 
     Parameters
@@ -71,14 +73,16 @@ class _Runner:
                 code = worker.process.wait()
                 codes[worker.batch] = code
                 if (code < 0 or code == EXIT_TEMPORARY) and self.tries[worker.batch] < TRIES:
-                    self.on_line(f"{self.stage}: batch {worker.batch} ended with {code}; trying again")
+                    self.on_line(
+                        f"{self.stage}: batch {worker.batch} ended with {code}; trying again"
+                    )
                     waiting.append(worker.batch)
         return codes
 
     def start(self, batch: int | None) -> None:
         log_path = self.paths.log(self.stage, batch)
         log_path.parent.mkdir(parents=True, exist_ok=True)
-        log = open(log_path, "ab")
+        log = open(log_path, "ab")  # noqa: SIM115 (closed when the worker ends)
         process = subprocess.Popen(
             stage_command(self.stage, self.paths.root, batch),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

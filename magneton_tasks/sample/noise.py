@@ -20,7 +20,7 @@ def lattice(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def value_noise(nodes, z, y, x):  # type: ignore[no-untyped-def]
+def value_noise(nodes: NDArray[np.float32], z: float, y: float, x: float) -> np.float32:
     """The trilinear interpolation of ``nodes`` at z, y, x, counted in nodes (not negative)."""
     iz, iy, ix = int(z), int(y), int(x)
     fz, fy, fx = np.float32(z - iz), np.float32(y - iy), np.float32(x - ix)
@@ -30,4 +30,4 @@ def value_noise(nodes, z, y, x):  # type: ignore[no-untyped-def]
     low, high = nodes[iz + 1, iy], nodes[iz + 1, iy + 1]
     far = (low[ix] * (1 - fx) + low[ix + 1] * fx) * (1 - fy)
     far += (high[ix] * (1 - fx) + high[ix + 1] * fx) * fy
-    return near * (1 - fz) + far * fz
+    return np.float32(near * (1 - fz) + far * fz)

@@ -15,9 +15,11 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from magneton_tasks.geometry import Size3, Vec3
+from magneton_tasks.geometry import Size3, Vec3, vec3
 from magneton_tasks.sample.noise import lattice, value_noise
 from magneton_tasks.sample.skeletons import Skeletons
+
+Float32 = NDArray[np.float32]
 
 #: Logit of the affinity inside of objects; 6.2 is where uint8 saturates.
 _INSIDE = 7.5
@@ -43,11 +45,11 @@ _WHITE = 0.2
 class Faults:
     """How many faults, and how bad."""
 
-    gaps_per_um3: float = 0.95
+    gaps_per_um3: float = 1.2
     gap_radius_nm: tuple[float, float] = (120.0, 400.0)
     #: share of the evidence that a gap takes away at its centre
     gap_depth: tuple[float, float] = (0.3, 0.5)
-    false_membranes_per_um3: float = 2.8
+    false_membranes_per_um3: float = 3.0
     false_membrane_depth: tuple[float, float] = (0.55, 1.0)
     #: one bad section in so many
     bad_section_every: int = 110
@@ -74,6 +76,7 @@ def predict_affinity(
     uint8 (3, z, y, x)
         255 = same object; index 0 along the axis of each channel is unused (0).
     """
+    shape = vec3(truth.shape)
     size = np.array(voxel_size_nm, np.float32)
     volume_um3 = truth.size * float(np.prod(size)) / 1e9
     evidence = _membrane_evidence(truth, size)
@@ -81,11 +84,11 @@ def predict_affinity(
         evidence, truth, size, _false_membranes(skeletons, volume_um3, faults, rng)
     )
     _open_gaps(evidence, size, _gaps(truth, size, volume_um3, faults, rng))
-    bad = _bad_sections(truth.shape, faults, rng)  # type: ignore[arg-type]
+    bad = _bad_sections(shape[0], faults, rng)
     affinity = np.zeros((3, *truth.shape), np.uint8)
     for d in range(3):
         fields = [
-            lattice(truth.shape, (z_nm / size[0], xy_nm / size[1], xy_nm / size[2]), rng)  # type: ignore[arg-type]
+            lattice(shape, (z_nm / size[0], xy_nm / size[1], xy_nm / size[2]), rng)
             * np.float32(sigma)
             for z_nm, xy_nm, sigma in _NOISE
         ]
@@ -101,9 +104,7 @@ def predict_affinity(
     return affinity
 
 
-def _membrane_evidence(
-    truth: NDArray[np.uint32], size: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _membrane_evidence(truth: NDArray[np.uint32], size: Float32) -> Float32:
     """float32 (3, z, y, x), about 1 on a membrane that crosses the edge, 0 inside of objects."""
     blurred = np.empty((3, *truth.shape), np.float32)
     sigma = np.array(_BLUR_NM) / size
@@ -117,7 +118,7 @@ def _membrane_evidence(
     return blurred
 
 
-def _cut_edges(truth: NDArray[np.uint32], axis: int) -> NDArray[np.float32]:
+def _cut_edges(truth: NDArray[np.uint32], axis: int) -> Float32:
     """1 where a voxel and the one before it aren't the same object (or aren't labelled)."""
     edges = np.zeros(truth.shape, np.float32)
     here, before = [slice(None)] * 3, [slice(None)] * 3
@@ -128,14 +129,14 @@ def _cut_edges(truth: NDArray[np.uint32], axis: int) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sharpened(evidence):  # type: ignore[no-untyped-def]
+def _sharpened(evidence: np.float32) -> np.float32:
     """0 below `_WEAK`, 1 above `_STRONG`, smooth between: keeps the rims of objects clean."""
     t = min(max((evidence - _WEAK) / (_STRONG - _WEAK), np.float32(0.0)), np.float32(1.0))
     return t * t * (np.float32(3.0) - np.float32(2.0) * t)
 
 
 @njit(cache=True, nogil=True)
-def _cross(evidence, cross):  # type: ignore[no-untyped-def]
+def _cross(evidence: Float32, cross: np.float32) -> None:
     """Sharpen the evidence and let each direction see the others', in place."""
     for z in range(evidence.shape[1]):
         for y in range(evidence.shape[2]):
@@ -150,7 +151,7 @@ def _cross(evidence, cross):  # type: ignore[no-untyped-def]
 
 def _false_membranes(
     skeletons: Skeletons, volume_um3: float, faults: Faults, rng: np.random.Generator
-) -> NDArray[np.float32]:
+) -> Float32:
     """float32 (n, 8): centre (nm), normal, radius (nm), depth."""
     n = round(faults.false_membranes_per_um3 * volume_um3)
     chosen = rng.integers(len(skeletons.radius), size=n)
@@ -163,7 +164,9 @@ def _false_membranes(
 
 
 @njit(cache=True, nogil=True)
-def _add_false_membranes(evidence, truth, size, discs):  # type: ignore[no-untyped-def]
+def _add_false_membranes(
+    evidence: Float32, truth: NDArray[np.uint32], size: Float32, discs: Float32
+) -> None:
     """Discs of evidence across one object each."""
     for k in range(len(discs)):
         centre, normal, radius, depth = discs[k, :3], discs[k, 3:6], discs[k, 6], discs[k, 7]
@@ -189,16 +192,16 @@ def _add_false_membranes(evidence, truth, size, discs):  # type: ignore[no-untyp
 
 def _gaps(
     truth: NDArray[np.uint32],
-    size: NDArray[np.float32],
+    size: Float32,
     volume_um3: float,
     faults: Faults,
     rng: np.random.Generator,
-) -> NDArray[np.float32]:
+) -> Float32:
     """float32 (n, 5): centre (nm) on a membrane, radius (nm), depth."""
     n = round(faults.gaps_per_um3 * volume_um3)
     where = rng.integers(1, truth.shape, size=(40 * n + 40, 3))
-    here, beside = truth[tuple(where.T)], truth[tuple((where - rng.permuted(
-        np.tile([0, 0, 1], (len(where), 1)), axis=1)).T)]  # fmt: skip
+    step = np.eye(3, dtype=np.int64)[rng.integers(3, size=len(where))]
+    here, beside = truth[tuple(where.T)], truth[tuple((where - step).T)]
     where = where[(here != beside) & (here != 0) & (beside != 0)][:n]
     radius = rng.uniform(*faults.gap_radius_nm, size=len(where))
     depth = rng.uniform(*faults.gap_depth, size=len(where))
@@ -206,7 +209,7 @@ def _gaps(
 
 
 @njit(cache=True, nogil=True)
-def _open_gaps(evidence, size, gaps):  # type: ignore[no-untyped-def]
+def _open_gaps(evidence: Float32, size: Float32, gaps: Float32) -> None:
     """Take the evidence away within balls, softly at their surface."""
     for k in range(len(gaps)):
         centre, radius, depth = gaps[k, :3], gaps[k, 3], gaps[k, 4]
@@ -224,7 +227,9 @@ def _open_gaps(evidence, size, gaps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ball_box(shape, size, centre, radius):  # type: ignore[no-untyped-def]
+def _ball_box(
+    shape: Vec3, size: Float32, centre: Float32, radius: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     low = np.empty(3, np.int64)
     high = np.empty(3, np.int64)
     for i in range(3):
@@ -233,18 +238,18 @@ def _ball_box(shape, size, centre, radius):  # type: ignore[no-untyped-def]
     return low, high
 
 
-def _bad_sections(shape: Vec3, faults: Faults, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """bool (z,): one bad section in each stretch, at least one in all, never at the very end."""
-    bad = np.zeros(shape[0], bool)
-    n = max(1, round(shape[0] / faults.bad_section_every))
+def _bad_sections(sections: int, faults: Faults, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which sections are bad, bool (z,): one in each stretch, one at least, none at an end."""
+    bad = np.zeros(sections, bool)
+    n = max(1, round(sections / faults.bad_section_every))
     for k in range(n):
-        bad[int((k + rng.uniform(0.3, 0.7)) * shape[0] / n)] = True
+        bad[int((k + rng.uniform(0.3, 0.7)) * sections / n)] = True
     return bad
 
 
 def _by_section(
     bad: NDArray[np.bool_], d: int, faults: Faults
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], Float32]:
     """Contrast and inside logit of each section for channel d, float32 (z,) each."""
     shift = np.where(bad, faults.bad_section_shift, 0.0)
     if d == 0:
@@ -255,8 +260,15 @@ def _by_section(
 
 @njit(cache=True, nogil=True)
 def _to_affinity(
-    affinity, evidence, white, fine, coarse, per_node, contrast, inside
-):  # type: ignore[no-untyped-def]
+    affinity: NDArray[np.uint8],
+    evidence: Float32,
+    white: Float32,
+    fine: Float32,
+    coarse: Float32,
+    per_node: Float32,
+    contrast: Float32,
+    inside: Float32,
+) -> None:
     for z in range(affinity.shape[0]):
         for y in range(affinity.shape[1]):
             for x in range(affinity.shape[2]):

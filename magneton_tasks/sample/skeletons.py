@@ -14,6 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
 #: Edge of a cell of the clearance grid, in nm: half of the thinnest axon's diameter.
 _CELL_NM = 80.0
 #: Clearance is exact up to this distance from a surface, in nm; walks look no farther.
@@ -115,8 +118,17 @@ def _inside(points: NDArray[np.float32], extent_nm: NDArray[np.float64]) -> Skel
 
 @njit(cache=True, nogil=True)
 def _lay_neurite(
-    clearance, start, radius, wander, branches_per_um, spines_per_um, beading, squeeze, neurite, rng
-):  # type: ignore[no-untyped-def]
+    clearance: Float32,
+    start: Float64,
+    radius: float,
+    wander: float,
+    branches_per_um: float,
+    spines_per_um: float,
+    beading: float,
+    squeeze: float,
+    neurite: int,
+    rng: np.random.Generator,
+) -> Float32:
     """Walk both ways from ``start`` and along each branch; float32 (n, 8) points, also painted."""
     step = np.float64(_STEP_NM)
     points = np.empty((4096, _COLUMNS), np.float32)
@@ -175,24 +187,25 @@ def _lay_neurite(
 
 
 @njit(cache=True, nogil=True)
-def _turned(heading, angle, rng):  # type: ignore[no-untyped-def]
+def _turned(heading: Float64, angle: float, rng: np.random.Generator) -> Float64:
     """A unit vector near ``heading``: farther the larger ``angle`` (radians, roughly)."""
     v = np.empty(3)
     for i in range(3):
         v[i] = heading[i] + angle * rng.normal()
-    return v / np.sqrt((v * v).sum() + 1e-12)
+    v /= np.sqrt((v * v).sum() + 1e-12)
+    return v
 
 
 @njit(cache=True, nogil=True)
-def _in_grid(clearance, at):  # type: ignore[no-untyped-def]
-    for i in range(3):
-        if at[i] < 0 or at[i] >= clearance.shape[i] * _CELL_NM:
-            return False
-    return True
+def _in_grid(clearance: Float32, at: Float64) -> bool:
+    nz, ny, nx = clearance.shape
+    z, y, x = at[0] / _CELL_NM, at[1] / _CELL_NM, at[2] / _CELL_NM
+    return bool(0 <= z < nz and 0 <= y < ny and 0 <= x < nx)
 
 
 @njit(cache=True, nogil=True)
-def _room(clearance, at):  # type: ignore[no-untyped-def]
+def _room(clearance: Float32, at: Float64) -> float:
+    """Clearance at a place; outside of the grid there is room enough."""
     if not _in_grid(clearance, at):
         return _REACH_NM
     z, y, x = int(at[0] / _CELL_NM), int(at[1] / _CELL_NM), int(at[2] / _CELL_NM)
@@ -200,7 +213,14 @@ def _room(clearance, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _steer(clearance, at, heading, radius, wander, rng):  # type: ignore[no-untyped-def]
+def _steer(
+    clearance: Float32,
+    at: Float64,
+    heading: Float64,
+    radius: float,
+    wander: float,
+    rng: np.random.Generator,
+) -> tuple[Float64, float]:
     """The best of some random directions: room for ``radius`` ahead, then straightness."""
     best, best_score, best_room = heading, -1.0e9, -1.0e9
     for k in range(_TRIES):
@@ -216,7 +236,7 @@ def _steer(clearance, at, heading, radius, wander, rng):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def _paint(clearance, point):  # type: ignore[no-untyped-def]
+def _paint(clearance: Float32, point: Float32) -> None:
     """Take a ball out of the free space."""
     radius = point[3]
     far = radius + _REACH_NM

@@ -16,6 +16,10 @@ from magneton_tasks.geometry import Size3, Vec3
 from magneton_tasks.sample.noise import lattice, value_noise
 from magneton_tasks.sample.skeletons import Skeletons
 
+Float32 = NDArray[np.float32]
+Int32 = NDArray[np.int32]
+UInt32 = NDArray[np.uint32]
+
 #: Wavelength and amplitude of the warp, in nm.
 _WARP_NM = 260.0
 _WARP_AMPLITUDE_NM = 40.0
@@ -38,19 +42,21 @@ def fill_tissue(
     """
     size = np.array(voxel_size_nm, np.float32)
     points = np.column_stack([skeletons.position, skeletons.radius]).astype(np.float32)
-    spacing = tuple(_WARP_NM / s for s in voxel_size_nm)
-    warp = np.stack([lattice(shape, spacing, rng) for _ in range(3)])  # type: ignore[arg-type]
+    z, y, x = voxel_size_nm
+    spacing = _WARP_NM / z, _WARP_NM / y, _WARP_NM / x
+    warp = np.stack([lattice(shape, spacing, rng) for _ in range(3)])
     jitter = (rng.standard_normal((shape[0], 2)) * _JITTER_NM).astype(np.float32)
     warped = _warped_positions(shape, size, warp * np.float32(_WARP_AMPLITUDE_NM / 1.8), jitter)
     nearest = np.full(shape, -1, np.int32)
     _plant(nearest, warped, points, size)
     for _ in range(2):
         _sweep(nearest, warped, points)
-    return connected_pieces(_owners(nearest, warped, points, skeletons.neurite), _MIN_OBJECT_VOX)
+    owners = _owners(nearest, warped, points, skeletons.neurite)
+    return connected_pieces(owners, _MIN_OBJECT_VOX)
 
 
 @njit(cache=True, nogil=True)
-def _warped_positions(shape, size, warp, jitter):  # type: ignore[no-untyped-def]
+def _warped_positions(shape: Vec3, size: Float32, warp: Float32, jitter: Float32) -> Float32:
     """float32 (z, y, x, 3): where in the tissue each voxel looks, in nm."""
     out = np.empty((shape[0], shape[1], shape[2], 3), np.float32)
     per_node = size / np.float32(_WARP_NM)
@@ -69,13 +75,14 @@ def _warped_positions(shape, size, warp, jitter):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _power(at, point):  # type: ignore[no-untyped-def]
+def _power(at: Float32, point: Float32) -> np.float32:
+    """Squared distance to a point (z, y, x, radius) less its squared radius, in nm^2."""
     dz, dy, dx = at[0] - point[0], at[1] - point[1], at[2] - point[2]
-    return dz * dz + dy * dy + dx * dx - point[3] * point[3]
+    return np.float32(dz * dz + dy * dy + dx * dx - point[3] * point[3])
 
 
 @njit(cache=True, nogil=True)
-def _plant(nearest, warped, points, size):  # type: ignore[no-untyped-def]
+def _plant(nearest: Int32, warped: Float32, points: Float32, size: Float32) -> None:
     """Each point takes the voxel that it lies in, where no better point has it."""
     for k in range(len(points)):
         z = min(int(points[k, 0] / size[0]), nearest.shape[0] - 1)
@@ -87,9 +94,18 @@ def _plant(nearest, warped, points, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _adopt(nearest, warped, points, z, y, x, best, best_power, oz, oy, ox):  # type: ignore[no-untyped-def]
-    """The better of ``best`` and the point of the neighbour at z + oz, y + oy, x + ox."""
-    nz, ny, nx = z + oz, y + oy, x + ox
+def _adopt(
+    nearest: Int32,
+    warped: Float32,
+    points: Float32,
+    voxel: Vec3,
+    offset: Vec3,
+    best: np.int32,
+    best_power: np.float32,
+) -> tuple[np.int32, np.float32]:
+    """The better of ``best`` and the point of the neighbour at ``voxel + offset``."""
+    z, y, x = voxel
+    nz, ny, nx = z + offset[0], y + offset[1], x + offset[2]
     shape = nearest.shape
     if 0 <= nz < shape[0] and 0 <= ny < shape[1] and 0 <= nx < shape[2]:
         other = nearest[nz, ny, nx]
@@ -101,7 +117,7 @@ def _adopt(nearest, warped, points, z, y, x, best, best_power, oz, oy, ox):  # t
 
 
 @njit(cache=True, nogil=True)
-def _sweep(nearest, warped, points):  # type: ignore[no-untyped-def]
+def _sweep(nearest: Int32, warped: Float32, points: Float32) -> None:
     """One pass forward and one backward over the volume."""
     nz, ny, nx = nearest.shape
     for way in (1, -1):
@@ -116,26 +132,26 @@ def _sweep(nearest, warped, points):  # type: ignore[no-untyped-def]
                         power = np.float32(np.inf)
                         if best >= 0:
                             power = _power(warped[z, y, x], points[best])
-                        best, power = _adopt(
-                            nearest, warped, points, z, y, x, best, power, 0, 0, -turn
-                        )
+                        v = (z, y, x)
+                        best, power = _adopt(nearest, warped, points, v, (0, 0, -turn), best, power)
                         if turn == 1:
                             best, power = _adopt(
-                                nearest, warped, points, z, y, x, best, power, -way, 0, 0
+                                nearest, warped, points, v, (-way, 0, 0), best, power
                             )
                             best, power = _adopt(
-                                nearest, warped, points, z, y, x, best, power, 0, -way, 0
+                                nearest, warped, points, v, (0, -way, 0), best, power
                             )
                         nearest[z, y, x] = best
 
 
 @njit(cache=True, nogil=True)
-def _owners(nearest, warped, points, neurite):  # type: ignore[no-untyped-def]
+def _owners(nearest: Int32, warped: Float32, points: Float32, neurite: Int32) -> UInt32:
     """uint32 (z, y, x): the neurite of each voxel, 0 where all surfaces are far."""
     out = np.zeros(nearest.shape, np.uint32)
-    for z in range(out.shape[0]):
-        for y in range(out.shape[1]):
-            for x in range(out.shape[2]):
+    nz, ny, nx = nearest.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
                 k = nearest[z, y, x]
                 if k >= 0:
                     far = points[k, 3] + _EXTRACELLULAR_NM
@@ -145,15 +161,15 @@ def _owners(nearest, warped, points, neurite):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _root(parent, i):  # type: ignore[no-untyped-def]
+def _root(parent: NDArray[np.int64], i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
-    return i
+    return int(i)
 
 
 @njit(cache=True, nogil=True)
-def _join_equal(labels, parent):  # type: ignore[no-untyped-def]
+def _join_equal(labels: UInt32, parent: NDArray[np.int64]) -> None:
     """Union of voxels with equal labels that share a face; the root is the first voxel."""
     nz, ny, nx = labels.shape
     i = 0
@@ -175,7 +191,7 @@ def _join_equal(labels, parent):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def connected_pieces(labels, min_vox):  # type: ignore[no-untyped-def]
+def connected_pieces(labels: UInt32, min_vox: int) -> UInt32:
     """Each face-connected piece gets a label of its own, 1..n in raster order of first voxels.
 
     Parameters

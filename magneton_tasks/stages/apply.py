@@ -80,7 +80,11 @@ class ApplyStage:
         parts = [(b, self.blocks.digest(b), _digest(lut)) for b, lut in luts.items()]
         cell_input = digest(parts)
         before = self.before[key].valid if key in self.before else None
-        if before is not None and self.attempt.counts("apply", before) and before.input == cell_input:
+        if (
+            before is not None
+            and self.attempt.counts("apply", before)
+            and before.input == cell_input
+        ):
             info = before.info | {"pool": self.pool.input}
             return Outcome("done", cell_input, info=info, summary="unchanged")
         box = self.geometry.cells.core(key)
@@ -93,7 +97,9 @@ class ApplyStage:
         out = np.zeros(box.shape, np.uint64)
         for block, lut in luts.items():
             part = box.intersection(self.geometry.grid.core(block))
-            relabel_into(out[part.slices(box.begin)], self.blocks.read(block, part), with_background(lut))
+            relabel_into(
+                out[part.slices(box.begin)], self.blocks.read(block, part), with_background(lut)
+            )
         return out
 
 
@@ -103,7 +109,12 @@ def with_background(lut: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def write_mips(
-    output: PrecomputedStore, mip: int, box: Box, labels: NDArray[np.uint64], geometry: Geometry, more: int
+    output: PrecomputedStore,
+    mip: int,
+    box: Box,
+    labels: NDArray[np.uint64],
+    geometry: Geometry,
+    more: int,
 ) -> list[list[int]]:
     """Write ``labels`` at ``mip`` and pooled at the ``more`` mips after it.
 

@@ -41,7 +41,8 @@ class Attempt:
             files.await_file(paths.plan, None, _ATTEMPT_WAIT_S if root.parent.is_dir() else 0)
         except NotVisibleError:
             raise NoInputError(
-                f"{root} holds no plan.json", "give an attempt's directory, as `magneton plan` prints it"
+                f"{root} holds no plan.json",
+                "give an attempt's directory, as `magneton plan` prints it",
             ) from None
         with files.open_read(paths.plan) as file:
             plan = Plan.from_json(file.read().decode())
@@ -80,7 +81,13 @@ class Attempt:
         states = manifest.read(set(causes))
         with manifest.writer(self.paths.root.parent.name, stage, -1) as writer:
             for key, cause in causes.items():
-                writer.add(key, "invalid", after=states.get(key), attempt=self.plan.attempt, info={"cause": cause})
+                writer.add(
+                    key,
+                    "invalid",
+                    after=states.get(key),
+                    attempt=self.plan.attempt,
+                    info={"cause": cause},
+                )
 
     def require(self, stage: str, keys: set[int] | range) -> dict[int, Record]:
         """The valid record of each key, waited for.

@@ -61,5 +61,6 @@ class Blocks:
         except (CorruptFileError, NotVisibleError) as error:
             self.attempt.invalidate("segment", {key: error.what})
             raise type(error)(
-                f"block {key}: {error.what}", "rerun (in Airflow: clear the task plan): the block is segmented again"
+                f"block {key}: {error.what}",
+                "rerun (in Airflow: clear the task plan): the block is segmented again",
             ) from None

@@ -17,7 +17,14 @@ from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
 
 #: Keys that only the YAML file may set: they name places, not numbers or choices (DESIGN 3.12).
-_FILE_ONLY = ("schedule", "partition_format", "runner.offered", "paths.max_files", "local.workers", "local.memory")
+_FILE_ONLY = (
+    "schedule",
+    "partition_format",
+    "runner.offered",
+    "paths.max_files",
+    "local.workers",
+    "local.memory",
+)
 _PATHS = ("paths.input", "paths.output", "paths.work", "mask.path")
 _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
 
@@ -26,7 +33,10 @@ def check_stages(stages: tuple[str, ...]) -> None:
     """Only stages that can be chosen."""
     for stage in stages:
         if stage not in ("segment", "pool", "apply"):
-            raise UsageError(f"unknown stage {stage}{nearest(stage, ('segment', 'pool', 'apply'))}", "choose of segment, pool, apply; plan and verify always run, pool implies count")
+            raise UsageError(
+                f"unknown stage {stage}{nearest(stage, ('segment', 'pool', 'apply'))}",
+                "choose of segment, pool, apply; plan and verify always run, pool implies count",
+            )
     if not stages:
         raise UsageError("no stage was chosen", "choose of segment, pool, apply")
 
@@ -90,7 +100,10 @@ def check_paths(config: RunConfig, write: bool) -> None:
                 "give them directories side by side: work holds temporary files that clean removes",
             )
     if output is not None and source is not None and _nested(output.resolve(), source.resolve()):
-        raise ConfigError(f"paths.output ({output}) and paths.input ({source}) lie in one another", "write the segmentation elsewhere")
+        raise ConfigError(
+            f"paths.output ({output}) and paths.input ({source}) lie in one another",
+            "write the segmentation elsewhere",
+        )
     if write:
         for path in (work, *([output] if output else [])):
             _check_writable(path)
@@ -145,7 +158,12 @@ def check_owner(config: RunConfig, geometry: Geometry, overwrite: bool) -> bool:
     location = locate(config.paths.output)
     owner = read_owner(config.paths.output)
     if owner is None:
-        if location.path is not None and location.path.exists() and _has_layer(location.path) and not overwrite:
+        if (
+            location.path is not None
+            and location.path.exists()
+            and _has_layer(location.path)
+            and not overwrite
+        ):
             raise ConfigError(
                 f"paths.output ({location.path}) holds a layer that Magneton didn't write",
                 "choose another paths.output, or replace it with --overwrite-output",

@@ -127,7 +127,9 @@ def _too_large(memory_limit: int) -> OutOfMemoryError:
     )
 
 
-def _child(work: Callable[[], Any], log: Path, memory_limit: int, writer: int, parent: int) -> NoReturn:
+def _child(
+    work: Callable[[], Any], log: Path, memory_limit: int, writer: int, parent: int
+) -> NoReturn:
     code = EXIT_BUG
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -167,7 +169,9 @@ def _result(
     code = os.waitstatus_to_exitcode(status)
     if code == 0 and answer:
         log.unlink(missing_ok=True)
-        return ChildResult(json.loads(answer)["value"], usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+        return ChildResult(
+            json.loads(answer)["value"], usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+        )
     tail = _tail(log)
     if tail:
         print(f"--- the block's log ({log}) ---\n{tail}\n---", flush=True)
@@ -179,7 +183,9 @@ def _result(
             "if memory ran out: fewer workers, a smaller block.size, or merge_function mean; else rerun",
         )
     if code < 0:
-        raise TemporaryError(f"crashed: {signal.Signals(-code).name}", f"see {log}; a rerun tries again")
+        raise TemporaryError(
+            f"crashed: {signal.Signals(-code).name}", f"see {log}; a rerun tries again"
+        )
     raise _rebuild(code, json.loads(answer) if answer else {})
 
 

@@ -105,7 +105,10 @@ class CountStage:
         for other in near:
             shared = box.intersection(self.grid.read(other))
             found = count_overlaps(
-                labels[shared.slices(box.begin)], blocks.read(other, shared), sizes, blocks.sizes(other)[1]
+                labels[shared.slices(box.begin)],
+                blocks.read(other, shared),
+                sizes,
+                blocks.sizes(other)[1],
             )
             if len(found):
                 yield key, other, found

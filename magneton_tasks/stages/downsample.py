@@ -55,8 +55,12 @@ class DownsampleStage:
         cells, mip = self.geometry.coarse_cells, self.geometry.cell_mips
         assert cells is not None
         box = cells.core(key)
-        labels = mode_pool(np.ascontiguousarray(self.output.read(mip, box)), self.geometry.factors[mip])
+        labels = mode_pool(self.output.read(mip, box).astype(np.uint64), self.geometry.factors[mip])
         more = len(self.geometry.factors) - mip - 1
-        chunks = write_mips(self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more)
+        chunks = write_mips(
+            self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more
+        )
         info = {"pool": self.pool.input, "chunks": chunks}
-        return Outcome("done", self.pool.input or "", info=info, summary=f"{sum(map(len, chunks)):,} chunks")
+        return Outcome(
+            "done", self.pool.input or "", info=info, summary=f"{sum(map(len, chunks)):,} chunks"
+        )

@@ -20,11 +20,11 @@ from magneton_tasks.grid import Ranges, ranges_len
 from magneton_tasks.lease import acquire
 from magneton_tasks.location import locate
 from magneton_tasks.manifest import Manifest
+from magneton_tasks.memory import Memory
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import MAPPED, AttemptPaths, WorkPaths
 from magneton_tasks.plan import (
     Geometry,
-    Memory,
     Plan,
     StagePlan,
     VolumeFacts,
@@ -114,7 +114,11 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         lambda key: config_block_digest(config, geometry, input_digest, key)
     )
     work = WorkPaths(Path(config.paths.work))
-    samples = sample(config, geometry.box, input_digest, work.samples if write else None) if todo["segment"] else None
+    samples = (
+        sample(config, geometry.box, input_digest, work.samples if write else None)
+        if todo["segment"]
+        else None
+    )
     memory = project_memory(config, geometry, samples.density if samples else TYPICAL)
     machine = resources.machine_memory_bytes()
     limit = _check_memory(config, memory, todo, machine)
@@ -137,9 +141,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
 def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
     """Plan an attempt and freeze it; holds the volume's lease from here on."""
     config = load(request)
-    lease = acquire(
-        lease_directories(config), request.run, process_bound=request.process_bound
-    )
+    lease = acquire(lease_directories(config), request.run, process_bound=request.process_bound)
     try:
         drafted = draft(request)
         work = drafted.work
@@ -162,13 +164,21 @@ def lease_directories(config: RunConfig) -> list[Path]:
     return [Path(config.paths.work), *([output] if output else [])]
 
 
-def _check_memory(config: RunConfig, memory: Mapping[str, Memory], todo: Mapping[str, Ranges], machine: int) -> int:
+def _check_memory(
+    config: RunConfig, memory: Mapping[str, Memory], todo: Mapping[str, Ranges], machine: int
+) -> int:
     """Memory limit of one worker, in bytes; refuses what won't fit."""
     needed = {s: m.bound for s, m in memory.items() if todo.get(s)}
     stage = max(needed, key=lambda s: needed[s], default=None)
-    limit = config.local.memory or min(max(needed.values(), default=memory["segment"].bound), machine)
+    limit = config.local.memory or min(
+        max(needed.values(), default=memory["segment"].bound), machine
+    )
     if stage is not None and needed[stage] > limit:
-        given = f"local.memory ({units.human_bytes(limit)})" if config.local.memory else f"this machine has ({units.human_bytes(machine)})"
+        given = (
+            f"local.memory ({units.human_bytes(limit)})"
+            if config.local.memory
+            else f"this machine has ({units.human_bytes(machine)})"
+        )
         raise ConfigError(
             f"{stage} may need {units.human_bytes(needed[stage])} a worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
             _memory_hint(config, stage, limit),
@@ -184,7 +194,9 @@ def _memory_hint(config: RunConfig, stage: str, limit: int) -> str:
     size = min(config.block.size)
     while size > 64:
         size -= 32
-        need = projection.segment_bound_bytes(size**3, config.segment.merge_function, config.segment.supervoxels, TYPICAL_DENSEST)
+        need = projection.segment_bound_bytes(
+            size**3, config.segment.merge_function, config.segment.supervoxels, TYPICAL_DENSEST
+        )
         if need <= limit:
             break
     return f"a block.size of about [{size}, {size}, {size}] fits, or merge_function mean (a fifth of the memory), or a larger local.memory"
@@ -194,7 +206,11 @@ TYPICAL_DENSEST = (TYPICAL.fragments_per_voxel, TYPICAL.edges_per_voxel)
 
 
 def _stage_plans(
-    config: RunConfig, geometry: Geometry, todo: Mapping[str, Ranges], samples: Samples | None, workers: int
+    config: RunConfig,
+    geometry: Geometry,
+    todo: Mapping[str, Ranges],
+    samples: Samples | None,
+    workers: int,
 ) -> dict[str, StagePlan]:
     grid = geometry.grid
     density = samples.density if samples else TYPICAL
@@ -202,7 +218,10 @@ def _stage_plans(
         _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
         density.fragments_per_voxel, density.edges_per_voxel,
     )  # fmt: skip
-    share_of = {s: ranges_len(r) / max(len(grid if s == "count" else geometry.cells), 1) for s, r in todo.items()}
+    share_of = {
+        s: ranges_len(r) / max(len(grid if s == "count" else geometry.cells), 1)
+        for s, r in todo.items()
+    }
     voxels = geometry.box.voxels
     cpu_s = {
         "segment": segment,
@@ -210,7 +229,12 @@ def _stage_plans(
         "apply": share_of["apply"] * voxels * APPLY_S_PER_VOXEL,
         "downsample": 0.0,
     }
-    totals = {"segment": len(grid), "count": len(grid), "apply": len(geometry.cells), "downsample": len(geometry.coarse_cells or ())}
+    totals = {
+        "segment": len(grid),
+        "count": len(grid),
+        "apply": len(geometry.cells),
+        "downsample": len(geometry.coarse_cells or ()),
+    }
     plans = {s: make_stage(totals[s], todo[s], cpu_s[s], workers) for s in MAPPED}
     plans["pool"] = StagePlan(1, todo["pool"], ranges_len(todo["pool"]))
     return plans
@@ -271,7 +295,11 @@ def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
     if before is None:
         return []
     old, new = _flat(before), _flat(config.resolved())
-    return [f"{k}: {old.get(k)} -> {new.get(k)}" for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+    return [
+        f"{k}: {old.get(k)} -> {new.get(k)}"
+        for k in sorted(old.keys() | new.keys())
+        if old.get(k) != new.get(k)
+    ]
 
 
 def _previous_config(work: WorkPaths, plan: Plan) -> dict[str, Any] | None:
@@ -293,6 +321,7 @@ def _previous_config(work: WorkPaths, plan: Plan) -> dict[str, Any] | None:
 def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in data.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return flat
-

@@ -58,7 +58,10 @@ def run(attempt: Attempt) -> int:
             failure = {"exit_code": code, "cause": error.what, "hint": error.hint}
             result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
             writer.add(0, "failed", after=state, attempt=attempt.plan.attempt, info=failure)
-    result |= {"seconds": round(time.time() - began, 3), "cpu_s": round(time.process_time() - cpu_began, 3)}
+    result |= {
+        "seconds": round(time.time() - began, 3),
+        "cpu_s": round(time.process_time() - cpu_began, 3),
+    }
     finish(attempt, "pool", result | {"peak_bytes": own_peak_bytes()})
     return code
 
@@ -69,7 +72,9 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
     _check_memory(attempt, int(labels.sum()))
     say(f"pool: {int(labels.sum()):,} labels in {len(grid):,} blocks")
     pooling = Pooling(labels)
-    rule = Rule(config.pool.rule, config.pool.min_overlap_vox, config.pool.min_frac, config.pool.min_iou)
+    rule = Rule(
+        config.pool.rule, config.pool.min_overlap_vox, config.pool.min_frac, config.pool.min_iou
+    )
     for pairs in _rows(attempt, counts, "pairs"):
         joined = match(pairs, rule)
         pooling.add(*(pairs[c][joined] for c in ("block_a", "block_b", "label_a", "label_b")))
@@ -86,7 +91,9 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
     return report
 
 
-def _rows(attempt: Attempt, counts: dict[int, Record], kind: tables.Kind) -> Iterator[dict[str, np.ndarray]]:
+def _rows(
+    attempt: Attempt, counts: dict[int, Record], kind: tables.Kind
+) -> Iterator[dict[str, np.ndarray]]:
     """Column batches of all blocks' rows, file by file."""
     ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
     info: dict[str, files.FileInfo] = {}
@@ -101,11 +108,14 @@ def _rows(attempt: Attempt, counts: dict[int, Record], kind: tables.Kind) -> Ite
     for name in sorted(ranges):
         path = directory / f"{kind}-{name}.parquet"
         try:
-            yield from tables.iter_rows(path, info[name], sorted(ranges[name]), kind, attempt.wait_s, _COLUMNS[kind])
+            yield from tables.iter_rows(
+                path, info[name], sorted(ranges[name]), kind, attempt.wait_s, _COLUMNS[kind]
+            )
         except (CorruptFileError, NotVisibleError) as error:
-            attempt.invalidate("count", {key: error.what for key in owners[name]})
+            attempt.invalidate("count", dict.fromkeys(owners[name], error.what))
             raise type(error)(
-                error.what, "rerun (in Airflow: clear the task plan): these blocks are counted again"
+                error.what,
+                "rerun (in Airflow: clear the task plan): these blocks are counted again",
             ) from None
 
 
@@ -136,7 +146,8 @@ def _report(attempt: Attempt, report: PoolReport) -> None:
         )
     text = json.dumps(data, indent=1).encode()
     files.write_atomic(attempt.stage_dir("pool") / "report.json", text)
-    say(f"pool: {report.labels:,} labels, {report.joins:,} joins, {report.objects:,} objects, {report.left_out:,} left out")
+    say(
+        f"pool: {report.labels:,} labels, {report.joins:,} joins, {report.objects:,} objects, {report.left_out:,} left out"
+    )
     if data["warning"]:
         say(f"pool: WARNING: {data['warning']}")
-

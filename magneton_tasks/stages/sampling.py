@@ -52,7 +52,9 @@ def sample_boxes(box: Box) -> list[Box]:
     steps = (0.8191725134, 0.6710436067, 0.5497004779)
     found: list[Box] = []
     for k in range(SAMPLE_BOXES):
-        offset: Vec3 = vec3(int(((0.5 + k * s) % 1.0) * r) for s, r in zip(steps, room, strict=True))
+        offset: Vec3 = vec3(
+            int(((0.5 + k * s) % 1.0) * r) for s, r in zip(steps, room, strict=True)
+        )
         at = vec3(b + o for b, o in zip(box.begin, offset, strict=True))
         found.append(Box.of_shape(size, at))
     return list(dict.fromkeys(found))
@@ -72,10 +74,23 @@ def sample(config: RunConfig, box: Box, input_digest: str, cache: Path | None) -
         The input can't be read, or its channels don't fit the config.
     """
     resolved = config.resolved()
-    settings = {k: v for k, v in resolved["segment"].items() if k in ("supervoxels", "aff_thresholds", "interior_threshold", "min_distance")}
-    key = digest(input_digest, [str(b) for b in sample_boxes(box)], resolved["input"], resolved["mask"], settings)
+    settings = {
+        k: v
+        for k, v in resolved["segment"].items()
+        if k in ("supervoxels", "aff_thresholds", "interior_threshold", "min_distance")
+    }
+    key = digest(
+        input_digest,
+        [str(b) for b in sample_boxes(box)],
+        resolved["input"],
+        resolved["mask"],
+        settings,
+    )
     if cache is not None:
-        with suppress(FileNotFoundError, ValueError, KeyError, TypeError), files.open_read(cache) as file:
+        with (
+            suppress(FileNotFoundError, ValueError, KeyError, TypeError),
+            files.open_read(cache) as file,
+        ):
             data = json.loads(file.read())
             if data["key"] == key:
                 density = data["density"]

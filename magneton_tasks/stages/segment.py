@@ -103,8 +103,16 @@ class SegmentStage:
 
     def _outcome(self, key: int, value: dict[str, Any], cpu_s: float, peak_bytes: int) -> Outcome:
         if value["n"] == 0:
-            return Outcome("empty", value["input"], "empty", cpu_s, peak_bytes, {"n": 0}, "no foreground")
+            return Outcome(
+                "empty", value["input"], "empty", cpu_s, peak_bytes, {"n": 0}, "no foreground"
+            )
         info = {"n": value["n"], "files": value["files"]}
         return Outcome(
-            "done", value["input"], value["output"], cpu_s, peak_bytes, info, f"{value['n']:,} labels"
+            "done",
+            value["input"],
+            value["output"],
+            cpu_s,
+            peak_bytes,
+            info,
+            f"{value['n']:,} labels",
         )

@@ -21,7 +21,9 @@ def label_store(attempt: Attempt) -> LabelStore:
     from magneton_tasks.stores.labels import LabelStore
 
     grid = attempt.plan.geometry.grid
-    return LabelStore(attempt.stage_dir("segment") / "labels.zarr", grid.shape, grid.largest_read, attempt.wait_s)
+    return LabelStore(
+        attempt.stage_dir("segment") / "labels.zarr", grid.shape, grid.largest_read, attempt.wait_s
+    )
 
 
 def table_dir(attempt: Attempt, pool_input: str) -> Path:

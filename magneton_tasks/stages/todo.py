@@ -41,23 +41,43 @@ class Todo:
         counts, count = self._count(labels, segment)
         pool_digest, pool = self._pool(counts, count)
         apply = self._written("apply", cells, pool_digest)
-        downsample = self._written("downsample", coarse, None if apply else pool_digest) if coarse else []
-        todo = {"segment": segment, "count": count, "pool": pool, "apply": apply, "downsample": downsample}
+        downsample = (
+            self._written("downsample", coarse, None if apply else pool_digest) if coarse else []
+        )
+        todo = {
+            "segment": segment,
+            "count": count,
+            "pool": pool,
+            "apply": apply,
+            "downsample": downsample,
+        }
         return self._asked(todo)
 
     def _asked(self, todo: dict[str, Ranges]) -> dict[str, Ranges]:
-        asked = {"segment": "segment", "count": "pool", "pool": "pool", "apply": "apply", "downsample": "apply"}
+        asked = {
+            "segment": "segment",
+            "count": "pool",
+            "pool": "pool",
+            "apply": "apply",
+            "downsample": "apply",
+        }
         names = list(todo)
         for stage, ranges in todo.items():
             if not ranges or asked[stage] in self._stages:
                 continue
-            needing = [s for s in names[names.index(stage) + 1 :] if asked[s] in self._stages and asked[s] != asked[stage]]
+            needing = [
+                s
+                for s in names[names.index(stage) + 1 :]
+                if asked[s] in self._stages and asked[s] != asked[stage]
+            ]
             if needing:
                 raise ConfigError(
                     f"stages {','.join(self._stages)}: {needing[0]} needs {stage}, which isn't complete ({ranges_len(ranges):,} to do)",
                     f"add {asked[stage]} to the stages",
                 )
-        return {stage: ranges if asked[stage] in self._stages else [] for stage, ranges in todo.items()}
+        return {
+            stage: ranges if asked[stage] in self._stages else [] for stage, ranges in todo.items()
+        }
 
     def _states(self, stage: str) -> dict[int, tuple[str | None, str | None, str | None]]:
         """(input, output, pool) of each valid record; none where the stage is to be done anew."""
@@ -88,7 +108,11 @@ class Todo:
         counts: dict[int, str] = {}
         for key, (recorded, _, _) in states.items():
             later = grid.later_neighbours(key)
-            if key in labels and all(k in labels for k in later) and recorded == count_input(labels, key, later):
+            if (
+                key in labels
+                and all(k in labels for k in later)
+                and recorded == count_input(labels, key, later)
+            ):
                 counts[key] = recorded or ""
         return counts, to_ranges(k for k in range(len(grid)) if k not in counts)
 
@@ -105,5 +129,6 @@ class Todo:
         if pool_digest is None or self._rewrite:
             return [(0, len(cells))]
         states = self._states(stage)
-        return to_ranges(k for k in range(len(cells)) if k not in states or states[k][2] != pool_digest)
-
+        return to_ranges(
+            k for k in range(len(cells)) if k not in states or states[k][2] != pool_digest
+        )

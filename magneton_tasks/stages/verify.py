@@ -89,7 +89,9 @@ def _preview(attempt: Attempt) -> None:
 
 
 def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> None:
-    stale = {k: "its input changed" for k, r in segments.items() if r.input != input_digest(attempt, k)}
+    stale = {
+        k: "its input changed" for k, r in segments.items() if r.input != input_digest(attempt, k)
+    }
     for key, cause in stale.items():
         findings.add(f"block {key}: {cause} while the run was going on")
     if stale:
@@ -117,11 +119,15 @@ def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Finding
     return pool
 
 
-def _check_table(attempt: Attempt, pool: Record, segments: dict[int, Record], findings: Findings) -> None:
+def _check_table(
+    attempt: Attempt, pool: Record, segments: dict[int, Record], findings: Findings
+) -> None:
     rows = pool_table(attempt, pool).counts()
     bad = [k for k, r in segments.items() if rows.get(k, 0) != r.info["n"]]
     for key in bad:
-        findings.add(f"block {key}: {segments[key].info['n']} labels, but {rows.get(key, 0)} rows in the pool table")
+        findings.add(
+            f"block {key}: {segments[key].info['n']} labels, but {rows.get(key, 0)} rows in the pool table"
+        )
     if bad:
         attempt.invalidate("pool", {0: f"rows missing in {table_dir(attempt, pool.input or '')}"})
 
@@ -156,7 +162,12 @@ def _check_output(attempt: Attempt, pool: Record, findings: Findings) -> int:
 
 
 def _missing(
-    output: PrecomputedStore, sizes: list[dict[str, int]], record: Record, box: Any, first: int, geometry: Any
+    output: PrecomputedStore,
+    sizes: list[dict[str, int]],
+    record: Record,
+    box: Any,
+    first: int,
+    geometry: Any,
 ) -> list[str]:
     """Names of the cell's chunks that aren't there as recorded."""
     missing = []

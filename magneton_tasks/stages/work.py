@@ -106,9 +106,14 @@ class Batch:
         self.cpu_s += time.process_time() - cpu_began
         self.peak_bytes = max(self.peak_bytes, own_peak_bytes())
         result = {
-            "stage": stage, "batch": self.job.batch, "part": self.job.part, **self.counts,
-            "seconds": round(time.time() - began, 3), "cpu_s": round(self.cpu_s, 3),
-            "peak_bytes": self.peak_bytes, "failures": self.failures[:20],
+            "stage": stage,
+            "batch": self.job.batch,
+            "part": self.job.part,
+            **self.counts,
+            "seconds": round(time.time() - began, 3),
+            "cpu_s": round(self.cpu_s, 3),
+            "peak_bytes": self.peak_bytes,
+            "failures": self.failures[:20],
         }
         finish(attempt, stage, result, self.job.batch, self.job.part)
         return self._exit_code()
@@ -117,23 +122,40 @@ class Batch:
         if state is None:
             return False
         record = state.valid
-        if record is not None and self.job.attempt.counts(self.job.stage, record) and is_current(key, record):
+        if (
+            record is not None
+            and self.job.attempt.counts(self.job.stage, record)
+            and is_current(key, record)
+        ):
             self.counts["skipped"] += 1
             return True
         last = state.last
-        if last.state == "failed" and self.job.attempt.is_ours(last) and last.info.get("exit_code") in _HOPELESS:
+        if (
+            last.state == "failed"
+            and self.job.attempt.is_ours(last)
+            and last.info.get("exit_code") in _HOPELESS
+        ):
             self.counts["failed"] += 1
             self.failures.append({"key": key, **last.info})
-            say(f"{self.job.stage} {self.noun} {key}: failed before, and a retry can't mend it: {last.info.get('cause')}")
+            say(
+                f"{self.job.stage} {self.noun} {key}: failed before, and a retry can't mend it: {last.info.get('cause')}"
+            )
             return True
         return False
 
     def _work(
-        self, todo: list[int], total: int, states: dict[int, KeyState], process: Process, writer: RecordWriter
+        self,
+        todo: list[int],
+        total: int,
+        states: dict[int, KeyState],
+        process: Process,
+        writer: RecordWriter,
     ) -> None:
         attempt = self.job.attempt.plan.attempt
         passed, last = total - len(todo), time.time()
-        say(f"{self.job.stage} batch {self.job.batch}: {len(todo):,} {self.noun}s to do, {passed:,} settled before")
+        say(
+            f"{self.job.stage} batch {self.job.batch}: {len(todo):,} {self.noun}s to do, {passed:,} settled before"
+        )
 
         def begin(key: int) -> None:
             writer.add(key, "started", after=states.get(key), attempt=attempt)
@@ -144,14 +166,28 @@ class Batch:
             if isinstance(outcome, Exception):
                 error = explain(outcome)
                 info = self._fail(key, error)
-                writer.add(key, "failed", after=states.get(key), attempt=attempt, seconds=round(seconds, 3), info=info)
+                writer.add(
+                    key,
+                    "failed",
+                    after=states.get(key),
+                    attempt=attempt,
+                    seconds=round(seconds, 3),
+                    info=info,
+                )
                 if error.exit_code == EXIT_IO:
                     break  # the next block would meet the same full disk
                 continue
             peak = outcome.peak_bytes or own_peak_bytes()
             writer.add(
-                key, outcome.state, after=states.get(key), attempt=attempt, input=outcome.input,
-                output=outcome.output, seconds=round(seconds, 3), cpu_s=outcome.cpu_s, peak_bytes=peak,
+                key,
+                outcome.state,
+                after=states.get(key),
+                attempt=attempt,
+                input=outcome.input,
+                output=outcome.output,
+                seconds=round(seconds, 3),
+                cpu_s=outcome.cpu_s,
+                peak_bytes=peak,
                 info=outcome.info,
             )
             self.counts[outcome.state] += 1
@@ -188,12 +224,16 @@ def explain(error: BaseException) -> MagnetonError:
     if isinstance(error, MagnetonError):
         return error
     if isinstance(error, MemoryError):
-        return OutOfMemoryError("memory ran out", "take smaller blocks, fewer workers or a larger memory limit")
+        return OutOfMemoryError(
+            "memory ran out", "take smaller blocks, fewer workers or a larger memory limit"
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return files.writing_failed(error.filename, error)
     text = "".join(traceback.format_exception(error))
     say(text)
-    failure = MagnetonError(f"{type(error).__name__}: {error}", "this is a bug in Magneton: report it with the log")
+    failure = MagnetonError(
+        f"{type(error).__name__}: {error}", "this is a bug in Magneton: report it with the log"
+    )
     failure.exit_code = EXIT_BUG
     return failure
 
@@ -209,7 +249,11 @@ def say(line: str) -> None:
 
 
 def finish(
-    attempt: Attempt, stage: str, result: dict[str, Any], batch: int | None = None, part: tuple[int, int] | None = None
+    attempt: Attempt,
+    stage: str,
+    result: dict[str, Any],
+    batch: int | None = None,
+    part: tuple[int, int] | None = None,
 ) -> None:
     """Write a task's result under the attempt; the last line of stdout repeats it."""
     text = json.dumps(result)
@@ -222,9 +266,9 @@ def raise_on_signals() -> None:
 
     def stop(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)
-        raise TemporaryError(f"stopped by {signal.Signals(number).name}", "rerun: finished blocks stay")
+        raise TemporaryError(
+            f"stopped by {signal.Signals(number).name}", "rerun: finished blocks stay"
+        )
 
     if sys.platform != "win32":
         signal.signal(signal.SIGTERM, stop)
-
-

@@ -22,7 +22,7 @@ _HOME = Path(tempfile.mkdtemp(prefix="magneton-airflow-"))
 # Airflow reads its settings when it is imported, which the test modules of this folder do.
 os.environ.update(homes.settings(_HOME, ROOT))
 os.environ[homes.CONFIGS_VARIABLE] = str(_HOME / "configs")
-os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"
+os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,12 @@ import pytest
 from magneton_tasks.airflow import operators
 from tests.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
 
-pytestmark = [pytest.mark.xdist_group("airflow"), pytest.mark.usefixtures("database")]
+pytestmark = [
+    pytest.mark.xdist_group("airflow"),
+    pytest.mark.usefixtures("database"),
+    # Airflow's server code and the scheduler run in this process, with all warnings of their own.
+    pytest.mark.filterwarnings("ignore"),
+]
 
 Load = Callable[[Path], dict[str, Any]]
 
