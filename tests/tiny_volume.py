@@ -10,12 +10,13 @@ import numpy as np
 
 SHAPE = (40, 48, 56)
 OFFSET = (3, 5, 7)
-CHUNK = (20, 24, 28)
+#: the chunks of the first layer are read by the first layer of blocks alone
+CHUNK = (16, 24, 28)
 OBJECTS = 12
 
 
 def write_tiny_volume(folder: Path, more: str = "") -> Path:
-    """Raw precomputed affinities in 8 chunks, and their config: 12 blocks, 8 cells.
+    """Raw precomputed affinities in 12 chunks, and their config: 12 blocks, 8 cells.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ def write_tiny_volume(folder: Path, more: str = "") -> Path:
 
 def chunk_file(layer: Path, begin: tuple[int, int, int]) -> Path:
     """The file of the chunk that begins at ``begin`` (zyx, from the volume's begin)."""
-    ranges = [f"{b + o}-{b + o + c}" for b, o, c in zip(begin, OFFSET, CHUNK, strict=True)]
+    ends = [min(b + c, s) for b, c, s in zip(begin, CHUNK, SHAPE, strict=True)]
+    ranges = [f"{b + o}-{e + o}" for b, e, o in zip(begin, ends, OFFSET, strict=True)]
     return layer / "8_8_8" / "_".join(ranges[::-1])
 
 

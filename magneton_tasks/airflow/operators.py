@@ -45,6 +45,8 @@ FINAL_EXITS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXI
 GRACE_S = 3.0
 #: How much of a failed command's output its error repeats; all of it is in the task log.
 TAIL_LINES = 8
+#: How many failed blocks the error of a batch names.
+TOLD_FAILURES = 3
 
 
 class CommandOperator(BaseOperator):
@@ -253,19 +255,41 @@ def _worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1"}
 
 
-def _raise_for(exit_code: int, command: Sequence[str], tail: Iterable[str]) -> None:
+def _raise_for(exit_code: int, command: Sequence[str], tail: Sequence[str]) -> None:
     if exit_code == 0:
         return
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with {exit_code}"
-    message = "\n".join([f"`{shlex.join(command)}` {how}", *tail])
+    failures = _parse(tail[-1]).get("failures") if tail else None
+    message = "\n".join(
+        [f"`{shlex.join(command)}` {how}", *(_told(failures) if failures else tail)]
+    )
     if exit_code in FINAL_EXITS:
         raise AirflowFailException(message)
     raise AirflowException(message)
 
 
-def _result(line: str) -> Result:
+def _told(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """The failed blocks (or cells) of a batch: cause, what to do, where the log is."""
+    for failure in failures[:TOLD_FAILURES]:
+        yield f"{failure['key']}: {failure['cause']}"
+        if failure.get("hint"):
+            yield f"  what to do: {failure['hint']}"
+        yield f"  log: {failure['log']}"
+    if len(failures) > TOLD_FAILURES:
+        yield f"and {len(failures) - TOLD_FAILURES} more"
+
+
+def _parse(line: str) -> Result:
+    """The result in a command's last line; empty where it isn't one."""
     with suppress(json.JSONDecodeError):
         result = json.loads(line)
         if isinstance(result, dict):
             return result
-    raise AirflowFailException(f"the command's last line isn't its result: {line!r}")
+    return {}
+
+
+def _result(line: str) -> Result:
+    result = _parse(line)
+    if not result:
+        raise AirflowFailException(f"the command's last line isn't its result: {line!r}")
+    return result

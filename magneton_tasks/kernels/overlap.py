@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from magneton_tasks import versions
 from magneton_tasks.errors import BadDataError
 
 #: Bump when the same input gives other counts; guarded by the golden test.
-KERNEL_VERSION = 1
+KERNEL_VERSION = versions.OVERLAP
 
 #: Slots of the hash table at the start (a power of two); it doubles whenever it is half full.
 FIRST_SLOTS = 1024

@@ -23,11 +23,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from magneton_tasks import versions
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.kernels.pool_report import PoolReport, largest_objects
 
 #: Bump when the same pairs (and rule: see matching.py) give other ids; guarded by the golden test.
-KERNEL_VERSION = 1
+KERNEL_VERSION = versions.POOLING
 
 #: Most labels for which parents are uint32; int64 above.
 MAX_UINT32_LABELS = 2**32 - 2

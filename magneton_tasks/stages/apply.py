@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.errors import MagnetonError
 from magneton_tasks.geometry import Box
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
@@ -18,7 +16,7 @@ from magneton_tasks.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.blocks import Blocks
 from magneton_tasks.stages.stores import pool_table, segmentation
-from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.stages.work import Batch, Job, Outcome, each
 from magneton_tasks.stores.precomputed import PrecomputedStore
 from magneton_tasks.stores.tables import PoolTable
 
@@ -26,7 +24,7 @@ from magneton_tasks.stores.tables import PoolTable
 def run(job: Job) -> int:
     """Write one batch of cells; returns the exit code."""
     stage = ApplyStage(job.attempt, job.keys())
-    return Batch(job).run(stage.process, stage.is_current)
+    return Batch(job).run(each(stage.one), stage.is_current)
 
 
 class ApplyStage:
@@ -65,14 +63,6 @@ class ApplyStage:
 
     def is_current(self, key: int, record: Record) -> bool:
         return record.info.get("pool") == self.pool.input
-
-    def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
-        for key in keys:
-            begin(key)
-            try:
-                yield key, self.one(key)
-            except (MagnetonError, OSError, MemoryError) as error:
-                yield key, error
 
     def one(self, key: int) -> Outcome:
         """Write a cell, unless its labels and their global ids are those of the last time."""

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 
-from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.apply import write_mips
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.stores import segmentation
-from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.stages.work import Batch, Job, Outcome, each
 from magneton_tasks.stores.precomputed import PrecomputedStore
 
 
 def run(job: Job) -> int:
     """Downsample one batch of coarse cells; returns the exit code."""
     stage = DownsampleStage(job.attempt)
-    return Batch(job).run(stage.process, stage.is_current)
+    return Batch(job).run(each(stage.one), stage.is_current)
 
 
 class DownsampleStage:
@@ -42,14 +40,6 @@ class DownsampleStage:
 
     def is_current(self, key: int, record: Record) -> bool:
         return record.info.get("pool") == self.pool.input
-
-    def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
-        for key in keys:
-            begin(key)
-            try:
-                yield key, self.one(key)
-            except (MagnetonError, OSError, MemoryError) as error:
-                yield key, error
 
     def one(self, key: int) -> Outcome:
         cells, mip = self.geometry.coarse_cells, self.geometry.cell_mips

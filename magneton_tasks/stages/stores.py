@@ -22,7 +22,7 @@ def label_store(attempt: Attempt) -> LabelStore:
 
     grid = attempt.plan.geometry.grid
     return LabelStore(
-        attempt.stage_dir("segment") / "labels.zarr", grid.shape, grid.largest_read, attempt.wait_s
+        attempt.stage_dir("segment"), grid.shape, grid.largest_read, attempt.wait_s
     )
 
 

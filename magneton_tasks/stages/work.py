@@ -78,6 +78,20 @@ Process = Callable[[list[int], Begin], Iterator[tuple[int, Outcome | Exception]]
 IsCurrent = Callable[[int, Record], bool]
 
 
+def each(one: Callable[[int], Outcome]) -> Process:
+    """Works block by block, in this process."""
+
+    def process(keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        for key in keys:
+            begin(key)
+            try:
+                yield key, one(key)
+            except (MagnetonError, OSError, MemoryError) as error:
+                yield key, error
+
+    return process
+
+
 class Batch:
     """Works through one job and keeps account of it."""
 

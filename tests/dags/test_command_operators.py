@@ -78,7 +78,22 @@ def test_killed_command_is_retried() -> None:
 
 def test_errors_on_stderr_are_part_of_the_story() -> None:
     with pytest.raises(AirflowFailException, match="what to do: choose another"):
-        run("import sys; print('error: no\\n  what to do: choose another', file=sys.stderr); sys.exit(78)")
+        run(
+            "import sys; print('error: no\\n  what to do: choose another', file=sys.stderr); sys.exit(78)"
+        )
+
+
+def test_failed_blocks_are_named_with_cause_and_log() -> None:
+    failures = [
+        {"key": k, "cause": f"chunk {k} is torn", "hint": "copy it again", "log": f"/l/{k}"}
+        for k in range(5)
+    ]
+    code = f"import sys; print('progress'); print({json.dumps({'failures': failures})!r}); sys.exit(65)"
+    with pytest.raises(AirflowFailException) as failure:
+        run(code)
+    told = str(failure.value).splitlines()[1:]
+    assert told[:3] == ["0: chunk 0 is torn", "  what to do: copy it again", "  log: /l/0"]
+    assert told[-1] == "and 2 more"
 
 
 def test_arguments_never_become_shell_text(tmp_path: Path) -> None:
@@ -158,7 +173,15 @@ def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.Monkey
         task_id="segment", stage="segment", attempt="/w/runs/r/1", batch={"batch": 3, "name": "x"}
     )
     command = operator.command({})  # type: ignore[typeddict-item]
-    assert command[1:] == ["-m", "magneton_tasks", "segment", "--run", "/w/runs/r/1", "--batch", "3"]
+    assert command[1:] == [
+        "-m",
+        "magneton_tasks",
+        "segment",
+        "--run",
+        "/w/runs/r/1",
+        "--batch",
+        "3",
+    ]
     monkeypatch.setattr(operator, "run_command", lambda command: '{"blocks": 8}')
     assert operator.execute({}) == {"blocks": 8, "batch": 3}  # type: ignore[typeddict-item]
 
@@ -173,7 +196,9 @@ def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.Monkey
         ([], 0, []),
     ],
 )
-def test_batches_have_names_for_people(todo: list[tuple[int, int]], n: int, names: list[str]) -> None:
+def test_batches_have_names_for_people(
+    todo: list[tuple[int, int]], n: int, names: list[str]
+) -> None:
     total = sum(e - b for b, e in todo)
     found = batches("segment", StagePlan(total, todo, n))
     assert [b["name"] for b in found] == names

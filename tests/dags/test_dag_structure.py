@@ -18,7 +18,19 @@ from magneton_tasks.airflow import home as homes
 pytestmark = pytest.mark.xdist_group("airflow")
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"PIL", "cloudfiles", "cloudvolume", "fastremap", "numba", "numpy", "pyarrow", "scipy", "tinybrain", "waterz", "zarr"}
+HEAVY = {
+    "PIL",
+    "cloudfiles",
+    "cloudvolume",
+    "fastremap",
+    "numba",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "tinybrain",
+    "waterz",
+    "zarr",
+}
 
 Load = Callable[[Path], dict[str, Any]]
 Write = Callable[..., Path]
@@ -34,12 +46,17 @@ def test_each_config_becomes_one_dag(load_dags: Load, write_config: Write) -> No
     }
 
 
-def test_places_may_be_folders_and_files(load_dags: Load, write_config: Write, tmp_path: Path) -> None:
+def test_places_may_be_folders_and_files(
+    load_dags: Load, write_config: Write, tmp_path: Path
+) -> None:
     first = write_config("cortex")
     single = tmp_path / "sample.yaml"
     single.write_text(first.read_text())
     places = Path(f"{first.parent}{os.pathsep}{single}")
-    assert set(load_dags(places)) == {"instance_segmentation.cortex", "instance_segmentation.sample"}
+    assert set(load_dags(places)) == {
+        "instance_segmentation.cortex",
+        "instance_segmentation.sample",
+    }
 
 
 def test_stages_follow_one_another(load_dags: Load, write_config: Write) -> None:
@@ -167,7 +184,9 @@ def test_form_has_the_defaults_of_the_file(load_dags: Load, write_config: Write)
 def test_parameters_are_typed_and_bounded(
     load_dags: Load, write_config: Write, key: str, good: list[Any], bad: list[Any]
 ) -> None:
-    param = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"].params.get_param(key)
+    param = load_dags(write_config("cortex").parent)[
+        "instance_segmentation.cortex"
+    ].params.get_param(key)
     for value in good:
         param.resolve(value)
     for value in bad:

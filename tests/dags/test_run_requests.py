@@ -22,7 +22,9 @@ Write = Callable[..., Path]
 DATE = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 
 
-def request(path: Path, conf: dict[str, Any] | None = None, date: datetime | None = None) -> params.Request:
+def request(
+    path: Path, conf: dict[str, Any] | None = None, date: datetime | None = None
+) -> params.Request:
     config = load_config(path)
     values = {key: param.value for key, param in params.form(config).items()}
     return params.read(config, values | (conf or {}), conf, date)
@@ -71,7 +73,12 @@ def test_a_refused_key_fails_plan_for_good(write_config: Write) -> None:
     [
         ("scheduled", DATE, None, "2026-01-31"),
         ("backfill", DATE, None, "2026-01-31"),
-        ("scheduled", DATE.astimezone(timezone(timedelta(hours=9))), None, "2026-01-31"),  # UTC counts
+        (
+            "scheduled",
+            DATE.astimezone(timezone(timedelta(hours=9))),
+            None,
+            "2026-01-31",
+        ),  # UTC counts
         ("scheduled", DATE, "extra", "extra"),
         ("manual", None, "2020-05-05", "2020-05-05"),
         ("manual", None, None, None),  # over REST; plan then asks for one
@@ -79,7 +86,11 @@ def test_a_refused_key_fails_plan_for_good(write_config: Write) -> None:
     ],
 )
 def test_partition_of_a_run(
-    write_config: Write, run_type: str, date: datetime | None, given: str | None, partition: str | None
+    write_config: Write,
+    run_type: str,
+    date: datetime | None,
+    given: str | None,
+    partition: str | None,
 ) -> None:
     path = write_config("daily", partition=True)
     conf = {} if given is None else {"partition": given}

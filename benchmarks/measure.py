@@ -1,0 +1,108 @@
+"""CPU time and peak memory of processes, and the rows of the table."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAGNETON = (sys.executable, "-m", "magneton_tasks")
+ROOT = Path(__file__).resolve().parents[1]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and its children took."""
+
+    cpu_s: float
+    peak_bytes: int
+    stdout: str
+
+
+def row(
+    what: str, measured: float | str, unit: str, *,
+    most: float | None = None, least: float | None = None, ok: bool | None = None, **more: Any,
+) -> Row:  # fmt: skip
+    """One row of the table; without a demand it is only reported."""
+    demanded = ""
+    if most is not None and least is not None:
+        demanded = f"{least:g} to {most:g}"
+    elif most is not None:
+        demanded = f"<= {most:g}"
+    if demanded and not isinstance(measured, str):
+        ok = (most is None or measured <= most) and (least is None or measured >= least)
+    value = measured if isinstance(measured, str) else float(f"{measured:.4g}")
+    return {"what": what, "measured": value, "unit": unit, "demanded": demanded, "ok": ok, **more}
+
+
+def command(*arguments: object, env: dict[str, str] | None = None) -> Usage:
+    """Run a command to its end; CPU seconds and peak memory (of the largest of its processes).
+
+    Raises
+    ------
+    RuntimeError
+        It failed; with what it printed.
+    """
+    process = subprocess.Popen(
+        [str(a) for a in arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, cwd=ROOT, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+    assert process.stdout is not None
+    printed = process.stdout.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{arguments}: exit code {process.returncode}\n{printed[-4000:]}")
+    return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, printed)
+
+
+def magneton(*arguments: object) -> Usage:
+    """Run ``magneton ...``."""
+    return command(*MAGNETON, *arguments)
+
+
+def python(code: str, *arguments: object) -> Usage:
+    """Run a line of Python in a fresh process."""
+    return command(sys.executable, "-c", code, *arguments)
+
+
+def forked(work: Callable[[], Any]) -> tuple[Any, Usage]:
+    """Run ``work`` in a forked child: what it returns (by way of JSON), and what the child took."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.write(write, json.dumps(work()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read, "rb") as stream:
+        answer = stream.read()
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        raise RuntimeError(f"a child ended with {os.waitstatus_to_exitcode(status)}")
+    spent = Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, "")
+    return json.loads(answer), spent
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text."""
+    cells = [("what", "measured", "unit", "demanded", "")]
+    marks = {True: "ok", False: "MISSED", None: ""}
+    for r in rows:
+        measured = r["measured"] if isinstance(r["measured"], str) else f"{r['measured']:g}"
+        cells.append((r["what"], measured, r["unit"], r["demanded"], marks[r["ok"]]))
+    widths = [max(len(c[i]) for c in cells) for i in range(5)]
+    return "\n".join(
+        f"{c[0]:<{widths[0]}}  {c[1]:>{widths[1]}} {c[2]:<{widths[2]}}  {c[3]:>{widths[3]}}  {c[4]}".rstrip()
+        for c in cells
+    )
