@@ -102,7 +102,7 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     from magneton_tasks.stores.labels import LabelStore
 
     grid = planned.geometry.grid
-    store = LabelStore(planned.stage_dir("segment") / "labels.zarr", grid.shape, grid.largest_read)
+    store = LabelStore(planned.stage_dir("segment"), grid.shape, grid.largest_read)
     store.create()
     manifest = Manifest(planned.work.records("segment", planned.fingerprints.segment))
     with manifest.writer("fabricated", "segment", 0) as writer:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 SHAPE = (40, 48, 56)
 OFFSET = (3, 5, 7)
 #: the chunks of the first layer are read by the first layer of blocks alone
-CHUNK = (16, 24, 28)
+CHUNK = (10, 24, 28)
 OBJECTS = 12
 
 
 def write_tiny_volume(folder: Path, more: str = "") -> Path:
-    """Raw precomputed affinities in 12 chunks, and their config: 12 blocks, 8 cells.
+    """Raw precomputed affinities in 16 chunks, and their config: 12 blocks, 8 cells.
 
     Parameters
     ----------
@@ -54,14 +55,14 @@ def write_tiny_volume(folder: Path, more: str = "") -> Path:
     return config
 
 
-def chunk_file(layer: Path, begin: tuple[int, int, int]) -> Path:
+def chunk_file(layer: Path, begin: tuple[int, ...]) -> Path:
     """The file of the chunk that begins at ``begin`` (zyx, from the volume's begin)."""
     ends = [min(b + c, s) for b, c, s in zip(begin, CHUNK, SHAPE, strict=True)]
     ranges = [f"{b + o}-{e + o}" for b, e, o in zip(begin, ends, OFFSET, strict=True)]
     return layer / "8_8_8" / "_".join(ranges[::-1])
 
 
-def tiny_affinity() -> np.ndarray:
+def tiny_affinity() -> np.ndarray[Any, np.dtype[np.uint8]]:
     """uint8 (3, z, y, x): 255 inside an object, 0 between two."""
     seeds = np.random.default_rng(1).uniform(0, 1, (OBJECTS, 3)) * SHAPE
     at = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)

@@ -81,14 +81,14 @@ def run(dag: DAG, conf: dict[str, Any] | None = None) -> bool:
     from magneton_tasks.airflow.progress import Progress
 
     print(f"DAG {dag.dag_id}", flush=True)
-    manager = get_listener_manager()
+    manager: Any = get_listener_manager()
     manager.add_listener(Progress())
     began = time.monotonic()
     try:
         state = dag.test(run_conf=conf).state
     finally:
         manager.clear()
-    green = state == DagRunState.SUCCESS
+    green = bool(state == DagRunState.SUCCESS)
     print(
         f"run {'green' if green else 'RED'} after {human_time(time.monotonic() - began)}",
         flush=True,

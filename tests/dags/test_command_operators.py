@@ -34,7 +34,7 @@ class Script(CommandOperator):
 
 
 def run(code: str, *arguments: str) -> Any:
-    return Script(code=code, arguments=arguments).execute({})  # type: ignore[typeddict-item]
+    return Script(code=code, arguments=arguments).execute({})
 
 
 def test_last_line_is_the_result() -> None:
@@ -134,7 +134,7 @@ def test_kill_ends_the_command_and_its_children(tmp_path: Path, prelude: str) ->
 
     def execute() -> None:
         try:
-            operator.execute({})  # type: ignore[typeddict-item]
+            operator.execute({})
         except AirflowException as error:
             caught.append(error)
 
@@ -160,7 +160,7 @@ def test_interrupt_ends_the_command(tmp_path: Path) -> None:
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        operator.execute({})  # type: ignore[typeddict-item]
+        operator.execute({})
     parent, _ = (int(pid) for pid in told.read_text().split())
     assert not psutil.pid_exists(parent) or psutil.Process(parent).status() == "zombie"
 
@@ -172,7 +172,7 @@ def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.Monkey
     operator = StageOperator(
         task_id="segment", stage="segment", attempt="/w/runs/r/1", batch={"batch": 3, "name": "x"}
     )
-    command = operator.command({})  # type: ignore[typeddict-item]
+    command = operator.command({})
     assert command[1:] == [
         "-m",
         "magneton_tasks",
@@ -183,7 +183,7 @@ def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.Monkey
         "3",
     ]
     monkeypatch.setattr(operator, "run_command", lambda command: '{"blocks": 8}')
-    assert operator.execute({}) == {"blocks": 8, "batch": 3}  # type: ignore[typeddict-item]
+    assert operator.execute({}) == {"blocks": 8, "batch": 3}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from magneton_tasks.airflow import operators
+from magneton_tasks.runners.command import stage_command
 from tests.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
 
 pytestmark = [
@@ -43,14 +44,14 @@ class Run:
 
 
 @pytest.fixture
-def run_dag(load_dags: Load, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+def run_dag(load_dags: Load, tmp_path: Path) -> Callable[..., Run]:
     def run(conf: dict[str, Any] | None = None) -> Run:
         dag = load_dags(tmp_path / "configs")["instance_segmentation.tiny"]
         for stage in ("segment", "count", "apply"):
             dag.task_dict[stage].partial_kwargs["retry_delay"] = timedelta(seconds=1)
         return Run(dag.test(run_conf=conf), tmp_path / "work")
 
-    yield run
+    return run
 
 
 def test_run_is_green_and_a_second_one_does_only_what_changed(
@@ -80,12 +81,11 @@ def test_bad_block_makes_the_run_red_and_costs_only_itself(
     write_tiny_volume(tmp_path, "local: {workers: 2}\n")
     torn = chunk_file(tmp_path / "affinity", (0, 0, 0))
     content = torn.read_bytes()
-    real = operators.stage_command
 
     def tear(stage: str, *arguments: Any) -> list[str]:  # after plan, which looks at the input too
         if stage == "segment":
             torn.write_bytes(content[: len(content) // 2])
-        return real(stage, *arguments)
+        return stage_command(stage, *arguments)
 
     monkeypatch.setattr(operators, "stage_command", tear)
     red = run_dag()
@@ -100,7 +100,7 @@ def test_bad_block_makes_the_run_red_and_costs_only_itself(
     assert sum(r["done"] for r in results) == 12 - sum(r["failed"] for r in results)
     assert 0 < sum(r["failed"] for r in results) < 6, "the batch's other blocks are done first"
 
-    monkeypatch.setattr(operators, "stage_command", real)
+    monkeypatch.setattr(operators, "stage_command", stage_command)
     torn.write_bytes(content)
     green = run_dag()
     assert green.state == "success"
@@ -113,11 +113,10 @@ def test_killed_worker_is_retried_and_redoes_only_what_is_missing(
     run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tiny_volume(tmp_path, "local: {workers: 1}\n")
-    real = operators.stage_command
     tries: list[str] = []
 
     def die_halfway(stage: str, attempt: str, batch: int | None = None) -> list[str]:
-        command = real(stage, attempt, batch)
+        command = stage_command(stage, attempt, batch)
         if stage != "segment":
             return command
         tries.append(stage)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_places_may_be_folders_and_files(
 def test_stages_follow_one_another(load_dags: Load, write_config: Write) -> None:
     dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
     order = ["plan", "segment", "count", "pool", "apply", "downsample", "verify", "release"]
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         assert before in dag.task_dict[after].upstream_task_ids
     mapped = {t.task_id for t in dag.tasks if t.is_mapped}
     assert mapped == {"segment", "count", "apply", "downsample"}

@@ -65,7 +65,7 @@ def test_a_refused_key_fails_plan_for_good(write_config: Write) -> None:
     values = {key: param.value for key, param in params.form(load_config(path)).items()}
     operator = PlanOperator(task_id="plan", config_path=str(path))
     with pytest.raises(AirflowFailException, match="treshold is not a parameter"):
-        operator.command({"dag_run": run, "params": values})  # type: ignore[typeddict-item]
+        operator.command({"dag_run": run, "params": values})
 
 
 @pytest.mark.parametrize(
