@@ -15,8 +15,8 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
     """One batch, or one part of one, of a mapped stage."""
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
-    with _lease(attempt).kept():
-        return _mapped(stage)(Job(attempt, stage, batch, part))
+    with _lease(attempt).kept() as heart:
+        return _mapped(stage)(Job(attempt, stage, batch, part, heart.check))
 
 
 def run_single(stage: str, attempt_dir: Path) -> int:

@@ -58,6 +58,8 @@ class Job:
     stage: str
     batch: int
     part: tuple[int, int] | None = None
+    #: called before each block; raises once the lease is lost
+    check: Callable[[], None] = lambda: None
 
     def keys(self) -> list[int]:
         """Blocks or cells of this share, ascending."""
@@ -172,6 +174,7 @@ class Batch:
         )
 
         def begin(key: int) -> None:
+            self.job.check()
             writer.add(key, "started", after=states.get(key), attempt=attempt)
 
         for key, outcome in process(todo, begin):

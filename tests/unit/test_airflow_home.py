@@ -1,0 +1,127 @@
+"""The project-local AIRFLOW_HOME and the processes that `make up` starts, without Airflow itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow import services as services_module
+from magneton_tasks.airflow.services import Services
+from magneton_tasks.errors import ConfigError, OutputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    return Services(tmp_path, ROOT)
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as started:
+        yield started
+        started.kill()
+
+
+def remember(services: Services, name: str, pid: int, started: float) -> None:
+    services.state_file.write_text(
+        json.dumps({"ports": {"api": 1}, "processes": {name: [pid, started]}})
+    )
+
+
+def test_network_file_system_is_refused_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(homes.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setattr(homes, "is_network_filesystem", lambda path: "nfs4")
+    with pytest.raises(ConfigError, match=r"(?s)nfs4.*MAGNETON_AIRFLOW_HOME.*local disk"):
+        homes.airflow_home()
+    assert not (tmp_path / "home").exists()
+
+
+def test_home_is_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow keeps its secrets and passwords there."""
+    monkeypatch.setenv(homes.HOME_VARIABLE, str(tmp_path / "a" / "home"))
+    assert homes.airflow_home().stat().st_mode & 0o777 == 0o700
+
+
+def test_configs_are_those_of_the_variable_or_of_the_project(tmp_path: Path) -> None:
+    assert homes.configs_places(tmp_path, {}) == str(tmp_path / "configs")
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "volume.yaml").touch()
+    both = homes.configs_places(tmp_path, {}).split(os.pathsep)
+    assert both == [str(tmp_path / "configs"), str(tmp_path / "sample" / "volume.yaml")]
+    assert homes.configs_places(tmp_path, {homes.CONFIGS_VARIABLE: "/x:/y/z.yaml"}) == "/x:/y/z.yaml"
+
+
+def test_settings_of_another_airflow_do_not_leak_in(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(services, "api-server", 1, 0.0)
+    services.state_file.write_text(
+        json.dumps({"ports": {"api": 5001, "task_logs": 5002, "trigger_logs": 5003}})
+    )
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://elsewhere")
+    environ = services.environ()
+    assert environ["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{services.home}/airflow.db"
+    assert "127.0.0.1:5001" in environ["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
+
+
+def test_a_recycled_process_id_is_never_touched(
+    services: Services, process: subprocess.Popen[bytes]
+) -> None:
+    remember(services, "scheduler", process.pid, time.time() - 3600)
+    assert services.running() == {}
+    services.stop(lambda text: None)
+    assert process.poll() is None
+
+
+def test_stop_ends_a_service_and_all_below_it(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that ignores SIGTERM, and a task of it in a session of its own."""
+    monkeypatch.setattr(services_module, "STOP_WAIT_S", 2)
+    told = tmp_path / "pid"
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"open({str(told)!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as service:
+        while not told.exists() or not told.read_text():
+            time.sleep(0.02)
+        child = int(told.read_text())
+        remember(services, "scheduler", service.pid, psutil.Process(service.pid).create_time())
+        assert list(services.running()) == ["scheduler"]
+        services.stop(lambda text: None)
+        assert service.wait() == -9
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    assert services.running() == {}
+
+
+def test_a_service_that_ends_at_its_start_is_told_with_its_log(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(services, "api-server", 2**22 - 1, 0.0)
+    with pytest.raises(OutputError, match=r"api-server ended at its start; see .*api-server\.log"):
+        services._wait("it answers", lambda: False)
+
+
+def test_ports_differ_and_are_free() -> None:
+    ports = services_module._free_ports("a", "b", "c")
+    assert len(set(ports.values())) == 3
+    assert all(1024 < port < 65536 for port in ports.values())
