@@ -74,7 +74,7 @@ def _measure(directory: Path, size: int, overlap: int, blocks: int) -> tuple[dic
         "local": {"workers": 1},
     })  # fmt: skip
     forked(lambda: _segmented(config, size, core))
-    planned = magneton("plan", config, "--run-id", "bench", "--set", "paths.visibility_wait_s=0")
+    planned = magneton("plan", config, "--run-id", "bench")
     attempt = Path(planned.stdout.split('"attempt": "')[1].split('"')[0])
     found = {}
     for stage in STAGES:

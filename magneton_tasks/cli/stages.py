@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.lease import Lease, acquire
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.plan import lease_directories
@@ -23,11 +25,11 @@ def run_single(stage: str, attempt_dir: Path) -> int:
     """A stage that isn't mapped."""
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
-    lease = _lease(attempt)
     if stage == "release":
-        lease.release()
+        with suppress(LeaseHeldError):  # another run's by now: nothing to give back
+            _lease(attempt).release()
         return 0
-    with lease.kept():
+    with _lease(attempt).kept():
         if stage == "pool":
             from magneton_tasks.stages.pool import run
         else:

@@ -45,18 +45,18 @@ _WHITE = 0.2
 class Faults:
     """How many faults, and how bad."""
 
-    gaps_per_um3: float = 1.2
+    gaps_per_um3: float = 1.05
     gap_radius_nm: tuple[float, float] = (120.0, 400.0)
     #: share of the evidence that a gap takes away at its centre
     gap_depth: tuple[float, float] = (0.3, 0.5)
-    false_membranes_per_um3: float = 3.0
+    false_membranes_per_um3: float = 2.6
     false_membrane_depth: tuple[float, float] = (0.55, 1.0)
     #: one bad section in so many
     bad_section_every: int = 110
     bad_section_contrast: float = 0.6
     #: logits added to the edges in a bad section, and to those that lead into and out of it
     bad_section_shift: float = -1.5
-    bad_section_z_shift: float = -5.5
+    bad_section_z_shift: float = -5.2
 
 
 FAULTS = Faults()

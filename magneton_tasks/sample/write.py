@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,37 +53,16 @@ block:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SampleFiles:
-    """Where a sample lies.
-
-    Attributes
-    ----------
-    config
-        The volume config.
-    affinity, truth, segmentation
-        URLs; the segmentation is there after a run.
-    made
-        False where a complete sample of the same parameters was found.
-    """
-
-    config: Path
-    affinity: str
-    truth: str
-    segmentation: str
-    made: bool
-
-
 def write_sample(
     directory: str | Path,
     shape: Vec3 = (256, 256, 256),
     seed: int = 0,
     format: Format = "precomputed",  # noqa: A002  the word of the command line
-) -> SampleFiles:
+) -> Path:
     """Make a sample in ``directory``; a complete one of the same parameters is left as it is.
 
     An interrupted sample of the same parameters is written again. The volume's name is the
-    directory's.
+    directory's. Returns the path of the volume config, ``volume.yaml``.
 
     Raises
     ------
@@ -106,20 +84,13 @@ def write_sample(
         "seed": seed,
         "format": format,
     }
-    made = not _is_complete(path, parameters)
-    if made:
+    if not _is_complete(path, parameters):
         _begin(path, parameters)
         _write_volumes(path, make_sample(shape, seed), format)
         config = _config_text(path, shape, seed)
         write_atomic(path / "volume.yaml", config.encode())
         _write_state(path, parameters, "complete")
-    return SampleFiles(
-        config=path / "volume.yaml",
-        affinity=_url(path / "affinity"),
-        truth=_url(path / "truth"),
-        segmentation=_url(path / "segmentation"),
-        made=made,
-    )
+    return path / "volume.yaml"
 
 
 def _is_complete(path: Path, parameters: dict[str, Any]) -> bool:
