@@ -168,7 +168,8 @@ def _block_cuts(begin: int, end: int, size: int, overlap: int, chunk: int, origi
     n = -(-length // (size - overlap))
     cuts = [begin + k * length // n for k in range(n + 1)]
     if chunk > 1:
-        smallest = (size - overlap) // 2
+        # wider than the halo, or the outermost block would lie in its neighbour's read box
+        smallest = max((size - overlap) // 2, overlap - overlap // 2 + 1)
         for k in range(1, n):
             border = origin + round((cuts[k] - origin) / chunk) * chunk
             below, above = border - cuts[k - 1], cuts[k + 1] - border

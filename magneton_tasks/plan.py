@@ -184,7 +184,11 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        return _build(cls, json.loads(text))
+        return cls.from_data(json.loads(text))
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Plan:
+        return _build(cls, data)
 
 
 def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from magneton_tasks import files
-from magneton_tasks.config import load_config
+from magneton_tasks.config import load_config, require_partition
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.stages.attempt import Attempt
@@ -71,6 +71,7 @@ def latest_attempt(
         There's none yet.
     """
     config = load_config(config_path, partition=partition)
+    require_partition(config, str(config_path))
     work = WorkPaths(Path(config.paths.work))
     wanted = "results/verify.json" if verified else "plan.json"
     found = [p for p in work.runs.glob(f"*/*/{wanted}") if p.is_file()]

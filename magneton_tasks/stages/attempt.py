@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +46,13 @@ class Attempt:
                 "give an attempt's directory, as `magneton plan` prints it",
             ) from None
         with files.open_read(paths.plan) as file:
-            plan = Plan.from_json(file.read().decode())
-        if plan.version != __version__:
+            data = json.loads(file.read())
+        if data.get("version") != __version__:
             raise ConfigError(
-                f"{root} was planned by Magneton {plan.version}; this is {__version__}",
+                f"{root} was planned by Magneton {data.get('version')}; this is {__version__}",
                 "clear the task plan (or rerun), so that this version plans anew",
             )
+        plan = Plan.from_data(data)
         with files.open_read(paths.config) as file:
             config = parse_config(file.read().decode(), str(paths.config))
         return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from magneton_tasks.config import RunConfig
-from magneton_tasks.metadata import VolumeInfo, chunk_identity
+from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt
 
@@ -44,4 +45,11 @@ def config_block_digest(config: RunConfig, geometry: Geometry, volume_digest: st
     if config.input.identity == "metadata":
         return volume_digest
     box = geometry.grid.read(key)
-    return digest(volume_digest, chunk_identity(config.paths.input, config.input.mip, box))
+    url, mip = config.paths.input, config.input.mip
+    return digest(volume_digest, chunk_identity(url, mip, box, _metadata(url, mip)))
+
+
+@cache
+def _metadata(url: str, mip: int) -> VolumeInfo:
+    """The input's metadata, read once a process: there are many blocks."""
+    return read_metadata(url, mip)

@@ -141,6 +141,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
 def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
     """Plan an attempt and freeze it; holds the volume's lease from here on."""
     config = load(request)
+    _preflight(request, config)
     lease = acquire(lease_directories(config), request.run, process_bound=request.process_bound)
     try:
         drafted = draft(request)
@@ -156,6 +157,16 @@ def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
     except BaseException:
         lease.release()
         raise
+
+
+def _preflight(request: Request, config: RunConfig) -> None:
+    """What must be right before the first file is written, the lease's own."""
+    info = read_metadata(config.paths.input, config.input.mip)
+    checks.check_input(config, info)
+    checks.check_paths(config, write=False)
+    checks.check_owner(
+        config, make_geometry(config, VolumeFacts.of(info)), request.overwrite_output
+    )
 
 
 def lease_directories(config: RunConfig) -> list[Path]:

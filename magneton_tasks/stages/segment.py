@@ -60,7 +60,7 @@ class SegmentStage:
         if keys:
             self.store.create()
             self._warm()
-        limit = self.attempt.plan.memory_limit
+        limit = self.attempt.config.local.memory or self.attempt.plan.memory["segment"].bound
         for key in keys:
             log = self.attempt.paths.block_log("segment", key)
             begin(key)

@@ -21,9 +21,7 @@ def label_store(attempt: Attempt) -> LabelStore:
     from magneton_tasks.stores.labels import LabelStore
 
     grid = attempt.plan.geometry.grid
-    return LabelStore(
-        attempt.stage_dir("segment"), grid.shape, grid.largest_read, attempt.wait_s
-    )
+    return LabelStore(attempt.stage_dir("segment"), grid.shape, grid.largest_read, attempt.wait_s)
 
 
 def table_dir(attempt: Attempt, pool_input: str) -> Path:

@@ -56,6 +56,11 @@ class Airflow:
         with self._opener.open(request) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
+    def wait_for_dag(self) -> None:
+        """The dag-processor takes some seconds to find it."""
+        while DAG not in [dag["dag_id"] for dag in self.call("/api/v2/dags")["dags"]]:
+            time.sleep(0.5)
+
     def run(self, conf: dict[str, Any]) -> tuple[str, dict[tuple[str, int], dict[str, Any]]]:
         """State of a triggered run when it has ended, and its tasks."""
         runs = f"/api/v2/dags/{DAG}/dagRuns"
@@ -96,6 +101,7 @@ def test_up_run_down(airflow: Airflow, tmp_path: Path) -> None:
     assert airflow.services.running() == started
 
     airflow.log_in()
+    airflow.wait_for_dag()
     state, tasks = airflow.run({"segment.threshold": 0.6})
     assert state == "success", tasks
     assert tasks["segment", 1]["rendered_map_index"] == "batch 1: blocks 6-11"

@@ -1,0 +1,196 @@
+"""Plans, statuses and reruns of many blocks, and the parse of the DAG file.
+
+- plan: 10^6 blocks of a volume that has metadata and no chunks. Planned twice: the first plan also
+  samples the input; the second, whose samples are kept, is the one that counts.
+- status: 10^5 blocks, each with its records *started* and *done*.
+- rerun: 10^4 blocks with all that they have at the default sizes (43 chunks a block at mip 0, and
+  those of three more mips): all files of records, the pool table and the chunks (one byte each) are
+  really there. Counted is the whole tree of processes of ``magneton run``, verify included.
+- DAG parse: the DAG file with one volume config, after ``import airflow.sdk``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import ROOT, Row, command, forked, magneton, python, row
+from benchmarks.volumes import Planned, write_config, write_records
+from magneton_tasks.geometry import vec3
+from magneton_tasks.plan import digest
+
+MANY, STATUS_BLOCKS, RERUN_BLOCKS = 100, 100_000, 10_000
+LABELS = 20
+
+
+def run(*, full: bool = False) -> list[Row]:
+    """Measure."""
+    with TemporaryDirectory() as directory:
+        root = Path(directory)
+        rows = _plan(root / "plan") + _status(root / "status") + _rerun(root / "rerun")
+    return rows + _parse()
+
+
+def _plan(directory: Path) -> list[Row]:
+    directory.mkdir()
+    size, overlap = 16, 4
+    _zarr_info(directory / "affinity", vec3([MANY * (size - overlap)] * 3))
+    config = write_config(directory, {
+        "block": {"size": [size] * 3, "overlap": [overlap] * 3},
+    })  # fmt: skip
+    first = magneton("plan", config, "--run-id", "bench")
+    again = magneton("plan", config, "--run-id", "bench")
+    dry = magneton("run", config, "--dry-run")
+    assert f"{MANY**3:,} blocks" in again.stdout, again.stdout
+    return [
+        row("plan of 10^6 blocks", again.cpu_s, "CPU s", most=5),
+        row("  its peak", again.peak_bytes / 1e6, "MB", most=500),
+        row("  with sampling, the first time", first.cpu_s, "CPU s", peak_bytes=first.peak_bytes),
+        row("  magneton run --dry-run, with sampling", dry.cpu_s, "CPU s"),
+    ]
+
+
+def _zarr_info(path: Path, shape: tuple[int, int, int]) -> None:
+    """A Zarr array without chunks: all zeros, as Zarr has it."""
+    import zarr
+
+    zarr.create_array(
+        path, shape=(3, *shape), chunks=(3, 64, 64, 64), dtype="uint8", dimension_names=list("czyx")
+    )
+
+
+def _status(directory: Path) -> list[Row]:
+    directory.mkdir()
+    size, overlap = 16, 4
+    _zarr_info(directory / "affinity", vec3([10 * 12, 100 * 12, 100 * 12]))
+    config = write_config(directory, {"block": {"size": [size] * 3, "overlap": [overlap] * 3}})
+    forked(lambda: _segment_records(Planned(config)))
+    magneton("plan", config, "--run-id", "bench")
+    used = magneton("status", config)
+    assert f"{STATUS_BLOCKS:,}" in used.stdout, used.stdout
+    return [
+        row("status, 10^5 blocks done (2 x 10^5 lines)", used.cpu_s, "CPU s", most=3),
+        row("  its peak", used.peak_bytes / 1e6, "MB"),
+    ]
+
+
+def _segment_records(planned: Planned) -> dict[int, str]:
+    """Records of segmented blocks; their output digests."""
+    n = len(planned.geometry.grid)
+    outputs = {k: digest("labels", k) for k in range(n)}
+    info = {"n": LABELS, "files": {"labels": [123456, 1234567890], "sizes": [12345, 1234567890]}}
+    write_records(
+        planned.stage_dir("segment") / "records", "segment", range(n),
+        lambda k: {"input": planned.input_digest, "output": outputs[k], "info": info},
+    )  # fmt: skip
+    return outputs
+
+
+def _rerun(directory: Path) -> list[Row]:
+    directory.mkdir()
+    # Blocks and chunks a fourth of the default sizes: as many chunks a block.
+    size, overlap, chunk = 64, 8, 16
+    _zarr_info(directory / "affinity", vec3([25 * 56, 20 * 56, 20 * 56]))
+    config = write_config(directory, {
+        "paths": {"max_files": 10_000_000},
+        "block": {"size": [size] * 3, "overlap": [overlap] * 3},
+        "apply": {"chunk_size": [chunk] * 3},
+        "local": {"workers": 1},
+    })  # fmt: skip
+    first = magneton("plan", config, "--run-id", "first").stdout
+    attempt = Path(json.loads(first.splitlines()[-1])["attempt"])
+    chunks, _ = forked(lambda: _finish(Planned(config), attempt))
+    magneton("release", "--run", attempt)
+    used = magneton("run", config)
+    planned = magneton("plan", config, "--run-id", "third")
+    assert json.loads(planned.stdout.splitlines()[-1])["nothing_to_do"], planned.stdout
+    return [
+        row("rerun of 10^4 blocks, all done, verified", used.cpu_s, "CPU s", most=3, chunks=chunks),
+        row("  its peak", used.peak_bytes / 1e6, "MB"),
+        row("  chunks looked at", chunks, ""),
+        row("  plan alone", planned.cpu_s, "CPU s"),
+    ]
+
+
+def _finish(planned: Planned, attempt: Path) -> int:
+    """Leave all that a finished run leaves, but for labels and pairs; how many chunks there are."""
+    from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
+    from magneton_tasks.stages.stores import segmentation, table_dir
+    from magneton_tasks.stores.tables import write_pool
+
+    opened = Attempt.open(attempt)
+    grid, geometry = planned.geometry.grid, planned.geometry
+    outputs = _segment_records(planned)
+    counts = {k: count_input(outputs, k, grid.later_neighbours(k)) for k in range(len(grid))}
+    files = {"pairs": [1234567, 1234567890], "sizes": [123456, 1234567890]}
+    write_records(
+        planned.stage_dir("count") / "records", "count", range(len(grid)),
+        lambda k: {"input": counts[k], "info": {
+            "n": LABELS, "file": "host-12345-00000000", "pairs": [k * 99, 99], "sizes": [k * LABELS, LABELS], "files": files,
+        }},
+    )  # fmt: skip
+    pool = pool_input(counts)
+    info = {"objects": 1000, "labels": LABELS * len(grid), "joins": 1000}
+    write_records(
+        planned.stage_dir("pool") / "records", "pool", range(1), lambda _: {"input": pool, "info": info}
+    )
+    ids = np.arange(1, LABELS + 1, dtype=np.uint64)
+    for begin in range(0, len(grid), 1024):
+        blocks = range(begin, min(begin + 1024, len(grid)))
+        write_pool(table_dir(opened, pool), {k: ids for k in blocks})
+    output = segmentation(opened)
+    assert geometry.coarse_cells is None
+    total = 0
+
+    def written(key: int) -> dict[str, Any]:
+        nonlocal total
+        sizes = []
+        for mip in range(len(geometry.factors) + 1):
+            box = geometry.cell_box("apply", key, mip)
+            tiles = list(box.tiles(output.chunk_size))
+            for tile in tiles:
+                path = output.objects.path(output.chunk_path(mip, tile))
+                path.parent.mkdir(exist_ok=True)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+                os.write(descriptor, b"0")
+                os.close(descriptor)
+            sizes.append([1] * len(tiles))
+            total += len(tiles)
+        return {"input": digest("cell", key), "info": {"pool": pool, "chunks": sizes}}
+
+    write_records(
+        planned.stage_dir("apply") / "records", "apply", range(len(geometry.cells)), written
+    )
+    return total
+
+
+def _parse() -> list[Row]:
+    code = """
+import time, sys, runpy
+import airflow.sdk, airflow.sdk.bases.operator
+before = time.process_time()
+found = runpy.run_path(sys.argv[1])
+print("cpu", time.process_time() - before, sum(k.startswith("instance_segmentation.") for k in found))
+"""
+    with TemporaryDirectory() as directory:
+        root = Path(directory)
+        for name in ("a", "b", "c"):
+            text = write_config(root, {}).read_text()
+            (root / f"{name}.yaml").write_text(text)
+        (root / "volume.yaml").unlink()
+        environment = {"MAGNETON_CONFIGS": str(root), "AIRFLOW_HOME": f"{root}/home"}
+        used = command(
+            sys.executable, "-c", code, ROOT / "dags" / "instance_segmentation.py", env=environment
+        )
+    cpu_s, dags = next(line.split()[1:] for line in used.stdout.splitlines() if line.startswith("cpu "))
+    baseline = python("import airflow.sdk, airflow.sdk.bases.operator")
+    return [
+        row("DAG parse above importing Airflow (3 configs)", float(cpu_s), "CPU s", most=0.5, dags=int(dags)),
+        row("  importing Airflow", baseline.cpu_s, "CPU s"),
+    ]

@@ -1,0 +1,28 @@
+"""Configs and volume facts for tests that plan without any files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from magneton_tasks.config import RunConfig, parse_config
+from magneton_tasks.geometry import Box, Size3, Vec3
+from magneton_tasks.plan import VolumeFacts
+
+MINIMAL = """\
+paths:
+  input: file:///data/affinity
+  output: file:///data/segmentation
+  work: /data/work
+"""
+
+
+def a_config(sets: Mapping[str, Any] | None = None, partition: str | None = None) -> RunConfig:
+    """A config with ``sets`` by dotted key; all else is the default."""
+    return parse_config(MINIMAL, "volume.yaml", sets, partition)
+
+
+def a_volume(
+    shape: Vec3 = (256, 256, 256), begin: Vec3 = (0, 0, 0), voxel_size_nm: Size3 = (40.0, 8.0, 8.0)
+) -> VolumeFacts:
+    return VolumeFacts(Box.of_shape(shape, begin), voxel_size_nm, (64, 64, 64), "uint8", 3)

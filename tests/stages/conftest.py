@@ -1,0 +1,60 @@
+"""One finished run a process, which tests copy instead of segmenting anew."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magneton_tasks.stages.attempt import Attempt
+from tests import volumes
+from tests.volumes import Run
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Noisy cells in 8 blocks, segmented without any disturbance; nobody writes here again."""
+    folder = tmp_path_factory.mktemp("base")
+    return volumes.run_pipeline(volumes.make_volume(folder))
+
+
+@pytest.fixture(scope="session")
+def expected(base: Run) -> list[volumes.Array]:
+    """The voxels of that run, all mips."""
+    return volumes.all_mips(base)
+
+
+@pytest.fixture
+def copy_of(base: Run, tmp_path: Path) -> Callable[..., Path]:
+    """Copies the base run's input, and with ``work`` also its blocks, pairs and pool."""
+
+    def copy(*, work: bool = False, settings: dict[str, Any] | None = None) -> Path:
+        source = Path(base.plan.config_path).parent
+        # paths.input decides fingerprints, so the blocks count for the same input only
+        paths = {"input": f"file://{source}/affinity"}
+        if work:
+            for kind in ("segment", "count", "pool"):
+                name = f"{kind}-{base.plan.fingerprints.of(kind)}"
+                shutil.copytree(source / "work" / name, tmp_path / "work" / name)
+            shutil.copy(source / "work" / "samples.json", tmp_path / "work")
+        else:
+            shutil.copytree(source / "affinity", tmp_path / "affinity")
+            paths = {}
+        return volumes.write_config(tmp_path, settings, **paths)
+
+    return copy
+
+
+@pytest.fixture
+def finished(copy_of: Callable[..., Path]) -> Run:
+    """A finished run of its own: blocks, pairs and pool of the base run, an output of its own."""
+    run = volumes.run_pipeline(copy_of(work=True))
+    assert run.made("segment") == set()
+    return run
+
+
+def reopened(run: Run) -> Attempt:
+    return Attempt.open(run.attempt.paths.root)
