@@ -119,10 +119,10 @@ def _types(annotation: Any) -> tuple[Any, ...]:
 def nearest(key: str, known: Iterable[str]) -> str:
     """A ``; did you mean ...?`` or nothing."""
     known = list(known)
-    close = (
-        get_close_matches(key, known, 1, 0.6)
-        or [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]][:1]
-    )
+    # a known key in the wrong section first
+    close = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]][
+        :1
+    ] or get_close_matches(key, known, 1, 0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 

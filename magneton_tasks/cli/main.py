@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import yaml
@@ -115,7 +115,7 @@ CONFIG = click.argument("config", type=click.Path(path_type=Path))
     default="precomputed",
     show_default=True,
 )
-def sample(directory: Path, shape: tuple[int, int, int], seed: int, fmt: str) -> None:
+def sample(directory: Path, shape: tuple[int, int, int], seed: int, fmt: Literal["precomputed", "zarr"]) -> None:
     """Make a realistic sample volume with truth and a volume.yaml in DIRECTORY."""
     from magneton_tasks.sample import write_sample
 
@@ -278,7 +278,7 @@ def main(argv: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         _end("stopped", 130)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else str(error))
+        click.echo(error.ctx.get_help())
         sys.exit(EXIT_USAGE)
     except click.ClickException as error:
         error.show()

@@ -45,8 +45,8 @@ _WHITE = 0.2
 class Faults:
     """How many faults, and how bad."""
 
-    gaps_per_um3: float = 1.05
-    gap_radius_nm: tuple[float, float] = (120.0, 400.0)
+    gaps_per_um3: float = 0.95
+    gap_radius_nm: tuple[float, float] = (120.0, 350.0)
     #: share of the evidence that a gap takes away at its centre
     gap_depth: tuple[float, float] = (0.3, 0.5)
     false_membranes_per_um3: float = 2.6

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import pytest
+
+from magneton_tasks import plan as planning
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.geometry import Box
+from magneton_tasks.grid import ranges_len
+from magneton_tasks.plan import (
+    Density,
+    Fingerprints,
+    Plan,
+    StagePlan,
+    check_files,
+    count_files,
+    make_fingerprints,
+    make_geometry,
+    make_stage,
+    project_memory,
+)
+from tests.plans import a_config, a_volume
+
+#: segment, count, pool, apply, downsample of `fingerprints()`
+GOLDEN = ("3fce9c68004a0fbf", "85e76f3561d6efb3", "7056543eac117f27", "ab9325999d8f06ad", "d439924a24bc13b2")
+BASE: dict[str, Any] = {"block.size": [96, 96, 96], "block.overlap": [16, 16, 16]}
+
+
+def fingerprints(**sets: Any) -> Fingerprints:
+    config = a_config(BASE | {k.replace("__", "."): v for k, v in sets.items()})
+    return make_fingerprints(config, make_geometry(config, a_volume()))
+
+
+@pytest.mark.parametrize(
+    ("sets", "changed"),
+    [
+        # what decides the results of a stage changes it, and those after it
+        ({"segment__threshold": 0.6}, "segment"),
+        ({"segment__merge_function": "mean"}, "segment"),
+        ({"input__invert": True}, "segment"),
+        ({"paths__input": "file:///elsewhere"}, "segment"),
+        ({"mask__path": "file:///mask"}, "segment"),
+        ({"block__size": [128, 96, 96]}, "segment"),
+        ({"box": {"begin": [0, 0, 0], "end": [200, 256, 256]}}, "segment"),
+        ({"segment__min_size_vox": 10}, "pool"),
+        ({"pool__rule": "any"}, "pool"),
+        ({"pool__min_frac": 0.4}, "pool"),
+        ({"apply__chunk_size": [32, 32, 32]}, "apply"),
+        ({"apply__encoding": "raw"}, "apply"),
+        ({"apply__mips": 1}, "apply"),
+        ({"paths__output": "file:///elsewhere"}, "apply"),
+        # what doesn't, doesn't: content is the business of digests
+        ({"input__version": 2}, None),
+        ({"input__identity": "chunks"}, None),
+        ({"paths__work": "/elsewhere"}, None),
+        ({"paths__max_files": 7}, None),
+        ({"paths__visibility_wait_s": 7}, None),
+        ({"local__memory": "9GiB"}, None),
+        ({"local__workers": 3}, None),
+        ({"pool__largest_object_warning": 0.2}, None),
+        ({"schedule": "@daily"}, None),
+        # other names of the same thing
+        ({"segment__merge_function": "aff50_his256_ran255"}, None),
+        ({"segment__threshold": 0.70}, None),
+    ],
+)  # fmt: skip
+def test_a_setting_changes_its_stage_and_those_after(
+    sets: dict[str, Any], changed: str | None
+) -> None:
+    before, after = fingerprints(), fingerprints(**sets)
+    stages = ["segment", "count", "pool", "apply", "downsample"]
+    first = stages.index(changed) if changed else len(stages)
+    differ = [s for s in stages if before.of(s) != after.of(s)]
+    assert differ == stages[first:]
+
+
+def test_fingerprints_are_stable() -> None:
+    """Golden: a change here recomputes everybody's blocks; it must be meant (see versions.py)."""
+    assert fingerprints() == Fingerprints(*GOLDEN)
+
+
+def test_kernel_versions_are_in_the_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprints()
+    monkeypatch.setattr("magneton_tasks.versions.POOLING", 999)
+    after = fingerprints()
+    assert (after.segment, after.count) == (before.segment, before.count)
+    assert after.pool != before.pool
+    assert after.apply != before.apply
+
+
+# ------------------------------------------------------------------ geometry
+def test_mips_follow_the_voxel_size() -> None:
+    geometry = make_geometry(a_config({"apply.mips": 3}), a_volume(begin=(5, -3, 1)))
+    assert geometry.factors == ((1, 2, 2), (1, 2, 2), (2, 2, 2))
+    assert geometry.cumulative[3] == (2, 8, 8)
+    assert geometry.mip_box(3) == Box((2, -1, 0), (130, 31, 32))
+    assert geometry.coarse_cells is None
+
+
+def test_few_mips_don_t_make_tiny_cells() -> None:
+    geometry = make_geometry(a_config({"apply.mips": 0}), a_volume((600, 600, 600)))
+    assert geometry.cells.largest_read == (256, 256, 256)
+
+
+def test_cells_that_grow_too_large_leave_mips_to_downsample() -> None:
+    config = a_config({"apply.mips": 5})
+    geometry = make_geometry(config, a_volume((1000, 9000, 9000)))
+    assert 0 < geometry.cell_mips < 5
+    assert prod(geometry.cells.largest_read) <= planning.MAX_CELL_VOXELS
+    assert geometry.coarse_cells is not None
+    # together they make each mip once
+    last = geometry.mip_box(5)
+    boxes = [geometry.cell_box("downsample", k, 5) for k in range(len(geometry.coarse_cells))]
+    assert sum(b.voxels for b in boxes) == last.voxels
+
+
+def test_blocks_side_by_side_need_an_overlap() -> None:
+    with pytest.raises(ConfigError, match=r"block\.overlap is 0 along y, where 4 blocks"):
+        make_geometry(a_config({"block.size": [256, 64, 256], "block.overlap": [0, 0, 32]}), a_volume())
+    # one block along the axis joins with nobody
+    make_geometry(a_config({"block.size": [256, 64, 256], "block.overlap": [0, 8, 0]}), a_volume())
+
+
+def test_a_box_outside_the_volume_is_refused_with_what_there_is() -> None:
+    config = a_config({"box": {"begin": [0, 0, 0], "end": [10, 300, 10]}})
+    with pytest.raises(ConfigError, match="0:256,0:256,0:256"):
+        make_geometry(config, a_volume())
+
+
+# ------------------------------------------------------------------ files, batches, memory
+def test_files_are_counted_at_all_mips() -> None:
+    config = a_config({"apply.mips": 1, "apply.chunk_size": [64, 64, 64]})
+    geometry = make_geometry(config, a_volume((65, 256, 256), voxel_size_nm=(8.0, 8.0, 8.0)))
+    # 2 x 4 x 4 chunks, then 33 x 128 x 128 voxels in 1 x 2 x 2; info and owner
+    assert count_files(geometry, (64, 64, 64)) == 32 + 4 + 2
+
+
+def test_too_many_files_are_refused_and_larger_chunks_named_with_their_number() -> None:
+    config = a_config({"apply.mips": 0, "paths.max_files": 100})
+    geometry = make_geometry(config, a_volume((512, 512, 512)))
+    with pytest.raises(ConfigError, match="514 files") as caught:
+        check_files(config, geometry, count_files(geometry, (64, 64, 64)))
+    assert "[128, 128, 128] makes 66 of them" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "cpu_s", "workers", "batches"),
+    [
+        (0, 0, 4, 0),  # nothing to do: no task
+        (3, 10, 4, 3),  # never more batches than blocks
+        (100, 10, 4, 4),  # a batch for each worker at least
+        (100_000, 6000, 4, 20),  # minutes each
+        (10**6, 10**7, 4, 256),  # never more than 256
+    ],
+)
+def test_batches(blocks: int, cpu_s: float, workers: int, batches: int) -> None:
+    stage = make_stage(blocks, [(0, blocks)] if blocks else [], cpu_s, workers)
+    assert stage.batches == batches
+    shares = [stage.batch(k) for k in range(batches)]
+    assert sum(e - b for b, e in shares) == blocks == ranges_len(stage.todo)
+
+
+def test_memory_bounds_lie_above_what_is_expected() -> None:
+    for merge in ("mean", "aff50_his256"):
+        config = a_config({"segment.merge_function": merge, "apply.mips": 6})
+        geometry = make_geometry(config, a_volume((2000, 8000, 8000)))
+        memory = project_memory(config, geometry, Density(0.035, 0.15, (0.05, 0.2)))
+        assert set(memory) == {"segment", "count", "pool", "apply", "downsample"}
+        for stage, projected in memory.items():
+            assert 0 < projected.expected <= projected.bound, stage
+
+
+def test_a_plan_reads_back_as_it_was() -> None:
+    config = a_config(BASE)
+    geometry = make_geometry(config, a_volume())
+    plan = Plan(
+        version="1", run="r", attempt=2, created=1.5, config_path="/c.yaml", partition=None,
+        restart=False, stages=("segment", "pool"), volume=a_volume(), input_digest="d",
+        geometry=geometry, fingerprints=make_fingerprints(config, geometry),
+        work={"segment": StagePlan(27, [(0, 3), (5, 7)], 2, 1.0)},
+        memory=project_memory(config, geometry, Density(0.03, 0.1, None)), memory_limit=5, workers=2,
+        files=9, output_bytes=8, label_bytes=7, notes=("careful",),
+    )  # fmt: skip
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_plan_of_a_million_blocks_is_small() -> None:
+    """Grid parameters and index ranges, never a list of blocks."""
+    config = a_config({"paths.max_files": 10**9, "apply.chunk_size": [256, 256, 256]})
+    geometry = make_geometry(config, a_volume((22400, 22400, 22400)))
+    assert len(geometry.grid) == 10**6
+    plan = Plan(
+        version="1", run="r", attempt=1, created=0.0, config_path="", partition=None,
+        restart=False, stages=("segment",), volume=a_volume(), input_digest="",
+        geometry=geometry, fingerprints=make_fingerprints(config, geometry),
+        work={"segment": StagePlan(10**6, [(0, 10**6)], 256, 1.0)}, memory={}, memory_limit=0,
+        workers=1, files=0, output_bytes=0, label_bytes=0,
+    )  # fmt: skip
+    assert len(plan.to_json()) < 20_000
