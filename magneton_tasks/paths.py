@@ -23,6 +23,15 @@ from pathlib import Path
 STAGES = ("segment", "count", "pool", "apply", "downsample", "verify")
 #: stages that are mapped over batches
 MAPPED = ("segment", "count", "apply", "downsample")
+#: what a run may be limited to, and which of these each stage belongs to
+CHOICES = ("segment", "pool", "apply")
+CHOICE_OF = {
+    "segment": "segment",
+    "count": "pool",
+    "pool": "pool",
+    "apply": "apply",
+    "downsample": "apply",
+}
 
 
 def safe_name(text: str) -> str:

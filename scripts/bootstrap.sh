@@ -53,13 +53,16 @@ no_way() {
 }
 
 uv=$(find_uv) || uv=
+# As pip does: many institutes have certificates of their own.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 if ! venv_works; then
+    rm -rf "$venv" # what an interruption left
     if python=$(find_python 'import ensurepip, venv'); then
         say "making $venv with $("$python" --version 2>&1)"
-        "$python" -m venv --clear "$venv"
+        "$python" -m venv "$venv"
     elif [ -n "$uv" ]; then
         say "making $venv with uv"
-        "$uv" venv --quiet --clear --python '>=3.11,<3.14' "$venv"
+        "$uv" venv --quiet --python '>=3.11,<3.14' "$venv"
     else
         no_way
     fi
@@ -69,6 +72,6 @@ say "installing magneton[$extras] (a few minutes the first time)"
 if [ -n "$uv" ]; then
     "$uv" pip install --quiet --python "$venv/bin/python" -c constraints.txt -e ".[$extras]"
 else
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
         -c constraints.txt -e ".[$extras]"
 fi

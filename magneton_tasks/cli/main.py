@@ -16,6 +16,7 @@ import yaml
 
 from magneton_tasks import __version__
 from magneton_tasks.errors import EXIT_BUG, EXIT_USAGE, MagnetonError, OutputError
+from magneton_tasks.paths import CHOICES
 
 
 class Commands(click.Group):
@@ -53,11 +54,7 @@ def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
 
 def parse_stages(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     """``a,b`` as a tuple."""
-    return (
-        tuple(s.strip() for s in value.split(",") if s.strip())
-        if value
-        else ("segment", "pool", "apply")
-    )
+    return tuple(s.strip() for s in value.split(",") if s.strip()) if value else CHOICES
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,7 +112,9 @@ CONFIG = click.argument("config", type=click.Path(path_type=Path))
     default="precomputed",
     show_default=True,
 )
-def sample(directory: Path, shape: tuple[int, int, int], seed: int, fmt: Literal["precomputed", "zarr"]) -> None:
+def sample(
+    directory: Path, shape: tuple[int, int, int], seed: int, fmt: Literal["precomputed", "zarr"]
+) -> None:
     """Make a realistic sample volume with truth and a volume.yaml in DIRECTORY."""
     from magneton_tasks.sample import write_sample
 

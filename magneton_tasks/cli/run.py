@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -36,7 +37,8 @@ _SETTLED = re.compile(r"^(\w+) (?:block|cell) \d+: (done|empty|FAILED|failed)")
 
 def run(config: Path, *, sets: dict[str, object], dry_run: bool, **options: Any) -> int:
     """Plan, then stage by stage; returns the exit code."""
-    name = time.strftime("cli_%Y-%m-%dT%H-%M-%S")
+    # two started in the same second are two runs
+    name = f"{time.strftime('cli_%Y-%m-%dT%H-%M-%S')}-{os.urandom(2).hex()}"
     request = planning.Request(config.absolute(), name, sets, process_bound=True, **options)
     if dry_run:
         drafted = planning.draft(request, write=False)

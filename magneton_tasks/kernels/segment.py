@@ -94,6 +94,25 @@ class Density(NamedTuple):
     faces_per_voxel: float
 
 
+class BadAffinityError(BadDataError):
+    """An affinity that isn't in [0, 1]; ``voxel`` counts from the array's corner."""
+
+    def __init__(self, value: float, channel: int, voxel: Vec3, where: str = "") -> None:
+        super().__init__(
+            f"{where}affinity {value:g} at voxel {voxel} (z, y, x), channel {channel} of z, y, x, "
+            "isn't in [0, 1]",
+            "check input.scale and the volume's data type; NaN stands for missing data in some "
+            "tools: write 0 there",
+        )
+        self.value, self.channel, self.voxel = value, channel, voxel
+
+    def placed(self, origin: Vec3, where: str) -> BadDataError:
+        """The same error in the frame of an array whose corner is ``origin``."""
+        voxel = vec3(v + o for v, o in zip(self.voxel, origin, strict=True))
+        placed = BadAffinityError(self.value, self.channel, voxel, where)
+        return BadDataError(placed.what, placed.hint)
+
+
 def segment_block(affinity: Float32, settings: SegmentSettings, mask: Mask | None = None) -> Labels:
     """Segment one block.
 
@@ -199,12 +218,7 @@ def _check_range(affinity: Float32) -> None:
     if at >= 0:
         channel, z, y, x = (int(i) for i in np.unravel_index(at, affinity.shape))
         value = float(affinity[channel, z, y, x])
-        raise BadDataError(
-            f"affinity {value:g} at voxel (z, y, x) = ({z}, {y}, {x}), channel {channel}, counted "
-            "from the read box's corner, isn't in [0, 1]",
-            "check input.scale and the volume's data type; NaN stands for missing data in some "
-            "tools: write 0 there",
-        )
+        raise BadAffinityError(value, channel, (z, y, x))
 
 
 def _has_foreground(affinity: Float32, settings: SegmentSettings) -> bool:

@@ -10,7 +10,7 @@ from magneton_tasks import __version__, files
 from magneton_tasks.config import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError
 from magneton_tasks.manifest import Manifest, Record
-from magneton_tasks.paths import AttemptPaths, WorkPaths
+from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths
 from magneton_tasks.plan import Plan, digest
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
@@ -58,6 +58,11 @@ class Attempt:
         return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
 
     @property
+    def name(self) -> str:
+        """The run's name as records have it: safe for file names."""
+        return self.paths.root.parent.name
+
+    @property
     def wait_s(self) -> float:
         return self.config.paths.visibility_wait_s
 
@@ -69,19 +74,21 @@ class Attempt:
 
     def is_ours(self, record: Record) -> bool:
         """Whether this attempt wrote the record."""
-        return record.run == self.plan.run and record.attempt == self.plan.attempt
+        return record.run == self.name and record.attempt == self.plan.attempt
 
     def counts(self, stage: str, record: Record | None) -> bool:
         """Whether a valid record spares the work: a restarted run accepts only its own."""
         if record is None:
             return False
-        return not (self.plan.restart and stage in self.plan.stages) or self.is_ours(record)
+        return not (self.plan.restart and CHOICE_OF[stage] in self.plan.stages) or self.is_ours(
+            record
+        )
 
     def invalidate(self, stage: str, causes: dict[int, str]) -> None:
         """Record that what these blocks or cells hold can't be used; a rerun computes them again."""
         manifest = self.manifest(stage)
         states = manifest.read(set(causes))
-        with manifest.writer(self.paths.root.parent.name, stage, -1) as writer:
+        with manifest.writer(self.name, stage, -1) as writer:
             for key, cause in causes.items():
                 writer.add(
                     key,

@@ -13,7 +13,7 @@ from magneton_tasks.errors import ConfigError, OutputError, UsageError
 from magneton_tasks.location import locate
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.metadata import VolumeInfo, read_metadata
-from magneton_tasks.paths import WorkPaths
+from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
 
 #: Keys that only the YAML file may set: they name places, not numbers or choices (DESIGN 3.12).
@@ -32,9 +32,9 @@ _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
 def check_stages(stages: tuple[str, ...]) -> None:
     """Only stages that can be chosen."""
     for stage in stages:
-        if stage not in ("segment", "pool", "apply"):
+        if stage not in CHOICES:
             raise UsageError(
-                f"unknown stage {stage}{nearest(stage, ('segment', 'pool', 'apply'))}",
+                f"unknown stage {stage}{nearest(stage, CHOICES)}",
                 "choose of segment, pool, apply; plan and verify always run, pool implies count",
             )
     if not stages:
@@ -151,8 +151,13 @@ def _identity(config: RunConfig, geometry: Geometry) -> str:
     return digest(config.paths.input, config.input.mip, str(geometry.box))
 
 
-def check_owner(config: RunConfig, geometry: Geometry, overwrite: bool) -> bool:
-    """Refuse an output of another volume; returns whether the output has nothing of ours yet."""
+def check_owner(
+    config: RunConfig, geometry: Geometry, fingerprint: str, overwrite: bool
+) -> bool:
+    """Refuse an output of another volume; returns whether it holds nothing of this fingerprint.
+
+    Records of apply outlive what they tell of: a run with other settings writes over it.
+    """
     from magneton_tasks.stores.precomputed import read_owner
 
     location = locate(config.paths.output)
@@ -176,7 +181,7 @@ def check_owner(config: RunConfig, geometry: Geometry, overwrite: bool) -> bool:
                 "choose another paths.output, or replace it with --overwrite-output",
             )
         return True
-    return False
+    return bool(owner.get("fingerprint") != fingerprint)
 
 
 def _has_layer(path: Path) -> bool:
@@ -184,14 +189,14 @@ def _has_layer(path: Path) -> bool:
 
 
 def forget_output(config: RunConfig, plan: Plan) -> None:
-    """The output is new or gone: what the records say was written isn't there."""
+    """The output is new, gone or written over: what the records say was written isn't there."""
     work = WorkPaths(Path(config.paths.work))
     for stage in ("apply", "downsample"):
         manifest = Manifest(work.records(stage, plan.fingerprints.of(stage)))
         states = {k: s for k, s in manifest.read().items() if s.is_valid}
         with manifest.writer("plan", stage, -1) as writer:
             for key, state in states.items():
-                writer.add(key, "invalid", after=state, info={"cause": "the output is new"})
+                writer.add(key, "invalid", after=state, info={"cause": "the output was new, or held another result"})
 
 
 def claim_output(config: RunConfig, plan: Plan) -> None:

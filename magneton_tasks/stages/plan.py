@@ -22,7 +22,7 @@ from magneton_tasks.location import locate
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.memory import Memory
 from magneton_tasks.metadata import read_metadata
-from magneton_tasks.paths import MAPPED, AttemptPaths, WorkPaths
+from magneton_tasks.paths import CHOICES, MAPPED, AttemptPaths, WorkPaths
 from magneton_tasks.plan import (
     Geometry,
     Plan,
@@ -47,7 +47,6 @@ COUNT_S_PER_VOXEL = 0.06e-6
 APPLY_S_PER_VOXEL = 0.12e-6
 LABEL_BYTES_PER_VOXEL = 0.30
 OUTPUT_BYTES_PER_VOXEL = 0.15
-CHOOSABLE = ("segment", "pool", "apply")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Request:
     run: str
     overrides: Mapping[str, object]
     partition: str | None = None
-    stages: tuple[str, ...] = CHOOSABLE
+    stages: tuple[str, ...] = CHOICES
     restart: bool = False
     form: bool = False
     overwrite_output: bool = False
@@ -107,8 +106,8 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     checks.check_paths(config, write)
     n_files = count_files(geometry, config.apply.chunk_size)
     check_files(config, geometry, n_files)
-    is_new = checks.check_owner(config, geometry, request.overwrite_output)
     fingerprints = make_fingerprints(config, geometry)
+    is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
     input_digest = digest(info.digest, config.input.version, checks.mask_digest(config))
     todo = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new).all(
         lambda key: config_block_digest(config, geometry, input_digest, key)
@@ -164,9 +163,9 @@ def _preflight(request: Request, config: RunConfig) -> None:
     info = read_metadata(config.paths.input, config.input.mip)
     checks.check_input(config, info)
     checks.check_paths(config, write=False)
-    checks.check_owner(
-        config, make_geometry(config, VolumeFacts.of(info)), request.overwrite_output
-    )
+    geometry = make_geometry(config, VolumeFacts.of(info))
+    fingerprint = make_fingerprints(config, geometry).apply
+    checks.check_owner(config, geometry, fingerprint, request.overwrite_output)
 
 
 def lease_directories(config: RunConfig) -> list[Path]:

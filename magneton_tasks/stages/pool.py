@@ -33,7 +33,7 @@ def run(attempt: Attempt) -> int:
     manifest = attempt.manifest("pool")
     state = manifest.read({0}).get(0)
     result = {"stage": "pool", "done": 0, "skipped": 0, "failed": 0}
-    with manifest.writer(attempt.paths.root.parent.name, "pool", 0) as writer:
+    with manifest.writer(attempt.name, "pool", 0) as writer:
         try:
             counts = attempt.require("count", range(len(attempt.plan.geometry.grid)))
             digest = pool_input({k: r.input or "" for k, r in counts.items()})

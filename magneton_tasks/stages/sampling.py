@@ -104,14 +104,19 @@ def sample(config: RunConfig, box: Box, input_digest: str, cache: Path | None) -
 
 def _sample(config: RunConfig, boxes: list[Box], key: str) -> Samples:
     # Heavy: numpy, waterz and the volume stores.
-    from magneton_tasks.kernels.segment import graph_density
+    from magneton_tasks.kernels.segment import BadAffinityError, graph_density
     from magneton_tasks.stages.inputs import open_affinity, open_mask
     from magneton_tasks.stages.segment import segment_settings
     from magneton_tasks.stores.statistics import examine
 
     reader = open_affinity(config)
     open_mask(config, reader.info)
-    densities = [graph_density(reader.read(box), segment_settings(config)) for box in boxes]
+    densities = []
+    for box in boxes:
+        try:
+            densities.append(graph_density(reader.read(box), segment_settings(config)))
+        except BadAffinityError as error:
+            raise error.placed(box.begin, f"{config.paths.input}: ") from None
     n = len(densities)
     density = Density(
         sum(d.fragments_per_voxel for d in densities) / n,

@@ -11,7 +11,13 @@ import numpy as np
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import BadDataError, MagnetonError
-from magneton_tasks.kernels.segment import SegmentSettings, label_sizes, segment_block, warm_up
+from magneton_tasks.kernels.segment import (
+    BadAffinityError,
+    SegmentSettings,
+    label_sizes,
+    segment_block,
+    warm_up,
+)
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child
@@ -83,6 +89,8 @@ class SegmentStage:
         mask = None if self.mask is None else self.mask.read(box)
         try:
             labels, n = segment_block(affinity, self.settings, mask)
+        except BadAffinityError as error:
+            raise error.placed(box.begin, f"block {key}: ") from None
         except BadDataError as error:
             raise BadDataError(f"block {key} (read box {box}): {error.what}", error.hint) from None
         del affinity

@@ -9,7 +9,7 @@ from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.grid import Grid, Ranges, ranges_len, to_ranges
 from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import WorkPaths
+from magneton_tasks.paths import CHOICE_OF, WorkPaths
 from magneton_tasks.plan import Fingerprints, Geometry
 from magneton_tasks.stages.attempt import count_input, pool_input
 
@@ -54,35 +54,28 @@ class Todo:
         return self._asked(todo)
 
     def _asked(self, todo: dict[str, Ranges]) -> dict[str, Ranges]:
-        asked = {
-            "segment": "segment",
-            "count": "pool",
-            "pool": "pool",
-            "apply": "apply",
-            "downsample": "apply",
-        }
         names = list(todo)
         for stage, ranges in todo.items():
-            if not ranges or asked[stage] in self._stages:
+            if not ranges or CHOICE_OF[stage] in self._stages:
                 continue
             needing = [
                 s
                 for s in names[names.index(stage) + 1 :]
-                if asked[s] in self._stages and asked[s] != asked[stage]
+                if CHOICE_OF[s] in self._stages and CHOICE_OF[s] != CHOICE_OF[stage]
             ]
             if needing:
                 raise ConfigError(
                     f"stages {','.join(self._stages)}: {needing[0]} needs {stage}, which isn't complete ({ranges_len(ranges):,} to do)",
-                    f"add {asked[stage]} to the stages",
+                    f"add {CHOICE_OF[stage]} to the stages",
                 )
         return {
-            stage: ranges if asked[stage] in self._stages else [] for stage, ranges in todo.items()
+            stage: ranges if CHOICE_OF[stage] in self._stages else []
+            for stage, ranges in todo.items()
         }
 
     def _states(self, stage: str) -> dict[int, tuple[str | None, str | None, str | None]]:
         """(input, output, pool) of each valid record; none where the stage is to be done anew."""
-        asked = "pool" if stage == "count" else "apply" if stage == "downsample" else stage
-        if self._restart and asked in self._stages:
+        if self._restart and CHOICE_OF[stage] in self._stages:
             return {}
         manifest = Manifest(self._work.records(stage, self._fingerprints.of(stage)))
         found = {}

@@ -73,6 +73,10 @@ class Job:
         return list(items(stage_plan.todo, begin, end))
 
 
+class StoppedError(TemporaryError):
+    """A signal asked this process to end: it does, whatever block it meets."""
+
+
 #: Called with a block before it is worked on.
 Begin = Callable[[int], None]
 #: Works the blocks given, and yields what became of each.
@@ -112,10 +116,10 @@ class Batch:
         attempt, stage = self.job.attempt, self.job.stage
         manifest = attempt.manifest(stage)
         states = manifest.read(set(keys))
-        todo = [key for key in keys if not self._settled(key, states.get(key), is_current)]
         part = self.job.part[0] if self.job.part else 0
-        with manifest.writer(attempt.paths.root.parent.name, stage, self.job.batch, part) as writer:
+        with manifest.writer(attempt.name, stage, self.job.batch, part) as writer:
             try:
+                todo = [key for key in keys if not self._settled(key, states.get(key), is_current)]
                 self._work(todo, len(keys), states, process, writer)
             except MagnetonError as error:  # raised outside any block
                 self._fail(None, error)
@@ -180,6 +184,8 @@ class Batch:
         for key, outcome in process(todo, begin):
             passed += 1
             seconds, last = time.time() - last, time.time()
+            if isinstance(outcome, StoppedError):
+                raise outcome
             if isinstance(outcome, Exception):
                 error = explain(outcome)
                 info = self._fail(key, error)
@@ -283,7 +289,7 @@ def raise_on_signals() -> None:
 
     def stop(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)
-        raise TemporaryError(
+        raise StoppedError(
             f"stopped by {signal.Signals(number).name}", "rerun: finished blocks stay"
         )
 

@@ -18,7 +18,7 @@ from tests.volumes import Run
 def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Noisy cells in 8 blocks, segmented without any disturbance; nobody writes here again."""
     folder = tmp_path_factory.mktemp("base")
-    return volumes.run_pipeline(volumes.make_volume(folder))
+    return volumes.run_pipeline(volumes.make_volume(folder), run="base")
 
 
 @pytest.fixture(scope="session")

@@ -148,19 +148,24 @@ def test_each_rule_joins_over_borders_and_any_joins_most(base: Run, copy_of: Any
 
 @pytest.mark.parametrize("supervoxels", ["3d", "2d"])
 def test_seeded_supervoxels(supervoxels: str, tmp_path: Path) -> None:
-    truth = volumes.cells(SMALL, n=6)
+    """Six columns between membranes of four voxels; the middle ones cut by the border of the blocks."""
+    truth = np.zeros(SMALL, np.uint32)
+    corners = [(y, x) for y in (0, 22) for x in (0, 22, 44)]
+    for label, (y, x) in enumerate(corners, 1):
+        truth[:, y : y + 18, x : x + 18] = label
     settings: dict[str, Any] = TWO_BLOCKS | {
         "segment": {"supervoxels": supervoxels, "merge_function": "mean", "threshold": 0.5,
-                    "interior_threshold": 0.6, "min_distance": 5},
+                    "interior_threshold": 0.5, "min_distance": 5},
     }  # fmt: skip
     config = volumes.make_volume(tmp_path, volumes.affinities(truth, noise=0.05), settings)
     voxels = volumes.read_segmentation(volumes.run_pipeline(config))
-    assert 4 <= len(np.unique(voxels[voxels > 0])) <= 9
+    found = []
     for label in range(1, 7):
-        found = voxels[truth == label]
-        ids, counts = np.unique(found, return_counts=True)
-        assert ids[counts.argmax()] > 0
-        assert counts.max() > 0.8 * len(found)
+        ids, counts = np.unique(voxels[truth == label], return_counts=True)
+        assert counts.max() > 0.95 * counts.sum()
+        found.append(ids[counts.argmax()])
+    assert len(set(found)) == 6
+    assert 0 not in found
 
 
 @pytest.mark.parametrize("name", ["aff75_his256", "aff50_his256_que0", "size"])
@@ -189,17 +194,17 @@ def test_mips_are_the_mode_of_the_mip_before(expected: list[Array], base: Run) -
 
 
 def mode(labels: Array, factor: tuple[int, int, int]) -> Array:
-    """The commonest label of each group of voxels, by plain loops: smallest of equals; 0 counts last."""
+    """The commonest label of each group of voxels, of equals the first, by plain loops."""
     shape = vec3(-(-s // f) for s, f in zip(labels.shape, factor, strict=True))
     out = np.zeros(shape, labels.dtype)
     for at in np.ndindex(shape):
         group = labels[tuple(slice(i * f, (i + 1) * f) for i, f in zip(at, factor, strict=True))]
-        ids, counts = np.unique(group, return_counts=True)
-        best = ids[counts == counts.max()]
-        out[at] = best[best > 0][0] if (best > 0).any() else 0
+        values = group.ravel().tolist()
+        out[at] = max(values, key=lambda v: (values.count(v), -values.index(v)))
     return out
 
 
+@pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
 def test_cloud_volume_reads_all_mips_at_their_places(base: Run, expected: list[Array]) -> None:
     from cloudvolume import CloudVolume
 
@@ -213,16 +218,22 @@ def test_cloud_volume_reads_all_mips_at_their_places(base: Run, expected: list[A
         assert np.array_equal(np.asarray(volume[:])[..., 0].T, voxels)
 
 
-@pytest.mark.parametrize("cell_voxels", [16**3, 20_000])
+@pytest.mark.parametrize(
+    ("most", "mips", "in_cells"),
+    [
+        (20_480, 3, 1),  # apply makes one mip, downsample two
+        (16_000, 1, 0),  # all by downsample
+    ],
+)
 def test_mips_that_don_t_fit_into_a_cell_are_the_same(
-    cell_voxels: int, copy_of: Any, expected: list[Array], monkeypatch: pytest.MonkeyPatch
+    most: int, mips: int, in_cells: int, copy_of: Any, expected: list[Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = copy_of(work=True, settings={"apply.mips": 3})
+    config = copy_of(work=True, settings={"apply.mips": mips})
     plain = volumes.all_mips(volumes.run_pipeline(config))
     assert all(np.array_equal(a, b) for a, b in zip(plain, expected, strict=False))
-    monkeypatch.setattr(planning_core, "MAX_CELL_VOXELS", cell_voxels)
+    monkeypatch.setattr(planning_core, "MAX_CELL_VOXELS", most)
     run = volumes.run_pipeline(config)
-    assert run.plan.geometry.cell_mips < 2
+    assert run.plan.geometry.cell_mips == in_cells
     assert run.codes["downsample"]
     assert all(np.array_equal(a, b) for a, b in zip(volumes.all_mips(run), plain, strict=True))
     assert volumes.run_pipeline(config).plan.nothing_to_do

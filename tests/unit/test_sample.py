@@ -134,7 +134,7 @@ def test_faults_are_there(sample128: SampleVolume) -> None:
 
 
 def test_false_membranes_cut_objects() -> None:
-    """The same tissue with and without: low affinities deep inside of objects."""
+    """The same tissue with and without: low affinities deep inside of objects (some are murk)."""
     shape, size = (48, 96, 96), (40.0, 16.0, 16.0)
     rng = np.random.default_rng(0)
     skeletons = grow_skeletons(np.array(shape) * np.array(size), rng)
@@ -142,11 +142,11 @@ def test_false_membranes_cut_objects() -> None:
     deep = (ndimage.minimum_filter(truth, 5) == ndimage.maximum_filter(truth, 5)) & (truth > 0)
 
     def cut_edges(per_um3: float) -> int:
-        faults = Faults(false_membranes_per_um3=per_um3, bad_section_shift=0.0)
+        faults = Faults(false_membranes_per_um3=per_um3)
         affinity = predict_affinity(truth, size, skeletons, np.random.default_rng(0), faults)
         return int((affinity[1:, deep] < 16).sum())
 
-    assert cut_edges(5.0) > 1000 + 2 * cut_edges(0.0)
+    assert cut_edges(30.0) > 1.5 * cut_edges(0.0)
 
 
 @pytest.mark.parametrize(
