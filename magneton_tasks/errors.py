@@ -12,6 +12,7 @@
     |   +-- LeaseHeldError   75   another run holds this volume
     |   +-- NotVisibleError  75   a recorded file did not show up in time
     |   +-- OutOfMemoryError 75   a block met its memory limit
+    |   +-- StoppedError     75   a signal asked this process to end
     +-- ConfigError          78   the configuration is wrong or doesn't fit the volume
 
 A message says what, where (block, file) and what to do.
@@ -98,6 +99,10 @@ class NotVisibleError(TemporaryError):
 
 class OutOfMemoryError(TemporaryError):
     """A block met its memory limit."""
+
+
+class StoppedError(TemporaryError):
+    """A signal asked this process to end: it does, whatever block it is at."""
 
 
 class ConfigError(MagnetonError):

@@ -84,7 +84,8 @@ class Grid:
     @property
     def shape(self) -> Vec3:
         """Blocks per axis."""
-        return vec3(len(c) - 1 for c in self.cuts)
+        z, y, x = self.cuts
+        return len(z) - 1, len(y) - 1, len(x) - 1
 
     @property
     def box(self) -> Box:
@@ -129,23 +130,28 @@ class Grid:
 
     def later_neighbours(self, index: int) -> list[int]:
         """Blocks of a higher index whose read box meets this one's: up to 13 where overlap <= core."""
-        at = self.index3(index)
-        near = [self._meeting(a, at[a]) for a in range(3)]
-        found = (self.index(vec3(p)) for p in product(*near))
-        return [j for j in found if j > index]
+        return [j for j in self._near(index) if j > index]
 
     def neighbours(self, index: int) -> list[int]:
         """All other blocks whose read box meets this one's, ascending."""
+        return [j for j in self._near(index) if j != index]
+
+    def _near(self, index: int) -> Iterator[int]:
+        """Blocks whose read box meets this one's, itself included, ascending."""
         at = self.index3(index)
-        near = [self._meeting(a, at[a]) for a in range(3)]
-        return [j for j in (self.index(vec3(p)) for p in product(*near)) if j != index]
+        _, ny, nx = self.shape
+        z, y, x = (self._meeting(a, at[a]) for a in range(3))
+        return ((i * ny + j) * nx + k for i, j, k in product(z, y, x))
 
     def _meeting(self, axis: int, i: int) -> range:
         begin, end = self._read(axis, i)
+        cuts = self.cuts[axis]
+        low, high = self.halo_low[axis], self.halo_high[axis]
         first, last = i, i
-        while first > 0 and self._read(axis, first - 1)[1] > begin:
+        # Where a read box is clipped to the volume, these comparisons tell the same.
+        while first > 0 and cuts[first] + high > begin:
             first -= 1
-        while last + 1 < self.shape[axis] and self._read(axis, last + 1)[0] < end:
+        while last + 2 < len(cuts) and cuts[last + 1] - low < end:
             last += 1
         return range(first, last + 1)
 

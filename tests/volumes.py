@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +19,13 @@ import yaml
 
 from magneton_tasks import projection
 from magneton_tasks.geometry import Box, Vec3
+from magneton_tasks.lease import acquire
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import MAPPED
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import apply, count, downsample, pool, segment, verify
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.stores import create_output
 from magneton_tasks.stages.work import Job
 from magneton_tasks.stores import precomputed
 from magneton_tasks.stores.volumes import open_volume
@@ -148,8 +149,6 @@ class Run:
                 and r.attempt == self.plan.attempt}  # fmt: skip
 
     def result(self, stage: str, batch: int | None = None) -> dict[str, Any]:
-        import json
-
         found: dict[str, Any] = json.loads(self.attempt.paths.result(stage, batch).read_text())
         return found
 
@@ -195,8 +194,15 @@ def run_pipeline(
 ) -> Run:
     """Plan and run all stages here; ``options`` as those of `planning.Request`."""
     run = run_stages(plan_run(config, sets, **options), reverse=reverse, parts=parts)
+    release(run)
     assert expect is None or run.code == expect, run.codes
     return run
+
+
+def release(run: Run) -> None:
+    """Give the volume's lease back, so that a run of another name may follow."""
+    directories = planning.lease_directories(run.attempt.config)
+    acquire(directories, run.plan.run, process_bound=False).release()
 
 
 def check_memory(run: Run, *, honest: bool = False) -> None:
@@ -275,5 +281,3 @@ def output_files(config: Path) -> list[Path]:
     root = Path(yaml.safe_load(config.read_text())["paths"]["output"].removeprefix("file://"))
     return sorted(p for p in root.rglob("*") if p.is_file())
 
-
-__all__ = ["create_output"]

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks import versions
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.kernels.supervoxels import seeded_fragments
 from magneton_tasks.scoring import Scoring, parse_scoring
 

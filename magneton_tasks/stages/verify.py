@@ -175,10 +175,12 @@ def _missing(
         mip = first + k
         if k:
             box = geometry.coarser(box, mip - 1)
-        for tile, size in zip(box.tiles(output.chunk_size), recorded, strict=True):
-            path = output.chunk_path(mip, tile)
-            if sizes[mip].get(path.rpartition("/")[2]) != size:
-                missing.append(path)
+        found, names = sizes[mip], output.chunk_names(box)
+        missing += [
+            f"{output.scales[mip].key}/{name}"
+            for name, size in zip(names, recorded, strict=True)
+            if found.get(name) != size
+        ]
     return missing
 
 

@@ -24,7 +24,7 @@ from magneton_tasks.errors import (
     RETRYABLE_EXITS,
     MagnetonError,
     OutOfMemoryError,
-    TemporaryError,
+    StoppedError,
 )
 from magneton_tasks.grid import items, share
 from magneton_tasks.manifest import KeyState, Record, RecordWriter
@@ -71,10 +71,6 @@ class Job:
             low, high = share(end - begin, *self.part)
             begin, end = begin + low, begin + high
         return list(items(stage_plan.todo, begin, end))
-
-
-class StoppedError(TemporaryError):
-    """A signal asked this process to end: it does, whatever block it meets."""
 
 
 #: Called with a block before it is worked on.

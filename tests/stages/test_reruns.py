@@ -61,7 +61,7 @@ def test_the_way_there_changes_no_voxel(way: str, copy_of: Copy, expected: list[
 
 
 def test_a_stage_whose_input_isn_t_there_is_refused(copy_of: Copy) -> None:
-    with pytest.raises(ConfigError, match="pool needs segment, which isn't complete") as caught:
+    with pytest.raises(ConfigError, match="count needs segment, which isn't complete") as caught:
         volumes.plan_run(copy_of(), stages=("pool",))
     assert "add segment" in str(caught.value)
 
@@ -118,21 +118,25 @@ def test_changed_chunks_redo_just_the_blocks_that_read_them(copy_of: Copy, tmp_p
     first = volumes.run_pipeline(config)
     assert volumes.run_pipeline(config).plan.nothing_to_do
     changed = volumes.affinities(volumes.cells())
-    changed[:, :16, :32, :32] = 0
+    changed[:, 33:, :24, :24] = 0
     fresh = volumes.make_volume(tmp_path / "fresh", changed)
-    # the chunk in the low corner is all that differs
-    chunk = Box.of_shape(CHUNK, OFFSET)
+    # one chunk is all that differs; the blocks of the lower half end below it
+    begin = (OFFSET[0] + 32, *OFFSET[1:])
+    chunk = Box(begin, (begin[0] + 8, begin[1] + CHUNK[1], begin[2] + CHUNK[2]))
     source = next((tmp_path / "fresh" / "affinity").rglob(chunk_name(chunk) + ".gz"))
     shutil.copy(source, tmp_path / source.relative_to(tmp_path / "fresh"))
     grid = first.plan.geometry.grid
     reading = {k for k in ALL_BLOCKS if not grid.read(k).intersection(chunk).is_empty}
-    assert reading == {0}
+    assert reading == {4, 5, 6, 7}
+    before = {k: r.output for k, r in first.records("segment").items()}
     run = volumes.run_pipeline(config)
     assert run.made("segment") == reading
-    assert run.made("count") == {0}  # its neighbours all have higher indices
+    other = {k for k, r in run.records("segment").items() if r.output != before[k]}
+    assert other == {4}
+    assert run.made("count") == {k for k in ALL_BLOCKS if other & {k, *grid.later_neighbours(k)}}
     assert run.made("pool") == {0}
     voxels = volumes.read_segmentation(run)
-    assert (voxels[:15, :31, :31] == 0).all()
+    assert (voxels[34:, :23, :23] == 0).all()
     # a volume that was like that from the beginning looks the same
     assert np.array_equal(voxels, volumes.read_segmentation(volumes.run_pipeline(fresh)))
 
@@ -190,10 +194,13 @@ def test_a_lost_record_costs_its_block_alone(finished: Run, expected: list[Array
     assert_same(run, expected)
 
 
-def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(tmp_path: Path) -> None:
+def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     affinity = volumes.affinities(volumes.cells()).astype(np.float32) / 255
-    # between plan's samples, in block 5 alone
-    affinity[0, 35, 10, 50] = np.nan
+    affinity[0, 35, 10, 50] = np.nan  # in block 5 alone, and not where plan samples
+    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_EDGE_VOX", 16)
+    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_BOXES", 1)
     config = volumes.make_volume(tmp_path, affinity)
     run = volumes.plan_run(config, run="run:1")
     tries = []
@@ -204,7 +211,8 @@ def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(tmp_path: Pa
     assert [(r["done"], r["skipped"], r["failed"]) for _, r in tries] == [(7, 0, 1), (0, 7, 1)]
     failure = tries[1][1]["failures"][0]
     assert failure["key"] == 5
-    assert "block 5" in failure["cause"]
+    voxel = tuple(o + v for o, v in zip(OFFSET, (35, 10, 50), strict=True))
+    assert failure["cause"].startswith(f"block 5: affinity nan at voxel {voxel} (z, y, x), channel 0")
     starts = [1 for p in run.attempt.manifest("segment").directory.glob("*") for line in
               p.read_text().splitlines() if '"key":5,"state":"started"' in line]  # fmt: skip
     assert len(starts) == 1
@@ -212,7 +220,7 @@ def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(tmp_path: Pa
     shutil.rmtree(tmp_path / "affinity")
     affinity[0, 35, 10, 50] = 0.9
     volumes.write_precomputed(tmp_path / "affinity", affinity)
-    assert volumes.run_pipeline(config).made("segment") == {5}
+    assert volumes.run_pipeline(config, run="run:1").made("segment") == {5}
 
 
 def test_a_temporary_failure_is_tried_again_in_the_same_attempt(
