@@ -50,9 +50,11 @@ def command(*arguments: object, env: dict[str, str] | None = None) -> Usage:
     RuntimeError
         It failed; with what it printed.
     """
+    environment = {**os.environ, **(env or {})}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users have their modules compiled
     process = subprocess.Popen(
         [str(a) for a in arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL, cwd=ROOT, env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL, cwd=ROOT, env=environment,
     )  # fmt: skip
     assert process.stdout is not None
     printed = process.stdout.read().decode(errors="replace")

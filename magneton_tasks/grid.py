@@ -19,6 +19,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import prod
 
@@ -138,22 +139,14 @@ class Grid:
 
     def _near(self, index: int) -> Iterator[int]:
         """Blocks whose read box meets this one's, itself included, ascending."""
-        at = self.index3(index)
         _, ny, nx = self.shape
-        z, y, x = (self._meeting(a, at[a]) for a in range(3))
+        z, y, x = (
+            _meeting(cuts, low, high)[i]
+            for cuts, low, high, i in zip(
+                self.cuts, self.halo_low, self.halo_high, self.index3(index), strict=True
+            )
+        )
         return ((i * ny + j) * nx + k for i, j, k in product(z, y, x))
-
-    def _meeting(self, axis: int, i: int) -> range:
-        begin, end = self._read(axis, i)
-        cuts = self.cuts[axis]
-        low, high = self.halo_low[axis], self.halo_high[axis]
-        first, last = i, i
-        # Where a read box is clipped to the volume, these comparisons tell the same.
-        while first > 0 and cuts[first] + high > begin:
-            first -= 1
-        while last + 2 < len(cuts) and cuts[last + 1] - low < end:
-            last += 1
-        return range(first, last + 1)
 
     def cores_meeting(self, box: Box) -> list[int]:
         """Blocks whose core meets ``box``, ascending."""
@@ -164,6 +157,21 @@ class Grid:
             last = min(bisect_left(c, box.end[a]), self.shape[a])
             near.append(range(first, last))
         return [self.index(vec3(p)) for p in product(*near)]
+
+
+@lru_cache(maxsize=16)
+def _meeting(cuts: Cuts, low: int, high: int) -> tuple[range, ...]:
+    """For each block along an axis, the blocks whose read boxes meet its own, itself included."""
+    found = []
+    for i in range(len(cuts) - 1):
+        begin, end = max(cuts[i] - low, cuts[0]), min(cuts[i + 1] + high, cuts[-1])
+        first, last = i, i
+        while first > 0 and cuts[first] + high > begin:
+            first -= 1
+        while last + 2 < len(cuts) and cuts[last + 1] - low < end:
+            last += 1
+        found.append(range(first, last + 1))
+    return tuple(found)
 
 
 def _block_cuts(begin: int, end: int, size: int, overlap: int, chunk: int, origin: int) -> Cuts:

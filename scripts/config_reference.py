@@ -19,13 +19,17 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- config reference: begin -->", "<!-- config reference: end -->"
 
 
-def rows(model: type[BaseModel], prefix: str = "", required: str = "required") -> Iterator[tuple[str, str, str]]:
+def rows(
+    model: type[BaseModel], prefix: str = "", required: str = "required"
+) -> Iterator[tuple[str, str, str]]:
     """(key, default, description) of every key, sections flattened."""
     for name, field in model.model_fields.items():
         section = _section(field.annotation)
         if section is not None:
             optional = field.default is None
-            yield from rows(section, f"{prefix}{name}.", f"`{name}: null`" if optional else "required")
+            yield from rows(
+                section, f"{prefix}{name}.", f"`{name}: null`" if optional else "required"
+            )
             continue
         default = required if field.default is PydanticUndefined else f"`{_yaml(field.default)}`"
         yield f"`{prefix}{name}`", default, (field.description or "").replace("|", "\\|")

@@ -47,6 +47,8 @@ GRACE_S = 3.0
 TAIL_LINES = 8
 #: How many failed blocks the error of a batch names.
 TOLD_FAILURES = 3
+#: Under which plan keeps what a run had set when it was started.
+_SETS = "sets"
 
 
 class CommandOperator(BaseOperator):
@@ -128,10 +130,18 @@ class PlanOperator(CommandOperator):
             request = forms.read(config, context["params"], run.conf, _automatic_date(run))
         except MagnetonError as error:
             raise AirflowFailException(str(error)) from None
+        # The web form sends every value, changed or not. Once this task is cleared because somebody
+        # edited the file, what nobody had changed in the form must follow the file: so what differed
+        # at first is kept, in a store that outlives a clear.
+        store = context["task_state_store"]
+        sets = store.get(_SETS)
+        if not isinstance(sets, dict):
+            sets = dict(request.sets)
+            store.set(_SETS, sets)
         return plan_command(
             self.config_path,
             run.run_id,
-            sets=request.sets,
+            sets=sets,
             partition=request.partition,
             stages=request.stages,
             restart=request.restart,

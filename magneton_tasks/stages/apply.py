@@ -14,7 +14,7 @@ from magneton_tasks.kernels.relabel import relabel_into
 from magneton_tasks.manifest import KeyState, Record
 from magneton_tasks.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.blocks import Blocks
+from magneton_tasks.stages.blocks import Blocks, pool_invalidating
 from magneton_tasks.stages.stores import pool_table, segmentation
 from magneton_tasks.stages.work import Batch, Job, Outcome, each
 from magneton_tasks.stores.precomputed import PrecomputedStore
@@ -66,7 +66,8 @@ class ApplyStage:
 
     def one(self, key: int) -> Outcome:
         """Write a cell, unless its labels and their global ids are those of the last time."""
-        luts = {block: self.table.global_ids(block) for block in self.meeting[key]}
+        with pool_invalidating(self.attempt):
+            luts = {block: self.table.global_ids(block) for block in self.meeting[key]}
         parts = [(b, self.blocks.digest(b), _digest(lut)) for b, lut in luts.items()]
         cell_input = digest(parts)
         before = self.before[key].valid if key in self.before else None

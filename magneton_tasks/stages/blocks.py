@@ -64,3 +64,15 @@ class Blocks:
                 f"block {key}: {error.what}",
                 "rerun (in Airflow: clear the task plan): the block is segmented again",
             ) from None
+
+
+@contextmanager
+def pool_invalidating(attempt: Attempt) -> Iterator[None]:
+    """A pool table that is damaged, or doesn't show up, makes pool's record invalid."""
+    try:
+        yield
+    except (CorruptFileError, NotVisibleError) as error:
+        attempt.invalidate("pool", {0: error.what})
+        raise type(error)(
+            error.what, "rerun (in Airflow: clear the task plan): the pool is made again"
+        ) from None

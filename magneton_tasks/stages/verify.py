@@ -12,6 +12,7 @@ from magneton_tasks import files
 from magneton_tasks.errors import BadDataError, MagnetonError
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
+from magneton_tasks.stages.blocks import pool_invalidating
 from magneton_tasks.stages.inputs import input_digest
 from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
 from magneton_tasks.stages.work import explain, finish, say
@@ -122,7 +123,8 @@ def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Finding
 def _check_table(
     attempt: Attempt, pool: Record, segments: dict[int, Record], findings: Findings
 ) -> None:
-    rows = pool_table(attempt, pool).counts()
+    with pool_invalidating(attempt):
+        rows = pool_table(attempt, pool).counts()
     bad = [k for k, r in segments.items() if rows.get(k, 0) != r.info["n"]]
     for key in bad:
         findings.add(

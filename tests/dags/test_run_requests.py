@@ -22,6 +22,13 @@ Write = Callable[..., Path]
 DATE = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 
 
+class Store(dict[str, Any]):
+    """Stands for Airflow's task_state_store, which outlives retries and clears."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
 def request(
     path: Path, conf: dict[str, Any] | None = None, date: datetime | None = None
 ) -> params.Request:
@@ -96,7 +103,7 @@ def test_partition_of_a_run(
     conf = {} if given is None else {"partition": given}
     run = SimpleNamespace(conf=conf, run_type=run_type, logical_date=date, run_id="scheduled__2026")
     values = {key: param.value for key, param in params.form(load_config(path)).items()} | conf
-    context: Any = {"dag_run": run, "params": values}
+    context: Any = {"dag_run": run, "params": values, "task_state_store": Store()}
     command = PlanOperator(task_id="plan", config_path=str(path)).command(context)
     assert [a for a in command if a.startswith("--partition")] == (
         [] if partition is None else [f"--partition={partition}"]
@@ -117,9 +124,26 @@ def test_values_reach_the_command_as_they_are(write_config: Write) -> None:
     conf = {"segment.threshold": 0.25, "block.size": [96, 96, 96], "pool.rule": "both"}
     run = SimpleNamespace(conf=conf, run_type="manual", logical_date=None, run_id="manual__1:2+3")
     values = {key: param.value for key, param in params.form(load_config(path)).items()} | conf
-    context: Any = {"dag_run": run, "params": values}
+    context: Any = {"dag_run": run, "params": values, "task_state_store": Store()}
     command = PlanOperator(task_id="plan", config_path=str(path)).command(context)
     assert command[1:5] == ["-m", "magneton_tasks", "plan", str(path)]
     assert "--run-id=manual__1:2+3" in command and "--form" in command
     sets = [a.removeprefix("--set=") for a in command if a.startswith("--set=")]
     assert sets == ["segment.threshold=0.25", "block.size=[96, 96, 96]", "pool.rule=both"]
+
+
+def test_cleared_plan_follows_the_edited_file(write_config: Write) -> None:
+    """The web form sends all values; those that nobody changed there aren't meant to stay for ever."""
+    path = write_config("cortex", "segment: {threshold: 0.7, min_size_vox: 0}\n")
+    conf = {key: param.value for key, param in params.form(load_config(path)).items()}
+    conf["segment.min_size_vox"] = 50  # changed in the form
+    run = SimpleNamespace(conf=conf, run_type="manual", logical_date=None, run_id="r")
+    context: Any = {"dag_run": run, "params": conf, "task_state_store": Store()}
+
+    def sets() -> list[str]:
+        command = PlanOperator(task_id="plan", config_path=str(path)).command(context)
+        return [a.removeprefix("--set=") for a in command if a.startswith("--set=")]
+
+    assert sets() == ["segment.min_size_vox=50"]
+    write_config("cortex", "segment: {threshold: 0.6, min_size_vox: 0}\n")
+    assert sets() == ["segment.min_size_vox=50"], "0.7 was the file's, and the file says 0.6 now"

@@ -118,7 +118,9 @@ def test_up_run_down(airflow: Airflow, tmp_path: Path) -> None:
     airflow.script("airflow_down")
     assert airflow.services.running() == {}
     assert not [p for p in everything if psutil.pid_exists(p)]
-    assert not [p for p in psutil.process_iter() if str(home) in _environ(p).get("AIRFLOW_HOME", "")]
+    assert not [
+        p for p in psutil.process_iter() if str(home) in _environ(p).get("AIRFLOW_HOME", "")
+    ]
     assert "isn't running" in airflow.script("airflow_down")
 
 

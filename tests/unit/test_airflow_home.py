@@ -61,7 +61,9 @@ def test_configs_are_those_of_the_variable_or_of_the_project(tmp_path: Path) -> 
     (tmp_path / "sample" / "volume.yaml").touch()
     both = homes.configs_places(tmp_path, {}).split(os.pathsep)
     assert both == [str(tmp_path / "configs"), str(tmp_path / "sample" / "volume.yaml")]
-    assert homes.configs_places(tmp_path, {homes.CONFIGS_VARIABLE: "/x:/y/z.yaml"}) == "/x:/y/z.yaml"
+    assert (
+        homes.configs_places(tmp_path, {homes.CONFIGS_VARIABLE: "/x:/y/z.yaml"}) == "/x:/y/z.yaml"
+    )
 
 
 def test_settings_of_another_airflow_do_not_leak_in(

@@ -1,0 +1,309 @@
+"""What can't work is refused with what, where and what to do; before work starts where that's possible."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from magneton_tasks import files
+from magneton_tasks.errors import (
+    BadDataError,
+    ConfigError,
+    LeaseHeldError,
+    MagnetonError,
+    NoInputError,
+    OutputError,
+)
+from magneton_tasks.metadata import chunk_name, read_metadata
+from magneton_tasks.stages import segment
+from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.work import Job
+from tests import volumes
+from tests.volumes import OFFSET, Array, Run
+
+Copy = Callable[..., Path]
+
+
+def refused(config: Path, kind: type[MagnetonError], sets: Any = None, **options: Any) -> str:
+    """The message that plan ends with; nothing was written but, perhaps, empty directories."""
+    before = {p for p in config.parent.rglob("*") if p.is_file()}
+    with pytest.raises(kind) as caught:
+        volumes.plan_run(config, sets, **options)
+    assert {p for p in config.parent.rglob("*") if p.is_file()} - before == set()
+    assert caught.value.exit_code == kind.exit_code
+    return str(caught.value)
+
+
+# ------------------------------------------------------------------ the input
+def test_a_volume_that_isn_t_there_is_named(tmp_path: Path) -> None:
+    text = refused(volumes.write_config(tmp_path), NoInputError)
+    assert f"{tmp_path}/affinity" in text
+    assert os.listdir(tmp_path) == ["volume.yaml"]
+
+
+def test_metadata_that_is_garbled_is_named_by_file_and_line(copy_of: Copy, tmp_path: Path) -> None:
+    config = copy_of()
+    (tmp_path / "affinity" / "info").write_text('{"type": "image",\n "scales": [}')
+    text = refused(config, BadDataError)
+    assert "affinity/info" in text
+    assert "line 2" in text
+
+
+def test_a_missing_chunk_costs_the_blocks_that_read_it(
+    copy_of: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = copy_of()
+    box = next(iter(read_metadata(f"file://{tmp_path}/affinity").box.tiles((16, 32, 32))))
+    next((tmp_path / "affinity").rglob(chunk_name(box) + "*")).unlink()
+    assert chunk_name(box) in refused(config, NoInputError)  # plan has sampled it
+    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_EDGE_VOX", 8)
+    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_BOXES", 1)
+    run = volumes.run_stages(volumes.plan_run(config))
+    assert run.codes == {"segment": [66]}
+    reading = {k for k in range(8) if not run.plan.geometry.grid.read(k).intersection(box).is_empty}
+    assert run.made("segment") == set(range(8)) - reading
+    failures = run.result("segment", 0)["failures"]
+    assert {f["key"] for f in failures} == reading
+    assert all(chunk_name(box) in f["cause"] and Path(f["log"]).exists() for f in failures)
+
+
+def test_numbers_of_another_scale_are_refused_by_voxel(tmp_path: Path) -> None:
+    """Floats 0 to 255: waterz would make one segment of them, silently."""
+    affinity = volumes.affinities(volumes.cells()).astype(np.float32)
+    text = refused(volumes.make_volume(tmp_path, affinity), BadDataError)
+    assert f"{tmp_path}/affinity: affinity " in text
+    assert "input.scale" in text
+
+
+def test_a_map_that_looks_inverted_is_warned_of(tmp_path: Path) -> None:
+    affinity = 255 - volumes.affinities(volumes.cells(), noise=0)
+    assert volumes.plan_run(volumes.make_volume(tmp_path / "a", affinity)).plan.notes
+    plain = volumes.make_volume(tmp_path / "b", 255 - affinity)
+    assert volumes.plan_run(plain).plan.notes == ()
+
+
+# ------------------------------------------------------------------ the places
+@pytest.mark.parametrize(
+    ("output", "work"),
+    [
+        ("place", "place"),  # the same
+        ("place/output", "place"),  # work above
+        ("place", "place/work"),  # work inside
+    ],
+)
+def test_work_and_output_may_not_lie_in_one_another(
+    output: str, work: str, copy_of: Copy, tmp_path: Path
+) -> None:
+    sets = {"paths.output": f"file://{tmp_path}/{output}", "paths.work": f"{tmp_path}/{work}"}
+    assert "lie in one another" in refused(copy_of(), ConfigError, sets)
+    assert not (tmp_path / "place").exists()
+
+
+def test_work_and_output_may_not_lie_in_the_input(copy_of: Copy, tmp_path: Path) -> None:
+    config = copy_of()
+    for key, value in (
+        ("paths.work", f"{tmp_path}/affinity/work"),
+        ("paths.output", f"file://{tmp_path}/affinity"),
+    ):
+        assert "lie in one another" in refused(config, ConfigError, {key: value})
+
+
+@pytest.mark.parametrize("name", ["work", "segmentation"])
+def test_a_place_that_can_t_be_written_is_named(name: str, copy_of: Copy, tmp_path: Path) -> None:
+    config = copy_of()
+    (tmp_path / name).write_text("a file stands here")  # holds for root too
+    assert f"{tmp_path}/{name}" in refused(config, OutputError)
+
+
+def test_another_volume_s_output_is_refused_and_replaced_on_demand(
+    finished: Run, tmp_path: Path, expected: list[Array]
+) -> None:
+    config = Path(finished.plan.config_path)
+    # the cut-out of the same input is another volume
+    box = {"begin": list(OFFSET), "end": [o + 30 for o in OFFSET]}
+    text = refused(config, ConfigError, {"box": box})
+    assert "belongs to another volume or config" in text
+    assert "--overwrite-output" in text
+    assert np.array_equal(volumes.read_segmentation(finished), expected[0])
+    run = volumes.run_pipeline(config, {"box": box}, overwrite_output=True)
+    assert volumes.read_segmentation(run).shape == (30, 30, 30)
+
+
+def test_a_layer_that_isn_t_ours_is_refused(copy_of: Copy, tmp_path: Path) -> None:
+    config = copy_of()
+    volumes.write_precomputed(
+        tmp_path / "segmentation", np.ones((8, 8, 8), np.uint64), layer_type="segmentation"
+    )
+    assert "a layer that Magneton didn't write" in refused(config, ConfigError)
+    run = volumes.run_pipeline(config, overwrite_output=True)
+    assert (volumes.read_segmentation(run) > 0).any()
+
+
+def test_a_partition_that_wasn_t_given_is_asked_for(tmp_path: Path) -> None:
+    config = volumes.write_config(tmp_path, output=f"file://{tmp_path}/{{partition}}/segmentation")
+    assert "--partition" in refused(config, ConfigError)
+
+
+# ------------------------------------------------------------------ too much
+def test_too_many_files_are_refused_with_what_would_help(copy_of: Copy) -> None:
+    text = refused(copy_of(), ConfigError, {"paths.max_files": 50})
+    assert "64 files" in text
+    assert "apply.chunk_size [32, 32, 32] makes" in text
+
+
+def test_a_disk_that_is_too_small_is_found_out_at_the_start(
+    copy_of: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = copy_of()
+    monkeypatch.setattr(files, "free_bytes", lambda _: 20_000)
+    with pytest.raises(OutputError, match=r"has 19\.5 KiB free; about .* are needed") as caught:
+        volumes.plan_run(config)
+    assert "paths.work" in str(caught.value)
+    assert not (config.parent / "work" / "runs").exists()
+
+
+@pytest.mark.parametrize("merge_function", ["aff50_his256", "mean"])
+def test_blocks_that_don_t_fit_into_memory_are_refused_with_a_size_that_does(
+    merge_function: str, copy_of: Copy
+) -> None:
+    sets = {"local.memory": "301MiB", "segment.merge_function": merge_function}
+    text = refused(copy_of(), ConfigError, sets)
+    assert "more than local.memory (301.0 MiB)" in text
+    assert "a worker (expected: " in text
+
+
+def test_the_shipped_default_config_passes_its_own_plan(tmp_path: Path) -> None:
+    """All defaults: block size, merge function and memory fit one another, on this machine."""
+    affinity = volumes.affinities(volumes.cells((32, 64, 64), n=20))
+    affinity = np.tile(affinity, (1, 9, 5, 5))  # several blocks along each axis
+    volumes.write_precomputed(tmp_path / "affinity", affinity, chunk_size=(64, 64, 64))
+    config = tmp_path / "volume.yaml"
+    config.write_text(
+        f"paths: {{input: 'file://{tmp_path}/affinity', output: 'file://{tmp_path}/s', work: '{tmp_path}/w'}}\n"
+    )
+    drafted = planning.draft(planning.Request(config, "test", {}), write=False)
+    assert len(drafted.plan.geometry.grid) == 8
+    assert drafted.plan.memory["segment"].bound <= drafted.plan.memory_limit
+    assert not (tmp_path / "w").exists()  # a dry run writes nothing
+
+
+# ------------------------------------------------------------------ trouble on the way
+def allocate(self: Any, key: int) -> dict[str, Any]:
+    np.ones(2**28)
+    raise AssertionError("2 GiB fitted")
+
+
+def grow(self: Any, key: int) -> dict[str, Any]:
+    """400 MiB: within what may be allocated, but more than may be resident."""
+    import time
+
+    held = np.ones(50 * 2**20)
+    time.sleep(600)
+    return {"held": held}
+
+
+@pytest.mark.parametrize("greed", [allocate, grow])
+def test_a_block_that_meets_its_memory_limit_says_so(
+    greed: Callable[..., Any], finished: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = volumes.plan_run(Path(finished.plan.config_path), {"input.version": 2})
+    plain = segment.run_in_child
+    own = volumes.psutil.Process().memory_info().rss  # what the child has from the start
+
+    def limited(work: Callable[[], Any], log: Path, _: int) -> Any:
+        return plain(work, log, own + 300 * 2**20)
+
+    monkeypatch.setattr(segment, "run_in_child", limited)
+    one = segment.SegmentStage.one
+    monkeypatch.setattr(
+        segment.SegmentStage, "one", lambda self, key: greed(self, key) if key == 1 else one(self, key)
+    )
+    assert segment.run(Job(run.attempt, "segment", 0)) == 75
+    failure = run.last("segment")[1].info
+    assert "memory" in failure["cause"]
+    assert "block.size" in failure["hint"] or "smaller blocks" in failure["hint"]
+    assert run.made("segment") == set(range(8)) - {1}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("stage", ["segment", "count", "pool", "apply"])
+def test_a_disk_full_in_the_middle_ends_with_74_and_is_gone_on_from(
+    stage: str, code: int, copy_of: Copy, expected: list[Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (stage, code) in {("count", errno.EDQUOT), ("pool", errno.EDQUOT)}:
+        code = errno.EFBIG  # a limit of the user's is no better
+    config = copy_of(work=stage == "apply")
+    run = volumes.plan_run(config)
+    stages = ["segment", "count", "pool", "apply"]
+    for before in stages[: stages.index(stage)]:
+        volumes.run_stages(run, stages=[before])
+    plain, calls = files._write_all, 0
+
+    def full(descriptor: int, pieces: Any) -> Any:
+        nonlocal calls
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        calls += "results" not in path
+        if calls > (2 if stage in ("segment", "count") else 1) and "results" not in path:
+            raise OSError(code, os.strerror(code))
+        return plain(descriptor, pieces)
+
+    monkeypatch.setattr(files, "_write_all", full)
+    # a child counts for itself: it fails at its second file, or the third
+    monkeypatch.setattr(files, "_write_all", full)
+    volumes.run_stages(run, stages=[stage])
+    if stage == "count":  # two files are all that it writes here
+        assert run.codes[stage] == [0]
+        monkeypatch.undo()
+    else:
+        assert run.codes[stage] == [74]
+        failures = run.result(stage, None if stage == "pool" else 0)["failures"]
+        assert len(failures) == 1  # the next block would meet the same
+        assert os.strerror(code) in failures[0]["cause"]
+        assert "free space" in failures[0]["hint"]
+        monkeypatch.undo()
+    left = [p for p in config.parent.rglob(".*") if p.is_file()]
+    assert left == []
+    again = volumes.run_stages(Run(run.plan, run.attempt, run.draft))
+    assert again.code == 0
+    assert all(np.array_equal(a, b) for a, b in zip(volumes.all_mips(again), expected, strict=True))
+
+
+def test_a_disk_so_full_that_not_even_a_record_fits_ends_with_74(
+    copy_of: Copy, expected: list[Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = volumes.plan_run(copy_of())
+    plain, calls = os.write, 0
+
+    def full(descriptor: int, data: Any) -> int:
+        nonlocal calls
+        if str(run.attempt.work.work) in os.readlink(f"/proc/self/fd/{descriptor}"):
+            calls += 1
+            if calls > 9:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return plain(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OutputError, match="No space left"):  # its result can't be written either
+        segment.run(Job(run.attempt, "segment", 0))
+    monkeypatch.undo()
+    assert len(run.made("segment")) > 0
+    assert np.array_equal(volumes.read_segmentation(volumes.run_stages(run)), expected[0])
+
+
+# ------------------------------------------------------------------ two at once
+def test_a_second_run_on_the_volume_waits_its_turn(copy_of: Copy) -> None:
+    config = copy_of()
+    run = volumes.plan_run(config, run="first")
+    text = refused(config, LeaseHeldError, run="second")
+    assert "in use by run 'first'" in text
+    # the same output from another work directory is no way around it
+    refused(config, LeaseHeldError, {"paths.work": f"{config.parent}/other"}, run="second")
+    assert volumes.plan_run(config, run="first").plan.attempt == 2  # the same run may plan anew
+    volumes.release(run)
+    volumes.plan_run(config, run="second")
