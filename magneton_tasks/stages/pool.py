@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from magneton_tasks import files, units
 from magneton_tasks.errors import ConfigError, CorruptFileError, MagnetonError, NotVisibleError
@@ -22,8 +23,8 @@ from magneton_tasks.stages.stores import table_dir
 from magneton_tasks.stages.work import explain, finish, own_peak_bytes, say
 from magneton_tasks.stores import tables
 
-#: Blocks whose rows lie in one file of the pool table.
-BLOCKS_PER_FILE = 1024
+#: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
+ROWS_PER_FILE = 2_000_000
 _COLUMNS: dict[tables.Kind, tuple[str, ...]] = {"pairs": MATCH_COLUMNS, "sizes": ("block", "core")}
 
 
@@ -83,8 +84,7 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
         _add_sizes(pool, sizes)
     pool.leave_out(config.segment.min_size_vox)
     directory = table_dir(attempt, digest)
-    for begin in range(0, len(grid), BLOCKS_PER_FILE):
-        some = range(begin, min(begin + BLOCKS_PER_FILE, len(grid)))
+    for some in _file_ranges(labels):
         tables.write_pool(directory, {k: pool.global_ids(k) for k in some})
     report = pool.report(grid.box.voxels)
     _report(attempt, report)
@@ -117,6 +117,14 @@ def _rows(
                 error.what,
                 "rerun (in Airflow: clear the task plan): these blocks are counted again",
             ) from None
+
+
+def _file_ranges(labels: NDArray[np.int64]) -> Iterator[range]:
+    """Ranges of consecutive blocks of about `ROWS_PER_FILE` labels each; together all blocks."""
+    number = np.cumsum(labels) // ROWS_PER_FILE
+    borders = np.flatnonzero(np.diff(number)) + 1
+    for begin, end in zip([0, *borders], [*borders, len(labels)], strict=True):
+        yield range(int(begin), int(end))
 
 
 def _add_sizes(pool: Pool, sizes: dict[str, np.ndarray]) -> None:
