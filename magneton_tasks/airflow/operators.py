@@ -279,12 +279,13 @@ def _raise_for(exit_code: int, command: Sequence[str], tail: Sequence[str]) -> N
 
 
 def _told(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """The failed blocks (or cells) of a batch: cause, what to do, where the log is."""
+    """The failed blocks (or cells) of a batch: cause, what to do, where a log of its own is."""
     for failure in failures[:TOLD_FAILURES]:
         yield f"{failure['key']}: {failure['cause']}"
         if failure.get("hint"):
             yield f"  what to do: {failure['hint']}"
-        yield f"  log: {failure['log']}"
+        if failure.get("log"):
+            yield f"  log: {failure['log']}"
     if len(failures) > TOLD_FAILURES:
         yield f"and {len(failures) - TOLD_FAILURES} more"
 

@@ -194,6 +194,10 @@ def _schema(key: str) -> dict[str, Any]:
     definition = _resolve(_model()["properties"][section])
     schema = _resolve(definition["properties"][leaf])
     schema.pop("default", None)
+    if "prefixItems" in schema:
+        # Without `items` the form takes an array for lines of text, and sends strings. Those of one
+        # array are all alike here.
+        schema["items"] = schema.pop("prefixItems")[0]
     if key == "segment.merge_function":
         schema["enum"] = sorted(shipped())
     return schema

@@ -25,14 +25,14 @@ _LARGEST_CELL = (512, 512, 512)
 
 
 def machine_slots() -> int:
-    """Slots of this machine's pool: its memory in GiB, rounded down."""
-    return max(int(machine_memory_bytes() // _GIB), 1)
+    """Slots of this machine's pool: its memory in GiB, the same whole number for each core."""
+    return cores() * max(int(machine_memory_bytes() // _GIB) // cores(), 1)
 
 
 def task_slots(memory_bytes: int) -> int:
     """Slots of a task with one worker process; never more than the pool has."""
     total = machine_slots()
-    return min(max(-(-memory_bytes // _GIB), -(-total // cores())), total)
+    return min(max(-(-memory_bytes // _GIB), total // cores()), total)
 
 
 def stage_slots(config: RunConfig, stage: str) -> int:

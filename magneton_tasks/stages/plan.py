@@ -201,15 +201,20 @@ def _memory_hint(config: RunConfig, stage: str, limit: int) -> str:
         return "take fewer apply.mips or smaller apply.chunk_size, or raise local.memory"
     if stage == "pool":
         return "raise local.memory"
-    size = min(config.block.size)
-    while size > 64:
-        size -= 32
-        need = projection.segment_bound_bytes(
-            size**3, config.segment.merge_function, config.segment.supervoxels, TYPICAL_DENSEST
-        )
-        if need <= limit:
-            break
-    return f"a block.size of about [{size}, {size}, {size}] fits, or merge_function mean (a fifth of the memory), or a larger local.memory"
+    function, supervoxels = config.segment.merge_function, config.segment.supervoxels
+    fits = next(
+        (
+            size
+            for size in range(min(config.block.size) - 32, 63, -32)
+            if projection.segment_bound_bytes(size**3, function, supervoxels, TYPICAL_DENSEST)
+            <= limit
+        ),
+        None,
+    )
+    ways = [f"a block.size of about [{fits}, {fits}, {fits}] fits"] if fits else []
+    if function.startswith("aff"):
+        ways.append("merge_function mean takes a fifth of the memory")
+    return "; ".join([*ways, "or raise local.memory"])
 
 
 TYPICAL_DENSEST = (TYPICAL.fragments_per_voxel, TYPICAL.edges_per_voxel)

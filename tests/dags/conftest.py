@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,17 @@ os.environ[homes.CONFIGS_VARIABLE] = str(_HOME / "configs")
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _home() -> Iterator[Path]:
-    yield _HOME
+def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def database(_home: Path) -> Path:
+def database() -> Path:
     """Airflow's metadata database, migrated; the first call costs some seconds."""
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return _home / "airflow.db"
+    return _HOME / "airflow.db"
 
 
 @pytest.fixture

@@ -96,6 +96,12 @@ def test_failed_blocks_are_named_with_cause_and_log() -> None:
     assert told[-1] == "and 2 more"
 
 
+def test_failures_may_lack_hint_and_log() -> None:
+    code = 'import sys; print(\'{"failures": [{"key": 4, "cause": "late"}]}\'); sys.exit(75)'
+    with pytest.raises(AirflowException, match="4: late$"):
+        run(code)
+
+
 def test_arguments_never_become_shell_text(tmp_path: Path) -> None:
     evil = f"$(touch {tmp_path}/pwned); `touch {tmp_path}/pwned` && touch {tmp_path}/pwned #'\""
     assert run("import json, sys; print(json.dumps({'got': sys.argv[1]}))", evil) == {"got": evil}

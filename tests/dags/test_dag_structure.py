@@ -202,6 +202,15 @@ def test_every_parameter_explains_itself(load_dags: Load, write_config: Write) -
         assert param.description and param.schema["title"] and param.schema["section"], key
 
 
+def test_lists_of_numbers_stay_numbers(load_dags: Load, write_config: Write) -> None:
+    """The web form sends lines of text for an array that doesn't say what its items are."""
+    params = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"].params
+    for key in ("block.size", "block.overlap", "apply.chunk_size", "segment.aff_thresholds"):
+        schema = params.get_param(key).schema
+        assert schema["items"]["type"] in ("integer", "number")
+        assert schema["minItems"] == schema["maxItems"] == len(params[key])
+
+
 # ------------------------------------------------------------------------------ what it costs
 
 
