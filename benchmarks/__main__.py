@@ -19,7 +19,9 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> int:
     """Run what was asked for; 1 where a demand was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; default all"
+    )
     parser.add_argument("--full", action="store_true", help="also the long measurements")
     options = parser.parse_args()
     unknown = set(options.names) - set(NAMES)
@@ -34,7 +36,10 @@ def main() -> int:
         (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
         print(table(found) + f"\n({name}: {time.time() - began:.0f} s)\n", flush=True)
         rows += found
-    summary = {"machine": platform.processor() or platform.machine(), "python": platform.python_version()}
+    summary = {
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+    }
     (RESULTS / "summary.json").write_text(json.dumps(summary | {"rows": rows}, indent=1) + "\n")
     print(table(rows))
     missed = [r["what"] for r in rows if r["ok"] is False]

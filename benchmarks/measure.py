@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 MAGNETON = (sys.executable, "-m", "magneton_tasks")
@@ -50,19 +51,30 @@ def command(*arguments: object, env: dict[str, str] | None = None) -> Usage:
     RuntimeError
         It failed; with what it printed.
     """
+    return started(*arguments, env=env)()
+
+
+def started(*arguments: object, env: dict[str, str] | None = None) -> Callable[[], Usage]:
+    """Start a command; what comes back waits for its end, see `command`."""
     environment = {**os.environ, **(env or {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users have their modules compiled
+    output = TemporaryFile()
     process = subprocess.Popen(
-        [str(a) for a in arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [str(a) for a in arguments], stdout=output, stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL, cwd=ROOT, env=environment,
     )  # fmt: skip
-    assert process.stdout is not None
-    printed = process.stdout.read().decode(errors="replace")
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{arguments}: exit code {process.returncode}\n{printed[-4000:]}")
-    return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, printed)
+
+    def wait() -> Usage:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        with output:
+            output.seek(0)
+            printed = output.read().decode(errors="replace")
+        if process.returncode:
+            raise RuntimeError(f"{arguments}: exit code {process.returncode}\n{printed[-4000:]}")
+        return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, printed)
+
+    return wait
 
 
 def magneton(*arguments: object) -> Usage:

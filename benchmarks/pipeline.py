@@ -20,7 +20,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row, command, forked, magneton, row
-from benchmarks.volumes import Planned, fabricate_labels, reflected, source, write_config, write_info
+from benchmarks.volumes import (
+    Planned,
+    fabricate_labels,
+    reflected,
+    source,
+    write_config,
+    write_info,
+)
 from magneton_tasks.geometry import vec3
 from magneton_tasks.plan import Plan
 
@@ -63,7 +70,9 @@ def _memory_row(stage: str, measured: Mapping[str, Any], plan: Plan) -> Row:
     )  # fmt: skip
 
 
-def _measure(directory: Path, size: int, overlap: int, blocks: int) -> tuple[dict[str, dict[str, Any]], Plan]:
+def _measure(
+    directory: Path, size: int, overlap: int, blocks: int
+) -> tuple[dict[str, dict[str, Any]], Plan]:
     """CPU seconds and peak memory of each stage's process, one batch each, and the plan."""
     directory.mkdir()
     core = size - overlap
@@ -98,7 +107,11 @@ def _segmented(config: Path, size: int, core: int) -> None:
 def _copy(directory: Path) -> float:
     """CPU seconds of a process that copies the segmentation with cloud-volume."""
     return command(
-        sys.executable, "-m", "benchmarks.copy_layer", directory / "segmentation", directory / "copy"
+        sys.executable,
+        "-m",
+        "benchmarks.copy_layer",
+        directory / "segmentation",
+        directory / "copy",
     ).cpu_s
 
 

@@ -152,12 +152,15 @@ def _finish(planned: Planned, attempt: Path) -> int:
     pool = pool_input(counts)
     info = {"objects": 1000, "labels": LABELS * len(grid), "joins": 1000}
     write_records(
-        planned.stage_dir("pool") / "records", "pool", range(1), lambda _: {"input": pool, "info": info}
+        planned.stage_dir("pool") / "records",
+        "pool",
+        range(1),
+        lambda _: {"input": pool, "info": info},
     )
     ids = np.arange(1, LABELS + 1, dtype=np.uint64)
     for begin in range(0, len(grid), 1024):
         blocks = range(begin, min(begin + 1024, len(grid)))
-        write_pool(table_dir(opened, pool), {k: ids for k in blocks})
+        write_pool(table_dir(opened, pool), dict.fromkeys(blocks, ids))
     output = segmentation(opened)
     assert geometry.coarse_cells is None
     total = 0
@@ -202,9 +205,17 @@ print("cpu", time.process_time() - before, sum(k.startswith("instance_segmentati
         used = command(
             sys.executable, "-c", code, ROOT / "dags" / "instance_segmentation.py", env=environment
         )
-    cpu_s, dags = next(line.split()[1:] for line in used.stdout.splitlines() if line.startswith("cpu "))
+    cpu_s, dags = next(
+        line.split()[1:] for line in used.stdout.splitlines() if line.startswith("cpu ")
+    )
     baseline = python("import airflow.sdk, airflow.sdk.bases.operator")
     return [
-        row("DAG parse above importing Airflow (3 configs)", float(cpu_s), "CPU s", most=0.5, dags=int(dags)),
+        row(
+            "DAG parse above importing Airflow (3 configs)",
+            float(cpu_s),
+            "CPU s",
+            most=0.5,
+            dags=int(dags),
+        ),
         row("  importing Airflow", baseline.cpu_s, "CPU s"),
     ]

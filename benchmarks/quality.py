@@ -65,7 +65,11 @@ def _case(case: Case) -> list[Row]:
             for rule in RULES:
                 found = _blocks(root, case, threshold, rule, truth)
                 demand = case.most if literal and rule == "mutual" else None
-                rows.append(row(f"  {rule}, above one block", found - single.vi, "VI", most=demand, vi=found))
+                rows.append(
+                    row(
+                        f"  {rule}, above one block", found - single.vi, "VI", most=demand, vi=found
+                    )
+                )
     return rows
 
 

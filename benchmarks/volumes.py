@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,14 @@ from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.geometry import Vec3
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import WorkPaths
-from magneton_tasks.plan import Fingerprints, Geometry, VolumeFacts, digest, make_fingerprints, make_geometry
+from magneton_tasks.plan import (
+    Fingerprints,
+    Geometry,
+    VolumeFacts,
+    digest,
+    make_fingerprints,
+    make_geometry,
+)
 from magneton_tasks.stores.precomputed import write_volume
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -97,6 +103,7 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     labels
         Of one block of the largest read box; a block takes the part that fits its read box.
     """
+    from magneton_tasks.kernels.digest import label_digest
     from magneton_tasks.kernels.segment import _dense, label_sizes
     from magneton_tasks.manifest import Manifest
     from magneton_tasks.stores.labels import LabelStore
@@ -118,21 +125,39 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
             }
             writer.add(
                 key, "done", attempt=1, input=planned.input_digest,
-                output=blake2b(dense.data, digest_size=8).hexdigest(),
+                output=label_digest(dense),
                 info={"n": n, "files": {k: [f.size, f.crc32] for k, f in files.items()}},
             )  # fmt: skip
 
 
-def write_records(directory: Path, stage: str, keys: range, make: Callable[[int], dict[str, Any]], started: bool = True) -> None:
+def write_records(
+    directory: Path,
+    stage: str,
+    keys: range,
+    make: Callable[[int], dict[str, Any]],
+    started: bool = True,
+) -> None:
     """Records as one batch would leave them, without a sync for each line."""
     from magneton_tasks.manifest import Record
 
     directory.mkdir(parents=True, exist_ok=True)
-    host: dict[str, Any] = {"run": "cli_2026-01-01T00-00-00", "attempt": 1, "batch": 0, "host": "host", "pid": 12345}
+    host: dict[str, Any] = {
+        "run": "cli_2026-01-01T00-00-00",
+        "attempt": 1,
+        "batch": 0,
+        "host": "host",
+        "pid": 12345,
+    }
     with open(directory / f"fabricated-{stage}-0-0-host-12345-00000000.jsonl", "w") as file:
         for key in keys:
             time_s = 1.75e9 + key
             if started:
                 file.write(Record(key, "started", time_s, **host).to_line() + "\n")
-            done = {"seconds": 9.876, "cpu_s": 9.123456, "peak_bytes": 987654321, **host, **make(key)}
+            done = {
+                "seconds": 9.876,
+                "cpu_s": 9.123456,
+                "peak_bytes": 987654321,
+                **host,
+                **make(key),
+            }
             file.write(Record(key, "done", time_s + 0.5, **done).to_line() + "\n")

@@ -305,7 +305,9 @@ class ManifestReader:
         decode, rank, keys, states = _DECODER.raw_decode, _RANK, self._keys, self.states
         for line in text.split("\n"):
             try:
-                values, end = decode(line)  # json.loads takes 1.7 times as long for such short lines
+                values, end = decode(
+                    line
+                )  # json.loads takes 1.7 times as long for such short lines
                 if end != len(line):
                     raise ValueError("something follows the record")
                 key, time_s, order = values["key"], float(values["time"]), rank[values["state"]]

@@ -50,6 +50,8 @@ BYTES_PER_HISTOGRAM = 258 * 4
 #: (fragments, edges) per voxel of independent uniform uint8 noise; with seeds at the worst of
 #: several interior_threshold (0.1 to 0.6) and min_distance (1, 3).
 NOISE_DENSITY = {"waterz": (0.272, 1.48), "3d": (0.065, 0.36), "2d": (0.135, 0.77)}
+#: (fragments, edges) per voxel of mouse cortex (pub128): where nothing has been sampled.
+TYPICAL_DENSITY = (0.035, 0.152)
 #: A block may be this many times as dense as the densest sample box before it breaks the bound.
 SAMPLE_SPREAD = 2.0
 #: What the bound adds for all that isn't counted (fragmentation of the heap, other libraries).

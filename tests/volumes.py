@@ -218,7 +218,10 @@ def check_memory(run: Run, *, honest: bool = False) -> None:
     for stage in stages:
         for key, record in run.records(stage).items():
             if run.attempt.is_ours(record):
-                assert (record.peak_bytes or 0) <= run.plan.memory[stage].bound + extra, (stage, key)
+                assert (record.peak_bytes or 0) <= run.plan.memory[stage].bound + extra, (
+                    stage,
+                    key,
+                )
 
 
 def read_segmentation(run_or_url: Run | str, mip: int = 0, box: Box | None = None) -> Array:
@@ -235,10 +238,9 @@ def all_mips(run: Run) -> list[Array]:
 def same_partition(a: Array, b: Array) -> bool:
     """Whether two segmentations differ in nothing but their ids; 0 must be 0."""
     pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
-    return (
-        bool(((pairs[0] == 0) == (pairs[1] == 0)).all())
-        and len(np.unique(pairs[0])) == pairs.shape[1] == len(np.unique(pairs[1]))
-    )
+    return bool(((pairs[0] == 0) == (pairs[1] == 0)).all()) and len(
+        np.unique(pairs[0])
+    ) == pairs.shape[1] == len(np.unique(pairs[1]))
 
 
 # ------------------------------------------------------------------ killing
@@ -280,4 +282,3 @@ def output_files(config: Path) -> list[Path]:
     """Every file of a config's output."""
     root = Path(yaml.safe_load(config.read_text())["paths"]["output"].removeprefix("file://"))
     return sorted(p for p in root.rglob("*") if p.is_file())
-

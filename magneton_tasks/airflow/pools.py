@@ -18,8 +18,6 @@ from magneton_tasks.runners.resources import cores, machine_memory_bytes
 
 NAME = "magneton_local"
 _GIB = 2**30
-#: (fragments, edges) per voxel of cortex, as in stages/sampling.py, which a DAG parse may not import.
-_TYPICAL_DENSEST = (0.035, 0.152)
 #: The largest cell that plan makes, in voxels along each axis.
 _LARGEST_CELL = (512, 512, 512)
 
@@ -46,12 +44,14 @@ def _stage_memory(config: RunConfig, stage: str) -> int:
     if stage == "segment":
         segment = config.segment
         return projection.segment_bound_bytes(
-            voxels, segment.merge_function, segment.supervoxels, _TYPICAL_DENSEST
+            voxels, segment.merge_function, segment.supervoxels, projection.TYPICAL_DENSITY
         )
     if stage == "count":
         return count_memory(config.block.size, config.block.overlap).bound
     if stage in ("apply", "downsample"):
-        return apply_memory(_LARGEST_CELL, voxels, int(_TYPICAL_DENSEST[0] * voxels)).bound
+        return apply_memory(
+            _LARGEST_CELL, voxels, int(projection.TYPICAL_DENSITY[0] * voxels)
+        ).bound
     return 0
 
 

@@ -32,6 +32,12 @@ class _Worker:
     log: BinaryIO
     rest: bytes = b""
 
+    def close(self) -> None:
+        """Close what is read of it, and its log."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.log.close()
+
 
 def run_stage(
     attempt: Path, stage: str, batches: int | None, workers: int, on_line: OnLine
@@ -103,7 +109,9 @@ class _Runner:
             if not data:
                 self.selector.unregister(key.fileobj)
                 self.running.remove(worker)
-                worker.log.close()
+                worker.close()
+                if worker.rest:
+                    self.on_line(worker.rest.decode(errors="replace"))
                 ended.append(worker)
                 continue
             worker.log.write(data)
@@ -128,5 +136,5 @@ class _Runner:
                 except subprocess.TimeoutExpired:
                     continue
         for worker in self.running:
-            worker.log.close()
+            worker.close()
         self.selector.close()

@@ -24,7 +24,7 @@ from magneton_tasks.stores.tables import PoolTable
 def run(job: Job) -> int:
     """Write one batch of cells; returns the exit code."""
     stage = ApplyStage(job.attempt, job.keys())
-    return Batch(job).run(each(stage.one), stage.is_current)
+    return Batch(job).run(each(stage.one, lambda: (stage.pool, stage.blocks)), stage.is_current)
 
 
 class ApplyStage:

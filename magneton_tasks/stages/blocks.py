@@ -60,6 +60,8 @@ class Blocks:
             yield
         except (CorruptFileError, NotVisibleError) as error:
             self.attempt.invalidate("segment", {key: error.what})
+            if isinstance(error, NotVisibleError):  # the others' files have had as long by now
+                self.store = label_store(self.attempt, wait_s=0)
             raise type(error)(
                 f"block {key}: {error.what}",
                 "rerun (in Airflow: clear the task plan): the block is segmented again",

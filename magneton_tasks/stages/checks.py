@@ -151,9 +151,7 @@ def _identity(config: RunConfig, geometry: Geometry) -> str:
     return digest(config.paths.input, config.input.mip, str(geometry.box))
 
 
-def check_owner(
-    config: RunConfig, geometry: Geometry, fingerprint: str, overwrite: bool
-) -> bool:
+def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwrite: bool) -> bool:
     """Refuse an output of another volume; returns whether it holds nothing of this fingerprint.
 
     Records of apply outlive what they tell of: a run with other settings writes over it.
@@ -196,7 +194,12 @@ def forget_output(config: RunConfig, plan: Plan) -> None:
         states = {k: s for k, s in manifest.read().items() if s.is_valid}
         with manifest.writer("plan", stage, -1) as writer:
             for key, state in states.items():
-                writer.add(key, "invalid", after=state, info={"cause": "the output was new, or held another result"})
+                writer.add(
+                    key,
+                    "invalid",
+                    after=state,
+                    info={"cause": "the output was new, or held another result"},
+                )
 
 
 def claim_output(config: RunConfig, plan: Plan) -> None:

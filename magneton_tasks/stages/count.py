@@ -73,13 +73,15 @@ class CountStage:
         return record.input == self.input(key)
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        if keys:
+            _ = self.blocks  # what isn't there is waited for once, not once a block
         pending = _Pending()
         for key in keys:
             begin(key)
             try:
                 pairs = list(self.count(key))
                 sizes = self.blocks.sizes(key)
-            except (MagnetonError, OSError) as error:
+            except (MagnetonError, OSError, MemoryError) as error:
                 yield key, error
                 continue
             pending.keys.append(key)

@@ -18,7 +18,7 @@ from magneton_tasks.stores.precomputed import PrecomputedStore
 def run(job: Job) -> int:
     """Downsample one batch of coarse cells; returns the exit code."""
     stage = DownsampleStage(job.attempt)
-    return Batch(job).run(each(stage.one), stage.is_current)
+    return Batch(job).run(each(stage.one, lambda: stage.pool), stage.is_current)
 
 
 class DownsampleStage:

@@ -24,6 +24,7 @@ from magneton_tasks.memory import Memory
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import CHOICES, MAPPED, AttemptPaths, WorkPaths
 from magneton_tasks.plan import (
+    Density,
     Geometry,
     Plan,
     StagePlan,
@@ -118,11 +119,12 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         if todo["segment"]
         else None
     )
-    memory = project_memory(config, geometry, samples.density if samples else TYPICAL)
+    density = samples.density if samples else TYPICAL
+    memory = project_memory(config, geometry, density)
     machine = resources.machine_memory_bytes()
-    limit = _check_memory(config, memory, todo, machine)
+    limit = _check_memory(config, memory, todo, machine, density.densest)
     workers = request.workers or config.local.workers or resources.workers(limit, machine)
-    stages = _stage_plans(config, geometry, todo, samples, workers)
+    stages = _stage_plans(config, geometry, todo, density, workers)
     read_voxels = _read_voxels(geometry, todo["segment"])
     plan = Plan(
         version=__version__, run=request.run, attempt=0, created=time.time(),
@@ -175,7 +177,11 @@ def lease_directories(config: RunConfig) -> list[Path]:
 
 
 def _check_memory(
-    config: RunConfig, memory: Mapping[str, Memory], todo: Mapping[str, Ranges], machine: int
+    config: RunConfig,
+    memory: Mapping[str, Memory],
+    todo: Mapping[str, Ranges],
+    machine: int,
+    densest: tuple[float, float] | None,
 ) -> int:
     """Memory limit of one worker, in bytes; refuses what won't fit."""
     needed = {s: m.bound for s, m in memory.items() if todo.get(s)}
@@ -191,12 +197,14 @@ def _check_memory(
         )
         raise ConfigError(
             f"{stage} may need {units.human_bytes(needed[stage])} a worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
-            _memory_hint(config, stage, limit),
+            _memory_hint(config, stage, limit, densest),
         )
     return limit
 
 
-def _memory_hint(config: RunConfig, stage: str, limit: int) -> str:
+def _memory_hint(
+    config: RunConfig, stage: str, limit: int, densest: tuple[float, float] | None
+) -> str:
     if stage in ("apply", "downsample"):
         return "take fewer apply.mips or smaller apply.chunk_size, or raise local.memory"
     if stage == "pool":
@@ -206,8 +214,7 @@ def _memory_hint(config: RunConfig, stage: str, limit: int) -> str:
         (
             size
             for size in range(min(config.block.size) - 32, 63, -32)
-            if projection.segment_bound_bytes(size**3, function, supervoxels, TYPICAL_DENSEST)
-            <= limit
+            if projection.segment_bound_bytes(size**3, function, supervoxels, densest) <= limit
         ),
         None,
     )
@@ -217,18 +224,14 @@ def _memory_hint(config: RunConfig, stage: str, limit: int) -> str:
     return "; ".join([*ways, "or raise local.memory"])
 
 
-TYPICAL_DENSEST = (TYPICAL.fragments_per_voxel, TYPICAL.edges_per_voxel)
-
-
 def _stage_plans(
     config: RunConfig,
     geometry: Geometry,
     todo: Mapping[str, Ranges],
-    samples: Samples | None,
+    density: Density,
     workers: int,
 ) -> dict[str, StagePlan]:
     grid = geometry.grid
-    density = samples.density if samples else TYPICAL
     segment = projection.segment_cpu_s(
         _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
         density.fragments_per_voxel, density.edges_per_voxel,

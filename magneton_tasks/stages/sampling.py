@@ -16,12 +16,13 @@ from magneton_tasks import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.plan import Density, digest
+from magneton_tasks.projection import TYPICAL_DENSITY
 
 #: Edge of a sampled box, in voxels, and how many of them.
 SAMPLE_EDGE_VOX = 80
 SAMPLE_BOXES = 4
 #: Used where nothing was sampled: cortex, see benchmarks/memory.py.
-TYPICAL = Density(0.035, 0.152, None)
+TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY)
 
 
 @dataclass(frozen=True, slots=True)

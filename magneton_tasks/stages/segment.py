@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import BadDataError, MagnetonError
+from magneton_tasks.kernels.digest import label_digest
 from magneton_tasks.kernels.segment import (
     BadAffinityError,
     SegmentSettings,
@@ -80,6 +80,7 @@ class SegmentStage:
         """Open the volumes and load compiled code once, before the children fork."""
         _ = self.affinity, self.mask
         warm_up(self.settings.supervoxels)
+        label_digest(np.zeros((1, 1, 1), np.uint32))
 
     def one(self, key: int) -> dict[str, Any]:
         """Segment a block and store its labels; in the child."""
@@ -105,7 +106,7 @@ class SegmentStage:
         return {
             "n": n,
             "input": digest,
-            "output": blake2b(np.ascontiguousarray(labels).data, digest_size=8).hexdigest(),
+            "output": label_digest(labels),
             "files": {name: [f.size, f.crc32] for name, f in files.items()},
         }
 

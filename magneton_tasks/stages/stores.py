@@ -16,12 +16,13 @@ if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all
     from magneton_tasks.stores.tables import PoolTable
 
 
-def label_store(attempt: Attempt) -> LabelStore:
-    """Where segment puts the labels of blocks."""
+def label_store(attempt: Attempt, wait_s: float | None = None) -> LabelStore:
+    """Where segment puts the labels of blocks; ``wait_s`` None: as the config says."""
     from magneton_tasks.stores.labels import LabelStore
 
     grid = attempt.plan.geometry.grid
-    return LabelStore(attempt.stage_dir("segment"), grid.shape, grid.largest_read, attempt.wait_s)
+    wait_s = attempt.wait_s if wait_s is None else wait_s
+    return LabelStore(attempt.stage_dir("segment"), grid.shape, grid.largest_read, wait_s)
 
 
 def table_dir(attempt: Attempt, pool_input: str) -> Path:

@@ -80,10 +80,15 @@ Process = Callable[[list[int], Begin], Iterator[tuple[int, Outcome | Exception]]
 IsCurrent = Callable[[int, Record], bool]
 
 
-def each(one: Callable[[int], Outcome]) -> Process:
-    """Works block by block, in this process."""
+def each(one: Callable[[int], Outcome], ready: Callable[[], object]) -> Process:
+    """Works block by block, in this process.
+
+    ``ready`` is called before the first: what isn't there is waited for once, not once a block.
+    """
 
     def process(keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        if keys:
+            ready()
         for key in keys:
             begin(key)
             try:

@@ -48,7 +48,10 @@ def test_an_axis_is_cut_as_designed(axis: tuple[int, int, int, int, int, int]) -
     assert (cores[0][0], cores[-1][1]) == (begin, begin + length)
     # read <= size, inside the volume, around the core
     assert all(e - b <= size for b, e in reads)
-    assert all(begin <= r[0] <= c[0] < c[1] <= r[1] <= begin + length for c, r in zip(cores, reads, strict=True))
+    assert all(
+        begin <= r[0] <= c[0] < c[1] <= r[1] <= begin + length
+        for c, r in zip(cores, reads, strict=True)
+    )
     if length <= size:
         assert len(grid) == 1
         return
@@ -60,7 +63,10 @@ def test_an_axis_is_cut_as_designed(axis: tuple[int, int, int, int, int, int]) -
     assert all(e - b >= max((size - overlap) // 3, 1) for b, e in cores)
     if size > 3:  # a halo of one voxel around cores of one is as wide as a neighbour
         assert not any(
-            a[0] >= b[0] and a[1] <= b[1] for i, a in enumerate(reads) for j, b in enumerate(reads) if i != j
+            a[0] >= b[0] and a[1] <= b[1]
+            for i, a in enumerate(reads)
+            for j, b in enumerate(reads)
+            if i != j
         )
 
 
@@ -80,7 +86,9 @@ def test_neighbours_are_those_whose_read_boxes_meet(
 
 
 @given(offsets, vectors, st.tuples(*[st.integers(3, 20)] * 3), st.data())
-def test_cores_tile_the_volume_exactly(begin: Vec3, shape: Vec3, size: Vec3, data: st.DataObject) -> None:
+def test_cores_tile_the_volume_exactly(
+    begin: Vec3, shape: Vec3, size: Vec3, data: st.DataObject
+) -> None:
     box = Box.of_shape(shape, begin)
     overlap = vec3(data.draw(st.integers(0, (s - 1) // 2)) for s in size)
     grid = Grid.of_blocks(box, size, overlap)
@@ -90,7 +98,9 @@ def test_cores_tile_the_volume_exactly(begin: Vec3, shape: Vec3, size: Vec3, dat
     assert all(box.contains(c) for c in cores)
     # each core begins where the one before ended, so equal sums mean: no gap, no overlap
     assert len({c.begin for c in cores}) == len(cores)
-    some = Box.of_shape((7, 5, 6), vec3(b + data.draw(st.integers(-3, 20)) for b in begin)).intersection(box)
+    some = Box.of_shape(
+        (7, 5, 6), vec3(b + data.draw(st.integers(-3, 20)) for b in begin)
+    ).intersection(box)
     if not some.is_empty:
         meeting = [k for k, c in enumerate(cores) if not c.intersection(some).is_empty]
         assert grid.cores_meeting(some) == meeting
@@ -101,7 +111,9 @@ def test_cores_tile_the_volume_exactly(begin: Vec3, shape: Vec3, size: Vec3, dat
 def test_no_two_cells_share_a_chunk_at_any_mip(
     begin: Vec3, shape: Vec3, chunk: int, mips: int, voxel_size: tuple[float, float, float]
 ) -> None:
-    config = a_config({"apply.chunk_size": [chunk] * 3, "apply.mips": mips, "block.size": [128] * 3})
+    config = a_config(
+        {"apply.chunk_size": [chunk] * 3, "apply.mips": mips, "block.size": [128] * 3}
+    )
     geometry = make_geometry(config, a_volume(shape, begin, voxel_size))
     assert geometry.coarse_cells is None
     cells = geometry.cells

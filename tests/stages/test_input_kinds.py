@@ -20,7 +20,11 @@ from tests.volumes import CHUNK, OFFSET, SHAPE, VOXEL_NM, Array, Run, write_prec
 
 #: two blocks along x, cut where the input's chunks end
 SMALL: tuple[int, int, int] = (20, 40, 64)
-TWO_BLOCKS: dict[str, Any] = {"block.size": [20, 40, 48], "block.overlap": [0, 0, 16], "apply.mips": 0}
+TWO_BLOCKS: dict[str, Any] = {
+    "block.size": [20, 40, 48],
+    "block.overlap": [0, 0, 16],
+    "apply.mips": 0,
+}
 
 
 def dyadic() -> Array:
@@ -30,7 +34,9 @@ def dyadic() -> Array:
 
 
 def run(folder: Path, settings: dict[str, Any] | None = None, **paths: str) -> Run:
-    return volumes.run_pipeline(volumes.write_config(folder, TWO_BLOCKS | (settings or {}), **paths))
+    return volumes.run_pipeline(
+        volumes.write_config(folder, TWO_BLOCKS | (settings or {}), **paths)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +167,9 @@ def test_a_box_is_its_region_s_own_run_in_the_full_frame(base: Run, tmp_path: Pa
 def test_a_volume_smaller_than_a_block(tmp_path: Path) -> None:
     shape = (5, 7, 9)
     volumes.make_volume(tmp_path, volumes.affinities(volumes.cells(shape, n=2), noise=0))
-    done = run(tmp_path, {"block.size": [64, 64, 64], "block.overlap": [31, 31, 31], "apply.mips": 3})
+    done = run(
+        tmp_path, {"block.size": [64, 64, 64], "block.overlap": [31, 31, 31], "apply.mips": 3}
+    )
     assert len(done.plan.geometry.grid) == 1
     voxels = volumes.read_segmentation(done)
     assert volumes.same_partition(voxels, volumes.cells(shape, n=2))
@@ -171,7 +179,10 @@ def test_sizes_that_don_t_divide(tmp_path: Path) -> None:
     shape = (23, 41, 67)
     truth = volumes.cells(shape, n=12)
     volumes.make_volume(tmp_path, volumes.affinities(truth, noise=0))
-    done = run(tmp_path, {"block.size": [17, 41, 50], "block.overlap": [7, 1, 19], "apply.chunk_size": [10, 12, 14]})
+    done = run(
+        tmp_path,
+        {"block.size": [17, 41, 50], "block.overlap": [7, 1, 19], "apply.chunk_size": [10, 12, 14]},
+    )
     assert done.plan.geometry.grid.shape == (3, 1, 3)
     assert volumes.same_partition(volumes.read_segmentation(done), truth)
 

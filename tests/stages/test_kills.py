@@ -59,7 +59,9 @@ def chunk_of_output(*args: Any) -> bool:
 def test_a_worker_killed_in_any_stage_is_made_good_by_the_rerun(
     stage: str, call: str, n: int, copy_of: Copy, expected: list[Array]
 ) -> None:
-    config = copy_of(work=stage == "apply", settings=None if stage == "apply" else {"input.version": 2})
+    config = copy_of(
+        work=stage == "apply", settings=None if stage == "apply" else {"input.version": 2}
+    )
     run = volumes.plan_run(config)
     stages = ["segment", "count", "pool", "apply"]
     for before in stages[: stages.index(stage)]:
@@ -102,7 +104,10 @@ def test_a_killed_child_costs_its_block_alone(
 @pytest.mark.parametrize(
     ("call", "when"),
     [
-        ("write", lambda descriptor, _: chunk_of_output(os.readlink(f"/proc/self/fd/{descriptor}"))),
+        (
+            "write",
+            lambda descriptor, _: chunk_of_output(os.readlink(f"/proc/self/fd/{descriptor}")),
+        ),
         ("rename", chunk_of_output),
     ],
     ids=["half written", "not yet in place"],
@@ -137,6 +142,7 @@ def test_killed_again_and_again_it_comes_to_the_same_end(
     config = copy_of(work=True, settings={"input.version": 2})  # all blocks, with known samples
     codes, budget = [], 9
     while not codes or codes[-1] != 0:
+
         def killed(budget: int = budget) -> int:
             kill_at(budget, "rename", "fsync")
             return volumes.run_pipeline(config, expect=None).code

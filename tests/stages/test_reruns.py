@@ -169,7 +169,9 @@ def test_restart_does_the_stages_asked_for_anew(
 ) -> None:
     # as Airflow names its runs: with characters that no file name should have
     name = "manual__2024-05-01T00:00:00+00:00"
-    run = volumes.run_pipeline(Path(finished.plan.config_path), run=name, restart=True, stages=stages)
+    run = volumes.run_pipeline(
+        Path(finished.plan.config_path), run=name, restart=True, stages=stages
+    )
     assert made(run) == redone
     assert_same(run, expected)
 
@@ -212,7 +214,9 @@ def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(
     failure = tries[1][1]["failures"][0]
     assert failure["key"] == 5
     voxel = tuple(o + v for o, v in zip(OFFSET, (35, 10, 50), strict=True))
-    assert failure["cause"].startswith(f"block 5: affinity nan at voxel {voxel} (z, y, x), channel 0")
+    assert failure["cause"].startswith(
+        f"block 5: affinity nan at voxel {voxel} (z, y, x), channel 0"
+    )
     starts = [1 for p in run.attempt.manifest("segment").directory.glob("*") for line in
               p.read_text().splitlines() if '"key":5,"state":"started"' in line]  # fmt: skip
     assert len(starts) == 1

@@ -75,7 +75,9 @@ def test_nothing_is_segmented_outside_a_mask(factor: tuple[int, int, int], tmp_p
         tmp_path / "mask", coarse, voxel_size_nm=[v * f for v, f in zip(VOXEL_NM, factor, strict=True)],
         voxel_offset=vec3(o // f for o, f in zip(OFFSET, factor, strict=True)),
     )  # fmt: skip
-    config = volumes.make_volume(tmp_path, affinity, TWO_BLOCKS | {"mask.path": f"file://{tmp_path}/mask"})
+    config = volumes.make_volume(
+        tmp_path, affinity, TWO_BLOCKS | {"mask.path": f"file://{tmp_path}/mask"}
+    )
     voxels = volumes.read_segmentation(volumes.run_pipeline(config))
     mask = half_mask() > 0
     assert (voxels[~mask] == 0).all()
@@ -85,7 +87,9 @@ def test_nothing_is_segmented_outside_a_mask(factor: tuple[int, int, int], tmp_p
 def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
     write_precomputed(tmp_path / "mask", np.ones((20, 40, 63), np.uint8))
     affinity = volumes.affinities(volumes.cells(SMALL, n=3))
-    config = volumes.make_volume(tmp_path, affinity, TWO_BLOCKS | {"mask.path": f"file://{tmp_path}/mask"})
+    config = volumes.make_volume(
+        tmp_path, affinity, TWO_BLOCKS | {"mask.path": f"file://{tmp_path}/mask"}
+    )
     with pytest.raises(ConfigError, match="doesn't fit the affinity map") as caught:
         volumes.plan_run(config)
     assert "(20, 40, 63)" in str(caught.value)
@@ -171,7 +175,9 @@ def test_seeded_supervoxels(supervoxels: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["aff75_his256", "aff50_his256_que0", "size"])
 def test_other_merge_functions_run(name: str, tmp_path: Path) -> None:
     config = volumes.make_volume(
-        tmp_path, volumes.affinities(volumes.cells(SMALL, n=6)), TWO_BLOCKS | {"segment.merge_function": name}
+        tmp_path,
+        volumes.affinities(volumes.cells(SMALL, n=6)),
+        TWO_BLOCKS | {"segment.merge_function": name},
     )
     assert (volumes.read_segmentation(volumes.run_pipeline(config)) > 0).any()
 
@@ -212,9 +218,18 @@ def test_cloud_volume_reads_all_mips_at_their_places(base: Run, expected: list[A
     for mip, voxels in enumerate(expected):
         volume = CloudVolume(url, mip=mip, progress=False)
         factor = base.plan.geometry.cumulative[mip]
-        assert tuple(volume.resolution) == tuple(v * f for v, f in zip(VOXEL_NM, factor, strict=True))[::-1]
-        assert tuple(volume.voxel_offset) == tuple(o // f for o, f in zip(OFFSET, factor, strict=True))[::-1]
-        assert tuple(volume.volume_size) == tuple(-(-s // f) for s, f in zip(SHAPE, factor, strict=True))[::-1]
+        assert (
+            tuple(volume.resolution)
+            == tuple(v * f for v, f in zip(VOXEL_NM, factor, strict=True))[::-1]
+        )
+        assert (
+            tuple(volume.voxel_offset)
+            == tuple(o // f for o, f in zip(OFFSET, factor, strict=True))[::-1]
+        )
+        assert (
+            tuple(volume.volume_size)
+            == tuple(-(-s // f) for s, f in zip(SHAPE, factor, strict=True))[::-1]
+        )
         assert np.array_equal(np.asarray(volume[:])[..., 0].T, voxels)
 
 
@@ -226,7 +241,12 @@ def test_cloud_volume_reads_all_mips_at_their_places(base: Run, expected: list[A
     ],
 )
 def test_mips_that_don_t_fit_into_a_cell_are_the_same(
-    most: int, mips: int, in_cells: int, copy_of: Any, expected: list[Array], monkeypatch: pytest.MonkeyPatch
+    most: int,
+    mips: int,
+    in_cells: int,
+    copy_of: Any,
+    expected: list[Array],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = copy_of(work=True, settings={"apply.mips": mips})
     plain = volumes.all_mips(volumes.run_pipeline(config))
@@ -263,7 +283,11 @@ def test_work_holds_few_files_and_no_temporary(base: Run) -> None:
     output = Path(base.attempt.config.paths.output.removeprefix("file://"))
     assert not [p for p in output.rglob(".*") if p.is_file()]
     chunks = [p for p in output.rglob("*.gz") if p.is_file()]
-    assert len(chunks) + 2 == base.plan.files == len(volumes.output_files(Path(base.plan.config_path))) - 1  # lease
+    assert (
+        len(chunks) + 2
+        == base.plan.files
+        == len(volumes.output_files(Path(base.plan.config_path))) - 1
+    )  # lease
 
 
 def test_the_preview_shows_affinity_beside_labels(base: Run) -> None:

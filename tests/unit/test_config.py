@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from magneton_tasks.config import find_configs, known_keys, load_config, parse_config, require_partition
+from magneton_tasks.config import (
+    find_configs,
+    known_keys,
+    load_config,
+    parse_config,
+    require_partition,
+)
 from magneton_tasks.errors import ConfigError, NoInputError
 from tests.plans import MINIMAL, a_config
 
@@ -26,7 +32,11 @@ def test_three_paths_make_a_config_and_the_rest_has_defaults() -> None:
 
 
 def test_what_config_show_prints_reads_back_as_the_same_config() -> None:
-    for sets in ({}, {"pool.rule": "iou"}, {"segment.supervoxels": "2d", "box": {"begin": [0, 0, 0], "end": [9, 9, 9]}}):
+    for sets in (
+        {},
+        {"pool.rule": "iou"},
+        {"segment.supervoxels": "2d", "box": {"begin": [0, 0, 0], "end": [9, 9, 9]}},
+    ):
         config = a_config(sets)
         text = yaml.safe_dump(config.resolved())
         assert parse_config(text, "shown") == config
@@ -99,7 +109,13 @@ def test_paths_are_checked() -> None:
 
 
 def test_overrides_go_over_the_file_by_dotted_key() -> None:
-    config = a_config({"segment.threshold": 0.4, "box": {"begin": [0, 0, 0], "end": [5, 5, 5]}, "box.end": [6, 6, 6]})
+    config = a_config(
+        {
+            "segment.threshold": 0.4,
+            "box": {"begin": [0, 0, 0], "end": [5, 5, 5]},
+            "box.end": [6, 6, 6],
+        }
+    )
     assert config.segment.threshold == 0.4
     assert config.box is not None
     assert config.box.end == (6, 6, 6)
@@ -124,7 +140,9 @@ def test_a_partition_stands_in_the_paths_and_a_run_without_one_is_refused() -> N
     for bad in ("a/b", "..", ""):
         assert "part of a path" in refused(text, partition=bad)
     # one partition would overwrite another
-    assert "must stand in output" in refused("paths: {input: '/d/{partition}', output: /s, work: /w}")
+    assert "must stand in output" in refused(
+        "paths: {input: '/d/{partition}', output: /s, work: /w}"
+    )
 
 
 def test_memory_is_read_as_a_size() -> None:
@@ -146,7 +164,10 @@ def test_configs_of_a_folder_are_found_by_name(tmp_path: Path) -> None:
     for name in ("b.yaml", "a.yml", "notes.txt", "c.yaml~"):
         (tmp_path / name).write_text(MINIMAL)
     assert [p.name for p in find_configs(str(tmp_path))] == ["a.yml", "b.yaml"]
-    assert find_configs([tmp_path / "b.yaml", tmp_path]) == [tmp_path / "a.yml", tmp_path / "b.yaml"]
+    assert find_configs([tmp_path / "b.yaml", tmp_path]) == [
+        tmp_path / "a.yml",
+        tmp_path / "b.yaml",
+    ]
 
 
 def test_known_keys_are_dotted() -> None:

@@ -24,7 +24,13 @@ from magneton_tasks.plan import (
 from tests.plans import a_config, a_volume
 
 #: segment, count, pool, apply, downsample of `fingerprints()`
-GOLDEN = ("3fce9c68004a0fbf", "85e76f3561d6efb3", "7056543eac117f27", "ab9325999d8f06ad", "d439924a24bc13b2")
+GOLDEN = (
+    "3fce9c68004a0fbf",
+    "85e76f3561d6efb3",
+    "7056543eac117f27",
+    "ab9325999d8f06ad",
+    "d439924a24bc13b2",
+)
 BASE: dict[str, Any] = {"block.size": [96, 96, 96], "block.overlap": [16, 16, 16]}
 
 
@@ -118,7 +124,9 @@ def test_cells_that_grow_too_large_leave_mips_to_downsample() -> None:
 
 def test_blocks_side_by_side_need_an_overlap() -> None:
     with pytest.raises(ConfigError, match=r"block\.overlap is 0 along y, where 4 blocks"):
-        make_geometry(a_config({"block.size": [256, 64, 256], "block.overlap": [0, 0, 32]}), a_volume())
+        make_geometry(
+            a_config({"block.size": [256, 64, 256], "block.overlap": [0, 0, 32]}), a_volume()
+        )
     # one block along the axis joins with nobody
     make_geometry(a_config({"block.size": [256, 64, 256], "block.overlap": [0, 8, 0]}), a_volume())
 

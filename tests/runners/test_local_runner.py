@@ -1,0 +1,179 @@
+"""The local runner, with stand-ins for the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.runners import local, resources
+
+#: a worker: argv is batch and attempt directory
+Worker = Callable[[str], None]
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Makes a piece of Python stand for `magneton STAGE`; it knows ``batch`` and ``attempt``."""
+
+    def stand_in(code: str) -> None:
+        head = "import os, sys, time, pathlib; batch, attempt = sys.argv[1], pathlib.Path(sys.argv[2])\n"
+
+        def command(stage: str, attempt: Path, batch: int | None, part: Any = None) -> list[str]:
+            return [sys.executable, "-S", "-c", head + code, str(batch), str(attempt)]
+
+        monkeypatch.setattr(local, "stage_command", command)
+
+    return stand_in
+
+
+def test_each_batch_runs_once_and_its_lines_are_passed_on_and_logged(
+    worker: Worker, tmp_path: Path
+) -> None:
+    worker(
+        "print('out of', batch); print('err of', batch, file=sys.stderr); sys.stdout.write('no newline')"
+    )
+    lines: list[str] = []
+    codes = local.run_stage(tmp_path, "segment", 3, 2, lines.append)
+    assert codes == {0: 0, 1: 0, 2: 0}
+    assert sorted(line for line in lines if line.startswith("out")) == [
+        f"out of {k}" for k in range(3)
+    ]
+    assert lines.count("no newline") == 3
+    for k in range(3):
+        log = AttemptPaths(tmp_path).log("segment", k).read_text()
+        assert f"out of {k}\n" in log
+        assert f"err of {k}\n" in log
+        assert log.endswith("no newline")
+
+
+def test_a_stage_that_isn_t_mapped_runs_once(worker: Worker, tmp_path: Path) -> None:
+    worker("print(batch)")
+    lines: list[str] = []
+    assert local.run_stage(tmp_path, "pool", None, 4, lines.append) == {None: 0}
+    assert lines == ["None"]
+
+
+def test_never_more_workers_than_asked_for(worker: Worker, tmp_path: Path) -> None:
+    """Each leaves a file while it works, and counts those of the others."""
+    worker(
+        "own = attempt / ('working-' + batch); own.touch(); time.sleep(.15);"
+        "print('at once', len(list(attempt.glob('working-*')))); own.unlink()"
+    )
+    lines: list[str] = []
+    local.run_stage(tmp_path, "segment", 6, 2, lines.append)
+    assert max(int(line.split()[-1]) for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "tries"),
+    [
+        ("sys.exit(65)", 65, 1),  # a retry won't help
+        ("sys.exit(74)", 74, 1),  # the disk is as full as it was
+        ("sys.exit(75)", 75, 2),
+        ("os.kill(os.getpid(), 9)", -9, 2),
+    ],
+)
+def test_a_batch_is_tried_again_where_that_may_help(
+    end: str, code: int, tries: int, worker: Worker, tmp_path: Path
+) -> None:
+    worker(f"print('try of', batch, flush=True)\nif batch == '1': {end}")
+    lines: list[str] = []
+    assert local.run_stage(tmp_path, "segment", 3, 1, lines.append) == {0: 0, 1: code, 2: 0}
+    assert lines.count("try of 1") == tries
+    assert lines.count("try of 0") == lines.count("try of 2") == 1
+
+
+def test_a_second_try_that_works_counts(worker: Worker, tmp_path: Path) -> None:
+    worker(
+        "mark = attempt / 'tried'; first = not mark.exists(); mark.touch(); sys.exit(75 * first)"
+    )
+    assert local.run_stage(tmp_path, "count", 1, 1, lambda _: None) == {0: 0}
+
+
+def test_workers_end_with_the_runner(worker: Worker, tmp_path: Path) -> None:
+    """Ctrl-C, or an error of ours: nobody works on."""
+    worker(
+        "(attempt / ('pid-' + batch)).write_text(str(os.getpid())); print('ready', flush=True); time.sleep(600)"
+    )
+    ready = 0
+
+    def on_line(_: str) -> None:
+        nonlocal ready
+        ready += 1
+        if ready == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        local.run_stage(tmp_path, "segment", 2, 2, on_line)
+    for k in range(2):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / f"pid-{k}").read_text()), 0)
+
+
+def test_a_worker_that_ignores_sigterm_is_killed(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "GRACE_S", 0.2)
+    worker(
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "(attempt / 'pid').write_text(str(os.getpid())); print('ready', flush=True); time.sleep(600)"
+    )
+
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        local.run_stage(tmp_path, "segment", 1, 1, stop)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_workers_die_with_a_runner_that_is_killed(worker: Worker, tmp_path: Path) -> None:
+    worker(
+        "sys.path.insert(0, os.getcwd())\n"
+        "from magneton_tasks.cli.main import _die_with_parent; _die_with_parent()\n"
+        "(attempt / 'pid').write_text(str(os.getpid())); time.sleep(600)"
+    )
+    pid = os.fork()
+    if pid == 0:
+        local.stage_command = _with_site(local.stage_command)  # type: ignore[assignment]
+        local.run_stage(tmp_path, "segment", 1, 1, lambda _: None)
+        os._exit(1)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    child = int((tmp_path / "pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while (
+        Path(f"/proc/{child}").exists()
+        and "zombie" not in Path(f"/proc/{child}/status").read_text()
+    ):
+        time.sleep(0.02)  # would go on for ever if it lived
+
+
+def _with_site(command: Callable[..., list[str]]) -> Callable[..., list[str]]:
+    """The stand-ins start without site-packages; this one needs them."""
+    return lambda *args: [part for part in command(*args) if part != "-S"]
+
+
+def test_as_many_workers_as_memory_and_cores_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "cores", lambda: 8)
+    gib = 2**30
+    assert resources.workers(2 * gib, 10 * gib) == 4  # a tenth is left to the system
+    assert resources.workers(gib // 2, 64 * gib) == 8
+    assert (
+        resources.workers(100 * gib, 10 * gib) == 1
+    )  # plan has refused it before, or was told to try
+
+
+def test_this_machine_has_memory_and_cores() -> None:
+    assert resources.cores() >= 1
+    assert resources.machine_memory_bytes() > 2**28
