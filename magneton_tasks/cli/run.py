@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from magneton_tasks.paths import STAGES, AttemptPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners import local
 from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.attempt import Attempt
 
 #: A worker's line about one block or cell.
 _SETTLED = re.compile(r"^(\w+) (?:block|cell) \d+: (done|empty|FAILED|failed)")
@@ -53,11 +55,23 @@ def run(config: Path, *, sets: dict[str, object], dry_run: bool, **options: Any)
         if plan.nothing_to_do:
             click.echo("nothing to do; verifying")
         with lease.kept():
-            code = run_stages(plan, paths)
+            code = _verify_here(paths) if plan.nothing_to_do else run_stages(plan, paths)
     finally:
         lease.release()
     if code == EXIT_OK:
         print_summary(paths.root)
+    return code
+
+
+def _verify_here(paths: AttemptPaths) -> int:
+    """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
+    from magneton_tasks.stages import verify
+
+    log = paths.log("verify")
+    with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
+        code = verify.run(Attempt.open(paths.root))
+    if code != EXIT_OK:
+        _explain("verify", code, paths, Console())
     return code
 
 

@@ -55,7 +55,8 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
         rows.append(("ARAND", f"{scores['arand']:.3f}"))
     if "chunks" in result:
         rows.append(("segmentation", f"precomputed://{attempt.config.paths.output}"))
-        rows.append(("preview", str(attempt.paths.preview)))
+        if attempt.paths.preview.is_file():
+            rows.append(("preview", str(attempt.paths.preview)))
     for name, value in rows:
         click.echo(f"{name:<13} {value}")
 

@@ -138,7 +138,6 @@ def test_a_worker_that_ignores_sigterm_is_killed(
 
 def test_workers_die_with_a_runner_that_is_killed(worker: Worker, tmp_path: Path) -> None:
     worker(
-        "sys.path.insert(0, os.getcwd())\n"
         "from magneton_tasks.cli.main import _die_with_parent; _die_with_parent()\n"
         "(attempt / 'pid').write_text(str(os.getpid())); time.sleep(600)"
     )
