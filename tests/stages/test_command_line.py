@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,15 +128,17 @@ def test_a_rerun_says_that_there_is_nothing_to_do(
 
 def test_a_failed_block_is_told_with_cause_remedy_and_log(tmp_path: Path) -> None:
     affinity = volumes.affinities(volumes.cells((20, 40, 200), n=30)).astype(np.float32) / 255
-    affinity[1, 5, 6, 90] = np.nan  # none of plan's samples, 80 wide, is in it
+    affinity[1, 5, 6, 180] = np.nan  # plan samples 5 to 151
     config = volumes.make_volume(tmp_path, affinity, SETTINGS | {"block.size": [20, 40, 60]})
-    voxel = tuple(o + v for o, v in zip(volumes.OFFSET, (5, 6, 90), strict=True))
+    voxel = tuple(o + v for o, v in zip(volumes.OFFSET, (5, 6, 180), strict=True))
     done = magneton("run", config)
     assert done.returncode == 65
-    assert f"affinity nan at voxel {voxel}" in done.stdout
-    if "sampled" in done.stdout:  # the sample boxes are where they are
-        assert "what to do: check input.scale" in done.stdout
-        assert str(tmp_path / "work" / "runs") in done.stdout
+    assert f"segment 4: block 4: affinity nan at voxel {voxel}" in done.stdout
+    assert "what to do: check input.scale" in done.stdout
+    log = re.search(r"log: (\S+)", done.stdout)
+    assert log
+    assert "affinity nan" in Path(log[1]).read_text()
+    assert "run the same command to go on" in done.stdout
 
 
 def test_a_run_that_is_killed_is_gone_on_from(copy_of: Copy, expected: list[Array]) -> None:
