@@ -110,7 +110,7 @@ def _run_stage(
         if settled:
             progress.advance(task)
         if "FAILED" in line or "WARNING" in line:
-            console.print(line, markup=False, highlight=False)
+            _say(console, line)
 
     codes = local.run_stage(
         paths.root, stage, work.batches if work and mapped else None, plan.workers, on_line
@@ -137,18 +137,17 @@ def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> No
             shown += 1
             if shown <= 5:
                 where = f" {failure['key']}" if failure.get("key") is not None else ""
-                console.print(
-                    f"{stage}{where}: {failure['cause']}",
-                    style="red",
-                    markup=False,
-                    highlight=False,
-                )
+                _say(console, f"{stage}{where}: {failure['cause']}", "red")
                 if failure.get("hint"):
-                    console.print(f"  what to do: {failure['hint']}", markup=False, highlight=False)
+                    _say(console, f"  what to do: {failure['hint']}")
                 if failure.get("log"):
-                    console.print(f"  log: {failure['log']}", markup=False, highlight=False)
-    console.print(
+                    _say(console, f"  log: {failure['log']}")
+    _say(
+        console,
         f"{stage} failed ({code}); logs: {paths.logs}; what is done stays: run the same command to go on",
-        markup=False,
-        highlight=False,
     )
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """A line as it is: no path is cut in two where the terminal ends."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

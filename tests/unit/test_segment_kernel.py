@@ -162,13 +162,13 @@ def test_a_bad_affinity_is_named(value: float, at: tuple[int, int, int, int]) ->
     affinity[at] = value
     with pytest.raises(BadDataError, match=r"isn't in \[0, 1\]") as error:
         segment_block(affinity, MEAN)
-    assert f"({at[1]}, {at[2]}, {at[3]}), channel {at[0]}" in error.value.what
+    assert f"({at[1]}, {at[2]}, {at[3]}) (z, y, x), channel {at[0]}" in error.value.what
 
 
 def test_the_first_of_many_is_named_in_a_large_block() -> None:
     affinity = np.full((3, 30, 40, 50), 0.5, np.float32)
     affinity[1, 20, 3, 7] = affinity[2, 1, 1, 1] = 2
-    with pytest.raises(BadDataError, match=r"\(20, 3, 7\), channel 1"):
+    with pytest.raises(BadDataError, match=r"\(20, 3, 7\) \(z, y, x\), channel 1"):
         segment_block(affinity, MEAN)
 
 
