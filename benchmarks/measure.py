@@ -59,7 +59,7 @@ def started(*arguments: object, env: dict[str, str] | None = None) -> Callable[[
     """Start a command; what comes back waits for its end, see `command`."""
     environment = {**os.environ, **(env or {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users have their modules compiled
-    output = TemporaryFile()
+    output = TemporaryFile()  # noqa: SIM115 (closed by wait)
     process = subprocess.Popen(
         [str(a) for a in arguments], stdout=output, stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL, cwd=ROOT, env=environment,

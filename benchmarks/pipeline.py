@@ -26,7 +26,7 @@ from benchmarks.volumes import (
     reflected,
     source,
     write_config,
-    write_info,
+    zarr_info,
 )
 from magneton_tasks.geometry import vec3
 from magneton_tasks.plan import Plan
@@ -76,7 +76,7 @@ def _measure(
     """CPU seconds and peak memory of each stage's process, one batch each, and the plan."""
     directory.mkdir()
     core = size - overlap
-    write_info(directory, vec3([core * blocks] * 3))
+    zarr_info(directory / "affinity", vec3([core * blocks] * 3))
     config = write_config(directory, {
         "block": {"size": [size] * 3, "overlap": [overlap] * 3},
         "segment": {"merge_function": "mean"},

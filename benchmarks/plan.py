@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import ROOT, Row, command, forked, magneton, python, row
-from benchmarks.volumes import Planned, write_config, write_records
+from benchmarks.volumes import Planned, write_config, write_records, zarr_info
 from magneton_tasks.geometry import vec3
 from magneton_tasks.plan import digest
 
@@ -44,7 +44,7 @@ def run(*, full: bool = False) -> list[Row]:
 def _plan(directory: Path) -> list[Row]:
     directory.mkdir()
     size, overlap = 16, 4
-    _zarr_info(directory / "affinity", vec3([MANY * (size - overlap)] * 3))
+    zarr_info(directory / "affinity", vec3([MANY * (size - overlap)] * 3))
     config = write_config(directory, {
         "block": {"size": [size] * 3, "overlap": [overlap] * 3},
     })  # fmt: skip
@@ -60,19 +60,10 @@ def _plan(directory: Path) -> list[Row]:
     ]
 
 
-def _zarr_info(path: Path, shape: tuple[int, int, int]) -> None:
-    """A Zarr array without chunks: all zeros, as Zarr has it."""
-    import zarr
-
-    zarr.create_array(
-        path, shape=(3, *shape), chunks=(3, 64, 64, 64), dtype="uint8", dimension_names=list("czyx")
-    )
-
-
 def _status(directory: Path) -> list[Row]:
     directory.mkdir()
     size, overlap = 16, 4
-    _zarr_info(directory / "affinity", vec3([10 * 12, 100 * 12, 100 * 12]))
+    zarr_info(directory / "affinity", vec3([10 * 12, 100 * 12, 100 * 12]))
     config = write_config(directory, {"block": {"size": [size] * 3, "overlap": [overlap] * 3}})
     forked(lambda: _segment_records(Planned(config)))
     magneton("plan", config, "--run-id", "bench")
@@ -99,7 +90,7 @@ def _segment_records(planned: Planned) -> dict[int, str]:
 def _rerun(directory: Path, chunk: int, demanded: bool = True) -> list[Row]:
     directory.mkdir()
     size, overlap = 64, 8  # a fourth of the default sizes
-    _zarr_info(directory / "affinity", vec3([25 * 56, 20 * 56, 20 * 56]))
+    zarr_info(directory / "affinity", vec3([25 * 56, 20 * 56, 20 * 56]))
     config = write_config(directory, {
         "paths": {"max_files": 10_000_000},
         "block": {"size": [size] * 3, "overlap": [overlap] * 3},

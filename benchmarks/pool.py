@@ -1,138 +1,164 @@
-"""Pool on synthetic pairs: CPU seconds and peak memory over 10^5, 10^6, 10^7 labels.
+"""The pool stage on synthetic pairs: CPU seconds and peak memory over 10^5, 10^6 and 10^7 labels.
 
-Three pairs a label, some 20,000 labels a block, blocks in a near-cubic grid that meet their face
-neighbours; the pairs lie in a parquet file like those that count writes. Measured, in a fresh
-process for each size and after numba's compilation: reading the file, matching, union-find,
-core sizes, report, and the global ids of every block.
-
-Run ``python benchmarks/pool.py [--max 1e7]``; the numbers go to ``benchmarks/results/pool.json``.
+Three pairs a label, 20,000 labels a block, blocks that meet their face neighbours; pairs, label
+sizes and records lie in files as count leaves them. Measured is the whole process ``magneton pool``:
+reading, matching, union-find, the report, and writing the pool table. What a process takes before
+it has any labels is measured with 5 blocks of 4 labels, and taken off where a row says so.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from itertools import product
-from multiprocessing import get_context
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import process_time
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match, whole_block_pairs
-from magneton_tasks.kernels.pooling import Pooling
+from benchmarks.measure import Row, forked, magneton, row
+from benchmarks.volumes import Planned, write_config, write_records, zarr_info
+from magneton_tasks.geometry import Vec3, vec3
 
-LABELS_PER_BLOCK = 20_000
 PAIRS_PER_LABEL = 3
-ROW_GROUP = 1_000_000
-COLUMNS = (*MATCH_COLUMNS, "a_all", "b_all")
-SIZES = (100_000, 1_000_000, 10_000_000)
-RESULTS = Path(__file__).parent / "results" / "pool.json"
+LABELS_PER_BLOCK = 20_000
+#: Rows of a file of pairs, as count flushes them.
+ROWS_PER_FILE = 2_000_000
+#: Labels, and the grid whose blocks hold them.
+SIZES: dict[int, Vec3] = {100_000: (1, 1, 5), 1_000_000: (2, 5, 5), 10_000_000: (5, 10, 10)}
+MOST_S, MOST_BYTES = 30.0, 1.5e9
+#: CPU time a label may grow by this from 10^6 to 10^7 and still be called linear.
+MOST_GROWTH = 1.25
 
 Columns = dict[str, npt.NDArray[np.uint32]]
 
 
-def run(sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
-    """Measure each number of labels; one row each."""
-    rows = []
-    for labels in sizes:
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "pairs.parquet"
-            pairs = write_pairs(path, labels)
-            # A process of its own, not forked: its peak memory is its own too.
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                measured = process.submit(measure, str(path), labels).result()
-            rows.append({"labels": labels, "pairs": pairs, **measured})
-    return rows
+def run(*, full: bool = False) -> list[Row]:
+    """Measure each number of labels."""
+    start = _measure((1, 1, 5), 4)
+    rows = [row("start-up of pool", start.cpu_s, "CPU s", peak_bytes=start.peak_bytes)]
+    per_label = {}
+    for labels, shape in SIZES.items():
+        used = _measure(shape, LABELS_PER_BLOCK)
+        per_label[labels] = (used.work_s - start.work_s) / labels * 1e6
+        largest = labels == max(SIZES)
+        above = used.peak_bytes - start.peak_bytes
+        rows += [
+            row(f"pool of {labels:,} labels, {used.pairs:,} pairs", used.cpu_s, "CPU s", most=MOST_S if largest else None),
+            row("  its peak above imports", above / 1e6, "MB", most=MOST_BYTES / 1e6 if largest else None),
+            row("  a label, without start-up", per_label[labels], "CPU us"),
+            row("  a label, memory above imports", above / labels, "bytes"),
+        ]  # fmt: skip
+    growth = per_label[10_000_000] / per_label[1_000_000]
+    return [*rows, row("CPU a label, 10^7 / 10^6 labels", growth, "x", most=MOST_GROWTH)]
 
 
-def measure(path: str, labels: int) -> dict[str, Any]:
-    """Pool the pairs of a file; called in a fresh process."""
-    rng = np.random.default_rng(1)
-    warm = {name: np.ones(1, np.uint32) for name in MATCH_COLUMNS}
-    core_sizes = rng.integers(1, 2000, LABELS_PER_BLOCK).astype(np.uint32)
-    pool_batches(
-        np.array([LABELS_PER_BLOCK] * 2), [warm], core_sizes
-    )  # compiles, or loads the cache
-    before_bytes, start = memory_bytes("VmRSS"), process_time()
-    # One thread: the CPU seconds are those of the work, not of waiting threads.
-    batches = pq.ParquetFile(path).iter_batches(
-        ROW_GROUP, columns=list(MATCH_COLUMNS), use_threads=False
-    )
-    columns = ({name: batch[name].to_numpy() for name in MATCH_COLUMNS} for batch in batches)
-    counts = np.full(labels // LABELS_PER_BLOCK, LABELS_PER_BLOCK, np.int64)
-    result = pool_batches(counts, columns, core_sizes)
-    cpu_s = process_time() - start
-    return {
-        "cpu_s": round(cpu_s, 3),
-        "cpu_us_per_label": round(cpu_s / labels * 1e6, 3),
-        "peak_above_imports_bytes": memory_bytes("VmHWM") - before_bytes,
-        **result,
-    }
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a process of pool took; ``work_s``: without its imports."""
+
+    pairs: int
+    cpu_s: float
+    work_s: float
+    peak_bytes: int
 
 
-def pool_batches(
-    counts: npt.NDArray[np.int64], batches: Any, core_sizes: npt.NDArray[np.uint32]
-) -> dict[str, Any]:
-    """The pool stage without its files."""
-    pooling = Pooling(counts)
-    kernels_s = 0.0
-    for pairs in whole_block_pairs(batches):
-        start = process_time()
-        joined = match(pairs, Rule("mutual"))
-        pooling.add(*(pairs[n][joined] for n in ("block_a", "block_b", "label_a", "label_b")))
-        kernels_s += process_time() - start
-    start = process_time()
-    pool = pooling.finish()
-    for block in range(len(counts)):
-        pool.add_sizes(block, core_sizes)
-    pool.leave_out(100)
-    report = pool.report(volume_vox=len(counts) * 256**3)
-    checksum = 0
-    for block in range(len(counts)):
-        checksum ^= int(np.bitwise_xor.reduce(pool.global_ids(block)))
-    kernels_s += process_time() - start
-    return {
-        "kernels_cpu_s": round(kernels_s, 3),
-        "joins": report.joins,
-        "objects": report.objects,
-        "largest_labels": report.largest[0].labels,
-        "checksum": checksum,
-    }
+def _measure(shape: Vec3, labels_per_block: int) -> Measured:
+    """The least of three runs, the largest but once."""
+    with TemporaryDirectory() as directory:
+        root = Path(directory)
+        size, overlap = 16, 4
+        zarr_info(root / "affinity", vec3(_length(n, size, overlap) for n in shape))
+        config = write_config(root, {"block": {"size": [size] * 3, "overlap": [overlap] * 3}})
+        printed = magneton("plan", config, "--run-id", "bench").stdout
+        attempt = json.loads(printed.splitlines()[-1])["attempt"]
+        pairs, _ = forked(lambda: _count(Planned(config), shape, labels_per_block))
+        found = []
+        for _ in range(3 if len(Planned(config).geometry.grid) < 500 else 1):
+            used = magneton("pool", "--run", attempt)
+            work_s = json.loads(used.stdout.splitlines()[-1])["cpu_s"]
+            found.append(Measured(pairs, used.cpu_s, work_s, used.peak_bytes))
+            shutil.rmtree(Planned(config).stage_dir("pool"))  # or the next finds nothing to do
+        return min(found, key=lambda m: m.work_s)
 
 
-def write_pairs(path: Path, labels: int) -> int:
-    """Write the pairs of ``labels`` labels in row groups; how many there are."""
+def _length(blocks: int, size: int, overlap: int) -> int:
+    """Voxels along an axis that is cut into so many blocks."""
+    return size if blocks == 1 else blocks * (size - overlap)
+
+
+def _count(planned: Planned, shape: Vec3, labels_per_block: int) -> int:
+    """Files and records as count would leave them; how many pairs there are."""
+    grid, directory = planned.geometry.grid, planned.stage_dir("count")
+    assert grid.shape == shape, grid.shape
     rng = np.random.default_rng(0)
-    blocks = labels // LABELS_PER_BLOCK
-    neighbours = list(face_neighbours(blocks))
-    schema = pa.schema([(name, pa.uint32()) for name in COLUMNS])
-    written = 0
-    held: list[Columns] = []
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for i, (a, b) in enumerate(neighbours):
-            due = PAIRS_PER_LABEL * labels * (i + 1) // len(neighbours)
-            held.append(block_pair(a, b, due - written, rng))
-            written += len(held[-1]["n"])
-            if i + 1 == len(neighbours) or sum(len(h["n"]) for h in held) >= ROW_GROUP:
-                joined = {name: np.concatenate([h[name] for h in held]) for name in COLUMNS}
-                writer.write_table(pa.table(joined, schema), row_group_size=ROW_GROUP)
-                held = []
-    return written
+    neighbours = {k: list(_face_neighbours(planned, k)) for k in range(len(grid))}
+    block_pairs = sum(map(len, neighbours.values()))
+    per_pair = PAIRS_PER_LABEL * labels_per_block * len(grid) // block_pairs
+    infos: dict[int, dict[str, Any]] = {}
+    held: list[tuple[int, list[Columns]]] = []
+    total = 0
+    for key, later in neighbours.items():
+        held.append((key, [_block_pair(key, b, labels_per_block, per_pair, rng) for b in later]))
+        rows = sum(len(p["n"]) for _, found in held for p in found)
+        if rows >= ROWS_PER_FILE or key + 1 == len(grid):
+            infos |= _write_file(directory, held, labels_per_block, rng)
+            held, total = [], total + rows
+    write_records(
+        directory / "records",
+        "count",
+        range(len(grid)),
+        lambda k: {"input": f"{k}", "info": infos[k]},
+    )
+    return total
 
 
-def block_pair(a: int, b: int, rows: int, rng: np.random.Generator) -> Columns:
+def _write_file(
+    directory: Path,
+    held: list[tuple[int, list[Columns]]],
+    labels_per_block: int,
+    rng: np.random.Generator,
+) -> dict[int, dict[str, Any]]:
+    from magneton_tasks.stores.tables import PAIR_COLUMNS, write_label_sizes, write_pairs
+
+    name = f"host-1-{held[0][0]:08d}"
+    parts = [p for _, found in held for p in found]
+    columns = {
+        c: np.concatenate([np.zeros(0, np.uint32), *(p[c] for p in parts)]) for c in PAIR_COLUMNS
+    }
+    pairs = write_pairs(directory / f"pairs-{name}.parquet", columns)
+    core = rng.integers(1, 2000, labels_per_block).astype(np.uint32)
+    sizes = write_label_sizes(
+        directory / f"sizes-{name}.parquet", [(k, core, 2 * core) for k, _ in held]
+    )
+    files = {"pairs": [pairs.size, pairs.crc32], "sizes": [sizes.size, sizes.crc32]}
+    infos = {}
+    begin = 0
+    for i, (key, found) in enumerate(held):
+        n = sum(len(p["n"]) for p in found)
+        infos[key] = {
+            "n": labels_per_block, "file": name, "pairs": [begin, n],
+            "sizes": [i * labels_per_block, labels_per_block], "files": files,
+        }  # fmt: skip
+        begin += n
+    return infos
+
+
+def _face_neighbours(planned: Planned, key: int) -> Iterator[int]:
+    grid = planned.geometry.grid
+    at = grid.index3(key)
+    for other in grid.later_neighbours(key):
+        if sum(abs(a - b) for a, b in zip(at, grid.index3(other), strict=True)) == 1:
+            yield other
+
+
+def _block_pair(a: int, b: int, n: int, rows: int, rng: np.random.Generator) -> Columns:
     """About ``rows`` pairs between two blocks; counts agree with each other as real ones do."""
-    n = LABELS_PER_BLOCK
     # Labels are numbered in raster order: partners have similar numbers, give or take a row.
-    label_a = rng.integers(1, n + 1, rows + rows // 8)
+    label_a = rng.integers(1, n + 1, rows + rows // 4)
     label_b = (label_a + rng.integers(-3, 4, len(label_a))) % n + 1
     keys = np.unique(label_a << 32 | label_b)
     keys = np.sort(rng.permutation(keys)[:rows])
@@ -140,44 +166,10 @@ def block_pair(a: int, b: int, rows: int, rng: np.random.Generator) -> Columns:
     shared = rng.geometric(0.01, len(keys))
     a_in = np.bincount(label_a, shared, n + 1).astype(np.int64) + rng.integers(0, 20, n + 1)
     b_in = np.bincount(label_b, shared, n + 1).astype(np.int64) + rng.integers(0, 20, n + 1)
-    values = (
-        np.full(len(keys), a), np.full(len(keys), b), label_a, label_b, shared,
-        a_in[label_a], b_in[label_b], 8 * a_in[label_a], 8 * b_in[label_b],
-    )  # fmt: skip
-    return {name: v.astype(np.uint32) for name, v in zip(COLUMNS, values, strict=True)}
-
-
-def face_neighbours(blocks: int) -> Iterator[tuple[int, int]]:
-    """(a, b), a < b, of the blocks that share a face in the smallest cube that holds them all."""
-    side = next(s for s in range(1, blocks + 2) if s**3 >= blocks)
-    for a, step in product(range(blocks), (0, 1, 2)):
-        coordinate = a // side**step % side
-        if coordinate + 1 < side and a + side**step < blocks:
-            yield a, a + side**step
-
-
-def memory_bytes(field: str) -> int:
-    """VmRSS or VmHWM (its peak since the program started) of this process."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split(f"{field}:")[1].split()[0]) * 1024
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure pool on synthetic pairs.")
-    parser.add_argument("--max", type=float, default=1e7, help="largest number of labels")
-    largest = parser.parse_args().max
-    rows = run(tuple(size for size in SIZES if size <= largest))
-    print(f"{'labels':>10} {'pairs':>10} {'joins':>10} {'CPU s':>8} {'of which':>8} {'us/label':>8} {'peak MB':>8}")  # fmt: skip
-    print(f"{'':>39} {'kernels':>8}")
-    for row in rows:
-        print(
-            f"{row['labels']:>10,} {row['pairs']:>10,} {row['joins']:>10,} {row['cpu_s']:>8.2f} "
-            f"{row['kernels_cpu_s']:>8.2f} {row['cpu_us_per_label']:>8.3f} "
-            f"{row['peak_above_imports_bytes'] / 1e6:>8.0f}"
-        )
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    columns = {
+        "block_a": np.full(len(keys), a), "block_b": np.full(len(keys), b),
+        "label_a": label_a, "label_b": label_b, "n": shared,
+        "a_in": a_in[label_a], "b_in": b_in[label_b],
+        "a_all": 8 * a_in[label_a], "b_all": 8 * b_in[label_b],
+    }  # fmt: skip
+    return {name: column.astype(np.uint32) for name, column in columns.items()}

@@ -120,7 +120,9 @@ def _run_stages(config: Path, run: str) -> None:
         if stage in ("pool", "verify", "release"):
             codes = [run_single(stage, paths.root)]
         else:
-            codes = [run_mapped(stage, paths.root, k, None) for k in range(plan.work[stage].batches)]
+            codes = [
+                run_mapped(stage, paths.root, k, None) for k in range(plan.work[stage].batches)
+            ]
         if any(codes):
             result = json.dumps([p.read_text() for p in (paths.root / "results").iterdir()])
             raise RuntimeError(f"{stage} ended with {codes}: {result}")

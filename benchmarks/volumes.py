@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from magneton_tasks.plan import (
     make_fingerprints,
     make_geometry,
 )
-from magneton_tasks.stores.precomputed import write_volume
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
@@ -71,13 +69,13 @@ def write_config(directory: Path, sections: Mapping[str, Any]) -> Path:
     return config
 
 
-def write_info(directory: Path, shape: Vec3) -> None:
-    """The metadata of an affinity map without its chunks."""
-    write_volume(f"file://{directory}/affinity", np.zeros((3, 1, 1, 1), np.uint8), VOXEL_SIZE_NM)
-    path = directory / "affinity" / "info"
-    info = json.loads(path.read_text())
-    info["scales"][0]["size"] = list(shape[::-1])
-    path.write_text(json.dumps(info))
+def zarr_info(path: Path, shape: Vec3) -> None:
+    """An affinity map of zeros: a Zarr array without chunks."""
+    import zarr
+
+    zarr.create_array(
+        path, shape=(3, *shape), chunks=(3, 64, 64, 64), dtype="uint8", dimension_names=list("czyx")
+    )
 
 
 class Planned:

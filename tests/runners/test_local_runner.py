@@ -14,6 +14,7 @@ import pytest
 
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners import local, resources
+from magneton_tasks.runners.command import stage_command
 
 #: a worker: argv is batch and attempt directory
 Worker = Callable[[str], None]
@@ -143,7 +144,7 @@ def test_workers_die_with_a_runner_that_is_killed(worker: Worker, tmp_path: Path
     )
     pid = os.fork()
     if pid == 0:
-        local.stage_command = _with_site(local.stage_command)  # type: ignore[assignment]
+        setattr(local, "stage_command", _with_site(stage_command))  # noqa: B010
         local.run_stage(tmp_path, "segment", 1, 1, lambda _: None)
         os._exit(1)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():

@@ -50,7 +50,7 @@ def test_a_value_arrives_as_it_was_sent(value: object, monkeypatch: pytest.Monke
     done = CliRunner().invoke(main.cli, command[3:], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert arrived["sets"] == {"input.version": value}
-    assert type(arrived["sets"]["input.version"]) is type(value)  # type: ignore[index]
+    assert type(arrived["sets"]["input.version"]) is type(value)
     assert (arrived["config"], arrived["run_id"]) == ("/c/volume.yaml", "--odd id")
     assert arrived["partition"] == "2024-05-01"
     assert arrived["stages"] == ("segment", "pool")

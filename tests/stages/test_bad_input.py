@@ -28,6 +28,7 @@ from magneton_tasks.errors import (
 from magneton_tasks.metadata import chunk_name, read_metadata
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages import segment
+from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.work import Job
 from tests import volumes
 from tests.volumes import OFFSET, Array, Run
@@ -231,7 +232,7 @@ def test_a_block_that_meets_its_memory_limit_says_so(
     greed: Callable[..., Any], finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = volumes.plan_run(Path(finished.plan.config_path), {"input.version": 2})
-    plain = segment.run_in_child
+    plain = run_in_child
     own = psutil.Process().memory_info().rss  # what the child has from the start
 
     def limited(work: Callable[[], Any], log: Path, _: int) -> Any:

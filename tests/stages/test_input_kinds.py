@@ -115,7 +115,7 @@ def test_uint16_of_full_range_is_uint8_of_full_range(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         write_precomputed(tmp_path / name / "affinity", array)
         found.append(volumes.read_segmentation(run(tmp_path / name)))
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
     assert len(np.unique(found[0])) > 8
 
 

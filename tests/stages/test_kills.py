@@ -122,7 +122,7 @@ def test_a_kill_inside_the_writing_of_a_chunk_leaves_no_partial_file(
         plain = os.write
         if call == "write":
             # the disk takes a hundred bytes at a time
-            os.write = lambda d, b: plain(d, b[:100] if when(d, b) else b)
+            os.write = lambda d, b: plain(d, memoryview(b)[:100] if when(d, b) else b)
         kill_at(60 if call == "write" else 12, call, when=when)
         volumes.run_stages(run, stages=["apply"])
 
@@ -140,7 +140,8 @@ def test_killed_again_and_again_it_comes_to_the_same_end(
 ) -> None:
     """Each process, plan included, dies at a number of writes that grows; what is done stays done."""
     config = copy_of(work=True, settings={"input.version": 2})  # all blocks, with known samples
-    codes, budget = [], 9
+    codes: list[int] = []
+    budget = 9
     while not codes or codes[-1] != 0:
 
         def killed(budget: int = budget) -> int:
