@@ -1,25 +1,21 @@
-"""Peak memory and CPU time of segmenting blocks, measured against ``magneton_tasks.projection``.
+"""Peak memory and CPU time, measured against what plan projects: on the sample, and on single blocks.
 
-Each case runs in a child forked by a warm worker, as in the segment stage; its peak is ru_maxrss.
-Prints a table with what is projected, and the ratio of expected to measured. Run it after an
-upgrade of waterz or glibc and correct the constants of the projection by it::
-
-    python benchmarks/memory.py [--large]
-
-``--large`` adds blocks of 224^3 and 256^3 (up to 4 GB).
+The sample runs through all stages with one worker. The single blocks are those from which the
+constants of ``magneton_tasks.projection`` come: each is segmented in a child forked by a warm
+worker, as in the segment stage, and its peak is ru_maxrss. Run them after an upgrade of waterz or
+glibc, and correct the constants. ``--full`` adds blocks of 224^3 and 256^3 (up to 4 GB).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cloudvolume  # noqa: F401  # a worker imports it; it counts
 import numpy as np
@@ -28,6 +24,7 @@ import zarr  # noqa: F401
 from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
+from benchmarks.measure import Row, forked, magneton, row
 from magneton_tasks import projection
 from magneton_tasks.kernels.segment import (
     Density,
@@ -37,9 +34,11 @@ from magneton_tasks.kernels.segment import (
     segment_block,
     warm_up,
 )
+from magneton_tasks.plan import Plan
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-MIB = 1 << 20
+#: As `make run` makes it.
+SAMPLE_SHAPE = (128, 384, 384)
 #: Voxels along an edge of the sample boxes.
 SAMPLE = 96
 KINDS: tuple[Supervoxels, ...] = ("waterz", "3d", "2d")
@@ -88,25 +87,6 @@ def to_float(affinity: UInt8) -> NDArray[np.float32]:
     return np.divide(affinity, np.float32(255), dtype=np.float32)
 
 
-def in_child(work: Callable[[], object]) -> tuple[object, int]:
-    """What ``work`` returns (as JSON), and the peak of the child it ran in, in bytes."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            answer = json.dumps(work()).encode()
-            os.write(write, answer)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(write)
-    with os.fdopen(read, "rb") as stream:
-        answer = stream.read()
-    usage = os.wait4(pid, 0)[2]
-    return json.loads(answer), usage.ru_maxrss * 1024
-
-
 def densities(volume: Path, supervoxels: Supervoxels) -> list[Density]:
     """Densities of two sample boxes, as plan would take them."""
 
@@ -118,11 +98,11 @@ def densities(volume: Path, supervoxels: Supervoxels) -> list[Density]:
         boxes = (slice(None, size), slice(n - size, None))
         return [list(graph_density(to_float(affinity[:, b, b, b]), settings)) for b in boxes]
 
-    answer, _ = in_child(work)
-    return [Density(*row) for row in answer]  # type: ignore[attr-defined]
+    answer, _ = forked(work)
+    return [Density(*values) for values in answer]
 
 
-def run(volume: Path, merge_function: str, supervoxels: Supervoxels) -> tuple[float, int]:
+def segmented(volume: Path, merge_function: str, supervoxels: Supervoxels) -> tuple[float, int]:
     """CPU seconds and peak bytes of one block."""
 
     def work() -> float:
@@ -131,8 +111,8 @@ def run(volume: Path, merge_function: str, supervoxels: Supervoxels) -> tuple[fl
         segment_block(affinity, SegmentSettings(0.7, merge_function, supervoxels))
         return time.process_time() - begin
 
-    cpu, peak = in_child(work)
-    return float(cpu), peak  # type: ignore[arg-type]
+    cpu, used = forked(work)
+    return float(cpu), used.peak_bytes
 
 
 def cases(large: bool) -> list[Case]:
@@ -148,55 +128,81 @@ def cases(large: bool) -> list[Case]:
     return found
 
 
-def row(case: Case, volume: Path, known: list[Density]) -> str:
-    """Measure one case; a line of the table."""
+def block_rows(case: Case, volume: Path, known: list[Density]) -> list[Row]:
+    """Measure one block against its projection."""
     name, n, function, kind = case
     fragments, edges = (sum(d[i] for d in known) / len(known) for i in (0, 1))
     densest = (max(d[0] for d in known), max(d[1] for d in known))
-    cpu, peak = run(volume, function, kind)
+    cpu, peak = segmented(volume, function, kind)
     voxels = n**3
     expected = projection.segment_expected_bytes(voxels, function, kind, fragments, edges)
     bound = projection.segment_bound_bytes(voxels, function, kind, densest)
     blind = projection.segment_bound_bytes(voxels, function, kind)
     cpu_s = projection.segment_cpu_s(voxels, function, kind, fragments, edges)
-    return (
-        f"{name:8}{n:4} {function:18}{kind:7}{fragments:7.4f}{edges:7.4f}"
-        f"{peak / MIB:7.0f}{expected / MIB:7.0f}{expected / peak:6.2f}"
-        f"{bound / MIB:7.0f}{blind / MIB:7.0f}"
-        f"{cpu / voxels * 1e6:6.2f}{cpu_s / voxels * 1e6:7.2f}"
-        + ("  OVER THE BOUND" if peak > min(bound, blind) else "")
-    )
+    title = f"{name} {n}^3, {function}, supervoxels {kind}"
+    return [
+        row(f"{title}: peak / bound", peak / min(bound, blind), "x", most=1.0),
+        row(
+            "  expected peak / peak", expected / peak, "x", peak_bytes=peak, fragments_per_voxel=fragments,
+            edges_per_voxel=edges, cpu_us_per_voxel=cpu / voxels * 1e6, expected_cpu_us_per_voxel=cpu_s / voxels * 1e6,
+        ),
+    ]  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--large", action="store_true", help="also blocks up to 256^3")
-    large = parser.parse_args().large
+def sample_rows() -> list[Row]:
+    """The sample of `make run`, with its own config and with the default block size."""
+    rows = []
+    with tempfile.TemporaryDirectory() as directory:
+        magneton("sample", directory, "--shape", *SAMPLE_SHAPE)
+        config = Path(directory) / "volume.yaml"
+        for title, sets in (
+            ("as it comes", []),
+            ("blocks of 256^3", ["--set", "block.size=[256,256,256]"]),
+        ):
+            magneton("run", config, "--workers", 1, "--set", "local.workers=1", *sets)
+            attempt = max(
+                Path(directory).glob("work/runs/*/*/plan.json"), key=os.path.getmtime
+            ).parent
+            plan = Plan.from_json((attempt / "plan.json").read_text())
+            rows += _stage_rows(f"sample {title}", attempt, plan)
+    return rows
+
+
+def _stage_rows(title: str, attempt: Path, plan: Plan) -> list[Row]:
+    peaks: dict[str, int] = {}
+    for path in (attempt / "results").iterdir():
+        result = json.loads(path.read_text())
+        if "peak_bytes" in result:
+            stage = result["stage"]
+            peaks[stage] = max(peaks.get(stage, 0), result["peak_bytes"])
+    rows = []
+    for stage, peak in peaks.items():
+        memory = plan.memory[stage]
+        limits: dict[str, Any] = {"least": 0.8, "most": 1.3} if stage == "segment" else {}
+        rows += [
+            row(f"{title}, {stage}: expected peak / peak", memory.expected / peak, "x", **limits, peak_bytes=peak),
+            row("  peak / bound", peak / memory.bound, "x", most=1.0),
+        ]  # fmt: skip
+    return rows
+
+
+def run(*, full: bool = False) -> list[Row]:
+    """Measure."""
+    rows = sample_rows()
     for kind in KINDS:
         warm_up(kind)
-    parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    child = in_child(warm_up)[1]
-    print(f"worker {parent / 1024:.0f} MiB, forked child that works {child / MIB:.0f} MiB")
-    print("MiB; ratio = expected / measured; blind = the bound without samples; us = CPU a voxel")
-    print(
-        f"{'volume':8}{'n':>4} {'merge function':18}{'voxels':7}{'frag':>7}{'edges':>7}"
-        f"{'peak':>7}{'expect':>7}{'ratio':>6}{'bound':>7}{'blind':>7}{'us':>6}{'expect':>7}"
-    )
     with tempfile.TemporaryDirectory() as directory:
         known: dict[tuple[str, int, str], list[Density]] = {}
-        for case in cases(large):
+        for case in cases(full):
             name, n, _, kind = case
             volume = Path(directory) / f"{name}{n}.npy"
             if not volume.exists():  # in a child: the worker stays slim
-                in_child(partial(save, volume, name, n))
+                forked(partial(save, volume, name, n))
             if (name, n, kind) not in known:
                 known[name, n, kind] = densities(volume, kind)
-            print(row(case, volume, known[name, n, kind]), flush=True)
+            rows += block_rows(case, volume, known[name, n, kind])
+    return rows
 
 
 def save(volume: Path, name: str, n: int) -> None:
     np.save(volume, VOLUMES[name](n))
-
-
-if __name__ == "__main__":
-    main()

@@ -43,6 +43,7 @@ def run(*, full: bool = False) -> list[Row]:
         small, _ = _measure(Path(directory) / "small", 32, 8, 2)
         blocks = BLOCKS + full
         large, plan = _measure(Path(directory) / "large", SIZE, OVERLAP, blocks)
+        stored = _stored(Path(directory) / "large", plan)
         copies = {name: _copy(Path(directory) / name) for name in ("small", "large")}
     voxels = plan.geometry.box.voxels
     us = {s: large[s]["cpu_s"] / voxels * 1e6 for s in STAGES}
@@ -59,7 +60,21 @@ def run(*, full: bool = False) -> list[Row]:
         row("  without start-up", net["apply"] / (copies["large"] - copies["small"]), "x", most=MOST_OF_COPY),
         row("  copy by cloud-volume", copy_us, "CPU us/voxel", start_up_cpu_s=copies["small"]),
         *(_memory_row(s, large[s], plan) for s in STAGES),
+        *(row(f"  {name}", n, "bytes/voxel") for name, n in stored.items()),
     ]  # fmt: skip
+
+
+def _stored(directory: Path, plan: Plan) -> dict[str, float]:
+    """Bytes a voxel of what segment and apply write."""
+    grid, geometry = plan.geometry.grid, plan.geometry
+    read = sum(grid.read(k).voxels for k in range(len(grid)))
+    written = sum(geometry.mip_box(k).voxels for k in range(len(geometry.factors) + 1))
+    places = {"labels of blocks, a voxel that is read": ("work/segment-*/**/*", read),
+              "output, a voxel of all mips": ("segmentation/**/*", written)}  # fmt: skip
+    return {
+        name: sum(p.stat().st_size for p in directory.glob(pattern) if p.is_file()) / voxels
+        for name, (pattern, voxels) in places.items()
+    }
 
 
 def _memory_row(stage: str, measured: Mapping[str, Any], plan: Plan) -> Row:

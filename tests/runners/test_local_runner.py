@@ -14,7 +14,6 @@ import pytest
 
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners import local, resources
-from magneton_tasks.runners.command import stage_command
 
 #: a worker: argv is batch and attempt directory
 Worker = Callable[[str], None]
@@ -144,10 +143,11 @@ def test_workers_die_with_a_runner_that_is_killed(worker: Worker, tmp_path: Path
     )
     pid = os.fork()
     if pid == 0:
-        setattr(local, "stage_command", _with_site(stage_command))  # noqa: B010
+        setattr(local, "stage_command", _with_site(vars(local)["stage_command"]))  # noqa: B010
         local.run_stage(tmp_path, "segment", 1, 1, lambda _: None)
         os._exit(1)
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0), "the runner ended before its worker began"
         time.sleep(0.02)
     child = int((tmp_path / "pid").read_text())
     os.kill(pid, signal.SIGKILL)

@@ -216,8 +216,8 @@ def test_the_shipped_default_config_passes_its_own_plan(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------ trouble on the way
 def allocate(self: Any, key: int) -> dict[str, Any]:
-    np.empty(2**35, np.uint8)
-    raise AssertionError("32 GiB fitted")
+    np.empty(2**32, np.uint8)  # less than the machine has
+    raise AssertionError("4 GiB fitted")
 
 
 def grow(self: Any, key: int) -> dict[str, Any]:
