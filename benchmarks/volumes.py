@@ -101,9 +101,9 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     labels
         Of one block of the largest read box; a block takes the part that fits its read box.
     """
-    from magneton_tasks.kernels.digest import label_digest
     from magneton_tasks.kernels.segment import _dense, label_sizes
     from magneton_tasks.manifest import Manifest
+    from magneton_tasks.plan import digest
     from magneton_tasks.stores.labels import LabelStore
 
     grid = planned.geometry.grid
@@ -117,14 +117,15 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
             dense, n = _dense(part)
             sizes = label_sizes(dense, grid.core(key).slices(read.begin), n)
             at = grid.index3(key)
-            files = {
+            written = {
                 "labels": store.write(at, dense),
                 "sizes": store.write_sizes(at, sizes.core, sizes.read),
             }
+            files = {k: [f.size, f.crc32] for k, f in written.items()}
             writer.add(
                 key, "done", attempt=1, input=planned.input_digest,
-                output=label_digest(dense),
-                info={"n": n, "files": {k: [f.size, f.crc32] for k, f in files.items()}},
+                output=digest(files),
+                info={"n": n, "files": files},
             )  # fmt: skip
 
 

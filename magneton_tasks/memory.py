@@ -1,6 +1,6 @@
 """Projected memory of the stages after segment, in bytes; standard library only.
 
-The constants were measured with ``benchmarks/memory.py``; segment's model is in
+The constants were measured with ``benchmarks`` (pipeline, memory and pool); segment's model is in
 :mod:`magneton_tasks.projection`.
 """
 
@@ -11,13 +11,16 @@ from math import prod
 
 from magneton_tasks.geometry import Vec3
 
-#: Resident bytes of a process of count, pool or apply that has done nothing yet.
+#: Resident bytes of a process of count, pool or apply that has done next to nothing: measured are
+#: 215 MiB for pool, some 300 MiB for the others with their first chunks.
 BASE_BOUND_BYTES = 500 * 2**20
 BASE_EXPECTED_BYTES = 300 * 2**20
+POOL_BASE_EXPECTED_BYTES = 215 * 2**20
 #: pool: batches of pair rows, and pyarrow's buffers.
 POOL_STREAM_BYTES = 100 * 2**20
-#: pool: bytes a label, at most and to be expected (benchmarks/pool.py).
-POOL_BYTES_PER_LABEL = (60, 40)
+#: pool: bytes a label, at most and to be expected: 13 with 20,000 labels a block (benchmarks.pool),
+#: 22 with 250,000 (benchmarks.pipeline), both beside the half of the streams.
+POOL_BYTES_PER_LABEL = (60, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def pool_memory(labels: int) -> Memory:
     most, usual = POOL_BYTES_PER_LABEL
     return Memory(
         BASE_BOUND_BYTES + POOL_STREAM_BYTES + most * labels,
-        BASE_EXPECTED_BYTES + POOL_STREAM_BYTES // 2 + usual * labels,
+        POOL_BASE_EXPECTED_BYTES + POOL_STREAM_BYTES // 2 + usual * labels,
     )
 
 

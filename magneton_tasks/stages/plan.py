@@ -43,11 +43,12 @@ from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
 from magneton_tasks.stages.todo import Todo
 
-#: CPU seconds a voxel of count and of apply, and bytes a voxel of labels and of the output: benchmarks/.
-COUNT_S_PER_VOXEL = 0.06e-6
-APPLY_S_PER_VOXEL = 0.12e-6
-LABEL_BYTES_PER_VOXEL = 0.30
-OUTPUT_BYTES_PER_VOXEL = 0.15
+#: CPU seconds a voxel of the volume, start-up of one process included, and bytes a voxel that is
+#: read (labels) or written (output, all mips): benchmarks/pipeline.py, pub128 at threshold 0.7.
+COUNT_S_PER_VOXEL = 0.04e-6
+APPLY_S_PER_VOXEL = 0.09e-6
+LABEL_BYTES_PER_VOXEL = 0.32
+OUTPUT_BYTES_PER_VOXEL = 0.20
 
 
 @dataclass(frozen=True, slots=True)
