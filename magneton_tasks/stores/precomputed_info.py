@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.geometry import Box, Size3, Vec3
 from magneton_tasks.stores import precomputed_codec as codec
 
 
@@ -18,17 +18,6 @@ class Scale:
     box: Box
     voxel_size_nm: Size3
     key: str
-
-
-def scale_box(box: Box, factor: Vec3) -> Box:
-    """A box of mip 0 in voxels that are ``factor`` times larger.
-
-    Begin is floor(begin / factor) and the extent ceil(extent / factor): the grid of 2 x 2 x 2
-    groups is anchored at the box's begin, so that no group reaches outside the array.
-    """
-    begin = vec3(b // f for b, f in zip(box.begin, factor, strict=True))
-    shape = vec3(-(-s // f) for s, f in zip(box.shape, factor, strict=True))
-    return Box.of_shape(shape, begin)
 
 
 def build_info(
@@ -71,7 +60,7 @@ def make_scales(box: Box, voxel_size_nm: Size3, factors: Sequence[Vec3]) -> tupl
         key = "_".join(str(_plain(v)) for v in (x, y, z))
         if any(key == other.key for other in found):
             raise ConfigError(f"two mips have the voxel size {key} nm (x_y_z)")
-        found.append(Scale(scale_box(box, factor), (z, y, x), key))
+        found.append(Scale(box.coarsened(factor), (z, y, x), key))
     return tuple(found)
 
 

@@ -24,7 +24,6 @@ from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stores import precomputed, volumes
 from magneton_tasks.stores.objects import Objects
 from magneton_tasks.stores.precomputed import PrecomputedStore, create_segmentation, write_volume
-from magneton_tasks.stores.precomputed_info import scale_box
 from magneton_tasks.stores.volumes import open_volume
 
 # google-cloud-storage, which cloud-volume imports, warns of a package that it can do without.
@@ -281,7 +280,7 @@ def test_mips(tmp_path: Path) -> None:
 
 
 def test_scaled_boxes_cover_the_volume() -> None:
-    assert scale_box(Box((3, 0, 7), (10, 1, 8)), (2, 2, 2)) == Box((1, 0, 3), (5, 1, 4))
+    assert Box((3, 0, 7), (10, 1, 8)).coarsened((2, 2, 2)) == Box((1, 0, 3), (5, 1, 4))
 
 
 @pytest.mark.parametrize(
