@@ -6,10 +6,10 @@ SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down test lint format bench constraints clean
+.PHONY: help venv sample run up down test test-browser lint format bench constraints clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## set up .venv (the other targets do it by themselves)
 
@@ -35,7 +35,10 @@ down: ## stop what `make up` started
 	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_down.py; else echo "nothing is set up"; fi
 
 test: $(STAMP) ## run all tests that need neither root nor a cluster
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster"
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser"
+
+test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
+	@$(PYTHON) -m pytest -m browser
 
 lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck
 	.venv/bin/ruff check .

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row, table
 
-NAMES = ("plan", "pool", "pipeline", "quality", "memory", "segment")
+NAMES = ("start", "plan", "pool", "pipeline", "quality", "memory", "segment", "tune", "view")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -101,7 +101,7 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     labels
         Of one block of the largest read box; a block takes the part that fits its read box.
     """
-    from magneton_tasks.kernels.segment import _dense, label_sizes
+    from magneton_tasks.kernels.segment import dense_labels, label_sizes
     from magneton_tasks.manifest import Manifest
     from magneton_tasks.plan import digest
     from magneton_tasks.stores.labels import LabelStore
@@ -114,7 +114,7 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
         for key in range(len(grid)):
             read = grid.read(key)
             part = labels[tuple(slice(0, n) for n in read.shape)].astype(np.uint64)
-            dense, n = _dense(part)
+            dense, n = dense_labels(part)
             sizes = label_sizes(dense, grid.core(key).slices(read.begin), n)
             at = grid.index3(key)
             written = {

@@ -198,6 +198,8 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
     if error["type"] == "extra_forbidden":
         siblings = [k for k in (*known, *sections) if k]
         return f"{where}: unknown key {key}{nearest(key, siblings)}"
+    if error["type"] == "missing" and n < len(loc):
+        return f"{where}: {key}: too few values (given: {error.get('input')!r})"
     if error["type"] == "missing":
         return f"{where}: {key} is missing"
     message = error["msg"].removeprefix("Value error, ")

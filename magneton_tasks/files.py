@@ -243,19 +243,25 @@ def is_temporary(name: str) -> bool:
 
 
 def write_atomic(
-    path: Path, data: Buffer | Iterable[Buffer], *, sync_parent: bool = True
+    path: Path,
+    data: Buffer | Iterable[Buffer],
+    *,
+    sync_parent: bool = True,
+    mode: int | None = None,
 ) -> FileInfo:
     """Write a file that appears whole or not at all, and survives a power loss.
 
     Parameters
     ----------
     path
-        Where to; parent directories are made, an older file is replaced. The mode follows umask.
+        Where to; parent directories are made, an older file is replaced.
     data
         The bytes, or pieces of them in order.
     sync_parent
         False leaves the directory's fsync to the caller (`sync_directory`), who writes many
         files into one directory.
+    mode
+        Permission bits; None: as umask has it.
 
     Raises
     ------
@@ -268,6 +274,8 @@ def write_atomic(
         descriptor = _create(temporary)
         try:
             info = _write_all(descriptor, pieces)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)  # some file systems report a full disk only here

@@ -133,6 +133,20 @@ class Grid:
         """Blocks of a higher index whose read box meets this one's: up to 13 where overlap <= core."""
         return [j for j in self._near(index) if j > index]
 
+    def each_later_neighbours(self) -> Iterator[list[int]]:
+        """:meth:`later_neighbours` of every block, ascending: a fifth of the time a block."""
+        _, ny, nx = self.shape
+        z, y, x = (
+            _meeting(cuts, low, high)
+            for cuts, low, high in zip(self.cuts, self.halo_low, self.halo_high, strict=True)
+        )
+        index = 0
+        for near_z, near_y in product(z, y):
+            rows = [(i * ny + j) * nx for i in near_z for j in near_y]
+            for near_x in x:
+                yield [n for row in rows for k in near_x if (n := row + k) > index]
+                index += 1
+
     def neighbours(self, index: int) -> list[int]:
         """All other blocks whose read box meets this one's, ascending."""
         return [j for j in self._near(index) if j != index]

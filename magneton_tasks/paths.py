@@ -4,7 +4,7 @@
 
     work/
       magneton.json  lease  samples.json
-      runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  report.json  preview.png
+      runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  report.html  report.json  preview.png
       segment-<fingerprint>/    labels.zarr  sizes/  records/
       count-<fingerprint>/      pairs-*.parquet  sizes-*.parquet  records/
       pool-<fingerprint>/       pool-*.parquet  report.json  records/
@@ -93,6 +93,11 @@ class AttemptPaths:
     @property
     def report(self) -> Path:
         return self.root / "report.json"
+
+    @property
+    def page(self) -> Path:
+        """The report for people."""
+        return self.root / "report.html"
 
     @property
     def logs(self) -> Path:

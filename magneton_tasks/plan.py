@@ -25,14 +25,18 @@ from magneton_tasks.volume_info import VolumeInfo
 MAX_BATCHES = 256
 #: A mapped task costs Airflow half a CPU second: a batch should be worth minutes.
 TARGET_BATCH_S = 300.0
+#: Seconds until a worker has its libraries (benchmarks/pool.py, start-up).
+START_S = 1.7
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
 def digest(*parts: object) -> str:
     """Short hash of anything that JSON holds; the same on every machine."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return blake2b(text.encode(), digest_size=8).hexdigest()
+    return blake2b(_encode(parts).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +178,21 @@ class Plan:
     output_bytes: int
     label_bytes: int
     notes: tuple[str, ...] = ()
+    #: values given over those of the YAML file, by dotted key
+    overrides: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def nothing_to_do(self) -> bool:
         return not any(s.batches for s in self.work.values())
+
+    @property
+    def expected_s(self) -> float:
+        """Wall time to expect, in seconds: the CPU time of what is to do, shared by the workers, and
+        the start of their processes (verify's included).
+        """
+        works = [w for w in self.work.values() if w.batches]
+        rounds = 1 + sum(-(-w.batches // self.workers) for w in works)
+        return sum(w.cpu_s for w in works) / self.workers + rounds * START_S
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -192,7 +207,7 @@ class Plan:
 
 
 def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
-    data = {f.name: data[f.name] for f in fields(cls)}
+    data = {f.name: data[f.name] for f in fields(cls) if f.name in data}
     data["volume"] = _volume(data["volume"])
     geometry = data["geometry"]
     for name in ("grid", "cells", "coarse_cells"):

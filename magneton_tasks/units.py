@@ -26,6 +26,26 @@ def parse_size(text: str | int) -> int:
     return int(float(match[1]) * _FACTORS[match[2].lower()])
 
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION = re.compile(r"(?:\s*[0-9]+(?:\.[0-9]+)?\s*[smhdw])+\s*", re.IGNORECASE | re.ASCII)
+_PART = re.compile(r"([0-9.]+)\s*([smhdw])", re.IGNORECASE)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``"90s"``, ``"30m"`` (minutes), ``"12h"``, ``"7d"``, ``"2w"`` or ``"1d 12h"``.
+
+    Raises
+    ------
+    ValueError
+        Where it isn't a duration; a number alone isn't, for nobody knows its unit.
+    """
+    if _DURATION.fullmatch(text) is None:
+        raise ValueError(
+            f"{text!r} is not a duration; write for instance 30m (minutes), 12h, 7d or 2w"
+        )
+    return sum(float(n) * _SECONDS[unit.lower()] for n, unit in _PART.findall(text))
+
+
 def human_bytes(n: float) -> str:
     """``"7.3 GiB"``."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from magneton_tasks import places
 from magneton_tasks.airflow import home
 from magneton_tasks.airflow.services import Services
 from magneton_tasks.errors import MagnetonError
@@ -16,7 +17,7 @@ def main() -> int:
             services.start()
         print(f"\nAirflow is up:  {services.address}")
         print(f"  user admin, password {services.password()}")
-        print(f"  volume configs from {home.configs_places(services.root)}")
+        print(f"  volume configs from {places.configs_places(services.root)}")
         print(f"  logs in {services.home / 'logs'}")
         print("Stop it with:  make down")
     except MagnetonError as error:

@@ -7,15 +7,14 @@ that of the processes that :mod:`magneton_tasks.airflow.services` starts.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.files import is_network_filesystem
+from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
 
 #: Where `make run` and `make up` keep Airflow's database, logs and state.
 HOME_VARIABLE = "MAGNETON_AIRFLOW_HOME"
-CONFIGS_VARIABLE = "MAGNETON_CONFIGS"
 
 
 def project_root() -> Path:
@@ -47,20 +46,6 @@ def airflow_home() -> Path:
         )
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     return home
-
-
-def configs_places(root: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """``$MAGNETON_CONFIGS``, or the project's ``configs/`` and its sample, where it was made."""
-    given = environ.get(CONFIGS_VARIABLE)
-    if given:
-        return os.pathsep.join(
-            str(Path(place).absolute()) for place in given.split(os.pathsep) if place
-        )
-    places = [root / "configs"]
-    sample = root / "sample" / "volume.yaml"
-    if sample.is_file():
-        places.append(sample)
-    return os.pathsep.join(map(str, places))
 
 
 def settings(home: Path, root: Path) -> dict[str, str]:

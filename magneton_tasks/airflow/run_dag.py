@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.errors import EXIT_BAD_DATA, MagnetonError, OutputError
 from magneton_tasks.units import human_time
@@ -47,7 +48,7 @@ def prepare(home: Path, root: Path, config: Path) -> None:
     for key in [k for k in os.environ if k.startswith("AIRFLOW__")]:
         del os.environ[key]
     os.environ.update(homes.settings(home, root))
-    os.environ[homes.CONFIGS_VARIABLE] = str(config)
+    os.environ[places.CONFIGS_VARIABLE] = str(config)
     # What went wrong is told by Progress; a traceback of Airflow's own would only bury it.
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"
     database = home / "airflow.db"

@@ -11,7 +11,7 @@ import click
 
 from magneton_tasks import files
 from magneton_tasks.grid import ranges_len
-from magneton_tasks.paths import MAPPED
+from magneton_tasks.paths import CHOICE_OF, MAPPED
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.sampling import Samples
@@ -47,7 +47,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     for stage in (*MAPPED[:2], "pool", *MAPPED[2:]):
         work = plan.work[stage]
         memory = plan.memory.get(stage)
-        if not work.total or memory is None:
+        if not work.total or memory is None or CHOICE_OF[stage] not in plan.stages:
             continue
         todo = ranges_len(work.todo)
         what = (
@@ -57,8 +57,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
         yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
     yield f"output    {plan.files:,} files, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"
-    total = sum(w.cpu_s for s, w in plan.work.items() if s != "pool")
-    yield f"time      about {human_time(total / plan.workers)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
+    yield f"time      about {human_time(plan.expected_s)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
     for channel in samples.channels if samples else ():
         yield f"sampled   {_channel(channel)}"
     for note in plan.notes:
@@ -66,6 +65,9 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
 
 
 def _channel(channel: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in channel.items()
+    """What a few boxes held of one channel."""
+    text = (
+        f"{channel['axis']}: {channel['minimum']:.3g} to {channel['maximum']:.3g}, mean {channel['mean']:.3g}, "
+        f"{channel['fraction_zero']:.1%} are 0, {channel['fraction_one']:.1%} are 1"
     )
+    return text + (f", {channel['not_finite']:,} not finite" if channel["not_finite"] else "")

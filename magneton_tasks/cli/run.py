@@ -4,63 +4,105 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import signal
+import threading
 import time
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from magneton_tasks import files
 from magneton_tasks.cli import planning as plans
+from magneton_tasks.cli.console import say
+from magneton_tasks.cli.live import Display
 from magneton_tasks.cli.summary import print_summary
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
-from magneton_tasks.grid import ranges_len
 from magneton_tasks.lease import acquire
-from magneton_tasks.paths import STAGES, AttemptPaths
+from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners import local
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
 
-#: A worker's line about one block or cell.
-_SETTLED = re.compile(r"^(\w+) (?:block|cell) \d+: (done|empty|FAILED|failed)")
+#: What a shell makes of Ctrl-C.
+EXIT_STOPPED = 130
+_GO_ON = "run the same command to go on"
 
 
 def run(config: Path, *, sets: dict[str, object], dry_run: bool, **options: Any) -> int:
     """Plan, then stage by stage; returns the exit code."""
-    # two started in the same second are two runs
-    name = f"{time.strftime('cli_%Y-%m-%dT%H-%M-%S')}-{os.urandom(2).hex()}"
-    request = planning.Request(config.absolute(), name, sets, process_bound=True, **options)
+    request = new_request(config, sets, **options)
     if dry_run:
         drafted = planning.draft(request, write=False)
         for line in plans.describe(drafted.plan, drafted.samples):
             click.echo(line)
         return EXIT_OK
-    plan, paths, drafted = planning.run(request)
-    lease = acquire(planning.lease_directories(drafted.config), name, process_bound=True)
     try:
-        for line in plans.describe(plan, drafted.samples):
+        return perform(request, _GO_ON)
+    except KeyboardInterrupt:
+        click.echo(f"stopped; what is done stays: {_GO_ON}", err=True)
+        return EXIT_STOPPED
+
+
+def new_request(config: Path, sets: dict[str, object], **options: Any) -> planning.Request:
+    """What is asked of plan, under a name of its own; ``options`` as those of `planning.Request`."""
+    # two started in the same second are two runs
+    name = f"{time.strftime('cli_%Y-%m-%dT%H-%M-%S')}-{os.urandom(2).hex()}"
+    return planning.Request(config.absolute(), name, sets, process_bound=True, **options)
+
+
+def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) -> int:
+    """Plan and run; returns the exit code.
+
+    Parameters
+    ----------
+    go_on
+        How to go on after a failure: a clause that stands behind a colon.
+    show_plan
+        False where whoever asks has just seen it.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C: the workers have ended, the lease is given back, finished blocks stay.
+    """
+    plan, paths, drafted = planning.run(request)
+    lease = acquire(planning.lease_directories(drafted.config), request.run, process_bound=True)
+    try:
+        for line in plans.describe(plan, drafted.samples) if show_plan else ():
             click.echo(line)
         if plan.nothing_to_do:
             click.echo("nothing to do; verifying")
         with lease.kept():
             code = _verify_here(paths) if plan.nothing_to_do else run_stages(plan, paths)
     finally:
-        lease.release()
+        with _undisturbed():
+            lease.release()
     if code == EXIT_OK:
         print_summary(paths.root)
+    else:
+        _report(paths)
+        console = Console()
+        say(console, f"logs: {paths.logs}")
+        say(console, f"what is done stays: {go_on}")
     return code
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits for these few milliseconds: the lease must not outlive the run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _verify_here(paths: AttemptPaths) -> int:
@@ -78,47 +120,26 @@ def _verify_here(paths: AttemptPaths) -> int:
 def run_stages(plan: Plan, paths: AttemptPaths) -> int:
     """All stages of an attempt, with progress; stops after the first that fails."""
     console = Console()
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        for stage in STAGES:
-            code = _run_stage(stage, plan, paths, progress, console)
+    stage, code = "", EXIT_OK
+    with Display(plan, console) as display:
+        for stage in display.rows:
+            code = _run_stage(stage, plan, paths, display)
             if code != EXIT_OK:
-                _explain(stage, code, paths, console)
-                return code
-    return EXIT_OK
+                break
+    if code != EXIT_OK:
+        _explain(stage, code, paths, console)
+    return code
 
 
-def _run_stage(
-    stage: str, plan: Plan, paths: AttemptPaths, progress: Progress, console: Console
-) -> int:
+def _run_stage(stage: str, plan: Plan, paths: AttemptPaths, display: Display) -> int:
     work = plan.work.get(stage)
-    if work is not None and work.batches == 0 and not (stage == "pool" and work.todo):
-        return EXIT_OK
-    mapped = stage in plan.work and stage != "pool"
-    total = ranges_len(work.todo) if work is not None and mapped else 1
-    task = progress.add_task(stage, total=total)
-    began = time.time()
-
-    def on_line(line: str) -> None:
-        settled = _SETTLED.match(line)
-        if settled:
-            progress.advance(task)
-        if "FAILED" in line or "WARNING" in line:
-            _say(console, line)
-
-    codes = local.run_stage(
-        paths.root, stage, work.batches if work and mapped else None, plan.workers, on_line
-    )
-    progress.update(task, completed=total)
-    if not console.is_terminal:
-        click.echo(f"{stage:<10} {total:,} in {time.time() - began:.1f} s")
-    failed = [c if c > 0 else 75 for c in codes.values() if c]
+    batches = work.batches if work is not None and stage != "pool" else None
+    with display.stage(stage) as progress:
+        codes = local.run_stage(
+            paths.root, stage, batches, plan.workers, display.line, display.tick
+        )
+        failed = [c if c > 0 else 75 for c in codes.values() if c]
+        progress.end(time.time(), is_done=not failed)
     if not failed:
         return EXIT_OK
     retryable = [c for c in failed if c in RETRYABLE_EXITS]
@@ -137,17 +158,21 @@ def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> No
             shown += 1
             if shown <= 5:
                 where = f" {failure['key']}" if failure.get("key") is not None else ""
-                _say(console, f"{stage}{where}: {failure['cause']}", "red")
+                say(console, f"{stage}{where}: {failure['cause']}", "red")
                 if failure.get("hint"):
-                    _say(console, f"  what to do: {failure['hint']}")
+                    say(console, f"  what to do: {failure['hint']}")
                 if failure.get("log"):
-                    _say(console, f"  log: {failure['log']}")
-    _say(
-        console,
-        f"{stage} failed ({code}); logs: {paths.logs}; what is done stays: run the same command to go on",
-    )
+                    say(console, f"  log: {failure['log']}")
+    say(console, f"{stage} failed ({code})", "red")
 
 
-def _say(console: Console, text: str, style: str | None = None) -> None:
-    """A line as it is: no path is cut in two where the terminal ends."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+def _report(paths: AttemptPaths) -> None:
+    """The report of a run that failed; that it can't be written is no second failure."""
+    from magneton_tasks.stages.report import write_report
+
+    console = Console()
+    try:
+        write_report(Attempt.open(paths.root))
+        say(console, f"report: {paths.page}")
+    except Exception as error:
+        say(console, f"WARNING: the report couldn't be written: {type(error).__name__}: {error}")

@@ -57,6 +57,8 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
         rows.append(("segmentation", f"precomputed://{attempt.config.paths.output}"))
         if attempt.paths.preview.is_file():
             rows.append(("preview", str(attempt.paths.preview)))
+    if attempt.paths.page.is_file():
+        rows.append(("report", str(attempt.paths.page)))
     for name, value in rows:
         click.echo(f"{name:<13} {value}")
 

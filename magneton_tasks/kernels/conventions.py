@@ -238,21 +238,35 @@ def loop_contradiction(affs: Affinities, hypothesis: Hypothesis = (_ZYX, -1)) ->
         Which channel is taken as z, y, x; and the sign s: ``affs[d][v]`` joins v and v + s e_d.
     """
     order, sign = hypothesis
+    by_axis = affs[list(order)]
+    return sum(
+        plane_contradiction(by_axis[d], by_axis[k], d, k, sign) for d, k in ((0, 1), (0, 2), (1, 2))
+    )
+
+
+def plane_contradiction(
+    channel_d: Affinities, channel_k: Affinities, d: int, k: int, sign: int
+) -> float:
+    """Mean contradiction of the loops of one plane, from the channels taken for its axes d and k.
+
+    Parameters
+    ----------
+    channel_d, channel_k
+        (z, y, x), at least 4 voxels wide.
+    d, k, sign
+        The plane's axes (0, 1, 2 for z, y, x); ``channel_d[v]`` joins v and v + sign e_d.
+    """
     # The first plane is left out: index 0 along a channel's axis holds no edge.
-    by_axis = affs[list(order), 1:, 1:, 1:]
-    total = 0.0
-    for d, k in ((0, 1), (0, 2), (1, 2)):
-        e_d, e_k = (tuple(sign * (axis == e) for axis in range(3)) for e in (d, k))
-        edges = [
-            _shifted(by_axis[d], (0, 0, 0)), _shifted(by_axis[d], e_k),
-            _shifted(by_axis[k], (0, 0, 0)), _shifted(by_axis[k], e_d),
-        ]  # fmt: skip
-        low, high = np.minimum(edges[0], edges[1]), np.maximum(edges[0], edges[1])
-        low2, high2 = np.minimum(edges[2], edges[3]), np.maximum(edges[2], edges[3])
-        first = np.minimum(low, low2)
-        second = np.minimum(np.maximum(low, low2), np.minimum(high, high2))
-        total += float((second - first).mean(dtype=np.float64))
-    return total
+    a, b = channel_d[1:, 1:, 1:], channel_k[1:, 1:, 1:]
+    e_d, e_k = (tuple(sign * (axis == e) for axis in range(3)) for e in (d, k))
+    edges = [
+        _shifted(a, (0, 0, 0)), _shifted(a, e_k), _shifted(b, (0, 0, 0)), _shifted(b, e_d),
+    ]  # fmt: skip
+    low, high = np.minimum(edges[0], edges[1]), np.maximum(edges[0], edges[1])
+    low2, high2 = np.minimum(edges[2], edges[3]), np.maximum(edges[2], edges[3])
+    first = np.minimum(low, low2)
+    second = np.minimum(np.maximum(low, low2), np.minimum(high, high2))
+    return float((second - first).mean(dtype=np.float64))
 
 
 def _shifted(array: Affinities, by: tuple[int, ...]) -> Affinities:

@@ -1,7 +1,7 @@
 """Which pairs are the same thing: the rules, on the pairs of whole block pairs.
 
 A decision looks at the pairs of one block pair only, so the order of block pairs and the way a
-stream of them is cut don't matter (``whole_block_pairs`` keeps each of them in one piece).
+stream of them is cut don't matter, as long as none of them is torn.
 
 Fractions are compared as ``n / size >= fraction`` in float64, never as ``n >= fraction * size``:
 a division is rounded once and correctly, so a ratio that equals a decimal fraction of up to six
@@ -14,7 +14,7 @@ A change of the decisions here bumps ``pooling.KERNEL_VERSION``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -118,29 +118,6 @@ def _readonly(column: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     view = np.ascontiguousarray(column, dtype=np.uint32).view()
     view.flags.writeable = False
     return view
-
-
-def whole_block_pairs(batches: Iterable[Columns]) -> Iterator[dict[str, npt.NDArray[np.uint32]]]:
-    """Cut a stream of column batches anew, so that no block pair is torn between two of them.
-
-    Holds back the last block pair of a batch until the next one shows where it ends: memory is
-    two batches and the largest block pair.
-    """
-    held: dict[str, npt.NDArray[np.uint32]] | None = None
-    for batch in batches:
-        columns = dict(batch)
-        if held is not None:
-            columns = {name: np.concatenate((held[name], columns[name])) for name in columns}
-        a, b = columns["block_a"], columns["block_b"]
-        if len(a) == 0:
-            continue
-        borders = np.flatnonzero((a[1:] != a[:-1]) | (b[1:] != b[:-1]))
-        cut = int(borders[-1]) + 1 if len(borders) else 0
-        held = {name: column[cut:].copy() for name, column in columns.items()}
-        if cut:
-            yield {name: column[:cut] for name, column in columns.items()}
-    if held is not None:
-        yield held
 
 
 @njit(cache=True, nogil=True)

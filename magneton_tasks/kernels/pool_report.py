@@ -11,6 +11,8 @@ from numba import njit
 
 #: How many of the largest objects a report lists.
 REPORTED_OBJECTS = 20
+#: Size classes of a histogram: sizes are uint64.
+_CLASSES = 64
 
 Integers = npt.NDArray[Any]
 
@@ -23,6 +25,19 @@ class LargeObject:
     voxels: int
     labels: int
     blocks: int
+
+
+@dataclass(frozen=True)
+class SizeHistogram:
+    """How many objects there are of each size; class k holds those of 2^k to 2^(k+1) - 1 voxels.
+
+    Both tuples are as long as the largest object needs.
+    """
+
+    #: objects of each class
+    objects: tuple[int, ...]
+    #: voxels that the objects of each class have together
+    voxels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,21 @@ class PoolReport:
     #: share of the largest object in the foreground, and in all voxels of the volume
     largest_of_foreground: float
     largest_of_volume: float
+    sizes: SizeHistogram
+
+
+def size_histogram(sizes: npt.NDArray[np.uint64]) -> SizeHistogram:
+    """Objects and voxels by size class; those of size 0 count nowhere.
+
+    Parameters
+    ----------
+    sizes
+        uint64 (objects,): voxels of each object.
+    """
+    objects, voxels = np.zeros((2, _CLASSES), np.uint64)
+    _count_sizes(sizes, objects, voxels)
+    used = int(np.flatnonzero(objects).max(initial=-1)) + 1
+    return SizeHistogram(tuple(objects[:used].tolist()), tuple(voxels[:used].tolist()))
 
 
 def largest_objects(
@@ -72,6 +102,19 @@ def largest_objects(
         LargeObject(int(ids[i]), int(sizes[i]), int(labels[k]), int(blocks[k]))
         for k, i in enumerate(top)
     )
+
+
+@njit(cache=True, nogil=True)
+def _count_sizes(sizes: Any, objects: Any, voxels: Any) -> None:
+    for size in sizes:
+        if size == 0:
+            continue
+        k, rest = 0, size >> np.uint64(1)
+        while rest:
+            rest >>= np.uint64(1)
+            k += 1
+        objects[k] += np.uint64(1)
+        voxels[k] += size
 
 
 @njit(cache=True, nogil=True)

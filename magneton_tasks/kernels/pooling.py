@@ -25,7 +25,7 @@ from numba import njit
 
 from magneton_tasks import versions
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
-from magneton_tasks.kernels.pool_report import PoolReport, largest_objects
+from magneton_tasks.kernels.pool_report import PoolReport, largest_objects, size_histogram
 
 #: Bump when the same pairs (and rule: see matching.py) give other ids; guarded by the golden test.
 KERNEL_VERSION = versions.POOLING
@@ -192,6 +192,7 @@ class Pool:
             largest=largest,
             largest_of_foreground=voxels / foreground if foreground else 0.0,
             largest_of_volume=voxels / volume_vox if volume_vox else 0.0,
+            sizes=size_histogram(self._sizes),
         )
 
     def _members(self, block: int) -> Integers:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -135,12 +135,47 @@ def segment_block(affinity: Float32, settings: SegmentSettings, mask: Mask | Non
         Wrong shape or type, or a value that is NaN or outside [0, 1]; it names the first such
         voxel, counted from the block's own corner.
     """
+    steps = segmentations(affinity, settings, [settings.threshold], mask)
+    segments = next(steps)
+    next(steps, None)  # the generator's end frees the graph
+    if segments is None:
+        return Labels(np.zeros(affinity.shape[1:], np.uint32), 0)
+    return dense_labels(segments)
+
+
+def segmentations(
+    affinity: Float32,
+    settings: SegmentSettings,
+    thresholds: Sequence[float],
+    mask: Mask | None = None,
+) -> Iterator[NDArray[np.uint64] | None]:
+    """Ids as waterz has them at each threshold, by one agglomeration; for `segment_block` and sweeps.
+
+    Parameters
+    ----------
+    affinity, settings, mask
+        As `segment_block`; ``settings.threshold`` isn't read.
+    thresholds
+        Affinities in [0, 1], from the highest to the lowest.
+
+    Yields
+    ------
+    uint64 (z, y, x), 0 for background: **the same array each time**. waterz reads it again for the
+    next threshold and replaces each id in it by that of what it was merged into; ids that have
+    occurred may stand anywhere in it. None where the block has no foreground.
+
+    Raises
+    ------
+    BadDataError
+        As `segment_block`.
+    """
     scoring = parse_scoring(settings.merge_function)
     affinity, fragments = _fragments(affinity, settings, mask)
     if fragments is None and not _has_foreground(affinity, settings):
-        return Labels(np.zeros(affinity.shape[1:], np.uint32), 0)
-    segments = _agglomerate(affinity, fragments, settings, scoring, 1.0 - settings.threshold)
-    return _dense(segments)
+        for _ in thresholds:
+            yield None
+        return
+    yield from _agglomerate(affinity, fragments, settings, scoring, [1.0 - t for t in thresholds])
 
 
 def warm_up(supervoxels: Supervoxels = "waterz") -> None:
@@ -172,7 +207,7 @@ def graph_density(affinity: Float32, settings: SegmentSettings) -> Density:
         if not _has_foreground(affinity, settings):
             return Density(0.0, 0.0, 0.0)
         # mean affinity, merged up to nothing: the fragments as waterz's watershed leaves them
-        fragments = _agglomerate(affinity, None, settings, parse_scoring("mean"), 0.0)
+        (fragments,) = _agglomerate(affinity, None, settings, parse_scoring("mean"), [0.0])
     shape = fragments.shape
     margin = [min(_SAMPLE_MARGIN_VOX, (n - 1) // 4) for n in shape]
     inner = np.array([[m, n - m] for m, n in zip(margin, shape, strict=True)], np.int64)
@@ -239,24 +274,25 @@ def _agglomerate(
     fragments: NDArray[np.uint64] | None,
     settings: SegmentSettings,
     scoring: Scoring,
-    threshold: float,
-) -> NDArray[np.uint64]:
-    """Run waterz with its own threshold (1 - affinity); the array is ours."""
+    thresholds: list[float],
+) -> Iterator[NDArray[np.uint64]]:
+    """Run waterz with its own thresholds (1 - affinity), ascending; see `segmentations`."""
     low, high = settings.aff_thresholds
+    steps = waterz.agglomerate(
+        affinity,
+        thresholds,
+        fragments=fragments,
+        aff_threshold_low=low,
+        aff_threshold_high=high,
+        scoring_function=scoring.function,
+        discretize_queue=scoring.queue_bins,
+    )
+    for _ in thresholds:
+        with _silent():  # not while the caller works with what it got
+            segments = next(steps)
+        yield np.asarray(segments)
     with _silent():
-        # a list: the generator's end frees the graph
-        (segments,) = list(
-            waterz.agglomerate(
-                affinity,
-                [threshold],
-                fragments=fragments,
-                aff_threshold_low=low,
-                aff_threshold_high=high,
-                scoring_function=scoring.function,
-                discretize_queue=scoring.queue_bins,
-            )
-        )
-    return np.asarray(segments)
+        next(steps, None)  # the generator's end frees the graph
 
 
 @contextmanager
@@ -277,12 +313,12 @@ def _silent() -> Iterator[None]:
         os.close(kept)
 
 
-def _dense(segments: NDArray[np.uint64]) -> Labels:
-    """Number the segments 1..n in raster order, in the memory of ``segments``."""
+def dense_labels(segments: NDArray[np.uint64], *, keep: bool = False) -> Labels:
+    """Number the segments 1..n in raster order, in the memory of ``segments`` unless ``keep``."""
     flat = segments.reshape(-1)
     # never more fragments than voxels; untouched pages of it cost nothing
     numbers = np.zeros(flat.size + 1, np.uint32)
-    narrow = flat.view(np.uint32)[: flat.size]
+    narrow = np.empty(flat.size, np.uint32) if keep else flat.view(np.uint32)[: flat.size]
     count = _renumber(flat, narrow, numbers)
     return Labels(narrow.reshape(segments.shape), int(count))
 

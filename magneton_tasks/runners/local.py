@@ -6,9 +6,12 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
@@ -23,6 +26,8 @@ TRIES = 2
 GRACE_S = 10.0
 
 OnLine = Callable[[str], None]
+#: gets the process ids of the workers that run
+OnTick = Callable[[Sequence[int]], None]
 
 
 @dataclass
@@ -40,7 +45,12 @@ class _Worker:
 
 
 def run_stage(
-    attempt: Path, stage: str, batches: int | None, workers: int, on_line: OnLine
+    attempt: Path,
+    stage: str,
+    batches: int | None,
+    workers: int,
+    on_line: OnLine,
+    on_tick: OnTick = lambda _: None,
 ) -> dict[int | None, int]:
     """Run all batches of a stage, ``workers`` at a time.
 
@@ -49,41 +59,85 @@ def run_stage(
     batches
         How many; None: the stage isn't mapped and runs once.
     on_line
-        Gets each line that a worker prints; the lines are also in the attempt's logs.
+        Gets each line that a worker prints; the lines are also in the attempt's logs. Lines of
+        the runner itself begin with ``<stage>:``.
+    on_tick
+        Called once a second at least.
 
     Returns
     -------
     dict
         Exit code of each batch's last try.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C was pressed: the workers were asked to end, and have ended. The second Ctrl-C, or
+        `GRACE_S`, kills those that don't.
     """
-    runner = _Runner(AttemptPaths(attempt), stage, on_line)
-    try:
-        return runner.run([None] if batches is None else list(range(batches)), workers)
-    finally:
-        runner.stop()
+    runner = _Runner(AttemptPaths(attempt), stage, on_line, on_tick)
+    with runner.holding_interrupts():
+        try:
+            return runner.run([None] if batches is None else list(range(batches)), workers)
+        finally:
+            runner.stop()
 
 
 class _Runner:
-    def __init__(self, paths: AttemptPaths, stage: str, on_line: OnLine) -> None:
-        self.paths, self.stage, self.on_line = paths, stage, on_line
+    def __init__(self, paths: AttemptPaths, stage: str, on_line: OnLine, on_tick: OnTick) -> None:
+        self.paths, self.stage, self.on_line, self.on_tick = paths, stage, on_line, on_tick
+        self.interrupts = 0
         self.selector = selectors.DefaultSelector()
         self.running: list[_Worker] = []
         self.tries: dict[int | None, int] = {}
 
     def run(self, batches: Sequence[int | None], workers: int) -> dict[int | None, int]:
         waiting, codes = list(batches), dict.fromkeys(batches, EXIT_OK)
-        while waiting or self.running:
-            while waiting and len(self.running) < workers:
+        while (waiting or self.running) and not self.interrupts:
+            while waiting and len(self.running) < workers and not self.interrupts:
                 self.start(waiting.pop(0))
+            self.on_tick([w.process.pid for w in self.running])
             for worker in self.read():
                 code = worker.process.wait()
                 codes[worker.batch] = code
-                if (code < 0 or code == EXIT_TEMPORARY) and self.tries[worker.batch] < TRIES:
+                worth = code < 0 or code == EXIT_TEMPORARY
+                if worth and self.tries[worker.batch] < TRIES and not self.interrupts:
                     self.on_line(
                         f"{self.stage}: batch {worker.batch} ended with {code}; trying again"
                     )
                     waiting.append(worker.batch)
+        if self.running:
+            self.on_line(
+                f"{self.stage}: stopping {len(self.running)} workers; Ctrl-C again ends them at once"
+            )
         return codes
+
+    @contextmanager
+    def holding_interrupts(self) -> Iterator[None]:
+        """Hold Ctrl-C back until all workers have ended: cut short, the loop would leave one behind."""
+        before = signal.getsignal(signal.SIGINT)
+        held = threading.current_thread() is threading.main_thread() and callable(before)
+        if held:
+            signal.signal(signal.SIGINT, self.interrupt)
+        try:
+            yield
+        finally:
+            if held:
+                signal.signal(signal.SIGINT, before)
+        if self.interrupts:
+            raise KeyboardInterrupt
+
+    def interrupt(self, _: int, __: FrameType | None) -> None:
+        """Ctrl-C: ask the workers to end, the second time kill them."""
+        self.interrupts += 1
+        self.send(signal.SIGTERM if self.interrupts == 1 else signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the workers that run, and to what they have started."""
+        for worker in self.running:
+            if worker.process.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(worker.process.pid, number)
 
     def start(self, batch: int | None) -> None:
         log_path = self.paths.log(self.stage, batch)
@@ -124,17 +178,10 @@ class _Runner:
     def stop(self) -> None:
         """End what still runs: after Ctrl-C, or an error."""
         for number in (signal.SIGTERM, signal.SIGKILL):
+            self.send(number)
             for worker in self.running:
-                if worker.process.poll() is None:
-                    try:
-                        os.killpg(worker.process.pid, number)
-                    except ProcessLookupError:
-                        continue
-            for worker in self.running:
-                try:
+                with suppress(subprocess.TimeoutExpired):
                     worker.process.wait(GRACE_S)
-                except subprocess.TimeoutExpired:
-                    continue
         for worker in self.running:
             worker.close()
         self.selector.close()

@@ -52,6 +52,8 @@ class Blocks:
             return self.store.read_sizes(self.grid.index3(key), self._file(key, "sizes"))
 
     def _file(self, key: int, name: str) -> FileInfo:
+        if self.records[key].info.get("cleaned"):
+            raise NotVisibleError("its labels were removed by `magneton clean`")
         return FileInfo(*self.records[key].info["files"][name])
 
     @contextmanager

@@ -186,7 +186,7 @@ def _result(
         raise TemporaryError(
             f"crashed: {signal.Signals(-code).name}", f"see {log}; a rerun tries again"
         )
-    raise _rebuild(code, json.loads(answer) if answer else {})
+    raise rebuild_error(code, json.loads(answer) if answer else {})
 
 
 def _looks_like_memory(tail: str, usage: resource.struct_rusage, memory_limit: int) -> bool:
@@ -203,7 +203,7 @@ def _tail(log: Path) -> str:
         return ""
 
 
-def _rebuild(code: int, answer: dict[str, Any]) -> MagnetonError:
+def rebuild_error(code: int, answer: dict[str, Any]) -> MagnetonError:
     """The child's error as the parent raises it."""
     kinds: list[type[MagnetonError]] = [MagnetonError]
     for kind in kinds:

@@ -116,7 +116,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     )
     work = WorkPaths(Path(config.paths.work))
     samples = (
-        sample(config, geometry.box, input_digest, work.samples if write else None)
+        sample(config, geometry.box, input_digest, work.samples, write=write)
         if todo["segment"]
         else None
     )
@@ -135,6 +135,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         files=n_files, output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
         label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
         notes=(*info.notes, *(samples.warnings if samples else ())),
+        overrides=dict(request.overrides),
     )  # fmt: skip
     checks.check_disk(config, plan)
     return Draft(config, plan, samples, is_new)
@@ -148,7 +149,7 @@ def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
     try:
         drafted = draft(request)
         work = drafted.work
-        _mark(work)
+        mark(work)
         for stage in (*MAPPED, "pool"):
             Manifest(work.records(stage, drafted.plan.fingerprints.of(stage))).compact()
         if drafted.is_new_output:
@@ -276,7 +277,7 @@ def _output_voxels(geometry: Geometry) -> int:
     return sum(geometry.mip_box(k).voxels for k in range(len(geometry.factors) + 1))
 
 
-def _mark(work: WorkPaths) -> None:
+def mark(work: WorkPaths) -> None:
     """The marker that tells `clean` that this directory is ours."""
     if not work.marker.exists():
         content = {"magneton": "work directory", "version": __version__}
@@ -311,9 +312,12 @@ def _freeze(drafted: Draft) -> tuple[Plan, AttemptPaths]:
 def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
     """What differs from the frozen config of the attempt before, as ``key: before -> now``."""
     before = _previous_config(work, plan)
-    if before is None:
-        return []
-    old, new = _flat(before), _flat(config.resolved())
+    return [] if before is None else differing(before, config.resolved())
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two resolved configs, as ``key: before -> now``."""
+    old, new = _flat(before), _flat(now)
     return [
         f"{k}: {old.get(k)} -> {new.get(k)}"
         for k in sorted(old.keys() | new.keys())

@@ -61,13 +61,17 @@ def sample_boxes(box: Box) -> list[Box]:
     return list(dict.fromkeys(found))
 
 
-def sample(config: RunConfig, box: Box, input_digest: str, cache: Path | None) -> Samples:
+def sample(
+    config: RunConfig, box: Box, input_digest: str, cache: Path | None, *, write: bool = True
+) -> Samples:
     """Sample the input, or take what the last plan has sampled.
 
     Parameters
     ----------
     cache
-        File to read and keep the samples in; None: neither.
+        File to look for samples in, and to keep them in; None: neither.
+    write
+        False: they aren't kept.
 
     Raises
     ------
@@ -98,7 +102,7 @@ def sample(config: RunConfig, box: Box, input_digest: str, cache: Path | None) -
                 density["densest"] = tuple(density["densest"])
                 return Samples(key, Density(**density), data["channels"], data["warnings"])
     samples = _sample(config, sample_boxes(box), key)
-    if cache is not None:
+    if cache is not None and write:
         files.write_atomic(cache, json.dumps(asdict(samples), indent=1).encode())
     return samples
 

@@ -58,7 +58,8 @@ class SegmentStage:
         return open_mask(self.attempt.config, self.affinity.info)
 
     def is_current(self, key: int, record: Record) -> bool:
-        return record.input == input_digest(self.attempt, key)
+        has_labels = not record.info.get("cleaned")  # `clean` may have removed them
+        return has_labels and record.input == input_digest(self.attempt, key)
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:

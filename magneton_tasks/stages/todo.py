@@ -1,4 +1,8 @@
-"""What is still to do: which blocks and cells have no valid record of this input."""
+"""What is still to do: which blocks and cells have no valid record of this input.
+
+A block whose labels *clean* removed keeps its record: it is segmented again only where count or
+apply have something to do that reads it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from pathlib import Path
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.grid import Grid, Ranges, ranges_len, to_ranges
+from magneton_tasks.grid import Grid, Ranges, items, ranges_len, to_ranges
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import CHOICE_OF, WorkPaths
 from magneton_tasks.plan import Fingerprints, Geometry
@@ -27,6 +31,7 @@ class Todo:
         self._work = WorkPaths(Path(config.paths.work))
         self._geometry, self._fingerprints = geometry, fingerprints
         self._stages, self._restart, self._rewrite = stages, restart, rewrite
+        self._cleaned: set[int] = set()
 
     def all(self, input_digest: InputDigest) -> dict[str, Ranges]:
         """Ranges of blocks (segment, count), of cells (apply, downsample), and [(0, 1)] or [] for pool.
@@ -45,7 +50,7 @@ class Todo:
             self._written("downsample", coarse, None if apply else pool_digest) if coarse else []
         )
         todo = {
-            "segment": segment,
+            "segment": self._and_cleaned(segment, count, apply),
             "count": count,
             "pool": pool,
             "apply": apply,
@@ -73,6 +78,20 @@ class Todo:
             for stage, ranges in todo.items()
         }
 
+    def _and_cleaned(self, segment: Ranges, count: Ranges, apply: Ranges) -> Ranges:
+        """``segment``, and the blocks without labels that what is to do (and was asked for) reads."""
+        if not self._cleaned:
+            return segment
+        grid, cells = self._geometry.grid, self._geometry.cells
+        read = set(items(segment, 0, ranges_len(segment)))
+        if "pool" in self._stages:
+            for key in items(count, 0, ranges_len(count)):
+                read |= self._cleaned & {key, *grid.later_neighbours(key)}
+        if "apply" in self._stages:
+            for key in items(apply, 0, ranges_len(apply)):
+                read |= self._cleaned & set(grid.cores_meeting(cells.core(key)))
+        return to_ranges(sorted(read))
+
     def _states(self, stage: str) -> dict[int, tuple[str | None, str | None, str | None]]:
         """(input, output, pool) of each valid record; none where the stage is to be done anew."""
         if self._restart and CHOICE_OF[stage] in self._stages:
@@ -83,6 +102,8 @@ class Todo:
             record = state.valid
             if record is not None:
                 found[key] = (record.input, record.output, record.info.get("pool"))
+                if record.info.get("cleaned"):
+                    self._cleaned.add(key)
         return found
 
     def _segment(self, input_digest: InputDigest) -> tuple[dict[int, str], Ranges]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
 from magneton_tasks.errors import BadDataError, MagnetonError
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
@@ -47,8 +45,19 @@ def run(attempt: Attempt) -> int:
         say(f"verify: FAILED ({code}): {error}")
         result["failures"] = [{"exit_code": code, "cause": error.what, "hint": error.hint}]
     result["seconds"] = round(time.time() - began, 3)
+    _report(attempt, result)
     finish(attempt, "verify", result)
     return code
+
+
+def _report(attempt: Attempt, result: dict[str, Any]) -> None:
+    """Write the report; the result is what it is, whether or not that works."""
+    try:
+        from magneton_tasks.stages.report import write_report
+
+        write_report(attempt, result)
+    except Exception as caught:
+        say(f"verify: WARNING: the report couldn't be written: {type(caught).__name__}: {caught}")
 
 
 def verify(attempt: Attempt) -> dict[str, Any]:
@@ -184,11 +193,3 @@ def _missing(
             if found.get(name) != size
         ]
     return missing
-
-
-def pool_report(attempt: Attempt) -> dict[str, Any]:
-    """The report that pool wrote."""
-    path: Path = attempt.stage_dir("pool") / "report.json"
-    with files.open_read(path) as file:
-        report: dict[str, Any] = json.loads(file.read())
-    return report

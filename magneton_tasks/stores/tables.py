@@ -246,7 +246,7 @@ class PoolTable:
     """
 
     def __init__(self, directory: Path, wait_s: float = 120.0) -> None:
-        self._directory = directory
+        self.directory = directory
         self._wait_s = wait_s
         self._starts: list[int] = []
         self._paths: list[tuple[int, Path]] = []
@@ -292,6 +292,14 @@ class PoolTable:
             found.update((first + k, int(n)) for k, n in enumerate(rows))
         return found
 
+    def read_all(self) -> None:
+        """Read every row of every file: a page that is damaged raises CorruptFileError."""
+        self._list()
+        for _, path in self._paths:
+            with _parquet(path) as table:
+                for group in range(table.metadata.num_row_groups):
+                    _numpy(table, [group])
+
     def _find(self, block: int) -> tuple[int, Path]:
         """First block and path of the file with ``block``."""
         deadline = files.clock() + self._wait_s
@@ -308,13 +316,13 @@ class PoolTable:
                 break
             files.sleep(min(pause, left))
         raise NotVisibleError(
-            f"no file of {self._directory} has block {block}",
+            f"no file of {self.directory} has block {block}",
             "rerun; if the pool table was deleted, the rerun writes it again",
         )
 
     def _list(self) -> None:
-        matches = (_POOL_NAME.fullmatch(name) for name in files.listdir(self._directory))
-        found = sorted((int(m[1]), int(m[2]), self._directory / m[0]) for m in matches if m)
+        matches = (_POOL_NAME.fullmatch(name) for name in files.listdir(self.directory))
+        found = sorted((int(m[1]), int(m[2]), self.directory / m[0]) for m in matches if m)
         self._starts = [first for first, _, _ in found]
         self._paths = [(stop, path) for _, stop, path in found]
 

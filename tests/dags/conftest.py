@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,7 @@ _HOME = Path(tempfile.mkdtemp(prefix="magneton-airflow-"))
 
 # Airflow reads its settings when it is imported, which the test modules of this folder do.
 os.environ.update(homes.settings(_HOME, ROOT))
-os.environ[homes.CONFIGS_VARIABLE] = str(_HOME / "configs")
+os.environ[places.CONFIGS_VARIABLE] = str(_HOME / "configs")
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
 
 
@@ -43,7 +44,7 @@ def load_dags(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], dict[str, Any
     """Runs the project's DAG file over the configs in a folder; DAGs by id."""
 
     def load(configs: Path) -> dict[str, Any]:
-        monkeypatch.setenv(homes.CONFIGS_VARIABLE, str(configs))
+        monkeypatch.setenv(places.CONFIGS_VARIABLE, str(configs))
         made = runpy.run_path(str(ROOT / "dags" / "instance_segmentation.py"))
         return {k: v for k, v in made.items() if k.startswith("instance_segmentation.")}
 

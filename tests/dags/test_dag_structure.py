@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks.airflow import home as homes
+from magneton_tasks import places
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -223,7 +223,7 @@ def test_a_parse_imports_nothing_heavy(write_config: Write) -> None:
         "assert 'plan' in made['instance_segmentation.cortex'].task_dict\n"
         "print(*{m.partition('.')[0] for m in sys.modules} - before)\n"
     )
-    environ = {**os.environ, homes.CONFIGS_VARIABLE: str(write_config("cortex").parent)}
+    environ = {**os.environ, places.CONFIGS_VARIABLE: str(write_config("cortex").parent)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
     )

@@ -83,6 +83,7 @@ def test_neighbours_are_those_whose_read_boxes_meet(
     ]  # fmt: skip
     assert grid.neighbours(k) == meeting
     assert grid.later_neighbours(k) == [j for j in meeting if j > k]
+    assert list(grid.each_later_neighbours())[k] == grid.later_neighbours(k)
 
 
 @given(offsets, vectors, st.tuples(*[st.integers(3, 20)] * 3), st.data())

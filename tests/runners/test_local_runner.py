@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +136,74 @@ def test_a_worker_that_ignores_sigterm_is_killed(
         local.run_stage(tmp_path, "segment", 1, 1, stop)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_ctrl_c_lets_workers_end_by_themselves(worker: Worker, tmp_path: Path) -> None:
+    worker(
+        "import signal\n"
+        "def end(*_): (attempt / ('ended-' + batch)).touch(); sys.exit(75)\n"
+        "signal.signal(signal.SIGTERM, end); print('ready', flush=True); time.sleep(600)"
+    )
+    before, lines = signal.getsignal(signal.SIGINT), []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        if line == "ready" and lines.count("ready") == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        local.run_stage(tmp_path, "segment", 5, 2, on_line)
+    assert sorted(p.name for p in tmp_path.glob("ended-*")) == ["ended-0", "ended-1"]
+    assert not any("trying again" in line for line in lines)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_leaves_no_worker(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cuts the wait short and kills; it doesn't cut off the killing."""
+    monkeypatch.setattr(local, "GRACE_S", 600)
+    worker(
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "(attempt / 'pid').write_text(str(os.getpid())); print('ready', flush=True); time.sleep(600)"
+    )
+
+    def on_line(line: str) -> None:
+        if line == "ready":
+            signal.raise_signal(signal.SIGINT)
+        elif "stopping 1 workers" in line:
+            threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        local.run_stage(tmp_path, "segment", 1, 1, on_line)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_ctrl_c_at_the_start_of_a_worker_leaves_no_worker(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker("time.sleep(600)")
+    started = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)  # before anybody knows of it
+
+    monkeypatch.setattr("magneton_tasks.runners.local.subprocess.Popen", Popen)
+    with pytest.raises(KeyboardInterrupt):
+        local.run_stage(tmp_path, "segment", 3, 2, lambda _: None)
+    assert [p.poll() for p in started] == [-signal.SIGTERM]
+
+
+def test_whoever_watches_is_told_which_workers_run(worker: Worker, tmp_path: Path) -> None:
+    worker("time.sleep(.1)")
+    seen: list[int] = []
+    local.run_stage(tmp_path, "segment", 4, 2, lambda _: None, lambda pids: seen.append(len(pids)))
+    assert set(seen) <= {0, 1, 2}
+    assert seen[0] == 2
 
 
 def test_workers_die_with_a_runner_that_is_killed(worker: Worker, tmp_path: Path) -> None:

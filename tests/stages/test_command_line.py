@@ -19,9 +19,12 @@ import pytest
 import yaml
 
 from magneton_tasks.cli import main
+from magneton_tasks.cli import run as running
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.config import parse_config
+from magneton_tasks.errors import OutputError
 from magneton_tasks.lease import acquire
+from magneton_tasks.stages import report as reporting
 from magneton_tasks.stages.attempt import Attempt
 from tests import volumes
 from tests.volumes import Array, Run
@@ -93,6 +96,10 @@ def test_run_says_what_it_did_and_where_the_result_is(
     for stage in ("segment", "count", "pool", "apply", "verify"):
         assert any(line.startswith(stage) for line in out.splitlines())
     assert f"precomputed://file://{small.parent}/segmentation" in out
+    report = re.search(r"^report +(\S+)$", out, re.MULTILINE)
+    assert report
+    assert Path(report[1]).read_text().startswith("<!doctype html>")
+    assert "\x1b" not in out  # no terminal: no colours, no cursor movements
     assert finished_run.stderr == ""
 
 
@@ -146,6 +153,21 @@ def test_a_failed_block_is_told_with_cause_remedy_and_log(tmp_path: Path) -> Non
     assert log
     assert "affinity nan" in Path(log[1]).read_text()
     assert "run the same command to go on" in done.stdout
+    report = re.search(r"^report: (\S+)$", done.stdout, re.MULTILINE)
+    assert report
+    assert "affinity nan" in Path(report[1]).read_text()
+
+
+def test_a_report_that_can_t_be_written_is_no_second_failure(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: Attempt) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(reporting, "write_report", full)
+    running._report(finished.attempt.paths)
+    out = capsys.readouterr().out
+    assert "WARNING: the report couldn't be written: OutputError: the disk is full" in out
 
 
 def test_a_run_that_is_killed_is_gone_on_from(copy_of: Copy, expected: list[Array]) -> None:
@@ -246,8 +268,9 @@ def test_status_tells_failed_running_and_missing(finished: Run, cli: Callable[..
     run = volumes.plan_run(Path(config), {"segment.threshold": 0.6}, run="next")
     manifest = run.attempt.manifest("segment")
     with manifest.writer("next", "segment", 0) as writer:
-        writer.add(0, "done", attempt=1, input="i", output="o", info={"n": 3})
-        writer.add(1, "empty", attempt=1, input="i", output="empty", info={"n": 0})
+        source = run.plan.input_digest
+        writer.add(0, "done", attempt=1, input=source, output="o", info={"n": 3})
+        writer.add(1, "empty", attempt=1, input=source, output="empty", info={"n": 0})
         info = {"exit_code": 65, "cause": "a bad block", "hint": "mend it", "log": "/where"}
         writer.add(2, "failed", attempt=1, info=info)
         writer.add(3, "started", attempt=1)
@@ -256,7 +279,7 @@ def test_status_tells_failed_running_and_missing(finished: Run, cli: Callable[..
     assert {k: segment[k] for k in ("done", "empty", "failed", "running", "missing")} == {
         "done": 1, "empty": 1, "failed": 1, "running": 1, "missing": 4,
     }  # fmt: skip
-    assert segment["failures"] == [{"key": 2, **info}]
+    assert [{k: f[k] for k in ("key", *info)} for f in segment["failures"]] == [{"key": 2, **info}]
     assert segment["left_s"] > 0
     assert done.json["alive"] is True
     text = cli("status", config).out

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow import services as services_module
 from magneton_tasks.airflow.services import Services
@@ -56,13 +57,13 @@ def test_home_is_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_configs_are_those_of_the_variable_or_of_the_project(tmp_path: Path) -> None:
-    assert homes.configs_places(tmp_path, {}) == str(tmp_path / "configs")
+    assert places.configs_places(tmp_path, {}) == str(tmp_path / "configs")
     (tmp_path / "sample").mkdir()
     (tmp_path / "sample" / "volume.yaml").touch()
-    both = homes.configs_places(tmp_path, {}).split(os.pathsep)
+    both = places.configs_places(tmp_path, {}).split(os.pathsep)
     assert both == [str(tmp_path / "configs"), str(tmp_path / "sample" / "volume.yaml")]
     assert (
-        homes.configs_places(tmp_path, {homes.CONFIGS_VARIABLE: "/x:/y/z.yaml"}) == "/x:/y/z.yaml"
+        places.configs_places(tmp_path, {places.CONFIGS_VARIABLE: "/x:/y/z.yaml"}) == "/x:/y/z.yaml"
     )
 
 

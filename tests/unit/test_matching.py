@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match, whole_block_pairs
+from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
 
 Columns = dict[str, npt.NDArray[np.uint32]]
 
@@ -127,28 +127,3 @@ def test_damaged_rows(rows: tuple[tuple[int, int, int, int, int], ...]) -> None:
 def test_impossible_rules(name: str, settings: dict[str, float], key: str) -> None:
     with pytest.raises(ConfigError, match=key):
         Rule(name, **settings)  # type: ignore[arg-type]
-
-
-def test_a_stream_is_cut_between_block_pairs_only() -> None:
-    parts = [
-        table((1, 1, 1, 5, 5), (1, 2, 1, 5, 5), (3, 1, 1, 5, 5), blocks=(0, 1)),
-        table((1, 1, 1, 5, 5), blocks=(0, 2)),
-        table((1, 1, 1, 5, 5), (2, 2, 1, 5, 5), blocks=(1, 2)),
-    ]
-    whole = stacked(*parts)
-    for length in range(1, 8):
-        batches = (
-            {name: column[i : i + length] for name, column in whole.items()}
-            for i in range(0, 6, length)
-        )
-        cut = list(whole_block_pairs(batches))
-        assert {n: c.tolist() for n, c in stacked(*cut).items()} == {
-            n: c.tolist() for n, c in whole.items()
-        }
-        seen = [set(zip(c["block_a"].tolist(), c["block_b"].tolist(), strict=True)) for c in cut]
-        assert sum(map(len, seen)) == len(set.union(*seen)) == 3, f"torn by batches of {length}"
-
-
-def test_an_empty_stream() -> None:
-    assert list(whole_block_pairs([])) == []
-    assert list(whole_block_pairs([table(), table()])) == []

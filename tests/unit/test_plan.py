@@ -180,18 +180,31 @@ def test_memory_bounds_lie_above_what_is_expected() -> None:
             assert 0 < projected.expected <= projected.bound, stage
 
 
-def test_a_plan_reads_back_as_it_was() -> None:
+def a_plan(work: dict[str, StagePlan]) -> Plan:
+    """For two workers."""
     config = a_config(BASE)
     geometry = make_geometry(config, a_volume())
-    plan = Plan(
+    return Plan(
         version="1", run="r", attempt=2, created=1.5, config_path="/c.yaml", partition=None,
         restart=False, stages=("segment", "pool"), volume=a_volume(), input_digest="d",
         geometry=geometry, fingerprints=make_fingerprints(config, geometry),
-        work={"segment": StagePlan(27, [(0, 3), (5, 7)], 2, 1.0)},
+        work=work,
         memory=project_memory(config, geometry, Density(0.03, 0.1, None)), memory_limit=5, workers=2,
         files=9, output_bytes=8, label_bytes=7, notes=("careful",),
     )  # fmt: skip
+
+
+def test_a_plan_reads_back_as_it_was() -> None:
+    plan = a_plan({"segment": StagePlan(27, [(0, 3), (5, 7)], 2, 1.0)})
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_the_expected_time_is_shared_by_the_workers_and_counts_their_start() -> None:
+    segment = StagePlan(27, [(0, 27)], 5, 100.0)  # three rounds of two workers, and verify
+    done = StagePlan(27, [], 0, 0.0)
+    start = planning.START_S
+    assert a_plan({"segment": segment, "count": done}).expected_s == 50.0 + 4 * start
+    assert a_plan({"segment": done}).expected_s == start
 
 
 def test_a_plan_of_a_million_blocks_is_small() -> None:

@@ -178,6 +178,21 @@ def test_the_largest_in_order_and_ties_by_id() -> None:
     assert [o.global_id for o in pool.report(n).largest] == [gid(0, i + 1) for i in expected]
 
 
+def test_objects_are_counted_by_their_size() -> None:
+    """Class k holds 2^k to 2^(k+1) - 1 voxels; an object that was left out counts nowhere."""
+    pool = pooled([8])
+    pool.add_sizes(0, sized(0, 1, 2, 3, 4, 1023, 1024, 4_000_000_000))
+    sizes = pool.report(1).sizes
+    assert len(sizes.objects) == len(sizes.voxels) == 32
+    found = {k: (n, sizes.voxels[k]) for k, n in enumerate(sizes.objects) if n}
+    assert found == {
+        0: (1, 1), 1: (2, 5), 2: (1, 4), 9: (1, 1023), 10: (1, 1024), 31: (1, 4_000_000_000)
+    }  # fmt: skip
+    pool.leave_out(1024)
+    assert pool.report(1).sizes.objects == (*[0] * 10, 1, *[0] * 20, 1)
+    assert pooled([0]).report(1).sizes.objects == ()
+
+
 def test_sizes_must_be_added_once() -> None:
     pool = pooled([2, 1, 0])
     pool.add_sizes(1, sized(3))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from magneton_tasks.units import human_bytes, human_count, human_time, parse_size
+from magneton_tasks.units import human_bytes, human_count, human_time, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,26 @@ def test_human_time(seconds: float, text: str) -> None:
 
 def test_human_count() -> None:
     assert human_count(1234567) == "1,234,567"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("30m", 1800),
+        ("12h", 43_200),
+        ("7d", 604_800),
+        ("2w", 1_209_600),
+        ("1.5h", 5400),
+        ("1d 12h", 129_600),
+        (" 7 D ", 604_800),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "7 years", "-7d", "7d ago", "1e3s", "٣d", "1..5h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write for instance 30m"):
+        parse_duration(text)

@@ -1,0 +1,62 @@
+"""``magneton clean``: free what can be computed again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
+
+#: As `stages.clean.CHOICES`, which --help doesn't import.
+WHAT = ("cache", "records", "stale", "runs", "all")
+
+
+def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """``7d`` as seconds."""
+    from magneton_tasks.units import parse_duration
+
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@command(example="magneton clean volume.yaml --what stale --older-than 7d --dry-run")
+@CONFIG
+@click.option(
+    "--what",
+    type=click.Choice(WHAT),
+    default="cache",
+    show_default=True,
+    help="cache: labels of blocks, layers of try. records: merge checkpoints (pairs, pool tables, "
+    "records of apply). stale: results of other settings. runs: earlier attempts and their logs.",
+)
+@click.option(
+    "--older-than",
+    "older_than_s",
+    callback=parse_older_than,
+    metavar="TIME",
+    help="Only what hasn't changed for so long: 30m, 12h, 7d, 2w.",
+)
+@click.option("--dry-run", is_flag=True, help="List what would be freed; change nothing.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@PARTITION
+@JSON
+def clean(
+    config: Path,
+    what: str,
+    older_than_s: float | None,
+    dry_run: bool,
+    yes: bool,
+    partition: str | None,
+    as_json: bool,
+) -> None:
+    """Free what can be computed again from the work directory; the output is never touched."""
+    from magneton_tasks.cli import clean as cleaning
+
+    sys.exit(cleaning.clean(config, what, older_than_s, dry_run, yes, partition, as_json))
+
+
+COMMANDS = (clean,)

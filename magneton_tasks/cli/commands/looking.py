@@ -1,0 +1,58 @@
+"""``magneton status`` and ``evaluate``: what became of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
+
+
+@command(example="magneton status volume.yaml --failed --slow 10")
+@CONFIG
+@PARTITION
+@JSON
+@click.option("--missing", is_flag=True, help="List the blocks that a run would still do.")
+@click.option("--failed", is_flag=True, help="List all blocks that failed, with their causes.")
+@click.option(
+    "--slow", type=click.IntRange(min=1), metavar="N", help="List the N blocks that took longest."
+)
+@click.option("--watch", is_flag=True, help="Redraw every 2 s while something runs.")
+@click.option(
+    "--check", is_flag=True, help="Read all files that records name, and verify their checksums."
+)
+def status(
+    config: Path,
+    partition: str | None,
+    as_json: bool,
+    missing: bool,
+    failed: bool,
+    slow: int | None,
+    watch: bool,
+    check: bool,
+) -> None:
+    """What is done, running, failed, missing or stale, stage by stage and block by block."""
+    from magneton_tasks.cli import status as reporting
+
+    reporting.show(
+        config, partition, as_json,
+        missing=missing, failed=failed, slow=slow, watch=watch, check=check,
+    )  # fmt: skip
+
+
+@command(example="magneton evaluate file:///data/segmentation file:///data/truth")
+@click.argument("segmentation")
+@click.argument("truth")
+@click.option(
+    "--mip", nargs=2, type=int, default=(0, 0), metavar="SEG TRUTH", help="Mips to compare at."
+)
+@JSON
+def evaluate(segmentation: str, truth: str, mip: tuple[int, int], as_json: bool) -> None:
+    """VI split and merge (bits) and ARAND of SEGMENTATION against TRUTH, over voxels with truth > 0."""
+    from magneton_tasks.cli import evaluation
+
+    evaluation.show(segmentation, truth, mip, as_json)
+
+
+COMMANDS = (status, evaluate)

@@ -1,0 +1,114 @@
+"""``magneton sample``, ``run``, ``plan`` and the stages that runners call."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from magneton_tasks.cli.options import CONFIG, command, parse_part, run_options
+
+
+@command(example="magneton sample demo --shape 128 256 256")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--shape",
+    nargs=3,
+    type=int,
+    default=(256, 256, 256),
+    show_default=True,
+    metavar="Z Y X",
+    help="Voxels.",
+)
+@click.option("--seed", default=0, show_default=True, help="Another seed, another volume.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["precomputed", "zarr"]),
+    default="precomputed",
+    show_default=True,
+)
+def sample(
+    directory: Path, shape: tuple[int, int, int], seed: int, fmt: Literal["precomputed", "zarr"]
+) -> None:
+    """Make a realistic sample volume with truth and a volume.yaml in DIRECTORY."""
+    from magneton_tasks.sample import write_sample
+
+    config = write_sample(directory, shape, seed, fmt)
+    click.echo(f"sample volume in {directory}; segment it with:  magneton run {config}")
+
+
+@command(example="magneton run volume.yaml --set segment.threshold=0.6 --workers 2")
+@CONFIG
+@run_options
+@click.option("--workers", type=click.IntRange(min=1), help="Processes at once.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
+def run(config: Path, **options: Any) -> None:
+    """Run the whole pipeline on this machine, without Airflow."""
+    from magneton_tasks.cli import run as running
+
+    sys.exit(running.run(config, **options))
+
+
+@command(example="magneton plan volume.yaml --run-id trial")
+@CONFIG
+@click.option("--run-id", required=True, help="Names the run; Airflow's run id, for instance.")
+@run_options
+@click.option("--form", is_flag=True, help="The values come from a form: check them as such.")
+def plan(config: Path, run_id: str, form: bool, **options: Any) -> None:
+    """Check, find what is to do, and make an attempt; the last line is its JSON."""
+    from magneton_tasks.cli import planning
+
+    planning.plan(config, run_id, form=form, **options)
+
+
+ATTEMPT = click.option(
+    "--run",
+    "attempt",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="ATTEMPT_DIR",
+    help="As `magneton plan` printed it.",
+)
+
+
+def _mapped(stage: str, text: str) -> click.Command:
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1 --batch 0")
+    @ATTEMPT
+    @click.option(
+        "--batch", type=click.IntRange(min=0), default=0, show_default=True, help="Which batch."
+    )
+    @click.option(
+        "--part", callback=parse_part, metavar="I/K", help="The I-th of K shares of the batch."
+    )
+    def run_mapped(attempt: Path, batch: int, part: tuple[int, int] | None) -> None:
+        from magneton_tasks.cli import stages
+
+        sys.exit(stages.run_mapped(stage, attempt, batch, part))
+
+    return run_mapped
+
+
+def _single(stage: str, text: str) -> click.Command:
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
+    @ATTEMPT
+    def run_single(attempt: Path) -> None:
+        from magneton_tasks.cli import stages
+
+        sys.exit(stages.run_single(stage, attempt))
+
+    return run_single
+
+
+STAGES = (
+    _mapped("segment", "Segment a batch of blocks."),
+    _mapped("count", "Count how the labels of neighbouring blocks overlap."),
+    _single("pool", "Join the labels of all blocks and give them global ids."),
+    _mapped("apply", "Write a batch of cells of the output."),
+    _mapped("downsample", "Write the mips that don't fit into apply's cells."),
+    _single("verify", "Prove that the result is complete."),
+    _single("release", "Give the volume's lease back."),
+)
+COMMANDS = (sample, run)

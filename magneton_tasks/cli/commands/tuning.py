@@ -1,0 +1,125 @@
+"""``magneton try`` and ``tune``: which threshold is right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, SETS, command
+from magneton_tasks.geometry import Box, vec3
+
+_SPAN = r"(-?\d+):(-?\d+)"
+
+
+def _parse_box(_: click.Context, __: click.Parameter, value: str | None) -> Box | None:
+    """``z0:z1,y0:y1,x0:x1`` as a box."""
+    if value is None:
+        return None
+    match = re.fullmatch(rf"\s*{_SPAN}\s*,\s*{_SPAN}\s*,\s*{_SPAN}\s*", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not z0:z1,y0:y1,x0:x1")
+    numbers = [int(text) for text in match.groups()]
+    box = Box(vec3(numbers[::2]), vec3(numbers[1::2]))
+    if box.is_empty:
+        raise click.BadParameter(f"{value!r} is empty: each end must lie above its begin")
+    return box
+
+
+BOX = click.option(
+    "--box",
+    callback=_parse_box,
+    metavar="Z0:Z1,Y0:Y1,X0:X1",
+    help="In voxels of the input's mip, voxel offset included. Default: the centre, as much as a block.",
+)
+
+
+@command("try", example="magneton try volume.yaml --thresholds .5,.6,.7,.8 --open")
+@CONFIG
+@BOX
+@click.option(
+    "--thresholds",
+    metavar="LIST",
+    help="Affinities: .5,.6,.7 or first:last:step. Default: .3,.5,.7,.9.",
+)
+@click.option("--scoring", metavar="FUNCTION", help="Merge function, instead of the config's.")
+@SETS
+@PARTITION
+@click.option("--no-view", is_flag=True, help="Make the layers and show the table only.")
+@click.option("--open", "open_browser", is_flag=True, help="Open the link in the browser, too.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="On this machine's loopback; a free one by default.",
+)
+@JSON
+def try_(config: Path, thresholds: str | None, no_view: bool, **options: Any) -> None:
+    """Segment a box of the volume at several thresholds and look at them side by side.
+
+    Needs no truth. One agglomeration makes all; each threshold becomes a layer under paths.work,
+    and layers that are there are not made again. With --json nothing is opened.
+    """
+    from magneton_tasks.cli import trying
+    from magneton_tasks.stages.trial import parse_thresholds
+
+    trying.try_thresholds(
+        config,
+        thresholds=parse_thresholds(thresholds) if thresholds is not None else (),
+        view=not no_view and not options["as_json"],
+        **options,
+    )
+
+
+@command(example="magneton tune volume.yaml --truth file:///data/truth --scoring mean,aff50_his256")
+@CONFIG
+@click.option("--truth", metavar="URL", required=True, help="Ids; 0 is not labelled, not scored.")
+@click.option("--truth-mip", type=click.IntRange(min=0), default=0, help="Mip of the truth.")
+@BOX
+@click.option(
+    "--scoring", metavar="LIST", default="", help="Merge functions. Default: the config's."
+)
+@click.option(
+    "--thresholds",
+    metavar="LIST",
+    help="Affinities: .5,.6,.7 or first:last:step. Default: 0.05:1:0.05; 1 is the bare supervoxels.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="PNG of the curves. Default: CONFIG's name with -tune.png, beside it.",
+)
+@click.option("--write", is_flag=True, help="Write the best into CONFIG; its comments stay.")
+@SETS
+@PARTITION
+@JSON
+def tune(
+    config: Path,
+    truth: str,
+    scoring: str,
+    thresholds: str | None,
+    write: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score thresholds and merge functions on a box with a truth, and propose the best.
+
+    VI split and merge (bits) and ARAND, over voxels with truth > 0. The box is segmented as one
+    block: what block borders add is not in these figures.
+    """
+    from magneton_tasks.cli import tuning
+    from magneton_tasks.stages.trial import parse_thresholds
+
+    request = tuning.Request(
+        config,
+        truth,
+        functions=tuple(name for name in (s.strip() for s in scoring.split(",")) if name),
+        thresholds=parse_thresholds(thresholds) if thresholds is not None else (),
+        **options,
+    )
+    tuning.tune(request, write=write, as_json=as_json)
+
+
+COMMANDS: tuple[click.Command, ...] = (try_, tune)

@@ -1,0 +1,49 @@
+"""``magneton view`` and ``report``: look at a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from magneton_tasks.cli.options import CONFIG, PARTITION, command
+
+
+@command(example="magneton view volume.yaml --open")
+@CONFIG
+@PARTITION
+@click.option("--truth", metavar="URL", help="A segmentation to show beside the result.")
+@click.option("--open", "open_browser", is_flag=True, help="Open the link in the browser, too.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="On this machine's loopback; a free one by default.",
+)
+def view(
+    config: Path, partition: str | None, truth: str | None, open_browser: bool, port: int
+) -> None:
+    """Look at affinity map and segmentation in Neuroglancer; no internet needed, Ctrl-C ends it.
+
+    Works while a run is still writing: reload the page to see what has been added.
+    """
+    from magneton_tasks.cli import viewing
+
+    viewing.view(config, truth=truth, open_browser=open_browser, port=port, partition=partition)
+
+
+@command(example="magneton report volume.yaml --open")
+@CONFIG
+@PARTITION
+@click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser, too.")
+def report(config: Path, partition: str | None, open_browser: bool) -> None:
+    """Write the report of the newest attempt of CONFIG anew: report.html and report.json.
+
+    A run writes it at its end; this works at any time, also for a run that failed or goes on.
+    """
+    from magneton_tasks.cli import report as reporting
+
+    reporting.write(config, partition, open_browser)
+
+
+COMMANDS: tuple[click.Command, ...] = (view, report)

@@ -1,0 +1,286 @@
+"""What a run shows while it works: a live table on a terminal, a line a stage elsewhere.
+
+`StageProgress` is the model: lines of workers and samples of their memory go in, figures come
+out, and every time is given to it. `Display` draws it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from magneton_tasks.cli.console import say
+from magneton_tasks.grid import ranges_len
+from magneton_tasks.paths import STAGES
+from magneton_tasks.plan import Plan
+from magneton_tasks.units import human_bytes, human_time, parse_size
+
+#: A worker's line about one block or cell, see stages/work.py.
+_SETTLED = re.compile(r"^\w+ (?:block|cell) (\d+): (done|empty|FAILED|failed)\b")
+_PEAK = re.compile(r", ([\d.]+ [KMGT]?i?B) \(\d+/\d+\)$")
+#: Seconds between two looks at the workers' memory, and between two drawings.
+_LOOK_S = 1.0
+_DRAW_S = 0.2
+#: Characters of columns whose text changes its length: the table shouldn't jump.
+_WIDTHS = {"stage": 10, "time": 10, "left": 10, "memory": 9, "largest worker": 22}
+#: Terminals narrower than this (characters) do without a column.
+_WIDE = 112
+
+
+@dataclass
+class StageProgress:
+    """How far one stage is; times in unix seconds.
+
+    Attributes
+    ----------
+    total
+        Blocks or cells that this run has to do.
+    key_voxels
+        Voxels of one of them, on average.
+    expected_s
+        What plan expects of the whole stage; 0: nothing.
+    limit_bytes
+        What one worker may take.
+    now_bytes, peak_bytes
+        Memory of all workers together now, and the most that one of them had.
+    """
+
+    stage: str
+    total: int
+    key_voxels: float = 0.0
+    expected_s: float = 0.0
+    limit_bytes: int = 0
+    began: float | None = None
+    ended: float | None = None
+    done: int = 0
+    failed: set[int] = field(default_factory=set)
+    running: int = 0
+    settled_at: float | None = None
+    now_bytes: int = 0
+    peak_bytes: int = 0
+
+    def begin(self, now: float) -> None:
+        """The stage begins."""
+        self.began = now
+
+    def line(self, text: str, now: float) -> None:
+        """Take in a worker's line."""
+        match = _SETTLED.match(text)
+        if match is None:
+            return
+        key, is_done = int(match[1]), match[2] in ("done", "empty")
+        if is_done:
+            self.done += 1
+            self.failed.discard(key)  # a second try mended it
+        else:
+            self.failed.add(key)
+        self.settled_at = now
+        peak = _PEAK.search(text)
+        if peak:
+            self.peak_bytes = max(self.peak_bytes, parse_size(peak[1]))
+
+    def workers(self, running: int, worker_bytes: Sequence[int] | None = None) -> None:
+        """Take in how many workers run and, where somebody looked, the memory of each."""
+        self.running = min(running, self.left) if self.left else 0
+        if worker_bytes is not None:
+            self.now_bytes = sum(worker_bytes)
+            self.peak_bytes = max([self.peak_bytes, *worker_bytes])
+
+    def end(self, now: float, *, is_done: bool) -> None:
+        """The stage has ended; what isn't counted block by block is done now."""
+        self.ended, self.running, self.now_bytes = now, 0, 0
+        if is_done:
+            self.done = self.total
+
+    @property
+    def left(self) -> int:
+        """Blocks or cells that are neither done nor failed."""
+        return max(self.total - self.done - len(self.failed), 0)
+
+    def elapsed_s(self, now: float) -> float | None:
+        """Since the stage began; None: it hasn't."""
+        if self.began is None:
+            return None
+        return max((self.ended or now) - self.began, 0.0)
+
+    def voxels_per_s(self) -> float | None:
+        """Up to the last block that settled; None before the first."""
+        if self.began is None or self.settled_at is None or not self.done:
+            return None
+        return self.done * self.key_voxels / max(self.settled_at - self.began, 1e-3)
+
+    def left_s(self, now: float) -> float | None:
+        """By the pace so far; before the first block by plan. None: nothing tells."""
+        if self.began is None or self.ended is not None:
+            return None
+        if self.settled_at is None:
+            return max(self.expected_s - (now - self.began), 0.0) or None
+        settled = self.done + len(self.failed)
+        pace_s = (self.settled_at - self.began) / settled
+        return max(self.left * pace_s - (now - self.settled_at), 0.0)
+
+
+def stages_of(plan: Plan) -> dict[str, StageProgress]:
+    """The stages that a run of this plan goes through."""
+    voxels = plan.geometry.box.voxels
+    found = {}
+    for stage in STAGES:
+        work = plan.work.get(stage)
+        if stage == "verify":
+            found[stage] = StageProgress(stage, 1)
+        elif work is not None and work.todo:
+            total = ranges_len(work.todo)
+            found[stage] = StageProgress(
+                stage,
+                total,
+                key_voxels=0.0 if stage == "pool" else voxels / work.total,
+                expected_s=work.cpu_s / plan.workers,
+                limit_bytes=plan.memory_limit,
+            )
+    return found
+
+
+def cells(row: StageProgress, now: float) -> dict[str, str]:
+    """A row of the table, by column."""
+    speed, left, elapsed = row.voxels_per_s(), row.left_s(now), row.elapsed_s(now)
+    limit = f" of {human_bytes(row.limit_bytes)}" if row.limit_bytes else ""
+    return {
+        "stage": row.stage,
+        "done": f"{row.done:,}",
+        "running": f"{row.running:,}" if row.running else "",
+        "failed": f"{len(row.failed):,}" if row.failed else "",
+        "total": f"{row.total:,}",
+        "Mvoxel/s": f"{speed / 1e6:.2f}" if speed else "",
+        "time": human_time(elapsed) if elapsed is not None else "",
+        "left": human_time(left) if left is not None else "",
+        "memory": human_bytes(row.now_bytes) if row.now_bytes else "",
+        "largest worker": f"{human_bytes(row.peak_bytes)}{limit}" if row.peak_bytes else "",
+    }
+
+
+def table(rows: Mapping[str, StageProgress], now: float, width: int) -> Table:
+    """The live table; green is done, red has failures, dim is still to come."""
+    drawn = Table(box=SIMPLE, padding=(0, 1), pad_edge=False, caption_justify="left")
+    shown = [cells(row, now) for row in rows.values()]
+    names = [n for n in (shown[0] if shown else ()) if width >= _WIDE or n != "time"]
+    for name in names:
+        justify: Literal["left", "right"] = "left" if name == "stage" else "right"
+        drawn.add_column(name, justify=justify, no_wrap=True, min_width=_WIDTHS.get(name))
+    for row, values in zip(rows.values(), shown, strict=True):
+        drawn.add_row(*(values[n] for n in names), style=_style(row))
+    if not all(row.ended for row in rows.values()):
+        drawn.caption = "Ctrl-C stops; what is done stays"
+    return drawn
+
+
+def _style(row: StageProgress) -> str:
+    if row.failed:
+        return "red"
+    if row.ended is not None:
+        return "green" if row.done >= row.total else ""
+    return "dim" if row.began is None else "bold"
+
+
+class Display:
+    """Shows the stages of a plan while they run; a context manager.
+
+    Without a terminal it prints a line a stage, and what goes wrong.
+    """
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self.rows = stages_of(plan)
+        self._console = console
+        self._row: StageProgress | None = None
+        self._looked = self._drew = 0.0
+        is_live = sys.stdout.isatty() and not console.is_dumb_terminal
+        self._live = Live(console=console, auto_refresh=False, get_renderable=self._table)
+        self._is_live = is_live
+
+    def __enter__(self) -> Self:
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_live:
+            self._live.stop()
+
+    @contextmanager
+    def stage(self, stage: str) -> Iterator[StageProgress]:
+        """While a stage runs; the caller says with ``end`` that it is done."""
+        self._row = row = self.rows[stage]
+        row.begin(time.time())
+        self._draw()
+        try:
+            yield row
+        finally:
+            if row.ended is None:
+                row.end(time.time(), is_done=False)
+            self._draw()
+            if not self._is_live:
+                click.echo(f"{stage:<10} {row.total:,} in {row.elapsed_s(row.ended or 0):.1f} s")
+
+    def line(self, text: str) -> None:
+        """A line of a worker, or of the runner."""
+        if self._row is None:
+            return
+        self._row.line(text, time.time())
+        # the runner's own lines: a second try, the end of the workers
+        if "FAILED" in text or "WARNING" in text or text.startswith(f"{self._row.stage}: batch"):
+            say(self._console, text)
+        elif text.startswith(f"{self._row.stage}: stopping"):
+            say(self._console, text, "bold")
+
+    def tick(self, pids: Sequence[int]) -> None:
+        """Look at the workers, and draw; does little when it's called too often."""
+        now = time.monotonic()
+        if self._row is None or not self._is_live or now - self._drew < _DRAW_S:
+            return
+        looks = now - self._looked >= _LOOK_S
+        self._row.workers(len(pids), [worker_bytes(p) for p in pids] if looks else None)
+        self._looked = now if looks else self._looked
+        self._draw()
+
+    def _draw(self) -> None:
+        self._drew = time.monotonic()
+        if self._is_live:
+            self._live.refresh()
+
+    def _table(self) -> Table:
+        return table(self.rows, time.time(), self._console.width)
+
+
+def worker_bytes(pid: int) -> int:
+    """Resident memory of a worker's largest process: a forked child shares its parent's pages."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return max(_resident_bytes(p) for p in (pid, *map(int, children)))
+
+
+def _resident_bytes(pid: int) -> int:
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

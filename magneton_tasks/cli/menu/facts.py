@@ -1,0 +1,58 @@
+"""What this installation is: versions, where configs lie, which runners there are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import get_args
+
+from magneton_tasks import __version__
+from magneton_tasks.places import CONFIGS_VARIABLE, menu_places
+from magneton_tasks.units import human_bytes
+
+_LIBRARIES = ("numpy", "waterz", "zarr", "cloud-volume", "pyarrow", "neuroglancer")
+#: What tells on the PATH that a runner could work here.
+PROGRAMS = {"slurm": "sbatch", "docker": "docker"}
+_NAMES = {"slurm": "Slurm", "docker": "Docker"}
+
+
+def facts(here: Path, environ: Mapping[str, str] = os.environ) -> Iterator[tuple[str, str]]:
+    """Lines of the first screen: a name and what stands behind it."""
+    yield "version", f"Magneton {__version__}, Python {platform.python_version()}"
+    yield "libraries", ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
+    places = menu_places(here, environ)
+    yield "configs", ", ".join([*map(str, places), "and *.yaml of the current directory"])
+    if not environ.get(CONFIGS_VARIABLE):
+        yield "", f"({CONFIGS_VARIABLE} names other directories)"
+    yield from _runners()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _runners() -> Iterator[tuple[str, str]]:
+    from magneton_tasks.runners import resources
+
+    known = known_runners()
+    cores, memory = resources.cores(), resources.machine_memory_bytes()
+    yield "runners", f"local: {cores} cores, {human_bytes(memory)} of memory"
+    for runner, program in PROGRAMS.items():
+        found = f"{program} is {'' if shutil.which(program) else 'not '}on the PATH"
+        can = "" if runner in known else f"; this version has no {_NAMES[runner]} runner"
+        yield "", f"{_NAMES[runner]}: {found}{can}"
+
+
+def known_runners() -> tuple[str, ...]:
+    """The runners that a config may offer in this version."""
+    from magneton_tasks.schema import Runner
+
+    literal = get_args(Runner.model_fields["offered"].annotation)[0]
+    return tuple(map(str, get_args(literal)))

@@ -1,0 +1,164 @@
+"""Instance segmentation: the ten options that users of the Magneton menu tool know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from magneton_tasks.cli.console import Quit, say
+from magneton_tasks.cli.menu import hpc, stage, volumes
+from magneton_tasks.cli.menu.asking import choose, pause
+from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.errors import MagnetonError
+
+_SEGMENT = ("affinity map segmentation by blocks", "labels in each block of the affinity map")
+_POOL = ("blocks merging: pools", "which labels of neighbouring blocks are one object")
+_APPLY = ("blocks merging: apply", "writes the segmentation of the full volume")
+_OPTIONS = (
+    ("1", f"{_SEGMENT[0]}, local", f"{_SEGMENT[1]}, on this machine"),
+    ("2", f"{_SEGMENT[0]}, HPC", "the same on a Slurm cluster"),
+    ("3", f"{_POOL[0]}, local", f"{_POOL[1]}, on this machine"),
+    ("4", f"{_POOL[0]}, HPC", "the same on a Slurm cluster"),
+    ("5", f"{_APPLY[0]}, local", f"{_APPLY[1]}, on this machine"),
+    ("6", f"{_APPLY[0]}, HPC", "the same on a Slurm cluster"),
+    ("7", "status", "what is done, running, failed or missing"),
+    ("8", "clean", "free block caches and merge checkpoints"),
+    ("9", "edit the global configuration", "the config of the volume above"),
+    ("10", "view the global configuration", "every value of it, and where it comes from"),
+    ("c", "another volume", "choose another config"),
+    ("0", "return", "to the main menu"),
+)
+_CLEAN = ("cache", "records", "stale", "runs", "all")
+
+
+@dataclass(frozen=True)
+class _Menu:
+    console: Console
+    volume: Volume
+
+
+def open_menu(console: Console) -> None:
+    """Choose a volume, then an option of it, until a person returns.
+
+    Raises
+    ------
+    Quit
+        The answer was q, or the input ended.
+    """
+    volume = volumes.choose(console, Path.cwd())
+    while True:
+        volume = volume.reloaded()
+        console.print(_screen(volume))
+        answer = choose("option", [row[0] for row in _OPTIONS], "1 to 10, c, or 0 to return")
+        if answer == "0":
+            return
+        if answer == "c":
+            volume = volumes.choose(console, Path.cwd(), another=True)
+            continue
+        _perform(_Menu(console, volume), answer)
+        pause()
+
+
+def _perform(menu: _Menu, option: str) -> None:
+    """Whatever goes wrong with an option, the menu goes on."""
+    console, volume = menu.console, menu.volume
+    try:
+        if volume.error is not None and option != "9":
+            say(console, volume.error, "red")
+            say(console, "mend the config first: option 9")
+            return
+        _ACTIONS[option](menu)
+    except (Quit, KeyboardInterrupt):
+        click.echo("left; nothing was changed")
+    except (MagnetonError, OSError) as error:
+        say(console, f"error: {error}", "red")
+
+
+def _screen(volume: Volume) -> Table:
+    table = Table(
+        "option", "function", "description", title=_title(volume), title_justify="left",
+        title_style="", box=None, pad_edge=False,
+    )  # fmt: skip
+    for row in _OPTIONS:
+        table.add_row(*row)
+    return table
+
+
+def _title(volume: Volume) -> Text:
+    """The volume, and that its config is what the options call the global configuration."""
+    title = Text("\nInstance segmentation of ")
+    title.append(volume.name, "bold")
+    title.append(f" {volume.partition or ''}\n")
+    lines = [("config", f"{volume.path} (the global configuration)")]
+    if volume.config is not None:
+        paths = volume.config.paths
+        lines += [("input", paths.input), ("output", paths.output), ("work", paths.work)]
+    for name, value in lines:
+        title.append(f"  {name:<8}{value}\n")
+    if volume.error is not None:
+        title.append(f"  WRONG   {volume.error}\n", "red")
+    return title
+
+
+def _segment(menu: _Menu) -> None:
+    stage.dialog(menu.console, menu.volume, stage.SEGMENT, "1")
+
+
+def _pool(menu: _Menu) -> None:
+    stage.dialog(menu.console, menu.volume, stage.POOL, "3")
+
+
+def _apply(menu: _Menu) -> None:
+    stage.dialog(menu.console, menu.volume, stage.APPLY, "5")
+
+
+def _segment_hpc(menu: _Menu) -> None:
+    hpc.dialog(menu.console, menu.volume, stage.SEGMENT, "2")
+
+
+def _pool_hpc(menu: _Menu) -> None:
+    hpc.dialog(menu.console, menu.volume, stage.POOL, "4")
+
+
+def _apply_hpc(menu: _Menu) -> None:
+    hpc.dialog(menu.console, menu.volume, stage.APPLY, "6")
+
+
+def _status(menu: _Menu) -> None:
+    from magneton_tasks.cli import status
+
+    status.show(menu.volume.path, menu.volume.partition, False)
+
+
+def _clean(menu: _Menu) -> None:
+    from magneton_tasks.cli import clean
+
+    say(menu.console, "cache: labels of blocks; records: merge checkpoints; stale: results of")
+    say(menu.console, "other settings; runs: earlier attempts and their logs; all: all of these")
+    what = choose("what", _CLEAN, ", ".join(_CLEAN), "stale")
+    clean.clean(menu.volume.path, what, None, False, False, menu.volume.partition, False)
+
+
+def _edit(menu: _Menu) -> None:
+    from magneton_tasks.cli import config_edit
+
+    # the table of a config that is wrong can't be shown
+    config_edit.edit(menu.volume.path, editor=menu.volume.error is not None)
+
+
+def _view(menu: _Menu) -> None:
+    from magneton_tasks.cli import config_show
+
+    config_show.show(menu.volume.path, {}, resolved=True, source=True)
+
+
+_ACTIONS: dict[str, Callable[[_Menu], None]] = {
+    "1": _segment, "2": _segment_hpc, "3": _pool, "4": _pool_hpc, "5": _apply, "6": _apply_hpc,
+    "7": _status, "8": _clean, "9": _edit, "10": _view,
+}  # fmt: skip

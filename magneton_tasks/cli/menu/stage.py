@@ -1,0 +1,185 @@
+"""Before, while and after a stage runs: plan, questions, parameters, the run itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import click
+from rich.console import Console
+
+from magneton_tasks.cli import parameters, yaml_file
+from magneton_tasks.cli import planning as plans
+from magneton_tasks.cli import run as running
+from magneton_tasks.cli.console import confirm, say
+from magneton_tasks.cli.menu.asking import choose
+from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.grid import ranges_len
+from magneton_tasks.paths import CHOICE_OF
+from magneton_tasks.plan import Plan
+from magneton_tasks.stages import plan as planning
+
+
+@dataclass(frozen=True)
+class StageOption:
+    """What an option of the menu runs.
+
+    Attributes
+    ----------
+    choice
+        Of ``--stages``.
+    sections
+        Sections, or keys, of the parameters that matter to it.
+    next
+        What to do once it's done.
+    """
+
+    choice: str
+    sections: tuple[str, ...]
+    next: str
+
+
+SEGMENT = StageOption(
+    "segment",
+    ("input", "box", "mask", "block", "segment", "local"),
+    "Next: blocks merging, pools (option 3).",
+)
+POOL = StageOption(
+    "pool",
+    ("pool", "segment.min_size_vox", "local"),
+    "Next: blocks merging, apply (option 5).",
+)
+APPLY = StageOption("apply", ("apply", "local"), "To look at it:  magneton view {config}")
+
+
+@dataclass
+class _Asked:
+    """What a person has decided so far; overrides are for this run."""
+
+    volume: Volume
+    option: StageOption
+    runner: str | None
+    overrides: dict[str, object] = field(default_factory=dict)
+
+    def request(self, *, restart: bool = False) -> planning.Request:
+        sets = dict(self.overrides)
+        if self.runner is not None:
+            sets["runner.default"] = self.runner
+        return running.new_request(
+            self.volume.path, sets, partition=self.volume.partition,
+            stages=(self.option.choice,), restart=restart,
+        )  # fmt: skip
+
+
+def dialog(
+    console: Console, volume: Volume, option: StageOption, number: str, runner: str | None = None
+) -> None:
+    """Show the plan, ask, and run.
+
+    Parameters
+    ----------
+    number
+        Of the option in the menu, for the words on how to go on.
+    runner
+        None: the config's own.
+
+    Raises
+    ------
+    Quit
+        A question was answered with q: nothing was written.
+    MagnetonError
+        The run was refused.
+    """
+    asked = _Asked(volume, option, runner)
+    while True:
+        plan = _shown_plan(console, asked)
+        if plan is None:
+            if not confirm("Change parameters?", default=True):
+                return
+            _change(console, asked)
+            continue
+        restart = _asks_restart(console, plan, option)
+        answer = choose(
+            "Start (s), or change parameters first (p)?", ("s", "p"), "s, p, or q to leave", "s"
+        )
+        if answer == "s":
+            break
+        _change(console, asked)
+    _run(console, asked, restart, number)
+
+
+def _shown_plan(console: Console, asked: _Asked) -> Plan | None:
+    """Draft the plan and show it; None, and why, where it's refused."""
+    _show_volume(console, asked.volume)
+    try:
+        drafted = planning.draft(asked.request(), write=False)
+    except MagnetonError as error:
+        say(console, f"error: {error}", "red")
+        if asked.option.choice != "segment":
+            say(console, "The steps build on each other: 1 or 2, then 3 or 4, then 5 or 6.")
+        return None
+    for line in plans.describe(drafted.plan, drafted.samples):
+        say(console, line)
+    return drafted.plan
+
+
+def _show_volume(console: Console, volume: Volume) -> None:
+    assert volume.config is not None
+    paths = volume.config.paths
+    for name, value in (("config", volume.path), ("input", paths.input), ("output", paths.output)):
+        say(console, f"{name:<9} {value}")
+    say(console, "planning ...", "dim")
+
+
+def settled(plan: Plan, choice: str) -> tuple[int, int]:
+    """Blocks, cells and pools of a choice of stages that are done, and how many there are."""
+    work = [w for stage, w in plan.work.items() if CHOICE_OF[stage] == choice]
+    total = sum(w.total for w in work)
+    return total - sum(ranges_len(w.todo) for w in work), total
+
+
+def _asks_restart(console: Console, plan: Plan, option: StageOption) -> bool:
+    """Whether to do anew what is done; nobody is asked where nothing is."""
+    done, total = settled(plan, option.choice)
+    if not done:
+        return False
+    noun = {"segment": "blocks", "pool": "parts"}.get(option.choice, "cells")
+    say(console, f"{done:,} of {total:,} {noun} are done already:")
+    resume = "resume: do the rest" if done < total else "keep them: check that all is complete"
+    say(console, f"  1  {resume}")
+    say(console, f"  2  restart: do all {total:,} anew")
+    return choose("1 or 2", ("1", "2"), "1, 2, or q to leave", "1") == "2"
+
+
+def _change(console: Console, asked: _Asked) -> None:
+    """The table of parameters; the changes are this run's unless they're saved."""
+    path = asked.volume.path
+    changed = parameters.edit_table(path, asked.overrides, asked.option.sections)
+    if changed == asked.overrides:
+        return
+    asked.overrides = changed
+    if confirm(f"Save the changes in {path}?", default=False):
+        yaml_file.set_values(path, asked.overrides)
+        asked.overrides = {}
+        asked.volume = asked.volume.reloaded()
+        say(console, f"saved in {path}")
+    else:
+        say(console, "The changes hold for this run alone; the next step reads the file.")
+
+
+def _run(console: Console, asked: _Asked, restart: bool, number: str) -> None:
+    """Run, and say how to go on where it stops."""
+    try:
+        # the plan that was shown is another one than that of a restart
+        code = running.perform(
+            asked.request(restart=restart), f"choose option {number} again", show_plan=restart
+        )
+        if code == EXIT_OK:
+            say(console, asked.option.next.format(config=asked.volume.path))
+    except KeyboardInterrupt:
+        click.echo()
+        say(console, "stopped; what is done stays", "bold")
+        say(console, f"To go on: choose option {number} again, and resume.")
+        if asked.overrides:
+            sets = ", ".join(f"{k}: {parameters.shown(k, v)}" for k, v in asked.overrides.items())
+            say(console, f"Give it the same changes: {sets}.")

@@ -1,0 +1,150 @@
+"""The choice of a volume config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from magneton_tasks.cli.console import ask, say
+from magneton_tasks.cli.menu.remembered import recall, remember
+from magneton_tasks.config import RunConfig, find_configs, load_config
+from magneton_tasks.errors import MagnetonError, NoInputError
+from magneton_tasks.places import menu_places
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume config that was chosen; ``error`` instead of ``config`` where it is wrong."""
+
+    path: Path
+    config: RunConfig | None
+    error: str | None = None
+    partition: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @classmethod
+    def load(cls, path: Path, partition: str | None = None) -> Volume:
+        """Read a config; a wrong one is no error here."""
+        try:
+            return cls(path, load_config(path, partition=partition), None, partition)
+        except MagnetonError as error:
+            return cls(path, None, str(error), partition)
+        except OSError as error:
+            return cls(path, None, f"can't be read: {error}", partition)
+        except UnicodeDecodeError:
+            return cls(path, None, "can't be read: no text in UTF-8", partition)
+
+    def reloaded(self) -> Volume:
+        """As the file is now."""
+        return Volume.load(self.path, self.partition)
+
+    @property
+    def needs_partition(self) -> bool:
+        return self.config is not None and any(
+            "{partition}" in str(v) for v in self.config.paths.model_dump().values()
+        )
+
+
+def found_volumes(here: Path, environ: Mapping[str, str] = os.environ) -> list[Volume]:
+    """Configs where Airflow looks, in ``configs/``, and those of the current directory."""
+    paths = find_configs(menu_places(here, environ))
+    paths += [p for p in find_configs([here]) if _looks_like_config(p)]
+    unique = {p.resolve(): p for p in reversed(paths)}
+    return [Volume.load(p) for p in sorted(unique.values(), key=lambda p: (p.stem, str(p)))]
+
+
+def _looks_like_config(path: Path) -> bool:
+    """The current directory may hold any YAML: a volume config has paths."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return any(line.startswith("paths:") for line in file)
+    except OSError:
+        return False
+
+
+def choose(console: Console, here: Path, *, another: bool = False) -> Volume:
+    """Let a person choose a volume, and remember it.
+
+    Parameters
+    ----------
+    another
+        Ask even where there's only one.
+
+    Raises
+    ------
+    Quit
+        The answer was q, or the input ended.
+    """
+    known = recall()
+    found = found_volumes(here)
+    last = None if known.config is None else Path(known.config)
+    listed = [v.path.resolve() for v in found]
+    if last is not None and last.is_file() and last.resolve() not in listed:
+        found.append(Volume.load(last))  # its path was typed
+    if len(found) == 1 and not another:
+        volume = found[0]
+        say(console, f"The only volume config found: {volume.path}")
+    else:
+        volume = _ask(console, found, known.config)
+    path = Path(os.path.abspath(volume.path))
+    volume = Volume.load(path)
+    if volume.needs_partition:
+        partition = ask_partition(console, volume, known.partitions.get(str(path)))
+        volume = Volume.load(path, partition)
+    remember(path, volume.partition)
+    return volume
+
+
+def _ask(console: Console, found: list[Volume], last: str | None) -> Volume:
+    if found:
+        console.print(_table(found))
+    else:
+        say(console, "No volume config was found. To make one:  magneton config new my.yaml")
+        say(console, "or, with a volume to try it on:  magneton sample demo")
+    paths = [os.path.abspath(v.path) for v in found]
+    default = str(paths.index(last) + 1) if last in paths else None
+
+    def check(answer: str) -> Volume:
+        if answer.isdecimal():
+            if 1 <= int(answer) <= len(found):
+                return found[int(answer) - 1]
+            raise ValueError(f"there is no number {answer}: 1 to {len(found)}, or the path of one")
+        path = Path(answer).expanduser()
+        if not path.is_file():
+            raise NoInputError(f"there is no file {path}", "give a number or the path of a config")
+        return Volume.load(path)
+
+    return ask("Number, or path of a volume config" if found else "Path", check, default)
+
+
+def _table(found: list[Volume]) -> Table:
+    table = Table(title="Volume configs", title_justify="left", box=None, pad_edge=False)
+    table.add_column("no", justify="right")
+    table.add_column("volume", no_wrap=True)
+    table.add_column("config", overflow="fold")
+    table.add_column("input", overflow="fold")
+    for number, volume in enumerate(found, 1):
+        wrong = f"WRONG: {(volume.error or '').splitlines()[0]}" if volume.error else ""
+        last = Text(wrong, "red") if volume.config is None else Text(volume.config.paths.input)
+        table.add_row(str(number), Text(volume.name), Text(str(volume.path)), last)
+    return table
+
+
+def ask_partition(console: Console, volume: Volume, default: str | None) -> str:
+    """What ``{partition}`` in the paths stands for."""
+    say(console, f"{{partition}} stands in the paths of {volume.path}.")
+
+    def check(answer: str) -> str:
+        load_config(volume.path, partition=answer)
+        return answer
+
+    return ask("partition", check, default)

@@ -1,0 +1,88 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magneton_tasks.paths import CHOICES
+
+
+def command(
+    name: str | None = None, *, example: str, **attributes: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """``click.command`` whose help ends with an example."""
+    return click.command(name, epilog=f"\b\nExample:  {example}", **attributes)
+
+
+def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, object]:
+    """``key=value`` options as a dict; values are YAML."""
+    import yaml
+
+    sets: dict[str, object] = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not key=value")
+        try:
+            sets[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise click.BadParameter(f"{key}: {value!r} is not YAML") from None
+    return sets
+
+
+def parse_stages(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """``a,b`` as a tuple."""
+    return tuple(s.strip() for s in value.split(",") if s.strip()) if value else CHOICES
+
+
+def parse_part(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """``I/K`` as integers."""
+    if value is None:
+        return None
+    i, slash, k = value.partition("/")
+    if not (slash and i.isdigit() and k.isdigit() and int(i) < int(k)):
+        raise click.BadParameter(f"{value!r} is not I/K with 0 <= I < K")
+    return int(i), int(k)
+
+
+CONFIG = click.argument("config", type=click.Path(path_type=Path))
+PARTITION = click.option("--partition", help="What {partition} in the paths stands for.")
+SETS = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=parse_sets,
+    help="Override a config value, e.g. --set segment.threshold=0.6; may be repeated.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that `run` and `plan` share."""
+    for option in reversed(
+        [
+            SETS,
+            PARTITION,
+            click.option(
+                "--stages",
+                callback=parse_stages,
+                metavar="LIST",
+                help="Of segment,pool,apply; plan and verify always run, pool implies count.",
+            ),
+            click.option(
+                "--restart", is_flag=True, help="Do these stages anew, also what is done."
+            ),
+            click.option(
+                "--overwrite-output",
+                is_flag=True,
+                help="Write into an output that belongs to another volume or config.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,209 @@
+"""The status of a volume for people: lines, and a terminal that is redrawn."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from magneton_tasks.lease import Holder
+from magneton_tasks.stages import current
+from magneton_tasks.stages.states import OTHER_SETTINGS
+from magneton_tasks.units import human_bytes, human_time
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from magneton_tasks.cli.status_data import StageStatus, Status
+
+#: A line and its style.
+Line = tuple[str, str | None]
+
+#: How many failures (or damaged files) and running blocks of a stage are told without being asked.
+FAILURES, WORKING = 20, 8
+_COUNTS = ("done", "running", "failed", "missing", "empty", "stale", "corrupt", "total")
+
+
+def lines(
+    status: Status, *, missing: bool, failed: bool, slow: int | None, now: float
+) -> Iterator[Line]:
+    """All that is told; ``now`` in unix seconds."""
+    yield from _head(status, now)
+    yield "".join([f"{'stage':<11}", *(f"{c:>9}" for c in _COUNTS), "   speed, time left"]), "bold"
+    for stage in status.stages:
+        yield _row(stage, status.check)
+    for stage in status.stages:
+        yield from _remarks(status, stage, now)
+    for stage in status.stages:
+        yield from _failures(stage, None if failed else FAILURES)
+    if missing:
+        yield "", None
+        yield from _undone(status)
+    if slow is not None:
+        yield from _slowest(status, slow)
+
+
+def _head(status: Status, now: float) -> Iterator[Line]:
+    plan = status.attempt.plan
+    held = current.holder_of(status.attempt.work.work)
+    working = ""
+    if status.alive and held is not None:
+        working = f", working ({_holder(*held)})"
+    yield f"run {plan.run}, attempt {plan.attempt}, planned {_clock(plan.created)}{working}", None
+    if held is not None and held[0].run != plan.run:
+        yield f"held by run {held[0].run} ({_holder(*held)})", None
+    if plan.overrides:
+        given = ", ".join(f"{k}={v}" for k, v in plan.overrides.items())
+        yield f"with {given} over what the file says", None
+    changes = status.now.changes
+    if changes and not status.is_as_planned:
+        what = "what follows is of the run as planned" if status.alive else "see stale"
+        yield f"the config changed since ({what}): {'; '.join(changes)}", "yellow"
+    elif changes:
+        yield (
+            f"the config changed since, in nothing that decides results: {'; '.join(changes)}",
+            None,
+        )
+    if not status.is_as_planned and status.now.attempt.plan.input_digest != plan.input_digest:
+        yield "the input changed since (its metadata, input.version or the mask)", "yellow"
+    for note in status.now.notes:
+        yield f"note: {note}", "yellow"
+
+
+def _holder(holder: Holder, age_s: float) -> str:
+    return f"host {holder.host}, pid {holder.pid}, last sign of life {human_time(age_s)} ago"
+
+
+def _row(stage: StageStatus, checked: bool) -> Line:
+    cells = [f"{stage.stage:<11}"]
+    for name in _COUNTS:
+        unknown = name == "corrupt" and not checked  # nobody has looked
+        cells.append(f"{'-' if unknown else format(getattr(stage, name), ','):>9}")
+    if stage.voxels_per_s is not None:
+        cells.append(f"   {stage.voxels_per_s / 1e6:.2f} Mvoxel/s")
+        if stage.left_s:
+            cells.append(f", {human_time(stage.left_s)} left")
+    style = "red" if stage.failed or stage.corrupt else None
+    if style is None and stage.done + stage.empty == stage.total:
+        style = "green"
+    return "".join(cells), style
+
+
+def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
+    for why, n in stage.stale_why.items():
+        if why == OTHER_SETTINGS and (keys := status.now.reasons(stage.stage)):
+            why = f"{why} ({'; '.join(keys)})"
+        yield f"{stage.stage}: {n:,} stale: {why}", "yellow"
+    if stage.cleaned:
+        yield (
+            f"{stage.stage}: the labels of {stage.cleaned:,} blocks were cleaned; they are computed "
+            "again where something has to be done that reads them",
+            None,
+        )
+    for block in stage.working[:WORKING]:
+        where = f"{block['host']} (pid {block['pid']})"
+        since = f"since {_clock(block['since'])} ({human_time(max(now - block['since'], 0))})"
+        yield f"{stage.stage} {_place(block)} runs on {where} {since}", "cyan"
+    if len(stage.working) > WORKING:
+        yield f"{stage.stage}: {len(stage.working) - WORKING:,} more are running", "cyan"
+
+
+def _failures(stage: StageStatus, most: int | None) -> Iterator[Line]:
+    for failure in stage.failures[:most]:
+        key = failure.get("key")
+        name = stage.stage if key is None else f"{stage.stage} {key}"
+        yield f"{name}: {failure.get('cause')}", "red"
+        if "position" in failure:
+            when = f", {failure['host']}, {_clock(failure['time'])}" if failure.get("time") else ""
+            yield f"  where: {_place(failure)}{when}", None
+        for field, word in (("hint", "what to do"), ("log", "log")):
+            if failure.get(field):
+                yield f"  {word}: {failure[field]}", None
+    for damage in stage.damage[:most]:
+        yield f"{stage.stage} {damage['key']}: corrupt: {damage['file']}: {damage['cause']}", "red"
+        yield f"  what to do: {damage['hint']}", None
+    if most is not None:
+        more = sum(max(len(found) - most, 0) for found in (stage.failures, stage.damage))
+        if more:
+            yield f"{stage.stage}: {more:,} more; --failed lists them all", "red"
+
+
+def _undone(status: Status) -> Iterator[Line]:
+    nothing = True
+    for block in status.undone():
+        if nothing:
+            yield "still to do:", "bold"
+        nothing = False
+        why = f": {block['why']}" if block["why"] else ""
+        yield f"  {block['stage']:<11}{_place(block)}  {block['state']}{why}", None
+    if nothing:
+        yield "still to do: nothing", "bold"
+
+
+def _slowest(status: Status, n: int) -> Iterator[Line]:
+    yield "", None
+    yield f"{'the slowest':<11}{'wall':>13}{'CPU':>13}{'memory':>11}  where", "bold"
+    for block in status.slowest(n):
+        cpu = "" if block["cpu_s"] is None else human_time(block["cpu_s"])
+        peak = "" if block["peak_bytes"] is None else human_bytes(block["peak_bytes"])
+        yield (
+            f"{block['stage']:<11}{human_time(block['seconds']):>13}{cpu:>13}{peak:>11}  "
+            f"{_place(block)}, {block['host']}",
+            None,
+        )
+
+
+def _place(block: dict[str, Any]) -> str:
+    """Index, position in the grid and core box, zyx."""
+    if "position" not in block:
+        return f"{block['key']}"
+    begin, end = block["begin_vox"], block["end_vox"]
+    core = ",".join(f"{b}:{e}" for b, e in zip(begin, end, strict=True))
+    return f"{block['key']} {tuple(block['position'])} core {core}"
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+# ------------------------------------------------------------------ on the screen
+def show(told: Iterable[Line]) -> None:
+    """Print the lines; in colour on a terminal."""
+    if not sys.stdout.isatty():
+        for text, _ in told:
+            click.echo(text)
+        return
+    from rich.console import Console
+
+    from magneton_tasks.cli.console import say
+
+    console = Console()
+    for text, style in told:
+        say(console, text, style)
+
+
+def watch(status: Status, every_s: float, **wanted: Any) -> None:
+    """Redraw until nothing works on the volume any more, or Ctrl-C."""
+    from rich.live import Live
+
+    try:
+        with Live(_drawn(status, wanted), auto_refresh=False) as live:
+            while status.alive:
+                time.sleep(every_s)
+                status.refresh()
+                live.update(_drawn(status, wanted), refresh=True)
+    except KeyboardInterrupt:
+        return
+    click.echo("nothing works on this volume now")
+
+
+def _drawn(status: Status, wanted: dict[str, Any]) -> Text:
+    from rich.text import Text
+
+    drawn = Text(no_wrap=True, overflow="ellipsis")
+    for text, style in lines(status, now=time.time(), **wanted):
+        drawn.append(f"{text}\n", style)
+    return drawn

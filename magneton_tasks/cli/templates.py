@@ -1,0 +1,126 @@
+"""The commented YAML that `config new` and `config import` write.
+
+What a section and a key mean is taken from the schema, so the text can't fall behind it. Keys that
+were set stand as they are; all others stand in comments with their defaults::
+
+    # Segmentation of one block with waterz.
+    segment:
+      # Regions merge while their score is at least this affinity; lower merges more.
+      threshold: 0.7
+      # Least distance of two seeds in voxels; read by supervoxels: 3d and 2d.
+      # min_distance: 3
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from magneton_tasks.schema import RunConfig
+
+#: Columns of a line of comments.
+WIDTH = 96
+
+#: What a scheduler reads stands at the end.
+_LAST = ("schedule", "partition_format")
+#: What stands in comments where the default is null and shows nothing of the form.
+_EXAMPLES = {"box": "{begin: [0, 0, 0], end: [512, 2048, 2048]}"}
+
+
+def render(
+    values: Mapping[str, object],
+    head: Sequence[str] = (),
+    notes: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """A volume config as commented YAML.
+
+    Parameters
+    ----------
+    values
+        What is set, by dotted key (``segment.threshold``); in any order.
+    head
+        Lines for the top.
+    notes
+        Lines for single keys, by dotted key: why a value is what it is.
+
+    Returns
+    -------
+    str
+        Text that `config.parse_config` reads, if ``values`` are right.
+    """
+    notes = notes or {}
+    lines = [_comment(line) for line in head]
+    for name, field in sorted(RunConfig.model_fields.items(), key=lambda item: item[0] in _LAST):
+        model = _model_of(field)
+        if model is None or name == "box":
+            lines += ["", *_key(name, name, field, values, notes, "")]
+        else:
+            lines += ["", *_section(name, model, values, notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(
+    name: str,
+    model: type[BaseModel],
+    values: Mapping[str, object],
+    notes: Mapping[str, Sequence[str]],
+) -> Iterator[str]:
+    yield from _wrapped((model.__doc__ or name).strip().splitlines()[0].replace("``", ""), "")
+    is_set = any(key.startswith(f"{name}.") for key in values)
+    yield f"{name}:" if is_set else f"# {name}:"
+    unread = _unread(model, name, values)
+    for key, field in model.model_fields.items():
+        dotted = f"{name}.{key}"
+        if key not in unread or dotted in values:
+            yield from _key(dotted, key, field, values, notes, "  ")
+
+
+def _key(
+    dotted: str, key: str, field: FieldInfo, values: Mapping[str, object],
+    notes: Mapping[str, Sequence[str]], indent: str,
+) -> Iterator[str]:  # fmt: skip
+    yield from _wrapped(field.description or field.title or key, indent)
+    for note in notes.get(dotted, ()):
+        yield from _wrapped(note, indent)
+    if dotted in values:
+        yield f"{indent}{key}: {one_line(values[dotted])}"
+        return
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    shown = _EXAMPLES.get(key) if default is None else None
+    yield f"{indent}# {key}: {shown or one_line(default)}"
+
+
+def _unread(model: type[BaseModel], name: str, values: Mapping[str, object]) -> set[str]:
+    """Keys that the section's choice doesn't read: a config that sets them is refused."""
+    table: dict[str, set[str]] = getattr(model, "UNREAD", {})
+    for key, field in model.model_fields.items():
+        choice = values.get(f"{name}.{key}", field.default)
+        if table and isinstance(choice, str) and choice in table:
+            return table[choice]
+    return set()
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that a field holds; None for a plain value."""
+    types = (field.annotation, *get_args(field.annotation))
+    return next((t for t in types if isinstance(t, type) and issubclass(t, BaseModel)), None)
+
+
+def one_line(value: object) -> str:
+    """A value as YAML of one line."""
+    plain: Any = list(value) if isinstance(value, tuple) else value
+    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return [f"{indent}{_comment(line)}" for line in textwrap.wrap(text, WIDTH - len(indent) - 2)]
+
+
+def _comment(line: str) -> str:
+    return f"# {line}".rstrip()

@@ -1,0 +1,160 @@
+"""``magneton tune``: the best threshold and merge function of a box with a truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magneton_tasks import files
+from magneton_tasks.cli.console import confirm, is_interactive
+from magneton_tasks.config import load_config
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.geometry import Box
+from magneton_tasks.metadata import VolumeInfo
+from magneton_tasks.stages import trial as trials
+from magneton_tasks.stages import tuning as stage
+from magneton_tasks.stages.trial import Trial
+from magneton_tasks.stages.tuning import Point, Tuning
+from magneton_tasks.stages.tuning_plot import draw, require_plotting
+from magneton_tasks.units import human_bytes, human_count, human_time
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of tune; see `magneton tune --help`."""
+
+    config: Path
+    truth: str
+    truth_mip: int
+    box: Box | None
+    functions: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    plot: Path | None
+    sets: dict[str, object]
+    partition: str | None
+
+
+def tune(request: Request, *, write: bool, as_json: bool) -> None:
+    """Score, show, draw, and write the best where it's wanted."""
+    require_plotting()  # before minutes of work
+    opened: list[VolumeInfo] = []
+
+    def labelled(affinity: VolumeInfo) -> Box:
+        opened.append(stage.truth_info(request.truth, request.truth_mip, affinity))
+        return opened[0].box
+
+    trial = trials.open_trial(
+        request.config, request.sets, request.partition, request.box, labelled
+    )
+    functions = trials.parse_functions(request.functions or (trial.config.segment.merge_function,))
+    thresholds = request.thresholds or stage.DEFAULT_THRESHOLDS
+    if not as_json:
+        for line in _announce(trial, functions, len(thresholds)):
+            click.echo(line)
+    tuning = stage.run(trial, opened[0], functions, thresholds)
+    plot = request.plot or request.config.with_name(f"{request.config.stem}-tune.png")
+    proposed = _changes(request, tuning.best)
+    if not as_json:
+        for line in (*_table(tuning), *_verdict(tuning, request.sets)):
+            click.echo(line)
+    _draw(trial, tuning, plot, request.truth)
+    if not as_json:
+        click.echo(f"curves    {plot}")
+        _offer(request.config, proposed, write)
+        return
+    if write and proposed:
+        _write(request.config, proposed)
+    more = {
+        "truth": request.truth, "plot": str(plot.absolute()), "proposed": proposed,
+        "written": bool(write and proposed),
+    }  # fmt: skip
+    click.echo(json.dumps(stage.as_json(tuning) | more))
+
+
+# ------------------------------------------------------------------ words
+def _announce(trial: Trial, functions: tuple[str, ...], n: int) -> Iterator[str]:
+    shape = " x ".join(map(str, trial.box.shape))
+    yield f"box       {trial.box} (zyx): {shape} voxels, {human_count(trial.box.voxels)}"
+    cpu_s = sum(trials.expected_cpu_s(trial, f) for f in functions)
+    yield f"tuning    {', '.join(functions)} at {n} thresholds, about {human_time(1.5 * cpu_s)} CPU"
+
+
+def _table(tuning: Tuning) -> Iterator[str]:
+    width = max(len("merge function"), *(len(f) for f in tuning.functions))
+    yield f"\n{'merge function':<{width}}  threshold  VI split  VI merge      VI   ARAND  segments"
+    best = tuning.best
+    own = [stage.best_of(tuning.of(f)) for f in tuning.functions]
+    for p in tuning.points:
+        mark = "  <- best" if p is best else f"  <- best of {p.merge_function}" if p in own else ""
+        yield (
+            f"{p.merge_function:<{width}}  {p.threshold:>9g}  {p.vi_split:>8.3f}  {p.vi_merge:>8.3f}"
+            f"  {p.vi:>6.3f}  {p.arand:>6.3f}  {human_count(p.segments):>8}{mark}"
+        )
+    yield "VI in bits: split grows where objects are cut, merge where they are joined; 0 is perfect.\n"
+
+
+def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
+    best = tuning.best
+    yield (
+        f"best      {best.merge_function} at threshold {best.threshold:g}: VI {best.vi:.3f} bits, "
+        f"ARAND {best.arand:.3f}, over {human_count(tuning.labelled_vox)} labelled voxels of "
+        f"{human_count(tuning.objects)} objects"
+    )
+    for cost in tuning.costs:
+        yield f"took      {cost.merge_function}: {human_time(cost.cpu_s)} CPU, {human_bytes(cost.peak_bytes)}"
+    if sets:
+        yield f"note      these scores hold with {', '.join(f'{k}: {v}' for k, v in sets.items())}"
+    for remark in stage.remarks(tuning):
+        yield f"WARNING   {remark}"
+
+
+# ------------------------------------------------------------------ files
+def _draw(trial: Trial, tuning: Tuning, path: Path, truth: str) -> None:
+
+    size = " x ".join(f"{v:g}" for v in trial.info.voxel_size_nm)
+    name = truth.rstrip("/").rpartition("/")[2]
+    title = (
+        f"{trial.config.paths.input.rstrip('/').rpartition('/')[2]} against {name}, "
+        f"{' x '.join(map(str, trial.box.shape))} voxels of {size} nm at {trial.box.begin} (zyx)"
+    )
+    files.write_atomic(path, draw(tuning, trial.config.segment.threshold, title))
+
+
+def _changes(request: Request, best: Point) -> dict[str, object]:
+    """What the config would have to say, where it doesn't yet."""
+    config = load_config(request.config, {}, request.partition)
+    wanted: dict[str, Any] = {
+        "segment.threshold": best.threshold, "segment.merge_function": best.merge_function
+    }  # fmt: skip
+    now = {
+        "segment.threshold": config.segment.threshold,
+        "segment.merge_function": config.segment.merge_function,
+    }
+    return {k: v for k, v in wanted.items() if now[k] != v}
+
+
+def _offer(config: Path, changes: dict[str, object], write: bool) -> None:
+    """Write the best into the config where it's wanted, or say how."""
+    if not changes:
+        click.echo(f"{config} says so already")
+        return
+    said = ", ".join(f"{k}: {v}" for k, v in changes.items())
+    if not write and not is_interactive():
+        click.echo(f"to take it: {said} in {config} (or this command with --write)")
+    elif write or confirm(f"write {said} into {config}?"):
+        _write(config, changes)
+        click.echo(f"wrote     {said} into {config}; blocks will be segmented anew")
+
+
+def _write(config: Path, changes: dict[str, object]) -> None:
+    from magneton_tasks.cli.yaml_file import set_values
+
+    try:
+        set_values(config, changes)
+    except ConfigError as error:
+        raise ConfigError(f"the best was not written: {error.what}", error.hint) from None

@@ -1,0 +1,111 @@
+"""Writes values into a config file, and keeps its comments, order and layout."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from magneton_tasks.cli import yaml_text
+from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.errors import ConfigError, OutputError
+from magneton_tasks.files import write_atomic
+from magneton_tasks.schema import Pool, RunConfig, Segment
+
+#: Choices, and the keys of their section that each choice doesn't read.
+CHOICES = {"pool.rule": Pool.UNREAD, "segment.supervoxels": Segment.UNREAD}
+
+
+def set_values(path: Path, values: Mapping[str, object]) -> None:
+    """Set values by dotted key in a config file; nothing is written where one is wrong.
+
+    A choice (``pool.rule``, ``segment.supervoxels``) takes the keys that it doesn't read out of
+    the file, as an override does: they become comments, or go where they stand in braces.
+
+    Parameters
+    ----------
+    path
+        The config. Of a symbolic link the target is written. Permissions stay.
+    values
+        New values by dotted key, in order.
+
+    Raises
+    ------
+    NoInputError
+        The file can't be read.
+    ConfigError
+        The config with these values is wrong, or the file is written in a way that can't be
+        changed safely.
+    OutputError
+        It can't be written.
+    """
+    replace(path, with_values(read(path), str(path), values))
+
+
+def unread_keys(key: str, value: object) -> list[str]:
+    """The dotted keys that aren't read once ``key`` has ``value``."""
+    section = key.partition(".")[0]
+    return [f"{section}.{name}" for name in sorted(CHOICES.get(key, {}).get(str(value), ()))]
+
+
+def read(path: Path) -> str:
+    """The text of a config with its own line ends; errors as `load_config`."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError:
+        load_config(path)  # has the message
+        raise
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}, line {line}: not UTF-8", "save it as UTF-8") from None
+
+
+def with_values(text: str, name: str, values: Mapping[str, object]) -> str:
+    """The text of a config with values set; read back and compared before it is returned.
+
+    Raises
+    ------
+    ConfigError
+        As `set_values`; ``name`` stands for the file.
+    """
+    wanted = parse_config(text, name, values)
+    new = text
+    try:
+        for key, value in values.items():
+            new = yaml_text.set_value(new, tuple(key.split(".")), value)
+            for unread in unread_keys(key, value):
+                new = yaml_text.drop(new, *unread.split("."))
+        why = "" if _reads_back(new, wanted) else "another value would be read back"
+    except (yaml_text.UnsupportedLayoutError, yaml.YAMLError) as error:
+        why = str(error)
+    if why:
+        raise ConfigError(
+            f"{name}: can't set {', '.join(values)} in a file written this way: {why}",
+            f"change it in an editor: magneton config edit {name} --editor",
+        )
+    return new
+
+
+def _reads_back(text: str, wanted: RunConfig) -> bool:
+    try:
+        return parse_config(text, "") == wanted
+    except ConfigError:
+        return False
+
+
+def replace(path: Path, text: str) -> None:
+    """Replace a config's text in one step; permissions stay, of a link the target is written.
+
+    Raises
+    ------
+    OutputError
+        No right to write, disk full.
+    """
+    target = path.resolve()
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+    if mode is not None and not os.access(target, os.W_OK):
+        raise OutputError(f"{target} is write-protected", f"chmod u+w {target}, or save a copy")
+    write_atomic(target, text.encode("utf-8"), mode=mode)

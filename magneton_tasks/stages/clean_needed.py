@@ -1,0 +1,87 @@
+"""What of a work directory is in use: results of the settings of now, the newest attempts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.metadata import read_metadata
+from magneton_tasks.paths import CHOICE_OF, WorkPaths
+from magneton_tasks.plan import VolumeFacts, make_fingerprints, make_geometry
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What is in use.
+
+    Attributes
+    ----------
+    stages
+        Names of stage folders of the config as it is, and of the newest attempt of each volume.
+    attempts
+        ``<run>/<n>`` of these attempts.
+    verified
+        Names of segment folders of a volume that was verified.
+    """
+
+    stages: frozenset[str]
+    attempts: frozenset[str]
+    verified: frozenset[str]
+
+
+def needed(config: RunConfig, what: str) -> Needed:
+    """What must stay; `what` decides how much has to be known.
+
+    Raises
+    ------
+    NoInputError, TemporaryError
+        Of ``stale``: the input can't be read, so which results are stale isn't known.
+    """
+    work = WorkPaths(Path(config.paths.work))
+    attempts = sorted(_attempts(work), key=lambda a: a[0], reverse=True)
+    newest: dict[tuple[Any, Any], tuple[str, dict[str, Any]]] = {}
+    verified: dict[str, bool] = {}
+    for _, name, plan in attempts:
+        newest.setdefault((plan.get("config_path"), plan.get("partition")), (name, plan))
+        segment = f"segment-{plan.get('fingerprints', {}).get('segment')}"
+        if segment not in verified:  # what the newest attempt with these blocks came to
+            whole = "apply" in plan.get("stages", ())
+            verified[segment] = whole and _is_verified(work.runs / name)
+    stages = {
+        f"{stage}-{fingerprint}"
+        for _, plan in newest.values()
+        for stage, fingerprint in plan.get("fingerprints", {}).items()
+    }
+    try:
+        facts = VolumeFacts.of(read_metadata(config.paths.input, config.input.mip))
+        prints = make_fingerprints(config, make_geometry(config, facts))
+        stages |= {f"{stage}-{prints.of(stage)}" for stage in CHOICE_OF}
+    except MagnetonError:
+        if what == "stale":
+            raise
+    return Needed(
+        frozenset(stages),
+        frozenset(name for name, _ in newest.values()),
+        frozenset(name for name, is_verified in verified.items() if is_verified),
+    )
+
+
+def _attempts(work: WorkPaths) -> Iterator[tuple[float, str, dict[str, Any]]]:
+    """Time, ``<run>/<n>`` and plan of each attempt, of whatever version."""
+    for path in work.runs.glob("*/*/plan.json"):
+        with suppress(OSError, ValueError):
+            plan = json.loads(path.read_bytes())
+            if isinstance(plan, dict):
+                yield path.stat().st_mtime, f"{path.parts[-3]}/{path.parts[-2]}", plan
+
+
+def _is_verified(attempt: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return not json.loads((attempt / "results" / "verify.json").read_bytes()).get("failures")
+    return False

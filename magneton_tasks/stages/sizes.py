@@ -1,0 +1,120 @@
+"""Block and chunk sizes that fit a machine and a volume; standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from magneton_tasks import projection
+from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.plan import VolumeFacts, count_files, make_geometry
+from magneton_tasks.runners.resources import USABLE
+from magneton_tasks.schema import RunConfig
+from magneton_tasks.volume_info import VolumeInfo
+
+#: Edges of blocks that are proposed, in voxels: more makes restarts dear, less makes many borders.
+_LARGEST, _SMALLEST, _STEP = 512, 64, 16
+#: Fewer workers are taken rather than smaller blocks than that.
+_USEFUL = 160
+#: Usual overlap, in voxels.
+_OVERLAP = 32
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSize:
+    """A block size, and why.
+
+    Attributes
+    ----------
+    size, overlap
+        In voxels, zyx, as ``block.size`` and ``block.overlap``.
+    bound_bytes
+        Memory that segmenting one block never exceeds.
+    workers
+        How many of them fit beside each other.
+    """
+
+    size: Vec3
+    overlap: Vec3
+    bound_bytes: int
+    workers: int
+
+
+def propose_block(
+    shape: Vec3,
+    chunk: Vec3,
+    merge_function: str,
+    supervoxels: str,
+    densest: tuple[float, float] | None,
+    memory_bytes: int,
+    cores: int,
+) -> BlockSize:
+    """The largest useful block of which one fits for each core; for fewer where memory is short.
+
+    Parameters
+    ----------
+    shape, chunk
+        Of the input, in voxels, zyx. Sizes are multiples of the chunk where that's possible.
+    merge_function, supervoxels, densest
+        As `projection.segment_bound_bytes`.
+    memory_bytes
+        Of the machine; workers get `USABLE` of it.
+    """
+    for workers in range(cores, 0, -1):
+        limit = int(memory_bytes * USABLE) // workers
+        for edge in range(_LARGEST, _SMALLEST - 1, -_STEP):
+            size = _size(edge, shape, chunk)
+            bound = projection.segment_bound_bytes(prod(size), merge_function, supervoxels, densest)
+            if bound > limit:
+                continue
+            if edge < _USEFUL and workers > 1 and size != shape:
+                break
+            if edge > _USEFUL and _blocks(size, shape) < workers:
+                continue  # idle cores: smaller blocks end sooner
+            return BlockSize(size, overlap_of(size), bound, workers)
+    size = _size(_SMALLEST, shape, chunk)
+    bound = projection.segment_bound_bytes(prod(size), merge_function, supervoxels, densest)
+    return BlockSize(size, overlap_of(size), bound, 1)
+
+
+def overlap_of(size: Vec3) -> Vec3:
+    """32 voxels, less where a block is thin."""
+    return vec3(min(_OVERLAP, n // 4) for n in size)
+
+
+def _size(edge: int, shape: Vec3, chunk: Vec3) -> Vec3:
+    return vec3(
+        length if length <= edge else _rounded(edge, c)
+        for length, c in zip(shape, chunk, strict=True)
+    )
+
+
+def _rounded(edge: int, chunk: int) -> int:
+    """Down to whole chunks, or half ones, where that costs no more than an eighth."""
+    for unit in (chunk, chunk // 2):
+        if 0 < unit <= edge and edge % unit <= edge // 8:
+            return edge - edge % unit
+    return edge
+
+
+def _blocks(size: Vec3, shape: Vec3) -> int:
+    return prod(
+        1 if n <= s else -(-n // (s - o))
+        for n, s, o in zip(shape, size, overlap_of(size), strict=True)
+    )
+
+
+def propose_chunk(config: RunConfig, info: VolumeInfo) -> tuple[Vec3, int]:
+    """Edge lengths of the output's chunks, and the number of files that makes.
+
+    64^3 is what viewers like best; larger where that would break ``paths.max_files``.
+    """
+    geometry = make_geometry(config, VolumeFacts.of(info))
+    files = 0
+    chunk: Vec3 = (64, 64, 64)
+    for edge in (64, 128, 256):
+        chunk = (edge, edge, edge)
+        files = count_files(geometry, chunk)
+        if files <= config.paths.max_files:
+            break
+    return chunk, files

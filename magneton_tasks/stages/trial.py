@@ -1,0 +1,299 @@
+"""One box of a volume, segmented as one block to find a good threshold: what try and tune share.
+
+The box is read, checked and segmented as a block of stage segment is, in a forked child with a
+memory limit; but nothing is planned, and no lease is needed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magneton_tasks import projection, units
+from magneton_tasks.config import RunConfig, load_config, require_partition
+from magneton_tasks.errors import (
+    BadDataError,
+    ConfigError,
+    MagnetonError,
+    OutOfMemoryError,
+    UsageError,
+)
+from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
+from magneton_tasks.plan import digest
+from magneton_tasks.runners import resources
+from magneton_tasks.scoring import parse_scoring
+from magneton_tasks.stages import checks
+from magneton_tasks.stages.child import ChildResult, rebuild_error, run_in_child
+from magneton_tasks.stages.sampling import sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from magneton_tasks.kernels.segment import SegmentSettings
+
+#: As `schema.Block`: labels and waterz don't hold more.
+_MOST_VOXELS = 2**31 - 1
+#: Thresholds are rounded to this many digits: float32 doesn't tell finer ones apart.
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A volume, and the box of it that is tried.
+
+    Attributes
+    ----------
+    info
+        Of the affinity map.
+    box
+        In voxels of the affinity map's mip, in its frame.
+    """
+
+    config: RunConfig
+    info: VolumeInfo
+    box: Box
+
+    @property
+    def input_digest(self) -> str:
+        """Digest of what the box holds, as a block's."""
+        given = self.config.input
+        parts = [self.info.digest, given.version, checks.mask_digest(self.config)]
+        if given.identity == "chunks":
+            parts.append(chunk_identity(self.info.url, given.mip, self.box, self.info))
+        return digest(*parts)
+
+
+def open_trial(
+    path: Path,
+    overrides: dict[str, object],
+    partition: str | None,
+    box: Box | None,
+    within: Callable[[VolumeInfo], Box] | None = None,
+) -> Trial:
+    """Read a config and its affinity map's metadata, and choose the box.
+
+    Parameters
+    ----------
+    box
+        None: the centre of what is segmented, at most as large as ``block.size``.
+    within
+        The part of the volume that counts, of the affinity map's metadata; None: all.
+
+    Raises
+    ------
+    NoInputError, BadDataError, ConfigError, UsageError
+        The config or the volume is wrong, or the box isn't inside.
+    """
+    config = load_config(path, overrides, partition)
+    require_partition(config, str(path))
+    info = read_metadata(config.paths.input, config.input.mip)
+    checks.check_input(config, info)
+    extent = within(info) if within else info.box
+    if box is None:
+        segmented = Box(config.box.begin, config.box.end) if config.box else info.box
+        box = central_box(_meeting(segmented, extent), config.block.size)
+    elif not info.box.contains(box):
+        raise UsageError(
+            f"the box {box} reaches out of the volume, which is {info.box} at mip {config.input.mip}",
+            "give a box inside it, z0:z1,y0:y1,x0:x1 in voxels of that mip, voxel offset included",
+        )
+    else:
+        box = _meeting(box, extent)
+    if box.voxels > _MOST_VOXELS:
+        raise UsageError(
+            f"the box {box} has {units.human_count(box.voxels)} voxels; a block has fewer than 2^31",
+            "give a smaller box",
+        )
+    return Trial(config, info, box)
+
+
+def _meeting(box: Box, extent: Box) -> Box:
+    both = box.intersection(extent)
+    if both.is_empty:
+        raise UsageError(
+            f"the box {box} and the truth, which is {extent}, don't meet (zyx, voxels of the affinity map)",
+            "give a box that the truth covers",
+        )
+    return both
+
+
+def central_box(extent: Box, size: Vec3) -> Box:
+    """The centre of ``extent``, at most as large as ``size``."""
+    shape = vec3(min(s, e) for s, e in zip(size, extent.shape, strict=True))
+    begin = vec3(
+        b + (e - s) // 2 for b, e, s in zip(extent.begin, extent.shape, shape, strict=True)
+    )
+    return Box.of_shape(shape, begin)
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """``".5,.6,.7"`` or ``"first:last:step"`` (both ends count), ascending.
+
+    Raises
+    ------
+    UsageError
+        Neither, or a threshold outside [0, 1].
+    """
+    try:
+        if ":" in text:
+            first, last, step = (float(part) for part in text.split(":"))
+            if not step > 0 or not last >= first or (last - first) / step > 1000:
+                raise ValueError
+            values = [first + k * step for k in range(int((last - first) / step + 1e-6) + 1)]
+        else:
+            values = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        values = []
+    if not values:
+        raise UsageError(
+            f"--thresholds {text!r} is neither a list nor a range",
+            "write .5,.6,.7 or first:last:step, such as 0.05:0.95:0.05",
+        )
+    for value in values:
+        if not 0 <= value <= 1:
+            raise UsageError(
+                f"threshold {value:g} isn't in [0, 1]",
+                "a threshold is an affinity: regions merge while their score is at least this",
+            )
+    return tuple(sorted({round(value, _DIGITS) for value in values}))
+
+
+def threshold_name(threshold: float) -> str:
+    """A threshold as text: ``0.7``; different ones stay different."""
+    return f"{threshold:.{_DIGITS}f}".rstrip("0").rstrip(".")
+
+
+# ------------------------------------------------------------------ memory and time
+def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int:
+    """Bytes that the child may have resident; refuses a box that won't fit before it is read.
+
+    Parameters
+    ----------
+    function
+        The merge function.
+    extra_bytes_per_voxel
+        What is held besides what segmenting a block takes.
+
+    Raises
+    ------
+    ConfigError
+        It needs more than ``local.memory``, or than this machine has; names a box that fits.
+    """
+    config = trial.config
+    ceiling = config.local.memory or resources.machine_memory_bytes()
+
+    def bound(box: Box, densest: tuple[float, float] | None) -> int:
+        return extra_bytes_per_voxel * box.voxels + projection.segment_bound_bytes(
+            box.voxels, function, config.segment.supervoxels, densest
+        )
+
+    # Where even noise would fit, nothing need be sampled.
+    needed = bound(trial.box, None)
+    densest = None
+    if needed > ceiling:
+        densest = sample(config, trial.box, trial.input_digest, None).density.densest
+        needed = bound(trial.box, densest)
+    if needed > ceiling:
+        given = "local.memory" if config.local.memory else "what this machine has"
+        raise ConfigError(
+            f"segmenting the box {trial.box} with {function} may need {units.human_bytes(needed)}, "
+            f"more than {given} ({units.human_bytes(ceiling)})",
+            _fitting(trial.box, lambda box: bound(box, densest) <= ceiling, function),
+        )
+    return config.local.memory or needed
+
+
+def _fitting(box: Box, fits: Callable[[Box], bool], function: str) -> str:
+    """What would fit: a part of the box, and other ways."""
+    ways = []
+    for percent in range(95, 4, -5):
+        part = central_box(box, vec3(max(s * percent // 100, 1) for s in box.shape))
+        if fits(part):
+            ways.append(f"--box {part} fits")
+            break
+    if parse_scoring(function).kind == "histogram":
+        ways.append("--scoring mean takes a fifth of the memory")
+    return "; ".join([*ways, "or raise local.memory"])
+
+
+def expected_cpu_s(trial: Trial, function: str) -> float:
+    """About the CPU seconds of one agglomeration of the box; of cortex as usual, nothing is sampled."""
+    return projection.segment_cpu_s(
+        trial.box.voxels, function, trial.config.segment.supervoxels, *projection.TYPICAL_DENSITY
+    )
+
+
+# ------------------------------------------------------------------ the work itself
+def in_child(work: Callable[[], Any], limit: int) -> ChildResult:
+    """Run ``work`` as a block is worked: forked, with a memory limit; a crash leaves its log."""
+
+    def guarded() -> dict[str, Any]:
+        try:
+            return {"value": work()}
+        except MagnetonError as error:  # told by its message; a log would only show where
+            kind = type(error).__name__
+            return {
+                "what": error.what, "hint": error.hint, "error": kind, "code": error.exit_code
+            }  # fmt: skip
+
+    folder = Path(tempfile.mkdtemp(prefix="magneton-"))
+    try:
+        result = run_in_child(guarded, folder / "log", limit)
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            error.what, "take a smaller --box, raise local.memory, or take --scoring mean"
+        ) from None
+    finally:
+        if not any(path.stat().st_size for path in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+    if "error" in result.value:
+        raise rebuild_error(result.value["code"], result.value)
+    return replace(result, value=result.value["value"])
+
+
+def settings_of(trial: Trial, function: str) -> SegmentSettings:
+    """The kernel's settings, with another merge function."""
+    from magneton_tasks.stages.segment import segment_settings
+
+    return replace(segment_settings(trial.config), merge_function=function)
+
+
+def with_affinities(
+    trial: Trial, work: Callable[[NDArray[np.float32], NDArray[np.bool_] | None], Any]
+) -> Callable[[], Any]:
+    """Open the volumes; what comes back reads the box (in a child) and hands it to ``work``.
+
+    Errors of the volume appear here, before a fork; a bad affinity is named by its voxel.
+    """
+    from magneton_tasks.kernels.segment import BadAffinityError
+    from magneton_tasks.stages.inputs import open_affinity, open_mask
+
+    affinity = open_affinity(trial.config)
+    mask = open_mask(trial.config, affinity.info)
+
+    def do() -> Any:
+        try:
+            return work(affinity.read(trial.box), None if mask is None else mask.read(trial.box))
+        except BadAffinityError as error:
+            raise error.placed(trial.box.begin, f"{trial.info.url}: ") from None
+        except BadDataError as error:
+            raise BadDataError(f"box {trial.box}: {error.what}", error.hint) from None
+
+    return do
+
+
+def parse_functions(names: Sequence[str]) -> tuple[str, ...]:
+    """Canonical names of merge functions, each once, in order.
+
+    Raises
+    ------
+    ConfigError
+        Unknown, or not shipped compiled; with the nearest, and what there is.
+    """
+    return tuple(dict.fromkeys(parse_scoring(name).canonical for name in names))

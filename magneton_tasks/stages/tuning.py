@@ -1,0 +1,244 @@
+"""``magneton tune``: scores of a box against a truth, by threshold and merge function.
+
+One agglomeration for each merge function (see `kernels.sweep`); nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
+from magneton_tasks.geometry import Box
+from magneton_tasks.metadata import VolumeInfo, read_metadata
+from magneton_tasks.stages.trial import Trial, in_child, memory_limit, settings_of, with_affinities
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: 0.05 to 1 in steps of 0.05: 20 thresholds. 1 is the supervoxels as they are, before any merge:
+#: what they split is the most there can be, and what they merge no threshold undoes. Below 0.05
+#: waterz joins what only noise connects.
+DEFAULT_THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(1, 21))
+#: The truth (up to uint64), and what counting a part of it takes.
+EXTRA_BYTES_PER_VOXEL = 12
+#: Less of the box than this labelled: a few objects decide, which may not be like the others.
+FEW_LABELLED = 0.1
+#: Scores that differ by less, in bits, are a tie: rounding of their sums.
+_TIE_BITS = 1e-9
+#: Voxel sizes that differ by less than this share are the same.
+_SAME_SIZE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Scores at one threshold; VI in bits, ARAND in [0, 1], 0 is perfect in both.
+
+    Attributes
+    ----------
+    segments
+        Distinct ids where the truth is labelled, background (0) included.
+    """
+
+    merge_function: str
+    threshold: float
+    vi_split: float
+    vi_merge: float
+    arand: float
+    segments: int
+
+    @property
+    def vi(self) -> float:
+        """Variation of information in bits, split + merge."""
+        return self.vi_split + self.vi_merge
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one merge function took: CPU seconds and resident bytes, reading included."""
+
+    merge_function: str
+    cpu_s: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """All scores of a box.
+
+    Attributes
+    ----------
+    points
+        By merge function in the order asked for, then by ascending threshold.
+    labelled_vox, objects
+        Voxels of the box with a truth, and the truth's objects in it.
+    """
+
+    box: Box
+    points: tuple[Point, ...]
+    labelled_vox: int
+    objects: int
+    costs: tuple[Cost, ...]
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The merge functions, in order."""
+        return tuple(dict.fromkeys(p.merge_function for p in self.points))
+
+    def of(self, function: str) -> tuple[Point, ...]:
+        """The points of one merge function."""
+        return tuple(p for p in self.points if p.merge_function == function)
+
+    @property
+    def best(self) -> Point:
+        """The least VI; of equal ones the higher threshold, then the merge function named first."""
+        return best_of(self.points)
+
+
+def best_of(points: Sequence[Point]) -> Point:
+    """As `Tuning.best`."""
+    least = min(p.vi for p in points)
+    return max((p for p in points if p.vi <= least + _TIE_BITS), key=lambda p: p.threshold)
+
+
+def truth_info(url: str, mip: int, affinity: VolumeInfo) -> VolumeInfo:
+    """The truth's metadata, if it's of the affinity map's frame.
+
+    Raises
+    ------
+    NoInputError, BadDataError, ConfigError, TemporaryError
+        There's no such volume, it holds no ids, or its voxels have another size.
+    """
+    info = read_metadata(url, mip)
+    if info.channels != 1 or not info.dtype.startswith(("uint", "int")):
+        raise ConfigError(
+            f"the truth {url} holds {info.channels} channel(s) of {info.dtype}, not one of ids",
+            "give a segmentation: one channel of integers, 0 where nothing is labelled",
+        )
+    # As with masks: in one box both are one volume, even where a voxel size was never written.
+    if info.box != affinity.box and not _same_size(info, affinity):
+        raise ConfigError(
+            f"the truth {url} has voxels of {_nm(info)} nm at mip {mip}, the affinity map of "
+            f"{_nm(affinity)} nm at mip {affinity.mip} (zyx)",
+            _fitting_mip(url, affinity),
+        )
+    return info
+
+
+def _same_size(a: VolumeInfo, b: VolumeInfo) -> bool:
+    sizes = zip(a.voxel_size_nm, b.voxel_size_nm, strict=True)
+    return all(abs(x - y) <= _SAME_SIZE * y for x, y in sizes)
+
+
+def _nm(info: VolumeInfo) -> str:
+    return " x ".join(f"{v:g}" for v in info.voxel_size_nm)
+
+
+def _fitting_mip(url: str, affinity: VolumeInfo) -> str:
+    """Which mip of the truth has the affinity map's voxels, if one has."""
+    for mip in range(32):
+        try:
+            if _same_size(read_metadata(url, mip), affinity):
+                return f"mip {mip} of the truth fits: --truth-mip {mip}"
+        except MagnetonError:
+            break
+    return "give a truth (or --truth-mip) with voxels of the affinity map's size"
+
+
+def run(
+    trial: Trial, truth: VolumeInfo, functions: Sequence[str], thresholds: Sequence[float]
+) -> Tuning:
+    """Score the box with each merge function, one after the other.
+
+    Raises
+    ------
+    ConfigError
+        The box needs more memory than there is.
+    BadDataError
+        Nothing of the box is labelled, or affinities are wrong.
+    NoInputError, TemporaryError
+        Reading failed, or a child crashed.
+    """
+    limits = {f: memory_limit(trial, f, EXTRA_BYTES_PER_VOXEL) for f in functions}
+    points: list[Point] = []
+    costs = []
+    labelled = objects = 0
+    for function in functions:
+        result = in_child(_work(trial, truth, function, thresholds), limits[function])
+        labelled, objects = result.value["labelled_vox"], result.value["objects"]
+        points += [Point(function, **p) for p in reversed(result.value["points"])]
+        costs.append(Cost(function, result.cpu_s, result.peak_bytes))
+    return Tuning(trial.box, tuple(points), labelled, objects, tuple(costs))
+
+
+def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[float]) -> Any:
+    """What the child of one merge function does."""
+    from magneton_tasks.kernels.sweep import score_sweep
+    from magneton_tasks.stores.volumes import open_volume
+
+    ids = open_volume(truth.url, truth.mip)
+    settings = settings_of(trial, function)
+
+    def score(affinity: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> dict[str, Any]:
+        known = ids.read(trial.box)[0]
+        if not known.any():
+            raise BadDataError(
+                "no voxel of the truth is labelled (all are 0)", "give a box that is labelled"
+            )
+        found = score_sweep(affinity, settings, thresholds, known, mask)
+        _, scores = found[0]
+        points = [
+            {
+                "threshold": t, "vi_split": s.vi_split, "vi_merge": s.vi_merge,
+                "arand": s.arand, "segments": s.segments,
+            }
+            for t, s in found
+        ]  # fmt: skip
+        return {"labelled_vox": scores.voxels, "objects": scores.objects, "points": points}
+
+    return with_affinities(trial, score)
+
+
+def remarks(tuning: Tuning) -> list[str]:
+    """What a person should know before taking the best: one sentence each."""
+    best = tuning.best
+    scanned = [p.threshold for p in tuning.of(best.merge_function)]
+    found = []
+    if len(scanned) > 1 and best.threshold == scanned[-1]:
+        found.append(
+            "the best is the supervoxels as they are: any merge makes it worse; look at the affinity "
+            "map, at input.invert and input.offset_sign, and at segment.aff_thresholds"
+            if best.threshold >= 1
+            else f"the best lies at the upper end of what was scanned ({best.threshold:g}): scan higher thresholds"
+        )
+    elif len(scanned) > 1 and best.threshold == scanned[0]:
+        found.append(
+            f"the best lies at the lower end of what was scanned ({best.threshold:g}): scan lower thresholds"
+        )
+    share = tuning.labelled_vox / tuning.box.voxels
+    if share < FEW_LABELLED:
+        found.append(
+            f"the truth labels only {share:.1%} of the box ({tuning.labelled_vox:,} voxels, "
+            f"{tuning.objects:,} objects): these few decide"
+        )
+    return found
+
+
+def as_json(tuning: Tuning) -> dict[str, Any]:
+    """Everything as plain data; exact numbers."""
+
+    def point(p: Point) -> dict[str, Any]:
+        return {**asdict(p), "vi": p.vi}
+
+    return {
+        "box": {"begin": tuning.box.begin, "end": tuning.box.end},
+        "voxels": tuning.box.voxels,
+        "labelled_vox": tuning.labelled_vox,
+        "objects": tuning.objects,
+        "scores": [point(p) for p in tuning.points],
+        "best": point(tuning.best),
+        "costs": [asdict(c) for c in tuning.costs],
+        "warnings": remarks(tuning),
+    }

@@ -1,0 +1,1 @@
+"""Looking at volumes in Neuroglancer: its own client and the volumes' files, served on loopback."""

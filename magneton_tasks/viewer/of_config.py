@@ -1,0 +1,183 @@
+"""The layers of a volume config: its affinity map, its segmentation, and a truth beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from magneton_tasks import files
+from magneton_tasks.errors import MagnetonError, NoInputError
+from magneton_tasks.geometry import Box, Size3, Vec3
+from magneton_tasks.location import locate
+from magneton_tasks.metadata import VolumeInfo, read_metadata
+from magneton_tasks.schema import RunConfig
+from magneton_tasks.viewer.layers import Layer
+
+if TYPE_CHECKING:
+    from magneton_tasks.stages.attempt import Attempt
+
+#: How many of the largest objects are selected; more would be one colourful noise.
+SELECTED_OBJECTS = 50
+#: A coarsest mip of more voxels isn't read as a whole, but its middle: 256 MB of uint64.
+_COUNTED_VOX = 1 << 25
+_MOST_MIPS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What `serve.serve` takes; boxes are (z, y, x).
+
+    Attributes
+    ----------
+    layers
+        Affinity map, segmentation, truth: those of which there is something.
+    notes
+        Lines for the person about what there is not.
+    position_vox
+        The volume's centre, the middle of its voxel.
+    voxel_size_nm, shape_vox
+        Of the voxels that are counted.
+    side_by_side
+        Segmentation and truth in a panel each.
+    """
+
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...]
+    position_vox: tuple[float, float, float]
+    voxel_size_nm: Size3
+    shape_vox: Vec3
+    side_by_side: bool
+
+
+def view_of(config: RunConfig, attempt: Attempt | None, truth: str | None = None) -> View:
+    """What there is to see of a volume.
+
+    Parameters
+    ----------
+    attempt
+        The newest one, whose pool says which objects are the largest; None: the output is asked.
+    truth
+        URL of a segmentation to compare with.
+
+    Raises
+    ------
+    NoInputError
+        Neither the affinity map nor a segmentation is there.
+    """
+    layers: list[Layer] = []
+    notes: list[str] = []
+    frame: VolumeInfo | None = None
+    affinity, output = config.paths.input, config.paths.output
+    for name, url, mip in (("segmentation", output, 0), ("affinity", affinity, config.input.mip)):
+        try:
+            info = read_metadata(url, mip)
+        except NoInputError as error:
+            if name == "segmentation":
+                notes.append(f"no segmentation yet: {output} holds no info file; apply writes it")
+            else:
+                notes.append(f"left out: {name}: {error.what}")
+            continue
+        except MagnetonError as error:
+            notes.append(f"left out: {name}: {error.what}")
+            continue
+        frame = frame or info
+        if name == "segmentation":
+            # Beside a truth all objects are shown, as they are of the truth.
+            selected = largest_objects(url, attempt) if truth is None else ()
+            layers.append(Layer(name, "segmentation", url, mip, selected))
+        else:
+            layers.insert(0, affinity_layer(config))
+    if frame is None:
+        raise NoInputError(
+            f"there is nothing to see: {'; '.join(notes)}",
+            "check paths.input and paths.output, and whether they are mounted",
+        )
+    if truth is not None:
+        layers.append(Layer("truth", "segmentation", truth))
+    box = _box(config, frame)
+    z, y, x = ((b + e) // 2 + 0.5 for b, e in zip(box.begin, box.end, strict=True))
+    compare = truth is not None and len(layers) > 1
+    return View(tuple(layers), tuple(notes), (z, y, x), frame.voxel_size_nm, box.shape, compare)
+
+
+def affinity_layer(config: RunConfig) -> Layer:
+    """The affinity map as the config reads it."""
+    given = config.input
+    if isinstance(given.channels, str):
+        z, y, x = (given.channels.index(axis) for axis in "zyx")
+        channels = (z, y, x)
+    else:
+        channels = given.channels
+    return Layer(
+        "affinity", "affinity", config.paths.input, given.mip,
+        channels=channels, invert=given.invert, scale=given.scale,
+    )  # fmt: skip
+
+
+def _box(config: RunConfig, frame: VolumeInfo) -> Box:
+    """What is segmented: the config's cut-out, or all."""
+    if config.box is None:
+        return frame.box
+    wanted = Box(config.box.begin, config.box.end).intersection(frame.box)
+    return frame.box if wanted.is_empty else wanted
+
+
+def largest_objects(url: str, attempt: Attempt | None) -> tuple[int, ...]:
+    """Ids of the largest objects of an output, largest first: from pool's report, else from the voxels.
+
+    Empty where nothing can be said: then all objects are shown.
+    """
+    reported = _reported(attempt) if attempt is not None else ()
+    return reported or _counted(url)
+
+
+def _reported(attempt: Attempt) -> tuple[int, ...]:
+    path = attempt.stage_dir("pool") / "report.json"
+    if files.stat_size(path) is None:
+        return ()
+    with files.open_read(path) as file:
+        report: dict[str, Any] = json.loads(file.read())
+    return tuple(o["global_id"] for o in report["largest"])[:SELECTED_OBJECTS]
+
+
+def _counted(url: str) -> tuple[int, ...]:
+    """From the coarsest mip of a volume on file://; chunks that aren't there yet count as empty."""
+    if locate(url).path is None:
+        return ()
+    import numpy as np
+
+    from magneton_tasks.stores.volumes import open_volume
+
+    try:
+        info = _coarsest(url)
+        voxels = open_volume(url, info.mip, fill_missing=True).read(_middle(info.box))
+    except MagnetonError:
+        return ()  # e.g. a chunk that can't be decoded: the picture will show that
+    ids, counts = np.unique(voxels, return_counts=True)
+    ids, counts = ids[ids > 0], counts[ids > 0]
+    order = np.argsort(counts, kind="stable")[::-1][:SELECTED_OBJECTS]
+    return tuple(int(i) for i in ids[order])
+
+
+def _coarsest(url: str) -> VolumeInfo:
+    found = read_metadata(url, 0)
+    for mip in range(1, _MOST_MIPS):
+        try:
+            found = read_metadata(url, mip)
+        except MagnetonError:
+            break
+    return found
+
+
+def _middle(box: Box) -> Box:
+    """The middle of a box, halved along its longest axis until it has few enough voxels."""
+    begin, end = list(box.begin), list(box.end)
+    while (
+        box := Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
+    ).voxels > _COUNTED_VOX:
+        axis = box.shape.index(max(box.shape))
+        quarter = box.shape[axis] // 4
+        begin[axis] += quarter
+        end[axis] -= quarter
+    return box

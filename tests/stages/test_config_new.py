@@ -1,0 +1,250 @@
+"""``config new --yes``: what it writes, that it runs, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import yaml
+
+from magneton_tasks.cli.config_new import new
+from magneton_tasks.cli.config_places import as_url, beside
+from magneton_tasks.config import known_keys, load_config
+from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
+from magneton_tasks.stores import precomputed, zarr_volumes
+from tests import volumes
+
+Array = npt.NDArray[Any]
+#: Children of a test process are as large as that.
+TEST_SETS = {"local.memory": "8GiB", "local.workers": 1, "paths.visibility_wait_s": 0}
+
+
+def make(config: Path, url: str | Path, **options: Any) -> Path:
+    given: dict[str, Any] = {"output": None, "work": None, "mip": None, "yes": True}
+    new(config, input_url=str(url), **(given | options))
+    return config
+
+
+@pytest.fixture(scope="module")
+def affinity() -> Array:
+    return volumes.affinities(volumes.cells(), noise=0.1)
+
+
+@pytest.fixture(scope="module")
+def expected(affinity: Array, tmp_path_factory: pytest.TempPathFactory) -> Array:
+    """What a config by hand makes: the block and the settings that are proposed for so little."""
+    folder = tmp_path_factory.mktemp("by-hand")
+    volumes.write_precomputed(folder / "affinity", affinity)
+    block = {"size": [40, 64, 64], "overlap": [10, 16, 16]}
+    settings = {"block": block, "segment": {"threshold": 0.7}, "apply": {}}
+    run = volumes.run_pipeline(volumes.write_config(folder, settings))
+    return volumes.read_segmentation(run)
+
+
+def scrambled(affinity: Array) -> Array:
+    """Stored as x, y, z, joined to the next voxel, inverted."""
+    moved = np.stack([np.roll(affinity[d], -1, axis=d) for d in range(3)])
+    return 255 - moved[::-1]
+
+
+def written(folder: Path, kind: str, affinity: Array) -> Path:
+    where = folder / "affinity"
+    if kind == "precomputed":
+        volumes.write_precomputed(where, affinity)
+    elif kind == "scrambled":
+        volumes.write_precomputed(where, scrambled(affinity))
+    else:
+        zarr_volumes.write_volume(
+            f"file://{where}", affinity, volumes.VOXEL_NM, volumes.OFFSET, volumes.CHUNK,
+            zarr_format=2 if kind == "zarr2" else 3,
+        )  # fmt: skip
+    return where
+
+
+@pytest.mark.parametrize("kind", ["precomputed", "zarr2", "zarr3", "scrambled"])
+def test_the_config_runs_and_gives_what_one_by_hand_gives(
+    kind: str, affinity: Array, expected: Array, tmp_path: Path
+) -> None:
+    where = written(tmp_path, kind, affinity)
+    config = make(tmp_path / "volume.yaml", where)
+    made = load_config(config)
+    turned = kind == "scrambled"
+    assert made.paths.input == f"file://{where}"
+    assert made.input.channels == ("xyz" if turned else "zyx")
+    assert (made.input.offset_sign, made.input.invert) == ((1, True) if turned else (-1, False))
+    assert made.block.size == volumes.SHAPE
+    run = volumes.run_pipeline(config, TEST_SETS)
+    assert volumes.same_partition(volumes.read_segmentation(run), expected)
+
+
+def test_what_is_written_explains_every_key(affinity: Array, tmp_path: Path) -> None:
+    config = make(tmp_path / "volume.yaml", written(tmp_path, "precomputed", affinity))
+    text = config.read_text()
+    unread = {"segment.interior_threshold", "segment.min_distance", "pool.min_iou"}
+    for key in set(known_keys()) - unread - {"box.begin", "box.end"}:
+        assert f"{key.rpartition('.')[2]}: " in text, key
+    for meaning in (
+        "lower merges more",
+        "in voxels",
+        "told from the data",
+        "fit beside each other",
+    ):
+        assert meaning in text
+    # each default that stands in a comment can be had by removing its #
+    bare = "\n".join(
+        line.replace("# ", "", 1) if line.lstrip("# ").partition(":")[0] in _NAMES else line
+        for line in text.splitlines()
+    )
+    assert set(yaml.safe_load(bare)) >= {"paths", "input", "mask", "block", "pool", "runner"}
+
+
+_NAMES = {part for key in known_keys() for part in key.split(".")} - {"begin", "end"}
+
+
+def test_the_picture_lies_beside_the_config(
+    affinity: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make(tmp_path / "cortex.yaml", written(tmp_path, "precomputed", affinity))
+    picture = tmp_path / "cortex-convention.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    out = capsys.readouterr().out
+    assert f"wrote {config}, and the picture {picture}" in out
+    assert f"magneton run {config} --dry-run" in out and f"magneton try {config} --box" in out
+    # what plan says: memory, time, files
+    for said in ("memory at most", "time ", "files, about"):
+        assert said in out
+
+
+def test_a_level_can_be_chosen_and_all_are_listed(
+    affinity: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = volumes.write_precomputed(tmp_path / "affinity", affinity)
+    _add_level(tmp_path / "affinity", affinity[:, ::2, ::2, ::2])
+    made = load_config(make(tmp_path / "volume.yaml", url, mip=1))
+    assert made.input.mip == 1
+    assert made.block.size == tuple(n // 2 for n in volumes.SHAPE)
+    out = capsys.readouterr().out
+    assert "mip 0: 40 x 64 x 64 voxels" in out and "mip 1: 20 x 32 x 32 voxels" in out
+    with pytest.raises(UsageError, match="mip 2 isn't there"):
+        make(tmp_path / "other.yaml", url, mip=2)
+
+
+def _add_level(layer: Path, half: Array) -> None:
+    """A second scale beside the first, as downsampling tools make it."""
+    other = layer.with_name("half")
+    precomputed.write_volume(
+        f"file://{other}", half, (32.0, 16.0, 16.0), (3, -8, 150), volumes.CHUNK
+    )
+    info, second = (yaml.safe_load((p / "info").read_text()) for p in (layer, other))
+    info["scales"] += second["scales"]
+    (layer / "info").write_text(json.dumps(info))
+    os.rename(other / second["scales"][0]["key"], layer / second["scales"][0]["key"])
+
+
+def test_given_places_are_taken(affinity: Array, tmp_path: Path) -> None:
+    where = written(tmp_path, "precomputed", affinity)
+    made = load_config(
+        make(tmp_path / "v.yaml", where, output=str(tmp_path / "s"), work=f"{tmp_path}/w")
+    )
+    assert (made.paths.output, made.paths.work) == (f"file://{tmp_path}/s", f"{tmp_path}/w")
+
+
+# ------------------------------------------------------------------ refusals
+def test_nothing_is_replaced(affinity: Array, tmp_path: Path) -> None:
+    where = written(tmp_path, "precomputed", affinity)
+    for name in ("volume.yaml", "volume-convention.png"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(UsageError, match="already"):
+            make(tmp_path / "volume.yaml", where)
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"output": "{input}/inside"}, ConfigError, "lie in one another"),
+        ({"work": "{input}"}, ConfigError, "lie in one another"),
+        ({"work": "{folder}/affinity-segmentation/work"}, ConfigError, "lie in one another"),
+        ({"output": "ftp://host/x"}, ConfigError, "can't be opened"),
+        ({"output": "/dev/null/x"}, ConfigError, "no directory"),
+        ({"mip": 7}, UsageError, "mip 7 isn't there"),
+    ],
+)
+def test_what_can_t_work_writes_nothing(
+    options: dict[str, Any], error: type[MagnetonError], said: str, affinity: Array, tmp_path: Path
+) -> None:
+    where = written(tmp_path, "precomputed", affinity)
+    given = {
+        k: v.format(input=where, folder=tmp_path) if isinstance(v, str) else v
+        for k, v in options.items()
+    }
+    with pytest.raises(error, match=said):
+        make(tmp_path / "volume.yaml", where, **given)
+    assert [p.name for p in tmp_path.iterdir()] == ["affinity"]
+
+
+def test_an_input_that_is_no_affinity_map_writes_nothing(affinity: Array, tmp_path: Path) -> None:
+    labels = volumes.cells().astype(np.uint32)
+    volumes.write_precomputed(tmp_path / "labels", labels, layer_type="segmentation")
+    volumes.write_precomputed(tmp_path / "blank", np.zeros((3, 20, 30, 30), np.uint8))
+    cases = [("labels", ConfigError, "1 channel"), ("blank", ConfigError, "one value each"),
+             ("none", NoInputError, "doesn't exist")]  # fmt: skip
+    for name, error, said in cases:
+        with pytest.raises(error, match=said):
+            make(tmp_path / "volume.yaml", tmp_path / name)
+    with pytest.raises(ConfigError, match="partition"):
+        make(tmp_path / "volume.yaml", tmp_path / "{partition}" / "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["blank", "labels"]
+
+
+def test_a_plan_that_refuses_writes_nothing(
+    affinity: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = written(tmp_path, "precomputed", affinity)
+    monkeypatch.setattr("magneton_tasks.files.free_bytes", lambda path: 10)
+    with pytest.raises(MagnetonError, match="free"):
+        make(tmp_path / "volume.yaml", where)
+    assert [p.name for p in tmp_path.iterdir()] == ["affinity"]
+
+
+def test_yes_needs_an_input_and_questions_a_terminal(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"output": None, "work": None, "mip": None}
+    with pytest.raises(UsageError, match="--yes needs --input"):
+        new(tmp_path / "v.yaml", input_url=None, yes=True, **options)
+    with pytest.raises(UsageError, match="no terminal"):
+        new(tmp_path / "v.yaml", input_url=None, yes=False, **options)
+    with pytest.raises(UsageError, match=".yaml"):
+        new(tmp_path / "volume.json", input_url="/x", yes=True, **options)
+
+
+# ------------------------------------------------------------------ places
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("/data/a/", "file:///data/a"),
+        ("file:///data/a/", "file:///data/a"),
+        ("gs://bucket/a", "gs://bucket/a"),
+        ("zarr:///data/a", "zarr://file:///data/a"),
+        ("precomputed://gs://bucket/a/", "precomputed://gs://bucket/a"),
+    ],
+)
+def test_what_people_type_becomes_a_url(typed: str, url: str) -> None:
+    assert as_url(typed) == url
+
+
+def test_proposals_lie_beside_a_zarr_group_not_in_it(affinity: Array, tmp_path: Path) -> None:
+    where = written(tmp_path, "zarr3", affinity)
+    assert beside(f"file://{where}/0", tmp_path / "v.yaml") == (f"file://{tmp_path}", "affinity")
+
+
+def test_a_place_that_is_taken_isn_t_proposed(affinity: Array, tmp_path: Path) -> None:
+    where = written(tmp_path, "precomputed", affinity)
+    (tmp_path / "affinity-segmentation").mkdir()
+    made = load_config(make(tmp_path / "volume.yaml", where))
+    assert made.paths.output == f"file://{tmp_path}/affinity-segmentation-2"

@@ -1,0 +1,510 @@
+"""try and tune: layers and scores against what each threshold gives alone, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from magneton_tasks.cli import main
+from magneton_tasks.config import load_config
+from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.kernels.segment import segment_block
+from magneton_tasks.lease import acquire
+from magneton_tasks.metadata import read_metadata
+from magneton_tasks.stages import trial as trials
+from magneton_tasks.stages import trying
+from magneton_tasks.stages.inputs import open_affinity
+from magneton_tasks.stages.plan import lease_directories
+from magneton_tasks.stages.segment import segment_settings
+from magneton_tasks.stages.tuning import Point, best_of
+from tests import volumes
+from tests.volumes import OFFSET, SHAPE, Array
+
+THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
+LIST = ".2,.4,.6,.8"
+WHOLE = {"block.size": list(SHAPE), "block.overlap": [0, 0, 0]}
+SOME = "15:40,-10:30,310:350"  # inside the volume, aligned to nothing
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out.splitlines()[-1])
+
+
+Cli = Callable[..., Done]
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    """The entry point of the command line, in this process."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*args: object) -> Done:
+        capfd.readouterr()
+        try:
+            main.main([str(a) for a in args])
+            code: Any = 0
+        except SystemExit as end:
+            code = end.code or 0
+        return Done(code, *capfd.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Noisy cells in one block, and their truth, with a part that isn't labelled."""
+    truth = volumes.cells().astype(np.uint64) * np.uint64(2**40)
+    path = volumes.make_volume(tmp_path, volumes.affinities(volumes.cells(), noise=0.35), WHOLE)
+    truth[:4] = 0
+    volumes.write_precomputed(tmp_path / "truth", truth, layer_type="segmentation")
+    return path
+
+
+def truth_of(config: Path) -> str:
+    return f"file://{config.parent}/truth"
+
+
+def alone(config: Path, threshold: float, function: str = "mean", box: Box | None = None) -> Array:
+    """What one threshold gives, without any sweep."""
+    read = load_config(config)
+    reader = open_affinity(read)
+    settings = replace(segment_settings(read), threshold=threshold, merge_function=function)
+    return segment_block(reader.read(box or reader.info.box), settings).labels
+
+
+def plain_vi(segments: Array, truth: Array) -> tuple[float, float]:
+    """VI split and merge in bits by plain counting: H(segments | truth), H(truth | segments)."""
+    known = truth > 0
+    a, b = segments[known].astype(np.int64), truth[known]
+    _, b = np.unique(b, return_inverse=True)
+
+    def entropy(ids: Array) -> float:
+        p = np.unique(ids, return_counts=True)[1] / ids.size
+        return float(-(p * np.log2(p)).sum())
+
+    both = entropy(a * (int(b.max()) + 1) + b)
+    return both - entropy(b), both - entropy(a)
+
+
+def files_of(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+# ------------------------------------------------------------------ tune
+def test_the_proposal_is_the_minimum_of_an_independent_scan(cli: Cli, config: Path) -> None:
+    done = cli(
+        "tune", config, "--truth", truth_of(config), "--scoring", "mean,aff50_his256",
+        "--thresholds", "0.1:0.9:0.1", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    truth = volumes.read_segmentation(truth_of(config))
+    scanned = {}
+    for function in ("mean", "aff50_his256"):
+        for k in range(1, 10):
+            labels = alone(config, round(0.1 * k, 1), function)
+            scanned[function, round(0.1 * k, 1)] = plain_vi(labels, truth)
+    found = {
+        (s["merge_function"], s["threshold"]): (s["vi_split"], s["vi_merge"])
+        for s in done.json["scores"]
+    }
+    assert list(found) == list(scanned)  # by function as asked for, then ascending
+    for key, expected in scanned.items():
+        assert found[key] == pytest.approx(expected, abs=1e-9), key
+    least = min(scanned, key=lambda key: (round(sum(scanned[key]), 9), -key[1]))
+    best = done.json["best"]
+    assert (best["merge_function"], best["threshold"]) == least
+    assert best["vi"] == pytest.approx(sum(scanned[least]), abs=1e-9)
+    assert len({round(sum(v), 6) for v in scanned.values()}) > 6  # there was something to choose
+    assert done.json["labelled_vox"] == int((truth > 0).sum())
+
+
+def test_the_table_marks_the_best_and_says_how_to_take_it(cli: Cli, config: Path) -> None:
+    args = ("tune", config, "--truth", truth_of(config), "--thresholds", LIST)
+    best = cli(*args, "--json").json["best"]
+    before = config.read_text()
+    done = cli(*args)
+    assert done.code == 0
+    (marked,) = [line for line in done.out.splitlines() if line.endswith("<- best")]
+    assert marked.split()[:2] == ["mean", f"{best['threshold']:g}"]
+    assert (
+        f"best      mean at threshold {best['threshold']:g}: VI {best['vi']:.3f} bits" in done.out
+    )
+    if best["threshold"] != 0.5:
+        assert f"to take it: segment.threshold: {best['threshold']}" in done.out
+    assert config.read_text() == before
+
+
+def test_of_equal_scores_the_higher_threshold_is_proposed(cli: Cli, tmp_path: Path) -> None:
+    # Clean affinities: whatever the threshold, the cells come out as they are.
+    config = volumes.make_volume(tmp_path, volumes.affinities(volumes.balls(), noise=0), WHOLE)
+    volumes.write_precomputed(tmp_path / "truth", volumes.balls(), layer_type="segmentation")
+    done = cli("tune", config, "--truth", truth_of(config), "--thresholds", LIST, "--json")
+    assert {s["vi"] for s in done.json["scores"]} == {0}
+    assert done.json["best"]["threshold"] == 0.8
+
+
+def test_ties_by_rounding_are_ties() -> None:
+    def point(function: str, threshold: float, vi: float) -> Point:
+        return Point(function, threshold, vi, 0.0, 0.1, 5)
+
+    points = [point("mean", 0.3, 0.5), point("mean", 0.4, 0.5 + 1e-14), point("size", 0.4, 0.5)]
+    assert best_of(points) == points[1]
+    assert best_of([*points, point("mean", 0.1, 0.49)]).threshold == 0.1
+
+
+def test_write_changes_these_values_and_keeps_the_comments(cli: Cli, config: Path) -> None:
+    text = config.read_text().replace("segment:\n", "# how to merge\nsegment:  # tuned by hand\n")
+    config.write_text(text)
+    args = ("tune", config, "--truth", truth_of(config), "--scoring", "aff75_his256", "--write")
+    done = cli(*args, "--thresholds", LIST, "--json")
+    assert done.code == 0, done.err
+    best = done.json["best"]
+    assert done.json["written"] is True
+    written = load_config(config).segment
+    assert (written.threshold, written.merge_function) == (best["threshold"], "aff75_his256")
+    assert "# how to merge\nsegment:  # tuned by hand\n" in config.read_text()
+    changed = [
+        (a, b)
+        for a, b in zip(text.splitlines(), config.read_text().splitlines(), strict=True)
+        if a != b
+    ]
+    assert {a.split(":")[0].strip() for a, _ in changed} <= {"threshold", "merge_function"}
+    again = cli(*args, "--thresholds", str(best["threshold"]))
+    assert again.code == 0
+    assert "says so already" in again.out
+
+
+def test_nothing_but_the_picture_is_written(cli: Cli, config: Path) -> None:
+    before = files_of(config.parent)
+    assert cli("tune", config, "--truth", truth_of(config), "--thresholds", LIST).code == 0
+    assert files_of(config.parent) - before == {"volume-tune.png"}
+    elsewhere = config.parent / "pictures" / "curves.png"
+    args = ("tune", config, "--truth", truth_of(config), "--thresholds", LIST)
+    assert cli(*args, "--plot", elsewhere).code == 0
+    assert files_of(config.parent) - before == {"volume-tune.png", "pictures/curves.png"}
+
+
+def test_the_picture_shows_a_curve_of_its_own_colour_for_each_function(
+    cli: Cli, config: Path
+) -> None:
+    args = ("tune", config, "--truth", truth_of(config), "--scoring", "mean, aff50_his256")
+    assert cli(*args, "--thresholds", LIST).code == 0
+    with Image.open(config.with_name("volume-tune.png")) as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (1600, 1800)
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    for colour in ((0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00), (0xF0, 0xE4, 0x42)):  # two, and the star
+        assert (pixels == colour).all(1).sum() > 200
+    assert (pixels != 255).any(1).mean() < 0.5  # curves on white, no blot
+
+
+def test_a_truth_of_a_part_of_the_volume_is_scored_where_it_lies(cli: Cli, config: Path) -> None:
+    part = Box((10, 0, 310), (38, 40, 350))
+    cut = volumes.read_segmentation(truth_of(config), 0, part)
+    volumes.write_precomputed(
+        config.parent / "part", cut, layer_type="segmentation", voxel_offset=part.begin
+    )
+    args = ("tune", config, "--truth", f"file://{config.parent}/part", "--thresholds", LIST)
+    done = cli(*args, "--json").json
+    assert done["box"] == {"begin": list(part.begin), "end": list(part.end)}
+    for score in done["scores"]:
+        expected = plain_vi(alone(config, score["threshold"], box=part), cut)
+        assert (score["vi_split"], score["vi_merge"]) == pytest.approx(expected, abs=1e-9)
+    smaller = cli(*args, "--json", "--box", SOME).json
+    both = Box((15, 0, 310), (38, 30, 350))
+    assert smaller["box"] == {"begin": list(both.begin), "end": list(both.end)}
+
+
+def test_the_default_box_is_central_and_no_larger_than_a_block(cli: Cli, config: Path) -> None:
+    sets = ("--set", "block.size=[20, 30, 64]", "--set", "block.overlap=[4, 4, 0]")
+    done = cli("tune", config, "--truth", truth_of(config), "--thresholds", LIST, "--json", *sets)
+    assert done.json["box"] == {"begin": [17, 1, 300], "end": [37, 31, 364]}
+
+
+def test_a_best_at_the_edge_and_a_poor_truth_are_warned_of(cli: Cli, config: Path) -> None:
+    truth = volumes.read_segmentation(truth_of(config))
+    truth[:, 10:] = 0
+    truth[6:] = 0
+    volumes.write_precomputed(config.parent / "few", truth, layer_type="segmentation")
+    done = cli(
+        "tune", config, "--truth", f"file://{config.parent}/few", "--thresholds", ".9,.95",
+        "--json",
+    )  # fmt: skip
+    edge, few = done.json["warnings"]
+    assert "at the lower end of what was scanned (0.9): scan lower" in edge
+    assert "labels only 0.8% of the box" in few
+    assert few in cli(
+        "tune", config, "--truth", f"file://{config.parent}/few", "--thresholds", ".9,.95"
+    ).out.replace("WARNING   ", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["--thresholds", ".5,1.2"], 64, r"threshold 1\.2 isn't in \[0, 1\]"),
+        (["--thresholds", "0.9:0.1:0.1"], 64, "neither a list nor a range"),
+        (["--thresholds", "high"], 64, "neither a list nor a range"),
+        (["--scoring", "median"], 78, r"merge_function 'median'(.|\n)*Available: mean"),
+        (
+            ["--box", "0:10,0:10,0:10"],
+            64,
+            r"reaches out of the volume, which is 7:47,-16:48,300:364",
+        ),
+        (["--box", "0:10,0:10"], 64, "is not z0:z1,y0:y1,x0:x1"),
+        (["--box", "20:20,0:10,310:320"], 64, "is empty"),
+        (["--box", "7:11,0:10,310:320"], 65, "no voxel of the truth is labelled"),
+        (["--truth", "file:///no/such/truth"], 66, "/no/such/truth"),
+        (["--truth-mip", "3"], 78, "has no mip 3"),
+        (["--set", "segment.threshold=3"], 78, "segment.threshold"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_work(
+    cli: Cli, config: Path, args: list[str], code: int, says: str
+) -> None:
+    before = files_of(config.parent)
+    given = args if "--truth" in args else [*args, "--truth", truth_of(config)]
+    done = cli("tune", config, *given)
+    assert done.code == code, done.err
+    assert re.search(says, done.err)
+    assert "Traceback" not in done.out + done.err
+    assert files_of(config.parent) == before
+
+
+def test_a_truth_of_another_kind_or_voxel_size_is_refused(cli: Cli, config: Path) -> None:
+    folder = config.parent
+    floats = np.zeros(SHAPE, np.float32)
+    volumes.write_precomputed(folder / "floats", floats)
+    coarse = volumes.cells()[:20]
+    volumes.write_precomputed(
+        folder / "coarse", coarse, voxel_size_nm=(32.0, 8.0, 8.0), layer_type="segmentation"
+    )
+    volumes.write_precomputed(
+        folder / "far", volumes.cells(), voxel_offset=(1000, 0, 0), layer_type="segmentation"
+    )
+    done = cli("tune", config, "--truth", f"file://{folder}/floats")
+    assert (done.code, "not one of ids" in done.err) == (78, True)
+    done = cli("tune", config, "--truth", f"file://{folder}/coarse")
+    assert done.code == 78
+    assert "voxels of 32 x 8 x 8 nm at mip 0, the affinity map of 16 x 8 x 8 nm" in done.err
+    done = cli("tune", config, "--truth", f"file://{folder}/far")
+    assert (done.code, "don't meet" in done.err) == (64, True)
+
+
+def test_the_fitting_mip_of_a_truth_is_named(cli: Cli, config: Path) -> None:
+    from magneton_tasks.stores.precomputed import create_segmentation
+
+    fine = Box((14, -32, 600), (94, 96, 728))
+    create_segmentation(
+        f"file://{config.parent}/fine", fine, (8.0, 4.0, 4.0), (16, 16, 16), mip_factors=[(2, 2, 2)]
+    )
+    done = cli("tune", config, "--truth", f"file://{config.parent}/fine")
+    assert done.code == 78
+    assert "--truth-mip 1" in done.err
+
+
+# ------------------------------------------------------------------ try
+def layer(done: Done, threshold: float) -> Array:
+    (url,) = [x["url"] for x in done.json["layers"] if x["threshold"] == threshold]
+    return volumes.read_segmentation(url)
+
+
+@pytest.mark.parametrize("function", ["mean", "aff50_his256"])
+def test_each_layer_is_the_segmentation_of_that_threshold(
+    cli: Cli, config: Path, function: str
+) -> None:
+    done = cli(
+        "try", config, "--box", SOME, "--thresholds", LIST, "--scoring", function, "--json"
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    box = Box((15, -10, 310), (40, 30, 350))
+    assert [x["threshold"] for x in done.json["layers"]] == list(THRESHOLDS)
+    for facts in done.json["layers"]:
+        expected = alone(config, facts["threshold"], function, box)
+        assert np.array_equal(layer(done, facts["threshold"]), expected)
+        sizes = np.bincount(expected.ravel())[1:]
+        assert facts["objects"] == sizes.size
+        assert facts["largest_share"] == sizes.max() / sizes.sum()
+        assert facts["median_vox"] == np.median(sizes)
+        assert sizes[sizes >= facts["typical_vox"]].sum() >= sizes.sum() / 2
+        assert sizes[sizes > facts["typical_vox"]].sum() <= sizes.sum() / 2
+        info = read_metadata(facts["url"])
+        assert (info.box, info.voxel_size_nm) == (box, volumes.VOXEL_NM)
+
+
+def test_the_mask_counts(cli: Cli, config: Path) -> None:
+    mask = np.ones(SHAPE, np.uint8)
+    mask[:, 30:34] = 0
+    volumes.write_precomputed(config.parent / "mask", mask)
+    args = ("--set", f"mask.path=file://{config.parent}/mask", "--json", "--thresholds", ".2")
+    found = layer(cli("try", config, *args), 0.2)
+    assert not found[mask == 0].any()
+    assert found[mask == 1].mean() > 0
+
+
+def test_try_writes_into_its_own_directory_only(cli: Cli, config: Path) -> None:
+    before = files_of(config.parent)
+    done = cli("try", config, "--thresholds", LIST, "--no-view")
+    assert done.code == 0, done.err
+    new = files_of(config.parent) - before
+    (directory,) = {n.split("/")[1] for n in new if n != "work/magneton.json"}
+    assert re.fullmatch("try-[0-9a-f]{16}", directory)
+    assert all(n.startswith(f"work/{directory}/") for n in new if n != "work/magneton.json")
+    assert {p.name for p in (config.parent / "work" / directory).iterdir()} == {
+        "try.json", "0.2", "0.4", "0.6", "0.8"
+    }  # fmt: skip
+    marker = json.loads((config.parent / "work" / directory / "try.json").read_text())
+    assert marker["magneton"] == "try"
+    assert [x["threshold"] for x in marker["layers"]] == list(THRESHOLDS)
+
+
+def test_the_table_says_what_each_threshold_gave(cli: Cli, config: Path) -> None:
+    args = ("try", config, "--thresholds", LIST)
+    facts = cli(*args, "--json").json["layers"]
+    lines = cli(*args, "--no-view").out.splitlines()
+    for layer_facts in facts:
+        start = f"{layer_facts['threshold']:>9g}  {layer_facts['objects']:>8,}"
+        (line,) = [text for text in lines if text.startswith(start)]
+        assert f"{layer_facts['largest_share']:.1%}" in line
+    assert any("nothing to do, all layers are there" in line for line in lines)
+
+
+def test_layers_that_are_there_are_not_made_again(cli: Cli, config: Path) -> None:
+    first = cli("try", config, "--thresholds", ".4,.6", "--json").json
+    folder = Path(first["directory"])
+    times = {p: p.stat().st_mtime_ns for p in folder.glob("0.[46]/**/*") if p.is_file()}
+    assert cli("try", config, "--thresholds", ".6,.4", "--json").json["made"] == []
+    more = cli("try", config, "--thresholds", ".4,.5,.6", "--json").json
+    assert (more["made"], more["directory"]) == ([0.5], first["directory"])
+    assert {p: p.stat().st_mtime_ns for p in times} == times
+    for change in ("input.version=2", "segment.aff_thresholds=[0.1, 0.9]", "input.offset_sign=1"):
+        other = cli("try", config, "--thresholds", ".4", "--json", "--set", change).json
+        assert other["made"] == [0.4], change
+        assert other["directory"] != first["directory"]
+    (folder / "0.4" / "info").unlink()
+    (folder / "0.6" / "magneton.json").write_text('{"magneton": "another version"}')
+    assert cli("try", config, "--thresholds", ".4,.5,.6", "--json").json["made"] == [0.4, 0.6]
+
+
+def test_two_at_once_do_not_disturb_each_other(
+    cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second makes and publishes all layers while the first is about to publish its own."""
+    before = trying._publish
+
+    def late(*layer: Any) -> None:
+        monkeypatch.setattr(trying, "_publish", before)
+        assert volumes.in_fork(lambda: main.main([*args, "--no-view"])) == 0
+        before(*layer)
+
+    args = ["try", str(config), "--thresholds", LIST]
+    monkeypatch.setattr(trying, "_publish", late)
+    done = cli(*args, "--json")
+    assert done.code == 0, done.err
+    for threshold in THRESHOLDS:
+        assert np.array_equal(layer(done, threshold), alone(config, threshold))
+    assert not list(Path(done.json["directory"]).glob(".*"))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_kill_leaves_whole_layers_or_none(cli: Cli, config: Path, n: int) -> None:
+    args = ["try", str(config), "--thresholds", ".4,.6", "--no-view"]
+
+    def killed() -> None:
+        volumes.kill_at(n, "rename", when=lambda source, _: ".layers" in str(source))
+        main.main(args)
+
+    assert volumes.in_fork(killed) != 0
+    assert cli(*args).code == 0
+    done = cli(*args[:-1], "--json")
+    for threshold in (0.4, 0.6):
+        assert np.array_equal(layer(done, threshold), alone(config, threshold))
+
+
+def test_try_needs_no_lease(cli: Cli, config: Path) -> None:
+    lease = acquire(lease_directories(load_config(config)), "a run", process_bound=True)
+    try:
+        assert cli("try", config, "--thresholds", ".5", "--json").code == 0
+    finally:
+        lease.release()
+
+
+def test_layers_and_affinities_are_shown_side_by_side(
+    cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, Any] = {}
+
+    def serve(layers: Any, **options: Any) -> None:
+        shown.update(options, layers=layers)
+
+    monkeypatch.setattr("magneton_tasks.viewer.serve.serve", serve)
+    assert cli("try", config, "--box", SOME, "--thresholds", ".4,.6").code == 0
+    affinity, *segmentations = shown["layers"]
+    assert (affinity.kind, affinity.url) == ("affinity", f"file://{config.parent}/affinity")
+    assert [(x.kind, x.name) for x in segmentations] == [
+        ("segmentation", "0.4"), ("segmentation", "0.6")
+    ]  # fmt: skip
+    assert shown["side_by_side"] is True
+    assert tuple(shown["position_vox"]) == (27.5, 10, 330)
+    assert shown["voxel_size_nm"] == volumes.VOXEL_NM
+
+
+# ------------------------------------------------------------------ memory
+def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
+    cli: Cli, config: Path
+) -> None:
+    before = files_of(config.parent)
+    little = ("--set", "local.memory=326MiB", "--scoring", "aff50_his256")
+    done = cli("try", config, "--thresholds", ".5", "--no-view", *little)
+    assert done.code == 78
+    assert "more than local.memory (326.0 MiB)" in done.err
+    assert files_of(config.parent) == before
+    match = re.search(r"--box (\S+) fits", done.err)
+    assert match, done.err
+    spans = [tuple(map(int, span.split(":"))) for span in match[1].split(",")]
+    box = Box(vec3(b for b, _ in spans), vec3(e for _, e in spans))
+    trial = trials.open_trial(config, {"local.memory": "326MiB"}, None, box)
+    assert trials.memory_limit(trial, "aff50_his256", trying.EXTRA_BYTES_PER_VOXEL) == 326 * 2**20
+    done = cli("tune", config, "--truth", truth_of(config), *little)
+    assert done.code == 78
+    assert "--scoring mean takes a fifth of the memory" in done.err
+
+
+def test_a_child_that_needs_more_than_projected_is_ended(
+    cli: Cli, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "memory_limit", lambda *_: 20 * 2**20)
+    monkeypatch.setattr(trying, "memory_limit", lambda *_: 20 * 2**20)
+    done = cli("try", config, "--thresholds", ".5", "--no-view")
+    assert done.code == 75
+    assert "take a smaller --box" in done.err
+    (folder,) = (config.parent / "work").glob("try-*")
+    assert os.listdir(folder) == ["try.json"]
+
+
+def test_a_bad_affinity_is_named_by_its_place_in_the_volume(cli: Cli, tmp_path: Path) -> None:
+    affinity = volumes.affinities(volumes.cells()).astype(np.float32) / 255
+    affinity[1, 20, 30, 40] = np.nan
+    config = volumes.make_volume(tmp_path, affinity, WHOLE)
+    done = cli("try", config, "--thresholds", ".5", "--no-view")
+    voxel = tuple(o + v for o, v in zip(OFFSET, (20, 30, 40), strict=True))
+    assert done.code == 65
+    assert f"affinity nan at voxel {voxel}" in done.err
+    assert "Traceback" not in done.out + done.err

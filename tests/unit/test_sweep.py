@@ -1,0 +1,160 @@
+"""Many thresholds by one agglomeration: each result is that of one threshold alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from magneton_tasks.errors import BadDataError
+from magneton_tasks.kernels.evaluate import evaluate
+from magneton_tasks.kernels.segment import Float32, SegmentSettings, Supervoxels, segment_block
+from magneton_tasks.kernels.sweep import score_sweep, sweep
+from tests.volumes import affinities, cells
+
+KINDS: tuple[Supervoxels, ...] = get_args(Supervoxels)
+FUNCTIONS = ("mean", "mean_que256", "aff50_his256", "aff25_his256_ini0_que0", "size")
+THRESHOLDS = (0.0, 0.05, 0.31, 0.5, 0.55, 0.7, 0.9, 1.0)
+SHAPE = (24, 40, 36)
+
+
+@pytest.fixture(scope="module")
+def truth() -> NDArray[np.uint32]:
+    return cells(SHAPE, n=14)
+
+
+@pytest.fixture(scope="module")
+def noisy(truth: NDArray[np.uint32]) -> Float32:
+    return np.divide(affinities(truth, noise=0.35), np.float32(255), dtype=np.float32)
+
+
+def settings(function: str = "mean", kind: Supervoxels = "waterz") -> SegmentSettings:
+    return SegmentSettings(
+        0.5, function, kind, aff_thresholds=(0.02, 0.98), interior_threshold=0.3
+    )  # fmt: skip
+
+
+# --- labels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_threshold_gives_the_labels_of_that_threshold_alone(
+    noisy: Float32, function: str, kind: Supervoxels
+) -> None:
+    given = settings(function, kind)
+    found = list(sweep(noisy, given, THRESHOLDS))  # kept: each array is its own
+    assert [t for t, _ in found] == sorted(THRESHOLDS, reverse=True)
+    counts = set()
+    for threshold, labels in found:
+        alone = segment_block(noisy, replace(given, threshold=threshold))
+        assert labels.count == alone.count
+        assert labels.labels.dtype == np.uint32
+        assert np.array_equal(labels.labels, alone.labels), threshold
+        counts.add(labels.count)
+    assert len(counts) > 3  # the thresholds do differ
+
+
+def test_the_mask_counts_at_every_threshold(noisy: Float32) -> None:
+    mask = np.random.default_rng(1).random(SHAPE) > 0.1
+    for threshold, labels in sweep(noisy.copy(), settings(), (0.3, 0.6), mask):
+        alone = segment_block(noisy.copy(), replace(settings(), threshold=threshold), mask)
+        assert np.array_equal(labels.labels, alone.labels)
+        assert not labels.labels[~mask].any()
+
+
+def test_thresholds_come_in_any_order_and_each_counts_once(noisy: Float32) -> None:
+    found = [t for t, _ in sweep(noisy, settings(), [0.2, 0.8, 0.5, 0.8, 0.2])]
+    assert found == [0.8, 0.5, 0.2]
+
+
+def test_a_block_without_foreground_has_no_labels_at_any_threshold() -> None:
+    found = list(sweep(np.zeros((3, 4, 5, 6), np.float32), settings(), (0.2, 0.8)))
+    assert [(t, labels.count) for t, labels in found] == [(0.8, 0), (0.2, 0)]
+    assert all(labels.labels.shape == (4, 5, 6) and not labels.labels.any() for _, labels in found)
+
+
+def test_what_the_caller_prints_between_two_thresholds_is_seen(
+    noisy: Float32, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for threshold, _ in sweep(noisy, settings(), (0.3, 0.6)):
+        print(threshold)
+    assert capfd.readouterr().out == "0.6\n0.3\n"
+
+
+def test_a_sweep_may_be_left_and_begun_anew(noisy: Float32) -> None:
+    for _ in range(3):
+        threshold, labels = next(sweep(noisy, settings(), (0.3, 0.6)))
+        assert np.array_equal(
+            labels.labels, segment_block(noisy, replace(settings(), threshold=threshold)).labels
+        )
+
+
+@pytest.mark.parametrize("bad", [(), (0.5, 1.01), (-0.1,), (float("nan"),)])
+def test_wrong_thresholds_are_refused(noisy: Float32, bad: tuple[float, ...]) -> None:
+    with pytest.raises(BadDataError, match="threshold"):
+        list(sweep(noisy, settings(), bad))
+    with pytest.raises(BadDataError, match="threshold"):
+        score_sweep(noisy, settings(), bad, np.ones(SHAPE, np.uint32))
+
+
+# --- scores
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_scores_are_those_of_each_threshold_alone(
+    noisy: Float32, truth: NDArray[np.uint32], function: str, kind: Supervoxels
+) -> None:
+    known = truth.copy()
+    known[:5, :10] = 0  # not labelled: left out
+    found = score_sweep(noisy, settings(function, kind), THRESHOLDS, known)
+    assert [t for t, _ in found] == sorted(THRESHOLDS, reverse=True)
+    for threshold, scores in found:
+        given = replace(settings(function, kind), threshold=threshold)
+        alone = evaluate(segment_block(noisy, given).labels, known)
+        assert (scores.voxels, scores.segments, scores.objects) == (
+            alone.voxels, alone.segments, alone.objects
+        )  # fmt: skip
+        assert (scores.vi_split, scores.vi_merge, scores.arand) == pytest.approx(
+            (alone.vi_split, alone.vi_merge, alone.arand), abs=1e-12
+        )
+
+
+def test_scores_do_not_depend_on_the_ids_of_the_truth(
+    noisy: Float32, truth: NDArray[np.uint32]
+) -> None:
+    large = truth.astype(np.uint64) * np.uint64(0x123456789ABCDEF)
+    signed = truth.astype(np.int16)
+    expected = score_sweep(noisy, settings(), THRESHOLDS, truth)
+    for other in (large, signed):
+        for (_, a), (_, b) in zip(
+            score_sweep(noisy, settings(), THRESHOLDS, other), expected, strict=True
+        ):
+            assert (a.vi_split, a.vi_merge, a.arand) == pytest.approx(
+                (b.vi_split, b.vi_merge, b.arand), abs=1e-12
+            )
+
+
+def test_a_table_counted_in_parts_is_the_same(
+    noisy: Float32, truth: NDArray[np.uint32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = score_sweep(noisy, settings(), THRESHOLDS, truth)
+    monkeypatch.setattr("magneton_tasks.kernels.sweep._COUNTED_VOX", 5000)
+    assert score_sweep(noisy, settings(), THRESHOLDS, truth) == expected
+
+
+def test_no_foreground_is_scored_as_one_object(truth: NDArray[np.uint32]) -> None:
+    nothing = np.zeros((3, *SHAPE), np.float32)
+    expected = evaluate(np.zeros(SHAPE, np.uint32), truth)
+    assert score_sweep(nothing, settings(), (0.3, 0.6), truth) == [(0.6, expected), (0.3, expected)]
+
+
+def test_a_truth_without_labels_or_of_another_shape_is_refused(noisy: Float32) -> None:
+    with pytest.raises(BadDataError, match="no voxel of the truth is labelled"):
+        score_sweep(noisy, settings(), (0.5,), np.zeros(SHAPE, np.uint32))
+    with pytest.raises(BadDataError, match="shape"):
+        score_sweep(noisy, settings(), (0.5,), np.ones((24, 40, 35), np.uint32))
