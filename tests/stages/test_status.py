@@ -389,12 +389,16 @@ def test_watch_needs_a_terminal(finished: Run, cli: Caller) -> None:
     assert "--watch redraws a terminal" in done.err
 
 
+def listen_to_ctrl_c() -> None:
+    """Whoever runs the tests in the background ignores Ctrl-C, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def watching(config: Path) -> pexpect.spawn[str]:
     command = ["-m", "magneton_tasks", "status", str(config), "--watch"]
     return pexpect.spawn(
         sys.executable, command, encoding="utf-8", timeout=60, dimensions=(30, 140),
-        # whoever runs the tests in the background ignores Ctrl-C, and that is inherited
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=listen_to_ctrl_c,
     )  # fmt: skip
 
 
