@@ -1,0 +1,156 @@
+"""What a block, or a group of joined blocks, leaves open: regions that may still grow at its faces.
+
+A block knows all about a region that lies wholly inside it, and that no better partner beyond a
+face can claim. All other regions stay *open*: they, the edges between them, and the basins on the
+faces make up the residual that the join with the neighbours goes on from (EXACT.md, steps 3 to 9).
+
+Indices of regions and basins count from 1; 0 stands for none. Keys are those of voxel edges
+(`exact_settings.KEY_BITS`), 0 for none; positions count over the whole volume, so both mean the
+same in every block. Bytes are those in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8 = NDArray[np.uint8]
+UInt32 = NDArray[np.uint32]
+Int64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+class Regions(NamedTuple):
+    """The open regions, 28 B each. A region's name is (block, label): that of one of its members."""
+
+    block: UInt32
+    label: UInt32
+    size: UInt32
+    """Voxels so far, at most `ExactSettings.size_cap`."""
+    closed_key: Int64
+    """Best voxel edge to a closed region, 0: none; where dust would join it. 0 once size >= dust."""
+    closed_block: UInt32
+    closed_label: UInt32
+    """Name of that closed region."""
+
+
+class Edges(NamedTuple):
+    """Edges between open regions, each pair once, 40 B each."""
+
+    u: UInt32
+    v: UInt32
+    sum: Int64
+    """Of the affinities of the voxel edges between the two."""
+    count: Int64
+    """Of voxel edges."""
+    last: Int64
+    """Their largest position: breaks ties of the score."""
+    key: Int64
+    """Their largest key."""
+
+
+class Basins(NamedTuple):
+    """Basins on outer faces, 20 B each."""
+
+    region: UInt32
+    size: UInt32
+    """Voxels so far, at most s_min."""
+    key: Int64
+    """Best edge to a basin that is on no outer face; 0: none, or size >= s_min."""
+    target: UInt32
+    """Region of the basin behind that edge; 0: none."""
+
+
+class BasinPairs(NamedTuple):
+    """Voxel edges between two basins on outer faces, one of them small so far, 16 B each.
+
+    Both may turn out to be parts of one basin, so these don't count as outgoing yet.
+    """
+
+    a: UInt32
+    b: UInt32
+    key: Int64
+
+
+class FaceBasins(NamedTuple):
+    """Which basin of a block's outer faces is which of `Basins`, 13 B each; sorted by block, basin."""
+
+    block: UInt32
+    basin: UInt32
+    """1..n in each block's own count, as `faces.Face.basins` and contacts have it."""
+    sides: UInt8
+    """Bit 2 * axis + side (0 low, 1 high) for each outer face that it lies on."""
+    index: UInt32
+    """Its basin in `Basins`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """What stays open; empty tables where nothing does."""
+
+    regions: Regions
+    edges: Edges
+    basins: Basins
+    pairs: BasinPairs
+    face_basins: FaceBasins
+
+
+class Contacts(NamedTuple):
+    """Voxel edges over the face between two blocks, summed up for each pair of basins, 49 B each.
+
+    Block a lies on the low side. Sorted by (basin_a, basin_b).
+    """
+
+    block_a: UInt32
+    block_b: UInt32
+    basin_a: UInt32
+    basin_b: UInt32
+    sum: UInt32
+    count: UInt32
+    last: Int64
+    key: Int64
+    joined: Mask
+    """Either side picked the other, or an affinity is t_high or more: one basin."""
+
+
+class Joins(NamedTuple):
+    """Labels that are one object, as (block, label) pairs, 16 B each: what pool unites."""
+
+    block_a: UInt32
+    label_a: UInt32
+    block_b: UInt32
+    label_b: UInt32
+
+
+#: dtype of each column of each table
+DTYPES: dict[type, tuple[type[Any], ...]] = {
+    Regions: (np.uint32, np.uint32, np.uint32, np.int64, np.uint32, np.uint32),
+    Edges: (np.uint32, np.uint32, np.int64, np.int64, np.int64, np.int64),
+    Basins: (np.uint32, np.uint32, np.int64, np.uint32),
+    BasinPairs: (np.uint32, np.uint32, np.int64),
+    FaceBasins: (np.uint32, np.uint32, np.uint8, np.uint32),
+    Contacts: (
+        np.uint32, np.uint32, np.uint32, np.uint32, np.uint32, np.uint32, np.int64, np.int64, np.bool_,
+    ),
+    Joins: (np.uint32, np.uint32, np.uint32, np.uint32),
+}  # fmt: skip
+
+
+def empty(table: type[Any]) -> Any:
+    """A table without rows."""
+    return table(*(np.zeros(0, dtype) for dtype in DTYPES[table]))
+
+
+def concatenate(tables: list[Any]) -> Any:
+    """Tables of one kind, one after the other; at least one."""
+    return type(tables[0])(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
+
+
+def empty_residual() -> Residual:
+    """Nothing is open: of an empty block, or of the whole volume."""
+    return Residual(
+        empty(Regions), empty(Edges), empty(Basins), empty(BasinPairs), empty(FaceBasins)
+    )
