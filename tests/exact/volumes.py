@@ -44,4 +44,5 @@ def _smooth(values: NDArray[np.float64], kind: str) -> NDArray[np.uint8]:
     if kind == "cells":
         smooth = np.clip((smooth - 0.35) * 4, 0, 1)
     steps = {"smooth": 255, "cells": 255, "coarse": 7}[kind]
-    return (np.rint(smooth * steps) * (255 // steps)).astype(np.uint8)
+    quantised: NDArray[np.uint8] = (np.rint(smooth * steps) * (255 // steps)).astype(np.uint8)
+    return quantised
