@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from magneton_tasks.errors import ConfigError, NoInputError
-from magneton_tasks.schema import Pool, RunConfig, Segment
+from magneton_tasks.schema import UNREAD_BY_METHOD, Pool, RunConfig, Segment
 
 __all__ = [
     "RunConfig",
@@ -22,6 +22,7 @@ __all__ = [
     "nearest",
     "parse_config",
     "require_partition",
+    "unread_keys",
 ]
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -141,11 +142,22 @@ def _override(data: dict[str, Any], key: str, value: object, name: str) -> None:
         if not isinstance(at, dict):
             raise ConfigError(f"{name}: {section} in the override {key} is not a section")
     at[leaf] = value
-    if key in ("pool.rule", "segment.supervoxels"):
-        # The file's keys were meant for the choice of the file: another choice doesn't read them.
-        unread = Pool.UNREAD if key == "pool.rule" else Segment.UNREAD
-        for name_of_unread in unread.get(str(value), ()):
-            at.pop(name_of_unread, None)
+    # The file's keys were meant for the choice of the file: another choice doesn't read them.
+    for unread in unread_keys(key, value):
+        *sections, leaf = unread.split(".")
+        at = data
+        for section in sections:
+            at = at.get(section) or {}
+        at.pop(leaf, None)
+
+
+def unread_keys(key: str, value: object) -> list[str]:
+    """The sections and dotted keys that aren't read once ``key`` has ``value``."""
+    if key == "method":
+        return list(UNREAD_BY_METHOD.get(str(value), ()))
+    tables = {"pool.rule": Pool.UNREAD, "segment.supervoxels": Segment.UNREAD}
+    section = key.partition(".")[0]
+    return [f"{section}.{name}" for name in sorted(tables.get(key, {}).get(str(value), ()))]
 
 
 def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
@@ -186,6 +198,9 @@ def _collect_lines(
 def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
     """One pydantic error as: file, line: key: what is wrong."""
     loc = tuple(str(part) for part in error["loc"])
+    if not loc:  # a rule about several sections begins with the key that it is about
+        about = error["msg"].removeprefix("Value error, ").split(" ")[0]
+        loc = tuple(about.split(".")) if about in (*known_keys(), "exact") else ()
     line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), None)
     # A union's branch names stand in the location after the key itself.
     known = known_keys()

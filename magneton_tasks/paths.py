@@ -5,8 +5,9 @@
     work/
       magneton.json  lease  samples.json
       runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  report.html  report.json  preview.png
-      segment-<fingerprint>/    labels.zarr  sizes/  records/
-      count-<fingerprint>/      pairs-*.parquet  sizes-*.parquet  records/
+      segment-<fingerprint>/    labels.zarr  sizes/  residuals/ (exact)  records/
+      count-<fingerprint>/      pairs-*.parquet (exact: contacts-*)  sizes-*.parquet  records/
+      join-<fingerprint>/level-<l>/  residuals/  records/                  (exact)
       pool-<fingerprint>/       pool-*.parquet  report.json  records/
       apply-<fingerprint>/      records/
       downsample-<fingerprint>/ records/
@@ -19,19 +20,35 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from magneton_tasks.join_tree import MAX_LEVELS
+
+#: the levels of join, a stage each; a method or a volume that doesn't need one has nothing there
+JOINS = tuple(f"join{level}" for level in range(1, MAX_LEVELS + 1))
 #: stages in the order of the flow, without plan
-STAGES = ("segment", "count", "pool", "apply", "downsample", "verify")
+STAGES = ("segment", "count", *JOINS, "pool", "apply", "downsample", "verify")
 #: stages that are mapped over batches
-MAPPED = ("segment", "count", "apply", "downsample")
+MAPPED = ("segment", "count", *JOINS, "apply", "downsample")
 #: what a run may be limited to, and which of these each stage belongs to
 CHOICES = ("segment", "pool", "apply")
 CHOICE_OF = {
     "segment": "segment",
     "count": "pool",
+    **dict.fromkeys(JOINS, "pool"),
     "pool": "pool",
     "apply": "apply",
     "downsample": "apply",
 }
+
+
+def join_level(stage: str) -> int | None:
+    """The level of a join stage; None for any other stage."""
+    return JOINS.index(stage) + 1 if stage in JOINS else None
+
+
+def stage_folder(stage: str, fingerprint: str) -> str:
+    """Where a stage's results lie in the work directory: ``count-<fp>``, ``join-<fp>/level-2``."""
+    level = join_level(stage)
+    return f"{stage}-{fingerprint}" if level is None else f"join-{fingerprint}/level-{level}"
 
 
 def safe_name(text: str) -> str:
@@ -66,7 +83,7 @@ class WorkPaths:
         return self.runs / safe_name(run)
 
     def stage(self, stage: str, fingerprint: str) -> Path:
-        return self.work / f"{stage}-{fingerprint}"
+        return self.work / stage_folder(stage, fingerprint)
 
     def records(self, stage: str, fingerprint: str) -> Path:
         return self.stage(stage, fingerprint) / "records"

@@ -17,7 +17,9 @@ from magneton_tasks import mips, projection, versions
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.grid import Grid, Ranges, ranges_len, share
+from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import Memory, apply_memory, count_memory, pool_memory
+from magneton_tasks.paths import join_level
 from magneton_tasks.schema import RunConfig
 from magneton_tasks.volume_info import VolumeInfo
 
@@ -53,6 +55,8 @@ class Geometry:
         The grid of apply, in voxels of mip 0.
     coarse_cells
         The grid of downsample, in voxels of mip ``cell_mips``; None without that stage.
+    joins
+        Which blocks are joined with which, level by level; None: the method has no joins.
     """
 
     grid: Grid
@@ -60,6 +64,26 @@ class Geometry:
     cell_mips: int
     cells: Grid
     coarse_cells: Grid | None
+    joins: JoinTree | None = None
+
+    def join_grid(self, level: int) -> Grid | None:
+        """The groups of a level of joins as a grid over the blocks' cores; None without that level."""
+        if self.joins is None or level > self.joins.levels:
+            return None
+        span = self.joins.span(level)
+        z, y, x = (
+            (*cuts[:-1:step], cuts[-1]) for cuts, step in zip(self.grid.cuts, span, strict=True)
+        )
+        return Grid((z, y, x))
+
+    def stage_grid(self, stage: str) -> Grid | None:
+        """The grid whose blocks, groups or cells a mapped stage works; None without that stage."""
+        level = join_level(stage)
+        if level is not None:
+            return self.join_grid(level)
+        if stage in ("segment", "count"):
+            return self.grid
+        return self.cells if stage == "apply" else self.coarse_cells
 
     @property
     def box(self) -> Box:
@@ -122,12 +146,13 @@ class Fingerprints:
 
     segment: str
     count: str
+    join: str
     pool: str
     apply: str
     downsample: str
 
     def of(self, stage: str) -> str:
-        return str(getattr(self, stage))
+        return str(getattr(self, "join" if join_level(stage) else stage))
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +239,10 @@ def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
         if geometry[name] is not None:
             geometry[name] = _grid(geometry[name])
     geometry["factors"] = tuple(vec3(f) for f in geometry["factors"])
+    if geometry["joins"] is not None:
+        joins = geometry["joins"]
+        fan_in = tuple(vec3(f) for f in joins["fan_in"])
+        geometry["joins"] = JoinTree(vec3(joins["blocks"]), fan_in)
     data["geometry"] = Geometry(**geometry)
     data["fingerprints"] = Fingerprints(**data["fingerprints"])
     for stage in data["work"].values():
@@ -237,7 +266,7 @@ def _volume(data: dict[str, Any]) -> VolumeFacts:
 
 # ------------------------------------------------------------------ geometry
 def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
-    """Blocks, cells and mips of a volume.
+    """Blocks, cells and mips of a volume; exact: one flat join, until `exact_plan` knows better.
 
     Raises
     ------
@@ -245,17 +274,10 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
         The box lies outside the volume, or blocks don't overlap where several lie side by side.
     """
     box = _segmented_box(config, volume.box)
-    grid = Grid.of_blocks(
-        box, config.block.size, config.block.overlap, volume.chunk_size, volume.box.begin
-    )
-    for axis, n, overlap in zip("zyx", grid.shape, config.block.overlap, strict=True):
-        if n > 1 and overlap == 0:
-            raise ConfigError(
-                f"block.overlap is 0 along {axis}, where {n} blocks lie side by side: nothing would join them",
-                "give an overlap (32 is usual), or a block size that spans the axis",
-            )
+    grid = _make_grid(config, box, volume)
     if len(grid) >= 2**31:
         raise ConfigError(f"{len(grid):,} blocks are too many for global ids", "take larger blocks")
+    joins = JoinTree.flat(grid.shape) if config.method == "exact" else None
     factors = tuple(mips.mip_factors(volume.voxel_size_nm, config.apply.mips))
     chunk = config.apply.chunk_size
     cell_mips, size = 0, chunk
@@ -280,7 +302,23 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
                 f"apply.mips: {config.apply.mips} additional mips need cells of {largest:,} voxels",
                 f"take at most {cell_mips + 3} mips, or smaller chunks",
             )
-    return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse)
+    return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse, joins)
+
+
+def _make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:
+    """The blocks: overlapping ones, or (exact) cores side by side that read one plane more."""
+    size, chunk, origin = config.block.size, volume.chunk_size, volume.box.begin
+    if config.method == "exact":
+        cuts = Grid.of_blocks(box, size, (0, 0, 0), chunk, origin).cuts
+        return Grid(cuts, (0, 0, 0), (1, 1, 1))
+    grid = Grid.of_blocks(box, size, config.block.overlap, chunk, origin)
+    for axis, n, overlap in zip("zyx", grid.shape, config.block.overlap, strict=True):
+        if n > 1 and overlap == 0:
+            raise ConfigError(
+                f"block.overlap is 0 along {axis}, where {n} blocks lie side by side: nothing would join them",
+                "give an overlap (32 is usual), a block size that spans the axis, or method: exact",
+            )
+    return grid
 
 
 def _segmented_box(config: RunConfig, whole: Box) -> Box:
@@ -299,14 +337,20 @@ def _segmented_box(config: RunConfig, whole: Box) -> Box:
 def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
     """Hashes of what decides each stage's results: see DESIGN 3.5."""
     resolved = config.resolved()
+    kernel, between = versions.SEGMENT, versions.OVERLAP
+    deciding = [asdict(geometry.grid), resolved["mask"]]
+    if config.method == "exact":
+        kernel, between = versions.EXACT_BLOCK, versions.EXACT_JOIN
+        deciding.append(resolved["exact"])
     segment_settings = dict(resolved["segment"])
     min_size_vox = segment_settings.pop("min_size_vox")
     reading = {k: v for k, v in resolved["input"].items() if k not in ("version", "identity")}
     segment = digest(
-        [versions.LAYOUT, versions.SEGMENT, config.method, config.paths.input, reading],
-        [asdict(geometry.grid), resolved["mask"], segment_settings],
+        [versions.LAYOUT, kernel, config.method, config.paths.input, reading],
+        [*deciding, segment_settings],
     )
-    count = digest(segment, versions.OVERLAP)
+    count = digest(segment, between)
+    join = digest(count, "join")  # the tree decides nothing; records of another tree are told apart
     rule = {k: v for k, v in resolved["pool"].items() if k != "largest_object_warning"}
     pool = digest(count, versions.POOLING, rule, min_size_vox)
     writing = {k: v for k, v in resolved["apply"].items() if k != "mips"}
@@ -318,7 +362,7 @@ def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
         geometry.cell_mips,
         versions.DOWNSAMPLE,
     )
-    return Fingerprints(segment, count, pool, apply, digest(apply, "downsample"))
+    return Fingerprints(segment, count, join, pool, apply, digest(apply, "downsample"))
 
 
 # ------------------------------------------------------------------ projections

@@ -6,6 +6,7 @@ supervoxel method doesn't read. ``{partition}`` may stand in the paths.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -306,6 +307,64 @@ class Pool(Section):
         return self
 
 
+class ExactAdvanced(Section):
+    """Settings of the exact method whose defaults fit most volumes; affinities as uint8, 255 = 1."""
+
+    t_low: Annotated[int, Field(ge=1, le=254, strict=True)] = Field(
+        1,
+        title="Low threshold (uint8)",
+        description="A voxel without an edge of this affinity (of 255) is background; above 26 loses objects on real data.",
+    )
+    t_high: Annotated[int, Field(ge=2, le=256, strict=True)] = Field(
+        253,
+        title="High threshold (uint8)",
+        description="Edges of this affinity (of 255) join at once; 240 and less floods real data, 256: none does.",
+    )
+    s_min: Annotated[int, Field(ge=0, le=100_000, strict=True)] = Field(
+        50,
+        title="Least basin (voxels)",
+        description="Basins of fewer voxels join the one across their best edge; 0: off, which is slow and inaccurate.",
+    )
+    t_size: Annotated[int, Field(ge=1, le=255, strict=True)] = Field(
+        1,
+        title="Least affinity of size rules (uint8)",
+        description="s_min, s2 and dust join nothing over edges below this affinity (of 255).",
+    )
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        if self.t_low >= self.t_high:
+            raise ValueError(f"t_low {self.t_low} must be smaller than t_high {self.t_high}")
+        return self
+
+
+class Exact(Section):
+    """The exact method: the result doesn't depend on the blocks."""
+
+    s2: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
+        200,
+        title="Small regions (voxels)",
+        description="Regions of fewer voxels merge over their best edge before mean affinities count; 0: off.",
+    )
+    dust: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
+        100,
+        title="Dust (voxels)",
+        description="Objects of fewer voxels join the neighbour over their best edge; 0: off.",
+    )
+    advanced: ExactAdvanced = ExactAdvanced()
+
+
+#: By method, the sections and dotted keys that it doesn't read.
+UNREAD_BY_METHOD: dict[str, tuple[str, ...]] = {
+    "overlap": ("exact",),
+    "exact": (
+        "block.overlap", "segment.merge_function", "segment.supervoxels", "segment.aff_thresholds",
+        "segment.interior_threshold", "segment.min_distance",
+        "pool.rule", "pool.min_overlap_vox", "pool.min_frac", "pool.min_iou",
+    ),
+}  # fmt: skip
+
+
 def _refuse_unread(
     section: Section, selector: str, choice: str, unread: dict[str, set[str]]
 ) -> None:
@@ -378,15 +437,33 @@ class RunConfig(Section):
         None, title="Cut-out", description="Segment only this box; null: the whole volume."
     )
     mask: Mask = Mask()
-    method: Literal["overlap"] = Field(
-        "overlap", title="Method", description="overlap: waterz on blocks that overlap."
+    method: Literal["overlap", "exact"] = Field(
+        "overlap",
+        title="Method",
+        description="overlap: waterz on blocks that overlap, matched where they do; exact: mean affinity on blocks that don't, whose borders leave no trace.",
     )
     block: Block = Block()
     segment: Segment = Segment()
+    exact: Exact = Exact()
     pool: Pool = Pool()
     apply: Apply = Apply()
     runner: Runner = Runner()
     local: Local = Local()
+
+    @model_validator(mode="after")
+    def _method_keys(self) -> Self:
+        for key in UNREAD_BY_METHOD[self.method]:
+            section, _, leaf = key.partition(".")
+            given = getattr(self, section).model_fields_set if leaf else self.model_fields_set
+            if (leaf or section) in given:
+                raise ValueError(
+                    f"{key} is not read by method: {self.method}; remove it or change method"
+                )
+        if self.method == "exact" and 3 * prod(self.block.size) >= 2**32:
+            raise ValueError(
+                f"block.size {list(self.block.size)} has more voxels than method: exact can number ({2**32 // 3:,})"
+            )
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """All values as plain data that :func:`parse_config` reads back to an equal config."""
@@ -395,4 +472,10 @@ class RunConfig(Section):
             section = getattr(self, name)
             for key in section.UNREAD[getattr(section, selector)]:
                 del data[name][key]
+        for key in UNREAD_BY_METHOD[self.method]:
+            section, _, leaf = key.partition(".")
+            if leaf:
+                data[section].pop(leaf, None)
+            else:
+                del data[section]
         return data

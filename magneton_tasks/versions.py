@@ -9,6 +9,8 @@ from __future__ import annotations
 
 SEGMENT = 1
 OVERLAP = 1
+EXACT_BLOCK = 1
+EXACT_JOIN = 1
 POOLING = 1
 DOWNSAMPLE = 1
 #: layout of the files under ``paths.work``
