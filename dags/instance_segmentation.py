@@ -3,6 +3,9 @@
 ::
 
     plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify
+
+With ``method: exact`` six slots for levels of joins (join1 to join6, mapped) stand between count and
+pool; those that a volume doesn't need are skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from magneton_tasks.airflow.operators import (
     StageOperator,
 )
 from magneton_tasks.config import RunConfig
-from magneton_tasks.paths import MAPPED, STAGES
+from magneton_tasks.paths import JOINS, MAPPED, STAGES
 
 PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
 
@@ -36,10 +39,12 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
     ) as dag:
         plan = PlanOperator(task_id="plan", config_path=str(path))
         attempt: Any = XComArg(plan, key="attempt")
+        stages = [s for s in STAGES if config.method == "exact" or s not in JOINS]
+        mapped = [s for s in stages if s in MAPPED]
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
-            batches = {s: BatchesOperator(task_id=s, stage=s, attempt=attempt) for s in MAPPED}
+            batches = {s: BatchesOperator(task_id=s, stage=s, attempt=attempt) for s in mapped}
         before: Any = plan
-        for stage in STAGES:
+        for stage in stages:
             local = {"pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage)}
             fixed: dict[str, Any] = {"task_id": stage, "stage": stage, "attempt": attempt, **local}
             if stage in MAPPED:

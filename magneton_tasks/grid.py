@@ -20,7 +20,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 
 from magneton_tasks.geometry import Box, Vec3, vec3
@@ -100,6 +100,11 @@ class Grid:
             for a in range(3)
         )
 
+    @property
+    def largest_core(self) -> Vec3:
+        """Shape that holds every core, in voxels."""
+        return vec3(max(b - a for a, b in pairwise(c)) for c in self.cuts)
+
     def __len__(self) -> int:
         return prod(self.shape)
 
@@ -162,6 +167,15 @@ class Grid:
         )
         return ((i * ny + j) * nx + k for i, j, k in product(z, y, x))
 
+    def later_face_neighbours(self, index: int) -> list[tuple[int, int]]:
+        """(axis, block) of the up to three blocks behind the high faces of a block's core."""
+        at = self.index3(index)
+        return [
+            (axis, self.index(vec3(p + (a == axis) for a, p in enumerate(at))))
+            for axis in range(3)
+            if at[axis] + 1 < self.shape[axis]
+        ]
+
     def cores_meeting(self, box: Box) -> list[int]:
         """Blocks whose core meets ``box``, ascending."""
         near = []
@@ -220,6 +234,21 @@ def to_ranges(indices: Iterable[int]) -> Ranges:
 
 def ranges_len(ranges: Sequence[tuple[int, int]]) -> int:
     return sum(e - b for b, e in ranges)
+
+
+def z_ordered(ranges: Sequence[tuple[int, int]], shape: Vec3) -> list[int]:
+    """Blocks of these ranges along a Z-order curve, on which neighbours in space lie near each other.
+
+    A block's neighbours behind its high faces come after it.
+    """
+    spread = [sum((n >> bit & 1) << 3 * bit for bit in range(21)) for n in range(max(shape))]
+    _, ny, nx = shape
+
+    def code(index: int) -> int:
+        z, y, x = index // (ny * nx), index // nx % ny, index % nx
+        return spread[z] << 2 | spread[y] << 1 | spread[x]
+
+    return sorted((i for begin, end in ranges for i in range(begin, end)), key=code)
 
 
 def share(n: int, k: int, of: int) -> tuple[int, int]:

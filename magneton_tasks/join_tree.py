@@ -87,7 +87,7 @@ class JoinTree:
         return [_number(vec3(c), below) for c in product(*spans)]
 
     def extent(self, level: int, group: int) -> tuple[Vec3, Vec3]:
-        """First block of a group along each axis, and the first beyond."""
+        """First block of a group along each axis, and the first beyond; of a block at level 0."""
         at, span = _position(group, self.shape(level)), self.span(level)
         begin = vec3(p * s for p, s in zip(at, span, strict=True))
         end = vec3(min(b + s, n) for b, s, n in zip(begin, span, self.blocks, strict=True))

@@ -45,6 +45,13 @@ def join_level(stage: str) -> int | None:
     return JOINS.index(stage) + 1 if stage in JOINS else None
 
 
+def noun_of(stage: str) -> str:
+    """What a mapped stage works: blocks, groups of blocks, or cells."""
+    if join_level(stage):
+        return "group"
+    return "cell" if stage in ("apply", "downsample") else "block"
+
+
 def stage_folder(stage: str, fingerprint: str) -> str:
     """Where a stage's results lie in the work directory: ``count-<fp>``, ``join-<fp>/level-2``."""
     level = join_level(stage)

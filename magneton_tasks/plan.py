@@ -13,13 +13,15 @@ from hashlib import blake2b
 from math import prod
 from typing import Any
 
-from magneton_tasks import mips, projection, versions
+from magneton_tasks import exact_projection, mips, projection, versions
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.exact_plan import join_cost
+from magneton_tasks.exact_projection import FaceDensity
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import Memory, apply_memory, count_memory, pool_memory
-from magneton_tasks.paths import join_level
+from magneton_tasks.paths import JOINS, join_level
 from magneton_tasks.schema import RunConfig
 from magneton_tasks.volume_info import VolumeInfo
 
@@ -146,10 +148,11 @@ class Fingerprints:
 
     segment: str
     count: str
-    join: str
     pool: str
     apply: str
     downsample: str
+    #: of all levels; "" where the method has no joins
+    join: str = ""
 
     def of(self, stage: str) -> str:
         return str(getattr(self, "join" if join_level(stage) else stage))
@@ -163,6 +166,10 @@ class Density:
     edges_per_voxel: float
     #: (fragments, edges) per voxel of the densest box; None: nothing was sampled
     densest: tuple[float, float] | None
+    #: exact: what stays open at faces, over all boxes and in the densest; labels per voxel
+    faces: FaceDensity | None = None
+    densest_faces: FaceDensity | None = None
+    labels_per_voxel: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +357,8 @@ def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
         [*deciding, segment_settings],
     )
     count = digest(segment, between)
-    join = digest(count, "join")  # the tree decides nothing; records of another tree are told apart
+    # The tree decides nothing; records tell groups of different trees apart.
+    join = digest(count, "join") if geometry.joins is not None else ""
     rule = {k: v for k, v in resolved["pool"].items() if k != "largest_object_warning"}
     pool = digest(count, versions.POOLING, rule, min_size_vox)
     writing = {k: v for k, v in resolved["apply"].items() if k != "mips"}
@@ -362,12 +370,14 @@ def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
         geometry.cell_mips,
         versions.DOWNSAMPLE,
     )
-    return Fingerprints(segment, count, join, pool, apply, digest(apply, "downsample"))
+    return Fingerprints(segment, count, pool, apply, digest(apply, "downsample"), join)
 
 
 # ------------------------------------------------------------------ projections
 def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
-    """Memory of one process of each stage, from the largest block and cell."""
+    """Memory of one process of each stage, from the largest block, group and cell."""
+    if config.method == "exact":
+        return _exact_memory(geometry, density)
     read_voxels = prod(geometry.grid.largest_read)
     segment = config.segment
     memory = {
@@ -388,6 +398,33 @@ def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> d
     memory["count"] = count_memory(geometry.grid.largest_read, config.block.overlap)
     memory["pool"] = pool_memory(fragments * len(geometry.grid))
     memory["apply"] = apply_memory(geometry.cells.largest_read, read_voxels, fragments)
+    if geometry.coarse_cells is not None:
+        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
+    return memory
+
+
+def _exact_memory(geometry: Geometry, density: Density) -> dict[str, Memory]:
+    grid, joins = geometry.grid, geometry.joins
+    assert joins is not None and density.faces is not None and density.densest_faces is not None
+    voxels = prod(grid.largest_core)
+    labels = int((density.labels_per_voxel or density.fragments_per_voxel) * voxels)
+    plane = max(voxels // s for s in grid.largest_core)
+    memory = {
+        "segment": Memory(
+            exact_projection.block_bound_bytes(voxels, density.densest),
+            exact_projection.block_expected_bytes(
+                voxels, density.fragments_per_voxel, density.edges_per_voxel
+            ),
+        ),
+        # planes and contacts of three faces
+        "count": count_memory((1, 1, 6 * plane), (0, 0, 0)),
+    }
+    for level in range(1, joins.levels + 1):
+        memory[JOINS[level - 1]] = join_cost(
+            grid, joins, level, density.faces, density.densest_faces
+        ).memory
+    memory["pool"] = pool_memory(labels * len(grid))
+    memory["apply"] = apply_memory(geometry.cells.largest_read, voxels, labels)
     if geometry.coarse_cells is not None:
         memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
     return memory

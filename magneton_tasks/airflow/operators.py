@@ -32,7 +32,7 @@ from magneton_tasks.errors import (
     MagnetonError,
 )
 from magneton_tasks.grid import items
-from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
 from magneton_tasks.runners.command import plan_command, stage_command
 from magneton_tasks.runners.local import DIE_WITH_PARENT
@@ -169,7 +169,8 @@ class BatchesOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text())
-        return batches(self.stage, plan.work.get(self.stage))
+        in_space = self.stage == "segment" and plan.geometry.joins is not None
+        return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
 
 
 class StageOperator(CommandOperator):
@@ -228,14 +229,22 @@ class RefuseOperator(BaseOperator):
         raise AirflowFailException(self.reason)
 
 
-def batches(stage: str, work: StagePlan | None) -> list[dict[str, Any]]:
-    """The batches of a stage with names for people, such as ``blocks 24-31``."""
+def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:
+    """The batches of a stage with names for people, such as ``blocks 24-31``.
+
+    ``in_space``: a batch holds blocks that are neighbours (`stages.work.Job.keys`).
+    """
     if work is None:
         return []
-    noun = "block" if stage in ("segment", "count") else "cell"
+    noun = noun_of(stage)
     named = []
     for k in range(work.batches):
         begin, end = work.batch(k)
+        if in_space:  # neighbours in space; their numbers don't follow one another
+            named.append(
+                {"batch": k, "name": f"batch {k}: {end - begin} {noun}{'s' * (end - begin > 1)}"}
+            )
+            continue
         first = next(items(work.todo, begin, begin + 1))
         last = next(items(work.todo, end - 1, end))
         name = f"{noun} {first}" if end - begin == 1 else f"{noun}s {first}-{last}"

@@ -19,6 +19,7 @@ from airflow.sdk import Param
 
 from magneton_tasks.config import RunConfig, known_keys, nearest
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.schema import UNREAD_BY_METHOD
 from magneton_tasks.scoring import shipped
 
 #: Config keys that the form offers, by the heading they stand under.
@@ -31,6 +32,14 @@ SECTIONS = {
         "segment.interior_threshold",
         "segment.min_distance",
         "segment.min_size_vox",
+    ),
+    "Exact method": (
+        "exact.s2",
+        "exact.dust",
+        "exact.advanced.t_low",
+        "exact.advanced.t_high",
+        "exact.advanced.s_min",
+        "exact.advanced.t_size",
     ),
     "Blocks": ("block.size", "block.overlap", "input.mip"),
     "Pool": (
@@ -72,12 +81,20 @@ class Request:
 
 def form(config: RunConfig) -> dict[str, Param]:
     """The DAG's parameters: defaults are those of the YAML file."""
+    offered = offered_keys(config)
     params = {
         key: Param(_value(config, key), section=section, **_schema(key))
         for section, keys in SECTIONS.items()
         for key in keys
+        if key in offered
     }
     return params | _run_params()
+
+
+def offered_keys(config: RunConfig) -> tuple[str, ...]:
+    """The config keys that the form offers: those that the config's method reads."""
+    unread = UNREAD_BY_METHOD[config.method]
+    return tuple(k for k in CONFIG_KEYS if not k.startswith(unread))
 
 
 def _run_params() -> dict[str, Param]:
@@ -136,9 +153,10 @@ def read(
     ConfigError
         A key that isn't a parameter, with the nearest one that is.
     """
+    keys = offered_keys(config)
     for key in conf or {}:
-        _refuse_unknown(key)
-    sets = {key: params[key] for key in CONFIG_KEYS if params[key] != _value(config, key)}
+        _refuse_unknown(key, keys)
+    sets = {key: params[key] for key in keys if params[key] != _value(config, key)}
     stages = tuple(params["stages"])
     partition = params["partition"]
     if partition is None and automatic_date is not None and uses_partition(config):
@@ -157,8 +175,8 @@ def uses_partition(config: RunConfig) -> bool:
     return any("{partition}" in path for path in (paths.input, paths.output, paths.work))
 
 
-def _refuse_unknown(key: str) -> None:
-    offered = (*CONFIG_KEYS, *RUN_KEYS)
+def _refuse_unknown(key: str, keys: tuple[str, ...]) -> None:
+    offered = (*keys, *RUN_KEYS)
     if key in offered:
         return
     if key in known_keys():
@@ -190,8 +208,10 @@ def _model() -> dict[str, Any]:
 
 def _schema(key: str) -> dict[str, Any]:
     """JSON schema of a dotted key, with title and description, free of references."""
-    section, leaf = key.split(".")
-    definition = _resolve(_model()["properties"][section])
+    *sections, leaf = key.split(".")
+    definition = _model()
+    for section in sections:
+        definition = _resolve(definition["properties"][section])
     schema = _resolve(definition["properties"][leaf])
     schema.pop("default", None)
     if "prefixItems" in schema:

@@ -11,9 +11,14 @@ from __future__ import annotations
 
 from math import prod
 
-from magneton_tasks import projection
+from magneton_tasks import exact_projection, projection
 from magneton_tasks.config import RunConfig
+from magneton_tasks.exact_plan import join_cost
+from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.grid import Grid
+from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import apply_memory, count_memory
+from magneton_tasks.paths import join_level
 from magneton_tasks.runners.resources import cores, machine_memory_bytes
 
 NAME = "magneton_local"
@@ -41,6 +46,8 @@ def stage_slots(config: RunConfig, stage: str) -> int:
 def _stage_memory(config: RunConfig, stage: str) -> int:
     """Bound of one worker in bytes, as plan projects it for an ordinary volume."""
     voxels = prod(config.block.size)
+    if config.method == "exact":
+        return _exact_memory(config, stage)
     if stage == "segment":
         segment = config.segment
         return projection.segment_bound_bytes(
@@ -52,6 +59,20 @@ def _stage_memory(config: RunConfig, stage: str) -> int:
         return apply_memory(
             _LARGEST_CELL, voxels, int(projection.TYPICAL_DENSITY[0] * voxels)
         ).bound
+    return 0
+
+
+def _exact_memory(config: RunConfig, stage: str) -> int:
+    """As `_stage_memory`, of the exact method; of joins, one of 2 x 2 x 2 blocks."""
+    voxels, faces = prod(config.block.size), exact_projection.TYPICAL_FACES
+    if stage == "segment":
+        return exact_projection.block_bound_bytes(voxels, projection.TYPICAL_DENSITY)
+    if join_level(stage):
+        doubled = vec3(2 * s for s in config.block.size)
+        grid = Grid.of_blocks(Box.of_shape(doubled), config.block.size, (0, 0, 0))
+        return join_cost(grid, JoinTree.flat(grid.shape), 1, faces, faces).memory.bound
+    if stage in ("apply", "downsample"):
+        return apply_memory(_LARGEST_CELL, voxels, 0).bound
     return 0
 
 

@@ -11,7 +11,8 @@ import click
 
 from magneton_tasks import files
 from magneton_tasks.grid import ranges_len
-from magneton_tasks.paths import CHOICE_OF, MAPPED
+from magneton_tasks.join_tree import JoinTree
+from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.sampling import Samples
@@ -29,7 +30,7 @@ def plan(config: Path, run_id: str, *, form: bool, sets: dict[str, object], **op
     result = {
         "stage": "plan",
         "attempt": str(paths.root),
-        "batches": {s: made.work[s].batches for s in MAPPED},
+        "batches": {s: made.work[s].batches for s in MAPPED if s in made.work},
         "nothing_to_do": made.nothing_to_do,
     }
     text = json.dumps(result)
@@ -44,10 +45,11 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     size = " x ".join(f"{v:g}" for v in plan.volume.voxel_size_nm)
     yield f"volume    {box} (zyx), {human_count(box.voxels)} voxels of {size} nm, {plan.volume.dtype}"
     yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
-    for stage in (*MAPPED[:2], "pool", *MAPPED[2:]):
-        work = plan.work[stage]
-        memory = plan.memory.get(stage)
-        if not work.total or memory is None or CHOICE_OF[stage] not in plan.stages:
+    if geometry.joins is not None:
+        yield f"joins     {_tree(geometry.joins)}"
+    for stage in STAGES:
+        work, memory = plan.work.get(stage), plan.memory.get(stage)
+        if work is None or not work.total or memory is None or CHOICE_OF[stage] not in plan.stages:
             continue
         todo = ranges_len(work.todo)
         what = (
@@ -62,6 +64,15 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         yield f"sampled   {_channel(channel)}"
     for note in plan.notes:
         yield f"WARNING   {note}"
+
+
+def _tree(tree: JoinTree) -> str:
+    """Groups of each level, such as ``10 x 10 x 10 blocks, by 4 x 4 x 4 to 27 groups, to 1``."""
+    text = f"{' x '.join(map(str, tree.blocks))} blocks"
+    for level, fan_in in enumerate(tree.fan_in, 1):
+        n = tree.groups(level)
+        text += f", by {' x '.join(map(str, fan_in))} to {n:,} group{'s' * (n > 1)}"
+    return text
 
 
 def _channel(channel: dict[str, Any]) -> str:

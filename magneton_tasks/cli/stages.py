@@ -8,6 +8,7 @@ from pathlib import Path
 
 from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.lease import Lease, acquire
+from magneton_tasks.paths import join_level
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.plan import lease_directories
 from magneton_tasks.stages.work import Job, raise_on_signals
@@ -46,6 +47,8 @@ def _mapped(stage: str) -> Callable[[Job], int]:
         from magneton_tasks.stages.segment import run
     elif stage == "count":
         from magneton_tasks.stages.count import run
+    elif join_level(stage):
+        from magneton_tasks.stages.join import run
     elif stage == "apply":
         from magneton_tasks.stages.apply import run
     else:

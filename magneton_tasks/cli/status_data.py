@@ -13,7 +13,7 @@ from typing import Any
 from magneton_tasks import files
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.manifest import Record
-from magneton_tasks.paths import MAPPED, AttemptPaths
+from magneton_tasks.paths import STAGES, AttemptPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import current
 from magneton_tasks.stages.attempt import Attempt
@@ -99,7 +99,7 @@ class Status:
         self._open()
 
     def _collect(self) -> None:
-        order = (*MAPPED[:2], "pool", *MAPPED[2:])
+        order = STAGES[:-1]
         geometry = self.shown.plan.geometry
         self.stages = [self._stage(s) for s in order if total_of(geometry, s)]
         self.stages.append(self._verify())

@@ -44,7 +44,7 @@ class Edges(NamedTuple):
     v: UInt32
     sum: Int64
     """Of the affinities of the voxel edges between the two."""
-    count: Int64
+    count: Int64  # type: ignore[assignment]  # hides tuple.count, which nobody needs
     """Of voxel edges."""
     last: Int64
     """Their largest position: breaks ties of the score."""
@@ -109,7 +109,7 @@ class Contacts(NamedTuple):
     basin_a: UInt32
     basin_b: UInt32
     sum: UInt32
-    count: UInt32
+    count: UInt32  # type: ignore[assignment]
     last: Int64
     key: Int64
     joined: Mask

@@ -10,7 +10,7 @@ from magneton_tasks import __version__, files
 from magneton_tasks.config import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError
 from magneton_tasks.manifest import Manifest, Record
-from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths
+from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan, digest
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
@@ -116,7 +116,7 @@ class Attempt:
             missing = {k for k in missing if not self.counts(stage, found.get(k))}
         if missing:
             some = ", ".join(map(str, sorted(missing)[:5])) + (", ..." if len(missing) > 5 else "")
-            noun = "cells" if stage in ("apply", "downsample") else "blocks"
+            noun = f"{noun_of(stage)}s"
             raise NotVisibleError(
                 f"{stage} isn't complete: {len(missing):,} of {len(keys):,} {noun} have no valid record ({some})",
                 f"run {stage} again (in Airflow: clear the task plan), then this stage",
@@ -130,6 +130,14 @@ def count_input(labels: dict[int, str], block: int, later: list[int]) -> str:
     ``labels``: the output digest of each block that has a segment record.
     """
     return digest([labels[b] for b in (block, *later)])
+
+
+def join_input(below: list[str]) -> str:
+    """Digest of what a join reads: the inputs of the joins below, or (level 1) of the blocks' counts.
+
+    It tells groups of different trees apart, for these are of different blocks.
+    """
+    return digest("join", below)
 
 
 def pool_input(counts: dict[int, str]) -> str:

@@ -40,24 +40,26 @@ class Blocks:
             return np.zeros(box.shape, np.uint32)
         origin = self.grid.read(key).begin
         inside = box.translate((-origin[0], -origin[1], -origin[2]))
-        with self._invalidating(key):
-            return self.store.read(self.grid.index3(key), inside, self._file(key, "labels"))
+        with self.invalidating(key):
+            return self.store.read(self.grid.index3(key), inside, self.file(key, "labels"))
 
     def sizes(self, key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Voxels of each label in the core and in the read box, uint32 (n,) each."""
         if self.n_labels(key) == 0:
             empty = np.zeros(0, np.uint32)
             return empty, empty
-        with self._invalidating(key):
-            return self.store.read_sizes(self.grid.index3(key), self._file(key, "sizes"))
+        with self.invalidating(key):
+            return self.store.read_sizes(self.grid.index3(key), self.file(key, "sizes"))
 
-    def _file(self, key: int, name: str) -> FileInfo:
+    def file(self, key: int, name: str) -> FileInfo:
+        """What the block's record says of one of its files."""
         if self.records[key].info.get("cleaned"):
             raise NotVisibleError("its labels were removed by `magneton clean`")
         return FileInfo(*self.records[key].info["files"][name])
 
     @contextmanager
-    def _invalidating(self, key: int) -> Iterator[None]:
+    def invalidating(self, key: int) -> Iterator[None]:
+        """A file that is damaged, or doesn't show up, makes the block's record invalid."""
         try:
             yield
         except (CorruptFileError, NotVisibleError) as error:

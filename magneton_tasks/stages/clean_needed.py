@@ -12,7 +12,7 @@ from typing import Any
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.metadata import read_metadata
-from magneton_tasks.paths import CHOICE_OF, WorkPaths
+from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
 from magneton_tasks.plan import VolumeFacts, make_fingerprints, make_geometry
 
 
@@ -54,14 +54,14 @@ def needed(config: RunConfig, what: str) -> Needed:
             whole = "apply" in plan.get("stages", ())
             verified[segment] = whole and _is_verified(work.runs / name)
     stages = {
-        f"{stage}-{fingerprint}"
+        f"{stage}-{fingerprint}"  # all levels of join lie in one folder
         for _, plan in newest.values()
         for stage, fingerprint in plan.get("fingerprints", {}).items()
     }
     try:
         facts = VolumeFacts.of(read_metadata(config.paths.input, config.input.mip))
         prints = make_fingerprints(config, make_geometry(config, facts))
-        stages |= {f"{stage}-{prints.of(stage)}" for stage in CHOICE_OF}
+        stages |= {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
     except MagnetonError:
         if what == "stale":
             raise

@@ -31,22 +31,32 @@ FLUSH_S = 60.0
 def run(job: Job) -> int:
     """Count one batch of blocks; returns the exit code."""
     stage = CountStage(job.attempt, job.keys())
+    if job.attempt.config.method == "exact":
+        from magneton_tasks.stages.exact_count import ExactCountStage
+
+        stage = ExactCountStage(job.attempt, job.keys())
     return Batch(job).run(stage.process, stage.is_current)
 
 
 @dataclass
-class _Pending:
-    """Counted blocks that aren't written yet."""
+class Due:
+    """When rows that aren't written yet must be."""
 
     since: float = field(default_factory=time.monotonic)
-    keys: list[int] = field(default_factory=list)
-    pairs: list[list[tuple[int, int, Pairs]]] = field(default_factory=list)
-    sizes: list[tuple[NDArray[np.uint32], NDArray[np.uint32]]] = field(default_factory=list)
     rows: int = 0
 
     @property
     def is_due(self) -> bool:
         return self.rows >= FLUSH_ROWS or time.monotonic() - self.since > FLUSH_S
+
+
+@dataclass
+class _Pending(Due):
+    """Counted blocks that aren't written yet."""
+
+    keys: list[int] = field(default_factory=list)
+    pairs: list[list[tuple[int, int, Pairs]]] = field(default_factory=list)
+    sizes: list[tuple[NDArray[np.uint32], NDArray[np.uint32]]] = field(default_factory=list)
 
 
 class CountStage:

@@ -9,13 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magneton_tasks import __version__, files, lease
-from magneton_tasks.config import load_config
+from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.lease import Holder
 from magneton_tasks.location import locate, read_json
 from magneton_tasks.metadata import read_metadata
-from magneton_tasks.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths
-from magneton_tasks.plan import Plan, VolumeFacts, digest, make_fingerprints, make_geometry
+from magneton_tasks.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths, stage_folder
+from magneton_tasks.plan import (
+    Geometry,
+    Plan,
+    VolumeFacts,
+    digest,
+    make_fingerprints,
+    make_geometry,
+)
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.plan import differing
@@ -25,7 +32,7 @@ OTHER_OUTPUT = "the output holds another result now"
 
 #: What decides the results of each choice of stages, beside the choices before: see `make_fingerprints`.
 _DECIDE = {
-    "segment": ("method", "paths.input", "input.", "box", "mask.", "block.", "segment."),
+    "segment": ("method", "paths.input", "input.", "box", "mask.", "block.", "segment.", "exact."),
     "pool": ("pool.", "segment.min_size_vox"),
     "apply": ("paths.output", "apply."),
 }
@@ -109,7 +116,7 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
             return Now(attempt, changes, notes)
         facts, source = plan.volume, plan.input_digest
     try:
-        geometry = make_geometry(config, facts)
+        geometry = _geometry(config, facts, plan)
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
     fingerprints = make_fingerprints(config, geometry)
@@ -120,6 +127,15 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         restart=False,
     )  # fmt: skip
     return Now(replace(attempt, plan=now, config=config), changes, notes)
+
+
+def _geometry(config: RunConfig, facts: VolumeFacts, plan: Plan) -> Geometry:
+    """As a plan would make it, with the joins of the last one where these are the same blocks."""
+    geometry = make_geometry(config, facts)
+    joins = plan.geometry.joins
+    if geometry.joins is None or joins is None or joins.blocks != geometry.joins.blocks:
+        return geometry
+    return replace(geometry, joins=joins)
 
 
 def plans_of(work: WorkPaths) -> Iterator[tuple[AttemptPaths, Plan]]:
@@ -142,7 +158,9 @@ def older_plans(attempt: Attempt) -> list[Plan]:
     there = {name for name in files.listdir(attempt.work.work) if "-" in name}
     for _, plan in plans_of(attempt.work):
         prints = plan.fingerprints
-        if prints not in seen and any(f"{s}-{prints.of(s)}" in there for s in CHOICE_OF):
+        if prints not in seen and any(
+            stage_folder(s, prints.of(s)).split("/")[0] in there for s in CHOICE_OF
+        ):
             seen.add(prints)
             older.append(plan)
     return older

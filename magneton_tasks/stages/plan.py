@@ -13,16 +13,17 @@ from typing import Any
 
 import yaml
 
-from magneton_tasks import __version__, files, projection, units
+from magneton_tasks import __version__, exact_projection, files, projection, units
 from magneton_tasks.config import RunConfig, load_config, require_partition
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.grid import Ranges, ranges_len
 from magneton_tasks.lease import acquire
 from magneton_tasks.location import locate
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.memory import Memory
 from magneton_tasks.metadata import read_metadata
-from magneton_tasks.paths import CHOICES, MAPPED, AttemptPaths, WorkPaths
+from magneton_tasks.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths, join_level
 from magneton_tasks.plan import (
     Density,
     Geometry,
@@ -47,6 +48,7 @@ from magneton_tasks.stages.todo import Todo
 #: read (labels) or written (output, all mips): benchmarks/pipeline.py, pub128 at threshold 0.7.
 COUNT_S_PER_VOXEL = 0.04e-6
 APPLY_S_PER_VOXEL = 0.09e-6
+EXACT_COUNT_S_PER_VOXEL = 0.01e-6
 LABEL_BYTES_PER_VOXEL = 0.32
 OUTPUT_BYTES_PER_VOXEL = 0.20
 
@@ -111,18 +113,21 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     fingerprints = make_fingerprints(config, geometry)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
     input_digest = digest(info.digest, config.input.version, checks.mask_digest(config))
+    work, machine = WorkPaths(Path(config.paths.work)), resources.machine_memory_bytes()
+
+    def sampled() -> Samples:
+        return sample(config, geometry.box, input_digest, work.samples, write=write)
+
+    samples = sampled() if config.method == "exact" else None
+    if samples is not None:  # what is to do depends on who is joined with whom
+        geometry = _with_joins(config, geometry, samples.density, machine)
     todo = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new).all(
         lambda key: config_block_digest(config, geometry, input_digest, key)
     )
-    work = WorkPaths(Path(config.paths.work))
-    samples = (
-        sample(config, geometry.box, input_digest, work.samples, write=write)
-        if todo["segment"]
-        else None
-    )
+    if samples is None and todo["segment"]:
+        samples = sampled()
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
-    machine = resources.machine_memory_bytes()
     limit = _check_memory(config, memory, todo, machine, density.densest)
     workers = request.workers or config.local.workers or resources.workers(limit, machine)
     stages = _stage_plans(config, geometry, todo, density, workers)
@@ -141,6 +146,14 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     return Draft(config, plan, samples, is_new)
 
 
+def _with_joins(config: RunConfig, geometry: Geometry, density: Density, machine: int) -> Geometry:
+    """With the tree of joins that fits a worker's memory; refuses where none does."""
+    assert density.faces is not None and density.densest_faces is not None
+    limit = config.local.memory or int(machine * resources.USABLE)
+    tree = choose_tree(geometry.grid, density.faces, density.densest_faces, limit)
+    return replace(geometry, joins=tree)
+
+
 def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
     """Plan an attempt and freeze it; holds the volume's lease from here on."""
     config = load(request)
@@ -150,7 +163,7 @@ def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
         drafted = draft(request)
         work = drafted.work
         mark(work)
-        for stage in (*MAPPED, "pool"):
+        for stage in drafted.plan.work:
             Manifest(work.records(stage, drafted.plan.fingerprints.of(stage))).compact()
         if drafted.is_new_output:
             checks.forget_output(drafted.config, drafted.plan)
@@ -209,8 +222,19 @@ def _memory_hint(
 ) -> str:
     if stage in ("apply", "downsample"):
         return "take fewer apply.mips or smaller apply.chunk_size, or raise local.memory"
-    if stage == "pool":
+    if stage == "pool" or join_level(stage):
         return "raise local.memory"
+    if config.method == "exact":
+        fits = next(
+            (
+                size
+                for size in range(min(config.block.size) - 32, 31, -32)
+                if exact_projection.block_bound_bytes(size**3, densest) <= limit
+            ),
+            None,
+        )
+        way = f"a block.size of about [{fits}, {fits}, {fits}] fits; " if fits else ""
+        return f"{way}or raise local.memory"
     function, supervoxels = config.segment.merge_function, config.segment.supervoxels
     fits = next(
         (
@@ -233,31 +257,35 @@ def _stage_plans(
     density: Density,
     workers: int,
 ) -> dict[str, StagePlan]:
-    grid = geometry.grid
-    segment = projection.segment_cpu_s(
-        _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
-        density.fragments_per_voxel, density.edges_per_voxel,
-    )  # fmt: skip
-    share_of = {
-        s: ranges_len(r) / max(len(grid if s == "count" else geometry.cells), 1)
-        for s, r in todo.items()
-    }
+    grids = {s: grid for s in MAPPED if (grid := geometry.stage_grid(s)) is not None}
+    share_of = {s: ranges_len(todo[s]) / max(len(grid), 1) for s, grid in grids.items()}
     voxels = geometry.box.voxels
-    cpu_s = {
-        "segment": segment,
-        "count": share_of["count"] * voxels * COUNT_S_PER_VOXEL,
-        "apply": share_of["apply"] * voxels * APPLY_S_PER_VOXEL,
-        "downsample": 0.0,
-    }
-    totals = {
-        "segment": len(grid),
-        "count": len(grid),
-        "apply": len(geometry.cells),
-        "downsample": len(geometry.coarse_cells or ()),
-    }
-    plans = {s: make_stage(totals[s], todo[s], cpu_s[s], workers) for s in MAPPED}
+    whole_s = {"count": voxels * COUNT_S_PER_VOXEL, "apply": voxels * APPLY_S_PER_VOXEL}
+    if config.method == "exact":
+        whole_s |= _exact_cpu_s(geometry, density)
+    cpu_s = {s: share_of[s] * whole_s.get(s, 0.0) for s in grids}
+    if config.method != "exact":
+        cpu_s["segment"] = projection.segment_cpu_s(
+            _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
+            density.fragments_per_voxel, density.edges_per_voxel,
+        )  # fmt: skip
+    plans = {s: make_stage(len(grid), todo[s], cpu_s[s], workers) for s, grid in grids.items()}
     plans["pool"] = StagePlan(1, todo["pool"], ranges_len(todo["pool"]))
     return plans
+
+
+def _exact_cpu_s(geometry: Geometry, density: Density) -> dict[str, float]:
+    """CPU seconds of the stages that only the exact method has, over the whole volume."""
+    voxels, joins = geometry.box.voxels, geometry.joins
+    assert joins is not None and density.faces is not None and density.densest_faces is not None
+    seconds = {
+        "segment": exact_projection.block_cpu_s(voxels, density.edges_per_voxel),
+        "count": voxels * EXACT_COUNT_S_PER_VOXEL,
+    }
+    for level in range(1, joins.levels + 1):
+        cost = join_cost(geometry.grid, joins, level, density.faces, density.densest_faces)
+        seconds[JOINS[level - 1]] = cost.edges * exact_projection.JOIN_S_PER_EDGE
+    return seconds
 
 
 def _read_voxels(geometry: Geometry, todo: Ranges) -> int:

@@ -18,6 +18,7 @@ from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.manifest import Record
 from magneton_tasks.memory import pool_memory
+from magneton_tasks.paths import JOINS
 from magneton_tasks.stages.attempt import Attempt, pool_input
 from magneton_tasks.stages.stores import table_dir
 from magneton_tasks.stages.work import explain, finish, own_peak_bytes, say
@@ -73,12 +74,8 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
     _check_memory(attempt, int(labels.sum()))
     say(f"pool: {int(labels.sum()):,} labels in {len(grid):,} blocks")
     pooling = Pooling(labels)
-    rule = Rule(
-        config.pool.rule, config.pool.min_overlap_vox, config.pool.min_frac, config.pool.min_iou
-    )
-    for pairs in _rows(attempt, counts, "pairs"):
-        joined = match(pairs, rule)
-        pooling.add(*(pairs[c][joined] for c in ("block_a", "block_b", "label_a", "label_b")))
+    for joined in (_joined if config.method == "exact" else _matched)(attempt, counts):
+        pooling.add(*joined)
     pool = pooling.finish()
     for sizes in _rows(attempt, counts, "sizes"):
         _add_sizes(pool, sizes)
@@ -89,6 +86,43 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
     report = pool.report(grid.box.voxels)
     _report(attempt, report)
     return report
+
+
+#: block a, block b, label a, label b of labels that are one object
+_Joined = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
+    """What the rule joins where blocks overlap."""
+    pool = attempt.config.pool
+    rule = Rule(pool.rule, pool.min_overlap_vox, pool.min_frac, pool.min_iou)
+    for pairs in _rows(attempt, counts, "pairs"):
+        joined = match(pairs, rule)
+        a, b = pairs["block_a"][joined], pairs["block_b"][joined]
+        yield a, b, pairs["label_a"][joined], pairs["label_b"][joined]
+
+
+def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
+    """What the joins of all levels found to be one object (exact method)."""
+    from magneton_tasks.stages.exact import require_joins, residual_store, tree_of
+
+    tree = tree_of(attempt)
+    for level in range(1, tree.levels + 1):
+        store = residual_store(attempt, level)
+        for group, record in require_joins(
+            attempt, level, range(tree.groups(level)), counts
+        ).items():
+            if not record.info["joins"]:
+                continue
+            try:
+                found = store.read_joins(group, files.FileInfo(*record.info["files"]["residual"]))
+            except (CorruptFileError, NotVisibleError) as error:
+                attempt.invalidate(JOINS[level - 1], {group: error.what})
+                raise type(error)(
+                    error.what,
+                    "rerun (in Airflow: clear the task plan): this group is joined again",
+                ) from None
+            yield found.block_a, found.block_b, found.label_a, found.label_b
 
 
 def _rows(
@@ -150,7 +184,8 @@ def _report(attempt: Attempt, report: PoolReport) -> None:
     if share > most and report.objects > 1:
         data["warning"] = (
             f"the largest object holds {share:.0%} of the segmented voxels (warned above {most:.0%}): "
-            "false merges may have chained; raise segment.threshold, or use pool.rule mutual"
+            "false merges may have chained; raise segment.threshold"
+            + (", or use pool.rule mutual" if attempt.config.method == "overlap" else "")
         )
     text = json.dumps(data, indent=1).encode()
     files.write_atomic(attempt.stage_dir("pool") / "report.json", text)

@@ -10,19 +10,23 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magneton_tasks import files
 from magneton_tasks.config import RunConfig
+from magneton_tasks.exact_projection import TYPICAL_FACES, FaceDensity
 from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.plan import Density, digest
 from magneton_tasks.projection import TYPICAL_DENSITY
+
+if TYPE_CHECKING:
+    from magneton_tasks.stores.affinity import AffinityReader
 
 #: Edge of a sampled box, in voxels, and how many of them.
 SAMPLE_EDGE_VOX = 80
 SAMPLE_BOXES = 4
 #: Used where nothing was sampled: cortex, see benchmarks/memory.py.
-TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY)
+TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,11 @@ def sample(
         The input can't be read, or its channels don't fit the config.
     """
     resolved = config.resolved()
-    settings = {
-        k: v
-        for k, v in resolved["segment"].items()
-        if k in ("supervoxels", "aff_thresholds", "interior_threshold", "min_distance")
-    }
+    read = ["supervoxels", "aff_thresholds", "interior_threshold", "min_distance"]
+    if config.method == "exact":
+        read = ["threshold"]
+    settings = {k: v for k, v in resolved["segment"].items() if k in read}
+    settings |= resolved.get("exact", {})
     key = digest(
         input_digest,
         [str(b) for b in sample_boxes(box)],
@@ -100,6 +104,8 @@ def sample(
             if data["key"] == key:
                 density = data["density"]
                 density["densest"] = tuple(density["densest"])
+                for name in ("faces", "densest_faces"):
+                    density[name] = FaceDensity(**density[name]) if density[name] else None
                 return Samples(key, Density(**density), data["channels"], data["warnings"])
     samples = _sample(config, sample_boxes(box), key)
     if cache is not None and write:
@@ -109,13 +115,21 @@ def sample(
 
 def _sample(config: RunConfig, boxes: list[Box], key: str) -> Samples:
     # Heavy: numpy, waterz and the volume stores.
-    from magneton_tasks.kernels.segment import BadAffinityError, graph_density
     from magneton_tasks.stages.inputs import open_affinity, open_mask
-    from magneton_tasks.stages.segment import segment_settings
     from magneton_tasks.stores.statistics import examine
 
     reader = open_affinity(config)
     open_mask(config, reader.info)
+    density = (_exact_density if config.method == "exact" else _density)(config, reader, boxes)
+    examined = examine(reader, boxes)
+    return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))
+
+
+def _density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Density:
+    """Of waterz's region graph."""
+    from magneton_tasks.kernels.segment import BadAffinityError, graph_density
+    from magneton_tasks.stages.segment import segment_settings
+
     densities = []
     for box in boxes:
         try:
@@ -123,10 +137,26 @@ def _sample(config: RunConfig, boxes: list[Box], key: str) -> Samples:
         except BadAffinityError as error:
             raise error.placed(box.begin, f"{config.paths.input}: ") from None
     n = len(densities)
-    density = Density(
+    return Density(
         sum(d.fragments_per_voxel for d in densities) / n,
         sum(d.edges_per_voxel for d in densities) / n,
         (max(d.fragments_per_voxel for d in densities), max(d.edges_per_voxel for d in densities)),
     )
-    examined = examine(reader, boxes)
-    return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))
+
+
+def _exact_density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Density:
+    """Of the exact method's region graph, and of what stays open at faces."""
+    from magneton_tasks.stages.exact import sample_counts
+
+    counts = [sample_counts(reader, box, config) for box in boxes]
+    n = len(counts)
+    faces = [FaceDensity(**c.per_face_voxel) for c in counts]
+    names = list(counts[0].per_face_voxel)
+    return Density(
+        sum(c.regions_per_voxel for c in counts) / n,
+        sum(c.edges_per_voxel for c in counts) / n,
+        (max(c.regions_per_voxel for c in counts), max(c.edges_per_voxel for c in counts)),
+        FaceDensity(**{name: sum(getattr(f, name) for f in faces) / n for name in names}),
+        FaceDensity(**{name: max(getattr(f, name) for f in faces) for name in names}),
+        max(c.labels_per_voxel for c in counts),
+    )

@@ -27,6 +27,10 @@ from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
 def run(job: Job) -> int:
     """Segment one batch of blocks; returns the exit code."""
     stage = SegmentStage(job.attempt)
+    if job.attempt.config.method == "exact":
+        from magneton_tasks.stages.exact_segment import ExactSegmentStage
+
+        stage = ExactSegmentStage(job.attempt)
     return Batch(job).run(stage.process, stage.is_current)
 
 
@@ -115,7 +119,7 @@ class SegmentStage:
             return Outcome(
                 "empty", value["input"], "empty", cpu_s, peak_bytes, {"n": 0}, "no foreground"
             )
-        info = {"n": value["n"], "files": value["files"]}
+        info: dict[str, Any] = {k: value[k] for k in ("n", "files", "rows") if k in value}
         return Outcome(
             "done",
             value["input"],

@@ -22,8 +22,9 @@ from typing import Literal, NamedTuple
 
 from magneton_tasks.grid import Grid
 from magneton_tasks.manifest import KeyState, Manifest, ManifestReader, Record
+from magneton_tasks.paths import JOINS, MAPPED, join_level
 from magneton_tasks.plan import Geometry, Plan
-from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
+from magneton_tasks.stages.attempt import Attempt, count_input, join_input, pool_input
 from magneton_tasks.stages.inputs import input_digest
 
 Kind = Literal["done", "empty", "running", "failed", "missing", "stale", "corrupt"]
@@ -74,11 +75,7 @@ class Look(NamedTuple):
 
 def grid_of(geometry: Geometry, stage: str) -> Grid | None:
     """The grid whose blocks or cells a stage works; None: it has one piece of work, or none."""
-    grids = {
-        "segment": geometry.grid, "count": geometry.grid,
-        "apply": geometry.cells, "downsample": geometry.coarse_cells,
-    }  # fmt: skip
-    return grids.get(stage)
+    return geometry.stage_grid(stage) if stage in MAPPED else None
 
 
 def total_of(geometry: Geometry, stage: str) -> int:
@@ -133,6 +130,8 @@ class VolumeStates:
         self._found: dict[str, dict[int, KeyState]] = {}
         self._judged: dict[str, dict[int, str | None]] = {}
         self._pool_input: str | None = None
+        #: by level of joins: the input that each group has now (level 0: each block's count)
+        self._group_inputs: dict[int, dict[int, str]] = {}
 
     def refresh(self, alive: bool) -> None:
         """Look again."""
@@ -182,7 +181,10 @@ class VolumeStates:
         """Of each valid record that this attempt accepts: None, or why it is stale."""
         if stage not in self._judged:
             judge = {"segment": self._segment, "count": self._count, "pool": self._pool}.get(stage)
-            self._judged[stage] = judge() if judge else self._written(stage)
+            if level := join_level(stage):
+                self._judged[stage] = self._join(stage, level)
+            else:
+                self._judged[stage] = judge() if judge else self._written(stage)
         return self._judged[stage]
 
     def _accepted(self, stage: str) -> Iterator[tuple[int, KeyState]]:
@@ -228,7 +230,24 @@ class VolumeStates:
                     judged[key], current[key] = None, expected
         whole = len(current) == len(grid)
         self._pool_input = pool_input(current) if whole else None
+        self._group_inputs[0] = current
         return judged
+
+    def _join(self, stage: str, level: int) -> dict[int, str | None]:
+        """Of joins: made of the counts (and so of the labels) that there are now."""
+        tree = self.attempt.plan.geometry.joins
+        assert tree is not None
+        self._judge(JOINS[level - 2] if level > 1 else "count")
+        below, current = self._group_inputs[level - 1], dict[int, str]()
+        for group in range(tree.groups(level)):
+            children = tree.children(level, group)
+            if all(k in below for k in children):
+                current[group] = join_input([below[k] for k in children])
+        self._group_inputs[level] = current
+        return {
+            key: None if state.digests[0] == current.get(key, "") else OTHER_LABELS
+            for key, state in self._accepted(stage)
+        }
 
     def _pool(self) -> dict[int, str | None]:
         expected = self._expected_pool()

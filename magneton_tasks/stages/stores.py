@@ -22,7 +22,9 @@ def label_store(attempt: Attempt, wait_s: float | None = None) -> LabelStore:
 
     grid = attempt.plan.geometry.grid
     wait_s = attempt.wait_s if wait_s is None else wait_s
-    return LabelStore(attempt.stage_dir("segment"), grid.shape, grid.largest_read, wait_s)
+    exact = attempt.config.method == "exact"  # what a block reads beyond its core has no labels
+    shape = grid.largest_core if exact else grid.largest_read
+    return LabelStore(attempt.stage_dir("segment"), grid.shape, shape, wait_s)
 
 
 def table_dir(attempt: Attempt, pool_input: str) -> Path:

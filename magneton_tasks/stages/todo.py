@@ -12,10 +12,11 @@ from pathlib import Path
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.grid import Grid, Ranges, items, ranges_len, to_ranges
+from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import CHOICE_OF, WorkPaths
+from magneton_tasks.paths import CHOICE_OF, JOINS, WorkPaths
 from magneton_tasks.plan import Fingerprints, Geometry
-from magneton_tasks.stages.attempt import count_input, pool_input
+from magneton_tasks.stages.attempt import count_input, join_input, pool_input
 
 #: the input digest of a block
 InputDigest = Callable[[int], str]
@@ -41,17 +42,23 @@ class Todo:
         ConfigError
             A stage that wasn't asked for isn't complete, and one that was needs it.
         """
-        cells, coarse = self._geometry.cells, self._geometry.coarse_cells
+        cells, coarse, joins = (
+            self._geometry.cells,
+            self._geometry.coarse_cells,
+            self._geometry.joins,
+        )
         labels, segment = self._segment(input_digest)
         counts, count = self._count(labels, segment)
-        pool_digest, pool = self._pool(counts, count)
+        join = {} if joins is None else self._joins(joins, counts)
+        pool_digest, pool = self._pool(counts, count or any(join.values()))
         apply = self._written("apply", cells, pool_digest)
         downsample = (
             self._written("downsample", coarse, None if apply else pool_digest) if coarse else []
         )
         todo = {
-            "segment": self._and_cleaned(segment, count, apply),
+            "segment": self._and_cleaned(segment, count, apply, join),
             "count": count,
+            **join,
             "pool": pool,
             "apply": apply,
             "downsample": downsample,
@@ -78,7 +85,9 @@ class Todo:
             for stage, ranges in todo.items()
         }
 
-    def _and_cleaned(self, segment: Ranges, count: Ranges, apply: Ranges) -> Ranges:
+    def _and_cleaned(
+        self, segment: Ranges, count: Ranges, apply: Ranges, join: dict[str, Ranges]
+    ) -> Ranges:
         """``segment``, and the blocks without labels that what is to do (and was asked for) reads."""
         if not self._cleaned:
             return segment
@@ -87,6 +96,9 @@ class Todo:
         if "pool" in self._stages:
             for key in items(count, 0, ranges_len(count)):
                 read |= self._cleaned & {key, *grid.later_neighbours(key)}
+            for group in items(first := join.get(JOINS[0], []), 0, ranges_len(first)):
+                assert self._geometry.joins is not None
+                read |= self._cleaned & set(self._geometry.joins.blocks_of(1, group))
         if "apply" in self._stages:
             for key in items(apply, 0, ranges_len(apply)):
                 read |= self._cleaned & set(grid.cores_meeting(cells.core(key)))
@@ -130,8 +142,29 @@ class Todo:
                 counts[key] = recorded or ""
         return counts, to_ranges(k for k in range(len(grid)) if k not in counts)
 
-    def _pool(self, counts: dict[int, str], count: Ranges) -> tuple[str | None, Ranges]:
-        if count:
+    def _joins(self, joins: JoinTree, counts: dict[int, str]) -> dict[str, Ranges]:
+        """Groups whose blocks' pairs aren't those that their record was made of, level by level.
+
+        Nothing is to do where the pool is that of these pairs: only it reads what joins write.
+        """
+        names = JOINS[: joins.levels]
+        if len(counts) == len(self._geometry.grid) and not self._pool(counts, False)[1]:
+            return {name: [] for name in names}
+        inputs, todo = dict(counts), {}
+        for level, name in enumerate(names, 1):
+            states, current = self._states(name), dict[int, str]()
+            for group in range(joins.groups(level)):
+                below = joins.children(level, group)
+                if all(k in inputs for k in below):
+                    wanted = join_input([inputs[k] for k in below])
+                    if group in states and states[group][0] == wanted:
+                        current[group] = wanted
+            todo[name] = to_ranges(k for k in range(joins.groups(level)) if k not in current)
+            inputs = current
+        return todo
+
+    def _pool(self, counts: dict[int, str], before: object) -> tuple[str | None, Ranges]:
+        if before or len(counts) < len(self._geometry.grid):
             return None, [(0, 1)]
         expected = pool_input(counts)
         valid = self._states("pool").get(0)

@@ -26,8 +26,9 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     StoppedError,
 )
-from magneton_tasks.grid import items, share
+from magneton_tasks.grid import items, share, z_ordered
 from magneton_tasks.manifest import KeyState, Record, RecordWriter
+from magneton_tasks.paths import noun_of
 from magneton_tasks.stages.attempt import Attempt
 
 #: What a retry within the same attempt doesn't try again.
@@ -62,7 +63,7 @@ class Job:
     check: Callable[[], None] = lambda: None
 
     def keys(self) -> list[int]:
-        """Blocks or cells of this share, ascending."""
+        """Blocks, groups or cells of this share: ascending, or (segment, exact) neighbours together."""
         stage_plan = self.attempt.plan.work[self.stage]
         if not 0 <= self.batch < stage_plan.batches:
             return []
@@ -70,6 +71,9 @@ class Job:
         if self.part is not None:
             low, high = share(end - begin, *self.part)
             begin, end = begin + low, begin + high
+        geometry = self.attempt.plan.geometry
+        if self.stage == "segment" and geometry.joins is not None:
+            return z_ordered(stage_plan.todo, geometry.grid.shape)[begin:end]
         return list(items(stage_plan.todo, begin, end))
 
 
@@ -104,7 +108,7 @@ class Batch:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.noun = "cell" if job.stage in ("apply", "downsample") else "block"
+        self.noun = noun_of(job.stage)
         self.counts = {"done": 0, "empty": 0, "skipped": 0, "failed": 0}
         self.failures: list[dict[str, Any]] = []
         self.peak_bytes = 0

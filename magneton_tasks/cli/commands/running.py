@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from magneton_tasks.cli.options import CONFIG, command, parse_part, run_options
+from magneton_tasks.paths import JOINS
 
 
 @command(example="magneton sample demo --shape 128 256 256")
@@ -105,6 +106,10 @@ def _single(stage: str, text: str) -> click.Command:
 STAGES = (
     _mapped("segment", "Segment a batch of blocks."),
     _mapped("count", "Count how the labels of neighbouring blocks overlap."),
+    *(
+        _mapped(stage, f"Join a batch of groups of blocks, level {level} (method: exact).")
+        for level, stage in enumerate(JOINS, 1)
+    ),
     _single("pool", "Join the labels of all blocks and give them global ids."),
     _mapped("apply", "Write a batch of cells of the output."),
     _mapped("downsample", "Write the mips that don't fit into apply's cells."),

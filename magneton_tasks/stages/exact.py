@@ -1,0 +1,141 @@
+"""What the stages of the exact method share: settings, places of blocks, chains of records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.grid import Grid
+from magneton_tasks.join_tree import JoinTree
+from magneton_tasks.kernels.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.exact_settings import ExactSettings
+from magneton_tasks.kernels.residual import Residual
+from magneton_tasks.manifest import Record
+from magneton_tasks.paths import JOINS
+from magneton_tasks.stages.attempt import Attempt, join_input
+from magneton_tasks.stores.residuals import ResidualStore
+
+if TYPE_CHECKING:
+    from magneton_tasks.stores.affinity import AffinityReader
+
+
+def exact_settings(config: RunConfig) -> ExactSettings:
+    """The kernels' settings."""
+    exact, more = config.exact, config.exact.advanced
+    return ExactSettings(
+        threshold=config.segment.threshold, s2=exact.s2, dust=exact.dust, t_low=more.t_low,
+        t_high=more.t_high, s_min=more.s_min, t_size=more.t_size,
+    )  # fmt: skip
+
+
+def place_of(grid: Grid, key: int) -> Place:
+    """Where a block lies in the segmented box, and which of its faces have a neighbour."""
+    core, at, whole = grid.core(key), grid.index3(key), grid.box
+    z, y, x = ((p > 0, p + 1 < n) for p, n in zip(at, grid.shape, strict=True))
+    origin = vec3(c - b for c, b in zip(core.begin, whole.begin, strict=True))
+    return Place(key, origin, whole.shape, (z, y, x))
+
+
+def tree_of(attempt: Attempt) -> JoinTree:
+    """The joins of an attempt of the exact method."""
+    joins = attempt.plan.geometry.joins
+    assert joins is not None
+    return joins
+
+
+def residual_store(attempt: Attempt, level: int, wait_s: float | None = None) -> ResidualStore:
+    """Where what blocks (level 0) or groups leave open lies; ``wait_s`` None: as the config says."""
+    stage = JOINS[level - 1] if level else "segment"
+    return ResidualStore(attempt.stage_dir(stage), attempt.wait_s if wait_s is None else wait_s)
+
+
+def rows_of(residual: Residual) -> dict[str, int]:
+    """Rows of each table: what a join of it will take follows from them."""
+    return {
+        "regions": len(residual.regions.block), "edges": len(residual.edges.u),
+        "basins": len(residual.basins.region), "pairs": len(residual.pairs.a),
+    }  # fmt: skip
+
+
+def join_inputs(attempt: Attempt, counts: dict[int, Record], level: int) -> dict[int, str]:
+    """The input digest that each group of a level has with these counts of all blocks."""
+    tree, inputs = tree_of(attempt), {k: r.input or "" for k, r in counts.items()}
+    for at in range(1, level + 1):
+        inputs = {
+            group: join_input([inputs[k] for k in tree.children(at, group)])
+            for group in range(tree.groups(at))
+            if all(k in inputs for k in tree.children(at, group))
+        }
+    return inputs
+
+
+def require_joins(
+    attempt: Attempt, level: int, groups: set[int] | range, counts: dict[int, Record]
+) -> dict[int, Record]:
+    """The valid record of each group of a level, made from these counts.
+
+    Raises
+    ------
+    NotVisibleError
+        Some have none.
+    """
+    stage = JOINS[level - 1]
+    records, wanted = attempt.require(stage, groups), join_inputs(attempt, counts, level)
+    other = [k for k, r in records.items() if r.input != wanted.get(k)]
+    if other:
+        raise NotVisibleError(
+            f"{stage} isn't complete: {len(other):,} of {len(records):,} groups were joined from other counts than there are now ({other[0]}, ...)",
+            f"rerun (in Airflow: clear the task plan), so that {stage} is done again",
+        )
+    return records
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """What a sample box holds; ``per_face_voxel`` as `exact_projection.FaceDensity`."""
+
+    regions_per_voxel: float
+    edges_per_voxel: float
+    labels_per_voxel: float
+    per_face_voxel: dict[str, float]
+
+
+def sample_counts(reader: AffinityReader, box: Box, config: RunConfig) -> SampleCounts:
+    """Segment a sample box as if each face had a neighbour behind it.
+
+    The last plane along each axis stands for that neighbour; a box one voxel thick has none there.
+    """
+    affinity = reader.read_uint8(box)
+    thick = tuple(s > 1 for s in box.shape)
+    core = tuple(slice(None, -1) if t else slice(None) for t in thick)
+    high = tuple(
+        np.ascontiguousarray(affinity[(d, *(-1 if a == d else core[a] for a in range(3)))])
+        if thick[d]
+        else np.zeros(
+            [s - t for a, (s, t) in enumerate(zip(box.shape, thick, strict=True)) if a != d],
+            np.uint8,
+        )
+        for d in range(3)
+    )
+    inside = np.ascontiguousarray(affinity[(slice(None), *core)])
+    shape = vec3(inside.shape[1:])
+    # placed in the middle of a larger volume
+    inner = ((thick[0],) * 2, (thick[1],) * 2, (thick[2],) * 2)
+    place = Place(0, shape, vec3(3 * s for s in shape), inner)
+    found = segment_block_exact(inside, high, place, exact_settings(config))  # type: ignore[arg-type]
+    voxels = inside[0].size
+    faces = max(sum(2 * voxels // s for s, t in zip(shape, thick, strict=True) if t), 1)
+    rows = rows_of(found.residual)
+    # a face voxel meets another basin's about as often as face basins are large
+    rows["contacts"] = min(2 * rows["basins"], faces)
+    return SampleCounts(
+        found.counts.regions / voxels,
+        found.counts.edges / voxels,
+        found.n_labels / voxels,
+        {name: n / faces for name, n in rows.items()},
+    )

@@ -1,0 +1,179 @@
+"""Stages join1, join2, ...: join groups of neighbouring blocks, then groups of groups (exact method).
+
+A group reads what its children leave open and the contacts over the faces between them, and writes
+what it leaves open itself, and which labels are one object.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from magneton_tasks import exact_projection, units
+from magneton_tasks.errors import ConfigError, CorruptFileError, MagnetonError, NotVisibleError
+from magneton_tasks.files import FileInfo
+from magneton_tasks.kernels.join import join
+from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty, empty_residual
+from magneton_tasks.manifest import Record
+from magneton_tasks.paths import JOINS, join_level
+from magneton_tasks.plan import digest as plan_digest
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.child import run_in_child
+from magneton_tasks.stages.exact import (
+    exact_settings,
+    join_inputs,
+    require_joins,
+    residual_store,
+    rows_of,
+    tree_of,
+)
+from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.stores import tables
+
+
+def run(job: Job) -> int:
+    """Join one batch of groups of a level; returns the exit code."""
+    stage = JoinStage(job.attempt, job.stage, job.keys())
+    return Batch(job).run(stage.process, stage.is_current)
+
+
+class JoinStage:
+    """Joins groups one by one, each in a forked child."""
+
+    def __init__(self, attempt: Attempt, stage: str, keys: list[int]) -> None:
+        level = join_level(stage)
+        assert level is not None
+        self.attempt, self.stage, self.level, self.keys = attempt, stage, level, keys
+        self.tree = tree_of(attempt)
+        self.settings = exact_settings(attempt.config)
+        self.below, self.store = residual_store(attempt, level - 1), residual_store(attempt, level)
+
+    @cached_property
+    def counts(self) -> dict[int, Record]:
+        """Counts of the groups' blocks."""
+        blocks = {b for key in self.keys for b in self.tree.blocks_of(self.level, key)}
+        return self.attempt.require("count", blocks)
+
+    @cached_property
+    def children(self) -> dict[int, Record]:
+        """Records of what is joined: of blocks, or of groups of the level below."""
+        below = {c for key in self.keys for c in self.tree.children(self.level, key)}
+        if self.level == 1:
+            return self.attempt.require("segment", below)
+        return require_joins(self.attempt, self.level - 1, below, self.counts)
+
+    @cached_property
+    def inputs(self) -> dict[int, str]:
+        """The input digest of each group."""
+        return join_inputs(self.attempt, self.counts, self.level)
+
+    def is_current(self, key: int, record: Record) -> bool:
+        return record.input == self.inputs[key]
+
+    def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        if keys:
+            _ = self.counts, self.children  # what isn't there is waited for once
+            self._warm()
+        limit = self.attempt.config.local.memory or self.attempt.plan.memory[self.stage].bound
+        for key in keys:
+            log = self.attempt.paths.block_log(self.stage, key)
+            begin(key)
+            try:
+                self._check_memory(key)
+                child = run_in_child(lambda key=key: self.one(key), log, limit)  # type: ignore[misc]
+                value = child.value
+                info = {k: value[k] for k in ("rows", "joins", "files")}
+                summary = f"{value['joins']:,} joins, {value['rows']['regions']:,} regions open"
+                yield key, Outcome(
+                    "done", self.inputs[key], value["output"], child.cpu_s, child.peak_bytes, info, summary,
+                )  # fmt: skip
+            except (MagnetonError, OSError) as error:
+                yield key, error
+
+    def _warm(self) -> None:
+        """Load the compiled code once, before the children fork."""
+        no_blocks = np.zeros(0, np.uint32)
+        join([empty_residual()], empty(Contacts), no_blocks, np.zeros(0, np.uint8), self.settings)
+
+    def _check_memory(self, key: int) -> None:
+        """Now that the rows are known: refuse what a worker may not take."""
+        rows: dict[str, float] = defaultdict(float)
+        for child in self.tree.children(self.level, key):
+            for table, n in self.children[child].info.get("rows", {}).items():
+                rows[table] += n
+        for block, axis in self.tree.faces(self.level, key):
+            rows["contacts"] += self.counts[block].info["faces"][axis][1]
+        need, limit = exact_projection.join_bytes(dict(rows)), self.attempt.config.local.memory
+        if limit is not None and need > limit:
+            raise ConfigError(
+                f"join level {self.level} needs about {units.human_bytes(need)} for {int(rows['edges']):,} edges, more than local.memory ({units.human_bytes(limit)})",
+                "raise local.memory, raise exact.s2, or lower segment.threshold",
+            )
+
+    def one(self, key: int) -> dict[str, Any]:
+        """Join a group and store what stays open; in the child."""
+        outer = list(self.tree.outer_sides(self.level, key))
+        children = [self._residual(c) for c in self.tree.children(self.level, key)]
+        found = join(
+            children,
+            self._contacts(key),
+            np.array([b for b, _ in outer], np.uint32),
+            np.array([s for _, s in outer], np.uint8),
+            self.settings,
+        )
+        written = self.store.write_join(key, found.residual, found.joins)
+        files = {"residual": [written.size, written.crc32]}
+        return {
+            "rows": rows_of(found.residual),
+            "joins": len(found.joins.block_a),
+            "files": files,
+            "output": plan_digest(files),
+        }
+
+    def _residual(self, child: int) -> Residual:
+        record = self.children[child]
+        if record.state == "empty":
+            return empty_residual()
+        stage = JOINS[self.level - 2] if self.level > 1 else "segment"
+        try:
+            if record.info.get("cleaned"):
+                raise NotVisibleError("its files were removed by `magneton clean`")
+            return self.below.read_residual(child, FileInfo(*record.info["files"]["residual"]))
+        except (CorruptFileError, NotVisibleError) as error:
+            self.attempt.invalidate(stage, {child: error.what})
+            raise type(error)(
+                f"{stage} {child}: {error.what}",
+                "rerun (in Airflow: clear the task plan): it is computed again",
+            ) from None
+
+    def _contacts(self, key: int) -> Contacts:
+        """Contacts over the faces that this join closes, file by file."""
+        ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        info: dict[str, FileInfo] = {}
+        owners: dict[str, set[int]] = defaultdict(set)
+        for block, axis in self.tree.faces(self.level, key):
+            record = self.counts[block].info
+            row, n = record["faces"][axis]
+            if n:
+                ranges[record["file"]].append((row, row + n))
+                owners[record["file"]].add(block)
+                info[record["file"]] = FileInfo(*record["files"]["contacts"])
+        found: list[Contacts] = [empty(Contacts)]
+        for name in sorted(ranges):
+            path = self.attempt.stage_dir("count") / f"contacts-{name}.parquet"
+            try:
+                parts = tables.iter_rows(
+                    path, info[name], sorted(ranges[name]), "contacts", self.attempt.wait_s
+                )
+                found += [Contacts(**columns) for columns in parts]
+            except (CorruptFileError, NotVisibleError) as error:
+                self.attempt.invalidate("count", dict.fromkeys(owners[name], error.what))
+                raise type(error)(
+                    error.what,
+                    "rerun (in Airflow: clear the task plan): these blocks are counted again",
+                ) from None
+        return concatenate(found)  # type: ignore[no-any-return]
