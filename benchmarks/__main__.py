@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import platform
 import sys
@@ -12,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.measure import Row, table
+from benchmarks.measure import Row, benchmark, table
 
 NAMES = ("start", "plan", "pool", "pipeline", "quality", "memory", "segment", "tune", "view")
 RESULTS = Path(__file__).parent / "results"
@@ -52,12 +51,7 @@ def main() -> int:
 def _in_fresh_process(name: str, full: bool) -> list[Row]:
     """The rows of one benchmark; the peak of a child counts what its parent held when it started it."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_run, name, full).result()
-
-
-def _run(name: str, full: bool) -> list[Row]:
-    rows: list[Row] = importlib.import_module(f"benchmarks.{name}").run(full=full)
-    return rows
+        return pool.submit(benchmark, name, full).result()
 
 
 if __name__ == "__main__":
