@@ -6,7 +6,7 @@ SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down test test-browser lint format bench constraints clean
+.PHONY: help venv sample run up down test test-browser lint format bench pictures constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ format: $(STAMP) ## let ruff mend layout and import order
 
 bench: $(STAMP) ## measure; writes a table and a JSON to benchmarks/results/
 	@$(PYTHON) -m benchmarks
+
+pictures: $(STAMP) ## remake the pictures in docs/; needs Chromium
+	@$(PYTHON) scripts/make_pictures.py
 
 constraints: ## pin anew what is installed in a fresh .venv (for maintainers)
 	@sh scripts/constraints.sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -42,6 +43,12 @@ def row(
         ok = (most is None or measured <= most) and (least is None or measured >= least)
     value = measured if isinstance(measured, str) else float(f"{measured:.4g}")
     return {"what": what, "measured": value, "unit": unit, "demanded": demanded, "ok": ok, **more}
+
+
+def benchmark(name: str, full: bool) -> list[Row]:
+    """The rows of one of the modules beside this one."""
+    rows: list[Row] = importlib.import_module(f"benchmarks.{name}").run(full=full)
+    return rows
 
 
 def command(*arguments: object, env: dict[str, str] | None = None) -> Usage:

@@ -56,9 +56,11 @@ def human_bytes(n: float) -> str:
 
 
 def human_time(seconds: float) -> str:
-    """``"850 ms"``, ``"12 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``, ``"3 d 4 h"``."""
+    """``"850 ms"``, ``"2.4 s"``, ``"12 s"``, ``"3 min 20 s"``, ``"2 h 5 min"``, ``"3 d 4 h"``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     for big, small, name, unit in (

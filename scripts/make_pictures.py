@@ -1,4 +1,4 @@
-"""Remakes the pictures in docs/ with the tool itself: ``python scripts/make_pictures.py``.
+"""Remakes the pictures in docs/ with the tool itself: ``make pictures``.
 
 Needs the extras compute, view and dev, and Chromium (Debian: apt-get install chromium).
 """
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 #: Voxels of the sample that is shown.
@@ -27,6 +27,8 @@ CHROMIUM = "/usr/bin/chromium"
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 #: How long Neuroglancer may take to load and draw, in milliseconds.
 DRAWING_MS = 15_000
+#: Pixels around what is cut out of the report, and of the head of the convention's picture.
+MARGIN, HEAD = 20, 80
 
 
 def magneton(*arguments: str) -> None:
@@ -36,32 +38,80 @@ def magneton(*arguments: str) -> None:
 
 def main() -> None:
     """Make a sample, segment it, and take its pictures."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, browser() as page:
         sample = Path(directory) / "sample"
+        config = sample / "volume.yaml"
         magneton("sample", str(sample), "--shape", *map(str, SHAPE))
-        magneton("run", str(sample / "volume.yaml"))
+        magneton("run", str(config))
         take_preview(sample)
-        take_view(sample)
+        take_view(page, config)
+        take_report(page, sample)
+        take_convention(sample)
+        take_curves(config, sample)
+
+
+@contextmanager
+def browser() -> Iterator[Page]:
+    """A page of Chromium."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield chromium.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        chromium.close()
 
 
 def take_preview(sample: Path) -> None:
     """``sample.png``: the middle section of the run's preview."""
-    (preview,) = sample.glob("work/runs/*/*/preview.png")
-    with Image.open(preview) as picture:
+    with Image.open(of_run(sample, "preview.png")) as picture:
         _, height, width = SHAPE
         save(picture.crop((0, height, 2 * width, 2 * height)), "sample.png")
 
 
-def take_view(sample: Path) -> None:
+def take_view(page: Page, config: Path) -> None:
     """``view.png``: what ``magneton view`` shows."""
-    with viewing(sample / "volume.yaml") as link, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+    with viewing(config) as link:
         page.goto(link)
         page.wait_for_timeout(DRAWING_MS)
-        with Image.open(io.BytesIO(page.screenshot())) as picture:
-            save(picture, "view.png")
-        browser.close()
+        save_bytes(page.screenshot(), "view.png")
+
+
+def take_report(page: Page, sample: Path) -> None:
+    """``report.png``: the stages and the block map of the run's report."""
+    page.goto(of_run(sample, "report.html").as_uri())
+    page.locator("#map").hover()  # tells of a block
+    page.evaluate("scrollTo(0, 0)")
+    top, bottom = (page.locator(name).bounding_box() for name in ("#stages h2", "#blocks"))
+    assert top is not None and bottom is not None
+    left, upper = bottom["x"] - MARGIN, top["y"] - MARGIN
+    height = bottom["y"] + bottom["height"] + MARGIN - upper
+    picture = page.screenshot(
+        full_page=True,
+        clip={"x": left, "y": upper, "width": bottom["width"] + 2 * MARGIN, "height": height},
+    )
+    save_bytes(picture, "report.png")
+
+
+def take_convention(sample: Path) -> None:
+    """``convention.png``: what ``config new`` shows of the convention."""
+    affinity = f"file://{sample / 'affinity'}"
+    magneton("config", "new", str(sample / "new.yaml"), "--input", affinity, "--yes")
+    with Image.open(sample / "new-convention.png") as picture:
+        # without the head, which names the temporary directory
+        save(picture.crop((0, HEAD, *picture.size)), "convention.png")
+
+
+def take_curves(config: Path, sample: Path) -> None:
+    """``tune.png``: the curves of ``magneton tune``."""
+    plot = sample / "tune.png"
+    functions = ("--scoring", "mean,aff50_his256", "--plot", str(plot))
+    magneton("tune", str(config), "--truth", f"file://{sample / 'truth'}", *functions)
+    with Image.open(plot) as picture:
+        save(picture.reduce(2), "tune.png")
+
+
+def of_run(sample: Path, name: str) -> Path:
+    """A file of the sample's one run."""
+    (found,) = sample.glob(f"work/runs/*/*/{name}")
+    return found
 
 
 @contextmanager
@@ -83,9 +133,15 @@ def viewing(config: Path) -> Iterator[str]:
         process.communicate()
 
 
+def save_bytes(png: bytes, name: str) -> None:
+    """A screenshot, as `save`."""
+    with Image.open(io.BytesIO(png)) as picture:
+        save(picture, name)
+
+
 def save(picture: Image.Image, name: str) -> None:
     """Into docs/, in few colours: these files lie in the repository."""
-    few = picture.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=128)
+    few = picture.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
     few.save(DOCS / name, optimize=True)
 
 

@@ -92,7 +92,7 @@ def _refuse_if_held(work: Path) -> None:
     held = current.holder_of(work)
     if held is not None:
         raise LeaseHeldError(
-            f"{work} is in use by {held[0]}; its last sign of life was {held[1]:.0f} s ago",
+            f"{work} is in use by {held[0]}; its last sign of life was {human_time(held[1])} ago",
             "wait until that run ends, or stop it; --dry-run shows what could be freed",
         )
 

@@ -236,7 +236,9 @@ class Display:
                 row.end(time.time(), is_done=False)
             self._draw()
             if not self._is_live:
-                click.echo(f"{stage:<10} {row.total:,} in {row.elapsed_s(row.ended or 0):.1f} s")
+                click.echo(
+                    f"{stage:<10} {row.total:,} in {human_time(row.elapsed_s(row.ended or 0) or 0)}"
+                )
 
     def line(self, text: str) -> None:
         """A line of a worker, or of the runner."""

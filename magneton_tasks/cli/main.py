@@ -21,14 +21,8 @@ from magneton_tasks.cli.commands import (
     viewing,
 )
 from magneton_tasks.cli.console import Quit, is_interactive
+from magneton_tasks.cli.options import Commands
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, MagnetonError, OutputError
-
-
-class Commands(click.Group):
-    """Lists commands in the order in which they are of use, not by name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
 
 
 @click.group(
@@ -55,13 +49,14 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
-    *running.COMMANDS,
+    running.sample,
+    *configuring.COMMANDS,
+    *tuning.COMMANDS,
+    running.run,
     *looking.COMMANDS,
     *viewing.COMMANDS,
-    *tuning.COMMANDS,
-    *configuring.COMMANDS,
     *cleaning.COMMANDS,
-    completing.completion,
+    *completing.COMMANDS,
     running.plan,
     *running.STAGES,
 ):

@@ -11,6 +11,13 @@ import click
 from magneton_tasks.paths import CHOICES
 
 
+class Commands(click.Group):
+    """Lists commands in the order in which they are of use, not by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 def command(
     name: str | None = None, *, example: str, **attributes: Any
 ) -> Callable[[Callable[..., Any]], click.Command]:

@@ -164,7 +164,7 @@ class LabelStore:
         except OSError as error:
             raise OutputError(f"can't read {path}: {error.strerror}", "mend it, rerun") from error
         except Exception as error:  # whatever a codec says about damaged bytes
-            raise self._corrupt(index, path, error) from error
+            raise _corrupt(path, error) from error
         return np.asarray(found, np.uint32)
 
     def write_sizes(
@@ -201,7 +201,7 @@ class LabelStore:
             pairs = np.load(io.BytesIO(data), allow_pickle=False)
             core, read = pairs.T
         except (ValueError, EOFError) as error:
-            raise self._corrupt(index, path, error) from error
+            raise _corrupt(path, error) from error
         return core, read
 
     def _box(self, index: Vec3, box: Box) -> Box:
@@ -215,11 +215,9 @@ class LabelStore:
             self._array = array.with_config({"write_empty_chunks": True})
         return self._array
 
-    def _corrupt(self, index: Vec3, path: Path, error: Exception) -> CorruptFileError:
-        return CorruptFileError(
-            f"block {self.block_number(index)}: {path} is damaged ({error})",
-            "rerun: the block is computed again",
-        )
+
+def _corrupt(path: Path, error: Exception) -> CorruptFileError:
+    return CorruptFileError(f"{path} is damaged ({error})", "rerun: the block is computed again")
 
 
 def _require(condition: bool, message: str) -> None:

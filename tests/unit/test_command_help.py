@@ -52,6 +52,14 @@ def test_help_shows_an_example_of_this_command(name: str) -> None:
     assert command.help
 
 
+@pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if isinstance(c, click.Group)])
+def test_a_list_of_commands_is_readable_on_a_narrow_terminal(name: str) -> None:
+    context = click.Context(COMMANDS[name], info_name=name, terminal_width=80)
+    listed = COMMANDS[name].get_help(context).partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_that_take_a_measure_say_its_unit(name: str) -> None:
     for option in COMMANDS[name].params:

@@ -158,7 +158,7 @@ def test_a_truncated_block_is_corrupt_with_or_without_its_recorded_size(store: L
             store.read((1, 2, 3), WHOLE, info)
         assert caught.value.exit_code == 65
         for box in (WHOLE, Box((0, 0, 0), (3, 3, 3))):
-            with pytest.raises(CorruptFileError, match=r"block 23: .*c/1/2/3"):
+            with pytest.raises(CorruptFileError, match=r"labels.zarr/c/1/2/3 is damaged"):
                 store.read((1, 2, 3), box)
 
 
@@ -168,7 +168,7 @@ def test_a_changed_byte_is_noticed_wherever_it_is(store: LabelStore) -> None:
     data = path.read_bytes()
     for at in np.linspace(0, len(data) - 1, 23).astype(int):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-        with pytest.raises(CorruptFileError, match="block 0: "):
+        with pytest.raises(CorruptFileError, match="is damaged"):
             store.read((0, 0, 0), WHOLE, info)
 
 

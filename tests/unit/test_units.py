@@ -39,7 +39,7 @@ def test_human_bytes(n: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.85, "850 ms"), (12, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"),
+    [(0.85, "850 ms"), (2.44, "2.4 s"), (9.97, "10 s"), (12, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"),
      (273600, "3 d 4 h"), (10**7, "115 d 17 h"), (3599, "59 min 59 s"), (86399, "23 h 59 min")],
 )  # fmt: skip
 def test_human_time(seconds: float, text: str) -> None:

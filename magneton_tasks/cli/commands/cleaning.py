@@ -53,7 +53,10 @@ def clean(
     partition: str | None,
     as_json: bool,
 ) -> None:
-    """Free what can be computed again from the work directory; the output is never touched."""
+    """Free what can be computed again; never touches the output.
+
+    Only inside paths.work, and only what is known to be Magneton's own.
+    """
     from magneton_tasks.cli import clean as cleaning
 
     sys.exit(cleaning.clean(config, what, older_than_s, dry_run, yes, partition, as_json))

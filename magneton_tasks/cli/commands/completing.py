@@ -19,7 +19,9 @@ VARIABLE = "_MAGNETON_COMPLETE"
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 @click.pass_context
 def completion(context: click.Context, shell: str | None) -> None:
-    """Print the script that completes commands, options and file names in SHELL (yours, if left out).
+    """Print the script that lets a shell complete commands.
+
+    Completes commands, options and file names, in SHELL; yours, if left out.
 
     \b
     To have it in every new shell:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks.cli.options import CONFIG, JSON, SETS, command
+from magneton_tasks.cli.options import CONFIG, JSON, SETS, Commands, command
 
 
-@click.group(epilog="\b\nExample:  magneton config new volume.yaml")
+@click.group(cls=Commands, epilog="\b\nExample:  magneton config new volume.yaml")
 def config() -> None:
     """Make, check, show and change volume configs."""
 
@@ -29,7 +29,10 @@ def config_new(
     mip: int | None,
     yes: bool,
 ) -> None:
-    """Make a volume config: looks at the input and proposes what fits it and this machine."""
+    """Make a volume config: look at the input, propose what fits.
+
+    What fits the volume (its convention, chunk size) and this machine (block size).
+    """
     from magneton_tasks.cli import config_new as making
 
     making.new(config, input_url=input_url, output=output, work=work, mip=mip, yes=yes)
@@ -39,7 +42,10 @@ def config_new(
 @CONFIG
 @click.option("--editor", is_flag=True, help="In $VISUAL or $EDITOR; checked when you leave it.")
 def config_edit(config: Path, editor: bool) -> None:
-    """Change a volume config in a numbered table, or in your editor; comments stay."""
+    """Change values in a numbered table, or in your editor.
+
+    Each value is checked as it is typed, the file when you leave the editor; comments stay.
+    """
     from magneton_tasks.cli import config_edit as editing
 
     editing.edit(config, editor=editor)
@@ -51,7 +57,7 @@ def config_edit(config: Path, editor: bool) -> None:
 @CONFIG
 @click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")
 def config_set(config: Path, values: tuple[str, ...]) -> None:
-    """Set values in a volume config without questions; comments stay."""
+    """Set values without questions; comments stay."""
     from magneton_tasks.cli import config_edit as editing
 
     texts = {}
@@ -67,7 +73,7 @@ def config_set(config: Path, values: tuple[str, ...]) -> None:
 @CONFIG
 @SETS
 def config_check(config: Path, sets: dict[str, object]) -> None:
-    """Check a volume config; prints nothing else than `ok` or what is wrong."""
+    """Check a volume config: prints `ok`, or what is wrong."""
     from magneton_tasks.config import load_config
 
     load_config(config, sets)
@@ -98,7 +104,10 @@ def config_show(
 @click.argument("config", type=click.Path(path_type=Path), required=False)
 @click.option("--force", is_flag=True, help="Replace CONFIG where it exists.")
 def config_import(old: Path, config: Path | None, force: bool) -> None:
-    """Translate a config of the Magneton menu tool, and say what became of each key."""
+    """Translate a config of the Magneton menu tool.
+
+    Says what became of each key: carried over, translated, or left out, with the reason.
+    """
     from magneton_tasks.cli import config_import as importing
 
     importing.import_old(old, config, force=force)
@@ -116,11 +125,11 @@ def config_schema() -> None:
 
 for subcommand in (
     config_new,
-    config_check,
-    config_show,
+    config_import,
     config_edit,
     config_set,
-    config_import,
+    config_check,
+    config_show,
     config_schema,
 ):
     config.add_command(subcommand)

@@ -32,7 +32,10 @@ def status(
     watch: bool,
     check: bool,
 ) -> None:
-    """What is done, running, failed, missing or stale, stage by stage and block by block."""
+    """What is done, running, failed or missing, block by block.
+
+    Also what is stale (made with other settings, or of other input), empty, or corrupt (--check).
+    """
     from magneton_tasks.cli import status as reporting
 
     reporting.show(
@@ -49,7 +52,10 @@ def status(
 )
 @JSON
 def evaluate(segmentation: str, truth: str, mip: tuple[int, int], as_json: bool) -> None:
-    """VI split and merge (bits) and ARAND of SEGMENTATION against TRUTH, over voxels with truth > 0."""
+    """Score a segmentation against a truth: VI and ARAND.
+
+    VI split and merge in bits, over voxels with truth > 0; SEGMENTATION and TRUTH are URLs.
+    """
     from magneton_tasks.cli import evaluation
 
     evaluation.show(segmentation, truth, mip, as_json)

@@ -34,7 +34,7 @@ from magneton_tasks.paths import JOINS
 def sample(
     directory: Path, shape: tuple[int, int, int], seed: int, fmt: Literal["precomputed", "zarr"]
 ) -> None:
-    """Make a realistic sample volume with truth and a volume.yaml in DIRECTORY."""
+    """Make a sample volume with truth and a config in DIRECTORY."""
     from magneton_tasks.sample import write_sample
 
     config = write_sample(directory, shape, seed, fmt)
@@ -59,7 +59,10 @@ def run(config: Path, **options: Any) -> None:
 @run_options
 @click.option("--form", is_flag=True, help="The values come from a form: check them as such.")
 def plan(config: Path, run_id: str, form: bool, **options: Any) -> None:
-    """Check, find what is to do, and make an attempt; the last line is its JSON."""
+    """Check, find what is to do, make an attempt.
+
+    The last line is its JSON.
+    """
     from magneton_tasks.cli import planning
 
     planning.plan(config, run_id, form=form, **options)
@@ -116,4 +119,3 @@ STAGES = (
     _single("verify", "Prove that the result is complete."),
     _single("release", "Give the volume's lease back."),
 )
-COMMANDS = (sample, run)

@@ -57,7 +57,7 @@ BOX = click.option(
 )
 @JSON
 def try_(config: Path, thresholds: str | None, no_view: bool, **options: Any) -> None:
-    """Segment a box of the volume at several thresholds and look at them side by side.
+    """Segment a box at several thresholds, see them side by side.
 
     Needs no truth. One agglomeration makes all; each threshold becomes a layer under paths.work,
     and layers that are there are not made again. With --json nothing is opened.
@@ -104,7 +104,7 @@ def tune(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Score thresholds and merge functions on a box with a truth, and propose the best.
+    """Score thresholds on a box with truth, propose the best.
 
     VI split and merge (bits) and ARAND, over voxels with truth > 0. The box is segmented as one
     block: what block borders add is not in these figures.

@@ -23,9 +23,9 @@ from magneton_tasks.cli.options import CONFIG, PARTITION, command
 def view(
     config: Path, partition: str | None, truth: str | None, open_browser: bool, port: int
 ) -> None:
-    """Look at affinity map and segmentation in Neuroglancer; no internet needed, Ctrl-C ends it.
+    """Look at affinity map and segmentation in Neuroglancer.
 
-    Works while a run is still writing: reload the page to see what has been added.
+    Needs no internet; Ctrl-C ends it. Works while a run is still writing: reload the page to see what has been added.
     """
     from magneton_tasks.cli import viewing
 
@@ -37,7 +37,7 @@ def view(
 @PARTITION
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser, too.")
 def report(config: Path, partition: str | None, open_browser: bool) -> None:
-    """Write the report of the newest attempt of CONFIG anew: report.html and report.json.
+    """Write report.html and report.json of the newest attempt.
 
     A run writes it at its end; this works at any time, also for a run that failed or goes on.
     """

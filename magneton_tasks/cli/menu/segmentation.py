@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from magneton_tasks.cli.console import Quit, say
 from magneton_tasks.cli.menu import hpc, stage, volumes
@@ -54,7 +53,7 @@ def open_menu(console: Console) -> None:
     volume = volumes.choose(console, Path.cwd())
     while True:
         volume = volume.reloaded()
-        console.print(_screen(volume))
+        _show(console, volume)
         answer = choose("option", [row[0] for row in _OPTIONS], "1 to 10, c, or 0 to return")
         if answer == "0":
             return
@@ -80,30 +79,27 @@ def _perform(menu: _Menu, option: str) -> None:
         say(console, f"error: {error}", "red")
 
 
-def _screen(volume: Volume) -> Table:
-    table = Table(
-        "option", "function", "description", title=_title(volume), title_justify="left",
-        title_style="", box=None, pad_edge=False,
-    )  # fmt: skip
-    for row in _OPTIONS:
-        table.add_row(*row)
-    return table
-
-
-def _title(volume: Volume) -> Text:
-    """The volume, and that its config is what the options call the global configuration."""
-    title = Text("\nInstance segmentation of ")
-    title.append(volume.name, "bold")
-    title.append(f" {volume.partition or ''}\n")
+def _show(console: Console, volume: Volume) -> None:
+    """The volume, whose config is what the options call the global configuration; the options."""
+    say(
+        console,
+        f"\nInstance segmentation of {volume.name} {volume.partition or ''}".rstrip(),
+        "bold",
+    )
     lines = [("config", f"{volume.path} (the global configuration)")]
     if volume.config is not None:
         paths = volume.config.paths
         lines += [("input", paths.input), ("output", paths.output), ("work", paths.work)]
     for name, value in lines:
-        title.append(f"  {name:<8}{value}\n")
+        say(console, f"  {name:<8}{value}")
     if volume.error is not None:
-        title.append(f"  WRONG   {volume.error}\n", "red")
-    return title
+        say(console, f"  WRONG   {volume.error}", "red")
+    click.echo()
+    table = Table("option", "function", "description", box=None, pad_edge=False)
+    for row in _OPTIONS:
+        table.add_row(*row)
+    console.print(table)
+    click.echo()
 
 
 def _segment(menu: _Menu) -> None:
