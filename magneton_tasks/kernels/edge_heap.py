@@ -1,20 +1,19 @@
 """A heap of edges by score, as mean linkage needs it: four children a node, largest key first.
 
 An edge's heap key is ``score << 32 | (2^32 - 1 - rank)``, uint64: the higher mean first, then the
-lower rank. Keys may be larger than what an edge has become worth meanwhile, never smaller; whoever
-takes the first one compares, and lets it sink.
+lower rank. Keys in the heap may be larger than what an edge has become worth meanwhile, never
+smaller; whoever takes the first one compares, and lets it sink.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from magneton_tasks.kernels.exact_settings import SCORE_BITS
-from magneton_tasks.kernels.region_graph import Index
 
 UInt64 = NDArray[np.uint64]
 
@@ -22,30 +21,21 @@ _RANK_BITS = np.uint64(32)
 _MAX_RANK = np.uint32(0xFFFFFFFF)
 
 
-class Heap(NamedTuple):
-    """12 B an edge (16 with int64 indices); its length is kept by the user."""
-
-    keys: UInt64
-    edges: Index
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def score(sum_: int, count: int) -> int:
     """The mean affinity in fixed point; rounds down, and never overflows for sums below 2^39."""
-    return (np.int64(sum_) << SCORE_BITS) // np.int64(count)
+    return (sum_ << SCORE_BITS) // count
 
 
 @njit(cache=True, nogil=True)
-def heap_key(sum_: int, count: int, rank: int) -> int:
-    """uint64; distinct for distinct ranks."""
+def heap_key(sum_: int, count: int, rank: int) -> np.uint64:
+    """Distinct for distinct ranks."""
     return (np.uint64(score(sum_, count)) << _RANK_BITS) | np.uint64(_MAX_RANK - np.uint32(rank))
 
 
 @njit(cache=True, nogil=True)
-def sink(heap: Heap, length: int, i: int, key: int, edge: int) -> None:
-    """Put an edge at node i or below, where its key belongs."""
-    keys = heap.keys
-    edges = heap.edges
+def sink(keys: UInt64, edges: NDArray[Any], length: int, i: int, key: np.uint64, edge: int) -> None:
+    """Put an edge at node i or below, where its key belongs, in a heap of the first ``length``."""
     while True:
         child = 4 * i + 1
         if child >= length:
@@ -64,7 +54,7 @@ def sink(heap: Heap, length: int, i: int, key: int, edge: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def heapify(heap: Heap, length: int) -> None:
-    """Order ``length`` edges that lie in the arrays as they came."""
-    for i in range((length - 2) >> 2, -1, -1):
-        sink(heap, length, i, heap.keys[i], heap.edges[i])
+def heapify(keys: UInt64, edges: NDArray[Any]) -> None:
+    """Order edges that lie in the arrays as they came."""
+    for i in range((keys.size - 2) >> 2, -1, -1):
+        sink(keys, edges, keys.size, i, keys[i], edges[i])

@@ -76,3 +76,19 @@ def number_roots(roots: Integers, first: NDArray[np.bool_]) -> tuple[NDArray[np.
     for i in range(1, roots.size):
         numbers[i] = numbers[roots[i]]
     return numbers, first_count, count
+
+
+@njit(cache=True, nogil=True)
+def renumber(values: Integers, numbers: NDArray[np.uint32]) -> None:
+    """Replace each node in a flat array by its number, in place."""
+    for i in range(values.size):
+        values[i] = numbers[values[i]]
+
+
+@njit(cache=True, nogil=True)
+def add_by_number(values: Integers, numbers: NDArray[np.uint32], count: int) -> NDArray[np.int64]:
+    """int64 (count + 1,): the sum of ``values`` over the nodes of each number."""
+    total = np.zeros(count + 1, np.int64)
+    for i in range(values.size):
+        total[numbers[i]] += values[i]
+    return total
