@@ -127,8 +127,8 @@ def segment_block_exact(
     ConfigError
         If ``settings`` can't be.
     """
-    _check_settings(settings)
-    _check_block(affinity, high, place)
+    check_settings(settings)
+    check_block(affinity, high, place)
     high = close_outer_faces(affinity, high, place.inner)
     start = start_block(affinity, high, place.inner, settings)
     regions = start.regions
@@ -255,7 +255,8 @@ def _open_edges(edges: Edges, count: int, where: tuple[Vec3, Vec3, Vec3]) -> Edg
     )
 
 
-def _check_settings(settings: ExactSettings) -> None:
+def check_settings(settings: ExactSettings) -> None:
+    """Raise ConfigError for thresholds that contradict each other."""
     if not 1 <= settings.t_low <= settings.t_high <= 256:
         raise ConfigError(
             f"t_low {settings.t_low} and t_high {settings.t_high} of the exact method",
@@ -263,7 +264,7 @@ def _check_settings(settings: ExactSettings) -> None:
         )
 
 
-def _check_block(affinity: UInt8, high: Planes, place: Place) -> None:
+def check_block(affinity: UInt8, high: Planes, place: Place) -> None:
     """Raise BadDataError for arrays that don't fit together, or more than 32 bits can count."""
     if affinity.ndim != 4 or affinity.shape[0] != 3 or affinity.dtype != np.uint8:
         raise BadDataError(
