@@ -154,7 +154,7 @@ def link_small(regions: BlockRegions, settings: ExactSettings) -> None:
     renumber(edges.v, numbers)
     merged = aggregate(count, *edges)
     if merged.u.size < edges.u.size:  # often a tenth: don't keep the rest alive
-        merged = Edges(*[column.copy() for column in merged])  # type: ignore[arg-type]
+        merged = Edges._make(column.copy() for column in merged)
     regions.edges = merged
 
 

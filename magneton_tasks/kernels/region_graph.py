@@ -73,7 +73,7 @@ def region_graph(affinity: UInt8, labels: UInt32, n: int) -> Edges:
     # Every start has moved to the end of its group.
     slot = np.full(n + 1, -1, index_dtype(total, n))
     edges = int(_count_edges(n, starts, larger, slot))
-    graph = Edges(*(np.empty(edges, dtype) for dtype in DTYPES[Edges]))
+    graph = Edges._make(np.empty(edges, dtype) for dtype in DTYPES[Edges])
     slot[:] = -1
     _add_up(n, starts, larger, position, value, slot, *graph)
     check_sums(graph)

@@ -46,7 +46,10 @@ def size_limited(
         order = _candidates(
             edges.u, edges.v, edges.key, sizes, open_, settings.s2, settings.least_key
         )
-        order = order[np.argsort(-edges.key[order])]
+        falling = edges.key[order]
+        np.negative(falling, out=falling)
+        order = order[np.argsort(falling)]
+        del falling
         _merge_in_order(order, edges.u, edges.v, sizes, open_, settings.s2, roots)
     return roots
 
