@@ -1,4 +1,4 @@
-"""Tables as Parquet files: pairs and label sizes (of count), and the pool table (of pool).
+"""Tables as Parquet files: pairs, contacts and label sizes (of count), and the pool table (of pool).
 
 All are written atomically, with a checksum in each page that reading verifies. Pairs and sizes of
 many blocks share a file; a block's record says which rows are its own, so a reader passes row
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +30,19 @@ from magneton_tasks.files import FileInfo
 
 if TYPE_CHECKING:  # numba costs a second to import
     from magneton_tasks.kernels.overlap import Pairs
+    from magneton_tasks.kernels.residual import Contacts
 
 Column = npt.NDArray[Any]
 Columns = dict[str, Column]
-Kind = Literal["pairs", "sizes"]
+Kind = Literal["pairs", "sizes", "contacts"]
 
 #: Rows of the pair table: see DESIGN and `kernels.overlap.Pairs`. All uint32.
 PAIR_COLUMNS = ("block_a", "block_b", "label_a", "label_b", "n", "a_in", "b_in", "a_all", "b_all")
 #: One row a label, in the order of labels: voxels in the core and in the read box. All uint32.
 SIZE_COLUMNS = ("block", "core", "read")
-_GROUPS: dict[Kind, tuple[str, ...]] = {"pairs": ("block_a", "block_b"), "sizes": ("block",)}
+_GROUPS: dict[Kind, tuple[str, ...]] = {
+    "pairs": ("block_a", "block_b"), "sizes": ("block",), "contacts": ("block_a", "block_b"),
+}  # fmt: skip
 
 #: Rows read at a time.
 _ROW_GROUP = 1 << 18
@@ -97,6 +100,17 @@ def write_label_sizes(path: Path, blocks: Iterable[tuple[int, Column, Column]]) 
         "read": _joined([read for _, _, read in sizes]),
     }
     return _write(path, columns, _ROW_GROUP)
+
+
+def write_contacts(path: Path, contacts: Contacts) -> FileInfo:
+    """Write a contact table (exact method); the rows of a block pair lie together.
+
+    Raises
+    ------
+    OutputError
+        Disk full, quota, I/O error.
+    """
+    return _write(path, contacts._asdict(), _ROW_GROUP)
 
 
 def iter_rows(
@@ -350,34 +364,90 @@ def _joined(parts: list[Column]) -> Column:
 def _write(
     path: Path, columns: Mapping[str, Column], rows: int, metadata: dict[bytes, bytes] | None = None
 ) -> FileInfo:
-    arrays = [pa.array(column) for column in columns.values()]
-    named = zip(columns, arrays, strict=True)
-    fields = [pa.field(name, array.type, nullable=False) for name, array in named]
+    return files.write_atomic(path, encode(columns, metadata=metadata, rows=rows))
+
+
+def encode(
+    tables: Mapping[str, Column] | Sequence[Mapping[str, Column]],
+    *,
+    metadata: dict[bytes, bytes] | None = None,
+    rows: int = _ROW_GROUP,
+    rising: Collection[str] = (),
+) -> memoryview:
+    """Columns as the bytes of a Parquet file.
+
+    Parameters
+    ----------
+    tables
+        Columns of integers or bool, each (rows,); of several, each is a row group of its own.
+    metadata
+        Of the file.
+    rows
+        Of a row group, at most (one table only).
+    rising
+        Columns whose values mostly rise: their differences are stored.
+    """
+    parts = [tables] if isinstance(tables, Mapping) else list(tables)
+    first = parts[0]
+    arrays = {name: pa.array(column) for name, column in first.items()}
+    fields = [pa.field(name, array.type, nullable=False) for name, array in arrays.items()]
+    schema = pa.schema(fields, metadata)
+    encodings = {
+        name: "DELTA_BINARY_PACKED" if name in rising else "BYTE_STREAM_SPLIT"
+        for name, array in arrays.items()
+        if array.type.bit_width >= 32 and not (name.startswith("block") and name not in rising)
+    }
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata)),
-        sink,
-        row_group_size=rows,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=[name for name in columns if name.startswith("block")],
-        use_byte_stream_split=[name for name in columns if not name.startswith("block")],
-        write_statistics=False,
-        write_page_checksum=True,
-    )
-    return files.write_atomic(path, memoryview(sink.getvalue()))
+    with pq.ParquetWriter(
+        sink, schema, compression="zstd", compression_level=1,
+        use_dictionary=[name for name in first if name.startswith("block") and name not in rising],
+        column_encoding=encodings, write_statistics=False, write_page_checksum=True,
+    ) as writer:  # fmt: skip
+        for part in parts:
+            columns = [pa.array(column) for column in part.values()]
+            writer.write_table(
+                pa.Table.from_arrays(columns, schema=schema),
+                row_group_size=rows if len(parts) == 1 else max(len(columns[0]), 1),
+            )
+    return memoryview(sink.getvalue())
+
+
+def decode(data: bytes, path: Path, groups: list[int] | None = None) -> Columns:
+    """Columns of the bytes of a Parquet file, or of some of its row groups.
+
+    Raises
+    ------
+    CorruptFileError
+        They are damaged; ``path`` is named.
+    """
+    with _told(path):
+        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        chosen = list(range(table.num_row_groups)) if groups is None else groups
+        return _numpy(table, chosen)
+
+
+def metadata_of(data: bytes, path: Path) -> dict[bytes, bytes]:
+    """The metadata that `encode` was given; errors as `decode`."""
+    with _told(path):
+        return dict(pq.ParquetFile(pa.BufferReader(data)).metadata.metadata or {})
 
 
 @contextmanager
 def _parquet(path: Path, known: _PoolFile | None = None) -> Iterator[Any]:
     """The file, open; whatever its bytes lead to while it's open becomes an error of ours."""
+    with _told(path), files.open_read(path) as file:
+        yield pq.ParquetFile(
+            file,
+            metadata=known.metadata if known else None,
+            page_checksum_verification=True,
+        )
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever a file's bytes lead to becomes an error of ours."""
     try:
-        with files.open_read(path) as file:
-            yield pq.ParquetFile(
-                file,
-                metadata=known.metadata if known else None,
-                page_checksum_verification=True,
-            )
+        yield
     except FileNotFoundError as error:
         raise NotVisibleError(f"{path} has just gone", "rerun") from error
     except (pa.ArrowException, OSError) as error:
