@@ -201,6 +201,7 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
     if not loc:  # a rule about several sections begins with the key that it is about
         about = error["msg"].removeprefix("Value error, ").split(" ")[0]
         loc = tuple(about.split(".")) if about in (*known_keys(), "exact") else ()
+        loc = loc[:1] if loc and loc not in lines else loc
     line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), None)
     # A union's branch names stand in the location after the key itself.
     known = known_keys()

@@ -189,17 +189,21 @@ class Block(Section):
     )
 
     @model_validator(mode="after")
-    def _overlap_fits(self) -> Self:
-        for axis, size, overlap in zip("zyx", self.size, self.overlap, strict=True):
-            if 2 * overlap >= size and overlap > 0:
-                raise ValueError(
-                    f"overlap {overlap} along {axis} is half the block size {size} or more; use at most {(size - 1) // 2}"
-                )
+    def _fits(self) -> Self:
         if self.size[0] * self.size[1] * self.size[2] >= 2**31:
             raise ValueError(
                 f"a block of {list(self.size)} has 2^31 voxels or more; labels and waterz don't hold that"
             )
         return self
+
+
+    def check_overlap(self) -> None:
+        """For the method that reads it: less than half the block, or ValueError."""
+        for axis, size, overlap in zip("zyx", self.size, self.overlap, strict=True):
+            if 2 * overlap >= size and overlap > 0:
+                raise ValueError(
+                    f"block.overlap {overlap} along {axis} is half the block size {size} or more; use at most {(size - 1) // 2}"
+                )
 
 
 class Segment(Section):
@@ -459,7 +463,9 @@ class RunConfig(Section):
                 raise ValueError(
                     f"{key} is not read by method: {self.method}; remove it or change method"
                 )
-        if self.method == "exact" and 3 * prod(self.block.size) >= 2**32:
+        if self.method == "overlap":
+            self.block.check_overlap()
+        elif 3 * prod(self.block.size) >= 2**32:
             raise ValueError(
                 f"block.size {list(self.block.size)} has more voxels than method: exact can number ({2**32 // 3:,})"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from magneton_tasks.errors import ConfigError
@@ -88,6 +89,22 @@ class VolumeInfo:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+
+    def chunks(self, box: Box) -> list[Box]:
+        """The chunks that meet a box, in raster order; their grid begins at the volume's begin."""
+        spans = [
+            range(vb + (b - vb) // size * size, e, size)
+            for b, e, vb, size in zip(
+                box.begin, box.end, self.box.begin, self.chunk_size, strict=True
+            )
+        ]
+        corners = (vec3(corner) for corner in product(*spans))
+        return [Box.of_shape(self.chunk_size, c).intersection(self.box) for c in corners]
+
+    def chunk_bytes(self, box: Box) -> int:
+        """Bytes, decoded, of the whole chunks that meet a box, all channels."""
+        bits = int("".join(c for c in self.dtype if c.isdigit()) or 8)
+        return sum(c.voxels for c in self.chunks(box)) * self.channels * bits // 8
 
 
 def digest_of(content: Any) -> str:

@@ -21,9 +21,9 @@ from magneton_tasks import projection
 from magneton_tasks.geometry import Box, Vec3
 from magneton_tasks.lease import acquire
 from magneton_tasks.manifest import Record
-from magneton_tasks.paths import MAPPED
+from magneton_tasks.paths import JOINS, MAPPED, STAGES
 from magneton_tasks.plan import Plan
-from magneton_tasks.stages import apply, count, downsample, pool, segment, verify
+from magneton_tasks.stages import apply, count, downsample, join, pool, segment, verify
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import Job
@@ -49,6 +49,7 @@ SETTINGS: dict[str, Any] = {
 MAPPED_STAGES: dict[str, Callable[[Job], int]] = {
     "segment": segment.run,
     "count": count.run,
+    **dict.fromkeys(JOINS, join.run),
     "apply": apply.run,
     "downsample": downsample.run,
 }
@@ -164,7 +165,7 @@ def run_stages(
     run: Run, *, reverse: bool = False, parts: int = 1, stages: Sequence[str] | None = None
 ) -> Run:
     """All stages of an attempt, up to the first that fails."""
-    for stage in stages or (*MAPPED[:2], "pool", *MAPPED[2:], "verify"):
+    for stage in stages or [s for s in STAGES if s in run.plan.work or s == "verify"]:
         if stage in MAPPED:
             jobs = [
                 Job(run.attempt, stage, batch, None if parts == 1 else (part, parts))
@@ -212,7 +213,7 @@ def check_memory(run: Run, *, honest: bool = False) -> None:
     ``honest``: the records are those of workers.
     """
     extra = 0
-    stages = (*MAPPED, "pool") if honest else ("segment",)
+    stages = tuple(run.plan.work) if honest else ("segment",)
     if not honest:
         extra = max(psutil.Process().memory_info().rss - projection.FORKED_BASE_BYTES, 0)
     for stage in stages:

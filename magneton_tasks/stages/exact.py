@@ -134,8 +134,8 @@ def sample_counts(reader: AffinityReader, box: Box, config: RunConfig) -> Sample
     # a face voxel meets another basin's about as often as face basins are large
     rows["contacts"] = min(2 * rows["basins"], faces)
     return SampleCounts(
-        found.counts.regions / voxels,
-        found.counts.edges / voxels,
+        found.counts.cells / voxels,
+        found.counts.cell_edges / voxels,
         found.n_labels / voxels,
         {name: n / faces for name, n in rows.items()},
     )

@@ -9,8 +9,8 @@ Whatever is stored, `AffinityReader.read` gives float32 (3, z, y, x) in [0, 1], 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from magneton_tasks.metadata import VolumeInfo
 from magneton_tasks.stores.volumes import Volume, open_volume
 
 Affinities = npt.NDArray[np.float32]
+Out = TypeVar("Out", npt.NDArray[np.float32], npt.NDArray[np.uint8])
 
 #: Stored value that stands for affinity 1, by dtype.
 _SCALES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
@@ -92,44 +93,102 @@ class AffinityReader:
         NoInputError, BadDataError, TemporaryError
             As `volumes.Volume.read`.
         """
-        out = np.empty((3, *box.shape), dtype=np.float32)
+        return self._read(box, np.empty((3, *box.shape), dtype=np.float32), self._convert)
+
+    def read_uint8(self, box: Box) -> npt.NDArray[np.uint8]:
+        """As `read`, as uint8 with 255 for affinity 1: what the exact method computes with.
+
+        Each voxel is quantised by itself, rint(255 a); stored uint8 of scale 255 stays as it is.
+        At the peak, holds what is stored, the result (3 bytes a voxel) and one decoded chunk; of
+        floats and uint16 also one channel as float64.
+
+        Raises
+        ------
+        BadAffinityError
+            A value is NaN or outside [0, 1]; its voxel counts from the box's corner.
+        ConfigError, NoInputError, BadDataError, TemporaryError
+            As `read`.
+        """
+        out = np.empty((3, *box.shape), dtype=np.uint8)
+        try:
+            return self._read(box, out, self._quantise)
+        except _NotAffinityError:
+            pass
+        from magneton_tasks.kernels.segment import BadAffinityError
+
+        affinity = self.read(box)  # again, to say where
+        bad = ~((affinity >= 0) & (affinity <= 1))
+        channel, z, y, x = (int(i) for i in np.argwhere(bad)[0])
+        raise BadAffinityError(float(affinity[channel, z, y, x]), channel, (z, y, x))
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of all chunks decoded so far."""
+        return self._volume.decoded_bytes
+
+    def _read(self, box: Box, out: Out, convert: Callable[[Any, Any], None]) -> Out:
+        """Fill ``out`` (3, z, y, x), channel by channel, whatever the stored convention."""
         if self.offset_sign == -1:
             stored = self._volume.read(box)
+            if stored.dtype == out.dtype and self.channels == (0, 1, 2) and self._is_stored_as_is:
+                return stored[:3]  # type: ignore[return-value]
             for axis, channel in enumerate(self.channels):
-                self._convert(stored[channel], out[axis])
+                convert(stored[channel], out[axis])
             return out
         low = vec3(int(b > vb) for b, vb in zip(box.begin, self.info.box.begin, strict=True))
         grown = box.grow(low, (0, 0, 0))
         self._check_inside(box)
         stored = self._volume.read(grown)
         for axis, channel in enumerate(self.channels):
-            self._shifted(stored[channel], out[axis], axis, low)
+            self._shifted(stored[channel], out[axis], axis, low, convert)
         return out
+
+    @property
+    def _is_stored_as_is(self) -> bool:
+        return self.info.dtype == "uint8" and self.scale == 255 and not self.invert
+
+    def _quantise(self, stored: Any, out: Any) -> None:
+        """One channel as uint8; raises where a value isn't an affinity."""
+        if self._is_stored_as_is:
+            out[...] = stored
+            return
+        exact = np.divide(stored, self.scale, dtype=np.float64)
+        if self.invert:
+            np.subtract(1, exact, out=exact)
+        if not (exact.min(initial=0) >= 0 and exact.max(initial=1) <= 1):  # NaN fails it too
+            raise _NotAffinityError
+        np.rint(np.multiply(exact, 255, out=exact), out=out, casting="unsafe")
 
     def _check_inside(self, box: Box) -> None:
         if not self.info.box.contains(box):
             self._volume.read(box)  # raises, with the message for this box
 
-    def _shifted(self, stored: Any, out: Affinities, axis: int, low: Vec3) -> None:
+    def _shifted(
+        self, stored: Any, out: Any, axis: int, low: Vec3, convert: Callable[[Any, Any], None]
+    ) -> None:
         """``out[v] = stored[v - e_axis]``; ``stored`` has one plane more where ``low`` is 1."""
         begin = list(low)
         begin[axis] = 0
         source = stored[tuple(slice(b, b + n) for b, n in zip(begin, out.shape, strict=True))]
         if low[axis]:
-            self._convert(source, out)
+            convert(source, out)
             return
         first = tuple(slice(0, 1) if d == axis else slice(None) for d in range(3))
         rest = tuple(slice(1, None) if d == axis else slice(None) for d in range(3))
         until = tuple(slice(None, -1) if d == axis else slice(None) for d in range(3))
         out[first] = 0
         if out.shape[axis] > 1:
-            self._convert(source[until], out[rest])
+            convert(source[until], out[rest])
 
     def _convert(self, stored: Any, out: Affinities) -> None:
         """One channel: divide by the scale, in one pass."""
         np.divide(stored, np.float32(self.scale), out=out, dtype=np.float32, casting="unsafe")
         if self.invert:
             np.subtract(np.float32(1), out, out=out)
+
+
+class _NotAffinityError(Exception):
+    """A value isn't in [0, 1]."""
 
 
 def _channel_numbers(info: VolumeInfo, channels: str | Sequence[int]) -> Vec3:

@@ -8,7 +8,6 @@ that is precomputed goes through cloud-volume, Zarr through zarr-python.
 from __future__ import annotations
 
 import os
-from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError, TemporaryError
-from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.geometry import Box
 from magneton_tasks.location import connection_errors, locate
 from magneton_tasks.metadata import VolumeInfo, chunk_name, read_metadata
 from magneton_tasks.stores import precomputed_codec as codec
@@ -29,6 +28,8 @@ class Volume(Protocol):
     """A volume at one mip, for reading; may be opened before a fork and read after it."""
 
     info: VolumeInfo
+    decoded_bytes: int
+    """Of all chunks decoded so far, whole: what was read of them may be less."""
 
     def read(self, box: Box) -> Array:
         """The voxels of a box as (c, z, y, x), C order, in the volume's dtype.
@@ -85,6 +86,7 @@ class FileVolume:
 
     def __init__(self, info: VolumeInfo, directory: Path, fill_missing: bool) -> None:
         self.info = info
+        self.decoded_bytes = 0
         self._directory = directory
         self._fill_missing = fill_missing
         self._suffix = codec.SUFFIXES["gzip"]  # the one that was found last
@@ -94,7 +96,7 @@ class FileVolume:
         info = self.info
         check_inside(info, box)
         out = np.empty((info.channels, *box.shape), dtype=info.dtype)
-        for chunk in _chunks(info, box):
+        for chunk in info.chunks(box):
             part = chunk.intersection(box)
             target = out[(slice(None), *part.slices(box.begin))]
             data, path = self._load(chunk)
@@ -112,6 +114,7 @@ class FileVolume:
                 raise BadDataError(
                     what, "write this chunk again, or take it from a backup"
                 ) from error
+            self.decoded_bytes += voxels.nbytes
             target[...] = voxels[(slice(None), *part.slices(chunk.begin))]
         return out
 
@@ -140,21 +143,12 @@ class FileVolume:
         )
 
 
-def _chunks(info: VolumeInfo, box: Box) -> list[Box]:
-    """The chunks that meet a box; their grid begins at the volume's begin."""
-    spans = [
-        range(vb + (b - vb) // size * size, e, size)
-        for b, e, vb, size in zip(box.begin, box.end, info.box.begin, info.chunk_size, strict=True)
-    ]
-    corners = (vec3(corner) for corner in product(*spans))
-    return [Box.of_shape(info.chunk_size, corner).intersection(info.box) for corner in corners]
-
-
 class CloudVolumeVolume:
     """A precomputed volume through cloud-volume: buckets, shards, and rarer encodings."""
 
     def __init__(self, info: VolumeInfo, fill_missing: bool) -> None:
         self.info = info
+        self.decoded_bytes = 0
         self._fill_missing = fill_missing
         self._opened: tuple[int, Any] = (0, None)
         import cloudvolume  # noqa: F401  imported before a fork, once for all children
@@ -191,6 +185,7 @@ class CloudVolumeVolume:
                 if isinstance(error, _DECODING) or any(word in name for word in _BROKEN):
                     raise BadDataError(f"{where}: {name}: {error}") from error
                 raise
+        self.decoded_bytes += self.info.chunk_bytes(box)
         return np.ascontiguousarray(np.asarray(found).T)
 
 

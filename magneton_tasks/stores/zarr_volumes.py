@@ -88,6 +88,7 @@ class ZarrVolume:
 
     def __init__(self, info: VolumeInfo) -> None:
         self.info = info
+        self.decoded_bytes = 0
         import zarr  # noqa: F401  imported before a fork, once for all children
 
     def read(self, box: Box) -> Array:
@@ -113,6 +114,7 @@ class ZarrVolume:
                 f"{where}: a chunk can't be decoded: {type(error).__name__}: {error}",
                 "write the chunks of this box again, or take them from a backup",
             ) from error
+        self.decoded_bytes += info.chunk_bytes(box)
         axes = info.axes.replace("t", "")
         if "c" not in axes:
             axes, found = "c" + axes, found[np.newaxis]

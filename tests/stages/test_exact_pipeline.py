@@ -1,0 +1,185 @@
+"""``method: exact`` through the real stages and stores: the blocks leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from magneton_tasks import exact_plan
+from magneton_tasks.paths import JOINS
+from tests import volumes
+from tests.exact.oracle import oracle
+from tests.exact.real_data import needs_shared_data, pub128
+from tests.volumes import Array, Run
+
+SHAPE = (24, 40, 36)
+#: Small volumes need small sizes, or all becomes one object.
+EXACT: dict[str, Any] = {
+    "method": "exact",
+    "segment": {"threshold": 0.5},
+    "exact": {"s2": 20, "dust": 15, "advanced": {"s_min": 6, "t_size": 5}},
+    "pool": {},
+    "block": {"size": [24, 40, 36]},
+}
+WHOLE = [24, 40, 36]
+#: block size, and whether joins go level by level by 2 x 2 x 2
+GRIDS = [
+    pytest.param([12, 20, 18], False, id="2x2x2"),
+    pytest.param([8, 14, 18], False, id="3x3x2"),
+    pytest.param([8, 14, 13], True, id="3x3x3 as a tree of two levels"),
+    pytest.param([4, 9, 7], True, id="6x5x6 as a tree of three levels"),
+    pytest.param([1, 40, 18], True, id="one voxel thick"),
+]
+
+
+@pytest.fixture
+def by_twos(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Make plan join 2 x 2 x 2 groups, whatever memory allows."""
+
+    def force() -> None:
+        monkeypatch.setattr(exact_plan, "FLAT_BLOCKS", 0)
+        monkeypatch.setattr(exact_plan, "FAN_INS", (2,))
+
+    return force
+
+
+def tissue(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Array:
+    return volumes.affinities(volumes.cells(shape, 30, seed), noise=0.3, seed=seed)
+
+
+def make(folder: Path, array: Array, block: list[int], **settings: Any) -> Path:
+    """A volume with a config of the exact method; settings by dotted key with ``__``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    volumes.write_precomputed(folder / "affinity", array)
+    given = {**EXACT, "block": {"size": block}}
+    given |= {key.replace("__", "."): value for key, value in settings.items()}
+    return volumes.write_config(folder, given)
+
+
+def segment(folder: Path, array: Array, block: list[int], **settings: Any) -> tuple[Run, Array]:
+    run = volumes.run_pipeline(make(folder, array, block, **settings))
+    return run, volumes.read_segmentation(run)
+
+
+@pytest.mark.parametrize(("block", "tree"), GRIDS)
+def test_the_grid_leaves_no_trace(
+    tmp_path: Path, by_twos: Callable[[], None], block: list[int], tree: bool
+) -> None:
+    array = tissue()
+    _, whole = segment(tmp_path / "whole", array, WHOLE)
+    if tree:
+        by_twos()
+    run, cut = segment(tmp_path / "cut", array, block)
+    assert len(run.plan.geometry.grid) > 1
+    levels = run.plan.geometry.joins.levels  # type: ignore[union-attr]
+    assert levels > 1 if tree else levels == 1
+    assert [s for s in JOINS if run.codes.get(s)] == list(JOINS[:levels])
+    assert len(np.unique(whole)) > 10
+    assert volumes.same_partition(whole, cut)
+
+
+def test_it_is_what_the_oracle_says(tmp_path: Path) -> None:
+    array = tissue(shape=(6, 9, 8))
+    run, found = segment(tmp_path, array, [3, 5, 4])
+    from magneton_tasks.stages.exact import exact_settings
+
+    expected = oracle(array, exact_settings(run.attempt.config))
+    assert volumes.same_partition(expected, found)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16"])
+def test_other_types_are_quantised_voxel_by_voxel(tmp_path: Path, dtype: str) -> None:
+    array = tissue(1)
+    _, expected = segment(tmp_path / "uint8", array, [12, 20, 18])
+    scale = 1 if dtype == "float32" else 65535
+    other = (array.astype(np.float64) / 255 * scale).astype(dtype)
+    _, found = segment(tmp_path / dtype, other, [12, 20, 18])
+    assert (found == expected).all()
+
+
+def test_a_cut_out_is_a_volume_of_its_own(tmp_path: Path) -> None:
+    array, begin = tissue(2), (5, 8, 3)
+    part = array[:, begin[0] : 20, begin[1] : 33, begin[2] : 30]
+    _, expected = segment(tmp_path / "part", np.ascontiguousarray(part), [7, 9, 14])
+    low = [o + b for o, b in zip(volumes.OFFSET, begin, strict=True)]
+    high = [o + e for o, e in zip(volumes.OFFSET, (20, 33, 30), strict=True)]
+    _, found = segment(tmp_path / "box", array, [7, 9, 14], box={"begin": low, "end": high})
+    assert volumes.same_partition(expected, found)
+
+
+def test_a_mask_and_empty_blocks(tmp_path: Path, by_twos: Callable[[], None]) -> None:
+    array = tissue(3)
+    mask = np.ones(SHAPE, np.uint8)
+    mask[:, 15:22, :] = 0
+    mask[12:, :20, :18] = 0  # a whole block of the grid below
+    url = volumes.write_precomputed(tmp_path / "mask", mask[None])
+    _, whole = segment(tmp_path / "whole", array, WHOLE, mask={"path": url})
+    by_twos()
+    run, cut = segment(tmp_path / "cut", array, [4, 10, 9], mask={"path": url})
+    assert any(r.state == "empty" for r in run.records("segment").values())
+    assert (cut[mask == 0] == 0).all()
+    assert volumes.same_partition(whole, cut)
+
+
+def test_small_objects_are_left_out_over_all_blocks(tmp_path: Path) -> None:
+    array = tissue(4)
+    _, whole = segment(tmp_path / "whole", array, WHOLE, segment__min_size_vox=400)
+    _, cut = segment(tmp_path / "cut", array, [12, 14, 18], segment__min_size_vox=400)
+    sizes = np.unique(whole[whole > 0], return_counts=True)[1]
+    assert sizes.min() >= 400 and (whole == 0).sum() > (array.max(0) == 0).sum()
+    assert volumes.same_partition(whole, cut)
+
+
+def test_batches_and_parts_and_their_order_change_nothing(tmp_path: Path) -> None:
+    array, ids = tissue(5), []
+    for name, options in (("a", {}), ("b", {"reverse": True, "parts": 3})):
+        config = make(tmp_path / name, array, [8, 14, 13], local__workers=3)
+        ids.append(volumes.read_segmentation(volumes.run_pipeline(config, **options)))
+    assert (ids[0] == ids[1]).all()
+
+
+def test_a_rerun_does_nothing_and_a_new_threshold_all(tmp_path: Path) -> None:
+    config = make(tmp_path, tissue(6), [12, 20, 18])
+    first = volumes.run_pipeline(config)
+    again = volumes.plan_run(config, run="again")
+    volumes.release(again)
+    assert again.plan.nothing_to_do
+    assert not first.plan.nothing_to_do
+    other = volumes.plan_run(config, {"segment.threshold": 0.7}, run="other")
+    volumes.release(other)
+    assert all(other.plan.work[s].todo for s in ("segment", "count", "join1", "pool", "apply"))
+
+
+def test_a_changed_block_redoes_what_depends_on_it(
+    tmp_path: Path, by_twos: Callable[[], None]
+) -> None:
+    by_twos()
+    array = tissue(7)
+    config = make(tmp_path, array, [12, 20, 9], input={"identity": "chunks"})
+    volumes.run_pipeline(config)
+    array[:, 20:, 36:, 33:] = 0  # in the chunk at the far corner alone
+    volumes.write_precomputed(tmp_path / "affinity", array)
+    for chunk in (tmp_path / "affinity").rglob("*_*_*"):
+        chunk.touch()
+    run = volumes.run_pipeline(config, run="again")
+    _, expected = segment(tmp_path / "anew", array, [12, 20, 9])
+    assert (volumes.read_segmentation(run) == expected).all()
+
+
+@needs_shared_data
+def test_real_tissue_at_four_thousand_small_blocks(
+    tmp_path: Path, by_twos: Callable[[], None]
+) -> None:
+    """16^3 blocks of 8^3 voxels, through the stores, in a tree of four levels."""
+    array = pub128()
+    settings = {"exact": {}, "segment": {"threshold": 0.3}}
+    _, whole = segment(tmp_path / "whole", array, [128, 128, 128], **settings)
+    by_twos()
+    run, cut = segment(tmp_path / "cut", array, [8, 8, 8], **settings)
+    assert len(run.plan.geometry.grid) == 4096
+    assert run.plan.geometry.joins.levels == 4  # type: ignore[union-attr]
+    assert volumes.same_partition(whole, cut)
