@@ -1,0 +1,152 @@
+"""The exact method's promise: however a volume is cut, the segmentation is that of one block.
+
+In memory, all combinations of volumes, settings, cuts and trees; the stages and stores have tests of
+their own. Volumes are a few thousand voxels: sizes of blocks go down to one voxel, so that every
+case there is at a border comes up often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.kernels.exact_settings import ExactSettings
+from tests.exact.oracle import oracle
+from tests.exact.volumes import KINDS, volume
+from tests.exact.whole import Cuts, Grid, by_twos, one_block, regular, same, segment_whole
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume, where it is cut, and how it is segmented."""
+
+    kind: str
+    seed: int
+    cuts: Cuts
+    settings: ExactSettings
+    mask_seed: int | None
+    tree: bool
+
+    @property
+    def shape(self) -> Vec3:
+        return Grid(self.cuts).volume
+
+    @property
+    def affinity(self) -> npt.NDArray[np.uint8]:
+        return volume(self.kind, self.shape, self.seed)
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """Holes of single voxels, and a wall or a corner that may empty whole blocks."""
+        if self.mask_seed is None:
+            return None
+        random = np.random.default_rng(self.mask_seed)
+        mask: npt.NDArray[np.bool_] = random.random(self.shape) < 0.95
+        low = random.integers(0, self.shape)
+        mask[low[0] :, low[1] :, low[2] :] = False
+        return mask
+
+    @property
+    def fan_in(self) -> list[Vec3] | None:
+        return by_twos(Grid(self.cuts).shape) if self.tree else None
+
+
+@st.composite
+def axes(draw: st.DrawFn, longest: int) -> list[int]:
+    """Cuts of one axis: any, or every voxel."""
+    length = draw(st.integers(1, longest))
+    between = draw(st.sets(st.integers(1, length), max_size=4))
+    return sorted({0, length, *between})
+
+
+@st.composite
+def cases(draw: st.DrawFn, longest: int) -> Case:
+    t_low = draw(st.integers(1, 130))
+    settings = ExactSettings(
+        threshold=draw(st.integers(0, 1000)) / 1000,
+        s2=draw(st.sampled_from((0, 5, 25, 200))),
+        dust=draw(st.sampled_from((0, 4, 30, 200))),
+        t_low=t_low,
+        t_high=draw(st.sampled_from((t_low, 200, 240, 253, 256)).filter(lambda t: t >= t_low)),
+        s_min=draw(st.sampled_from((0, 3, 12, 60))),
+        t_size=draw(st.sampled_from((0, 1, 60, 140))),
+    )
+    cuts = [draw(axes(longest)) for _ in range(3)]
+    mask_seed = draw(st.none() | st.integers(0, 99))
+    kind, seed = draw(st.sampled_from(KINDS)), draw(st.integers(0, 99))
+    return Case(kind, seed, cuts, settings, mask_seed, draw(st.booleans()))
+
+
+@examples(max_examples=300)
+@given(cases(longest=18))
+def test_any_grid_equals_one_block(case: Case) -> None:
+    whole = segment_whole(case.affinity, one_block(case.shape), case.settings, mask=case.mask)
+    found = segment_whole(case.affinity, case.cuts, case.settings, case.fan_in, case.mask)
+    assert same(whole, found)
+
+
+@examples(max_examples=120)
+@given(cases(longest=6))
+def test_any_grid_is_what_the_oracle_says(case: Case) -> None:
+    expected = oracle(case.affinity, case.settings, case.mask)
+    found = segment_whole(case.affinity, case.cuts, case.settings, case.fan_in, case.mask)
+    assert same(expected, found)
+
+
+SETTINGS = [
+    pytest.param(ExactSettings(0.3, s2=100, dust=60, s_min=10), id="all"),
+    pytest.param(
+        ExactSettings(0.5, s2=0, dust=0, t_low=60, t_high=220, s_min=60, t_size=90), id="basins"
+    ),
+    pytest.param(ExactSettings(0.45, s2=0, dust=150, t_low=26, t_high=255, s_min=0), id="dust"),
+    pytest.param(ExactSettings(0.55, s2=300, dust=0, s_min=0, t_size=26), id="size-limited"),
+]
+SHAPE: Vec3 = (24, 25, 26)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_grids_that_people_use(kind: str, settings: ExactSettings) -> None:
+    """Regular grids of blocks large enough to have an inside; trees of up to three levels."""
+    affinity = volume(kind, SHAPE, 0)
+    whole = segment_whole(affinity, one_block(SHAPE), settings)
+    for blocks in ((2, 2, 2), (3, 3, 2), (5, 2, 3)):
+        cuts = regular(SHAPE, vec3(-(-n // b) for n, b in zip(SHAPE, blocks, strict=True)))
+        assert same(whole, segment_whole(affinity, cuts, settings)), blocks
+        assert same(whole, segment_whole(affinity, cuts, settings, by_twos(blocks))), blocks
+    for size in ((1, 25, 26), (24, 1, 26), (24, 25, 1), (7, 5, 26), (23, 24, 25)):
+        cuts = regular(SHAPE, size)
+        assert same(whole, segment_whole(affinity, cuts, settings, by_twos(Grid(cuts).shape))), size
+
+
+@pytest.mark.parametrize(
+    "fan_in", [[(4, 2, 1), (2, 2, 3)], [(1, 4, 3), (8, 1, 1)], [(3, 3, 3), (3, 2, 1)]]
+)
+def test_levels_may_join_any_number_of_groups(fan_in: list[Vec3]) -> None:
+    affinity, settings = (
+        volume("cells", (24, 12, 9), 1),
+        ExactSettings(0.4, s2=20, dust=15, s_min=6),
+    )
+    whole = segment_whole(affinity, one_block((24, 12, 9)), settings)
+    assert same(whole, segment_whole(affinity, regular((24, 12, 9), (3, 3, 3)), settings, fan_in))
+
+
+@pytest.mark.parametrize("tree", [False, True])
+def test_empty_blocks_among_others(tree: bool) -> None:
+    """A third of the volume is nothing at all, in slabs as wide as blocks and beside them."""
+    affinity, settings = volume("noise", SHAPE, 3), ExactSettings(0.5, s2=20, dust=15, s_min=6)
+    mask = np.ones(SHAPE, np.bool_)
+    mask[8:16, :16] = False
+    mask[:, :, :7] = False
+    mask[16:, 8:, 14:] = False
+    whole = segment_whole(affinity, one_block(SHAPE), settings, mask=mask)
+    cuts = regular(SHAPE, (8, 8, 7))
+    fan_in = by_twos(Grid(cuts).shape) if tree else None
+    assert same(whole, segment_whole(affinity, cuts, settings, fan_in, mask))
