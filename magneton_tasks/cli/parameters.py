@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from magneton_tasks.cli import yaml_file, yaml_nodes
-from magneton_tasks.config import known_keys, nearest, parse_config
+from magneton_tasks.config import known_keys, nearest, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.schema import RunConfig
 
@@ -39,8 +39,9 @@ _LIST = re.compile(r"[-+\d.eE]+(?:\s*[\s,x×]\s*[-+\d.eE]+)+")  # 256 256 256, 2
 class Parameter:
     """One key of a config.
 
-    ``section`` is empty for keys at the top. ``value`` and ``default`` are plain data, as
-    `RunConfig.resolved` has them; the default of a required key is None.
+    ``section`` is empty for keys at the top, and dotted for one in a section of a section
+    (``exact.advanced``). ``value`` and ``default`` are plain data, as `RunConfig.resolved` has
+    them; the default of a required key is None.
     """
 
     key: str
@@ -67,7 +68,8 @@ def parameters(
     overrides
         Values by dotted key, over those of the file.
     sections
-        Only these sections or dotted keys; ``""`` stands for the keys at the top. None: all.
+        Only these sections (with those inside) or dotted keys; ``""`` stands for the keys at the
+        top. None: all.
 
     Raises
     ------
@@ -86,23 +88,40 @@ def parameters_of(
     found = []
     for key, field in fields().items():
         section, _, leaf = key.rpartition(".")
-        if sections is not None and not {section, key} & set(sections):
+        if sections is not None and not _is_in(key, sections):
             continue
-        values = resolved[section] if section else resolved
-        if values is not None and leaf not in values:
-            continue  # what the chosen rule doesn't read
+        value = _at(resolved, key)
+        if value is yaml_nodes.MISSING:
+            continue  # what the chosen method or rule doesn't read
         found.append(
             Parameter(
                 key,
                 section,
                 leaf,
-                None if values is None else values[leaf],
+                value,
                 yaml_nodes.plain(None if field.is_required() else field.default),
                 _source(key, written, overrides),
                 field.description or "",
             )
         )
     return found
+
+
+def _is_in(key: str, sections: Collection[str]) -> bool:
+    if "." not in key and "" in sections:
+        return True
+    return any(key == s or key.startswith(f"{s}.") for s in sections)
+
+
+def _at(data: Any, key: str) -> Any:
+    """What stands at a dotted key; None below a section that is null, MISSING where there's none."""
+    for name in key.split("."):
+        if data is None:
+            return None
+        if name not in data:
+            return yaml_nodes.MISSING
+        data = data[name]
+    return data
 
 
 def fields() -> dict[str, FieldInfo]:
@@ -121,12 +140,16 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
 
 
 def _source(key: str, written: Any, overrides: Overrides) -> Source:
-    section, _, leaf = key.rpartition(".")
-    if key in overrides or section in overrides:
+    parts = key.split(".")
+    if any(".".join(parts[:n]) in overrides for n in range(1, len(parts) + 1)):
         return "override"
-    values = (written.get(section) or {}) if section else written
-    is_no_box = section == "box" and section in written and not values  # box: null
-    return "file" if leaf in values or is_no_box else "default"
+    for name in parts:
+        if written is None:
+            return "file" if parts[0] == "box" else "default"  # box: null says something
+        if name not in written:
+            return "default"
+        written = written[name]
+    return "file"
 
 
 # ---------------------------------------------------------------------------- changing
@@ -161,8 +184,8 @@ def all_changed(config: Path, overrides: Overrides, texts: Mapping[str, str]) ->
         value = _parsed(key, text)
         if key in ("box.begin", "box.end") and value is None:
             key = "box"
-        gone = {key, *yaml_file.unread_keys(key, value)}
-        new = {k: v for k, v in new.items() if k not in gone and not k.startswith(f"{key}.")}
+        gone = (key, *unread_keys(key, value))
+        new = {k: v for k, v in new.items() if not _is_in(k, gone)}
         new[key] = value
     return _settled(file, str(config), new, texts)
 

@@ -7,21 +7,24 @@ were set stand as they are; all others stand in comments with their defaults::
     segment:
       # Regions merge while their score is at least this affinity; lower merges more.
       threshold: 0.7
-      # Least distance of two seeds in voxels; read by supervoxels: 3d and 2d.
-      # min_distance: 3
+      # Objects of fewer voxels, over all blocks, are left out.
+      # min_size_vox: 0
+
+What the chosen method, rule or supervoxels don't read is left out.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from magneton_tasks.schema import RunConfig
+from magneton_tasks.config import unread_keys
+from magneton_tasks.schema import Pool, RunConfig, Segment
 
 #: Columns of a line of comments.
 WIDTH = 96
@@ -54,30 +57,31 @@ def render(
         Text that `config.parse_config` reads, if ``values`` are right.
     """
     notes = notes or {}
+    unread = _unread(values)
     lines = [_comment(line) for line in head]
     for name, field in sorted(RunConfig.model_fields.items(), key=lambda item: item[0] in _LAST):
         model = _model_of(field)
         if model is None or name == "box":
             lines += ["", *_key(name, name, field, values, notes, "")]
-        else:
-            lines += ["", *_section(name, model, values, notes)]
+        elif name not in unread:
+            lines += ["", *_section(name, model, values, notes, unread, "")]
     return "\n".join(lines) + "\n"
 
 
 def _section(
-    name: str,
-    model: type[BaseModel],
-    values: Mapping[str, object],
-    notes: Mapping[str, Sequence[str]],
-) -> Iterator[str]:
-    yield from _wrapped((model.__doc__ or name).strip().splitlines()[0].replace("``", ""), "")
-    is_set = any(key.startswith(f"{name}.") for key in values)
-    yield f"{name}:" if is_set else f"# {name}:"
-    unread = _unread(model, name, values)
-    for key, field in model.model_fields.items():
-        dotted = f"{name}.{key}"
-        if key not in unread or dotted in values:
-            yield from _key(dotted, key, field, values, notes, "  ")
+    dotted: str, model: type[BaseModel], values: Mapping[str, object],
+    notes: Mapping[str, Sequence[str]], unread: Collection[str], indent: str,
+) -> Iterator[str]:  # fmt: skip
+    meaning = (model.__doc__ or dotted).strip().splitlines()[0].replace("``", "")
+    yield from _wrapped(meaning, indent)
+    is_set = any(key.startswith(f"{dotted}.") for key in values)
+    yield f"{indent}{'' if is_set else '# '}{dotted.rpartition('.')[2]}:"
+    for name, field in model.model_fields.items():
+        key, inner = f"{dotted}.{name}", _model_of(field)
+        if inner is not None:
+            yield from _section(key, inner, values, notes, unread, f"{indent}  ")
+        elif key not in unread or key in values:
+            yield from _key(key, name, field, values, notes, f"{indent}  ")
 
 
 def _key(
@@ -95,14 +99,16 @@ def _key(
     yield f"{indent}# {key}: {shown or one_line(default)}"
 
 
-def _unread(model: type[BaseModel], name: str, values: Mapping[str, object]) -> set[str]:
-    """Keys that the section's choice doesn't read: a config that sets them is refused."""
-    table: dict[str, set[str]] = getattr(model, "UNREAD", {})
-    for key, field in model.model_fields.items():
-        choice = values.get(f"{name}.{key}", field.default)
-        if table and isinstance(choice, str) and choice in table:
-            return table[choice]
-    return set()
+def _unread(values: Mapping[str, object]) -> set[str]:
+    """Keys and sections that the choices don't read: a config that sets them is refused."""
+    choices = {"method": RunConfig, "pool.rule": Pool, "segment.supervoxels": Segment}
+    return {
+        unread
+        for key, model in choices.items()
+        for unread in unread_keys(
+            key, values.get(key, model.model_fields[key.rpartition(".")[2]].default)
+        )
+    }
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:

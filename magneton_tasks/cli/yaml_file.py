@@ -10,20 +10,18 @@ from pathlib import Path
 import yaml
 
 from magneton_tasks.cli import yaml_text
-from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.config import load_config, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, OutputError
 from magneton_tasks.files import write_atomic
-from magneton_tasks.schema import Pool, RunConfig, Segment
-
-#: Choices, and the keys of their section that each choice doesn't read.
-CHOICES = {"pool.rule": Pool.UNREAD, "segment.supervoxels": Segment.UNREAD}
+from magneton_tasks.schema import RunConfig
 
 
 def set_values(path: Path, values: Mapping[str, object]) -> None:
     """Set values by dotted key in a config file; nothing is written where one is wrong.
 
-    A choice (``pool.rule``, ``segment.supervoxels``) takes the keys that it doesn't read out of
-    the file, as an override does: they become comments, or go where they stand in braces.
+    A choice (``method``, ``pool.rule``, ``segment.supervoxels``) takes the keys and sections that
+    it doesn't read out of the file, as an override does: they become comments, or go where they
+    stand in braces.
 
     Parameters
     ----------
@@ -43,12 +41,6 @@ def set_values(path: Path, values: Mapping[str, object]) -> None:
         It can't be written.
     """
     replace(path, with_values(read(path), str(path), values))
-
-
-def unread_keys(key: str, value: object) -> list[str]:
-    """The dotted keys that aren't read once ``key`` has ``value``."""
-    section = key.partition(".")[0]
-    return [f"{section}.{name}" for name in sorted(CHOICES.get(key, {}).get(str(value), ()))]
 
 
 def read(path: Path) -> str:
@@ -77,7 +69,7 @@ def with_values(text: str, name: str, values: Mapping[str, object]) -> str:
         for key, value in values.items():
             new = yaml_text.set_value(new, tuple(key.split(".")), value)
             for unread in unread_keys(key, value):
-                new = yaml_text.drop(new, *unread.split("."))
+                new = yaml_text.drop(new, tuple(unread.split(".")))
         why = "" if _reads_back(new, wanted) else "another value would be read back"
     except (yaml_text.UnsupportedLayoutError, yaml.YAMLError) as error:
         why = str(error)

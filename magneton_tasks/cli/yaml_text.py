@@ -70,13 +70,21 @@ def set_value(text: str, path: Path, value: object) -> str:
     return _replace(text, path, key, node, value, in_flow)
 
 
-def drop(text: str, section: str, name: str) -> str:
-    """The text without a section's key: commented out in block style, removed in flow style."""
-    mapping: Any = (nodes.child(nodes.compose(text), section) or (None, None))[1]
-    found = nodes.child(mapping, name)
-    if found is None:
-        return text
-    key, node = found
+def drop(text: str, path: Path) -> str:
+    """The text without a key or section: commented out in block style, removed in flow style.
+
+    A section in block style whose last key goes, goes with it: it would be null.
+    """
+    key, node = None, nodes.compose(text)
+    mapping = node
+    for name in path:
+        mapping, found = node, nodes.child(node, name)
+        if found is None:
+            return text
+        key, node = found
+    if len(path) > 1 and len(mapping.value) == 1 and not mapping.flow_style:
+        return drop(text, path[:-1])
+    assert key is not None
     start, end = key.start_mark.index, nodes.end_of(text, node)
     aliases = _expanded_aliases(text, start, end)
     if mapping.flow_style:

@@ -45,7 +45,8 @@ def test_every_key_that_is_read_is_listed_with_value_default_source_and_meaning(
 ) -> None:
     rows = by_key(parameters(config, {"segment.threshold": 0.2}))
     unread = {"segment.interior_threshold", "segment.min_distance", "pool.min_iou"}
-    assert set(rows) == set(known_keys()) - unread
+    exact = {key for key in known_keys() if key.startswith("exact.")}
+    assert set(rows) == set(known_keys()) - unread - exact
     assert all(p.meaning for p in rows.values())
     threshold = rows["segment.threshold"]
     assert (threshold.section, threshold.name) == ("segment", "threshold")
@@ -79,6 +80,26 @@ def test_another_rule_has_other_rows(config: Path) -> None:
     overrides = changed(config, {}, "pool.rule", "iou")
     names = [p.name for p in parameters(config, overrides, ["pool"])]
     assert names == ["rule", "min_iou", "largest_object_warning"]
+
+
+def test_the_exact_method_has_other_rows(config: Path) -> None:
+    overrides = changed(config, {"block.overlap": [8, 8, 8]}, "method", "exact")
+    overrides = changed(config, overrides, "exact.advanced.s_min", "20")
+    assert overrides == {"method": "exact", "exact.advanced.s_min": 20}
+    rows = by_key(parameters(config, overrides))
+    assert not {"block.overlap", "segment.merge_function", "pool.rule", "pool.min_frac"} & set(rows)
+    s_min = rows["exact.advanced.s_min"]
+    assert (s_min.section, s_min.name, s_min.source) == ("exact.advanced", "s_min", "override")
+    assert (s_min.value, s_min.default) == (20, 50)
+    assert (rows["exact.s2"].value, rows["exact.s2"].source) == (200, "default")
+    names = [p.name for p in parameters(config, overrides, ["exact"])]
+    assert names == ["s2", "dust", "t_low", "t_high", "s_min", "t_size"]
+    assert len(parameters(config, overrides, ["exact.advanced"])) == 4
+    config.write_text(MINIMAL + "method: exact\nexact:\n  advanced: {t_low: 2}\n")
+    found = by_key(parameters(config, {}))
+    assert (found["exact.advanced.t_low"].source, found["exact.dust"].source) == ("file", "default")
+    back = changed(config, {"exact.s2": 1, "exact.advanced.s_min": 1}, "method", "overlap")
+    assert back == {"method": "overlap"}
 
 
 def test_the_table_numbers_its_rows_and_marks_what_is_for_this_run(config: Path) -> None:

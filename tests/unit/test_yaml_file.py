@@ -15,8 +15,8 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from magneton_tasks.cli.yaml_file import CHOICES, set_values, with_values
-from magneton_tasks.config import known_keys, parse_config
+from magneton_tasks.cli.yaml_file import set_values, with_values
+from magneton_tasks.config import known_keys, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, NoInputError, OutputError
 from tests.plans import MINIMAL
 
@@ -116,6 +116,49 @@ def test_a_key_in_braces_that_isn_t_read_any_more_goes_and_its_comment_stays() -
     assert [c.strip() for c in re.findall("# .", new)] == ["# r", "# v", "# f"]
 
 
+METHODS = """\
+method: overlap  # m
+# how blocks meet
+block:
+  overlap: [8, 8, 8]  # o
+segment:
+  merge_function: mean  # f
+  threshold: 0.5
+pool: {rule: iou, min_iou: 0.3}  # p
+"""
+
+
+def test_another_method_takes_out_what_it_doesn_t_read() -> None:
+    new = with_values(MINIMAL + METHODS, "v.yaml", {"method": "exact"})
+    assert new == MINIMAL + (
+        "method: exact  # m\n# how blocks meet\n# block:\n#   overlap: [8, 8, 8]  # o\n"
+        "segment:\n  # merge_function: mean  # f\n  threshold: 0.5\npool: {}  # p\n"
+    )
+    new = with_values(new, "v.yaml", {"exact.s2": 9, "exact.advanced.t_low": 2})
+    assert new.endswith("exact:\n  s2: 9\n  advanced:\n    t_low: 2\n")
+    new = with_values(new, "v.yaml", {"exact.advanced.t_low": 3, "exact.advanced.s_min": 4})
+    assert new.endswith("exact:\n  s2: 9\n  advanced:\n    t_low: 3\n    s_min: 4\n")
+    new = with_values(new, "v.yaml", {"method": "overlap"})
+    assert new.endswith("# exact:\n#   s2: 9\n#   advanced:\n#     t_low: 3\n#     s_min: 4\n")
+    assert parse_config(new, "").method == "overlap"
+
+
+@pytest.mark.parametrize(
+    ("before", "values", "after"),
+    [
+        ("exact: {s2: 3, dust: 4}  # e\n", {"exact.advanced.s_min": 5}, "exact: {s2: 3, dust: 4, advanced: {s_min: 5}}  # e\n"),
+        ("exact:\n    advanced: {s_min: 3}  # a\n", {"exact.advanced.s_min": 5}, "exact:\n    advanced: {s_min: 5}  # a\n"),
+        ("exact: {advanced: {s_min: 3}}\n", {"exact.advanced": {"t_low": 2}}, "exact: {advanced: {t_low: 2}}\n"),
+        ("exact:  # e\n", {"exact.advanced.s_min": 5}, "exact:  # e\n  advanced:\n    s_min: 5\n"),
+        ("exact: {s2: 3,  # s\n  dust: 4}\n", {"method": "overlap"}, "# exact: {s2: 3,  # s\n#   dust: 4}\n"),
+    ],
+)  # fmt: skip
+def test_keys_in_a_section_of_a_section(before: str, values: dict[str, object], after: str) -> None:
+    new = with_values(MINIMAL + "method: exact\n" + before, "v.yaml", values)
+    method = values.get("method", "exact")
+    assert new == f"{MINIMAL}method: {method}\n{after}"
+
+
 def test_an_alias_keeps_its_value_when_its_anchor_changes() -> None:
     text = MINIMAL + "block: {size: &n [96, 96, 96]}\napply: {chunk_size: *n}  # same\n"
     new = with_values(text, "v.yaml", {"block.size": [128, 96, 96]})
@@ -207,6 +250,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "runner.offered": st.just(["local"]),
     "local.workers": st.none() | st.integers(1, 64),
     "local.memory": st.none() | st.integers(1, 2**45) | st.sampled_from(["8GiB", "512M"]),
+    "method": st.sampled_from(["overlap", "exact"]),
+    "exact.s2": st.integers(0, 999),
+    "exact.dust": st.integers(0, 999),
+    "exact.advanced.t_low": st.integers(1, 25),
+    "exact.advanced.t_high": st.integers(241, 256),
+    "exact.advanced.s_min": st.integers(0, 99),
+    "exact.advanced.t_size": st.integers(1, 255),
     "box": st.none() | st.just({"begin": [0, 0, 0], "end": [9, 9, 9]}),
     "box.begin": triples,
     "box.end": st.lists(st.integers(900, 10**6), min_size=3, max_size=3),
@@ -214,7 +264,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def test_every_key_is_tried() -> None:
-    left = {"partition_format", "input.identity", "method", "pool.largest_object_warning",
+    left = {"partition_format", "input.identity", "pool.largest_object_warning",
             "apply.encoding", "runner.default"}  # fmt: skip
     assert set(known_keys()) - set(VALUES) == left
 
@@ -259,17 +309,22 @@ class Writer:
             return f" >-{self.comment()}\n{indent}  {value}\n" if not value[0].isspace() else " x"
         return f" {self.scalar(value)}{self.comment()}\n"
 
-    def section(self, name: str, keys: dict[str, Any]) -> str:
+    def section(self, name: str, keys: dict[str, Any], above: str = "") -> str:
         style = self.draw(st.sampled_from(["block", "flow", "lines"]))
         if not keys:
             return (
                 f"{name}:{self.draw(st.sampled_from(['', ' {}', ' null', ' ~']))}{self.comment()}\n"
             )
         if style == "block":
+            indent = above + self.indent
             rows = [
-                self.comment(own_line=self.indent)
-                + f"{self.indent}{k}:"
-                + self.value(v, self.indent)
+                self.comment(own_line=indent)
+                + indent
+                + (
+                    self.section(k, v, indent)
+                    if isinstance(v, dict)
+                    else f"{k}:{self.value(v, indent)}"
+                )
                 for k, v in keys.items()
             ]
             return f"{name}:{self.comment()}\n{''.join(rows)}"
@@ -282,7 +337,8 @@ class Writer:
             f"{e}{',' if i < len(entries) - 1 else ''}{self.comment()}\n"
             for i, e in enumerate(entries)
         ]
-        return f"{name}: {{{'      '.join(rows)}      }}{self.comment()}\n"
+        more = f"{above}      "
+        return f"{name}: {{{more.join(rows)}{more}}}{self.comment()}\n"
 
     def file(self, data: dict[str, Any]) -> str:
         parts = []
@@ -300,6 +356,8 @@ class Writer:
         return text.replace("\n", self.draw(st.sampled_from(["\n", "\r\n"])))
 
 
+#: Choices by what is chosen where nothing is said.
+CHOICES = {"method": "overlap", "pool.rule": "mutual", "segment.supervoxels": "waterz"}
 #: Keys that only some choices read.
 READ_BY = {
     "pool.min_iou": ("pool.rule", "iou"),
@@ -311,29 +369,42 @@ READ_BY = {
 }
 
 
+def put(data: dict[str, Any], key: str, value: Any) -> None:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+    data[leaf] = value
+
+
+def without(data: dict[str, Any], key: str) -> None:
+    section, _, leaf = key.rpartition(".")
+    (data.get(section, {}) if section else data).pop(leaf, None)
+
+
 @st.composite
 def files_and_values(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     keys = draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=12))
     data: dict[str, Any] = {"paths": {"input": "/a", "output": "/b", "work": "/c"}}
     for key in keys:
-        section, _, leaf = key.rpartition(".")
-        if section != "box" and key != "box":
-            (data.setdefault(section, {}) if section else data)[leaf] = draw(VALUES[key])
-    for choice, unread in CHOICES.items():
-        section, _, leaf = choice.partition(".")
-        if section in data:
-            for name in unread[
-                data[section].get(leaf, "waterz" if leaf == "supervoxels" else "mutual")
-            ]:
-                data[section].pop(name, None)
+        if key.partition(".")[0] != "box":
+            put(data, key, draw(VALUES[key]))
+    for choice, usual in CHOICES.items():
+        section, _, leaf = choice.rpartition(".")
+        chosen = (data.get(section, {}) if section else data).get(leaf, usual)
+        for unread in unread_keys(choice, chosen):
+            without(data, unread)
     for name in draw(st.lists(st.sampled_from(["segment", "pool", "apply", "local"]), max_size=2)):
         data.setdefault(name, {})
     if draw(st.booleans()):
         data["box"] = {"begin": draw(triples), "end": [1000, 1000, 1000]}
     changes: dict[str, Any] = {}
     for key in draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=3)):
+        if key in unread_keys("method", "exact"):
+            changes["method"] = "overlap"
         if key in READ_BY:
             changes.update([READ_BY[key]])
+        if key.startswith("exact."):
+            changes["method"] = "exact"
         if key.startswith("box."):
             changes["box.begin"] = draw(triples)
         changes[key] = draw(VALUES[key])
