@@ -13,7 +13,19 @@ from pathlib import Path
 
 from benchmarks.measure import Row, benchmark, table
 
-NAMES = ("start", "plan", "pool", "pipeline", "quality", "memory", "segment", "tune", "view")
+NAMES = (
+    "start",
+    "plan",
+    "pool",
+    "pipeline",
+    "quality",
+    "memory",
+    "segment",
+    "exact",
+    "join",
+    "tune",
+    "view",
+)
 RESULTS = Path(__file__).parent / "results"
 
 

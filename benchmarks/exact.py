@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from benchmarks.measure import Row, Usage, forked, magneton, row
 from benchmarks.segment import bare_waterz
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
-from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.paths import JOINS
+from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.paths import JOINS, STAGES
 from magneton_tasks.plan import Plan
 
 UInt8 = NDArray[np.uint8]
@@ -98,79 +98,75 @@ def _planned(config: Path, *options: str) -> tuple[Path, Plan]:
     return attempt, Plan.from_json((attempt / "plan.json").read_text())
 
 
-def _records(directory: Path, stage: str) -> list[dict[str, Any]]:
-    pattern = f"work/{stage}/records/*.jsonl"
-    lines = [json.loads(li) for p in directory.glob(pattern) for li in p.open()]
-    return [r for r in lines if r["state"] == "done"]
-
-
 # ------------------------------------------------------------------ the block step
 def _block_steps(root: Path) -> list[Row]:
-    """One block of 256^3 with neighbours on all sides but the low ones."""
-    rows = []
-    start = _segmented(root / "start", sample, 32)[0]
+    """Segment, with reading and writing: 2 x 2 x 2 blocks of 256^3 (noise: two), against bare waterz."""
+    start, _ = _segmented(root / "start", sample, (32, 64, 64))
     assert start is not None
-    for name, make in (("sample", sample), ("pub128 tiled", tiled), ("noise", noise)):
-        directory = root / f"block {name}"
-        used, plan = _segmented(directory, make, EDGE)
+    base_bytes = min(r["peak_bytes"] for r in _done(root / "start" / "work", "segment-*"))
+    rows = [row("start-up of segment", start.cpu_s, "CPU s", peak_bytes=base_bytes)]
+    for name, make in (("sample", large_sample), ("pub128 tiled", tiled), ("noise", noise)):
+        directory = root / name.replace(" ", "-")
+        shape = (EDGE, EDGE, 2 * EDGE) if name == "noise" else (2 * EDGE,) * 3
+        used, plan = _segmented(directory, make, shape)
         if used is None or plan is None:
             rows.append(row(f"{name}: no shared data here, left out", "-", ""))
             continue
-        (record,) = _records(directory, "segment-*")
-        voxels = EDGE**3
-        step_s = used.cpu_s - start.cpu_s
-        above = (record["peak_bytes"] - _base_peak(root / "start")) / voxels - 3
-        title = f"block step of {EDGE}^3, {name}"
+        grid, records = plan.geometry.grid, _done(directory / "work", "segment-*")
+        voxels, step_s = grid.box.voxels, used.cpu_s - start.cpu_s
+        peak = max(r["peak_bytes"] for r in records)
+        title = f"{len(grid)} block steps of {EDGE}^3, {name}, reading and writing"
         if name == "noise":
-            rows.append(row(f"{title}", voxels / step_s / 1e6, "Mvoxel/CPU s", least=LEAST_NOISE_MVOXEL))
+            rows.append(row(title, voxels / step_s / 1e6, "Mvoxel/CPU s", least=LEAST_NOISE_MVOXEL))
         else:
-            waterz_s = bare_waterz(directory, [Box.of_shape((EDGE,) * 3)], "mean")[0].cpu_s
+            some = [grid.core(0), grid.core(len(grid) - 1)]
+            waterz_s = sum(u.cpu_s for u in bare_waterz(directory, some, "mean")) * len(grid) / 2
             rows += [
-                row(f"{title}, reading and writing: speed over bare waterz (mean)", waterz_s / step_s, "x", least=LEAST_SPEED_UP),
-                row("  its speed", voxels / step_s / 1e6, "Mvoxel/CPU s"),
+                row(f"{title}: speed over bare waterz (mean)", waterz_s / step_s, "x", least=LEAST_SPEED_UP),
+                row("  speed", voxels / step_s / 1e6, "Mvoxel/CPU s"),
                 row("  bare waterz", voxels / waterz_s / 1e6, "Mvoxel/CPU s"),
             ]  # fmt: skip
+        most = None if name == "noise" else MOST_BYTES
+        memory = plan.memory["segment"]
         rows += [
-            row("  peak above the input", above, "bytes/voxel", most=None if name == "noise" else MOST_BYTES),
-            row("  peak / plan's bound", record["peak_bytes"] / plan.memory["segment"].bound, "x", most=1.0),
-            row("  plan's expected peak / peak", plan.memory["segment"].expected / record["peak_bytes"], "x"),
+            row("  peak above the input and a process that has done nothing", (peak - base_bytes) / EDGE**3 - 3, "bytes/voxel", most=most),
+            row("  peak / plan's bound", peak / memory.bound, "x", most=1.0, peak_bytes=peak),
+            row("  plan's expected peak / peak", memory.expected / peak, "x"),
         ]  # fmt: skip
-    return [*rows, row("  start-up of segment", start.cpu_s, "CPU s")]
+    return rows
+
+
+def large_sample(shape: Vec3) -> UInt8:
+    """The sample of 256^3 continued by reflection."""
+    return reflected(sample((EDGE,) * 3), shape)
 
 
 def _segmented(
-    directory: Path, make: Callable[[Vec3], UInt8 | None], edge: int
+    directory: Path, make: Callable[[Vec3], UInt8 | None], shape: Vec3
 ) -> tuple[Usage | None, Plan | None]:
-    """Usage of a process that segments the block at the corner of a volume of one plane more."""
-    if not _write(directory, make, vec3([edge] * 3)):
+    """Usage of a process that segments a volume's blocks, in one batch."""
+    if not _write(directory, make, shape):
         return None, None
-    attempt, plan = _planned(_config(directory, edge, 0.5), "--stages", "segment")
+    attempt, plan = _planned(_config(directory, EDGE, 0.5), "--stages", "segment")
+    assert plan.work["segment"].batches == 1, plan.work["segment"]
     return magneton("segment", "--run", attempt), plan
-
-
-def _base_peak(directory: Path) -> int:
-    """What a child of a worker has resident before any work, about."""
-    return min(int(r["peak_bytes"]) for r in _records(directory, "segment-*"))
 
 
 # ------------------------------------------------------------------ the whole pipeline
 def _pipeline(root: Path, full: bool) -> list[Row]:
     """512^3 of the sample (256^3 repeated by reflection) in blocks of 256, stages in one process."""
     edge = 512
-
-    def large(shape: Vec3) -> UInt8:
-        return reflected(sample((256, 256, 256)), shape)
-
     directory = root / "pipeline"
-    _write(directory, large, vec3([edge] * 3))
+    _write(directory, large_sample, vec3([edge] * 3))
     rows = []
     for block in (256, 128, *((64,) if full else ())):
         config = _config(
             directory, block, 0.5,
             paths={"work": f"{directory}/work{block}", "output": f"{directory}/out{block}"},
         )  # fmt: skip
-        _planned(config, "--stages", "segment")  # the samples are there when the clock starts
-        (seconds, joins, printed), _ = forked(lambda c=config: _stages_in_one_process(c))  # type: ignore[misc]
+        attempt, _ = _planned(config)  # the samples are there when the clock starts
+        magneton("release", "--run", attempt)
+        (seconds, printed), _ = forked(lambda c=config: _stages_in_one_process(c))  # type: ignore[misc]
         voxels = edge**3
         decoded, needed = _read_bytes(printed)
         demanded = MOST_PIPELINE_US if block == 256 else None
@@ -179,13 +175,13 @@ def _pipeline(root: Path, full: bool) -> list[Row]:
             *(row(f"  {s}", t / voxels * 1e6, "CPU us/voxel") for s, t in seconds.items()),
             row("  decoded / the volume's bytes", decoded / (3 * voxels), "x", most=MOST_READ if block == 256 else None),
             row("  decoded / needed", decoded / max(needed, 1), "x", most=1.3),
-            *_residual_rows(directory / f"work{block}", block, edge, joins),
+            *_residual_rows(directory / f"work{block}", block, edge),
         ]  # fmt: skip
     return rows
 
 
-def _stages_in_one_process(config: Path) -> tuple[dict[str, float], dict[str, float], str]:
-    """CPU seconds of each stage (children included), CPU s an edge of each join level, what was printed."""
+def _stages_in_one_process(config: Path) -> tuple[dict[str, float], str]:
+    """CPU seconds of each stage (children included), and what was printed."""
     import os
 
     from magneton_tasks.cli.stages import run_mapped, run_single
@@ -195,24 +191,24 @@ def _stages_in_one_process(config: Path) -> tuple[dict[str, float], dict[str, fl
         t = os.times()
         return t.user + t.system + t.children_user + t.children_system
 
-    printed, seconds, per_edge = io.StringIO(), {}, {}
+    printed, seconds = io.StringIO(), dict[str, float]()
     with contextlib.redirect_stdout(printed):
         plan, paths, _ = planning.run(planning.Request(config, "whole", {}))
-        for stage in [*(s for s in plan.work if plan.work[s].batches and s != "pool"), "pool", "verify"]:
-            seconds[stage] = 0.0
-        order = [s for s in ("segment", "count", *JOINS, "pool", "apply", "downsample", "verify") if s in seconds]
+        order = [s for s in STAGES if s == "verify" or (s in plan.work and plan.work[s].batches)]
         for stage in order:
             began = spent()
             codes = (
                 [run_single(stage, paths.root)]
                 if stage in ("pool", "verify")
-                else [run_mapped(stage, paths.root, k, None) for k in range(plan.work[stage].batches)]
+                else [
+                    run_mapped(stage, paths.root, k, None) for k in range(plan.work[stage].batches)
+                ]
             )
             if any(codes):
                 raise RuntimeError(f"{stage} ended with {codes}: {printed.getvalue()[-3000:]}")
             seconds[stage] = spent() - began
         run_single("release", paths.root)
-    return {s: seconds[s] for s in order}, per_edge, printed.getvalue()
+    return seconds, printed.getvalue()
 
 
 def _read_bytes(printed: str) -> tuple[int, int]:
@@ -220,30 +216,36 @@ def _read_bytes(printed: str) -> tuple[int, int]:
     return sum(f[0] for f in found), sum(f[1] for f in found)
 
 
-def _residual_rows(work: Path, block: int, edge: int, joins: Mapping[str, float]) -> list[Row]:
-    """What stays open per voxel of inner face, and bytes an edge on disk."""
-    n = edge // block
-    faces = 2 * 3 * (n - 1) * edge * edge  # both sides of each inner face
-    if not faces:
-        return []
-    blocks = _records(work.parent, f"{work.name}/segment-*".removeprefix("work/"))
-    lines = [json.loads(li) for p in work.glob("segment-*/records/*.jsonl") for li in p.open()]
-    blocks = [r for r in lines if r["state"] == "done"]
+def _residual_rows(work: Path, block: int, edge: int) -> list[Row]:
+    """What stays open per voxel of inner face, and what the joins make of it."""
+    faces = 2 * 3 * (edge // block - 1) * edge * edge  # both sides of each inner face
+    blocks = _done(work, "segment-*")
     edges = sum(r["info"]["rows"]["edges"] for r in blocks)
-    regions = sum(r["info"]["rows"]["regions"] for r in blocks)
     stored = sum(r["info"]["files"]["residual"][0] for r in blocks)
     rows = [
-        row(f"  open regions at blocks of {block}", regions / faces, "/face voxel"),
+        row("  open regions", sum(r["info"]["rows"]["regions"] for r in blocks) / faces, "/face voxel"),
         row("  open edges", edges / faces, "/face voxel", most=0.75),
         row("  their files, faces included", stored / max(edges, 1), "bytes/edge"),
-    ]
+    ]  # fmt: skip
     for level in JOINS:
-        lines = [json.loads(li) for p in work.glob(f"join-*/level-{level[-1]}/records/*.jsonl") for li in p.open()]
-        done = [r for r in lines if r["state"] == "done"]
+        done = _done(work, f"join-*/level-{level[-1]}")
         if done:
-            open_edges = sum(r["info"]["rows"]["edges"] for r in done)
-            rows.append(row(f"  join level {level[-1]}: edges left open", open_edges, "edges", cpu_s=sum(r["cpu_s"] for r in done)))
+            cpu_s = sum(r["cpu_s"] for r in done)
+            rows.append(
+                row(
+                    f"  {level}, reading and writing",
+                    cpu_s / max(edges, 1) * 1e6,
+                    "CPU us/edge",
+                    most=0.5,
+                )
+            )
+            edges = sum(r["info"]["rows"]["edges"] for r in done)
     return rows
+
+
+def _done(work: Path, stage: str) -> list[dict[str, Any]]:
+    lines = [json.loads(li) for p in work.glob(f"{stage}/records/*.jsonl") for li in p.open()]
+    return [r for r in lines if r["state"] == "done"]
 
 
 # ------------------------------------------------------------------ quality
@@ -258,8 +260,25 @@ def _quality(root: Path, full: bool) -> list[Row]:
         steps = np.arange(0.05, 1.0, 0.025 if full else 0.05)
         curve = forked(lambda a=arrays, s=steps: _curve(a, s))[0]  # type: ignore[misc]
         best = min(curve, key=lambda c: c["vi"])
-        rows.append(row(f"{name}: VI of the exact method at its best threshold", best["vi"], "bits", most=most, curve=curve, **{k: v for k, v in best.items() if k != "vi"}))
-        rows += [row(f"  threshold {c['threshold']:.3g}", c["vi"], "VI, bits", **{k: v for k, v in c.items() if k != "vi"}) for c in curve]
+        rows.append(
+            row(
+                f"{name}: VI of the exact method at its best threshold",
+                best["vi"],
+                "bits",
+                most=most,
+                curve=curve,
+                **{k: v for k, v in best.items() if k != "vi"},
+            )
+        )
+        rows += [
+            row(
+                f"  threshold {c['threshold']:.3g}",
+                c["vi"],
+                "VI, bits",
+                **{k: v for k, v in c.items() if k != "vi"},
+            )
+            for c in curve
+        ]
     return rows
 
 
@@ -275,5 +294,13 @@ def _curve(arrays: Mapping[str, Any], thresholds: NDArray[np.float64]) -> list[d
         descending, exact_segmentations(affinity, ExactSettings(0.5), descending), strict=True
     ):
         s = evaluate(labels, arrays["labels"])
-        found.append({"threshold": t, "vi": s.vi, "vi_split": s.vi_split, "vi_merge": s.vi_merge, "arand": s.arand})
+        found.append(
+            {
+                "threshold": t,
+                "vi": s.vi,
+                "vi_split": s.vi_split,
+                "vi_merge": s.vi_merge,
+                "arand": s.arand,
+            }
+        )
     return found[::-1]

@@ -60,7 +60,7 @@ def _measure(root: Path, function: str) -> list[Row]:
     assert [b.shape for b in boxes] == [(READ,) * 3] * 8, boxes
     assert plan.work["segment"].batches == 1, plan.work["segment"]
     finish = started(*MAGNETON, "segment", "--run", attempt)
-    bare = _bare(directory, boxes, function)
+    bare = bare_waterz(directory, boxes, function)
     used = finish()
     bare_s, read = sum(u.cpu_s for u in bare), sum(b.voxels for b in boxes)
     output = grid.box.voxels
@@ -96,7 +96,7 @@ def _records(directory: Path, plan: Plan) -> list[dict[str, Any]]:
     return [json.loads(line) for path in folder.iterdir() for line in path.open()]
 
 
-def _bare(directory: Path, boxes: Sequence[Box], function: str) -> list[Usage]:
+def bare_waterz(directory: Path, boxes: Sequence[Box], function: str) -> list[Usage]:
     """What waterz takes for each read box; loading it isn't counted."""
     scoring = parse_scoring(function)
     stored = np.load(directory / "affinity.npy", mmap_mode="r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks import exact_plan
-from magneton_tasks.paths import JOINS
+from magneton_tasks import exact_plan, exact_projection
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.paths import JOINS, STAGES
 from tests import volumes
 from tests.exact.oracle import oracle
 from tests.exact.real_data import needs_shared_data, pub128
-from tests.volumes import Array, Run
+from tests.volumes import Array, Run, in_fork, kill_at
 
 SHAPE = (24, 40, 36)
 #: Small volumes need small sizes, or all becomes one object.
@@ -168,6 +170,80 @@ def test_a_changed_block_redoes_what_depends_on_it(
     run = volumes.run_pipeline(config, run="again")
     _, expected = segment(tmp_path / "anew", array, [12, 20, 9])
     assert (volumes.read_segmentation(run) == expected).all()
+
+
+# ------------------------------------------------------------------ killed at any point
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Array:
+    return segment(tmp_path_factory.mktemp("whole"), tissue(8), WHOLE)[1]
+
+
+@pytest.mark.parametrize(
+    ("stage", "call", "n"),
+    [
+        ("segment", "rename", 3),  # labels and sizes of a block are in place, its residual isn't
+        ("segment", "fsync", 15),
+        ("count", "rename", 1),  # the contacts are written, but not in place
+        ("join1", "rename", 1),
+        ("join1", "fsync", 4),  # in the middle of the level
+        ("join2", "rename", 1),
+        ("join3", "rename", 1),
+        ("join3", "fsync", 2),
+        ("pool", "rename", 1),
+    ],
+)
+def test_kill_9_in_any_stage_and_a_rerun_give_the_same(
+    tmp_path: Path, by_twos: Callable[[], None], expected: Array, stage: str, call: str, n: int
+) -> None:
+    by_twos()
+    run = volumes.plan_run(make(tmp_path, tissue(8), [4, 20, 18]))
+    assert run.plan.geometry.joins.levels == 3  # type: ignore[union-attr]
+    order = list(run.plan.work)
+    for before in [s for s in STAGES[: STAGES.index(stage)] if s in order]:
+        volumes.run_stages(run, stages=[before])
+
+    def killed() -> None:
+        kill_at(n, call)
+        volumes.run_stages(run, stages=[stage])
+
+    assert in_fork(killed) in (-signal.SIGKILL, 75)  # 75: it was the block's own child
+    again = volumes.run_stages(Run(run.plan, run.attempt, run.draft))
+    assert again.code == 0, again.codes
+    volumes.release(again)
+    assert volumes.same_partition(volumes.read_segmentation(again), expected)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_a_damaged_file_of_a_join_is_made_again(
+    tmp_path: Path, by_twos: Callable[[], None], expected: Array, level: int
+) -> None:
+    by_twos()
+    config = make(tmp_path, tissue(8), [4, 20, 18])
+    run = volumes.plan_run(config)
+    for stage in ("segment", "count", *JOINS[:level]):
+        volumes.run_stages(run, stages=[stage])
+    (file, *_) = sorted((run.attempt.stage_dir(JOINS[level - 1]) / "residuals").rglob("*.zip"))
+    file.write_bytes(file.read_bytes()[:-7])
+    rest = [*JOINS[level:3], "pool"]
+    codes = volumes.run_stages(run, stages=rest[:1]).codes[rest[0]]
+    assert any(codes)
+    volumes.release(run)
+    again = volumes.run_pipeline(config, run="again")
+    assert again.made(JOINS[level - 1]) == {0}
+    assert volumes.same_partition(volumes.read_segmentation(again), expected)
+
+
+def test_a_join_that_would_not_fit_is_refused_before_anything_starts(
+    tmp_path: Path, by_twos: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_twos()
+    monkeypatch.setattr(
+        exact_projection, "JOIN_BYTES", dict.fromkeys(exact_projection.JOIN_BYTES, 10**7)
+    )
+    config = make(tmp_path, tissue(9), [12, 20, 18])
+    with pytest.raises(ConfigError, match=r"join level 1 may need [\d.]+ GiB .*more than 8\.0 GiB"):
+        volumes.plan_run(config)
+    assert not list((tmp_path / "work").glob("segment-*"))
 
 
 @needs_shared_data
