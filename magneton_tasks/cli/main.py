@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from magneton_tasks import __version__
+from magneton_tasks import __version__, kernel_cache
 from magneton_tasks.cli.commands import (
     cleaning,
     completing,
@@ -19,6 +19,7 @@ from magneton_tasks.cli.commands import (
     running,
     tuning,
     viewing,
+    warming,
 )
 from magneton_tasks.cli.console import Quit, is_interactive
 from magneton_tasks.cli.options import Commands
@@ -56,6 +57,7 @@ for command in (
     *looking.COMMANDS,
     *viewing.COMMANDS,
     *cleaning.COMMANDS,
+    *warming.COMMANDS,
     *completing.COMMANDS,
     running.plan,
     *running.STAGES,
@@ -66,6 +68,7 @@ for command in (
 def main(argv: list[str] | None = None) -> None:
     """Entry point: errors of ours become a message and their exit code."""
     _die_with_parent()
+    kernel_cache.talks = True
     try:
         cli.main(args=argv, standalone_mode=False, complete_var=completing.VARIABLE)
     except (click.exceptions.Abort, KeyboardInterrupt):  # click makes the one of the other

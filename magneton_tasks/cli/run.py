@@ -25,6 +25,7 @@ from magneton_tasks.lease import acquire
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners import local
+from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
 
@@ -78,7 +79,11 @@ def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) ->
         if plan.nothing_to_do:
             click.echo("nothing to do; verifying")
         with lease.kept():
-            code = _verify_here(paths) if plan.nothing_to_do else run_stages(plan, paths)
+            if plan.nothing_to_do:
+                code = _verify_here(paths)
+            else:
+                ensure_warm(click.echo)  # or each worker would compile for itself
+                code = run_stages(plan, paths)
     finally:
         with _undisturbed():
             lease.release()

@@ -1,0 +1,33 @@
+"""Compiled code is there before workers start: otherwise each of them would compile it for itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+
+from magneton_tasks import kernel_archives
+from magneton_tasks.errors import EXIT_OK
+from magneton_tasks.runners.command import PROGRAM
+from magneton_tasks.runners.local import DIE_WITH_PARENT
+
+
+def ensure_warm(say: Callable[[str], object] = print) -> bool:
+    """Run `magneton warm` where there is something for it to do; whether there is nothing left.
+
+    In a process of its own, so that the caller needn't import numba. A failure is told and no more:
+    workers then compile what they need themselves.
+    """
+    if kernel_archives.is_warm():
+        return True
+    say(
+        f"compiling Magneton's code for this CPU, once: up to {kernel_archives.COMPILE_S} CPU seconds"
+    )
+    done = subprocess.run(
+        [*PROGRAM, "warm"], env={**os.environ, DIE_WITH_PARENT: "1"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    say(done.stdout.strip())
+    if done.returncode != EXIT_OK:
+        say("magneton warm failed: each worker compiles what it needs itself, which takes longer")
+    return done.returncode == EXIT_OK
