@@ -50,6 +50,10 @@ class Answers:
     def config(self, name: str = "these answers") -> RunConfig:
         return parse_config(self.text(), name)
 
+    def trial(self) -> RunConfig:
+        """What there is so far as a config, whatever is still to be asked."""
+        return Answers({**COMPLETE, **self.values}).config()
+
     def ask(
         self, ask: Ask, key: str, question: str, proposal: object, *notes: str,
         also: Callable[[object], Mapping[str, object]] = lambda _: {},

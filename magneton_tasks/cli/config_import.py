@@ -26,7 +26,7 @@ from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.location import locate
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.runners import resources
-from magneton_tasks.stages.sizes import overlap_of, propose_block
+from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
 from magneton_tasks.units import human_bytes
 from magneton_tasks.volume_info import VolumeInfo
 
@@ -149,7 +149,7 @@ def _fit_block(to: Translation, info: VolumeInfo | None) -> None:
     wanted = given if isinstance(given, int) and given > 0 else resources.cores()
     fitting = propose_block(
         info.box.shape if info else _UNKNOWN_SHAPE, info.chunk_size if info else _UNKNOWN_CHUNK,
-        function, seeds, typical, machine, wanted,
+        overlap_bound(function, seeds, typical), machine, wanted,
     )  # fmt: skip
     if size is None or min(size) < 1:
         to.add(
@@ -181,6 +181,13 @@ def _fit_block(to: Translation, info: VolumeInfo | None) -> None:
     to.warnings.append(
         f"{takes}, and this machine has {human_bytes(machine)}: block.size is now {list(smaller)}"
     )
+    exact = exact_bound(None)(voxels)
+    if exact < bound // 2:
+        to.warnings.append(
+            f"method: exact (mean affinity; block borders leave no trace) would take {human_bytes(exact)} "
+            f"at most for a block of {_by(size)}: magneton config new makes such a config, magneton tune "
+            "compares both with a truth"
+        )
     _replace(to, "block.size", list(smaller), why)
     if isinstance(given, int) and given > fitting.workers:
         _replace(to, "local.workers", fitting.workers, f"was {given}: no more fit")

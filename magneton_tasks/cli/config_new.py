@@ -17,14 +17,7 @@ import click
 from magneton_tasks import files
 from magneton_tasks.cli import config_places as places
 from magneton_tasks.cli import console
-from magneton_tasks.cli.config_answers import (
-    COMPLETE,
-    Answers,
-    Ask,
-    confirm,
-    proposals,
-    questions,
-)
+from magneton_tasks.cli.config_answers import Answers, Ask, confirm, proposals, questions
 from magneton_tasks.cli.config_levels import described, levels_of
 from magneton_tasks.config import parse_config
 from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
@@ -37,6 +30,8 @@ if TYPE_CHECKING:
     from magneton_tasks.stages.propose import Proposal
     from magneton_tasks.stages.sampling import Samples
 
+#: The method that is proposed.
+DEFAULT_METHOD = "overlap"
 #: Edges of the box that `magneton try` is proposed for, zyx.
 _TRY_BOX: Vec3 = (64, 256, 256)
 
@@ -48,6 +43,7 @@ def new(
     output: str | None,
     work: str | None,
     mip: int | None,
+    method: str | None = None,
     yes: bool,
 ) -> None:
     """Make a volume config by questions, or with ``yes`` from the proposals alone.
@@ -70,6 +66,7 @@ def new(
     _check_target(config, yes)
     answers = Answers()
     info = _input(answers, ask, input_url, mip)
+    _method(answers, ask, method)
     with tempfile.TemporaryDirectory(prefix="magneton-new-") as private:
         picture = Path(private) / _picture_path(config).name
         samples = _convention(answers, ask, info, picture, yes)
@@ -131,6 +128,15 @@ def _input(answers: Answers, ask: Ask, url: str | None, mip: int | None) -> Volu
     return info
 
 
+def _method(answers: Answers, ask: Ask, method: str | None) -> None:
+    """Before the map is sampled: what is counted in a sample depends on it."""
+    if method is not None:
+        answers.set("method", method)
+        return
+    answers.ask(ask, "method", "Method: overlap (waterz, blocks overlap) or exact (mean affinity, "
+                "block borders leave no trace)", DEFAULT_METHOD)  # fmt: skip
+
+
 # ------------------------------------------------------------------ convention
 def _convention(answers: Answers, ask: Ask, info: VolumeInfo, picture: Path, yes: bool) -> Samples:
     """Ask how the map is to be read, with a picture; returns what plan's samples say of it then."""
@@ -152,8 +158,7 @@ def _convention(answers: Answers, ask: Ask, info: VolumeInfo, picture: Path, yes
         _ask_convention(answers, ask, proposal)
         click.echo("measuring how dense the map is ...")
         try:
-            config = Answers({**COMPLETE, **answers.values}).config()
-            return sample(config, info.box, info.digest, None)
+            return sample(answers.trial(), info.box, info.digest, None)
         except BadDataError as error:  # values outside [0, 1]: another scale was meant
             if yes:
                 raise
@@ -177,16 +182,21 @@ def _ask_convention(answers: Answers, ask: Ask, proposal: Proposal) -> None:
 # ------------------------------------------------------------------ sizes
 def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> None:
     from magneton_tasks.runners import resources
-    from magneton_tasks.stages.sizes import overlap_of, propose_block
+    from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
 
     for warning in samples.warnings:
         click.echo(f"  WARNING: {warning}")
-    segment = Answers(dict(COMPLETE)).config().segment
+    config, densest = answers.trial(), samples.density.densest
+    segment, is_exact = config.segment, config.method == "exact"
     machine, cores = resources.machine_memory_bytes(), resources.cores()
+    bound = (
+        exact_bound(densest)
+        if is_exact
+        else overlap_bound(segment.merge_function, segment.supervoxels, densest)
+    )
     proposed = propose_block(
-        info.box.shape, info.chunk_size, segment.merge_function, segment.supervoxels,
-        samples.density.densest, machine, cores,
-    )  # fmt: skip
+        info.box.shape, info.chunk_size, bound, machine, cores, overlaps=not is_exact
+    )
     why = (
         f"made for {cores} cores and {human_bytes(machine)}: a block takes "
         f"{human_bytes(proposed.bound_bytes)} at most, so {proposed.workers} fit beside each other"
@@ -194,13 +204,14 @@ def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> No
     click.echo(f"  {why}")
 
     def fitting(size: Any) -> dict[str, object]:
-        return {"block.overlap": list(overlap_of(vec3(size)))}
+        return {} if is_exact else {"block.overlap": list(overlap_of(vec3(size)))}
 
     answers.ask(ask, "block.size", "Block size in voxels, [z, y, x]", list(proposed.size), why,
                 also=fitting)  # fmt: skip
     size: Any = answers.values["block.size"]
-    answers.ask(ask, "block.overlap", "Overlap of blocks in voxels, [z, y, x]",
-             list(overlap_of(vec3(size))))  # fmt: skip
+    if not is_exact:
+        answers.ask(ask, "block.overlap", "Overlap of blocks in voxels, [z, y, x]",
+                    list(overlap_of(vec3(size))))  # fmt: skip
     answers.ask(ask, "segment.threshold", "Threshold (affinity; lower merges more)",
              segment.threshold, "a start; magneton try and magneton tune show what others make")  # fmt: skip
 

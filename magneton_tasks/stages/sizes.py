@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks import projection
+from magneton_tasks import exact_projection, projection
 from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.plan import VolumeFacts, count_files, make_geometry
 from magneton_tasks.runners.resources import USABLE
@@ -40,14 +41,26 @@ class BlockSize:
     workers: int
 
 
+#: Bytes that segmenting a block of so many voxels never exceeds.
+Bound = Callable[[int], int]
+
+
+def overlap_bound(
+    merge_function: str, supervoxels: str, densest: tuple[float, float] | None
+) -> Bound:
+    """Of waterz; parameters as `projection.segment_bound_bytes`."""
+    return lambda voxels: projection.segment_bound_bytes(
+        voxels, merge_function, supervoxels, densest
+    )
+
+
+def exact_bound(densest: tuple[float, float] | None) -> Bound:
+    """Of the exact method; ``densest`` as `exact_projection.block_bound_bytes`."""
+    return lambda voxels: exact_projection.block_bound_bytes(voxels, densest)
+
+
 def propose_block(
-    shape: Vec3,
-    chunk: Vec3,
-    merge_function: str,
-    supervoxels: str,
-    densest: tuple[float, float] | None,
-    memory_bytes: int,
-    cores: int,
+    shape: Vec3, chunk: Vec3, bound: Bound, memory_bytes: int, cores: int, *, overlaps: bool = True
 ) -> BlockSize:
     """The largest useful block of which one fits for each core; for fewer where memory is short.
 
@@ -55,26 +68,28 @@ def propose_block(
     ----------
     shape, chunk
         Of the input, in voxels, zyx. Sizes are multiples of the chunk where that's possible.
-    merge_function, supervoxels, densest
-        As `projection.segment_bound_bytes`.
     memory_bytes
         Of the machine; workers get `USABLE` of it.
+    overlaps
+        Whether blocks overlap: those of the exact method don't.
     """
+
+    def block(size: Vec3, workers: int) -> BlockSize:
+        overlap = overlap_of(size) if overlaps else (0, 0, 0)
+        return BlockSize(size, overlap, bound(prod(size)), workers)
+
     for workers in range(cores, 0, -1):
         limit = int(memory_bytes * USABLE) // workers
         for edge in range(_LARGEST, _SMALLEST - 1, -_STEP):
-            size = _size(edge, shape, chunk)
-            bound = projection.segment_bound_bytes(prod(size), merge_function, supervoxels, densest)
-            if bound > limit:
+            found = block(_size(edge, shape, chunk), workers)
+            if found.bound_bytes > limit:
                 continue
-            if edge < _USEFUL and workers > 1 and size != shape:
+            if edge < _USEFUL and workers > 1 and found.size != shape:
                 break
-            if edge > _USEFUL and _blocks(size, shape) < workers:
+            if edge > _USEFUL and _blocks(found, shape) < workers:
                 continue  # idle cores: smaller blocks end sooner
-            return BlockSize(size, overlap_of(size), bound, workers)
-    size = _size(_SMALLEST, shape, chunk)
-    bound = projection.segment_bound_bytes(prod(size), merge_function, supervoxels, densest)
-    return BlockSize(size, overlap_of(size), bound, 1)
+            return found
+    return block(_size(_SMALLEST, shape, chunk), 1)
 
 
 def overlap_of(size: Vec3) -> Vec3:
@@ -97,10 +112,10 @@ def _rounded(edge: int, chunk: int) -> int:
     return edge
 
 
-def _blocks(size: Vec3, shape: Vec3) -> int:
+def _blocks(block: BlockSize, shape: Vec3) -> int:
     return prod(
         1 if n <= s else -(-n // (s - o))
-        for n, s, o in zip(shape, size, overlap_of(size), strict=True)
+        for n, s, o in zip(shape, block.size, block.overlap, strict=True)
     )
 
 

@@ -16,6 +16,7 @@ from tests import volumes
 #: The questions in their order, each by a piece of its text.
 QUESTIONS = (
     "Affinity map",
+    "Method",
     "Which channel is which axis",
     "Offset sign",
     "Inverted",
@@ -79,10 +80,24 @@ def test_enter_takes_each_proposal(source: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_the_exact_method_has_no_overlap_to_ask_for(source: Path, tmp_path: Path) -> None:
+    dialog = Dialog(tmp_path)
+    for question, text in zip(QUESTIONS, answers(source), strict=True):
+        if not question.startswith("Overlap"):
+            text = {"Method": "exact", "Segmentation to write": f"{tmp_path}/seg"}.get(
+                question, text
+            )
+            dialog.answer(question, text)
+    assert dialog.end()[0] == 0
+    made = load_config(tmp_path / "volume.yaml")
+    assert (made.method, made.block.size) == ("exact", volumes.SHAPE)
+
+
 def test_a_wrong_answer_is_explained_and_asked_again(source: Path, tmp_path: Path) -> None:
     dialog = Dialog(tmp_path)
     wrong = {
         "Affinity map": (str(tmp_path / "none"), "doesn't exist"),
+        "Method": ("best", "'overlap' or 'exact'"),
         "Which channel": ("zzy", "order of the letters"),
         "Offset sign": ("2", "-1"),
         "Inverted": ("perhaps", "boolean"),
@@ -130,6 +145,7 @@ def test_the_picture_is_there_while_the_questions_are_asked_and_gone_after(
     source: Path, tmp_path: Path
 ) -> None:
     dialog = Dialog(tmp_path, "--input", str(source))
+    dialog.answer("Method")
     dialog.child.expect("picture: ([^\r\n]+)")
     found = dialog.child.match
     assert isinstance(found, re.Match)

@@ -14,7 +14,7 @@ import yaml
 
 from magneton_tasks.cli.config_new import new
 from magneton_tasks.cli.config_places import as_url, beside
-from magneton_tasks.config import known_keys, load_config
+from magneton_tasks.config import known_keys, load_config, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.stores import precomputed, zarr_volumes
 from tests import volumes
@@ -86,6 +86,7 @@ def test_what_is_written_explains_every_key(affinity: Array, tmp_path: Path) -> 
     config = make(tmp_path / "volume.yaml", written(tmp_path, "precomputed", affinity))
     text = config.read_text()
     unread = {"segment.interior_threshold", "segment.min_distance", "pool.min_iou"}
+    unread |= {key for key in known_keys() if key.startswith("exact.")}
     for key in set(known_keys()) - unread - {"box.begin", "box.end"}:
         assert f"{key.rpartition('.')[2]}: " in text, key
     for meaning in (
@@ -96,14 +97,43 @@ def test_what_is_written_explains_every_key(affinity: Array, tmp_path: Path) -> 
     ):
         assert meaning in text
     # each default that stands in a comment can be had by removing its #
-    bare = "\n".join(
-        line.replace("# ", "", 1) if line.lstrip("# ").partition(":")[0] in _NAMES else line
-        for line in text.splitlines()
-    )
+    bare = _uncommented(text)
     assert set(yaml.safe_load(bare)) >= {"paths", "input", "mask", "block", "pool", "runner"}
 
 
+def _uncommented(text: str) -> str:
+    """As a person would write it who removes the # before every default."""
+    method = "# overlap: waterz"  # a line of prose that looks like a key
+    return "\n".join(
+        line.replace("# ", "", 1)
+        if line.lstrip("# ").partition(":")[0] in _NAMES and not line.startswith(method)
+        else line
+        for line in text.splitlines()
+    )
+
+
 _NAMES = {part for key in known_keys() for part in key.split(".")} - {"begin", "end"}
+
+
+def test_the_exact_method_has_a_config_of_its_own(affinity: Array, tmp_path: Path) -> None:
+    where = written(tmp_path, "precomputed", affinity)
+    config = make(tmp_path / "volume.yaml", where, method="exact")
+    text, made = config.read_text(), load_config(config)
+    assert (made.method, made.block.size) == ("exact", volumes.SHAPE)
+    read = set(known_keys()) - set(unread_keys("method", "exact")) - {"box.begin", "box.end"}
+    for key in read:
+        assert f"{key.rpartition('.')[2]}: " in text, key
+    bare = _uncommented(text)
+    assert (
+        parse_config(bare.replace("box: {begin: [0, 0, 0], end: [512, 2048, 2048]}", ""), "")
+        == made
+    )
+    run = volumes.run_pipeline(config, TEST_SETS)
+    by_hand = {"method": "exact", "block": {"size": [24, 32, 40]}, "segment": {}, "apply": {}}
+    other = tmp_path / "by-hand"
+    other.mkdir()
+    again = volumes.run_pipeline(volumes.write_config(other, by_hand, input=f"file://{where}"))
+    assert volumes.same_partition(volumes.read_segmentation(run), volumes.read_segmentation(again))
 
 
 def test_the_picture_lies_beside_the_config(

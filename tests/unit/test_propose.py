@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import permutations, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from magneton_tasks import projection
+from magneton_tasks import exact_projection, projection
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.runners.resources import USABLE
@@ -26,7 +27,7 @@ from magneton_tasks.stages.propose import (
     propose_convention,
     read_samples,
 )
-from magneton_tasks.stages.sizes import overlap_of, propose_block
+from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
 from magneton_tasks.stores.affinity import AffinityReader
 from magneton_tasks.stores.volumes import open_volume
 from tests import volumes
@@ -195,6 +196,8 @@ def test_contradictions_are_few_in_the_right_way_and_many_in_a_wrong_one(affinit
 # ------------------------------------------------------------------ sizes
 GIB = 2**30
 DENSITY = projection.TYPICAL_DENSITY
+WATERZ = overlap_bound("aff50_his256", "waterz", DENSITY)
+MEAN = overlap_bound("mean", "waterz", DENSITY)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ DENSITY = projection.TYPICAL_DENSITY
 def test_blocks_fit_the_machine_and_the_volume(
     shape: Vec3, chunk: Vec3, gib: int, cores: int
 ) -> None:
-    found = propose_block(shape, chunk, "aff50_his256", "waterz", DENSITY, gib * GIB, cores)
+    found = propose_block(shape, chunk, WATERZ, gib * GIB, cores)
     assert found.bound_bytes * found.workers <= gib * GIB * USABLE
     assert 1 <= found.workers <= cores
     assert all(s <= n for s, n in zip(found.size, shape, strict=True))
@@ -225,20 +228,24 @@ def test_blocks_fit_the_machine_and_the_volume(
 
 def test_more_memory_makes_larger_blocks_and_chunks_are_respected() -> None:
     sizes = [
-        propose_block((4096,) * 3, (64,) * 3, "aff50_his256", "waterz", DENSITY, g * GIB, 4).size[0]
-        for g in (8, 32, 128, 512)
+        propose_block((4096,) * 3, (64,) * 3, WATERZ, g * GIB, 4).size[0] for g in (8, 32, 128, 512)
     ]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1] <= 512
     assert all(size % 32 == 0 for size in sizes)
 
 
 def test_a_volume_that_fits_one_block_is_cut_for_several_cores() -> None:
-    found = propose_block((400,) * 3, (64,) * 3, "mean", "waterz", DENSITY, 512 * GIB, 8)
+    found = propose_block((400,) * 3, (64,) * 3, MEAN, 512 * GIB, 8)
     assert found.size[0] < 400
-    assert (
-        propose_block((400,) * 3, (64,) * 3, "mean", "waterz", DENSITY, 512 * GIB, 1).size
-        == (400,) * 3
-    )
+    assert propose_block((400,) * 3, (64,) * 3, MEAN, 512 * GIB, 1).size == (400,) * 3
+
+
+def test_the_exact_method_takes_larger_blocks_that_do_not_overlap() -> None:
+    shape, chunk, densest = (4096,) * 3, (64,) * 3, (0.01, 0.1)
+    found = propose_block(shape, chunk, exact_bound(densest), 16 * GIB, 4, overlaps=False)
+    assert found.overlap == (0, 0, 0)
+    assert found.bound_bytes == exact_projection.block_bound_bytes(prod(found.size), densest)
+    assert prod(found.size) > 4 * prod(propose_block(shape, chunk, WATERZ, 16 * GIB, 4).size)
 
 
 def test_the_overlap_is_32_and_less_where_a_block_is_thin() -> None:

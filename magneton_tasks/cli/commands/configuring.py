@@ -20,6 +20,7 @@ def config() -> None:
 @click.option("--output", metavar="URL", help="Segmentation to write; asked where not given.")
 @click.option("--work", metavar="DIR", help="Work directory; asked where not given.")
 @click.option("--mip", type=click.IntRange(min=0), help="Mip of the input; asked where not given.")
+@click.option("--method", type=click.Choice(["overlap", "exact"]), help="Asked where not given.")
 @click.option("--yes", is_flag=True, help="Take all proposals, ask nothing.")
 def config_new(
     config: Path,
@@ -27,6 +28,7 @@ def config_new(
     output: str | None,
     work: str | None,
     mip: int | None,
+    method: str | None,
     yes: bool,
 ) -> None:
     """Make a volume config: look at the input, propose what fits.
@@ -35,7 +37,9 @@ def config_new(
     """
     from magneton_tasks.cli import config_new as making
 
-    making.new(config, input_url=input_url, output=output, work=work, mip=mip, yes=yes)
+    making.new(
+        config, input_url=input_url, output=output, work=work, mip=mip, method=method, yes=yes
+    )
 
 
 @command("edit", example="magneton config edit volume.yaml")
