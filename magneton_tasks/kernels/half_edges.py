@@ -34,7 +34,8 @@ def half_edges(n: int, u: UInt32, v: UInt32, index: Index) -> tuple[UInt32, Inde
     ends = np.empty(2 * u.size, np.uint32)
     following = np.full(2 * u.size, -1, index.dtype)
     lists = np.full((n + 1, 3), -1, index.dtype)
-    lists[:, DEGREE] = 0
+    for region in range(n + 1):
+        lists[region, DEGREE] = 0
     for edge in range(u.size):
         ends[2 * edge] = u[edge]
         ends[2 * edge + 1] = v[edge]

@@ -112,10 +112,7 @@ def _link(
     least_score: int,
     index: Index,
 ) -> tuple[UInt32, UInt32, int]:
-    """Ends, roots and the number of merges; -1 if the sum of an edge that merges is too large.
-
-    ``index`` is empty: its dtype is that of all indices.
-    """
+    """Ends, roots and merges, -1 if an edge's sum grows too large; indices as those of ``index``."""
     ends, following, lists = half_edges(n, u, v, index)
     keys, queue = _queue(ends, sum_, count, rank, open_, least_score, index)
     length = keys.size
@@ -126,24 +123,20 @@ def _link(
     merges = 0
     while length > 0:
         edge = queue[0]
+        queued = keys[0]
         a = ends[2 * edge]
         b = ends[2 * edge + 1]
-        merge = False
-        if a != 0 and not (open_[a] and open_[b]):
-            now = heap_key(sum_[edge], count[edge], rank[edge])
-            if now != keys[0]:  # it went down since it was queued
-                if score(sum_[edge], count[edge]) >= least_score:
-                    sink(keys, queue, length, 0, now, edge)
-                    continue
-            elif open_[a] or open_[b]:
-                open_[a] = True
-                open_[b] = True
-            else:
-                merge = True
+        waits = a != 0 and not (open_[a] and open_[b])
+        now = heap_key(sum_[edge], count[edge], rank[edge]) if waits else queued
+        if now != queued and score(sum_[edge], count[edge]) >= least_score:
+            sink(keys, queue, length, 0, now, edge)  # it went down since it was queued
+            continue
         length -= 1
-        if length > 0:
-            sink(keys, queue, length, 0, keys[length], queue[length])
-        if not merge:
+        sink(keys, queue, length, 0, keys[length], queue[length])
+        if not waits or now != queued:
+            continue
+        if open_[a] or open_[b]:
+            open_[a] = open_[b] = True
             continue
         if sum_[edge] >= MAX_SUM:
             return ends, roots, -1
@@ -300,6 +293,7 @@ def _name_by_smallest(roots: UInt32, ends: UInt32, open_: Mask) -> None:
             names[root] = i
             open_[i] = open_[root]
         names[i] = names[root]
-    roots[:] = names
+    for i in range(1, roots.size):
+        roots[i] = names[i]
     for half in range(ends.size):
         ends[half] = names[ends[half]]
