@@ -52,6 +52,8 @@ class OwnDirectory:
         Where it is, and the process that removes it: not one forked from it.
     given
         Files that came from an archive, as names in it.
+    modules
+        Whose code that is.
     is_warm
         Whether that was the archive of just these kernels.
     """
@@ -59,6 +61,7 @@ class OwnDirectory:
     path: str
     owner: int
     given: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
     is_warm: bool = False
 
 
@@ -92,15 +95,15 @@ def prepare() -> None:
         sys.modules["numba"].config.CACHE_DIR = path
     wanted = archive()
     for source in [wanted] if os.path.exists(wanted) else archives_here()[:1]:
-        _own.given = _unpack(source, path)
+        _own.modules, _own.given = _unpack(source, path)
         _own.is_warm = source == wanted and bool(_own.given)
     if talks and not _own.is_warm:
-        _say_cold(_own.given)
+        _say_cold(_own.modules)
 
 
-def _say_cold(given: frozenset[str]) -> None:
+def _say_cold(valid: frozenset[str]) -> None:
     modules = module_digests()
-    missing = len(modules.keys() - {name.partition(".")[0] for name in given})
+    missing = len(modules.keys() - valid)
     if missing:
         _say(
             f"no compiled code of {missing} of {len(modules)} modules in {root()}: this process "
@@ -137,13 +140,13 @@ def _numba_name(package: str) -> str:
     return f"{package}_{sha1(folder(package).encode(), usedforsecurity=False).hexdigest()}"
 
 
-def _unpack(source: str, path: str) -> frozenset[str]:
-    """Unpack what is valid of an archive, and name it."""
+def _unpack(source: str, path: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Unpack what is valid of an archive: whose code that is, and its files."""
     import json
     import zipfile
     import zlib
 
-    given = set()
+    valid, given = set(), set()
     try:
         with zipfile.ZipFile(source) as packed:
             digests = json.loads(packed.read(ABOUT))["modules"]
@@ -161,7 +164,7 @@ def _unpack(source: str, path: str) -> frozenset[str]:
         pass  # removed just now
     except (OSError, zipfile.BadZipFile, zlib.error, ValueError, KeyError) as error:
         _say(f"{source} can't be read ({error}): remove it, then run `magneton warm`")
-    return frozenset(given)
+    return frozenset(valid), frozenset(given)
 
 
 def _finish() -> None:

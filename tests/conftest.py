@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from hypothesis import settings
+
+from magneton_tasks import kernel_archives
+from magneton_tasks.runners.warming import ensure_warm
 
 # The first call of a compiled kernel takes seconds, and machines differ: no test is about time.
 settings.register_profile("magneton", deadline=None)
 settings.load_profile("magneton")
+
+# Also for the processes of tests that have another home.
+os.environ["MAGNETON_KERNEL_CACHE"] = kernel_archives.root()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile once for all tests, their processes, and the tests of the next time."""
+    is_worker_of_xdist = hasattr(config, "workerinput")
+    if not (is_worker_of_xdist or config.option.collectonly):
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        ensure_warm(reporter.write_line if reporter is not None else print)
