@@ -32,7 +32,7 @@ class StageStatus:
     Attributes
     ----------
     cleaned
-        How many of those that are done have no labels any more (`magneton clean`).
+        How many of those that are done have no labels (joins: files) any more (`magneton clean`).
     stale_why
         How many are stale for which reason.
     working
@@ -226,7 +226,7 @@ class Status:
         """The ``n`` blocks and cells that took longest; count's are written many at a time."""
         known: list[tuple[float, int, str, int, Record]] = []
         for order, status in enumerate(self.stages):
-            if status.stage not in ("segment", "apply", "downsample"):
+            if status.stage in ("count", "pool", "verify"):
                 continue
             for look in self.states.looks(status.stage):
                 record = look.parsed().record if look.kind == "done" else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from magneton_tasks.lease import Holder
+from magneton_tasks.paths import join_level, noun_of
 from magneton_tasks.stages import current
 from magneton_tasks.stages.states import OTHER_SETTINGS
 from magneton_tasks.units import human_bytes, human_time
@@ -98,9 +99,10 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
             why = f"{why} ({'; '.join(keys)})"
         yield f"{stage.stage}: {n:,} stale: {why}", "yellow"
     if stage.cleaned:
+        what = "files" if join_level(stage.stage) else "labels"
         yield (
-            f"{stage.stage}: the labels of {stage.cleaned:,} blocks were cleaned; they are computed "
-            "again where something has to be done that reads them",
+            f"{stage.stage}: the {what} of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
+            "they are computed again where something has to be done that reads them",
             None,
         )
     for block in stage.working[:WORKING]:

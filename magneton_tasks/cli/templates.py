@@ -101,7 +101,9 @@ def _key(
 
 def _unread(values: Mapping[str, object]) -> set[str]:
     """Keys and sections that the choices don't read: a config that sets them is refused."""
-    choices = {"method": RunConfig, "pool.rule": Pool, "segment.supervoxels": Segment}
+    choices: dict[str, type[BaseModel]] = {
+        "method": RunConfig, "pool.rule": Pool, "segment.supervoxels": Segment
+    }  # fmt: skip
     return {
         unread
         for key, model in choices.items()

@@ -1,9 +1,10 @@
 """What `magneton clean` may free, found without changing anything; `stages.clean_remove` removes it.
 
 =========  ==========================================================================
-cache      labels of blocks (their records stay, so that a finished volume is known as
-           finished), layers of `magneton try`
-records    merge checkpoints: pairs, pool tables, and the records of count, pool, apply
+cache      labels of blocks, and (exact) what blocks and joins leave open; their records
+           stay, so that a finished volume is known as finished; layers of `magneton try`
+records    merge checkpoints: pairs or contacts, joins, pool tables, and the records of
+           count, join, pool, apply
 stale      results of settings that neither the config nor the newest attempts have
 runs       attempts and their logs, but for the newest
 all        all of these, and the records of segment
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +43,8 @@ from magneton_tasks.stages.clean_scan import LINK, Scanned, foreign, is_folder, 
 CHOICES = ("cache", "records", "stale", "runs", "all")
 #: A temporary counts as left behind when nothing has written to it for so long (s).
 QUIET_S = 3600.0
-#: What of a segment folder goes with its cache.
-_LABELS = ("labels.zarr", "sizes")
+#: What of the folder of segment, or of a level of joins, goes with its cache.
+_CACHED = ("labels.zarr", "sizes", "residuals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ class _Finder:
 
     def _stage(self, name: str) -> None:
         is_stale, is_segment = name not in self.needed.stages, name.startswith("segment-")
+        is_join = name.startswith("join-")
         kind = "stale" if is_stale else "cache" if is_segment else "records"
         match self.what:
             case "all":
@@ -174,25 +177,44 @@ class _Finder:
                 self._offer(name, kind, (name,), self._why(name, kind))
             case "stale":
                 self.kept.append(Alone(self.work.work / name, "in use: of the newest settings"))
-            case "cache" if is_segment:
-                self._labels(name)
+            case "cache" if is_segment or is_join:
+                self._cache(name)
             case "records" if not is_segment:
                 self._offer(name, "records", (name,), self._why(name, "records"))
 
-    def _labels(self, name: str) -> None:
+    def _cache(self, name: str) -> None:
+        there: list[str] = []
+        for folder in self._recorded(name):
+            path = self.work.work / folder
+            records = path / "records"
+            if os.path.lexists(records) and not is_folder(records):  # they must say what is gone
+                self.alone.append(Alone(records, LINK))
+            else:
+                there += (f"{folder}/{p}" for p in _CACHED if os.path.lexists(path / p))
+        if there:
+            self._offer(name, "cache", tuple(there), self._why(name, "cache"))
+
+    def _recorded(self, name: str) -> Iterator[str]:
+        """The folders of a stage that hold records: its own, or those of the levels of joins."""
+        if not name.startswith("join-"):
+            yield name
+            return
         path = self.work.work / name
-        there = tuple(f"{name}/{p}" for p in _LABELS if os.path.lexists(path / p))
-        records = path / "records"
-        if os.path.lexists(records) and not is_folder(records):  # they must say that labels go
-            self.alone.append(Alone(records, LINK))
-        elif there:
-            self._offer(name, "cache", there, self._why(name, "cache"))
+        for level in sorted(os.listdir(path)):
+            if folder_of(f"{name}/{level}") is not None and is_folder(path / level):
+                yield f"{name}/{level}"
 
     def _why(self, name: str, kind: str) -> str:
         if kind == "stale":
             return "made with other settings than the config or the newest attempt have"
         if kind == "records":
             return "merge checkpoints: the next run merges and writes the output again"
+        if name.startswith("join-"):
+            return (
+                "joins of a verified volume: needed only if pool is done again"
+                if name in self.needed.verified
+                else "joins of a volume that isn't verified: the next run joins again"
+            )
         if self.what == "all":
             return "blocks and their records: the next run computes everything again"
         if name in self.needed.verified:

@@ -23,7 +23,7 @@ _HEX = "[0-9a-f]{16}"
 _SUFFIX = r"[A-Za-z0-9_.]+-\d+-[0-9a-f]{8}"
 _SPAN = r"-?\d+--?\d+"
 
-STAGE_DIR = re.compile(f"(segment|count|pool|apply|downsample)-{_HEX}")
+STAGE_DIR = re.compile(f"(segment|count|join|pool|apply|downsample)-{_HEX}")
 TRY_DIR = re.compile(f"try-{_HEX}")
 #: What is on its way out; see `stages.clean_remove`.
 TRASH_DIR = re.compile(rf"\.clean-{_SUFFIX}")
@@ -55,13 +55,18 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and (files.is_temporary(name) or _PROBE.fullmatch(name) is not None)
 
 
-_RECORDS = Folder(rf"compact-\d+\.jsonl|.+-[a-z]+--?\d+-\d+-{_SUFFIX}\.jsonl")
+_RECORDS = Folder(rf"compact-\d+\.jsonl|.+-[a-z]+\d?--?\d+-\d+-{_SUFFIX}\.jsonl")
 _LAYER = Folder(r"info|magneton\.json", {r"[\d._]+": Folder(rf"{_SPAN}_{_SPAN}_{_SPAN}(\.gz)?")})
 _THRESHOLD = r"[01](\.\d+)?"
 _ATTEMPT = Folder(
     r"config\.yaml|plan\.json|report\.json|report\.html|preview\.png",
-    {"results": Folder(r"[a-z]+(-\d+)*\.json"), "logs": Folder(r"[a-z]+(-block)?(-\d+)*\.log")},
+    {
+        "results": Folder(r"[a-z]+\d?(-\d+)*\.json"),
+        "logs": Folder(r"[a-z]+\d?(-block)?(-\d+)*\.log"),
+    },
 )
+#: exact: what blocks, or groups of blocks, leave open
+_RESIDUALS = Folder(folders={r"\d{4,}": Folder(r"\d+\.zip")})
 _FOLDERS: dict[str, Folder] = {
     f"segment-{_HEX}": Folder(
         folders={
@@ -71,9 +76,13 @@ _FOLDERS: dict[str, Folder] = {
                 {"c": Folder(folders={r"\d+": Folder(folders={r"\d+": Folder(r"\d+")})})},
             ),
             "sizes": Folder(folders={r"\d{4,}": Folder(r"\d+\.npy")}),
+            "residuals": _RESIDUALS,
         }
     ),
-    f"count-{_HEX}": Folder(rf"(pairs|sizes)-{_SUFFIX}\.parquet", {"records": _RECORDS}),
+    f"count-{_HEX}": Folder(rf"(pairs|contacts|sizes)-{_SUFFIX}\.parquet", {"records": _RECORDS}),
+    f"join-{_HEX}": Folder(
+        folders={r"level-\d": Folder(folders={"records": _RECORDS, "residuals": _RESIDUALS})}
+    ),
     f"pool-{_HEX}": Folder(
         r"report\.json",
         {

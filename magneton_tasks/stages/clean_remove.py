@@ -10,7 +10,7 @@ from magneton_tasks import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.lease import acquire
 from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import WorkPaths
+from magneton_tasks.paths import JOINS, WorkPaths
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.clean import Item, Listing, find
 from magneton_tasks.stages.clean_folders import Removed, Remover
@@ -62,13 +62,20 @@ def remove(work: Path, items: Collection[Item], check: Callable[[], None]) -> Re
         for item in items:
             check()
             if item.kind == "cache" and all("/" in part for part in item.parts):
-                mark_cleaned(item.path / "records")
+                for folder in sorted({Path(part).parent for part in item.parts}):
+                    mark_cleaned(work / folder / "records", _stage_of(folder))
             remover.remove(item)
         return remover.removed
 
 
-def mark_cleaned(records: Path) -> int:
-    """Let the records of blocks say that their labels are gone; the number of blocks.
+def _stage_of(folder: Path) -> str:
+    """``segment``, or the level of joins, by the folder that holds its records."""
+    level = folder.name.removeprefix("level-")
+    return "segment" if level == folder.name else JOINS[int(level) - 1]
+
+
+def mark_cleaned(records: Path, stage: str) -> int:
+    """Let the records of blocks or groups say that their files are gone; how many there are.
 
     Such a block counts as done, for its labels are known by their digest, until something has to
     be done that reads them: see `stages.todo`.
@@ -82,5 +89,5 @@ def mark_cleaned(records: Path) -> int:
         cleaned = replace(record, time=round(record.time + _TICK_S, 6), info=info)
         lines.append(cleaned.to_line().encode("ascii") + b"\n")
     if lines:
-        files.write_atomic(records / f"clean-segment--1-0-{files.unique_suffix()}.jsonl", lines)
+        files.write_atomic(records / f"clean-{stage}--1-0-{files.unique_suffix()}.jsonl", lines)
     return len(lines)

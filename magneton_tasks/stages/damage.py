@@ -17,10 +17,12 @@ from magneton_tasks import files
 from magneton_tasks.errors import BadDataError, MagnetonError
 from magneton_tasks.location import locate
 from magneton_tasks.manifest import Record
+from magneton_tasks.paths import join_level
 from magneton_tasks.plan import Geometry
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.states import Look
 from magneton_tasks.stages.stores import label_store, pool_table
+from magneton_tasks.stores.residuals import ResidualStore
 
 _READ_BYTES = 8 << 20
 
@@ -53,6 +55,8 @@ def find(attempt: Attempt, stage: str, looks: Iterable[Look]) -> Iterator[Damage
     """
     done = (look for look in looks if look.kind == "done" and look.state is not None)
     records = ((look.key, r) for look in done if look.state and (r := look.state.valid))
+    if join_level(stage):
+        return _joins(attempt, stage, records)
     check = {"segment": _labels, "count": _pairs, "pool": _pool}.get(stage)
     return check(attempt, records) if check else _chunks(attempt, stage, records)
 
@@ -62,13 +66,27 @@ Records = Iterator[tuple[int, Record]]
 
 def _labels(attempt: Attempt, records: Records) -> Iterator[Damage]:
     store, grid = label_store(attempt, wait_s=0), attempt.plan.geometry.grid
+    residuals = ResidualStore(attempt.stage_dir("segment"))
     for key, record in records:
         at = grid.index3(key)
-        paths = {"labels": store.shard_path(at), "sizes": store.sizes_path(at)}
+        paths = {
+            "labels": store.shard_path(at),
+            "sizes": store.sizes_path(at),
+            "residual": residuals.path(key),
+        }
         for name, (size, crc32) in record.info.get("files", {}).items():
             cause = _compare(paths[name], size, crc32)
             if cause:
                 yield Damage(key, str(paths[name]), cause, _MENDED)
+
+
+def _joins(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
+    store = ResidualStore(attempt.stage_dir(stage))
+    for key, record in records:
+        for size, crc32 in record.info.get("files", {}).values():
+            cause = _compare(store.path(key), size, crc32)
+            if cause:
+                yield Damage(key, str(store.path(key)), cause, _MENDED)
 
 
 def _pairs(attempt: Attempt, records: Records) -> Iterator[Damage]:

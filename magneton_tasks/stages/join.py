@@ -72,7 +72,8 @@ class JoinStage:
         return join_inputs(self.attempt, self.counts, self.level)
 
     def is_current(self, key: int, record: Record) -> bool:
-        return record.input == self.inputs[key]
+        has_files = not record.info.get("cleaned")  # `clean` may have removed them
+        return has_files and record.input == self.inputs[key]
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:

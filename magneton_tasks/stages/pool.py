@@ -115,6 +115,8 @@ def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
             if not record.info["joins"]:
                 continue
             try:
+                if record.info.get("cleaned"):
+                    raise NotVisibleError("its files were removed by `magneton clean`")
                 found = store.read_joins(group, files.FileInfo(*record.info["files"]["residual"]))
             except (CorruptFileError, NotVisibleError) as error:
                 attempt.invalidate(JOINS[level - 1], {group: error.what})

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from math import prod
 from typing import Any
 
 from magneton_tasks import files
@@ -22,7 +23,7 @@ from magneton_tasks.stages.report_facts import look, pool_report, settings, vers
 from magneton_tasks.stages.states import VolumeStates, grid_of, total_of
 
 #: Of the layout of report.json; another one's isn't taken over.
-FORMAT = 1
+FORMAT = 2
 
 Data = dict[str, Any]
 
@@ -139,8 +140,20 @@ def _stage(attempt: Attempt, blocks: StageBlocks, results: list[Data]) -> Data:
         "peak_key": blocks.peak[1] if blocks.peak else None,
         "expected_bytes": memory.expected if memory else None,
         "bound_bytes": memory.bound if memory else None,
-        "stored_bytes": blocks.bytes if stage in ("segment", "apply", "downsample") else None,
+        "stored_bytes": None if stage in ("count", "pool") else blocks.bytes,
+        "open": _open(blocks) if blocks.rows else None,
     }  # fmt: skip
+
+
+def _open(blocks: StageBlocks) -> Data:
+    """What blocks or groups leave open (exact method): rows of all of them together, labels joined.
+
+    ``face_voxels`` are those of the faces with a neighbour behind them, counted on both sides.
+    """
+    assert blocks.grid is not None
+    shape, sides = blocks.grid.shape, blocks.grid.box.shape
+    faces = sum(2 * (n - 1) * prod(sides) // side for n, side in zip(shape, sides, strict=True))
+    return {"face_voxels": faces, "joins": blocks.joins, **blocks.rows}
 
 
 def _earlier(attempt: Attempt) -> Data | None:

@@ -24,6 +24,7 @@ from typing import Any
 from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.grid import Grid
 from magneton_tasks.manifest import Record
+from magneton_tasks.paths import join_level, noun_of
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.states import BlockState
 
@@ -78,6 +79,9 @@ class StageBlocks:
     ended: float | None = None
     peak: tuple[int, int] | None = None
     bytes: int = 0
+    #: exact: what blocks or groups leave open, in rows of each table; labels joined
+    rows: dict[str, int] = field(default_factory=dict)
+    joins: int = 0
 
     def __post_init__(self) -> None:
         n = self.total
@@ -119,6 +123,9 @@ class StageBlocks:
         ):
             self.peak = record.peak_bytes, key
         self.bytes += _stored_bytes(self.stage, record)
+        for table, n in record.info.get("rows", {}).items():
+            self.rows[table] = self.rows.get(table, 0) + n
+        self.joins += record.info.get("joins", 0)
         if (record.run, record.attempt) != self._own:
             self.before += 1
             return
@@ -179,7 +186,7 @@ class StageBlocks:
             columns |= {"hosts": _repeats(self._hosts), "runs": _repeats(self._runs)}
         return {
             "stage": self.stage,
-            "noun": "cell" if self.stage in ("apply", "downsample") else "block",
+            "noun": noun_of(self.stage),
             "shape": [-(-n // f) for n, f in zip(shape, factor, strict=True)],
             "factor": list(factor),
             "cuts": [[*c[:-1:f], c[-1]] for c, f in zip(self.grid.cuts, factor, strict=True)],
@@ -229,6 +236,6 @@ def _repeats(values: list[int]) -> list[int]:
 
 def _stored_bytes(stage: str, record: Record) -> int:
     """Bytes of the files that a record names and that hold nothing of another block."""
-    if stage == "segment":
+    if stage == "segment" or join_level(stage):
         return sum(size for size, _ in record.info.get("files", {}).values())
     return sum(map(sum, record.info.get("chunks", ())))

@@ -62,8 +62,9 @@ def volume(attempt: Attempt) -> Data:
     """The input, the box and how it was cut."""
     config, plan = attempt.config, attempt.plan
     geometry, facts = plan.geometry, plan.volume
-    box = geometry.box
+    box, is_exact = geometry.box, config.method == "exact"
     return {
+        "method": config.method,
         "input": config.paths.input, "mip": config.input.mip, "output": config.paths.output,
         "work": config.paths.work, "digest": plan.input_digest,
         "begin_vox": list(box.begin), "end_vox": list(box.end), "shape_vox": list(box.shape),
@@ -71,7 +72,8 @@ def volume(attempt: Attempt) -> Data:
         "voxel_size_nm": list(facts.voxel_size_nm), "dtype": facts.dtype,
         "channels": facts.channels, "chunk_size_vox": list(facts.chunk_size),
         "blocks": len(geometry.grid), "grid": list(geometry.grid.shape),
-        "read_vox": list(geometry.grid.largest_read), "overlap_vox": list(config.block.overlap),
+        "read_vox": list(geometry.grid.largest_core if is_exact else geometry.grid.largest_read),
+        "overlap_vox": [0, 0, 0] if is_exact else list(config.block.overlap),
         "cells": len(geometry.cells), "mips": len(geometry.factors),
         "output_files": plan.files,
     }  # fmt: skip
@@ -83,7 +85,9 @@ def versions() -> Data:
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    names = ("SEGMENT", "OVERLAP", "POOLING", "DOWNSAMPLE", "LAYOUT")
+    names = (
+        "SEGMENT", "OVERLAP", "EXACT_BLOCK", "EXACT_JOIN", "POOLING", "DOWNSAMPLE", "LAYOUT"
+    )  # fmt: skip
     return {"libraries": found, "kernels": {k.lower(): getattr(kernels, k) for k in names}}
 
 

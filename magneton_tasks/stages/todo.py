@@ -1,7 +1,7 @@
 """What is still to do: which blocks and cells have no valid record of this input.
 
-A block whose labels *clean* removed keeps its record: it is segmented again only where count or
-apply have something to do that reads it.
+A block whose labels *clean* removed keeps its record: it is segmented again only where count, join
+or apply have something to do that reads it. So does a group of joined blocks, until pool is to do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.grid import Grid, Ranges, items, ranges_len, to_ranges
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import CHOICE_OF, JOINS, WorkPaths
+from magneton_tasks.paths import CHOICE_OF, JOINS, WorkPaths, join_level
 from magneton_tasks.plan import Fingerprints, Geometry
 from magneton_tasks.stages.attempt import count_input, join_input, pool_input
 
@@ -113,8 +113,11 @@ class Todo:
         for key, state in manifest.read().items():
             record = state.valid
             if record is not None:
+                is_cleaned = record.info.get("cleaned")
+                if is_cleaned and join_level(stage):
+                    continue  # only joins and pool read it: where they do, it is joined again
                 found[key] = (record.input, record.output, record.info.get("pool"))
-                if record.info.get("cleaned"):
+                if is_cleaned:
                     self._cleaned.add(key)
         return found
 

@@ -109,6 +109,41 @@ def test_a_wrong_set_changes_nothing(
     assert config.read_text() == TEXT
 
 
+def test_set_of_the_method_takes_out_what_it_doesn_t_read(cli: Cli, config: Path) -> None:
+    done = cli("set", config, "method=exact", "exact.advanced.s_min=40")
+    assert done.code == 0, done.err
+    assert {
+        "method: overlap -> exact",
+        "pool.rule: mutual -> (not read)",
+        "block.overlap: [32, 32, 32] -> (not read)",
+        "exact.s2: (not read) -> 200",
+        "exact.advanced.s_min: (not read) -> 40",
+    } <= set(done.out.splitlines())
+    text = config.read_text()
+    assert "pool: {}\n" in text and "segment: {threshold: 0.70}       # tuned" in text
+    assert text.endswith("\nmethod: exact\n\nexact:\n  advanced:\n    s_min: 40\n")
+    rows = {r["key"]: r for r in json.loads(cli("show", config, "--json", "--source").out)}
+    assert rows["exact.advanced.s_min"] == {
+        "key": "exact.advanced.s_min", "value": 40, "source": "file", "line": 15
+    }  # fmt: skip
+    assert rows["exact.dust"]["source"] == "default" and "pool.rule" not in rows
+    data = json.loads(cli("show", config, "--json").out)
+    assert data["exact"]["advanced"]["s_min"] == 40 and "overlap" not in data["block"]
+    shown = cli("show", config, "--as-written", "--set", "method=overlap").out
+    assert "# exact:\n#   advanced:\n#     s_min: 40\n" in shown
+    assert cli("set", config, "method=overlap").code == 0
+    assert load_config(config).method == "overlap"
+
+
+def test_a_method_for_one_run_leaves_out_what_the_file_says_for_the_other(
+    cli: Cli, config: Path
+) -> None:
+    shown = cli("show", config, "--set", "method=exact").out
+    assert parse_config(shown, "shown") == load_config(config, {"method": "exact"})
+    done = cli("check", config, "--set", "exact.s2=5")
+    assert done.code == 78 and "exact is not read by method: overlap" in done.err
+
+
 def test_set_mends_a_config_that_is_wrong(cli: Cli, config: Path) -> None:
     config.write_text(TEXT.replace("0.70", "70"))
     assert cli("check", config).code == 78

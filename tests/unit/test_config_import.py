@@ -321,6 +321,15 @@ def test_a_block_that_fits_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "takes about 39.0 GiB" in " ".join(new.read_text().replace("#", "").split())
 
 
+def test_a_block_that_doesn_t_fit_names_the_exact_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(resources, "machine_memory_bytes", lambda: 24 * GIB)
+    config, _ = imported(TEMPLATE, tmp_path)
+    assert config.block.size < (512,) * 3 and config.method == "overlap"
+    assert "method: exact (mean affinity" in capsys.readouterr().out
+
+
 def test_an_overlap_of_half_the_block_is_narrowed(tmp_path: Path) -> None:
     config, new = imported(TEMPLATE.replace("[512, 512, 512]", "[128, 128, 128]").replace("[128, 128, 128]\nsegm", "[64, 64, 64]\nsegm"), tmp_path)  # fmt: skip
     assert config.block.size == (128, 128, 128)

@@ -30,8 +30,8 @@ def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -
     type=click.Choice(WHAT),
     default="cache",
     show_default=True,
-    help="cache: labels of blocks, layers of try. records: merge checkpoints (pairs, pool tables, "
-    "records of apply). stale: results of other settings. runs: earlier attempts and their logs.",
+    help="cache: labels of blocks, what joins leave open, layers of try. records: merge checkpoints "
+    "(pairs, joins, pool tables, records of apply). stale: results of other settings. runs: earlier attempts and their logs.",
 )
 @click.option(
     "--older-than",

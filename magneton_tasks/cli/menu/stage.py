@@ -41,7 +41,7 @@ class StageOption:
 
 SEGMENT = StageOption(
     "segment",
-    ("input", "box", "mask", "block", "segment", "local"),
+    ("input", "box", "mask", "method", "block", "segment", "exact", "local"),
     "Next: blocks merging, pools (option 3).",
 )
 POOL = StageOption(
