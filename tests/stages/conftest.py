@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from magneton_tasks.stages.attempt import Attempt
 from tests import volumes
+from tests.calls import Caller, calling
 from tests.volumes import Run
 
 
@@ -54,6 +55,13 @@ def finished(copy_of: Callable[..., Path]) -> Run:
     run = volumes.run_pipeline(copy_of(work=True))
     assert run.made("segment") == set()
     return run
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Iterator[Caller]:
+    """The command line, in this process."""
+    with calling(capfd) as caller:
+        yield caller
 
 
 def reopened(run: Run) -> Attempt:
