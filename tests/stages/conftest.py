@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from magneton_tasks.stages.attempt import Attempt
 from tests import volumes
-from tests.calls import Caller, calling
+from tests.calls import Caller
 from tests.volumes import Run
 
 
@@ -58,10 +58,9 @@ def finished(copy_of: Callable[..., Path]) -> Run:
 
 
 @pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Iterator[Caller]:
+def cli(capfd: pytest.CaptureFixture[str]) -> Caller:
     """The command line, in this process."""
-    with calling(capfd) as caller:
-        yield caller
+    return Caller(capfd)
 
 
 def reopened(run: Run) -> Attempt:

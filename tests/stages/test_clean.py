@@ -577,7 +577,7 @@ def test_the_question(answer: str, cleans: bool, config: Path) -> None:
     before = tree(work)
     command = ["-m", "magneton_tasks", "clean", str(config), "--what", "all"]
     terminal = pexpect.spawn(
-        sys.executable, command, encoding="utf-8", timeout=60, dimensions=(40, 200)
+        sys.executable, command, encoding="utf-8", timeout=300, dimensions=(40, 200)
     )
     terminal.expect(r"cache [^\n]+segment-[^\n]+the next run computes everything again")
     terminal.expect(r"together [^\n]+ files")

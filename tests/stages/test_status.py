@@ -391,7 +391,7 @@ def listen_to_ctrl_c() -> None:
 def watching(config: Path) -> pexpect.spawn[str]:
     command = ["-m", "magneton_tasks", "status", str(config), "--watch"]
     return pexpect.spawn(
-        sys.executable, command, encoding="utf-8", timeout=60, dimensions=(30, 140),
+        sys.executable, command, encoding="utf-8", timeout=300, dimensions=(30, 140),
         preexec_fn=listen_to_ctrl_c,
     )  # fmt: skip
 
