@@ -79,13 +79,13 @@ def files_of(folder: Path) -> set[str]:
 def test_the_proposal_is_the_minimum_of_an_independent_scan(cli: Caller, config: Path) -> None:
     done = cli(
         "tune", config, "--truth", truth_of(config), "--scoring", "mean,aff50_his256",
-        "--thresholds", "0.1:0.9:0.1", "--json",
+        "--thresholds", "0.1:0.9:0.2", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
     truth = volumes.read_segmentation(truth_of(config))
     scanned = {}
     for function in ("mean", "aff50_his256"):
-        for k in range(1, 10):
+        for k in (1, 3, 5, 7, 9):
             labels = alone(config, round(0.1 * k, 1), function)
             scanned[function, round(0.1 * k, 1)] = plain_vi(labels, truth)
     found = {
