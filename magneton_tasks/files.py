@@ -353,21 +353,6 @@ def writing_failed(path: Path, error: OSError) -> OutputError:
     return OutputError(f"can't write {path}: {reason}", f"{hint}, then rerun; finished work stays")
 
 
-def remove_stale_temporaries(directory: Path, older_than_s: float) -> int:
-    """Remove our own temporaries that nothing has written to for a while; their number."""
-    removed = 0
-    try:
-        names = disk.listdir(directory)
-    except FileNotFoundError:
-        return 0
-    for path in (directory / name for name in names if is_temporary(name)):
-        with suppress(FileNotFoundError):
-            if time.time() - disk.stat(path).st_mtime > older_than_s:
-                path.unlink()
-                removed += 1
-    return removed
-
-
 # ---------------------------------------------------------------------------- file systems
 
 

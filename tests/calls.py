@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +38,3 @@ class Caller:
         except SystemExit as end:
             code = end.code or 0
         return Done(code, *self._capture.readouterr())
-
-
-@contextmanager
-def calling(capture: pytest.CaptureFixture[str]) -> Iterator[Caller]:
-    """A `Caller`; the handler of SIGTERM is put back afterwards."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield Caller(capture)
-    signal.signal(signal.SIGTERM, before)

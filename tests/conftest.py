@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -25,3 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not (is_worker_of_xdist or config.option.collectonly):
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         ensure_warm(reporter.write_line if reporter is not None else print)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Stages called in this process handle SIGTERM; a child of a later test couldn't be ended by it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -171,7 +171,9 @@ def cells(row: StageProgress, now: float) -> dict[str, str]:
     }
 
 
-def table(rows: Mapping[str, StageProgress], now: float, width: int) -> Table:
+def table(
+    rows: Mapping[str, StageProgress], now: float, width: int, *, is_over: bool = False
+) -> Table:
     """The live table; green is done, red has failures, dim is still to come."""
     drawn = Table(box=SIMPLE, padding=(0, 1), pad_edge=False, caption_justify="left")
     shown = [cells(row, now) for row in rows.values()]
@@ -181,7 +183,7 @@ def table(rows: Mapping[str, StageProgress], now: float, width: int) -> Table:
         drawn.add_column(name, justify=justify, no_wrap=True, min_width=_WIDTHS.get(name))
     for row, values in zip(rows.values(), shown, strict=True):
         drawn.add_row(*(values[n] for n in names), style=_style(row))
-    if not all(row.ended for row in rows.values()):
+    if not is_over:
         drawn.caption = "Ctrl-C stops; what is done stays"
     return drawn
 
@@ -205,9 +207,9 @@ class Display:
         self._console = console
         self._row: StageProgress | None = None
         self._looked = self._drew = 0.0
-        is_live = sys.stdout.isatty() and not console.is_dumb_terminal
+        self._is_live = sys.stdout.isatty() and not console.is_dumb_terminal
+        self._is_over = False
         self._live = Live(console=console, auto_refresh=False, get_renderable=self._table)
-        self._is_live = is_live
 
     def __enter__(self) -> Self:
         if self._is_live:
@@ -220,8 +222,9 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_over = True
         if self._is_live:
-            self._live.stop()
+            self._live.stop()  # draws once more
 
     @contextmanager
     def stage(self, stage: str) -> Iterator[StageProgress]:
@@ -267,7 +270,7 @@ class Display:
             self._live.refresh()
 
     def _table(self) -> Table:
-        return table(self.rows, time.time(), self._console.width)
+        return table(self.rows, time.time(), self._console.width, is_over=self._is_over)
 
 
 def worker_bytes(pid: int) -> int:

@@ -66,6 +66,15 @@ SETS = click.option(
     callback=parse_sets,
     help="Override a config value, e.g. --set segment.threshold=0.6; may be repeated.",
 )
+OPEN = click.option(
+    "--open", "open_browser", is_flag=True, help="Open the link in the browser, too."
+)
+PORT = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="On this machine's loopback; a free one by default.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 
 

@@ -28,8 +28,6 @@ from magneton_tasks.errors import BadDataError
 #: Rows that may wait to be merged into the table whatever its size (24 bytes each).
 _MIN_WAITING_ROWS = 1 << 20
 
-_HALF = np.uint64(32)
-
 #: (segmentation id, truth id, voxels): columns of equal length, uint64, uint64, int64
 Rows = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]
 
@@ -192,11 +190,17 @@ def _add_up(
     """One row for each distinct pair, sorted by truth, then segmentation."""
     if n.size == 0:
         return _no_rows()
-    if max(segmentation.max(), truth.max()) >> _HALF:
+    of_n, of_segment, of_truth = (int(a.max()).bit_length() for a in (n, segmentation, truth))
+    if of_n + of_segment + of_truth <= 64:  # all in one number: half the time
+        sorted_rows = np.sort(
+            (truth << np.uint64(of_segment) | segmentation) << np.uint64(of_n) | n.astype(np.uint64)
+        )
+        n = (sorted_rows & np.uint64((1 << of_n) - 1)).astype(np.int64)
+        both = sorted_rows >> np.uint64(of_n)
+        segmentation, truth = both & np.uint64((1 << of_segment) - 1), both >> np.uint64(of_segment)
+    else:
         order = np.lexsort((segmentation, truth))
-    else:  # one key of both: a quarter of the time
-        order = np.argsort(truth << _HALF | segmentation, kind="stable")
-    segmentation, truth, n = segmentation[order], truth[order], n[order]
+        segmentation, truth, n = segmentation[order], truth[order], n[order]
     new = np.ones(n.size, bool)
     new[1:] = (truth[1:] != truth[:-1]) | (segmentation[1:] != segmentation[:-1])
     first = np.flatnonzero(new)

@@ -172,7 +172,10 @@ class _Runner:
             worker.log.flush()
             *lines, worker.rest = (worker.rest + data).split(b"\n")
             for line in lines:
-                self.on_line(line.decode(errors="replace"))
+                text = line.decode(errors="replace")
+                # a worker that was asked to end says that it failed
+                if not (self.interrupts and text.startswith(f"{self.stage}: ")):
+                    self.on_line(text)
         return ended
 
     def stop(self) -> None:

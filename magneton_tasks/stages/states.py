@@ -86,20 +86,6 @@ def total_of(geometry: Geometry, stage: str) -> int:
     return len(grid) if grid is not None else 0
 
 
-def block_states(attempt: Attempt, stage: str, *, alive: bool) -> Iterator[BlockState]:
-    """The state of every block or cell of one stage, ascending.
-
-    Several stages, or several looks, are cheaper through one `VolumeStates`.
-
-    Parameters
-    ----------
-    alive
-        Whether something works on the attempt's run: else what was begun is missing.
-    """
-    for look in VolumeStates(attempt, alive=alive).looks(stage):
-        yield look.parsed()
-
-
 class VolumeStates:
     """The states of all stages of a volume; `refresh` reads only what was added since.
 
@@ -108,7 +94,7 @@ class VolumeStates:
     attempt
         As frozen, or as it would be planned now (`stages.current`).
     alive
-        As for `block_states`.
+        Whether something works on the attempt's run: else what was begun is missing.
     older
         Other plans of this volume: where they have a result and ``attempt`` has none, a block is
         stale.

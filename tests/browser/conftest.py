@@ -21,7 +21,7 @@ FLAGS = (
     "--enable-unsafe-swiftshader",
 )
 #: Seconds that a page may take on a busy machine.
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 Colours = Literal["light", "dark"]
 NewPage = Callable[..., Page]

@@ -44,7 +44,7 @@ class Dialog:
     def __init__(self, folder: Path, *options: str) -> None:
         command = ["-m", "magneton_tasks", "config", "new", "volume.yaml", *options]
         self.child = pexpect.spawn(
-            sys.executable, command, cwd=folder, encoding="utf-8", timeout=120, dimensions=(40, 200)
+            sys.executable, command, cwd=folder, encoding="utf-8", timeout=300, dimensions=(40, 200)
         )
         self.folder = folder
 
@@ -186,7 +186,7 @@ def test_without_a_terminal_it_says_what_to_do_instead(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "magneton_tasks", "config", "new", "volume.yaml"]
     done = subprocess.run(
         command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=60, check=False,
+        timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 64
     assert "no terminal" in done.stderr and "--yes" in done.stderr

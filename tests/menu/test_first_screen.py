@@ -70,7 +70,7 @@ def test_the_menu_is_left_by_each_key(key: str, tmp_path: Path) -> None:
 def test_without_a_terminal_there_is_the_usage_and_64(module: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module], stdin=subprocess.PIPE, capture_output=True, text=True,
-        timeout=60, check=False, env=environment(tmp_path),
+        timeout=300, check=False, env=environment(tmp_path),
     )  # fmt: skip
     assert done.returncode == 64
     assert done.stdout.startswith("Usage: ")
@@ -83,7 +83,7 @@ def test_half_a_terminal_is_none(redirect: str, tmp_path: Path) -> None:
     """stdin or stdout is a terminal, the other isn't: nobody is asked, nothing hangs."""
     shell = pexpect.spawn(
         "/bin/bash", ["-o", "pipefail", "-c", f"{sys.executable} -m magneton {redirect}"],
-        encoding="utf-8", timeout=60, env=environment(tmp_path), cwd=str(tmp_path),
+        encoding="utf-8", timeout=300, env=environment(tmp_path), cwd=str(tmp_path),
     )  # fmt: skip
     shell.expect(pexpect.EOF)
     shell.close()

@@ -11,6 +11,7 @@ import pytest
 
 from magneton_tasks.stages.attempt import Attempt
 from tests import volumes
+from tests.calls import Caller
 from tests.volumes import Run
 
 
@@ -54,6 +55,12 @@ def finished(copy_of: Callable[..., Path]) -> Run:
     run = volumes.run_pipeline(copy_of(work=True))
     assert run.made("segment") == set()
     return run
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Caller:
+    """The command line, in this process."""
+    return Caller(capfd)
 
 
 def reopened(run: Run) -> Attempt:

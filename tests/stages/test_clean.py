@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,12 @@ from magneton_tasks.lease import acquire
 from magneton_tasks.stages import clean, clean_remove
 from magneton_tasks.stages.clean import CHOICES
 from tests import volumes
-from tests.calls import Caller, calling
+from tests.calls import Caller
 from tests.volumes import Array, Run, in_fork, kill_at
 
 Copy = Callable[..., Path]
 HEX = "0123456789abcdef"
 Tree = dict[str, tuple[int, int, str]]
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Iterator[Caller]:
-    with calling(capfd) as caller:
-        yield caller
 
 
 @pytest.fixture
@@ -583,7 +577,7 @@ def test_the_question(answer: str, cleans: bool, config: Path) -> None:
     before = tree(work)
     command = ["-m", "magneton_tasks", "clean", str(config), "--what", "all"]
     terminal = pexpect.spawn(
-        sys.executable, command, encoding="utf-8", timeout=60, dimensions=(40, 200)
+        sys.executable, command, encoding="utf-8", timeout=300, dimensions=(40, 200)
     )
     terminal.expect(r"cache [^\n]+segment-[^\n]+the next run computes everything again")
     terminal.expect(r"together [^\n]+ files")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ import numpy as np
 import pytest
 import yaml
 
-from magneton_tasks.cli import main
 from magneton_tasks.cli import run as running
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.config import parse_config
@@ -27,6 +24,7 @@ from magneton_tasks.lease import acquire
 from magneton_tasks.stages import report as reporting
 from magneton_tasks.stages.attempt import Attempt
 from tests import volumes
+from tests.calls import Caller, Done
 from tests.volumes import Array, Run
 
 Copy = Callable[..., Path]
@@ -42,35 +40,6 @@ def magneton(*args: object) -> subprocess.CompletedProcess[str]:
     """The real thing, in a process of its own."""
     command = [sys.executable, "-m", "magneton_tasks", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out.splitlines()[-1])
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
-    """The entry point of the command line, in this process: cheaper."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*args: object) -> Done:
-        capfd.readouterr()
-        try:
-            main.main([str(a) for a in args])
-            code: Any = 0
-        except SystemExit as end:
-            code = end.code or 0
-        return Done(code, *capfd.readouterr())
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +159,7 @@ def test_a_run_that_is_killed_is_gone_on_from(copy_of: Copy, expected: list[Arra
     assert all(np.array_equal(a, b) for a, b in zip(volumes.all_mips(run), expected, strict=True))
 
 
-def test_a_dry_run_tells_all_and_writes_nothing(copy_of: Copy, cli: Callable[..., Done]) -> None:
+def test_a_dry_run_tells_all_and_writes_nothing(copy_of: Copy, cli: Caller) -> None:
     config = copy_of()
     before = sorted(config.parent.rglob("*"))
     done = cli("run", config, "--dry-run")
@@ -201,9 +170,7 @@ def test_a_dry_run_tells_all_and_writes_nothing(copy_of: Copy, cli: Callable[...
 
 
 # ------------------------------------------------------------------ plan and stages
-def test_plan_ends_with_json_that_names_the_attempt(
-    finished: Run, cli: Callable[..., Done]
-) -> None:
+def test_plan_ends_with_json_that_names_the_attempt(finished: Run, cli: Caller) -> None:
     config = finished.plan.config_path
     done = cli(
         "plan",
@@ -223,7 +190,7 @@ def test_plan_ends_with_json_that_names_the_attempt(
 
 
 def test_the_commands_of_the_stages_make_the_volume(
-    copy_of: Copy, cli: Callable[..., Done], expected: list[Array]
+    copy_of: Copy, cli: Caller, expected: list[Array]
 ) -> None:
     """In this process, as a runner would call them; the last line is each task's result."""
     attempt = cli("plan", copy_of(), "--run-id", "r").json["attempt"]
@@ -246,7 +213,7 @@ def states(done: Done) -> dict[str, dict[str, Any]]:
     return {s["stage"]: s for s in done.json["stages"]}
 
 
-def test_status_of_a_finished_volume(finished: Run, cli: Callable[..., Done]) -> None:
+def test_status_of_a_finished_volume(finished: Run, cli: Caller) -> None:
     done = cli("status", finished.plan.config_path, "--json")
     assert {s: (v["done"], v["total"], v["missing"]) for s, v in states(done).items()} == {
         "segment": (8, 8, 0), "count": (8, 8, 0), "pool": (1, 1, 0), "apply": (2, 2, 0), "verify": (1, 1, 0),
@@ -263,7 +230,7 @@ def test_status_of_a_finished_volume(finished: Run, cli: Callable[..., Done]) ->
     ]
 
 
-def test_status_tells_failed_running_and_missing(finished: Run, cli: Callable[..., Done]) -> None:
+def test_status_tells_failed_running_and_missing(finished: Run, cli: Caller) -> None:
     config = finished.plan.config_path
     run = volumes.plan_run(Path(config), {"segment.threshold": 0.6}, run="next")
     manifest = run.attempt.manifest("segment")
@@ -292,7 +259,7 @@ def test_status_tells_failed_running_and_missing(finished: Run, cli: Callable[..
     assert (segment["running"], segment["missing"]) == (0, 5)
 
 
-def test_status_before_any_run(copy_of: Copy, cli: Callable[..., Done]) -> None:
+def test_status_before_any_run(copy_of: Copy, cli: Caller) -> None:
     done = cli("status", copy_of())
     assert done.code == 66
     assert "holds no run yet" in done.err
@@ -300,7 +267,7 @@ def test_status_before_any_run(copy_of: Copy, cli: Callable[..., Done]) -> None:
 
 
 # ------------------------------------------------------------------ evaluate, config
-def test_evaluate_scores_against_truth(base: Run, tmp_path: Path, cli: Callable[..., Done]) -> None:
+def test_evaluate_scores_against_truth(base: Run, tmp_path: Path, cli: Caller) -> None:
     url = base.attempt.config.paths.output
     truth = volumes.write_precomputed(
         tmp_path / "truth",
@@ -320,7 +287,7 @@ def test_evaluate_scores_against_truth(base: Run, tmp_path: Path, cli: Callable[
     assert "3 channels of uint8" in refused.err
 
 
-def test_config_commands(small: Path, cli: Callable[..., Done]) -> None:
+def test_config_commands(small: Path, cli: Caller) -> None:
     assert cli("config", "check", small).out == f"{small}: ok\n"
     shown = cli("config", "show", small, "--set", "segment.threshold=0.25")
     data = yaml.safe_load(shown.out)
@@ -347,14 +314,14 @@ def test_config_commands(small: Path, cli: Callable[..., Done]) -> None:
     ],
 )
 def test_a_wrong_command_line_is_64(
-    args: list[str], message: str, small: Path, cli: Callable[..., Done]
+    args: list[str], message: str, small: Path, cli: Caller
 ) -> None:
     done = cli(*(a.format(config=small) for a in args))
     assert done.code == 64
     assert message in done.err
 
 
-def test_bad_data_is_65(tmp_path: Path, cli: Callable[..., Done]) -> None:
+def test_bad_data_is_65(tmp_path: Path, cli: Caller) -> None:
     config = volumes.make_volume(tmp_path, np.full((3, 9, 9, 9), 7, np.float32))
     done = cli("plan", config, "--run-id", "r")
     assert done.code == 65
@@ -362,13 +329,13 @@ def test_bad_data_is_65(tmp_path: Path, cli: Callable[..., Done]) -> None:
     assert "\n  what to do: " in done.err
 
 
-def test_no_input_is_66(tmp_path: Path, cli: Callable[..., Done]) -> None:
+def test_no_input_is_66(tmp_path: Path, cli: Caller) -> None:
     assert cli("run", tmp_path / "none.yaml").code == 66
     assert cli("run", volumes.write_config(tmp_path)).code == 66
     assert cli("segment", "--run", tmp_path / "no" / "attempt").code == 66
 
 
-def test_a_place_that_can_t_be_written_is_74(copy_of: Copy, cli: Callable[..., Done]) -> None:
+def test_a_place_that_can_t_be_written_is_74(copy_of: Copy, cli: Caller) -> None:
     config = copy_of()
     (config.parent / "work").write_text("a file")
     done = cli("run", config)
@@ -386,7 +353,7 @@ def test_a_volume_in_use_is_75_for_another_process(finished: Run) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_config_is_78(small: Path, cli: Callable[..., Done]) -> None:
+def test_a_wrong_config_is_78(small: Path, cli: Caller) -> None:
     done = cli("run", small, "--set", "segment.treshold=1")
     assert done.code == 78
     assert "did you mean segment.threshold?" in done.err
@@ -397,7 +364,7 @@ def test_a_wrong_config_is_78(small: Path, cli: Callable[..., Done]) -> None:
     assert f"{broken}, line 3, column" in done.err or f"{broken}, line 2, column" in done.err
 
 
-def test_a_plan_of_another_version_is_78(finished: Run, cli: Callable[..., Done]) -> None:
+def test_a_plan_of_another_version_is_78(finished: Run, cli: Caller) -> None:
     path = finished.attempt.paths.plan
     path.write_text(
         path.read_text().replace(f'"version": "{finished.plan.version}"', '"version": "0.0.0"')

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from magneton_tasks.cli import main
 from magneton_tasks.config import load_config, parse_config
+from tests.calls import Caller
 
 TEXT = """\
 # volume 7
@@ -27,30 +24,6 @@ local: {memory: 8GiB}
 """
 
 
-@dataclass
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Done]
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
-    def run(*args: object) -> Done:
-        capfd.readouterr()
-        code: Any = 0
-        try:
-            main.main(["config", *map(str, args)])
-        except SystemExit as end:
-            code = end.code or 0
-        return Done(code, *capfd.readouterr())
-
-    return run
-
-
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "volume.yaml"
@@ -61,8 +34,10 @@ def config(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------------------- set
 
 
-def test_set_changes_values_says_so_and_keeps_the_comments(cli: Cli, config: Path) -> None:
-    done = cli("set", config, "segment.threshold=.6", "block.overlap=16,16,16", "pool.rule=iou")
+def test_set_changes_values_says_so_and_keeps_the_comments(cli: Caller, config: Path) -> None:
+    done = cli(
+        "config", "set", config, "segment.threshold=.6", "block.overlap=16,16,16", "pool.rule=iou"
+    )
     assert done.code == 0
     assert done.out.splitlines() == [
         "block.overlap: [32, 32, 32] -> [16, 16, 16]",
@@ -79,14 +54,17 @@ def test_set_changes_values_says_so_and_keeps_the_comments(cli: Cli, config: Pat
     )
 
 
-def test_set_of_what_is_there_already_writes_nothing(cli: Cli, config: Path) -> None:
+def test_set_of_what_is_there_already_writes_nothing(cli: Caller, config: Path) -> None:
     before = config.stat()
-    assert cli("set", config, "segment.threshold=0.7").out == f"{config}: nothing to change\n"
+    assert (
+        cli("config", "set", config, "segment.threshold=0.7").out
+        == f"{config}: nothing to change\n"
+    )
     assert config.stat().st_ino == before.st_ino
 
 
-def test_set_of_the_default_writes_it(cli: Cli, config: Path) -> None:
-    done = cli("set", config, "apply.mips=3")
+def test_set_of_the_default_writes_it(cli: Caller, config: Path) -> None:
+    done = cli("config", "set", config, "apply.mips=3")
     assert done.out == f"saved {config}\n"
     assert config.read_text().endswith("\napply:\n  mips: 3\n")
 
@@ -101,16 +79,16 @@ def test_set_of_the_default_writes_it(cli: Cli, config: Path) -> None:
     ],
 )
 def test_a_wrong_set_changes_nothing(
-    cli: Cli, config: Path, args: list[str], code: int, message: str
+    cli: Caller, config: Path, args: list[str], code: int, message: str
 ) -> None:
-    done = cli("set", config, *args)
+    done = cli("config", "set", config, *args)
     assert done.code == code
     assert message in done.err
     assert config.read_text() == TEXT
 
 
-def test_set_of_the_method_takes_out_what_it_doesn_t_read(cli: Cli, config: Path) -> None:
-    done = cli("set", config, "method=exact", "exact.advanced.s_min=40")
+def test_set_of_the_method_takes_out_what_it_doesn_t_read(cli: Caller, config: Path) -> None:
+    done = cli("config", "set", config, "method=exact", "exact.advanced.s_min=40")
     assert done.code == 0, done.err
     assert {
         "method: overlap -> exact",
@@ -122,60 +100,62 @@ def test_set_of_the_method_takes_out_what_it_doesn_t_read(cli: Cli, config: Path
     text = config.read_text()
     assert "pool: {}\n" in text and "segment: {threshold: 0.70}       # tuned" in text
     assert text.endswith("\nmethod: exact\n\nexact:\n  advanced:\n    s_min: 40\n")
-    rows = {r["key"]: r for r in json.loads(cli("show", config, "--json", "--source").out)}
+    rows = {
+        r["key"]: r for r in json.loads(cli("config", "show", config, "--json", "--source").out)
+    }
     assert rows["exact.advanced.s_min"] == {
         "key": "exact.advanced.s_min", "value": 40, "source": "file", "line": 15
     }  # fmt: skip
     assert rows["exact.dust"]["source"] == "default" and "pool.rule" not in rows
-    data = json.loads(cli("show", config, "--json").out)
+    data = json.loads(cli("config", "show", config, "--json").out)
     assert data["exact"]["advanced"]["s_min"] == 40 and "overlap" not in data["block"]
-    shown = cli("show", config, "--as-written", "--set", "method=overlap").out
+    shown = cli("config", "show", config, "--as-written", "--set", "method=overlap").out
     assert "# exact:\n#   advanced:\n#     s_min: 40\n" in shown
-    assert cli("set", config, "method=overlap").code == 0
+    assert cli("config", "set", config, "method=overlap").code == 0
     assert load_config(config).method == "overlap"
 
 
 def test_a_method_for_one_run_leaves_out_what_the_file_says_for_the_other(
-    cli: Cli, config: Path
+    cli: Caller, config: Path
 ) -> None:
-    shown = cli("show", config, "--set", "method=exact").out
+    shown = cli("config", "show", config, "--set", "method=exact").out
     assert parse_config(shown, "shown") == load_config(config, {"method": "exact"})
-    done = cli("check", config, "--set", "exact.s2=5")
+    done = cli("config", "check", config, "--set", "exact.s2=5")
     assert done.code == 78 and "exact is not read by method: overlap" in done.err
 
 
-def test_set_mends_a_config_that_is_wrong(cli: Cli, config: Path) -> None:
+def test_set_mends_a_config_that_is_wrong(cli: Caller, config: Path) -> None:
     config.write_text(TEXT.replace("0.70", "70"))
-    assert cli("check", config).code == 78
-    done = cli("set", config, "segment.threshold=0.7")
+    assert cli("config", "check", config).code == 78
+    done = cli("config", "set", config, "segment.threshold=0.7")
     assert done.out.splitlines() == [
         "segment.threshold: 0.7",
         f"saved {config}",
     ]
-    assert cli("check", config).code == 0
+    assert cli("config", "check", config).code == 0
 
 
 # ---------------------------------------------------------------------------- show
 
 
-def test_show_prints_all_values_as_yaml_that_reads_back(cli: Cli, config: Path) -> None:
+def test_show_prints_all_values_as_yaml_that_reads_back(cli: Caller, config: Path) -> None:
     for sets in ({}, {"pool.rule": "iou", "input.version": "Größe: 010"}):
         options = [f"--set={k}={json.dumps(v)}" for k, v in sets.items()]
         for resolved in ([], ["--resolved"]):
-            shown = cli("show", config, *options, *resolved).out
+            shown = cli("config", "show", config, *options, *resolved).out
             assert parse_config(shown, "shown") == load_config(config, sets)
             assert "largest_object_warning: 0.1" in shown
 
 
-def test_show_as_written_is_the_file_with_its_comments(cli: Cli, config: Path) -> None:
-    assert cli("show", config, "--as-written").out == TEXT
-    shown = cli("show", config, "--as-written", "--set", "segment.threshold=0.6").out
+def test_show_as_written_is_the_file_with_its_comments(cli: Caller, config: Path) -> None:
+    assert cli("config", "show", config, "--as-written").out == TEXT
+    shown = cli("config", "show", config, "--as-written", "--set", "segment.threshold=0.6").out
     assert shown == TEXT.replace("0.70", "0.6")
     assert config.read_text() == TEXT
 
 
-def test_show_source_says_file_and_line_override_or_default(cli: Cli, config: Path) -> None:
-    out = cli("show", config, "--source", "--set", "pool.min_frac=0.3").out
+def test_show_source_says_file_and_line_override_or_default(cli: Caller, config: Path) -> None:
+    out = cli("config", "show", config, "--source", "--set", "pool.min_frac=0.3").out
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines()}
     assert rows["key"] == "value source"
     assert rows["segment.threshold"] == "0.7 file, line 7"
@@ -185,18 +165,20 @@ def test_show_source_says_file_and_line_override_or_default(cli: Cli, config: Pa
     assert rows["local.memory"] == "8GiB file, line 9"
     assert rows["apply.chunk_size"] == "[64, 64, 64] default"
     assert "pool.min_iou" not in rows
-    written = cli("show", config, "--source", "--as-written").out
+    written = cli("config", "show", config, "--source", "--as-written").out
     assert "default" not in written
     assert "segment.threshold" in written
 
 
-def test_show_as_json_has_exact_numbers(cli: Cli, config: Path) -> None:
-    data = json.loads(cli("show", config, "--json").out)
+def test_show_as_json_has_exact_numbers(cli: Caller, config: Path) -> None:
+    data = json.loads(cli("config", "show", config, "--json").out)
     assert data["local"]["memory"] == 2**33
     assert data["block"]["size"] == [256, 256, 256]
-    written = json.loads(cli("show", config, "--json", "--as-written").out)
+    written = json.loads(cli("config", "show", config, "--json", "--as-written").out)
     assert written == yaml.safe_load(TEXT)
-    rows = {r["key"]: r for r in json.loads(cli("show", config, "--json", "--source").out)}
+    rows = {
+        r["key"]: r for r in json.loads(cli("config", "show", config, "--json", "--source").out)
+    }
     assert rows["local.memory"] == {
         "key": "local.memory", "value": 2**33, "source": "file", "line": 9
     }  # fmt: skip
@@ -204,17 +186,19 @@ def test_show_as_json_has_exact_numbers(cli: Cli, config: Path) -> None:
     assert rows["apply.mips"]["line"] is None
 
 
-def test_values_that_come_by_a_merge_come_from_the_file(cli: Cli, config: Path) -> None:
+def test_values_that_come_by_a_merge_come_from_the_file(cli: Caller, config: Path) -> None:
     config.write_text(TEXT + "input: &i {mip: 1}\nmask: {<<: *i}\n")
-    rows = {r["key"]: r for r in json.loads(cli("show", config, "--json", "--source").out)}
+    rows = {
+        r["key"]: r for r in json.loads(cli("config", "show", config, "--json", "--source").out)
+    }
     assert (rows["mask.mip"]["value"], rows["mask.mip"]["source"]) == (1, "file")
     assert rows["mask.mip"]["line"] == 11
 
 
-def test_show_of_a_wrong_config_says_what_is_wrong(cli: Cli, config: Path) -> None:
+def test_show_of_a_wrong_config_says_what_is_wrong(cli: Caller, config: Path) -> None:
     config.write_text(TEXT + "blok: {}\n")
     for options in ([], ["--source"], ["--as-written"], ["--json"]):
-        done = cli("show", config, *options)
+        done = cli("config", "show", config, *options)
         assert done.code == 78
         assert "line 10: unknown key blok; did you mean block?" in done.err
 
@@ -224,18 +208,18 @@ def test_show_of_a_wrong_config_says_what_is_wrong(cli: Cli, config: Path) -> No
 
 @pytest.mark.parametrize("options", [[], ["--editor"]])
 def test_edit_without_a_terminal_says_what_to_use_instead(
-    cli: Cli, config: Path, options: list[str]
+    cli: Caller, config: Path, options: list[str]
 ) -> None:
-    done = cli("edit", config, *options)
+    done = cli("config", "edit", config, *options)
     assert done.code == 64
     assert "no terminal" in done.err
     for word in ("config set", "--set", "config check"):
         assert word in done.err
 
 
-def test_every_subcommand_has_an_example(cli: Cli) -> None:
-    listed = cli("--help").out.split("Commands:")[1].split("Example:")[0]
+def test_every_subcommand_has_an_example(cli: Caller) -> None:
+    listed = cli("config", "--help").out.split("Commands:")[1].split("Example:")[0]
     names = [line.split()[0] for line in listed.splitlines() if line.strip()]
     assert set(names) >= {"new", "check", "show", "edit", "set", "import", "schema"}
     for name in names:
-        assert f"Example:  magneton config {name}" in cli(name, "--help").out
+        assert f"Example:  magneton config {name}" in cli("config", name, "--help").out

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,11 @@ import yaml
 from magneton_tasks.lease import acquire
 from magneton_tasks.stages.stores import label_store, segmentation, table_dir
 from tests import volumes
-from tests.calls import Caller, Done, calling
+from tests.calls import Caller, Done
 from tests.volumes import Run
 
 Copy = Callable[..., Path]
 STAGES = ("segment", "count", "pool", "apply", "verify")
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Iterator[Caller]:
-    with calling(capfd) as caller:
-        yield caller
 
 
 def stages(done: Done) -> dict[str, dict[str, Any]]:
@@ -397,7 +391,7 @@ def listen_to_ctrl_c() -> None:
 def watching(config: Path) -> pexpect.spawn[str]:
     command = ["-m", "magneton_tasks", "status", str(config), "--watch"]
     return pexpect.spawn(
-        sys.executable, command, encoding="utf-8", timeout=60, dimensions=(30, 140),
+        sys.executable, command, encoding="utf-8", timeout=300, dimensions=(30, 140),
         preexec_fn=listen_to_ctrl_c,
     )  # fmt: skip
 

@@ -22,7 +22,6 @@ from magneton_tasks.stages.states import (
     OTHER_SETTINGS,
     BlockState,
     VolumeStates,
-    block_states,
 )
 from tests import volumes
 from tests.many_blocks import plan_many
@@ -78,7 +77,7 @@ def written(attempt: Attempt) -> str:
 
 
 def states(attempt: Attempt, stage: str, *, alive: bool = True) -> dict[int, BlockState]:
-    return {s.key: s for s in block_states(attempt, stage, alive=alive)}
+    return {s.key: s.parsed() for s in VolumeStates(attempt, alive=alive).looks(stage)}
 
 
 def kinds(attempt: Attempt, stage: str, *, alive: bool = True) -> list[str]:

@@ -99,7 +99,9 @@ def test_a_volume_opened_before_a_fork_is_read_after_it(tmp_path: Path) -> None:
     volume = open_volume(str(tmp_path / "v"))
     before = volume.read(BOX)
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        found = pool.apply_async(volume.read, (BOX,)).get(timeout=60)
+        found = pool.apply_async(volume.read, (BOX,)).get(timeout=300)
+        pool.close()
+        pool.join()  # ended by itself: a signal may reach another thread than the one that waits
     np.testing.assert_array_equal(found, before)
 
 

@@ -34,7 +34,7 @@ class Client:
         self, path: str, method: str = "GET", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers (lower case) and body; ``if_none_match`` stands for If-None-Match."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         with closing(connection):
             given = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.putrequest(

@@ -198,7 +198,7 @@ def test_a_shard_is_sent_in_pieces(client: Client, tmp_path: Path) -> None:
 
 def test_heads_and_gets_share_a_connection(steady: Client, small_volumes: Path) -> None:
     url = url_of(small_volumes / "affinity", 0)
-    connection = http.client.HTTPConnection("127.0.0.1", steady.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", steady.port, timeout=120)
     for method in ("HEAD", "GET", "HEAD", "GET"):
         connection.request(method, url)
         response = connection.getresponse()
@@ -337,7 +337,7 @@ def test_other_sites_may_ask_first(steady: Client) -> None:
 # ------------------------------------------------------------------ event streams, prefix
 def open_stream(port: int, path: str) -> socket.socket:
     """A client that listens to events; it has received the first line."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=120)
     connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     received = b""
     while b"\n\n" not in received.partition(b"\r\n\r\n")[2]:

@@ -30,7 +30,7 @@ def test_ctrl_c_ends_it(tmp_path: Path) -> None:
         assert len(token) >= 32
         with open_stream(port, f"/events/{token}?c=1&gc="):
             process.send_signal(signal.SIGINT)
-            rest, _ = process.communicate(timeout=30)
+            rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert rest == "the viewer has ended\n"
 
@@ -43,7 +43,7 @@ def test_it_listens_on_loopback_only_and_with_a_new_token_each_time(tmp_path: Pa
         listening = Path("/proc/net/tcp").read_text().split("\n")[1:]
         mine = [line.split()[1] for line in listening if line and f":{port:04X}" in line.split()[1]]
         assert set(mine) == {f"0100007F:{port:04X}"}  # 127.0.0.1
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         connection.request("GET", path)
         assert connection.getresponse().status == 200
         connection.close()
@@ -79,7 +79,7 @@ def test_it_opens_the_link_and_goes_on(tmp_path: Path) -> None:
     config = volumes.make_volume(tmp_path / "volume")
     with view(config, "--open", BROWSER=str(browser)) as (process, lines):
         port, path = link_of(lines)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         connection.request("GET", path)
         assert connection.getresponse().status == 200
         connection.close()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, SETS, command
+from magneton_tasks.cli.options import CONFIG, JSON, OPEN, PARTITION, PORT, SETS, command
 from magneton_tasks.geometry import Box, vec3
 
 _SPAN = r"(-?\d+):(-?\d+)"
@@ -48,13 +48,8 @@ BOX = click.option(
 @SETS
 @PARTITION
 @click.option("--no-view", is_flag=True, help="Make the layers and show the table only.")
-@click.option("--open", "open_browser", is_flag=True, help="Open the link in the browser, too.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="On this machine's loopback; a free one by default.",
-)
+@OPEN
+@PORT
 @JSON
 def try_(config: Path, thresholds: str | None, no_view: bool, **options: Any) -> None:
     """Segment a box at several thresholds, see them side by side.

@@ -6,20 +6,15 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks.cli.options import CONFIG, PARTITION, command
+from magneton_tasks.cli.options import CONFIG, OPEN, PARTITION, PORT, command
 
 
 @command(example="magneton view volume.yaml --open")
 @CONFIG
 @PARTITION
 @click.option("--truth", metavar="URL", help="A segmentation to show beside the result.")
-@click.option("--open", "open_browser", is_flag=True, help="Open the link in the browser, too.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="On this machine's loopback; a free one by default.",
-)
+@OPEN
+@PORT
 def view(
     config: Path, partition: str | None, truth: str | None, open_browser: bool, port: int
 ) -> None:

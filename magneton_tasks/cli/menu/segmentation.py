@@ -72,7 +72,12 @@ def _perform(menu: _Menu, option: str) -> None:
             say(console, volume.error, "red")
             say(console, "mend the config first: option 9")
             return
-        _ACTIONS[option](menu)
+        if option in _LOCAL:
+            stage.dialog(console, volume, _LOCAL[option], option)
+        elif option in _HPC:
+            hpc.dialog(console, volume, _HPC[option], option)
+        else:
+            _OTHERS[option](menu)
     except (Quit, KeyboardInterrupt):
         click.echo("left; nothing was changed")
     except (MagnetonError, OSError) as error:
@@ -100,30 +105,6 @@ def _show(console: Console, volume: Volume) -> None:
         table.add_row(*row)
     console.print(table)
     click.echo()
-
-
-def _segment(menu: _Menu) -> None:
-    stage.dialog(menu.console, menu.volume, stage.SEGMENT, "1")
-
-
-def _pool(menu: _Menu) -> None:
-    stage.dialog(menu.console, menu.volume, stage.POOL, "3")
-
-
-def _apply(menu: _Menu) -> None:
-    stage.dialog(menu.console, menu.volume, stage.APPLY, "5")
-
-
-def _segment_hpc(menu: _Menu) -> None:
-    hpc.dialog(menu.console, menu.volume, stage.SEGMENT, "2")
-
-
-def _pool_hpc(menu: _Menu) -> None:
-    hpc.dialog(menu.console, menu.volume, stage.POOL, "4")
-
-
-def _apply_hpc(menu: _Menu) -> None:
-    hpc.dialog(menu.console, menu.volume, stage.APPLY, "6")
 
 
 def _status(menu: _Menu) -> None:
@@ -154,7 +135,8 @@ def _view(menu: _Menu) -> None:
     config_show.show(menu.volume.path, {}, resolved=True, source=True)
 
 
-_ACTIONS: dict[str, Callable[[_Menu], None]] = {
-    "1": _segment, "2": _segment_hpc, "3": _pool, "4": _pool_hpc, "5": _apply, "6": _apply_hpc,
+_LOCAL = {"1": stage.SEGMENT, "3": stage.POOL, "5": stage.APPLY}
+_HPC = {"2": stage.SEGMENT, "4": stage.POOL, "6": stage.APPLY}
+_OTHERS: dict[str, Callable[[_Menu], None]] = {
     "7": _status, "8": _clean, "9": _edit, "10": _view,
 }  # fmt: skip
