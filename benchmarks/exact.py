@@ -46,7 +46,8 @@ def run(*, full: bool = False) -> list[Row]:
         return [
             *_block_steps(root),
             *_pipeline(root, full),
-            *_quality(root, full),
+            *_quality(full),
+            *_comparison(root),
         ]
 
 
@@ -249,7 +250,7 @@ def _done(work: Path, stage: str) -> list[dict[str, Any]]:
 
 
 # ------------------------------------------------------------------ quality
-def _quality(root: Path, full: bool) -> list[Row]:
+def _quality(full: bool) -> list[Row]:
     """VI and ARAND at the default settings: threshold curves of one block, and the best against overlap."""
     rows = []
     for name, most in MOST_VI.items():
@@ -304,3 +305,87 @@ def _curve(arrays: Mapping[str, Any], thresholds: NDArray[np.float64]) -> list[d
             }
         )
     return found[::-1]
+
+
+# ------------------------------------------------------------------ against overlapping blocks
+def _comparison(root: Path) -> list[Row]:
+    """Overlap against exact on the same volumes, at blocks of 64, 128 and one; threshold tuned for each.
+
+    Both are scored on the block size that fits all; overlap has halos of 32 between blocks.
+    """
+    rows = []
+    for name, (affinity, truth, thresholds) in _compared_volumes().items():
+        directory = root / f"compared-{name}"
+        directory.mkdir()
+        forked(lambda d=directory, a=affinity: _write_array(d, a))  # type: ignore[misc]
+        for method in ("overlap", "exact"):
+            for block in (64, 128, None):
+                found, used = forked(
+                    lambda m=method, b=block: _compare(directory, m, b, thresholds[m], truth)  # type: ignore[misc] # noqa: B023
+                )
+                title = (
+                    f"{name}, {method}, {'one block' if block is None else f'blocks of {block}'}"
+                )
+                rows.append(
+                    row(title, found.pop("vi"), "VI, bits", threshold=thresholds[method], **found)
+                )
+    return rows
+
+
+def _compared_volumes() -> dict[str, tuple[UInt8, NDArray[Any], dict[str, float]]]:
+    from magneton_tasks.sample.volume import make_sample
+
+    found = {}
+    made = make_sample((128, 256, 256), 0)
+    found["sample"] = (made.affinity, made.truth, {"overlap": 0.7, "exact": 0.55})
+    for name, overlap, exact in (("pub128", 0.3, 0.25), ("real_gala_train", 0.15, 0.15)):
+        arrays = real(name)
+        if arrays is not None:
+            found[name] = (arrays["affs"], arrays["labels"], {"overlap": overlap, "exact": exact})
+    return found
+
+
+def _write_array(directory: Path, affinity: UInt8) -> None:
+    from magneton_tasks.stores.precomputed import write_volume
+
+    write_volume(f"file://{directory}/affinity", affinity, VOXEL_SIZE_NM)
+
+
+def _compare(
+    directory: Path, method: str, block: int | None, threshold: float, truth: NDArray[Any]
+) -> dict[str, Any]:
+    """Scores, CPU, peak memory, files and bytes under the work directory of one way."""
+    from magneton_tasks.kernels.evaluate import evaluate
+    from magneton_tasks.stores.volumes import open_volume
+
+    name = f"{method}-{block}"
+    size = [min(block or s, s) for s in truth.shape]
+    sections: dict[str, Any] = {
+        "paths": {"work": f"{directory}/work-{name}", "output": f"{directory}/out-{name}"},
+        "method": method, "block": {"size": size}, "segment": {"threshold": threshold},
+        "apply": {"mips": 0}, "local": {"workers": 1},
+    }  # fmt: skip
+    if method == "overlap":
+        # the halo comes on top of the core, which is as large as a block of the exact method
+        halo = [32 if block and s > block else 0 for s in truth.shape]
+        sections["block"] = {
+            "size": [b + h for b, h in zip(size, halo, strict=True)],
+            "overlap": halo,
+        }
+        sections["segment"] |= {"merge_function": "mean"}
+    config = write_config(directory, sections)
+    seconds, _ = _stages_in_one_process(config)
+    volume = open_volume(f"file://{directory}/out-{name}")
+    scores = evaluate(volume.read(volume.info.box)[0], truth)
+    work = directory / f"work-{name}"
+    records = [
+        r
+        for stage in ("segment", "join")
+        for r in _done(work, f"{stage}-*") + _done(work, f"{stage}-*/level-*")
+    ]
+    stored = [p for p in work.glob("*-*/**/*") if p.is_file() and "records" not in p.parts]
+    return {
+        "vi": scores.vi, "arand": scores.arand, "cpu_us_per_voxel": sum(seconds.values()) / truth.size * 1e6,
+        "peak_bytes": max(r["peak_bytes"] for r in records), "files": len(stored),
+        "stored_bytes": sum(p.stat().st_size for p in stored),
+    }  # fmt: skip

@@ -37,7 +37,7 @@ class ExactSettings:
     s2: int = 200
     dust: int = 100
     t_low: int = 1
-    t_high: int = 253
+    t_high: int = 255
     s_min: int = 50
     t_size: int = 1
 
