@@ -4,36 +4,30 @@ All are written atomically, with a checksum in each page that reading verifies. 
 many blocks share a file; a block's record says which rows are its own, so a reader passes row
 ranges. The pool table has one file a range of blocks, ``pool-<first>-<stop>.parquet``, sorted by
 block and label; a block's rows are found by the offsets in the file's metadata.
-
-Measured on 2 million made-up pairs (CPU us a row to write, to read, and bytes a row): byte stream
-split .10 / .05 / 10.2; dictionaries .17 / .05 / 11.4; deltas .13 / .10 / 11.5; plain .22 / .09 / 12.7.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from magneton_tasks import files
-from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
+from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.files import FileInfo
+from magneton_tasks.stores import parquet
+from magneton_tasks.stores.parquet import ROW_GROUP, Column, Columns
 
 if TYPE_CHECKING:  # numba costs a second to import
     from magneton_tasks.kernels.overlap import Pairs
     from magneton_tasks.kernels.residual import Contacts
 
-Column = npt.NDArray[Any]
-Columns = dict[str, Column]
 Kind = Literal["pairs", "sizes", "contacts"]
 
 #: Rows of the pair table: see DESIGN and `kernels.overlap.Pairs`. All uint32.
@@ -45,7 +39,7 @@ _GROUPS: dict[Kind, tuple[str, ...]] = {
 }  # fmt: skip
 
 #: Rows read at a time.
-_ROW_GROUP = 1 << 18
+_ROW_GROUP = ROW_GROUP
 #: Rows of the pool table read at a time: a few blocks.
 _POOL_ROW_GROUP = 1 << 15
 _POOL_NAME = re.compile(r"pool-(\d+)-(\d+)\.parquet")
@@ -121,7 +115,7 @@ def iter_rows(
     wait_s: float,
     columns: Sequence[str] | None = None,
 ) -> Iterator[Columns]:
-    """Read rows of a pair or size table in bounded memory.
+    """Read rows of a pair, contact or size table in bounded memory.
 
     Parameters
     ----------
@@ -135,7 +129,7 @@ def iter_rows(
     Yields
     ------
     dict
-        Columns of about 260,000 rows; never a part of a block pair (pairs) or block (sizes).
+        Columns of about 260,000 rows; never a part of a block pair (pairs, contacts) or block (sizes).
 
     Raises
     ------
@@ -163,17 +157,17 @@ def iter_label_sizes(path: Path, wait_s: float = 0.0) -> Iterator[Columns]:
 def _read_ranges(
     path: Path, ranges: Sequence[tuple[int, int]] | None, columns: Sequence[str] | None
 ) -> Iterator[Columns]:
-    with _parquet(path) as table:
+    with parquet.opened(path) as table:
         metadata = table.metadata
         wanted = [(0, metadata.num_rows)] if ranges is None else list(ranges)
         if wanted and wanted[-1][1] > metadata.num_rows:
-            raise _corrupt(path, f"{metadata.num_rows} rows, {wanted[-1][1]} recorded")
+            raise parquet.corrupt(path, f"{metadata.num_rows} rows, {wanted[-1][1]} recorded")
         begin = 0
         for group in range(metadata.num_row_groups):
             end = begin + metadata.row_group(group).num_rows
             inside = [(max(b, begin), min(e, end)) for b, e in wanted if b < end and e > begin]
             if inside:
-                yield _select(_numpy(table, [group], columns), inside, begin)
+                yield _select(parquet.read(table, [group], columns), inside, begin)
             begin = end
 
 
@@ -277,8 +271,8 @@ class PoolTable:
             The file is damaged, or the labels in it aren't 1..n.
         """
         first, path = self._find(block)
-        with _parquet(path, self._known.get(path)) as table:
-            known = self._known.get(path)
+        known = self._known.get(path)
+        with parquet.opened(path, known.metadata if known else None) as table:
             if known is None:
                 known = self._known[path] = _inspect(path, table)
             begin, end = (int(row) for row in known.offsets[block - first : block - first + 2])
@@ -286,13 +280,13 @@ class PoolTable:
                 return np.zeros(0, np.uint64)
             low = bisect_right(known.groups, begin) - 1
             high = bisect_right(known.groups, end - 1)
-            rows = _numpy(table, list(range(low, high)))
+            rows = parquet.read(table, list(range(low, high)))
         inside = slice(begin - known.groups[low], end - known.groups[low])
         labels = rows["label"][inside]
         if (rows["block"][inside] != block).any() or (
             labels != np.arange(1, len(labels) + 1, dtype=np.uint32)
         ).any():
-            raise _corrupt(path, f"the labels of block {block} aren't 1 to {end - begin}")
+            raise parquet.corrupt(path, f"the labels of block {block} aren't 1 to {end - begin}")
         found: npt.NDArray[np.uint64] = rows["global_id"][inside]
         return found.copy() if len(found) < len(rows["global_id"]) else found
 
@@ -301,7 +295,7 @@ class PoolTable:
         self._list()
         found: dict[int, int] = {}
         for first, (_, path) in zip(self._starts, self._paths, strict=True):
-            with _parquet(path) as table:
+            with parquet.opened(path) as table:
                 rows = np.diff(_inspect(path, table).offsets)
             found.update((first + k, int(n)) for k, n in enumerate(rows))
         return found
@@ -310,9 +304,9 @@ class PoolTable:
         """Read every row of every file: a page that is damaged raises CorruptFileError."""
         self._list()
         for _, path in self._paths:
-            with _parquet(path) as table:
+            with parquet.opened(path) as table:
                 for group in range(table.metadata.num_row_groups):
-                    _numpy(table, [group])
+                    parquet.read(table, [group])
 
     def _find(self, block: int) -> tuple[int, Path]:
         """First block and path of the file with ``block``."""
@@ -346,15 +340,12 @@ def _inspect(path: Path, table: Any) -> _PoolFile:
     try:
         offsets = np.frombuffer(bytes.fromhex(metadata.metadata[_OFFSETS].decode()), "<i8")
     except (KeyError, TypeError, ValueError) as error:
-        raise _corrupt(path, "it has no offsets") from error
+        raise parquet.corrupt(path, "it has no offsets") from error
     counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     groups = [0, *(int(row) for row in np.cumsum(counts))]
     if offsets[-1] != groups[-1]:
-        raise _corrupt(path, f"{groups[-1]} rows, {offsets[-1]} expected")
+        raise parquet.corrupt(path, f"{groups[-1]} rows, {offsets[-1]} expected")
     return _PoolFile(metadata, offsets, groups)
-
-
-# ---------------------------------------------------------------------------- parquet
 
 
 def _joined(parts: list[Column]) -> Column:
@@ -364,106 +355,8 @@ def _joined(parts: list[Column]) -> Column:
 def _write(
     path: Path, columns: Mapping[str, Column], rows: int, metadata: dict[bytes, bytes] | None = None
 ) -> FileInfo:
-    return files.write_atomic(path, encode(columns, metadata=metadata, rows=rows))
-
-
-def encode(
-    tables: Mapping[str, Column] | Sequence[Mapping[str, Column]],
-    *,
-    metadata: dict[bytes, bytes] | None = None,
-    rows: int = _ROW_GROUP,
-    rising: Collection[str] = (),
-) -> memoryview:
-    """Columns as the bytes of a Parquet file.
-
-    Parameters
-    ----------
-    tables
-        Columns of integers or bool, each (rows,); of several, each is a row group of its own.
-    metadata
-        Of the file.
-    rows
-        Of a row group, at most (one table only).
-    rising
-        Columns whose values mostly rise: their differences are stored.
-    """
-    parts = [tables] if isinstance(tables, Mapping) else list(tables)
-    first = parts[0]
-    arrays = {name: pa.array(column) for name, column in first.items()}
-    fields = [pa.field(name, array.type, nullable=False) for name, array in arrays.items()]
-    schema = pa.schema(fields, metadata)
-    encodings = {
-        name: "DELTA_BINARY_PACKED" if name in rising else "BYTE_STREAM_SPLIT"
-        for name, array in arrays.items()
-        if array.type.bit_width >= 32 and not (name.startswith("block") and name not in rising)
-    }
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(
-        sink, schema, compression="zstd", compression_level=1,
-        use_dictionary=[name for name in first if name.startswith("block") and name not in rising],
-        column_encoding=encodings, write_statistics=False, write_page_checksum=True,
-    ) as writer:  # fmt: skip
-        for part in parts:
-            columns = [pa.array(column) for column in part.values()]
-            writer.write_table(
-                pa.Table.from_arrays(columns, schema=schema),
-                row_group_size=rows if len(parts) == 1 else max(len(columns[0]), 1),
-            )
-    return memoryview(sink.getvalue())
-
-
-def decode(data: bytes, path: Path, groups: list[int] | None = None) -> Columns:
-    """Columns of the bytes of a Parquet file, or of some of its row groups.
-
-    Raises
-    ------
-    CorruptFileError
-        They are damaged; ``path`` is named.
-    """
-    with _told(path):
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        chosen = list(range(table.num_row_groups)) if groups is None else groups
-        return _numpy(table, chosen)
-
-
-def metadata_of(data: bytes, path: Path) -> dict[bytes, bytes]:
-    """The metadata that `encode` was given; errors as `decode`."""
-    with _told(path):
-        return dict(pq.ParquetFile(pa.BufferReader(data)).metadata.metadata or {})
-
-
-@contextmanager
-def _parquet(path: Path, known: _PoolFile | None = None) -> Iterator[Any]:
-    """The file, open; whatever its bytes lead to while it's open becomes an error of ours."""
-    with _told(path), files.open_read(path) as file:
-        yield pq.ParquetFile(
-            file,
-            metadata=known.metadata if known else None,
-            page_checksum_verification=True,
-        )
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Whatever a file's bytes lead to becomes an error of ours."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise NotVisibleError(f"{path} has just gone", "rerun") from error
-    except (pa.ArrowException, OSError) as error:
-        # Arrow tells of damage by OSErrors without a number.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise OutputError(f"can't read {path}: {error.strerror}", "mend it, rerun") from error
-        raise _corrupt(path, str(error)) from error
-
-
-def _numpy(table: Any, groups: list[int], columns: Sequence[str] | None = None) -> Columns:
-    names = list(columns) if columns is not None else None
-    read = table.read_row_groups(groups, columns=names, use_threads=False)
-    return {name: read.column(name).to_numpy() for name in read.column_names}
-
-
-def _corrupt(path: Path, what: str) -> CorruptFileError:
-    return CorruptFileError(
-        f"{path} is damaged ({what})", "rerun: what the file held is computed again"
+    # rows come block by block
+    blocks = [name for name in columns if name.startswith("block")]
+    return files.write_atomic(
+        path, parquet.encode(columns, metadata=metadata, rows=rows, few=blocks)
     )

@@ -1,0 +1,130 @@
+"""How this project writes and reads Parquet: tables of integers, compact, with checksums.
+
+A column is stored as a byte stream split (all first bytes, then all second ones, ...), as the
+differences of its values where they mostly rise, or by a dictionary where few values repeat; then
+zstd at level 1. Each page has a checksum, which reading verifies.
+
+Measured on 2 million made-up pairs (CPU us a row to write, to read, and bytes a row): byte stream
+split .10 / .05 / 10.2; dictionaries .17 / .05 / 11.4; deltas .13 / .10 / 11.5; plain .22 / .09 / 12.7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from magneton_tasks import files
+from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
+
+Column = npt.NDArray[Any]
+Columns = dict[str, Column]
+
+#: Rows of a row group, at most.
+ROW_GROUP = 1 << 18
+
+
+def encode(
+    tables: Mapping[str, Column] | Sequence[Mapping[str, Column]],
+    *,
+    metadata: dict[bytes, bytes] | None = None,
+    rows: int = ROW_GROUP,
+    rising: Collection[str] = (),
+    few: Collection[str] = (),
+) -> memoryview:
+    """Columns as the bytes of a Parquet file.
+
+    Parameters
+    ----------
+    tables
+        Columns of integers or bool, each (rows,); of several, each is a row group of its own.
+    metadata
+        Of the file.
+    rows
+        Of a row group, at most (one table only).
+    rising, few
+        Columns whose values mostly rise, and columns of few different values.
+    """
+    parts = [tables] if isinstance(tables, Mapping) else list(tables)
+    arrays = {name: pa.array(column) for name, column in parts[0].items()}
+    fields = [pa.field(name, array.type, nullable=False) for name, array in arrays.items()]
+    schema = pa.schema(fields, metadata)
+    encodings = {
+        name: "DELTA_BINARY_PACKED" if name in rising else "BYTE_STREAM_SPLIT"
+        for name, array in arrays.items()
+        if array.type.bit_width >= 32 and name not in few
+    }
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink, schema, compression="zstd", compression_level=1,
+        use_dictionary=[name for name in arrays if name in few], column_encoding=encodings,
+        write_statistics=False, write_page_checksum=True,
+    ) as writer:  # fmt: skip
+        for part in parts:
+            columns = [pa.array(column) for column in part.values()]
+            writer.write_table(
+                pa.Table.from_arrays(columns, schema=schema),
+                row_group_size=rows if len(parts) == 1 else max(len(columns[0]), 1),
+            )
+    return memoryview(sink.getvalue())
+
+
+def from_bytes(data: bytes) -> Any:
+    """The bytes of a Parquet file, as pyarrow's ParquetFile; call it inside `told`."""
+    return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+
+
+@contextmanager
+def opened(path: Path, known: Any = None) -> Iterator[Any]:
+    """A file, as pyarrow's ParquetFile; ``known``: its metadata, where they were read before.
+
+    Raises
+    ------
+    NotVisibleError, CorruptFileError, OutputError
+        As `told`, of whatever is done with it.
+    """
+    with told(path), files.open_read(path) as file:
+        yield pq.ParquetFile(file, metadata=known, page_checksum_verification=True)
+
+
+def read(table: Any, groups: Iterable[int], columns: Sequence[str] | None = None) -> Columns:
+    """Columns of some row groups of a ParquetFile; arrays may be read-only."""
+    names = list(columns) if columns is not None else None
+    found = table.read_row_groups(list(groups), columns=names, use_threads=False)
+    return {name: found.column(name).to_numpy() for name in found.column_names}
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Whatever a file's bytes lead to becomes an error of ours.
+
+    Raises
+    ------
+    NotVisibleError
+        The file isn't there.
+    CorruptFileError
+        It is damaged.
+    OutputError
+        The file system failed.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotVisibleError(f"{path} has just gone", "rerun") from error
+    except (pa.ArrowException, OSError) as error:
+        # Arrow tells of damage by OSErrors without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OutputError(f"can't read {path}: {error.strerror}", "mend it, rerun") from error
+        raise corrupt(path, str(error)) from error
+
+
+def corrupt(path: Path, what: object) -> CorruptFileError:
+    """The error for a file whose bytes aren't what they should be."""
+    return CorruptFileError(
+        f"{path} is damaged ({what})", "rerun: what the file held is computed again"
+    )
