@@ -100,6 +100,21 @@ def test_any_grid_is_what_the_oracle_says(case: Case) -> None:
     assert same(expected, found)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_ties_of_scores_go_by_the_last_position(seed: int) -> None:
+    """Four affinities, so many means tie, and nothing but mean linkage decides.
+
+    One volume in three comes out otherwise if ties go another way.
+    """
+    shape = (8, 8, 8)
+    affinity = volume("few", shape, seed)
+    settings = ExactSettings(0.2 + 0.05 * seed, s2=0, dust=0, t_high=256, s_min=0)
+    expected = oracle(affinity, settings)
+    assert same(expected, segment_whole(affinity, one_block(shape), settings))
+    cuts = regular(shape, (3, 5, 2 + seed % 3))
+    assert same(expected, segment_whole(affinity, cuts, settings, by_twos(Grid(cuts).shape)))
+
+
 SETTINGS = [
     pytest.param(ExactSettings(0.3, s2=100, dust=60, s_min=10), id="all"),
     pytest.param(
