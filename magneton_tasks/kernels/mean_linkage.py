@@ -221,8 +221,6 @@ def _move_edges(
             parallel = -1
             if is_hub[v]:
                 parallel = edge_of(pairs, pair_edges, v, w)
-                if parallel >= 0 and ends[2 * parallel] == 0:
-                    parallel = -1
             elif marks[w, MERGE] == merge:
                 parallel = marks[w, EDGE]
             if parallel < 0:

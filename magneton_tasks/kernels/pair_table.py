@@ -1,9 +1,10 @@
 """A hash table from pairs of regions to the edge between them, for regions with many neighbours.
 
 Open addressing with linear probing, in two arrays: ``pairs`` and ``edges``. The length is a power
-of two, and at most half of it is used; ``pairs`` has one element more, which counts what is. Nothing
-is taken out: entries of edges that are gone are dropped when the table is written anew. 12 B an
-entry (16 with int64 indices), two to eight entries a pair.
+of two, and at most half of it is used; ``pairs`` has one element more, which counts what is. An edge
+is noted whenever it comes to lie between two regions of which one is a hub, so what is found of two
+regions that are left is their edge. Entries of regions that are gone stay until the table is written
+anew. 12 B an entry (16 with int64 indices), two to eight entries a pair.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def new_pair_table(index: Index) -> tuple[Int64, Index]:
 
 @njit(cache=True, nogil=True)
 def edge_of(pairs: Int64, edges: Index, a: int, b: int) -> int:
-    """The edge last noted for the regions a and b (it may be gone meanwhile), or -1."""
+    """The edge between the regions a and b, one of which is a hub, or -1."""
     i = _entry(pairs, _pair(a, b))
     edge: int = edges[i] if pairs[i] != _FREE else -1
     return edge
