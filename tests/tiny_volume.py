@@ -16,8 +16,15 @@ CHUNK = (10, 24, 28)
 OBJECTS = 12
 
 
-def write_tiny_volume(folder: Path, more: str = "") -> Path:
-    """Raw precomputed affinities in 16 chunks, and their config: 12 blocks, 8 cells.
+#: what stands in the config beside paths and output, by method
+METHODS = {
+    "overlap": "block: {size: [32, 32, 32], overlap: [8, 8, 8]}\nsegment: {merge_function: mean}\n",
+    "exact": "method: exact\nblock: {size: [20, 24, 28]}\nsegment: {threshold: 0.5}\n",
+}
+
+
+def write_tiny_volume(folder: Path, more: str = "", method: str = "overlap") -> Path:
+    """Raw precomputed affinities in 16 chunks, and their config: 12 blocks (exact: 8), 8 cells.
 
     Parameters
     ----------
@@ -48,8 +55,7 @@ def write_tiny_volume(folder: Path, more: str = "") -> Path:
     config.write_text(
         f"paths:\n  input: file://{layer}\n  output: file://{folder}/segmentation\n"
         f"  work: {folder}/work\n"
-        "block: {size: [32, 32, 32], overlap: [8, 8, 8]}\n"
-        "segment: {merge_function: mean}\n"
+        f"{METHODS[method]}"
         "apply: {chunk_size: [16, 16, 16], mips: 1}\n" + more
     )
     return config

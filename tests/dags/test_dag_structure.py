@@ -69,6 +69,20 @@ def test_stages_follow_one_another(load_dags: Load, write_config: Write) -> None
     assert mapped == {"segment", "count", "apply", "downsample"}
 
 
+def test_the_exact_method_has_six_slots_for_joins_and_offers_what_it_reads(
+    load_dags: Load, write_config: Write
+) -> None:
+    dag = load_dags(write_config("cortex", "method: exact\n").parent)[
+        "instance_segmentation.cortex"
+    ]
+    order = ["plan", "segment", "count", *(f"join{k}" for k in range(1, 7)), "pool", "apply"]
+    for before, after in pairwise(order):
+        assert before in dag.task_dict[after].upstream_task_ids
+    offered = set(dag.params)
+    assert {"segment.threshold", "exact.s2", "exact.dust", "exact.advanced.t_high"} <= offered
+    assert not {"segment.merge_function", "pool.rule", "block.overlap"} & offered
+
+
 def test_verify_alone_decides_about_green(load_dags: Load, write_config: Write) -> None:
     dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
     leaves = [t.task_id for t in dag.tasks if not t.downstream_task_ids and not t.is_teardown]
