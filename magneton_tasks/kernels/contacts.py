@@ -66,7 +66,8 @@ def face_contacts(
             f"the faces of blocks {blocks[0]} and {blocks[1]} along axis {axis} have {low.basins.shape} and {high.basins.shape} voxels",
             "they were made on different grids: segment both blocks again",
         )
-    basins_a, basins_b = low.basins.ravel(), high.basins.ravel()
+    # Copies: what a store returns may be read-only, which numba would compile for anew.
+    basins_a, basins_b = low.basins.flatten(), high.basins.flatten()
     joined = low.picks | high.picks | (high.affinity >= settings.t_high)
     order = np.flatnonzero((basins_a > 0) & (basins_b > 0)).astype(np.uint32)
     # Sorting by b, then stably by a, sorts by (a, b); positions ascend within each pair.
@@ -77,7 +78,7 @@ def face_contacts(
     last, key = (np.zeros(pairs, np.int64) for _ in range(2))
     is_joined = np.zeros(pairs, np.bool_)
     _add_up(
-        basins_a, basins_b, high.affinity.ravel(), joined.ravel(), order,
+        basins_a, basins_b, high.affinity.flatten(), joined.ravel(), order,
         *_positions(axis, origin_b, volume), high.basins.shape[1],
         a, b, sum_, count, last, key, is_joined,
     )  # fmt: skip

@@ -44,38 +44,16 @@ def oracle(
     mask
         bool (z, y, x), False: not to be segmented; an edge of such a voxel doesn't exist.
     """
-    return segmented(affinity.shape[1:], _final(affinity, settings, mask))
-
-
-def supervoxels(affinity: npt.NDArray[np.uint8], settings: ExactSettings) -> npt.NDArray[np.int64]:
-    """What mean linkage starts from."""
-    edges = list(_voxel_edges(affinity, None))
-    return segmented(affinity.shape[1:], _supervoxels(edges, settings))
-
-
-def segmented(shape: tuple[int, ...], names: Names) -> npt.NDArray[np.int64]:
-    """Names as an array."""
-    labels = np.zeros(shape, np.int64)
+    edges = list(_voxel_edges(affinity, mask))
+    names = _basins(edges, settings.t_low, settings.t_high)
+    names = _join_small_once(names, edges, settings.s_min, settings.t_size)
+    names = _size_limited(names, edges, settings.s2, settings.t_size)
+    names = _mean_linkage(names, edges, settings.threshold)
+    names = _join_small_once(names, edges, settings.dust, settings.t_size)
+    labels = np.zeros(affinity.shape[1:], np.int64)
     for voxel, name in names.items():
         labels[voxel] = name
     return labels
-
-
-def _final(
-    affinity: npt.NDArray[np.uint8],
-    settings: ExactSettings,
-    mask: npt.NDArray[np.bool_] | None,
-) -> Names:
-    edges = list(_voxel_edges(affinity, mask))
-    names = _supervoxels(edges, settings)
-    names = _mean_linkage(names, edges, settings.threshold)
-    return _join_small_once(names, edges, settings.dust, settings.t_size)
-
-
-def _supervoxels(edges: list[VoxelEdge], settings: ExactSettings) -> Names:
-    names = _basins(edges, settings.t_low, settings.t_high)
-    names = _join_small_once(names, edges, settings.s_min, settings.t_size)
-    return _size_limited(names, edges, settings.s2, settings.t_size)
 
 
 def _voxel_edges(
