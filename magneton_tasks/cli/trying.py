@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from magneton_tasks.geometry import Box
+from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying as stage
 from magneton_tasks.stages.trial import Trial, threshold_name
@@ -39,14 +41,15 @@ def try_thresholds(
         from magneton_tasks.viewer.serve import require_packages
 
         require_packages()  # before minutes of work
-    if scoring is not None:
-        (function,) = trials.parse_functions([scoring])
-        sets = {**sets, "segment.merge_function": function}
+    functions = () if scoring is None else trials.parse_functions([scoring])
     trial = trials.open_trial(config, sets, partition, box)
+    for function in functions:
+        trial = trial.using(function)
     thresholds = thresholds or DEFAULT_THRESHOLDS
     if not as_json:
         for line in _announce(trial, stage.missing(trial, thresholds)):
             click.echo(line)
+    ensure_warm(partial(click.echo, err=as_json))  # else it's compiled anew each time
     tried = stage.run(trial, thresholds)
     if as_json:
         click.echo(json.dumps(_as_json(trial, tried)))
@@ -60,7 +63,7 @@ def try_thresholds(
 def _announce(trial: Trial, todo: list[float]) -> Iterator[str]:
     shape = " x ".join(map(str, trial.box.shape))
     yield f"box       {trial.box} (zyx): {shape} voxels, {human_count(trial.box.voxels)}"
-    function = trial.config.segment.merge_function
+    function = trial.function
     if not todo:
         yield f"trying    {function}: nothing to do, all layers are there"
         return
@@ -101,7 +104,7 @@ def _as_json(trial: Trial, tried: Tried) -> dict[str, Any]:
         "box": {"begin": trial.box.begin, "end": trial.box.end},
         "voxels": trial.box.voxels,
         "voxel_size_nm": trial.info.voxel_size_nm,
-        "merge_function": trial.config.segment.merge_function,
+        "merge_function": trial.function,
         "directory": str(tried.directory),
         "layers": [{**asdict(f), "largest_share": f.largest_share} for f in tried.layers],
         "made": tried.made,

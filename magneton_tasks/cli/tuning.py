@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,9 +16,11 @@ from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import VolumeInfo
+from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import tuning as stage
-from magneton_tasks.stages.trial import Trial
+from magneton_tasks.stages.sizes import overlap_of
+from magneton_tasks.stages.trial import EXACT, Trial
 from magneton_tasks.stages.tuning import Point, Tuning
 from magneton_tasks.stages.tuning_plot import draw, require_plotting
 from magneton_tasks.units import human_bytes, human_count, human_time
@@ -51,11 +53,12 @@ def tune(request: Request, *, write: bool, as_json: bool) -> None:
     trial = trials.open_trial(
         request.config, request.sets, request.partition, request.box, labelled
     )
-    functions = trials.parse_functions(request.functions or (trial.config.segment.merge_function,))
+    functions = trials.parse_functions(request.functions or (trial.function,))
     thresholds = request.thresholds or stage.DEFAULT_THRESHOLDS
     if not as_json:
         for line in _announce(trial, functions, len(thresholds)):
             click.echo(line)
+    ensure_warm(partial(click.echo, err=as_json))  # else it's compiled anew each time
     tuning = stage.run(trial, opened[0], functions, thresholds)
     plot = request.plot or request.config.with_name(f"{request.config.stem}-tune.png")
     proposed = _changes(request, tuning.best)
@@ -126,15 +129,20 @@ def _draw(trial: Trial, tuning: Tuning, path: Path, truth: str) -> None:
 
 
 def _changes(request: Request, best: Point) -> dict[str, object]:
-    """What the config would have to say, where it doesn't yet."""
+    """What the config would have to say, where it doesn't yet; the method first."""
     config = load_config(request.config, {}, request.partition)
-    wanted: dict[str, Any] = {
-        "segment.threshold": best.threshold, "segment.merge_function": best.merge_function
+    segment = config.segment
+    is_exact = best.merge_function == EXACT
+    wanted: dict[str, object] = {
+        "method": "exact" if is_exact else "overlap", "segment.threshold": best.threshold
     }  # fmt: skip
-    now = {
-        "segment.threshold": config.segment.threshold,
-        "segment.merge_function": config.segment.merge_function,
-    }
+    now: dict[str, object] = {"method": config.method, "segment.threshold": segment.threshold}
+    if not is_exact:
+        wanted["segment.merge_function"] = best.merge_function
+        now["segment.merge_function"] = segment.merge_function
+        if config.method == "exact":  # it has no overlap, and the default may not fit its blocks
+            wanted["block.overlap"] = list(overlap_of(config.block.size))
+            now["block.overlap"] = list(config.block.overlap)
     return {k: v for k, v in wanted.items() if now[k] != v}
 
 

@@ -15,7 +15,12 @@ import numpy as np
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.geometry import vec3
-from magneton_tasks.kernels.block_regions import link_by_mean, link_small, start_block
+from magneton_tasks.kernels.block_regions import (
+    BlockRegions,
+    link_by_mean,
+    link_small,
+    start_block,
+)
 from magneton_tasks.kernels.block_step import (
     Place,
     check_block,
@@ -55,6 +60,24 @@ def exact_segmentations(
     BadDataError, ConfigError
         As `block_step.segment_block_exact`, or if thresholds rise.
     """
+    cells, cuts = exact_cuts(affinity, settings, thresholds)
+    for label_of, n_labels in cuts:
+        yield label_of[cells], n_labels
+
+
+def exact_cuts(
+    affinity: UInt8, settings: ExactSettings, thresholds: Sequence[float]
+) -> tuple[UInt32, Iterator[tuple[UInt32, int]]]:
+    """As `exact_segmentations`, by cells: no threshold cuts one, so voxels are looked at once.
+
+    Returns
+    -------
+    cells
+        uint32 (z, y, x): the cell of each voxel; 0: background.
+    cuts
+        For each threshold the label of each cell, uint32 (cells + 1,), and how many labels there
+        are.
+    """
     if any(a < b for a, b in pairwise(thresholds)):
         raise BadDataError("thresholds rise", "give them from the highest to the lowest")
     nowhere = ((False, False),) * 3
@@ -66,8 +89,14 @@ def exact_segmentations(
     close_outer_faces(affinity, high, nowhere)
     regions = start_block(affinity, high, nowhere, settings).regions
     link_small(regions, settings)
+    return regions.labels, _cuts(regions, settings, thresholds)
+
+
+def _cuts(
+    regions: BlockRegions, settings: ExactSettings, thresholds: Sequence[float]
+) -> Iterator[tuple[UInt32, int]]:
     for threshold in thresholds:
         at = replace(settings, threshold=threshold)
         link_by_mean(regions, at.least_score)
         closing = close_regions(regions, at)
-        yield closing.numbers[regions.region_of][regions.labels], closing.n_labels
+        yield closing.numbers[regions.region_of], closing.n_labels

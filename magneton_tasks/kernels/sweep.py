@@ -13,6 +13,9 @@ counts them by (segment, truth); from there on segments only merge::
     table       5 x truths        3 x truths        2 x truths
 
 and the rows of merged segments are added up: exact, and as cheap as there are few segments.
+
+`exact_sweep` and `score_exact_sweep` are the same of the exact method, whose dust makes its results
+nest no more: there the rows are those of cells, which no threshold cuts.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ from numpy.typing import NDArray
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.evaluate import ContingencyTable, Rows, Scores, score_rows
+from magneton_tasks.kernels.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact_sweep import exact_cuts, exact_segmentations
+from magneton_tasks.kernels.residual import UInt8
 from magneton_tasks.kernels.segment import (
     Float32,
     Labels,
@@ -120,6 +126,49 @@ def score_sweep(
     return found
 
 
+def exact_sweep(
+    affinity: UInt8, settings: ExactSettings, thresholds: Sequence[float]
+) -> Iterator[tuple[float, Labels]]:
+    """Segment a box by the exact method at many thresholds.
+
+    Parameters
+    ----------
+    affinity, settings
+        As `exact_sweep.exact_segmentations`: **affinities are written to**.
+    thresholds
+        As `sweep`.
+
+    Yields
+    ------
+    (threshold, Labels), from the highest threshold to the lowest.
+
+    Raises
+    ------
+    BadDataError
+        As `sweep`, or as `block_step.segment_block_exact`.
+    """
+    descending = _descending(thresholds)
+    found = exact_segmentations(affinity, settings, descending)
+    for threshold, (labels, count) in zip(descending, found, strict=True):
+        yield threshold, Labels(labels, count)
+
+
+def score_exact_sweep(
+    affinity: UInt8,
+    settings: ExactSettings,
+    thresholds: Sequence[float],
+    truth: NDArray[np.integer],
+) -> list[tuple[float, Scores]]:
+    """As `score_sweep`, of the exact method; parameters as `exact_sweep`."""
+    descending = _descending(thresholds)
+    cells, cuts = exact_cuts(affinity, settings, descending)
+    cell, known, n = _count(cells, truth)
+    return [
+        (threshold, score_rows(_joined(label_of[cell].astype(np.uint64), known, n)))
+        for threshold, (label_of, _) in zip(descending, cuts, strict=True)
+    ]
+
+
 def _descending(thresholds: Sequence[float]) -> list[float]:
     """Distinct thresholds from the highest to the lowest."""
     outside = [t for t in thresholds if not 0 <= t <= 1]
@@ -129,7 +178,7 @@ def _descending(thresholds: Sequence[float]) -> list[float]:
     return sorted(set(thresholds), reverse=True)
 
 
-def _count(segments: NDArray[np.uint64], truth: NDArray[np.integer]) -> Rows:
+def _count(segments: NDArray[np.integer], truth: NDArray[np.integer]) -> Rows:
     """The contingency table of all voxels."""
     if segments.shape != truth.shape:
         raise BadDataError(f"segmentation has shape {segments.shape}, truth {truth.shape}")

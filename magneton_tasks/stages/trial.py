@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks import projection, units
+from magneton_tasks import exact_projection, projection, units
 from magneton_tasks.config import RunConfig, load_config, require_partition
 from magneton_tasks.errors import (
     BadDataError,
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _MOST_VOXELS = 2**31 - 1
 #: Thresholds are rounded to this many digits: float32 doesn't tell finer ones apart.
 _DIGITS = 6
+#: Stands for the exact method where merge functions of the overlap method are named.
+EXACT = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,23 @@ class Trial:
     config: RunConfig
     info: VolumeInfo
     box: Box
+
+    @property
+    def function(self) -> str:
+        """The config's merge function, or `EXACT`."""
+        return EXACT if self.config.method == "exact" else self.config.segment.merge_function
+
+    def using(self, function: str) -> Trial:
+        """With another merge function, or `EXACT`: and so perhaps another method."""
+        if function == self.function:
+            return self
+        method = "exact" if function == EXACT else "overlap"
+        segment = self.config.segment
+        if function != EXACT:
+            segment = segment.model_copy(update={"merge_function": function})
+        return replace(
+            self, config=self.config.model_copy(update={"method": method, "segment": segment})
+        )
 
     @property
     def input_digest(self) -> str:
@@ -176,7 +195,7 @@ def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int
     Parameters
     ----------
     function
-        The merge function.
+        The merge function, or `EXACT`.
     extra_bytes_per_voxel
         What is held besides what segmenting a block takes.
 
@@ -185,12 +204,16 @@ def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int
     ConfigError
         It needs more than ``local.memory``, or than this machine has; names a box that fits.
     """
-    config = trial.config
+    config = trial.using(function).config
     ceiling = config.local.memory or resources.machine_memory_bytes()
 
     def bound(box: Box, densest: tuple[float, float] | None) -> int:
-        return extra_bytes_per_voxel * box.voxels + projection.segment_bound_bytes(
-            box.voxels, function, config.segment.supervoxels, densest
+        return extra_bytes_per_voxel * box.voxels + (
+            exact_projection.block_bound_bytes(box.voxels, densest)
+            if function == EXACT
+            else projection.segment_bound_bytes(
+                box.voxels, function, config.segment.supervoxels, densest
+            )
         )
 
     # Where even noise would fit, nothing need be sampled.
@@ -217,16 +240,17 @@ def _fitting(box: Box, fits: Callable[[Box], bool], function: str) -> str:
         if fits(part):
             ways.append(f"--box {part} fits")
             break
-    if parse_scoring(function).kind == "histogram":
+    if function != EXACT and parse_scoring(function).kind == "histogram":
         ways.append("--scoring mean takes a fifth of the memory")
     return "; ".join([*ways, "or raise local.memory"])
 
 
 def expected_cpu_s(trial: Trial, function: str) -> float:
     """About the CPU seconds of one agglomeration of the box; of cortex as usual, nothing is sampled."""
-    return projection.segment_cpu_s(
-        trial.box.voxels, function, trial.config.segment.supervoxels, *projection.TYPICAL_DENSITY
-    )
+    voxels, typical = trial.box.voxels, projection.TYPICAL_DENSITY
+    if function == EXACT:
+        return exact_projection.block_cpu_s(voxels, typical[1])
+    return projection.segment_cpu_s(voxels, function, trial.config.segment.supervoxels, *typical)
 
 
 # ------------------------------------------------------------------ the work itself
@@ -246,9 +270,7 @@ def in_child(work: Callable[[], Any], limit: int) -> ChildResult:
     try:
         result = run_in_child(guarded, folder / "log", limit)
     except OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            error.what, "take a smaller --box, raise local.memory, or take --scoring mean"
-        ) from None
+        raise OutOfMemoryError(error.what, "take a smaller --box, or raise local.memory") from None
     finally:
         if not any(path.stat().st_size for path in folder.iterdir()):
             shutil.rmtree(folder, ignore_errors=True)
@@ -271,15 +293,41 @@ def with_affinities(
 
     Errors of the volume appear here, before a fork; a bad affinity is named by its voxel.
     """
-    from magneton_tasks.kernels.segment import BadAffinityError
     from magneton_tasks.stages.inputs import open_affinity, open_mask
 
     affinity = open_affinity(trial.config)
     mask = open_mask(trial.config, affinity.info)
+    return _placing(
+        trial,
+        lambda: work(affinity.read(trial.box), None if mask is None else mask.read(trial.box)),
+    )
+
+
+def with_exact_affinities(
+    trial: Trial, work: Callable[[NDArray[np.uint8]], Any]
+) -> Callable[[], Any]:
+    """As `with_affinities`, as the exact method reads a volume that is this box."""
+    import numpy as np
+
+    from magneton_tasks.kernels.exact_sweep import exact_segmentations
+    from magneton_tasks.stages.exact import exact_settings
+    from magneton_tasks.stages.inputs import open_affinity, open_mask
+    from magneton_tasks.stores.exact_reader import ExactReader
+
+    affinity = open_affinity(trial.config)
+    reader = ExactReader(affinity, open_mask(trial.config, affinity.info), trial.box)
+    few = np.full((3, 2, 2, 2), 128, np.uint8)  # the compiled code is loaded before a child forks
+    list(exact_segmentations(few, exact_settings(trial.config), [0.5]))
+    return _placing(trial, lambda: work(reader.read(trial.box)[0]))
+
+
+def _placing(trial: Trial, work: Callable[[], Any]) -> Callable[[], Any]:
+    """What says where in the volume something is wrong."""
+    from magneton_tasks.kernels.segment import BadAffinityError
 
     def do() -> Any:
         try:
-            return work(affinity.read(trial.box), None if mask is None else mask.read(trial.box))
+            return work()
         except BadAffinityError as error:
             raise error.placed(trial.box.begin, f"{trial.info.url}: ") from None
         except BadDataError as error:
@@ -289,11 +337,16 @@ def with_affinities(
 
 
 def parse_functions(names: Sequence[str]) -> tuple[str, ...]:
-    """Canonical names of merge functions, each once, in order.
+    """Canonical names of merge functions, each once, in order; `EXACT` is one.
 
     Raises
     ------
     ConfigError
         Unknown, or not shipped compiled; with the nearest, and what there is.
     """
-    return tuple(dict.fromkeys(parse_scoring(name).canonical for name in names))
+    return tuple(
+        dict.fromkeys(
+            EXACT if name.strip().lower() == EXACT else parse_scoring(name).canonical
+            for name in names
+        )
+    )

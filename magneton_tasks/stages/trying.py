@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,17 +31,21 @@ from magneton_tasks.plan import digest
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.plan import mark
 from magneton_tasks.stages.trial import (
+    EXACT,
     Trial,
     in_child,
     memory_limit,
     settings_of,
     threshold_name,
     with_affinities,
+    with_exact_affinities,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from magneton_tasks.kernels.segment import Labels
 
 #: A copy of the labels (uint32), their numbering, and what encoding takes.
 EXTRA_BYTES_PER_VOXEL = 10
@@ -89,11 +93,13 @@ class Tried:
 
 def directory_of(trial: Trial) -> Path:
     """Where the layers of a box and its settings lie."""
-    resolved = trial.config.resolved()
+    resolved, version = trial.config.resolved(), versions.SEGMENT
     settings = {k: v for k, v in resolved["segment"].items() if k not in _UNREAD}
+    if trial.function == EXACT:
+        settings, version = {"exact": resolved["exact"]}, versions.EXACT_BLOCK
     reading = {k: v for k, v in resolved["input"].items() if k not in ("version", "identity")}
     name = digest(
-        [versions.SEGMENT, trial.config.paths.input, reading, trial.input_digest],
+        [version, trial.config.paths.input, reading, trial.input_digest],
         [str(trial.box), resolved["mask"], settings, trial.config.apply.chunk_size],
     )
     return Path(trial.config.paths.work) / f"try-{name}"
@@ -123,14 +129,11 @@ def run(trial: Trial, thresholds: Sequence[float]) -> Tried:
     cpu_s, peak_bytes = 0.0, 0
     if todo:
         checks.check_paths(trial.config, write=False)
-        function = trial.config.segment.merge_function
-        limit = memory_limit(trial, function, EXTRA_BYTES_PER_VOXEL)
-        work = with_affinities(
-            trial, lambda affinity, mask: _make(trial, todo, affinity, mask, temporary)
-        )
+        limit = memory_limit(trial, trial.function, EXTRA_BYTES_PER_VOXEL)
+        temporary = directory / f".layers.{files.unique_suffix()}.tmp"
+        work = _work(trial, todo, temporary)
         mark(WorkPaths(directory.parent))
         _write_marker(trial, directory)
-        temporary = directory / f".layers.{files.unique_suffix()}.tmp"
         try:
             result = in_child(work, limit)
         finally:
@@ -146,22 +149,34 @@ def run(trial: Trial, thresholds: Sequence[float]) -> Tried:
 
 
 # ------------------------------------------------------------------ in the child
-def _make(
-    trial: Trial,
-    thresholds: Sequence[float],
-    affinity: NDArray[np.float32],
-    mask: NDArray[np.bool_] | None,
-    temporary: Path,
-) -> int:
-    """Write the layers; returns how many."""
-    from magneton_tasks.kernels.sweep import sweep
+def _work(trial: Trial, thresholds: Sequence[float], temporary: Path) -> Callable[[], Any]:
+    """What writes the layers, in a child."""
+    from magneton_tasks.kernels.sweep import exact_sweep, sweep
 
-    settings = settings_of(trial, trial.config.segment.merge_function)
-    for threshold, labels in sweep(affinity, settings, thresholds, mask):
+    if trial.function == EXACT:
+        from magneton_tasks.stages.exact import exact_settings
+
+        exact = exact_settings(trial.config)
+        return with_exact_affinities(
+            trial,
+            lambda affinity: _make(trial, exact_sweep(affinity, exact, thresholds), temporary),
+        )
+    settings = settings_of(trial, trial.function)
+    return with_affinities(
+        trial,
+        lambda affinity, mask: _make(trial, sweep(affinity, settings, thresholds, mask), temporary),
+    )
+
+
+def _make(trial: Trial, layers: Iterable[tuple[float, Labels]], temporary: Path) -> int:
+    """Write the layers; returns how many."""
+    count = 0
+    for threshold, labels in layers:
         made = temporary / threshold_name(threshold)
         _write_layer(trial, made, threshold, labels.labels, labels.count)
         _publish(made, temporary.parent, threshold)
-    return len(thresholds)
+        count += 1
+    return count
 
 
 def _write_layer(
@@ -227,6 +242,7 @@ def _read_layer(directory: Path, threshold: float) -> LayerFacts | None:
 def _write_marker(trial: Trial, directory: Path) -> None:
     """``try.json``: says that the directory is ours, and of what it is."""
     box: Box = trial.box
+    resolved = trial.config.resolved()
     names = files.listdir(directory)
     done = [facts for name in names if (facts := _read_named(directory, name)) is not None]
     content = {
@@ -236,9 +252,9 @@ def _write_marker(trial: Trial, directory: Path) -> None:
         "mip": trial.config.input.mip,
         "box": {"begin": box.begin, "end": box.end},
         "voxel_size_nm": trial.info.voxel_size_nm,
-        "segment": {
-            k: v for k, v in trial.config.resolved()["segment"].items() if k not in _UNREAD
-        },
+        "method": trial.config.method,
+        "segment": {k: v for k, v in resolved["segment"].items() if k not in _UNREAD},
+        "exact": resolved.get("exact"),
         "layers": [
             {**asdict(f), "largest_share": f.largest_share}
             for f in sorted(done, key=lambda f: f.threshold)

@@ -1,6 +1,6 @@
 """``magneton tune``: scores of a box against a truth, by threshold and merge function.
 
-One agglomeration for each merge function (see `kernels.sweep`); nothing is written.
+The exact method is one of these functions here, so that it can be compared with the others. One agglomeration for each merge function (see `kernels.sweep`); nothing is written.
 """
 
 from __future__ import annotations
@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import VolumeInfo, read_metadata
-from magneton_tasks.stages.trial import Trial, in_child, memory_limit, settings_of, with_affinities
+from magneton_tasks.stages.trial import (
+    EXACT,
+    Trial,
+    in_child,
+    memory_limit,
+    settings_of,
+    with_affinities,
+    with_exact_affinities,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from magneton_tasks.kernels.evaluate import Scores
 
 #: 0.05 to 1 in steps of 0.05: 20 thresholds. 1 is the supervoxels as they are, before any merge:
 #: what they split is the most there can be, and what they merge no threshold undoes. Below 0.05
@@ -175,30 +185,45 @@ def run(
 
 def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[float]) -> Any:
     """What the child of one merge function does."""
-    from magneton_tasks.kernels.sweep import score_sweep
+    from magneton_tasks.kernels.sweep import score_exact_sweep, score_sweep
     from magneton_tasks.stores.volumes import open_volume
 
-    ids = open_volume(truth.url, truth.mip)
-    settings = settings_of(trial, function)
+    ids, trial = open_volume(truth.url, truth.mip), trial.using(function)
 
-    def score(affinity: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> dict[str, Any]:
-        known = ids.read(trial.box)[0]
-        if not known.any():
+    def known() -> NDArray[np.integer]:
+        found: NDArray[np.integer] = ids.read(trial.box)[0]
+        if not found.any():
             raise BadDataError(
                 "no voxel of the truth is labelled (all are 0)", "give a box that is labelled"
             )
-        found = score_sweep(affinity, settings, thresholds, known, mask)
-        _, scores = found[0]
-        points = [
-            {
-                "threshold": t, "vi_split": s.vi_split, "vi_merge": s.vi_merge,
-                "arand": s.arand, "segments": s.segments,
-            }
-            for t, s in found
-        ]  # fmt: skip
-        return {"labelled_vox": scores.voxels, "objects": scores.objects, "points": points}
+        return found
 
-    return with_affinities(trial, score)
+    if function == EXACT:
+        from magneton_tasks.stages.exact import exact_settings
+
+        exact = exact_settings(trial.config)
+        return with_exact_affinities(
+            trial,
+            lambda affinity: _scored(score_exact_sweep(affinity, exact, thresholds, known())),
+        )
+    settings = settings_of(trial, function)
+    return with_affinities(
+        trial,
+        lambda affinity, mask: _scored(score_sweep(affinity, settings, thresholds, known(), mask)),
+    )
+
+
+def _scored(found: list[tuple[float, Scores]]) -> dict[str, Any]:
+    """Scores as plain data."""
+    _, scores = found[0]
+    points = [
+        {
+            "threshold": t, "vi_split": s.vi_split, "vi_merge": s.vi_merge,
+            "arand": s.arand, "segments": s.segments,
+        }
+        for t, s in found
+    ]  # fmt: skip
+    return {"labelled_vox": scores.voxels, "objects": scores.objects, "points": points}
 
 
 def remarks(tuning: Tuning) -> list[str]:
@@ -209,7 +234,7 @@ def remarks(tuning: Tuning) -> list[str]:
     if len(scanned) > 1 and best.threshold == scanned[-1]:
         found.append(
             "the best is the supervoxels as they are: any merge makes it worse; look at the affinity "
-            "map, at input.invert and input.offset_sign, and at segment.aff_thresholds"
+            f"map, at input.invert and input.offset_sign, and at {_makes_supervoxels(best)}"
             if best.threshold >= 1
             else f"the best lies at the upper end of what was scanned ({best.threshold:g}): scan higher thresholds"
         )
@@ -224,6 +249,10 @@ def remarks(tuning: Tuning) -> list[str]:
             f"{tuning.objects:,} objects): these few decide"
         )
     return found
+
+
+def _makes_supervoxels(point: Point) -> str:
+    return "exact" if point.merge_function == EXACT else "segment.aff_thresholds"
 
 
 def as_json(tuning: Tuning) -> dict[str, Any]:

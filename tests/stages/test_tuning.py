@@ -287,6 +287,114 @@ def test_the_fitting_mip_of_a_truth_is_named(cli: Caller, config: Path) -> None:
     assert "--truth-mip 1" in done.err
 
 
+# ------------------------------------------------------------------ the exact method
+EXACT = {
+    "method": "exact",
+    "segment": {"threshold": 0.5},
+    "exact": {"s2": 20, "dust": 30, "advanced": {"s_min": 6, "t_size": 5}},
+    "pool": {},
+    "block": {"size": [20, 32, 32]},
+}
+
+
+@pytest.fixture
+def exact(config: Path) -> Path:
+    """The same volume with a config of the exact method, and a mask."""
+    mask = np.ones(SHAPE, np.uint8)
+    mask[:, 30:34] = 0
+    volumes.write_precomputed(config.parent / "mask", mask)
+    return volumes.write_config(
+        config.parent, {**EXACT, "mask": {"path": f"file://{config.parent}/mask"}}
+    )
+
+
+def run_of_box(config: Path, threshold: float, box: Box) -> Array:
+    """What a run makes of this box, cut into blocks."""
+    sets = {
+        "segment.threshold": threshold, "box": {"begin": list(box.begin), "end": list(box.end)},
+        "paths.work": f"{config.parent}/w{threshold}",
+        "paths.output": f"file://{config.parent}/s{threshold}",
+    }  # fmt: skip
+    return volumes.read_segmentation(volumes.run_pipeline(config, sets))
+
+
+def test_the_layers_of_the_exact_method_are_what_a_run_of_that_box_makes(
+    cli: Caller, exact: Path
+) -> None:
+    box = Box((15, -10, 310), (40, 40, 350))
+    spans = ",".join(f"{b}:{e}" for b, e in zip(box.begin, box.end, strict=True))
+    done = cli("try", exact, "--box", spans, "--thresholds", ".3,.5,.7", "--json")
+    assert done.code == 0, done.err
+    assert done.json["merge_function"] == "exact"
+    assert len({x["objects"] for x in done.json["layers"]}) == 3
+    for threshold in (0.3, 0.7):
+        expected = run_of_box(exact, threshold, box)
+        assert volumes.same_partition(layer(done, threshold), expected)
+    # its settings decide, and so what is there isn't taken for another's
+    other = cli(
+        "try", exact, "--box", spans, "--thresholds", ".3", "--json", "--set", "exact.dust=0"
+    ).json
+    assert other["made"] == [0.3] and other["layers"][0]["objects"] > 3
+
+
+def test_the_proposal_for_the_exact_method_is_the_minimum_of_an_independent_scan(
+    cli: Caller, exact: Path
+) -> None:
+    from magneton_tasks.kernels.exact_sweep import exact_segmentations
+    from magneton_tasks.stages.exact import exact_settings
+
+    whole = "7:47,-16:48,300:364"
+    args = ("tune", exact, "--truth", truth_of(exact), "--set", "mask.path=null", "--box", whole)
+    done = cli(*args, "--thresholds", "0.1:0.9:0.1", "--json")
+    assert done.code == 0, done.err
+    config = load_config(exact)
+    affinity = open_affinity(config).read_uint8(open_affinity(config).info.box)
+    truth = volumes.read_segmentation(truth_of(exact))
+    scanned = {}
+    for k in range(1, 10):
+        threshold = round(0.1 * k, 1)
+        ((labels, _),) = exact_segmentations(affinity.copy(), exact_settings(config), [threshold])
+        scanned[threshold] = plain_vi(labels, truth)
+    found = {s["threshold"]: (s["vi_split"], s["vi_merge"]) for s in done.json["scores"]}
+    assert {s["merge_function"] for s in done.json["scores"]} == {"exact"}
+    for threshold, expected in scanned.items():
+        assert found[threshold] == pytest.approx(expected, abs=1e-9), threshold
+    best = done.json["best"]
+    assert best["threshold"] == min(scanned, key=lambda t: (round(sum(scanned[t]), 9), -t))
+    assert len({round(sum(v), 6) for v in scanned.values()}) > 4
+
+
+@pytest.mark.parametrize("method", ["overlap", "exact"])
+def test_both_methods_are_compared_and_the_best_is_written(
+    cli: Caller, config: Path, exact: Path, method: str
+) -> None:
+    if method == "overlap":
+        volumes.write_config(config.parent, {**WHOLE, "segment.merge_function": "mean"})
+    args = ("tune", exact, "--truth", truth_of(exact), "--thresholds", LIST, "--write", "--json")
+    done = cli(*args, "--scoring", "exact,mean")
+    assert done.code == 0, done.err
+    assert [c["merge_function"] for c in done.json["costs"]] == ["exact", "mean"]
+    other = "exact" if method == "overlap" else "mean"
+    done = cli(*args, "--scoring", other)
+    assert done.code == 0, done.err
+    assert done.json["written"] == (
+        "method" in done.json["proposed"] or bool(done.json["proposed"])
+    )
+    written = load_config(exact)
+    assert written.method == ("exact" if other == "exact" else "overlap")
+    assert written.segment.threshold == done.json["best"]["threshold"]
+    assert other == "exact" or written.segment.merge_function == "mean"
+
+
+def test_the_exact_method_in_the_table_and_its_memory(cli: Caller, exact: Path) -> None:
+    args = ("tune", exact, "--truth", truth_of(exact), "--thresholds", LIST)
+    lines = cli(*args).out.splitlines()
+    assert [line.split()[0] for line in lines if line.split()[1:2] == ["0.4"]] == ["exact"]
+    assert any(line.startswith("tuning    exact at 4 thresholds") for line in lines)
+    done = cli(*args, "--set", "local.memory=401MiB")
+    assert done.code == 78 and "with exact may need" in done.err and "--box" in done.err
+
+
 # ------------------------------------------------------------------ try
 def layer(done: Done, threshold: float) -> Array:
     (url,) = [x["url"] for x in done.json["layers"] if x["threshold"] == threshold]

@@ -10,9 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.geometry import vec3
+from magneton_tasks.kernels.block_step import Place, segment_block_exact
 from magneton_tasks.kernels.evaluate import evaluate
+from magneton_tasks.kernels.exact_settings import ExactSettings
 from magneton_tasks.kernels.segment import Float32, SegmentSettings, Supervoxels, segment_block
-from magneton_tasks.kernels.sweep import score_sweep, sweep
+from magneton_tasks.kernels.sweep import exact_sweep, score_exact_sweep, score_sweep, sweep
 from tests.volumes import affinities, cells
 
 KINDS: tuple[Supervoxels, ...] = get_args(Supervoxels)
@@ -158,3 +161,47 @@ def test_a_truth_without_labels_or_of_another_shape_is_refused(noisy: Float32) -
         score_sweep(noisy, settings(), (0.5,), np.zeros(SHAPE, np.uint32))
     with pytest.raises(BadDataError, match="shape"):
         score_sweep(noisy, settings(), (0.5,), np.ones((24, 40, 35), np.uint32))
+
+
+# --- the exact method
+
+
+EXACT = ExactSettings(0.5, s2=20, dust=60, s_min=6)
+
+
+def exact_alone(affinity: NDArray[np.uint8], threshold: float) -> NDArray[np.uint32]:
+    shape = vec3(affinity.shape[1:])
+    high = tuple(np.zeros([s for a, s in enumerate(shape) if a != d], np.uint8) for d in range(3))
+    place = Place(0, (0, 0, 0), shape, ((False, False),) * 3)
+    given = replace(EXACT, threshold=threshold)
+    return segment_block_exact(affinity.copy(), high, place, given).labels  # type: ignore[arg-type]
+
+
+def test_labels_and_scores_of_the_exact_method_are_those_of_each_threshold_alone(
+    truth: NDArray[np.uint32],
+) -> None:
+    affinity = affinities(truth, noise=0.35)
+    known = truth.astype(np.uint64)
+    known[:3] = 0
+    layers = list(exact_sweep(affinity.copy(), EXACT, THRESHOLDS))
+    scores = score_exact_sweep(affinity.copy(), EXACT, THRESHOLDS, known)
+    assert [t for t, _ in layers] == [t for t, _ in scores] == sorted(THRESHOLDS, reverse=True)
+    for (threshold, layer), (_, score) in zip(layers, scores, strict=True):
+        expected = exact_alone(affinity, threshold)
+        assert np.array_equal(layer.labels, expected) and layer.count == expected.max()
+        alone = evaluate(expected, known)
+        assert (score.segments, score.objects, score.voxels) == (
+            alone.segments, alone.objects, alone.voxels
+        )  # fmt: skip
+        assert (score.vi_split, score.vi_merge, score.arand) == pytest.approx(
+            (alone.vi_split, alone.vi_merge, alone.arand), abs=1e-12
+        )
+    assert len({layer.count for _, layer in layers}) > 3
+
+
+def test_the_exact_method_without_foreground_or_thresholds(truth: NDArray[np.uint32]) -> None:
+    nothing = np.zeros((3, *SHAPE), np.uint8)
+    ((_, score),) = score_exact_sweep(nothing, EXACT, [0.5], truth)
+    assert score.vi_split == 0 and score.segments == 1
+    with pytest.raises(BadDataError, match="there is no threshold"):
+        score_exact_sweep(nothing, EXACT, [], truth)

@@ -44,7 +44,9 @@ BOX = click.option(
     metavar="LIST",
     help="Affinities: .5,.6,.7 or first:last:step. Default: .3,.5,.7,.9.",
 )
-@click.option("--scoring", metavar="FUNCTION", help="Merge function, instead of the config's.")
+@click.option(
+    "--scoring", metavar="FUNCTION", help="Merge function, or exact, instead of the config's."
+)
 @SETS
 @PARTITION
 @click.option("--no-view", is_flag=True, help="Make the layers and show the table only.")
@@ -74,7 +76,10 @@ def try_(config: Path, thresholds: str | None, no_view: bool, **options: Any) ->
 @click.option("--truth-mip", type=click.IntRange(min=0), default=0, help="Mip of the truth.")
 @BOX
 @click.option(
-    "--scoring", metavar="LIST", default="", help="Merge functions. Default: the config's."
+    "--scoring",
+    metavar="LIST",
+    default="",
+    help="Merge functions, and exact for the exact method. Default: the config's.",
 )
 @click.option(
     "--thresholds",
