@@ -320,7 +320,7 @@ def _comparison(root: Path) -> list[Row]:
         forked(lambda d=directory, a=affinity: _write_array(d, a))  # type: ignore[misc]
         for method in ("overlap", "exact"):
             for block in (64, 128, None):
-                found, used = forked(
+                found, _ = forked(
                     lambda m=method, b=block: _compare(directory, m, b, thresholds[m], truth)  # type: ignore[misc] # noqa: B023
                 )
                 title = (

@@ -20,14 +20,16 @@ MIB = 1 << 20
 
 #: Bytes resident in a worker that has its libraries and compiled kernels, and what of it a forked
 #: child has resident too.
-WORKER_BASE_BYTES = 400 * MIB
-FORKED_BASE_BYTES = 250 * MIB
-#: Block step: bytes a voxel (3 of the input, 4 labels, planes), a region and an edge at the peak.
-BYTES_PER_VOXEL = 9.0
-BYTES_PER_REGION = 40
-BYTES_PER_EDGE = 62
-#: Regions and edges per voxel of independent uniform uint8 noise, before small basins join.
-NOISE_DENSITY = (0.02, 0.75)
+WORKER_BASE_BYTES = 300 * MIB
+FORKED_BASE_BYTES = 140 * MIB
+#: Block step: bytes a voxel, a region (after clean-up) and an edge of theirs at the peak. Of the
+#: voxel, 3 are the input and 4 its label; the rest, and 23 of an edge, are the 9 bytes of each voxel
+#: edge between two regions, of which there are about .35 a voxel and 2.6 an edge.
+BYTES_PER_VOXEL = 10.2
+BYTES_PER_REGION = 25
+BYTES_PER_EDGE = 63
+#: Regions and edges per voxel of independent uniform uint8 noise, once small basins have joined.
+NOISE_DENSITY = (0.1, 0.65)
 #: As `projection.SAMPLE_SPREAD`.
 SAMPLE_SPREAD = 2.0
 BOUND_MARGIN = 1.15

@@ -196,7 +196,6 @@ class Block(Section):
             )
         return self
 
-
     def check_overlap(self) -> None:
         """For the method that reads it: less than half the block, or ValueError."""
         for axis, size, overlap in zip("zyx", self.size, self.overlap, strict=True):

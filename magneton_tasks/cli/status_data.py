@@ -13,7 +13,7 @@ from typing import Any
 from magneton_tasks import files
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.manifest import Record
-from magneton_tasks.paths import STAGES, AttemptPaths
+from magneton_tasks.paths import STAGES, AttemptPaths, join_level
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import current
 from magneton_tasks.stages.attempt import Attempt
@@ -212,9 +212,16 @@ class Status:
                 found += [{"log": log} | f for f in failures if f.get("key") is None]
         return found
 
+    def is_spare(self, status: StageStatus) -> bool:
+        """Whether nothing needs what is missing here: joins, once there is the pool made of them."""
+        done = {s.stage for s in self.stages if s.done == s.total}
+        return bool(join_level(status.stage)) and status.stage not in done and "pool" in done
+
     def undone(self) -> Iterator[Data]:
         """The blocks and cells that a run would still do."""
         for status in self.stages[:-1]:
+            if self.is_spare(status):
+                continue
             damaged = {d["key"] for d in status.damage}
             for look in self.states.looks(status.stage):
                 kind = "corrupt" if look.key in damaged else look.kind

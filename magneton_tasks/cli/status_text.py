@@ -98,6 +98,8 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
         if why == OTHER_SETTINGS and (keys := status.now.reasons(stage.stage)):
             why = f"{why} ({'; '.join(keys)})"
         yield f"{stage.stage}: {n:,} stale: {why}", "yellow"
+    if status.is_spare(stage):
+        yield f"{stage.stage}: nothing of it is needed: the pool of these blocks is there", None
     if stage.cleaned:
         what = "files" if join_level(stage.stage) else "labels"
         yield (

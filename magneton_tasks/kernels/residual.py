@@ -83,7 +83,7 @@ class FaceBasins(NamedTuple):
     """1..n in each block's own count, as `faces.Face.basins` and contacts have it."""
     sides: UInt8
     """Bit 2 * axis + side (0 low, 1 high) for each outer face that it lies on."""
-    index: UInt32
+    index: UInt32  # type: ignore[assignment]  # hides tuple.index
     """Its basin in `Basins`."""
 
 

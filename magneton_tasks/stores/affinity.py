@@ -131,7 +131,7 @@ class AffinityReader:
         if self.offset_sign == -1:
             stored = self._volume.read(box)
             if stored.dtype == out.dtype and self.channels == (0, 1, 2) and self._is_stored_as_is:
-                return stored[:3]  # type: ignore[return-value]
+                return stored[:3]
             for axis, channel in enumerate(self.channels):
                 convert(stored[channel], out[axis])
             return out

@@ -138,9 +138,10 @@ def test_small_objects_are_left_out_over_all_blocks(tmp_path: Path) -> None:
 
 def test_batches_and_parts_and_their_order_change_nothing(tmp_path: Path) -> None:
     array, ids = tissue(5), []
-    for name, options in (("a", {}), ("b", {"reverse": True, "parts": 3})):
+    for name, reverse, parts in (("a", False, 1), ("b", True, 3)):
         config = make(tmp_path / name, array, [8, 14, 13], local__workers=3)
-        ids.append(volumes.read_segmentation(volumes.run_pipeline(config, **options)))
+        run = volumes.run_pipeline(config, reverse=reverse, parts=parts)
+        ids.append(volumes.read_segmentation(run))
     assert (ids[0] == ids[1]).all()
 
 

@@ -15,7 +15,7 @@ from magneton_tasks import exact_plan
 from magneton_tasks.cli.live import StageProgress
 from magneton_tasks.stages import report
 from tests import volumes
-from tests.calls import Caller, calling
+from tests.calls import Caller
 from tests.volumes import Array, Run
 
 Copy = Callable[[], Path]
@@ -63,12 +63,6 @@ def config(base: Run, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> Iterator[Caller]:
-    with calling(capfd) as caller:
-        yield caller
-
-
 def work(config: Path) -> Path:
     return config.parent / "work"
 
@@ -93,6 +87,9 @@ def test_status_names_the_groups_that_are_to_do(config: Path, cli: Caller) -> No
     run = volumes.plan_run(config, run="look")
     volumes.release(run)
     run.attempt.invalidate("join1", {2: "lost"})
+    assert cli("status", config, "--json", "--missing").json["missing"] == []
+    assert "join1: nothing of it is needed" in cli("status", config).out
+    assert volumes.run_pipeline(config, run="idle").plan.nothing_to_do
     run.attempt.invalidate("pool", {0: "lost"})
     found = cli("status", config, "--json", "--missing").json["missing"]
     assert [(b["stage"], b["key"]) for b in found if b["stage"].startswith("join")] == [
