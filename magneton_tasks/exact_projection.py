@@ -5,8 +5,8 @@ once its basins are cleaned up. What a join holds follows from the faces: region
 open near a face with a neighbour behind it, so plan counts them per voxel of such a face, on
 sample boxes that are cut out as if each face had one (`FaceDensity`).
 
-A larger block leaves more per face voxel, for what is open reaches further in: measured are
-.25, .30, .35 regions at blocks of 64, 128, 256 (EXACT.md); samples are smaller than blocks.
+A larger block leaves more per face voxel, for what is open reaches further in: of pub128 .22
+regions at a block of 64, .25 to .27 at groups of 128 to 1024; samples are smaller than blocks.
 
 The constants were measured by ``benchmarks/exact.py`` and ``benchmarks/join.py``.
 """
@@ -36,11 +36,12 @@ BOUND_MARGIN = 1.15
 #: The rows of a join may be this many times those of mean and densest sample together, halved.
 JOIN_SPREAD = 1.4
 
-#: A join: bytes at its peak an edge, region, basin, pair and contact that it reads.
-JOIN_BYTES = {"edges": 96, "regions": 80, "basins": 60, "pairs": 40, "contacts": 80}
-JOIN_BASE_BYTES = 350 * MIB
+#: A join: bytes at its peak a row that it reads; of all but edges the rows themselves. Together they
+#: are some 80 B an edge, measured up to 10^8 edges.
+JOIN_BYTES = {"edges": 66, "regions": 28, "basins": 20, "pairs": 16, "contacts": 49}
+JOIN_BASE_BYTES = 300 * MIB
 #: How much more a face voxel leaves open when the block's edge doubles, and where samples stand.
-GROWTH_PER_DOUBLING = 0.12
+GROWTH_PER_DOUBLING = 0.08
 SAMPLED_EDGE_VOX = 79
 
 #: CPU s a voxel of the block step (reading and writing included), and a residual edge of a join.
