@@ -36,7 +36,6 @@ from magneton_tasks.stages.exact import (
 from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
 from magneton_tasks.stores import tables
 
-
 #: of malloc.h
 _M_MMAP_THRESHOLD = -3
 
