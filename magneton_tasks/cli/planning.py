@@ -14,6 +14,7 @@ from magneton_tasks.grid import ranges_len
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.plan import Plan
+from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.sampling import Samples
 from magneton_tasks.units import human_bytes, human_count, human_time
@@ -23,6 +24,8 @@ def plan(config: Path, run_id: str, *, form: bool, sets: dict[str, object], **op
     """Make an attempt; print the plan, and as the last line its JSON."""
     request = planning.Request(config.absolute(), run_id, sets, form=form, **options)
     made, paths, drafted = planning.run(request)
+    if not made.nothing_to_do and drafted.config.runner.default == "local":
+        ensure_warm(click.echo)  # or each worker would compile for itself
     for line in describe(made, drafted.samples):
         click.echo(line)
     for line in planning.differences(drafted.work, made, drafted.config):
