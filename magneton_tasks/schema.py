@@ -206,7 +206,7 @@ class Block(Section):
 
 
 class Segment(Section):
-    """Segmentation of one block with waterz."""
+    """Segmentation of one block; keys of waterz are those of the overlap method."""
 
     threshold: Fraction = Field(
         0.7,
@@ -269,7 +269,7 @@ class Segment(Section):
 
 
 class Pool(Section):
-    """When the labels of two blocks are one object."""
+    """How the labels of blocks become objects."""
 
     rule: Literal["mutual", "both", "iou", "any"] = Field(
         "mutual",

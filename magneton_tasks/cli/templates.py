@@ -3,7 +3,7 @@
 What a section and a key mean is taken from the schema, so the text can't fall behind it. Keys that
 were set stand as they are; all others stand in comments with their defaults::
 
-    # Segmentation of one block with waterz.
+    # Segmentation of one block; keys of waterz are those of the overlap method.
     segment:
       # Regions merge while their score is at least this affinity; lower merges more.
       threshold: 0.7
