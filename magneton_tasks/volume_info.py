@@ -101,10 +101,12 @@ class VolumeInfo:
         corners = (vec3(corner) for corner in product(*spans))
         return [Box.of_shape(self.chunk_size, c).intersection(self.box) for c in corners]
 
-    def chunk_bytes(self, box: Box) -> int:
-        """Bytes, decoded, of the whole chunks that meet a box, all channels."""
+    def chunk_bytes(self, box: Box, channels: slice = slice(None)) -> int:
+        """Bytes, decoded, of the whole chunks that meet a box, and of their channels."""
         bits = int("".join(c for c in self.dtype if c.isdigit()) or 8)
-        return sum(c.voxels for c in self.chunks(box)) * self.channels * bits // 8
+        files = {c // self.file_channels for c in range(self.channels)[channels]}
+        held = min(len(files) * self.file_channels, self.channels)
+        return sum(c.voxels for c in self.chunks(box)) * held * bits // 8
 
 
 def digest_of(content: Any) -> str:

@@ -20,8 +20,10 @@ from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.metadata import VolumeInfo
 from magneton_tasks.stores.volumes import Volume, open_volume
 
+Array = npt.NDArray[Any]
 Affinities = npt.NDArray[np.float32]
-Out = TypeVar("Out", npt.NDArray[np.float32], npt.NDArray[np.uint8])
+UInt8 = npt.NDArray[np.uint8]
+Out = TypeVar("Out", Affinities, UInt8)
 
 #: Stored value that stands for affinity 1, by dtype.
 _SCALES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
@@ -95,12 +97,11 @@ class AffinityReader:
         """
         return self._read(box, np.empty((3, *box.shape), dtype=np.float32), self._convert)
 
-    def read_uint8(self, box: Box) -> npt.NDArray[np.uint8]:
-        """As `read`, as uint8 with 255 for affinity 1: what the exact method computes with.
+    def read_uint8(self, box: Box) -> UInt8:
+        """As `read`, with 255 for affinity 1: rint(255 a), what the exact method computes with.
 
-        Each voxel is quantised by itself, rint(255 a); stored uint8 of scale 255 stays as it is.
-        At the peak, holds what is stored, the result (3 bytes a voxel) and one decoded chunk; of
-        floats and uint16 also one channel as float64.
+        Stored uint8 of scale 255 stays as it is. At the peak, holds what is stored, the result
+        (3 bytes a voxel) and one decoded chunk; of other dtypes also one channel as float32.
 
         Raises
         ------
@@ -109,86 +110,107 @@ class AffinityReader:
         ConfigError, NoInputError, BadDataError, TemporaryError
             As `read`.
         """
-        out = np.empty((3, *box.shape), dtype=np.uint8)
-        try:
-            return self._read(box, out, self._quantise)
-        except _NotAffinityError:
-            pass
-        from magneton_tasks.kernels.segment import BadAffinityError
+        if self.offset_sign == -1:
+            return self.read_uint8_as_stored(box)
+        return self._read(box, np.empty((3, *box.shape), dtype=np.uint8), self._quantise)
 
-        affinity = self.read(box)  # again, to say where
-        bad = ~((affinity >= 0) & (affinity <= 1))
-        channel, z, y, x = (int(i) for i in np.argwhere(bad)[0])
-        raise BadAffinityError(float(affinity[channel, z, y, x]), channel, (z, y, x))
+    def read_uint8_as_stored(self, box: Box) -> UInt8:
+        """As `read_uint8`, but of exactly the stored voxels of the box.
+
+        ``affs[d][v]`` joins ``v`` and ``v + offset_sign * e_d``.
+        """
+        stored = self._volume.read(box)
+        if self._is_stored_as_is and self.channels == (0, 1, 2):
+            as_is: UInt8 = stored[:3]
+            return as_is
+        out = np.empty((3, *box.shape), dtype=np.uint8)
+        for axis, channel in enumerate(self.channels):
+            self._quantise(stored[channel], out[axis], axis)
+        return out
+
+    def read_plane(self, box: Box, axis: int) -> UInt8:
+        """One channel of `read_uint8`, (z, y, x); reads no voxel that it doesn't need.
+
+        The box lies behind the volume's begin along ``axis``.
+        """
+        if self.offset_sign == 1:
+            box = box.translate(vec3(-int(d == axis) for d in range(3)))
+        channel = self.channels[axis]
+        stored = self._volume.read(box, slice(channel, channel + 1))[0]
+        out = np.empty(box.shape, dtype=np.uint8)
+        self._quantise(stored, out, axis)
+        return out
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes of all chunks decoded so far."""
+        """Bytes, as stored, of all chunks decoded so far."""
         return self._volume.decoded_bytes
 
-    def _read(self, box: Box, out: Out, convert: Callable[[Any, Any], None]) -> Out:
+    def _read(self, box: Box, out: Out, convert: Callable[[Any, Any, int], None]) -> Out:
         """Fill ``out`` (3, z, y, x), channel by channel, whatever the stored convention."""
         if self.offset_sign == -1:
             stored = self._volume.read(box)
-            if stored.dtype == out.dtype and self.channels == (0, 1, 2) and self._is_stored_as_is:
-                return stored[:3]
             for axis, channel in enumerate(self.channels):
-                convert(stored[channel], out[axis])
+                convert(stored[channel], out[axis], axis)
             return out
         low = vec3(int(b > vb) for b, vb in zip(box.begin, self.info.box.begin, strict=True))
         grown = box.grow(low, (0, 0, 0))
         self._check_inside(box)
         stored = self._volume.read(grown)
         for axis, channel in enumerate(self.channels):
-            self._shifted(stored[channel], out[axis], axis, low, convert)
+            convert(_shifted(stored[channel], box.shape, axis, low), out[axis], axis)
+            if not low[axis]:
+                out[axis][_first(axis)] = 0
         return out
-
-    @property
-    def _is_stored_as_is(self) -> bool:
-        return self.info.dtype == "uint8" and self.scale == 255 and not self.invert
-
-    def _quantise(self, stored: Any, out: Any) -> None:
-        """One channel as uint8; raises where a value isn't an affinity."""
-        if self._is_stored_as_is:
-            out[...] = stored
-            return
-        exact = np.divide(stored, self.scale, dtype=np.float64)
-        if self.invert:
-            np.subtract(1, exact, out=exact)
-        if not (exact.min(initial=0) >= 0 and exact.max(initial=1) <= 1):  # NaN fails it too
-            raise _NotAffinityError
-        np.rint(np.multiply(exact, 255, out=exact), out=out, casting="unsafe")
 
     def _check_inside(self, box: Box) -> None:
         if not self.info.box.contains(box):
             self._volume.read(box)  # raises, with the message for this box
 
-    def _shifted(
-        self, stored: Any, out: Any, axis: int, low: Vec3, convert: Callable[[Any, Any], None]
-    ) -> None:
-        """``out[v] = stored[v - e_axis]``; ``stored`` has one plane more where ``low`` is 1."""
-        begin = list(low)
-        begin[axis] = 0
-        source = stored[tuple(slice(b, b + n) for b, n in zip(begin, out.shape, strict=True))]
-        if low[axis]:
-            convert(source, out)
-            return
-        first = tuple(slice(0, 1) if d == axis else slice(None) for d in range(3))
-        rest = tuple(slice(1, None) if d == axis else slice(None) for d in range(3))
-        until = tuple(slice(None, -1) if d == axis else slice(None) for d in range(3))
-        out[first] = 0
-        if out.shape[axis] > 1:
-            convert(source[until], out[rest])
+    @property
+    def _is_stored_as_is(self) -> bool:
+        return self.info.dtype == "uint8" and self.scale == 255 and not self.invert
 
-    def _convert(self, stored: Any, out: Affinities) -> None:
+    def _quantise(self, stored: Any, out: Any, axis: int) -> None:
+        """One channel as uint8; refuses what isn't an affinity."""
+        if self._is_stored_as_is:
+            out[...] = stored
+            return
+        exact = np.empty(stored.shape, np.float32)
+        self._convert(stored, exact, axis)
+        if not (exact.min(initial=0) >= 0 and exact.max(initial=1) <= 1):  # NaN fails it too
+            raise _not_affinity(exact, axis)
+        np.rint(np.multiply(exact, np.float32(255), out=exact), out=out, casting="unsafe")
+
+    def _convert(self, stored: Any, out: Affinities, axis: int) -> None:
         """One channel: divide by the scale, in one pass."""
         np.divide(stored, np.float32(self.scale), out=out, dtype=np.float32, casting="unsafe")
         if self.invert:
             np.subtract(np.float32(1), out, out=out)
 
 
-class _NotAffinityError(Exception):
-    """A value isn't in [0, 1]."""
+def _shifted(stored: Array, shape: Vec3, axis: int, low: Vec3) -> Array:
+    """``stored[v - e_axis]`` of a box; ``stored`` has one plane more before it where ``low`` is 1."""
+    begin = list(low)
+    begin[axis] = 0
+    found = stored[tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))]
+    if low[axis]:
+        return found
+    before = [(int(d == axis), 0) for d in range(3)]
+    return np.pad(found, before)[Box.of_shape(shape).slices()]  # nothing lies before the volume
+
+
+def _first(axis: int) -> tuple[slice, ...]:
+    """The first plane along an axis."""
+    return tuple(slice(0, 1) if d == axis else slice(None) for d in range(3))
+
+
+def _not_affinity(affinity: Affinities, axis: int) -> Exception:
+    """The error for the first value of a channel that isn't in [0, 1]."""
+    from magneton_tasks.kernels.segment import BadAffinityError  # which imports waterz
+
+    voxel = vec3(np.argwhere(~((affinity >= 0) & (affinity <= 1)))[0])
+    return BadAffinityError(float(affinity[voxel]), axis, voxel)
 
 
 def _channel_numbers(info: VolumeInfo, channels: str | Sequence[int]) -> Vec3:

@@ -7,26 +7,32 @@
                                                      the low plane of the next core
 
 Reading that plane decodes a layer of whole chunks. So the low planes of the cores that were read
-are kept (one channel, one voxel thick), and blocks are best read from the last to the first: then
-each chunk of neighbouring blocks is decoded once.
+(one channel, one voxel thick) are kept until the block before has used them; blocks are best read
+from the last to the first. Of a map whose ``offset_sign`` is +1 a core's chunks hold the plane
+beyond, and what they lack is the core's own low plane: then the first block comes first
+(`ExactReader.in_order`). Either way each chunk of neighbouring blocks is decoded once.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.kernels.segment import BadAffinityError
 from magneton_tasks.stores.affinity import AffinityReader, MaskReader
 
 UInt8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Plane = TypeVar("Plane", UInt8, Mask)
 Planes = tuple[UInt8, UInt8, UInt8]
 
-#: Low planes that are kept, in bytes: those of 340 blocks of 512^3.
-KEPT_BYTES = 256 << 20
+#: Planes that are kept, in bytes: of 85 blocks of 512^3, of 5,000 of 64^3. The oldest go first.
+KEPT_BYTES = 64 << 20
 
 
 class ExactReader:
@@ -42,8 +48,8 @@ class ExactReader:
     Attributes
     ----------
     needed_bytes
-        uint8 affinities that the blocks asked for: three channels of the cores, and the planes
-        beyond.
+        What the blocks asked for, in the map's dtype: three channels of the cores, and the planes
+        beyond them, but of blocks without a voxel that counts nothing.
     """
 
     def __init__(self, affinity: AffinityReader, mask: MaskReader | None, volume: Box) -> None:
@@ -54,8 +60,12 @@ class ExactReader:
 
     @property
     def decoded_bytes(self) -> int:
-        """Bytes of all chunks decoded so far, in the volume's dtype and with all its channels."""
+        """Bytes of all chunks decoded so far, in the map's dtype and with all their channels."""
         return self._affinity.decoded_bytes
+
+    def in_order(self, blocks: Sequence[int]) -> list[int]:
+        """Blocks in the order in which they are best read; given are all after their low neighbours."""
+        return list(blocks if self._is_after else reversed(blocks))
 
     def read(self, core: Box) -> tuple[UInt8, Planes]:
         """The affinities of a core, and the planes beyond its high faces.
@@ -76,51 +86,115 @@ class ExactReader:
         ConfigError, NoInputError, BadDataError, TemporaryError
             As `AffinityReader.read`.
         """
-        affinity = self._affinity.read_uint8(core)
-        z, y, x = (self._beyond(core, axis) for axis in range(3))
+        around = None if self._mask is None else _Around(self._mask, core, self._volume)
+        if around is not None and around.is_empty:
+            return self._nothing(core)
+        affinity = self._affinity.read_uint8_as_stored(core)
+        planes = self._shifted(core, affinity) if self._is_after else self._beyond(core, affinity)
+        stored = np.dtype(self._affinity.info.dtype).itemsize
+        self.needed_bytes += stored * (affinity.size + sum(plane.size for plane in planes))
+        if around is not None:
+            for axis in range(3):
+                affinity[axis] *= around.edges(axis)
+                planes[axis][...] *= around.edges_beyond(axis)
+        return affinity, planes
+
+    def _nothing(self, core: Box) -> tuple[UInt8, Planes]:
+        """Of a core without a voxel that counts; its neighbours needn't read its planes."""
+        z, y, x = core.shape
+        planes = _zeros((y, x)), _zeros((z, x)), _zeros((z, y))
+        for axis in range(3):
+            plane = high_plane(core, axis) if self._is_after else low_plane(core, axis)
+            self._keep(axis, plane, planes[axis].copy())
+        return np.zeros((3, *core.shape), np.uint8), planes
+
+    @property
+    def _is_after(self) -> bool:
+        """Whether the map's edges lead to the voxel after."""
+        return self._affinity.offset_sign == 1
+
+    def _beyond(self, core: Box, affinity: UInt8) -> Planes:
+        """The planes beyond, of a core whose edges lead to the voxel before."""
         for axis in range(3):
             self._keep(axis, low_plane(core, axis), affinity[axis].take(0, axis=axis))
             if core.begin[axis] == self._volume.begin[axis]:
                 _at(affinity[axis], axis, 0)[...] = 0
-        self.needed_bytes += affinity.nbytes + z.nbytes + y.nbytes + x.nbytes
-        if self._mask is not None:
-            self._cut(core, affinity, (z, y, x), self._mask)
-        return affinity, (z, y, x)
+        z, y, x = (self._plane(axis, high_plane(core, axis), core) for axis in range(3))
+        return z, y, x
 
-    def _beyond(self, core: Box, axis: int) -> UInt8:
-        """Channel ``axis`` just beyond the high face; a copy of what is kept."""
-        box = high_plane(core, axis)
-        if core.end[axis] == self._volume.end[axis]:
-            return np.zeros([s for a, s in enumerate(box.shape) if a != axis], np.uint8)
-        kept = self._kept.get((axis, box))
+    def _shifted(self, core: Box, affinity: UInt8) -> Planes:
+        """The planes beyond, of a core whose edges lead to the voxel after; it is shifted by one."""
+        planes = []
+        for axis in range(3):
+            high = affinity[axis].take(-1, axis=axis)
+            if core.end[axis] == self._volume.end[axis]:
+                high[...] = 0
+            planes.append(high)
+            self._keep(axis, high_plane(core, axis), high.copy())
+            forward = np.moveaxis(affinity[axis], axis, 0)
+            forward[1:] = forward[:-1].copy()
+            forward[0] = self._plane(axis, low_plane(core, axis), core)
+        z, y, x = planes
+        return z, y, x
+
+    def _plane(self, axis: int, box: Box, core: Box) -> UInt8:
+        """Channel ``axis`` of a plane of a core: kept, or read; 0 on the border of the volume."""
+        if self._is_border(axis, box):
+            return _zeros([s for d, s in enumerate(box.shape) if d != axis])
+        kept = self._kept.pop((axis, box), None)  # nobody else needs it
         if kept is not None:
-            return kept.copy()
-        return np.ascontiguousarray(self._affinity.read_uint8(box)[axis].take(0, axis=axis))
+            self._kept_bytes -= kept.nbytes
+            return kept
+        try:
+            plane: UInt8 = np.take(self._affinity.read_plane(box, axis), 0, axis=axis)
+            return plane
+        except BadAffinityError as error:
+            where = zip(error.voxel, box.begin, core.begin, strict=True)
+            voxel = vec3(v + b - c for v, b, c in where)
+            raise BadAffinityError(error.value, axis, voxel) from None
 
     def _keep(self, axis: int, box: Box, plane: UInt8) -> None:
+        if self._is_border(axis, box):
+            return
         before = self._kept.pop((axis, box), None)
-        self._kept[axis, box] = np.ascontiguousarray(plane)
+        self._kept[axis, box] = plane
         self._kept_bytes += plane.nbytes - (0 if before is None else before.nbytes)
         while self._kept_bytes > KEPT_BYTES:
             self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
 
-    def _cut(self, core: Box, affinity: UInt8, planes: Planes, mask: MaskReader) -> None:
-        """Zero the edges of masked voxels, in place."""
-        low = vec3(int(b > v) for b, v in zip(core.begin, self._volume.begin, strict=True))
-        high = vec3(int(e < v) for e, v in zip(core.end, self._volume.end, strict=True))
-        around = mask.read(core.grow(low, high))
-        if around.all():
-            return
-        inside = tuple(slice(n, n + s) for n, s in zip(low, core.shape, strict=True))
-        own = around[inside]
-        for axis in range(3):
-            before = _shifted(around, inside, axis, low)
-            affinity[axis][~(own & before)] = 0
-            if high[axis]:
-                beyond = list(inside)
-                beyond[axis] = slice(low[axis] + core.shape[axis], None)
-                behind = around[tuple(beyond)].take(0, axis=axis)
-                planes[axis][~(behind & own.take(-1, axis=axis))] = 0
+    def _is_border(self, axis: int, box: Box) -> bool:
+        return box.begin[axis] in (self._volume.begin[axis], self._volume.end[axis])
+
+
+class _Around:
+    """The mask of a core and one voxel around it; nothing counts beyond the volume."""
+
+    def __init__(self, mask: MaskReader, core: Box, volume: Box) -> None:
+        ring = core.grow((1, 1, 1), (1, 1, 1))
+        inside = ring.intersection(volume)
+        self._counts = np.zeros(ring.shape, np.bool_)
+        self._counts[inside.slices(ring.begin)] = mask.read(inside)
+        self._shape = core.shape
+
+    @property
+    def is_empty(self) -> bool:
+        """No voxel of the core counts."""
+        return not self._core((0, 0, 0)).any()
+
+    def edges(self, axis: int) -> Mask:
+        """Of each voxel of the core: whether it and the voxel before it count."""
+        return self._core((0, 0, 0)) & self._core(_step(axis, -1))
+
+    def edges_beyond(self, axis: int) -> Mask:
+        """Of each edge across the high face, as a plane: whether both of its voxels count."""
+        last = _at(self._core((0, 0, 0)), axis, -1)
+        return last & _at(self._core(_step(axis, 1)), axis, -1)
+
+    def _core(self, by: Vec3) -> Mask:
+        """The core, moved."""
+        return self._counts[
+            tuple(slice(1 + b, 1 + b + s) for b, s in zip(by, self._shape, strict=True))
+        ]
 
 
 def low_plane(core: Box, axis: int) -> Box:
@@ -137,24 +211,14 @@ def high_plane(core: Box, axis: int) -> Box:
     return Box(vec3(begin), vec3(end))
 
 
-def _shifted(around: Mask, inside: tuple[slice, ...], axis: int, low: Vec3) -> Mask:
-    """For each voxel of the core, the mask of the voxel before it; True before the volume."""
-    index = list(inside)
-    first = inside[axis].start
-    if low[axis]:
-        index[axis] = slice(first - 1, inside[axis].stop - 1)
-        return around[tuple(index)]
-    before = np.ones_like(around[inside])
-    source, target = list(inside), [slice(None)] * 3
-    source[axis] = slice(first, inside[axis].stop - 1)
-    target[axis] = slice(1, None)
-    before[tuple(target)] = around[tuple(source)]
-    return before
+def _step(axis: int, by: int) -> Vec3:
+    return vec3(by * int(d == axis) for d in range(3))
 
 
-def _at(array: UInt8, axis: int, index: int) -> UInt8:
+def _at(array: Plane, axis: int, index: int) -> Plane:
     """One plane of an array, as a view."""
-    chosen: list[slice | int] = [slice(None)] * 3
-    chosen[axis] = index
-    view: UInt8 = array[tuple(chosen)]
-    return view
+    return np.moveaxis(array, axis, 0)[index]  # type: ignore[no-any-return]
+
+
+def _zeros(shape: Sequence[int]) -> UInt8:
+    return np.zeros(shape, np.uint8)

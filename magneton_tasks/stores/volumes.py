@@ -31,8 +31,13 @@ class Volume(Protocol):
     decoded_bytes: int
     """Of all chunks decoded so far, whole: what was read of them may be less."""
 
-    def read(self, box: Box) -> Array:
+    def read(self, box: Box, channels: slice = slice(None)) -> Array:
         """The voxels of a box as (c, z, y, x), C order, in the volume's dtype.
+
+        Parameters
+        ----------
+        channels
+            Those to read; consecutive.
 
         Raises
         ------
@@ -91,11 +96,12 @@ class FileVolume:
         self._fill_missing = fill_missing
         self._suffix = codec.SUFFIXES["gzip"]  # the one that was found last
 
-    def read(self, box: Box) -> Array:
+    def read(self, box: Box, channels: slice = slice(None)) -> Array:
         """As `Volume.read`; holds the result and one chunk."""
         info = self.info
         check_inside(info, box)
-        out = np.empty((info.channels, *box.shape), dtype=info.dtype)
+        n = len(range(info.channels)[channels])
+        out = np.empty((n, *box.shape), dtype=info.dtype)
         for chunk in info.chunks(box):
             part = chunk.intersection(box)
             target = out[(slice(None), *part.slices(box.begin))]
@@ -115,7 +121,7 @@ class FileVolume:
                     what, "write this chunk again, or take it from a backup"
                 ) from error
             self.decoded_bytes += voxels.nbytes
-            target[...] = voxels[(slice(None), *part.slices(chunk.begin))]
+            target[...] = voxels[(channels, *part.slices(chunk.begin))]
         return out
 
     def _load(self, chunk: Box) -> tuple[bytes | None, Path]:
@@ -168,7 +174,7 @@ class CloudVolumeVolume:
             self._opened = os.getpid(), volume
         return volume
 
-    def read(self, box: Box) -> Array:
+    def read(self, box: Box, channels: slice = slice(None)) -> Array:
         """As `Volume.read`."""
         check_inside(self.info, box)
         where = f"{self.info.url}, box {box} (z, y, x)"
@@ -186,7 +192,7 @@ class CloudVolumeVolume:
                     raise BadDataError(f"{where}: {name}: {error}") from error
                 raise
         self.decoded_bytes += self.info.chunk_bytes(box)
-        return np.ascontiguousarray(np.asarray(found).T)
+        return np.ascontiguousarray(np.asarray(found).T[channels])
 
 
 #: What broken chunks raise, besides exceptions whose name says so.

@@ -91,7 +91,7 @@ class ZarrVolume:
         self.decoded_bytes = 0
         import zarr  # noqa: F401  imported before a fork, once for all children
 
-    def read(self, box: Box) -> Array:
+    def read(self, box: Box, channels: slice = slice(None)) -> Array:
         """As `volumes.Volume.read`; chunks that aren't there are the array's fill value."""
         info = self.info
         if not info.box.contains(box):
@@ -99,7 +99,7 @@ class ZarrVolume:
                 f"box {box} (z, y, x) reaches outside {info.url} at mip {info.mip}, {info.box}",
                 "choose a box inside the volume",
             )
-        inside = dict(zip("zyx", box.slices(info.box.begin), strict=True))
+        inside = dict(zip("zyx", box.slices(info.box.begin), strict=True), c=channels)
         index = tuple(0 if a == "t" else inside.get(a, slice(None)) for a in info.axes)
         where = f"{info.url}, box {box} (z, y, x)"
         array = self._array()
@@ -114,7 +114,7 @@ class ZarrVolume:
                 f"{where}: a chunk can't be decoded: {type(error).__name__}: {error}",
                 "write the chunks of this box again, or take them from a backup",
             ) from error
-        self.decoded_bytes += info.chunk_bytes(box)
+        self.decoded_bytes += info.chunk_bytes(box, channels)
         axes = info.axes.replace("t", "")
         if "c" not in axes:
             axes, found = "c" + axes, found[np.newaxis]
