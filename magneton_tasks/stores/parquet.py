@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,53 +26,55 @@ from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 Column = npt.NDArray[Any]
 Columns = dict[str, Column]
 
-#: Rows of a row group, at most.
+#: Rows of a row group.
 ROW_GROUP = 1 << 18
 
 
 def encode(
-    tables: Mapping[str, Column] | Sequence[Mapping[str, Column]],
+    groups: Iterable[Mapping[str, Column]],
     *,
     metadata: dict[bytes, bytes] | None = None,
-    rows: int = ROW_GROUP,
     rising: Collection[str] = (),
     few: Collection[str] = (),
 ) -> memoryview:
-    """Columns as the bytes of a Parquet file.
+    """Columns as the bytes of a Parquet file; holds these, and one row group.
 
     Parameters
     ----------
-    tables
-        Columns of integers or bool, each (rows,); of several, each is a row group of its own.
+    groups
+        Row groups, at least one: columns of integers or bool, each (rows,).
     metadata
         Of the file.
-    rows
-        Of a row group, at most (one table only).
     rising, few
         Columns whose values mostly rise, and columns of few different values.
     """
-    parts = [tables] if isinstance(tables, Mapping) else list(tables)
-    arrays = {name: pa.array(column) for name, column in parts[0].items()}
-    fields = [pa.field(name, array.type, nullable=False) for name, array in arrays.items()]
-    schema = pa.schema(fields, metadata)
+    waiting = iter(groups)
+    first = next(waiting)
+    types = {name: pa.from_numpy_dtype(column.dtype) for name, column in first.items()}
+    schema = pa.schema([pa.field(name, t, nullable=False) for name, t in types.items()], metadata)
     encodings = {
         name: "DELTA_BINARY_PACKED" if name in rising else "BYTE_STREAM_SPLIT"
-        for name, array in arrays.items()
-        if array.type.bit_width >= 32 and name not in few
+        for name, t in types.items()
+        if t.bit_width >= 32 and name not in few
     }
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink, schema, compression="zstd", compression_level=1,
-        use_dictionary=[name for name in arrays if name in few], column_encoding=encodings,
+        use_dictionary=[name for name in types if name in few], column_encoding=encodings,
         write_statistics=False, write_page_checksum=True,
     ) as writer:  # fmt: skip
-        for part in parts:
-            columns = [pa.array(column) for column in part.values()]
-            writer.write_table(
-                pa.Table.from_arrays(columns, schema=schema),
-                row_group_size=rows if len(parts) == 1 else max(len(columns[0]), 1),
-            )
+        for group in chain([first], waiting):
+            columns = [pa.array(column) for column in group.values()]
+            table = pa.Table.from_arrays(columns, schema=schema)
+            writer.write_table(table, row_group_size=max(table.num_rows, 1))
     return memoryview(sink.getvalue())
+
+
+def sliced(columns: Mapping[str, Column], rows: int = ROW_GROUP) -> Iterator[Columns]:
+    """A table, so many rows at a time, as views; one without rows once."""
+    n = len(next(iter(columns.values())))
+    for begin in range(0, max(n, 1), rows):
+        yield {name: column[begin : begin + rows] for name, column in columns.items()}
 
 
 def from_bytes(data: bytes) -> Any:

@@ -358,5 +358,5 @@ def _write(
     # rows come block by block
     blocks = [name for name in columns if name.startswith("block")]
     return files.write_atomic(
-        path, parquet.encode(columns, metadata=metadata, rows=rows, few=blocks)
+        path, parquet.encode(parquet.sliced(columns, rows), metadata=metadata, few=blocks)
     )

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +142,7 @@ def test_without_a_record_any_file_will_do(store: ResidualStore) -> None:
 def test_tables_of_several_row_groups(
     store: ResidualStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encode(*tables: Any, **options: Any) -> memoryview:
-        return real(*tables, **{**options, "rows": 7})
-
-    real = parquet.encode
-    monkeypatch.setattr(parquet, "encode", encode)
+    monkeypatch.setattr(parquet, "sliced", partial(parquet.sliced, rows=7))
     info = store.write_join(0, some_residual(), some_joins())
     assert_same(store.read_residual(0, info), some_residual())
     assert_same_table(store.read_joins(0, info), some_joins())
@@ -334,7 +331,7 @@ def test_a_table_or_side_that_is_not_there_is_corrupt(store: ResidualStore) -> N
 def test_a_table_of_other_columns_is_corrupt(
     store: ResidualStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(residuals, "_encode_table", lambda _: parquet.encode({"u": np.zeros(2)}))
+    monkeypatch.setattr(residuals, "_encode_table", lambda _: parquet.encode([{"u": np.zeros(2)}]))
     store.write_join(0, some_residual(), some_joins())
     with pytest.raises(CorruptFileError, match="block_a"):
         store.read_joins(0)
