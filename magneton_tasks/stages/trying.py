@@ -30,16 +30,8 @@ from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import digest
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.plan import mark
-from magneton_tasks.stages.trial import (
-    EXACT,
-    Trial,
-    in_child,
-    memory_limit,
-    settings_of,
-    threshold_name,
-    with_affinities,
-    with_exact_affinities,
-)
+from magneton_tasks.stages.trial import EXACT, Trial, memory_limit, settings_of, threshold_name
+from magneton_tasks.stages.trial_work import in_child, with_affinities, with_exact_affinities
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import VolumeInfo, read_metadata
-from magneton_tasks.stages.trial import (
-    EXACT,
-    Trial,
-    in_child,
-    memory_limit,
-    settings_of,
-    with_affinities,
-    with_exact_affinities,
-)
+from magneton_tasks.stages.trial import EXACT, Trial, memory_limit, settings_of
+from magneton_tasks.stages.trial_work import in_child, with_affinities, with_exact_affinities
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from magneton_tasks import exact_projection
 from magneton_tasks.cli import main
 from magneton_tasks.config import load_config
 from magneton_tasks.geometry import Box, vec3
@@ -391,7 +392,8 @@ def test_the_exact_method_in_the_table_and_its_memory(cli: Caller, exact: Path) 
     lines = cli(*args).out.splitlines()
     assert [line.split()[0] for line in lines if line.split()[1:2] == ["0.4"]] == ["exact"]
     assert any(line.startswith("tuning    exact at 4 thresholds") for line in lines)
-    done = cli(*args, "--set", "local.memory=401MiB")
+    just_a_worker = exact_projection.WORKER_BASE_BYTES + 2**20
+    done = cli(*args, "--set", f"local.memory={just_a_worker}")
     assert done.code == 78 and "with exact may need" in done.err and "--box" in done.err
 
 
