@@ -257,19 +257,20 @@ def _stage_plans(
     density: Density,
     workers: int,
 ) -> dict[str, StagePlan]:
-    grids = {s: grid for s in MAPPED if (grid := geometry.stage_grid(s)) is not None}
-    share_of = {s: ranges_len(todo[s]) / max(len(grid), 1) for s, grid in grids.items()}
+    grids = {s: geometry.stage_grid(s) for s in MAPPED}
+    totals = {s: len(g or ()) for s, g in grids.items() if g is not None or s not in JOINS}
+    share_of = {s: ranges_len(todo[s]) / max(n, 1) for s, n in totals.items()}
     voxels = geometry.box.voxels
     whole_s = {"count": voxels * COUNT_S_PER_VOXEL, "apply": voxels * APPLY_S_PER_VOXEL}
     if config.method == "exact":
         whole_s |= _exact_cpu_s(geometry, density)
-    cpu_s = {s: share_of[s] * whole_s.get(s, 0.0) for s in grids}
+    cpu_s = {s: share_of[s] * whole_s.get(s, 0.0) for s in totals}
     if config.method != "exact":
         cpu_s["segment"] = projection.segment_cpu_s(
             _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
             density.fragments_per_voxel, density.edges_per_voxel,
         )  # fmt: skip
-    plans = {s: make_stage(len(grid), todo[s], cpu_s[s], workers) for s, grid in grids.items()}
+    plans = {s: make_stage(n, todo[s], cpu_s[s], workers) for s, n in totals.items()}
     plans["pool"] = StagePlan(1, todo["pool"], ranges_len(todo["pool"]))
     return plans
 
