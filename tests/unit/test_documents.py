@@ -36,7 +36,8 @@ def test_what_a_page_shows_or_links_is_there(page: Path) -> None:
 )
 def test_commands_and_their_options_exist(page: Path) -> None:
     found = named_commands(page)
-    assert len(found) > 5
+    if page.name in ("README.md", "command-line.md"):
+        assert len(found) > 5  # or the pattern finds nothing
     for words, rest in found:
         command: click.Command = cli
         for word in words.split():
