@@ -89,7 +89,12 @@ def drop(text: str, path: Path) -> str:
     aliases = _expanded_aliases(text, start, end)
     if mapping.flow_style:
         return _apply(
-            text, [*aliases, *_without_entry(text, start, end), *_rescued(text, key, start, end)]
+            text,
+            [
+                *aliases,
+                *_without_entry(text, mapping, start, end),
+                *_rescued(text, key, start, end),
+            ],
         )
     return _apply(text, [*aliases, *_commented(text, start, end, key.start_mark.column)])
 
@@ -228,14 +233,15 @@ def _commented(text: str, start: int, end: int, column: int) -> list[Edit]:
     return edits
 
 
-def _without_entry(text: str, start: int, end: int) -> list[Edit]:
-    """Remove an entry of a flow mapping, and one comma."""
+def _without_entry(text: str, mapping: Any, start: int, end: int) -> list[Edit]:
+    """Remove an entry of a flow mapping, and one comma of it."""
+    begin = mapping.start_mark.index
     commas = [t.start_mark.index for t in yaml.scan(text) if isinstance(t, yaml.FlowEntryToken)]
     behind = next((c for c in commas if c >= end and not text[end:c].strip()), None)
     if behind is not None:
         spaces = len(text[behind + 1 :]) - len(text[behind + 1 :].lstrip(" \t"))
         return [Edit(start, behind + 1 + spaces, "")]
-    before = max((c for c in commas if c < start), default=None)
+    before = max((c for c in commas if begin < c < start), default=None)
     if before is None:
         return [Edit(start, end, "")]
     if not text[before + 1 : start].strip(" \t"):

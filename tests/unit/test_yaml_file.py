@@ -413,6 +413,14 @@ def files_and_values(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     return Writer(draw).file(data), changes
 
 
+def test_the_only_key_of_a_section_in_braces_leaves_the_commas_around_it() -> None:
+    text = (
+        '{"paths": {"input": "/a", "output": "/b", "work": "/c"}, "block": {"overlap": [0, 0, 0]}}'
+    )
+    new = with_values(text, "v.yaml", {"method": "exact"})
+    assert '"work": "/c"}, "block": {}, method: exact}' in new
+
+
 @given(files_and_values())
 def test_any_value_set_in_any_layout_reads_back_and_all_comments_stay(
     case: tuple[str, dict[str, Any]],
