@@ -203,9 +203,9 @@ def test_kill_9_in_any_stage_and_a_rerun_give_the_same(
     for before in [s for s in STAGES[: STAGES.index(stage)] if s in order]:
         volumes.run_stages(run, stages=[before])
 
-    def killed() -> None:
+    def killed() -> int:
         kill_at(n, call)
-        volumes.run_stages(run, stages=[stage])
+        return volumes.run_stages(run, stages=[stage]).code
 
     assert in_fork(killed) in (-signal.SIGKILL, 75)  # 75: it was the block's own child
     again = volumes.run_stages(Run(run.plan, run.attempt, run.draft))
