@@ -1,6 +1,6 @@
 """Stage segment of the exact method: affinities of a core and one plane more -> labels and what stays open.
 
-Blocks of a batch are neighbours (`stages.work.Job.keys`) and are worked from the last to the first:
+Blocks of a batch are neighbours (`stages.work.Job.keys`) and are worked from the last to the first (with offset_sign 1 the other way):
 the plane beyond a block's high face is then mostly the low plane of one that was read before, and
 hardly any chunk is decoded twice.
 """
@@ -49,7 +49,7 @@ class ExactSegmentStage(SegmentStage):
             self.store.create()
             self._warm()
         limit = self.attempt.config.local.memory or self.attempt.plan.memory["segment"].bound
-        for key in reversed(keys):
+        for key in self.reader.in_order(keys) if keys else ():
             log = self.attempt.paths.block_log("segment", key)
             begin(key)
             try:
