@@ -25,6 +25,7 @@ NAMES = (
     "join",
     "tune",
     "view",
+    "docker",
 )
 RESULTS = Path(__file__).parent / "results"
 

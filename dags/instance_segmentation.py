@@ -5,7 +5,8 @@
     plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify
 
 With ``method: exact`` six slots for levels of joins (join1 to join6, mapped) stand between count and
-pool; those that a volume doesn't need are skipped.
+pool; those that a volume doesn't need are skipped. Where ``runner.offered`` names several runners,
+each stage has a task of each, and those of the runners that a run hasn't chosen are skipped.
 """
 
 from __future__ import annotations
@@ -14,15 +15,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, XComArg
+from airflow.sdk import DAG, TaskGroup, XComArg, cross_downstream
 
-from magneton_tasks.airflow import catalog, params, pools
-from magneton_tasks.airflow.operators import (
-    BatchesOperator,
-    PlanOperator,
-    ReleaseOperator,
-    StageOperator,
-)
+from magneton_tasks.airflow import catalog, params, stages
 from magneton_tasks.config import RunConfig
 from magneton_tasks.paths import JOINS, MAPPED, STAGES
 
@@ -37,25 +32,19 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
         doc_md=catalog.page(path, config),
         **catalog.settings(config),
     ) as dag:
-        plan = PlanOperator(task_id="plan", config_path=str(path))
+        plan = stages.plan(config, str(path))
         attempt: Any = XComArg(plan, key="attempt")
-        stages = [s for s in STAGES if config.method == "exact" or s not in JOINS]
-        mapped = [s for s in stages if s in MAPPED]
+        names = [s for s in STAGES if config.method == "exact" or s not in JOINS]
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
-            batches = {s: BatchesOperator(task_id=s, stage=s, attempt=attempt) for s in mapped}
-        before: Any = plan
-        for stage in stages:
-            local = {"pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage)}
-            fixed: dict[str, Any] = {"task_id": stage, "stage": stage, "attempt": attempt, **local}
-            if stage in MAPPED:
-                name = "{{ task.batch['name'] }}"
-                partial = StageOperator.partial(map_index_template=name, **fixed)
-                task: Any = partial.expand(batch=batches[stage].output)
-            else:
-                task = StageOperator(**fixed)
-            before >> task
-            before = task
-        before >> ReleaseOperator(task_id="release").as_teardown()
+            todo = {s: stages.batches(config, s, attempt) for s in names if s in MAPPED}
+        before: list[Any] = [plan]
+        for stage in names:
+            tasks = stages.tasks(config, stage, attempt, todo.get(stage, {}))
+            cross_downstream(before, tasks)
+            before = tasks
+        release = stages.release(config).as_teardown()
+        for task in before:
+            task >> release
     return dag
 
 

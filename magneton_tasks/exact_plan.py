@@ -54,7 +54,7 @@ def choose_tree(grid: Grid, mean: FaceDensity, densest: FaceDensity, limit: int)
         if level > MAX_LEVELS:
             raise ConfigError(
                 f"joining {len(grid):,} blocks in {units.human_bytes(limit)} a worker takes more than {MAX_LEVELS} levels",
-                "take larger blocks (block.size), or raise local.memory, so that more fit into one join",
+                "take larger blocks (block.size), or raise the runner's memory, so that more fit into one join",
             )
         step = _largest_fan_in(grid, fan_in, shape, mean, densest, limit)
         fan_in.append(step)
@@ -75,7 +75,7 @@ def _largest_fan_in(
             return step
     raise ConfigError(
         f"join level {level} may need {units.human_bytes(need)} a worker, more than {units.human_bytes(limit)}, even with 2 x 2 x 2 groups a join",
-        "raise local.memory, lower segment.threshold (fewer regions stay open), or raise exact.s2; smaller blocks don't help at the upper levels",
+        "raise the runner's memory, lower segment.threshold (fewer regions stay open), or raise exact.s2; smaller blocks don't help at the upper levels",
     )
 
 

@@ -39,6 +39,8 @@ _RANK: dict[str, int] = {state: rank for rank, state in enumerate(_STATES)}
 _SETTLED = _RANK["empty"]
 _INVALID = _RANK["invalid"]
 
+#: Tells a worker the digest of the container image that it runs in.
+IMAGE_VARIABLE = "MAGNETON_IMAGE_DIGEST"
 #: Bytes read at a time; bounds what a big compacted file costs on top of its lines.
 _READ_BYTES = 8 << 20
 #: Two events of one key differ by at least this, in seconds.
@@ -59,6 +61,8 @@ class Record:
         Digests of what was read and of what was written.
     seconds, cpu_s, peak_bytes
         Wall time, CPU time and peak memory of the work.
+    image
+        Digest of the container image that did the work; None outside containers.
     info
         What the stage adds: ``n_labels``, ``files`` {name: [size, crc32]}, ``exit_code``,
         ``cause``, ``hint``, ``log``, ...; plain JSON.
@@ -77,6 +81,7 @@ class Record:
     seconds: float | None = None
     cpu_s: float | None = None
     peak_bytes: int | None = None
+    image: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     def to_line(self) -> str:
@@ -187,6 +192,8 @@ class RecordWriter:
         self._descriptor: int | None = None
         self._pid = os.getpid()
         self._newest_s = 0.0
+        #: the container image that this process runs in
+        self._image = os.environ.get(IMAGE_VARIABLE)
 
     def add(
         self, key: int, state: State, *, after: KeyState | Record | None = None, **values: Any
@@ -202,7 +209,7 @@ class RecordWriter:
             Further fields of `Record`.
         """
         earliest = self._newest_s if after is None else max(self._newest_s, after.time + _TICK_S)
-        values = {"run": self._run, "batch": self._batch, **values}
+        values = {"run": self._run, "batch": self._batch, "image": self._image, **values}
         values |= {"host": files.host_name(), "pid": os.getpid()}
         record = Record(key, state, round(max(time.time(), earliest), 6), **values)
         self.write(record)

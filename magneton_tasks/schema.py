@@ -9,49 +9,21 @@ from __future__ import annotations
 from math import prod
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from magneton_tasks import units
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.schema_runners import Docker, Local, Runner
+from magneton_tasks.schema_types import (
+    Fraction,
+    Integer3,
+    NonNegative3,
+    NonNegativeInt,
+    Positive3,
+    PositiveInt,
+    Section,
+    Url,
+)
 from magneton_tasks.scoring import parse_scoring
-
-
-def _check_size(value: object) -> object:
-    return None if value is None else units.parse_size(value)  # type: ignore[arg-type]
-
-
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive3 = tuple[PositiveInt, PositiveInt, PositiveInt]
-NonNegative3 = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
-Integer3 = tuple[int, int, int]
-Memory = Annotated[PositiveInt | None, BeforeValidator(_check_size)]
-
-
-def _check_url(value: str) -> str:
-    if value.startswith("file://") and not value.startswith("file:///"):
-        raise ValueError(
-            f"{value!r} names the host {value[7:].split('/')[0]!r}; a path has three slashes: file:///..."
-        )
-    return value
-
-
-Url = Annotated[str, Field(min_length=1), AfterValidator(_check_url)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values don't change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Paths(Section):
@@ -399,30 +371,6 @@ class Apply(Section):
     )
 
 
-class Runner(Section):
-    """Where stages run; the choice that a trigger form offers."""
-
-    offered: tuple[Literal["local"], ...] = Field(
-        ("local",), min_length=1, title="Offered runners", description="Runners that may be chosen."
-    )
-    default: Literal["local"] = Field("local", title="Runner", description="Runner of this run.")
-
-
-class Local(Section):
-    """The runner on this machine."""
-
-    workers: PositiveInt | None = Field(
-        None,
-        title="Workers",
-        description="Processes at once; null: as many as cores and memory allow.",
-    )
-    memory: Memory = Field(
-        None,
-        title="Memory per worker",
-        description="Memory limit of one worker, such as 8GiB; null: what the block size needs.",
-    )
-
-
 class RunConfig(Section):
     """Everything about one volume."""
 
@@ -452,6 +400,12 @@ class RunConfig(Section):
     apply: Apply = Apply()
     runner: Runner = Runner()
     local: Local = Local()
+    docker: Docker = Docker()
+
+    @property
+    def worker(self) -> Local | Docker:
+        """The section of this run's runner."""
+        return self.docker if self.runner.default == "docker" else self.local
 
     @model_validator(mode="after")
     def _method_keys(self) -> Self:

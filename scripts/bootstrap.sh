@@ -6,7 +6,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 venv=.venv
-extras=${MAGNETON_EXTRAS:-compute,view,airflow,dev}
+extras=${MAGNETON_EXTRAS:-compute,view,airflow,docker,dev}
 
 say() { printf '%s\n' "$*" >&2; }
 

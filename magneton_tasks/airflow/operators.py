@@ -6,7 +6,6 @@ becomes the task's log, line by line.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -14,39 +13,26 @@ import subprocess
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import DagRunProtocol
 
 from magneton_tasks.airflow import params as forms
-from magneton_tasks.config import load_config
-from magneton_tasks.errors import (
-    EXIT_BAD_DATA,
-    EXIT_BUG,
-    EXIT_CONFIG,
-    EXIT_NO_INPUT,
-    EXIT_USAGE,
-    MagnetonError,
-)
+from magneton_tasks.airflow.ends import TAIL_LINES, Result, raise_for, result_of
+from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.errors import MagnetonError
 from magneton_tasks.grid import items
 from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
-from magneton_tasks.runners.command import plan_command, stage_command
+from magneton_tasks.runners.command import last_result, plan_command, stage_command
 from magneton_tasks.runners.local import DIE_WITH_PARENT
 
-Result = dict[str, Any]
-
-#: Exit codes that a retry can't mend; all others (74, 75, signals, a lost interpreter) are retried.
-FINAL_EXITS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXIT_CONFIG})
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
 GRACE_S = 3.0
-#: How much of a failed command's output its error repeats; all of it is in the task log.
-TAIL_LINES = 8
-#: How many failed blocks the error of a batch names.
-TOLD_FAILURES = 3
 #: Under which plan keeps what a run had set when it was started.
 _SETS = "sets"
 
@@ -61,10 +47,10 @@ class CommandOperator(BaseOperator):
         raise NotImplementedError
 
     def execute(self, context: Context) -> Any:
-        return _result(self.run_command(self.command(context)))
+        return result_of(self.run_command(self.command(context)))
 
     def run_command(self, command: Sequence[str]) -> str:
-        """Run it to its end; its last line.
+        """Run it to its end; the line with its result, else its last.
 
         Raises
         ------
@@ -97,8 +83,8 @@ class CommandOperator(BaseOperator):
                 raise
             finally:
                 self._process = None
-        _raise_for(exit_code, command, tail)
-        return tail[-1] if tail else ""
+        raise_for(exit_code, command, list(tail))
+        return last_result(list(tail))
 
     def on_kill(self) -> None:
         """End the command and what it started: it stops after the file that it writes."""
@@ -124,50 +110,77 @@ class PlanOperator(CommandOperator):
         self.config_path = config_path
 
     def command(self, context: Context) -> Sequence[str]:
-        run = context["dag_run"]
-        try:
-            config = load_config(self.config_path)
-            request = forms.read(config, context["params"], run.conf, _automatic_date(run))
-        except MagnetonError as error:
-            raise AirflowFailException(str(error)) from None
-        # The web form sends every value, changed or not. Once this task is cleared because somebody
-        # edited the file, what nobody had changed in the form must follow the file: so what differed
-        # at first is kept, in a store that outlives a clear.
-        store = context["task_state_store"]
-        sets = store.get(_SETS)
-        if not isinstance(sets, dict):
-            sets = dict(request.sets)
-            store.set(_SETS, sets)
-        return plan_command(
-            self.config_path,
-            run.run_id,
-            sets=sets,
-            partition=request.partition,
-            stages=request.stages,
-            restart=request.restart,
-            form=True,
-        )
+        request = plan_request(self.config_path, context)
+        return request_command(self.config_path, context["dag_run"].run_id, request)
 
     def execute(self, context: Context) -> Result:
-        result = _result(self.run_command(self.command(context)))
+        result = result_of(self.run_command(self.command(context)))
         context["ti"].xcom_push("attempt", result["attempt"])
         return result
+
+
+def plan_request(config_path: str, context: Context) -> forms.Request:
+    """What a run's parameters ask of plan.
+
+    Raises
+    ------
+    AirflowFailException
+        The config or the parameters are wrong.
+    """
+    run = context["dag_run"]
+    try:
+        config = load_config(config_path)
+        request = forms.read(config, context["params"], run.conf, _automatic_date(run))
+    except MagnetonError as error:
+        raise AirflowFailException(str(error)) from None
+    # The web form sends every value, changed or not. Once this task is cleared because somebody
+    # edited the file, what nobody had changed in the form must follow the file: so what differed
+    # at first is kept, in a store that outlives a clear.
+    store = context["task_state_store"]
+    sets = store.get(_SETS)
+    if not isinstance(sets, dict):
+        sets = dict(request.sets)
+        store.set(_SETS, sets)
+    return replace(request, sets=sets)
+
+
+def request_command(config_path: str, run_id: str, request: forms.Request) -> list[str]:
+    """The command of plan."""
+    return plan_command(
+        config_path,
+        run_id,
+        sets=request.sets,
+        partition=request.partition,
+        stages=request.stages,
+        restart=request.restart,
+        form=True,
+    )
 
 
 class BatchesOperator(BaseOperator):
     """Returns the batches of a mapped stage: ``[{"batch": 3, "name": "batch 3: blocks 24-31"}, ...]``.
 
     One task a stage: Airflow maps over the return value of a task only, not over another XCom.
+
+    Parameters
+    ----------
+    runner
+        Whose batches: none where the run has chosen another. None: there is but one.
     """
 
     template_fields = ("attempt",)
 
-    def __init__(self, *, stage: str, attempt: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, stage: str, attempt: str, runner: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.stage = stage
         self.attempt = attempt
+        self.runner = runner
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
+        if not is_chosen(self.runner, self.attempt):
+            return []
         plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text())
         in_space = self.stage == "segment" and plan.geometry.joins is not None
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
@@ -184,24 +197,35 @@ class StageOperator(CommandOperator):
         The attempt's directory, from plan.
     batch
         One of the stage's batches, or None. The result carries its number.
+    runner
+        ``local`` where other runners are offered too: the task is skipped if the run has chosen
+        another. None: there is no other.
     """
 
     template_fields = ("attempt", "batch")
 
     def __init__(
-        self, *, stage: str, attempt: str, batch: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        *,
+        stage: str,
+        attempt: str,
+        batch: Mapping[str, Any] | None = None,
+        runner: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.stage = stage
         self.attempt = attempt
         self.batch = batch
+        self.runner = runner
 
     def command(self, context: Context) -> Sequence[str]:
         number = None if self.batch is None else int(self.batch["batch"])
         return stage_command(self.stage, self.attempt, number)
 
     def execute(self, context: Context) -> Result:
-        result = _result(self.run_command(self.command(context)))
+        skip_unless_chosen(self.runner, self.attempt)
+        result = result_of(self.run_command(self.command(context)))
         return result if self.batch is None else {**result, "batch": self.batch["batch"]}
 
 
@@ -227,6 +251,20 @@ class RefuseOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         raise AirflowFailException(self.reason)
+
+
+def is_chosen(runner: str | None, attempt: str) -> bool:
+    """Whether an attempt runs with this runner; None: whichever it is."""
+    if runner is None:
+        return True
+    path = AttemptPaths(Path(attempt)).config
+    return parse_config(path.read_text(encoding="utf-8"), str(path)).runner.default == runner
+
+
+def skip_unless_chosen(runner: str | None, attempt: str) -> None:
+    """Skip a task of a runner that the run hasn't chosen."""
+    if not is_chosen(runner, attempt):
+        raise AirflowSkipException(f"this run has chosen another runner than {runner}")
 
 
 def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:
@@ -272,44 +310,3 @@ def _worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Airflow's settings hold its secrets, and are no business of a worker."""
     kept = {k: v for k, v in environ.items() if not k.startswith(("AIRFLOW__", "_AIRFLOW"))}
     return {**kept, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1"}
-
-
-def _raise_for(exit_code: int, command: Sequence[str], tail: Sequence[str]) -> None:
-    if exit_code == 0:
-        return
-    how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with {exit_code}"
-    failures = _parse(tail[-1]).get("failures") if tail else None
-    message = "\n".join(
-        [f"`{shlex.join(command)}` {how}", *(_told(failures) if failures else tail)]
-    )
-    if exit_code in FINAL_EXITS:
-        raise AirflowFailException(message)
-    raise AirflowException(message)
-
-
-def _told(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """The failed blocks (or cells) of a batch: cause, what to do, where a log of its own is."""
-    for failure in failures[:TOLD_FAILURES]:
-        yield f"{failure['key']}: {failure['cause']}"
-        if failure.get("hint"):
-            yield f"  what to do: {failure['hint']}"
-        if failure.get("log"):
-            yield f"  log: {failure['log']}"
-    if len(failures) > TOLD_FAILURES:
-        yield f"and {len(failures) - TOLD_FAILURES} more"
-
-
-def _parse(line: str) -> Result:
-    """The result in a command's last line; empty where it isn't one."""
-    with suppress(json.JSONDecodeError):
-        result = json.loads(line)
-        if isinstance(result, dict):
-            return result
-    return {}
-
-
-def _result(line: str) -> Result:
-    result = _parse(line)
-    if not result:
-        raise AirflowFailException(f"the command's last line isn't its result: {line!r}")
-    return result

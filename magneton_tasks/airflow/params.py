@@ -54,6 +54,8 @@ SECTIONS = {
 CONFIG_KEYS = tuple(key for keys in SECTIONS.values() for key in keys)
 #: Stages that a run may be limited to; plan and verify always run, pool implies count.
 CHOOSABLE_STAGES = ("segment", "pool", "apply")
+#: Offered where the config offers several runners.
+RUNNER = "runner.default"
 RUN_KEYS = ("stages", "partition", "restart")
 
 
@@ -88,13 +90,17 @@ def form(config: RunConfig) -> dict[str, Param]:
         for key in keys
         if key in offered
     }
+    if RUNNER in offered:
+        schema = {**_schema(RUNNER), "enum": list(config.runner.offered)}
+        params[RUNNER] = Param(_value(config, RUNNER), section="This run", **schema)
     return params | _run_params()
 
 
 def offered_keys(config: RunConfig) -> tuple[str, ...]:
     """The config keys that the form offers: those that the config's method reads."""
     unread = UNREAD_BY_METHOD[config.method]
-    return tuple(k for k in CONFIG_KEYS if not k.startswith(unread))
+    keys = tuple(k for k in CONFIG_KEYS if not k.startswith(unread))
+    return (*keys, RUNNER) if len(config.runner.offered) > 1 else keys
 
 
 def _run_params() -> dict[str, Param]:

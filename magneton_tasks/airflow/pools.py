@@ -38,9 +38,10 @@ def task_slots(memory_bytes: int) -> int:
     return min(max(-(-memory_bytes // _GIB), total // cores()), total)
 
 
-def stage_slots(config: RunConfig, stage: str) -> int:
+def stage_slots(config: RunConfig, stage: str, runner: str) -> int:
     """Slots of a stage's tasks, from the config alone: at parse nothing is known of the volume."""
-    return task_slots(config.local.memory or _stage_memory(config, stage))
+    memory = config.docker.memory if runner == "docker" else config.local.memory
+    return task_slots(memory or _stage_memory(config, stage))
 
 
 def _stage_memory(config: RunConfig, stage: str) -> int:

@@ -40,7 +40,7 @@ def clean(
     Parameters
     ----------
     what
-        One of `stages.clean.CHOICES`.
+        One of `stages.clean.CHOICES`, or ``containers``.
     older_than_s
         Only what nothing has written to for so many seconds.
     dry_run
@@ -65,6 +65,10 @@ def clean(
         if as_json:
             raise UsageError("--json doesn't ask", _NO_TERMINAL)
         console.require_terminal(_NO_TERMINAL)
+    if what == "containers":
+        from magneton_tasks.cli import clean_containers
+
+        return clean_containers.clean(loaded, older_than_s, dry_run, yes, as_json)
     listing = cleaning.find(loaded, what, older_than_s)
     work = Path(loaded.paths.work)
     if not dry_run:

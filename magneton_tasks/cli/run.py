@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 from rich.console import Console
@@ -34,8 +34,17 @@ EXIT_STOPPED = 130
 _GO_ON = "run the same command to go on"
 
 
-def run(config: Path, *, sets: dict[str, object], dry_run: bool, **options: Any) -> int:
+def run(
+    config: Path,
+    *,
+    sets: dict[str, object],
+    dry_run: bool,
+    runner: str | None = None,
+    **options: Any,
+) -> int:
     """Plan, then stage by stage; returns the exit code."""
+    if runner is not None:
+        sets = {**sets, "runner.default": runner, "runner.offered": [runner]}
     request = new_request(config, sets, **options)
     if dry_run:
         drafted = planning.draft(request, write=False)
@@ -71,19 +80,23 @@ def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) ->
     KeyboardInterrupt
         Ctrl-C: the workers have ended, the lease is given back, finished blocks stay.
     """
-    plan, paths, drafted = planning.run(request)
-    lease = acquire(planning.lease_directories(drafted.config), request.run, process_bound=True)
+    config = planning.load(request)
+    place: Place = Here(request)
+    if config.runner.default == "docker":
+        from magneton_tasks.cli.run_docker import Containers
+
+        place = Containers(request)
+    plan, paths = place.plan(show_plan)
+    lease = acquire(planning.lease_directories(config), request.run, process_bound=True)
     try:
-        for line in plans.describe(plan, drafted.samples) if show_plan else ():
-            click.echo(line)
         if plan.nothing_to_do:
             click.echo("nothing to do; verifying")
         with lease.kept():
             if plan.nothing_to_do:
-                code = _verify_here(paths)
+                code = place.verify()
             else:
-                ensure_warm(click.echo)  # or each worker would compile for itself
-                code = run_stages(plan, paths)
+                place.prepare()
+                code = run_stages(plan, paths, place)
     finally:
         with _undisturbed():
             lease.release()
@@ -95,6 +108,45 @@ def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) ->
         say(console, f"logs: {paths.logs}")
         say(console, f"what is done stays: {go_on}")
     return code
+
+
+class Place(Protocol):
+    """Where a run's stages work."""
+
+    def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
+        """Make an attempt; ``show``: and print its plan."""
+
+    def prepare(self) -> None:
+        """Whatever must be done once before the first stage."""
+
+    def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
+        """Run all batches of a stage; exit codes of their last tries."""
+
+    def verify(self) -> int:
+        """Verify where there's nothing else to do; returns the exit code."""
+
+
+class Here:
+    """Processes of this machine."""
+
+    def __init__(self, request: planning.Request) -> None:
+        self._request = request
+
+    def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
+        self._plan, self._paths, drafted = planning.run(self._request)
+        for line in plans.describe(self._plan, drafted.samples) if show else ():
+            click.echo(line)
+        return self._plan, self._paths
+
+    def prepare(self) -> None:
+        ensure_warm(click.echo)  # or each worker would compile for itself
+
+    def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
+        root, workers = self._paths.root, self._plan.workers
+        return local.run_stage(root, stage, batches, workers, display.line, display.tick)
+
+    def verify(self) -> int:
+        return _verify_here(self._paths)
 
 
 @contextmanager
@@ -122,13 +174,13 @@ def _verify_here(paths: AttemptPaths) -> int:
     return code
 
 
-def run_stages(plan: Plan, paths: AttemptPaths) -> int:
+def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
     """All stages of an attempt, with progress; stops after the first that fails."""
     console = Console()
     stage, code = "", EXIT_OK
     with Display(plan, console) as display:
         for stage in display.rows:
-            code = _run_stage(stage, plan, paths, display)
+            code = _run_stage(stage, plan, place, display)
             if code != EXIT_OK:
                 break
     if code != EXIT_OK:
@@ -136,13 +188,11 @@ def run_stages(plan: Plan, paths: AttemptPaths) -> int:
     return code
 
 
-def _run_stage(stage: str, plan: Plan, paths: AttemptPaths, display: Display) -> int:
+def _run_stage(stage: str, plan: Plan, place: Place, display: Display) -> int:
     work = plan.work.get(stage)
     batches = work.batches if work is not None and stage != "pool" else None
     with display.stage(stage) as progress:
-        codes = local.run_stage(
-            paths.root, stage, batches, plan.workers, display.line, display.tick
-        )
+        codes = place.stage(stage, batches, display)
         failed = [c if c > 0 else 75 for c in codes.values() if c]
         progress.end(time.time(), is_done=not failed)
     if not failed:

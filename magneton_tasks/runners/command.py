@@ -12,6 +12,17 @@ import yaml
 PROGRAM = (sys.executable, "-m", "magneton_tasks")
 
 
+def arguments(command: Sequence[str]) -> list[str]:
+    """A command without the interpreter of this machine: what the worker image's entrypoint gets."""
+    return list(command[len(PROGRAM) :])
+
+
+def last_result(lines: Sequence[str]) -> str:
+    """The result among a command's last lines: JSON; what libraries print at exit comes after it."""
+    found = (line for line in reversed(lines) if line.startswith("{") and line.endswith("}"))
+    return next(found, lines[-1] if lines else "")
+
+
 def plan_command(
     config: str | Path,
     run_id: str,
@@ -20,6 +31,7 @@ def plan_command(
     stages: Sequence[str] | None = None,
     restart: bool = False,
     form: bool = False,
+    overwrite_output: bool = False,
 ) -> list[str]:
     """``magneton plan CONFIG --run-id ID ...``; ``form``: the values come from a form, check them as such."""
     command = [*PROGRAM, "plan", str(config), f"--run-id={run_id}"]
@@ -36,6 +48,8 @@ def plan_command(
         command.append("--restart")
     if form:
         command.append("--form")
+    if overwrite_output:
+        command.append("--overwrite-output")
     return command
 
 

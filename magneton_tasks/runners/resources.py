@@ -9,6 +9,10 @@ import psutil
 
 #: Share of the memory that workers may use; the rest is for the system and its caches.
 USABLE = 0.9
+#: Tells a worker how much memory it may take, in bytes, where its runner limits that.
+MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
+#: Marks a failure in a result: with more memory the block may well work.
+OUT_OF_MEMORY = "out_of_memory"
 
 
 def machine_memory_bytes() -> int:
@@ -22,6 +26,17 @@ def machine_memory_bytes() -> int:
         if text.isdigit():
             total = min(total, int(text))
     return total
+
+
+def allowed_memory() -> int | None:
+    """What the runner that started this process allows it, in bytes; None where it set no limit."""
+    text = os.environ.get(MEMORY_VARIABLE, "")
+    return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def more_memory(allowed: int, growth: float, most: int) -> int | None:
+    """What a worker gets after it ran out of ``allowed`` bytes; None where it had the most already."""
+    return min(int(allowed * growth), most) if allowed < most else None
 
 
 def cores() -> int:

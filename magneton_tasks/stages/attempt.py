@@ -8,10 +8,12 @@ from pathlib import Path
 
 from magneton_tasks import __version__, files
 from magneton_tasks.config import RunConfig, parse_config
-from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError
+from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, OutOfMemoryError
 from magneton_tasks.manifest import Manifest, Record
 from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan, digest
+from magneton_tasks.runners.resources import allowed_memory
+from magneton_tasks.units import human_bytes
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
 _ATTEMPT_WAIT_S = 120.0
@@ -65,6 +67,34 @@ class Attempt:
     @property
     def wait_s(self) -> float:
         return self.config.paths.visibility_wait_s
+
+    def memory_limit(self, stage: str) -> int:
+        """Bytes that one block (group, cell) may take: what the runner allows, else its bound."""
+        return self.allowed_memory or self.plan.memory[stage].bound
+
+    @property
+    def allowed_memory(self) -> int | None:
+        """Bytes that the runner allows this process; None where no limit was set."""
+        return allowed_memory() or self.config.worker.memory
+
+    def require_memory(self, need: int, what: str, hint: str) -> None:
+        """Refuse work that is known to need more than the runner allows.
+
+        Raises
+        ------
+        OutOfMemoryError
+            The runner can try again with more memory.
+        ConfigError
+            It can't.
+        """
+        limit = self.allowed_memory
+        if limit is None or need <= limit:
+            return
+        kind = ConfigError if allowed_memory() is None else OutOfMemoryError
+        raise kind(
+            f"{what} may need {human_bytes(need)}, more than this worker may take ({human_bytes(limit)})",
+            f"raise {self.config.worker.MEMORY_KEY}, or {hint}",
+        )
 
     def stage_dir(self, stage: str) -> Path:
         return self.work.stage(stage, self.plan.fingerprints.of(stage))

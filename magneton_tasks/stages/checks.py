@@ -15,6 +15,7 @@ from magneton_tasks.manifest import Manifest
 from magneton_tasks.metadata import VolumeInfo, read_metadata
 from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
+from magneton_tasks.schema_runners import Docker
 
 #: Keys that only the YAML file may set: they name places, not numbers or choices (DESIGN 3.12).
 _FILE_ONLY = (
@@ -24,6 +25,7 @@ _FILE_ONLY = (
     "paths.max_files",
     "local.workers",
     "local.memory",
+    *(f"docker.{name}" for name in Docker.model_fields),
 )
 _PATHS = ("paths.input", "paths.output", "paths.work", "mask.path")
 _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")

@@ -122,7 +122,7 @@ def _allocated_bytes() -> int:
 def _too_large(memory_limit: int) -> OutOfMemoryError:
     return OutOfMemoryError(
         f"needed more than its limit of {units.human_bytes(memory_limit)} of memory",
-        "this block is denser than those that plan sampled: raise local.memory (more than now), "
+        "this block is denser than those that plan sampled: raise the runner's memory (more than now), "
         "take a smaller block.size, or merge_function mean, which needs a fifth of the memory",
     )
 

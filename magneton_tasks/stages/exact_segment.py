@@ -48,7 +48,7 @@ class ExactSegmentStage(SegmentStage):
         if keys:
             self.store.create()
             self._warm()
-        limit = self.attempt.config.local.memory or self.attempt.plan.memory["segment"].bound
+        limit = self.attempt.memory_limit("segment")
         for key in self.reader.in_order(keys) if keys else ():
             log = self.attempt.paths.block_log("segment", key)
             begin(key)

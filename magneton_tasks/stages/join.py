@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from magneton_tasks import exact_projection, units
-from magneton_tasks.errors import ConfigError, CorruptFileError, MagnetonError, NotVisibleError
+from magneton_tasks import exact_projection
+from magneton_tasks.errors import CorruptFileError, MagnetonError, NotVisibleError
 from magneton_tasks.files import FileInfo
 from magneton_tasks.kernels.join import join
 from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty, empty_residual
@@ -93,7 +93,7 @@ class JoinStage:
         if keys:
             _ = self.counts, self.children  # what isn't there is waited for once
             self._warm()
-        limit = self.attempt.config.local.memory or self.attempt.plan.memory[self.stage].bound
+        limit = self.attempt.memory_limit(self.stage)
         for key in keys:
             log = self.attempt.paths.block_log(self.stage, key)
             begin(key)
@@ -122,12 +122,11 @@ class JoinStage:
                 rows[table] += n
         for block, axis in self.tree.faces(self.level, key):
             rows["contacts"] += self.counts[block].info["faces"][axis][1]
-        need, limit = exact_projection.join_bytes(dict(rows)), self.attempt.config.local.memory
-        if limit is not None and need > limit:
-            raise ConfigError(
-                f"join level {self.level} needs about {units.human_bytes(need)} for {int(rows['edges']):,} edges, more than local.memory ({units.human_bytes(limit)})",
-                "raise local.memory, raise exact.s2, or lower segment.threshold",
-            )
+        self.attempt.require_memory(
+            exact_projection.join_bytes(dict(rows)),
+            f"join level {self.level} of {int(rows['edges']):,} edges",
+            "raise exact.s2, or lower segment.threshold",
+        )
 
     def one(self, key: int) -> dict[str, Any]:
         """Join a group and store what stays open; in the child."""

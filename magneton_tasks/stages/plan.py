@@ -129,7 +129,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
     limit = _check_memory(config, memory, todo, machine, density.densest)
-    workers = request.workers or config.local.workers or resources.workers(limit, machine)
+    workers = request.workers or config.worker.workers or resources.workers(limit, machine)
     stages = _stage_plans(config, geometry, todo, density, workers)
     read_voxels = _read_voxels(geometry, todo["segment"])
     plan = Plan(
@@ -149,7 +149,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
 def _with_joins(config: RunConfig, geometry: Geometry, density: Density, machine: int) -> Geometry:
     """With the tree of joins that fits a worker's memory; refuses where none does."""
     assert density.faces is not None and density.densest_faces is not None
-    limit = config.local.memory or int(machine * resources.USABLE)
+    limit = config.worker.memory or int(machine * resources.USABLE)
     tree = choose_tree(geometry.grid, density.faces, density.densest_faces, limit)
     return replace(geometry, joins=tree)
 
@@ -201,18 +201,19 @@ def _check_memory(
     """Memory limit of one worker, in bytes; refuses what won't fit."""
     needed = {s: m.bound for s, m in memory.items() if todo.get(s)}
     stage = max(needed, key=lambda s: needed[s], default=None)
-    limit = config.local.memory or min(
+    limit = config.worker.memory or min(
         max(needed.values(), default=memory["segment"].bound), machine
     )
-    if stage is not None and needed[stage] > limit:
+    largest = config.worker.largest_memory or machine
+    if stage is not None and needed[stage] > largest:
         given = (
-            f"local.memory ({units.human_bytes(limit)})"
-            if config.local.memory
+            f"{config.worker.MEMORY_KEY} ({units.human_bytes(largest)})"
+            if config.worker.largest_memory
             else f"this machine has ({units.human_bytes(machine)})"
         )
         raise ConfigError(
             f"{stage} may need {units.human_bytes(needed[stage])} a worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
-            _memory_hint(config, stage, limit, densest),
+            _memory_hint(config, stage, largest, densest),
         )
     return limit
 
@@ -220,10 +221,11 @@ def _check_memory(
 def _memory_hint(
     config: RunConfig, stage: str, limit: int, densest: tuple[float, float] | None
 ) -> str:
+    more = f"raise {config.worker.MEMORY_KEY}"
     if stage in ("apply", "downsample"):
-        return "take fewer apply.mips or smaller apply.chunk_size, or raise local.memory"
+        return f"take fewer apply.mips or smaller apply.chunk_size, or {more}"
     if stage == "pool" or join_level(stage):
-        return "raise local.memory"
+        return more
     if config.method == "exact":
         fits = next(
             (
@@ -234,7 +236,7 @@ def _memory_hint(
             None,
         )
         way = f"a block.size of about [{fits}, {fits}, {fits}] fits; " if fits else ""
-        return f"{way}or raise local.memory"
+        return f"{way}or {more}"
     function, supervoxels = config.segment.merge_function, config.segment.supervoxels
     fits = next(
         (
@@ -247,7 +249,7 @@ def _memory_hint(
     ways = [f"a block.size of about [{fits}, {fits}, {fits}] fits"] if fits else []
     if function.startswith("aff"):
         ways.append("merge_function mean takes a fifth of the memory")
-    return "; ".join([*ways, "or raise local.memory"])
+    return "; ".join([*ways, f"or {more}"])
 
 
 def _stage_plans(

@@ -11,8 +11,8 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks import files, units
-from magneton_tasks.errors import ConfigError, CorruptFileError, MagnetonError, NotVisibleError
+from magneton_tasks import files
+from magneton_tasks.errors import CorruptFileError, MagnetonError, NotVisibleError
 from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
@@ -21,7 +21,7 @@ from magneton_tasks.memory import pool_memory
 from magneton_tasks.paths import JOINS
 from magneton_tasks.stages.attempt import Attempt, pool_input
 from magneton_tasks.stages.stores import table_dir
-from magneton_tasks.stages.work import explain, finish, own_peak_bytes, say
+from magneton_tasks.stages.work import explain, failure_of, finish, own_peak_bytes, say
 from magneton_tasks.stores import tables
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
@@ -57,7 +57,7 @@ def run(attempt: Attempt) -> int:
             error = explain(caught)
             code = error.exit_code
             say(f"pool: FAILED ({code}): {error}")
-            failure = {"exit_code": code, "cause": error.what, "hint": error.hint}
+            failure = failure_of(error)
             result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
             writer.add(0, "failed", after=state, attempt=attempt.plan.attempt, info=failure)
     result |= {
@@ -171,12 +171,11 @@ def _add_sizes(pool: Pool, sizes: dict[str, np.ndarray]) -> None:
 
 
 def _check_memory(attempt: Attempt, labels: int) -> None:
-    need, limit = pool_memory(labels).bound, attempt.config.local.memory
-    if limit is not None and need > limit:
-        raise ConfigError(
-            f"pool needs up to {units.human_bytes(need)} for {labels:,} labels, more than local.memory ({units.human_bytes(limit)})",
-            "raise local.memory, or merge more inside the blocks (lower segment.threshold)",
-        )
+    attempt.require_memory(
+        pool_memory(labels).bound,
+        f"pool of {labels:,} labels",
+        "merge more inside the blocks (lower segment.threshold)",
+    )
 
 
 def _report(attempt: Attempt, report: PoolReport) -> None:

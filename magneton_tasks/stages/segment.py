@@ -69,7 +69,7 @@ class SegmentStage:
         if keys:
             self.store.create()
             self._warm()
-        limit = self.attempt.config.local.memory or self.attempt.plan.memory["segment"].bound
+        limit = self.attempt.memory_limit("segment")
         for key in keys:
             log = self.attempt.paths.block_log("segment", key)
             begin(key)

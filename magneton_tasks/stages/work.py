@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import sys
@@ -27,8 +28,9 @@ from magneton_tasks.errors import (
     StoppedError,
 )
 from magneton_tasks.grid import items, share, z_ordered
-from magneton_tasks.manifest import KeyState, Record, RecordWriter
+from magneton_tasks.manifest import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 from magneton_tasks.paths import noun_of
+from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.stages.attempt import Attempt
 
 #: What a retry within the same attempt doesn't try again.
@@ -228,7 +230,7 @@ class Batch:
 
     def _fail(self, key: int | None, error: MagnetonError) -> dict[str, Any]:
         self.counts["failed"] += 1
-        info = {"exit_code": error.exit_code, "cause": error.what, "hint": error.hint}
+        info = failure_of(error)
         if key is not None:
             log = self.job.attempt.paths.block_log(self.job.stage, key)
             if log.exists():
@@ -266,6 +268,12 @@ def explain(error: BaseException) -> MagnetonError:
     return failure
 
 
+def failure_of(error: MagnetonError) -> dict[str, Any]:
+    """What a record and a result say of a failure."""
+    failure = {"exit_code": error.exit_code, "cause": error.what, "hint": error.hint}
+    return failure | ({OUT_OF_MEMORY: True} if isinstance(error, OutOfMemoryError) else {})
+
+
 def own_peak_bytes() -> int:
     """Peak resident memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -284,7 +292,8 @@ def finish(
     part: tuple[int, int] | None = None,
 ) -> None:
     """Write a task's result under the attempt; the last line of stdout repeats it."""
-    text = json.dumps(result)
+    image = os.environ.get(IMAGE_VARIABLE)
+    text = json.dumps(result | {"image": image} if image else result)
     files.write_atomic(attempt.paths.result(stage, batch, part[0] if part else None), text.encode())
     say(text)
 

@@ -9,8 +9,8 @@ import click
 
 from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
 
-#: As `stages.clean.CHOICES`, which --help doesn't import.
-WHAT = ("cache", "records", "stale", "runs", "all")
+#: `stages.clean.CHOICES`, which --help doesn't import, and containers.
+WHAT = ("cache", "records", "stale", "runs", "all", "containers")
 
 
 def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
@@ -31,7 +31,8 @@ def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -
     default="cache",
     show_default=True,
     help="cache: labels of blocks, what joins leave open, layers of try. records: merge checkpoints "
-    "(pairs, joins, pool tables, records of apply). stale: results of other settings. runs: earlier attempts and their logs.",
+    "(pairs, joins, pool tables, records of apply). stale: results of other settings. runs: earlier attempts and their logs. "
+    "containers: those that runs which are over left in the Docker engine.",
 )
 @click.option(
     "--older-than",

@@ -11,6 +11,9 @@ import click
 from magneton_tasks.cli.options import CONFIG, command, parse_part, run_options
 from magneton_tasks.paths import JOINS
 
+#: As `schema_runners.RunnerName`, which --help doesn't import.
+RUNNERS = ("local", "docker")
+
 
 @command(example="magneton sample demo --shape 128 256 256")
 @click.argument("directory", type=click.Path(path_type=Path))
@@ -45,6 +48,11 @@ def sample(
 @CONFIG
 @run_options
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at once.")
+@click.option(
+    "--runner",
+    type=click.Choice(RUNNERS),
+    help="Where stages run; default: the config's runner.default.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
 def run(config: Path, **options: Any) -> None:
     """Run the whole pipeline on this machine, without Airflow."""

@@ -52,7 +52,7 @@ def _runners() -> Iterator[tuple[str, str]]:
 
 def known_runners() -> tuple[str, ...]:
     """The runners that a config may offer in this version."""
-    from magneton_tasks.schema import Runner
+    from magneton_tasks.schema_runners import Runner
 
     literal = get_args(Runner.model_fields["offered"].annotation)[0]
     return tuple(map(str, get_args(literal)))

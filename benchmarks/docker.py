@@ -1,0 +1,130 @@
+"""The docker runner against the local one on the same batches, and the image; needs an engine.
+
+CPU time is that of all that takes part: the local workers, or the containers (by the engine's control
+group), the engine and its containerd, and the runner itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.measure import Row, row
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.runners import docker_run, local
+from magneton_tasks.runners.docker import Workshop
+from magneton_tasks.runners.engine import Engine
+from magneton_tasks.stages import plan as planning
+from magneton_tasks.stores import precomputed
+
+#: Batches, of one block each: a batch should be a minute of work, these are shorter.
+BATCHES = 4
+BLOCK = 128
+_CGROUPS = ("/sys/fs/cgroup/cpuacct/docker/cpuacct.usage", "/sys/fs/cgroup/docker/cpu.stat")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of all batches."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def run(*, full: bool = False) -> list[Row]:
+    """Measure."""
+    try:
+        engine = Engine.connect()
+        image = engine.client.inspect_image("magneton-tasks")
+    except (MagnetonError, OSError) as error:
+        return [row("docker: left out", str(error).splitlines()[0], "")]
+    size = float(image["Size"]) / 1e6
+    rows = [row("image magneton-tasks", size, "MB", most=900)]
+    with TemporaryDirectory() as directory:
+        here, there = _segment(Path(directory), "local"), _segment(Path(directory), "docker")
+    overhead = (there.wall_s - here.wall_s) / BATCHES
+    rows.append(row("docker against local, wall", overhead, "s a batch", most=2))
+    share = 100 * (there.cpu_s / here.cpu_s - 1)
+    rows.append(
+        row(
+            "docker against local, CPU", share, "%", most=3,
+            local_cpu_s=round(here.cpu_s, 2), docker_cpu_s=round(there.cpu_s, 2),
+        )
+    )  # fmt: skip
+    return rows
+
+
+def _segment(folder: Path, runner: str) -> Cost:
+    """Stage segment of noise, one batch after the other; local blocks are planned by both."""
+    config = folder / f"{runner}.yaml"
+    source = folder / "affinity"
+    if not source.exists():
+        shape = (3, BLOCK, BLOCK, BLOCK * BATCHES)
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        precomputed.write_volume(f"file://{source}", noise, (8, 8, 8), chunk_size=(64, 64, 64))
+    config.write_text(
+        json.dumps(
+            {
+                "paths": {
+                    "input": f"file://{source}", "output": f"file://{folder}/{runner}-out",
+                    "work": f"{folder}/{runner}-work",
+                },
+                "block": {"size": [BLOCK, BLOCK, BLOCK + 16], "overlap": [16, 16, 16]},
+                "segment": {"merge_function": "mean"},
+                "runner": {"offered": [runner], "default": runner},
+            }
+        )
+    )  # fmt: skip
+    plan, paths, _ = planning.run(planning.Request(config, "bench", {}))
+    batches = plan.work["segment"].batches
+    if runner == "local":
+        work: Callable[[], Any] = lambda: local.run_stage(  # noqa: E731
+            paths.root, "segment", batches, 1, _quiet
+        )
+    else:
+        shop = Workshop.of_attempt(paths.root)
+        work = lambda: docker_run.run_stage(shop, paths.root, "segment", batches, 1, _quiet)  # noqa: E731
+    began, cpu_began = time.monotonic(), _cpu_s()
+    codes = work()
+    if any(codes.values()):
+        raise RuntimeError(f"{runner}: {codes}")
+    return Cost(
+        (time.monotonic() - began) * BATCHES / batches, (_cpu_s() - cpu_began) * BATCHES / batches
+    )
+
+
+def _quiet(_: str) -> None:
+    pass
+
+
+def _cpu_s() -> float:
+    """CPU seconds so far: of this process and its children, the engine, and all containers."""
+    own = os.times()
+    total = own.user + own.system + own.children_user + own.children_system
+    for process in psutil.process_iter():
+        try:
+            if process.name() in ("dockerd", "containerd"):
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+        except psutil.Error:
+            continue
+    return total + _containers_cpu_s()
+
+
+def _containers_cpu_s() -> float:
+    for path in map(Path, _CGROUPS):
+        if path.is_file():
+            text = path.read_text()
+            if path.name == "cpuacct.usage":
+                return int(text) / 1e9
+            return int(text.split()[1]) / 1e6  # usage_usec comes first
+    return 0.0

@@ -1,0 +1,52 @@
+"""Removes from a venv what a worker never reads; standard library only. `slim.py VENV`
+
+The image's size by package is in docs/docker.md.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Under site-packages. Packages that built or test others, and parts that nothing of ours imports:
+#: Arrow's RPC and second copies of a library, zstandard's second backend (for PyPy), meshes, graphs
+#: of skeletons, highlighting of source text.
+UNUSED = (
+    "pip", "pip-*.dist-info", "setuptools", "setuptools-*.dist-info", "_distutils_hack",
+    "distutils-precedence.pth", "Cython", "cython.py", "pyximport", "_pytest", "pytest", "pybind11",
+    "nanobind", "pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libarrow_python_flight*",
+    "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*", "zstandard/_cffi*",
+    "DracoPy*", "networkx", "networkx-*.dist-info", "pygments", "pygments-*.dist-info",
+)  # fmt: skip
+#: Descriptions of Amazon's services: only those that reading and writing a bucket takes stay.
+SERVICES = "botocore/data"
+KEPT_SERVICES = ("s3", "sts", "sso", "sso-oidc", "signin")
+#: Directories by name, at any depth.
+FOLDERS = ("tests", "include")
+#: Files by suffix: headers, sources, static libraries, type stubs.
+SUFFIXES = (".h", ".hpp", ".c", ".cpp", ".pyx", ".pxd", ".pxi", ".a", ".lib", ".pyi")
+
+
+def unneeded(site: Path) -> Iterator[Path]:
+    """What can go."""
+    for pattern in UNUSED:
+        yield from site.glob(pattern)
+    for path in (site / SERVICES).iterdir():
+        if path.is_dir() and path.name not in KEPT_SERVICES:
+            yield path
+    for path in site.rglob("*"):
+        if (path.is_dir() and path.name in FOLDERS) or path.suffix in SUFFIXES:
+            yield path
+
+
+def main(venv: Path) -> None:
+    (site,) = venv.glob("lib/python3*/site-packages")
+    for path in [*unneeded(site), *(venv / "bin").glob("pip*")]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,170 @@
+"""Operators that run ``magneton ...`` in containers, through Airflow's Docker provider.
+
+The provider connects to the engine and stops the container with the task; what a container is, and
+what becomes of one that was left behind or ran out of memory, is `runners.docker`'s work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException
+
+from magneton_tasks.airflow.ends import TAIL_LINES, Result, failure, raise_for, result_of
+from magneton_tasks.airflow.operators import plan_request, request_command, skip_unless_chosen
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import MagnetonError, TemporaryError
+from magneton_tasks.runners.command import last_result
+from magneton_tasks.runners.containers import Task
+from magneton_tasks.runners.docker import Workshop, plan_task, stage_task
+from magneton_tasks.runners.engine import Engine, reach
+
+#: How long on_kill waits, in seconds: Airflow kills the task after 5 s, and the engine goes on by itself.
+_WAIT_S = 4.0
+
+
+class ContainerOperator(DockerOperator):
+    """Runs one command of ours in a container; what it prints becomes the task's log."""
+
+    # What a container is comes from the YAML file alone: nothing of it is a template.
+    template_fields: Sequence[str] = ()
+    template_ext: Sequence[str] = ()
+
+    _workshop: Workshop | None = None
+
+    def __init__(self, *, config: RunConfig | None = None, **kwargs: Any) -> None:
+        docker = config.docker if config is not None else None
+        kwargs.setdefault("image", docker.image if docker else "")
+        kwargs.setdefault("docker_url", docker.engine if docker else None)
+        super().__init__(mount_tmp_dir=False, auto_remove="force", **kwargs)
+
+    def engine(self) -> Engine:
+        """The provider's client.
+
+        Raises
+        ------
+        TemporaryError
+            No engine answers.
+        """
+        address = str(self.docker_url)
+        reach(address)
+        try:
+            return Engine(self.cli, address)
+        except AirflowException as error:
+            raise TemporaryError(
+                f"the Docker engine at {address} doesn't answer: {error}",
+                "start it, check docker.engine and $DOCKER_HOST, and that Airflow's user may use it",
+            ) from None
+
+    def run_task(self, workshop: Workshop, task: Task) -> str:
+        """Run a task to its end; the line with its result, else its last.
+
+        Raises
+        ------
+        AirflowFailException
+            It failed for good.
+        AirflowException
+            It failed, and a retry may help.
+        """
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+        def on_line(line: str) -> None:
+            self.log.info("%s", line)
+            if line:
+                tail.append(line)
+
+        self._workshop = workshop
+        ending = workshop.run(task, on_line)
+        if ending.cause is not None:
+            raise failure(ending.exit_code, str(ending.cause))
+        raise_for(ending.exit_code, ["magneton", *task.arguments], list(tail))
+        return last_result(list(tail))
+
+    def on_kill(self) -> None:
+        """Ask the container to end: it does within 10 s, and stays done with what it has done."""
+        if self._workshop is not None:
+            self._workshop.stopper.stop(wait_s=_WAIT_S)
+
+
+class PlanContainerOperator(ContainerOperator):
+    """Makes an attempt, as `airflow.operators.PlanOperator` does, in a container."""
+
+    def __init__(self, *, config_path: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config_path = config_path
+
+    def execute(self, context: Context) -> Any:
+        request = plan_request(self.config_path, context)
+        path, run_id = Path(self.config_path), context["dag_run"].run_id
+        command = request_command(self.config_path, run_id, request)
+        try:
+            workshop = Workshop.of_config(path, request.sets, request.partition, self.engine())
+            task = plan_task(path, workshop.config, run_id, command)
+            result = result_of(self.run_task(workshop, task))
+            attempt = Path(result["attempt"])
+            for name in Workshop.of_attempt(attempt, workshop.engine).reap_others(
+                run_id, int(attempt.name)
+            ):
+                self.log.info("removed the container %s of an earlier run", name)
+        except MagnetonError as error:
+            raise failure(error.exit_code, str(error)) from None
+        context["ti"].xcom_push("attempt", result["attempt"])
+        return result
+
+
+class StageContainerOperator(ContainerOperator):
+    """Runs a stage, or one batch of it, as `airflow.operators.StageOperator` does, in a container."""
+
+    template_fields: Sequence[str] = ("attempt", "batch")
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        attempt: str,
+        batch: Mapping[str, Any] | None = None,
+        runner: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.attempt = attempt
+        self.batch = batch
+        self.runner = runner
+
+    def execute(self, context: Context) -> Any:
+        skip_unless_chosen(self.runner, self.attempt)
+        return self.run_stage(self.attempt, context["ti"].try_number)
+
+    def run_stage(self, attempt: str, try_number: int) -> Result:
+        """Run it; the result carries the batch's number."""
+        number = None if self.batch is None else int(self.batch["batch"])
+        root = Path(attempt)
+        try:
+            workshop = Workshop.of_attempt(root, self.engine())
+            task = stage_task(workshop.planned, root, self.stage, number, try_number)
+            result = result_of(self.run_task(workshop, task))
+        except MagnetonError as error:
+            raise failure(error.exit_code, str(error)) from None
+        return result if number is None else {**result, "batch": number}
+
+
+class ReleaseContainerOperator(ContainerOperator):
+    """Gives the volume free for the next run; nothing to do where plan made no attempt."""
+
+    def execute(self, context: Context) -> None:
+        attempt = context["ti"].xcom_pull(task_ids="plan", key="attempt")
+        if not attempt:
+            return
+        root = Path(attempt)
+        try:
+            workshop = Workshop.of_attempt(root, self.engine())
+            task = stage_task(workshop.planned, root, "release", None, context["ti"].try_number)
+            self.run_task(workshop, task)
+        except MagnetonError as error:
+            raise failure(error.exit_code, str(error)) from None

@@ -1,0 +1,90 @@
+"""``magneton run --runner docker``: plan and all stages in containers, without Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from pathlib import Path
+
+import click
+
+from magneton_tasks import lease
+from magneton_tasks.cli.live import Display
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.plan import Plan
+from magneton_tasks.runners import docker_run
+from magneton_tasks.runners.command import plan_command
+from magneton_tasks.runners.docker import Workshop, plan_task
+from magneton_tasks.stages.plan import Request, lease_directories
+
+
+class Containers:
+    """Containers of the worker image; what `cli.run.Place` asks for."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
+        """Make an attempt in a container, so that its files belong to the work directory's owner."""
+        request = self._request
+        sets = dict(request.overrides)
+        if request.workers is not None:
+            sets["docker.workers"] = request.workers
+        workshop = Workshop.of_config(request.config_path, sets, request.partition)
+        command = plan_command(
+            request.config_path, request.run, sets, request.partition, request.stages,
+            request.restart, request.form, request.overwrite_output,
+        )  # fmt: skip
+        _break_dead_lease(workshop.config, request.run)
+        task = plan_task(request.config_path, workshop.config, request.run, command)
+        lines: deque[str] = deque(maxlen=100)
+        ending = workshop.run(task, lines.append)
+        if ending.exit_code != EXIT_OK:
+            raise ending.cause or _failed(ending.exit_code, lines)
+        if show:
+            for line in lines:
+                if line != ending.tail:
+                    click.echo(line)
+        root = Path(json.loads(ending.tail)["attempt"])
+        self._workshop = Workshop.of_attempt(root)
+        self._paths = AttemptPaths(root)
+        plan = self._workshop.planned
+        for name in self._workshop.reap_others(plan.run, plan.attempt):
+            click.echo(f"removed the container {name} of an earlier run")
+        return plan, self._paths
+
+    def prepare(self) -> None:
+        """Nothing: the image is warm."""
+
+    def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
+        workers = self._workshop.planned.workers
+        return docker_run.run_stage(
+            self._workshop, self._paths.root, stage, batches, workers, display.line, display.tick
+        )  # fmt: skip
+
+    def verify(self) -> int:
+        codes = docker_run.run_stage(self._workshop, self._paths.root, "verify", None, 1, _silent)
+        return codes[None]
+
+
+def _break_dead_lease(config: RunConfig, run: str) -> None:
+    """Break the lease of a run of this machine that was killed: plan, in a container, sees no other process."""
+    directories = lease_directories(config)
+    held = [found for d in directories if (found := lease.look(d)) is not None]
+    if any(holder.is_dead for holder, _ in held):
+        lease.acquire(directories, run, process_bound=True).release()
+
+
+def _silent(_: str) -> None:
+    """The lines are in the log; a failure's are in its result."""
+
+
+def _failed(code: int, lines: deque[str]) -> MagnetonError:
+    """What plan said, as the error that it was."""
+    text = "\n".join(lines)
+    what, _, hint = text.rpartition("error: ")[2].partition("\n  what to do: ")
+    error = MagnetonError(what or f"plan ended with {code}", hint or None)
+    error.exit_code = code
+    return error

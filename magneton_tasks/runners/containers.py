@@ -1,0 +1,250 @@
+"""What a container of a stage is: its name, labels, mounts, user, network and limits.
+
+Pure functions from a config to the engine's own words; nothing here talks to an engine. Paths stand
+in structures, never in ``a:b`` texts, so that they may hold any character.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.location import locate
+from magneton_tasks.manifest import IMAGE_VARIABLE
+from magneton_tasks.runners.resources import MEMORY_VARIABLE
+from magneton_tasks.schema import RunConfig
+
+LABEL = "magneton."
+#: Labels that all containers have.
+WORK, RUN, ATTEMPT, STAGE, BATCH = (LABEL + n for n in ("work", "run", "attempt", "stage", "batch"))
+#: Size of a container's /tmp, which counts as its memory.
+_TMP = "rw,nosuid,nodev,size=64m,mode=1777"
+#: What a container may take beside the block that it works, in bytes: the parent's own pages, and /tmp.
+BESIDE_BYTES = 128 * 2**20
+#: The least memory of a container, in bytes: the libraries alone take 0.3 GB.
+LEAST_BYTES = 512 * 2**20
+#: What a variable of these names points to is mounted too, where it's passed on.
+_FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE")
+#: Directories of credentials, and the variables that tell the libraries where they are.
+_HOMES = {".cloudvolume": "CLOUD_VOLUME_DIR", ".cloudfiles": "CLOUD_FILES_DIR"}
+_ROOTS = "MAGNETON_ROOTS"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one container does: a command of ours, and which run it belongs to.
+
+    Attributes
+    ----------
+    volume
+        For people: the name of the volume config.
+    arguments
+        What follows ``magneton`` on the command line.
+    retry
+        Number of this try, from 1.
+    """
+
+    volume: str
+    work: str
+    run: str
+    attempt: int
+    stage: str
+    batch: int | None
+    arguments: tuple[str, ...]
+    retry: int = 1
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By which its container, and those of its earlier tries, are found."""
+        return self.key | {LABEL + "volume": self.volume, LABEL + "try": str(self.retry)}
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The labels that all tries of this task share, and no other task has."""
+        batch = "" if self.batch is None else str(self.batch)
+        return {
+            WORK: self.work, RUN: self.run, ATTEMPT: str(self.attempt), STAGE: self.stage, BATCH: batch
+        }  # fmt: skip
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return self.stage if self.batch is None else f"{self.stage}: batch {self.batch}"
+
+    @property
+    def name(self) -> str:
+        """``magneton-<volume>-<run>-<attempt>-<stage>-<batch>-<try>-<hash>``: readable, and unique."""
+        digest = sha256("\0".join(self.key.values()).encode()).hexdigest()[:8]
+        batch = [] if self.batch is None else [f"{self.batch:04d}"]
+        parts = [self.volume[:40], self.run[:60], str(self.attempt), self.stage, *batch, str(self.retry)]  # fmt: skip
+        words = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-.") for part in parts]
+        return "-".join(["magneton", *filter(None, words), digest])
+
+
+# ------------------------------------------------------------------ mounts
+def mounts(config: RunConfig, *read_only: Path) -> list[dict[str, Any]]:
+    """Bind mounts of a run's paths, each at the same place: only work and output may be written.
+
+    Parameters
+    ----------
+    read_only
+        Further paths, such as the YAML file.
+    """
+    paths = config.paths
+    writable = {Path(paths.work), *_paths(paths.output)}
+    readable = {_zarr_root(p) for p in _paths(paths.input, config.mask.path)}
+    readable |= {*map(Path, config.docker.credentials), *read_only, *_pointed_to(config)}
+    modes = dict.fromkeys(readable, True) | dict.fromkeys(writable, False)
+    return [_bind(path, is_read_only) for path, is_read_only in sorted(modes.items())]
+
+
+def _paths(*urls: str | None) -> list[Path]:
+    return [path for url in urls if url is not None and (path := locate(url).path) is not None]
+
+
+def _zarr_root(path: Path) -> Path:
+    """The outermost Zarr group around an array: its metadata may tell the voxel size."""
+    root = path
+    while any((root.parent / name).is_file() for name in (".zgroup", "zarr.json")):
+        root = root.parent
+    return root
+
+
+def _pointed_to(config: RunConfig) -> list[Path]:
+    values = (os.environ.get(n) for n in config.docker.environment if n in _FILE_VARIABLES)
+    return [Path(value) for value in values if value]
+
+
+def _bind(path: Path, read_only: bool) -> dict[str, Any]:
+    return {
+        "Type": "bind", "Source": str(path), "Target": str(path), "ReadOnly": read_only,
+        "BindOptions": {"Propagation": "rprivate"},
+    }  # fmt: skip
+
+
+def make_directories(config: RunConfig) -> None:
+    """Make the directories that are mounted to be written, owned as what they lie in is.
+
+    The engine would refuse to mount a missing one.
+    """
+    for path in (Path(config.paths.work), *_paths(config.paths.output)):
+        missing = [p for p in (path, *path.parents) if not p.exists()]
+        for directory in reversed(missing):
+            try:
+                directory.mkdir(exist_ok=True)
+                give(directory, directory.parent)
+            except OSError as error:
+                raise ConfigError(
+                    f"{directory} can't be made: {error.strerror}",
+                    "make it, owned by the user that containers shall run as",
+                ) from None
+
+
+def give(path: Path, like: Path) -> None:
+    """Let a file or directory that root made belong to whoever owns another."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+# ------------------------------------------------------------------ who, where, how much
+def user(config: RunConfig) -> str:
+    """``uid:gid`` of the work directory's owner, so that what is written is theirs."""
+    owner = Path(config.paths.work).stat()
+    return f"{owner.st_uid}:{owner.st_gid}"
+
+
+def network(config: RunConfig) -> str:
+    """No network at all where every volume is a file."""
+    urls = (config.paths.input, config.paths.output, config.mask.path)
+    remote = any(url is not None and locate(url).path is None for url in urls)
+    return config.docker.network if remote else "none"
+
+
+def environment(
+    config: RunConfig, memory: int | None, image: str, own: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """A container's variables; the values of those that the config names are secrets.
+
+    Raises
+    ------
+    ConfigError
+        The config names a variable that the runner's own environment lacks.
+    """
+    missing = [name for name in config.docker.environment if name not in own]
+    if missing:
+        raise ConfigError(
+            f"docker.environment names {', '.join(missing)}, which the runner's environment lacks",
+            "set it where the runner starts (in Airflow: for its workers), or remove it there",
+        )
+    passed = {name: own[name] for name in config.docker.environment}
+    homes = {_HOMES[Path(p).name]: p for p in config.docker.credentials if Path(p).name in _HOMES}
+    roots = {_ROOTS: own[_ROOTS]} if own.get(_ROOTS) else {}
+    limit = {MEMORY_VARIABLE: str(memory)} if memory is not None else {}
+    return {IMAGE_VARIABLE: image, **roots, **limit, **homes, **passed}
+
+
+def memory_limit(config: RunConfig, bound: int, machine: int) -> int:
+    """Memory of a container's first try, in bytes: as the config says, else what plan projects."""
+    return config.docker.memory or min(max(bound + BESIDE_BYTES, LEAST_BYTES), machine)
+
+
+def specification(
+    config: RunConfig,
+    task: Task,
+    image: str,
+    memory: int | None,
+    read_only: Sequence[Path] = (),
+    *,
+    is_limited: bool = True,
+) -> dict[str, Any]:
+    """What the engine is asked to create: the body of its ``POST /containers/create``.
+
+    Parameters
+    ----------
+    image
+        Its digest: all containers of a run are of one image, whatever its tag names by then.
+    memory
+        Limit in bytes, swap included; None: none.
+    is_limited
+        False: no CPU limit, for plan looks at the whole machine.
+    """
+    variables = environment(config, memory, image)
+    host: dict[str, Any] = {
+        "Mounts": mounts(config, *read_only),
+        "NetworkMode": network(config),
+        "ReadonlyRootfs": True,
+        "Tmpfs": {"/tmp": _TMP},
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "LogConfig": {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "1"}},
+    }
+    if memory is not None:
+        host |= {"Memory": memory, "MemorySwap": memory}
+    if is_limited:
+        host["NanoCpus"] = round(config.docker.cpus * 1e9)
+    return {
+        "Image": image, "Cmd": list(task.arguments), "User": user(config), "WorkingDir": "/tmp",
+        "Env": [f"{name}={value}" for name, value in variables.items()],
+        "Labels": task.labels, "AttachStdout": True, "AttachStderr": True, "Tty": False,
+        "HostConfig": host,
+    }  # fmt: skip
+
+
+def is_of(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a container bears all the labels wanted."""
+    return all(labels.get(name) == value for name, value in wanted.items())
+
+
+def others(
+    containers: Iterable[Mapping[str, Any]], run: str, attempt: int
+) -> list[Mapping[str, Any]]:
+    """Of a volume's containers, those that aren't of this attempt."""
+    ours = {RUN: run, ATTEMPT: str(attempt)}
+    return [c for c in containers if not is_of(c["Labels"], ours)]

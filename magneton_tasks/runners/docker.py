@@ -1,0 +1,292 @@
+"""The docker runner: one command of ours in one container, and what becomes of it.
+
+Before a container starts, those of earlier tries of the same task are removed: a runner that was
+killed leaves its container working. A container that ran out of memory is followed by one with
+more, up to ``docker.max_memory``; all other ends are for the caller to judge, by the exit code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.config import RunConfig, load_config, parse_config
+from magneton_tasks.errors import (
+    EXIT_CONFIG,
+    EXIT_TEMPORARY,
+    ConfigError,
+    MagnetonError,
+    TemporaryError,
+)
+from magneton_tasks.grid import items
+from magneton_tasks.manifest import Manifest
+from magneton_tasks.paths import AttemptPaths, WorkPaths, noun_of
+from magneton_tasks.plan import Plan
+from magneton_tasks.runners import containers
+from magneton_tasks.runners.command import arguments, last_result, stage_command
+from magneton_tasks.runners.containers import Task
+from magneton_tasks.runners.engine import End, Engine, Stopper
+from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, more_memory
+from magneton_tasks.units import human_bytes
+
+OnLine = Callable[[str], None]
+
+#: Among so many last lines is the result.
+_LAST_LINES = 8
+#: 128 + SIGKILL, as the engine tells it.
+_KILLED = 137
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a task ended.
+
+    Attributes
+    ----------
+    exit_code
+        The worker's; of a container that was killed, `EXIT_TEMPORARY`.
+    tail
+        The line with its result, where it came so far; else its last one.
+    cause
+        What the worker couldn't say itself: it was killed, or no more memory may be had.
+    """
+
+    exit_code: int
+    tail: str = ""
+    cause: MagnetonError | None = None
+
+
+@dataclass
+class Workshop:
+    """An attempt, and an engine to work it on.
+
+    Attributes
+    ----------
+    image
+        Digest of the image: all containers are of one, whatever its name stands for later.
+    machine
+        Memory of the engine's machine, in bytes.
+    """
+
+    engine: Engine
+    config: RunConfig
+    image: str
+    machine: int
+    stopper: Stopper
+    plan: Plan | None = None
+    #: further paths that containers may read
+    read_only: tuple[Path, ...] = field(default_factory=tuple)
+
+    @classmethod
+    def of_attempt(cls, root: Path, engine: Engine | None = None) -> Workshop:
+        """For the stages of an attempt; ``engine`` None: the config's.
+
+        Raises
+        ------
+        MagnetonError
+            No engine answers (75), or it has no such image (78).
+        """
+        paths = AttemptPaths(root)
+        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"))
+        config = parse_config(paths.config.read_text(encoding="utf-8"), str(paths.config))
+        return cls._open(config, plan, engine)
+
+    @classmethod
+    def of_config(
+        cls,
+        path: Path,
+        sets: Mapping[str, object] | None = None,
+        partition: str | None = None,
+        engine: Engine | None = None,
+    ) -> Workshop:
+        """For plan, before there's an attempt; makes the directories that it writes to."""
+        config = load_config(path, sets, partition)
+        containers.make_directories(config)
+        workshop = cls._open(config, None, engine)
+        workshop.read_only = (path.absolute(),)
+        return workshop
+
+    @classmethod
+    def _open(cls, config: RunConfig, plan: Plan | None, engine: Engine | None) -> Workshop:
+        engine = engine or Engine.connect(config.docker.engine)
+        image = engine.image_digest(config.docker.image)
+        return cls(engine, config, image, engine.memory_bytes(), Stopper(engine), plan)
+
+    @property
+    def planned(self) -> Plan:
+        """The attempt's plan."""
+        assert self.plan is not None
+        return self.plan
+
+    # -------------------------------------------------------------- one task
+    def run(self, task: Task, on_line: OnLine) -> Ending:
+        """Run a task to its end, with more memory where it runs out of it.
+
+        Raises
+        ------
+        TemporaryError
+            The engine doesn't answer.
+        ConfigError
+            The engine refuses the container.
+        """
+        self._check_owner(task)
+        for name in self.reap(task):
+            on_line(f"{task.title}: removed {name}, left by an earlier try")
+        memory = self.first_memory(task.stage)
+        while True:
+            ending, end = self._run_once(task, memory, on_line)
+            if memory is None or not _out_of_memory(ending, end):
+                return ending
+            what = self._told_memory(task, ending, memory)
+            most = self.config.docker.max_memory or int(self.machine * USABLE)
+            more = more_memory(memory, self.config.docker.memory_growth, most)
+            if self.stopper.is_stopping:
+                return ending
+            if more is None:
+                on_line(f"{task.title}: WARNING: {what}; no more may be had")
+                return Ending(EXIT_CONFIG, ending.tail, _no_more(what, most))
+            on_line(f"{task.title}: {what}; trying again with {human_bytes(more)}")
+            memory = more
+
+    def _run_once(self, task: Task, memory: int | None, on_line: OnLine) -> tuple[Ending, End]:
+        """One container: created, run, looked at, removed."""
+        specification = containers.specification(
+            self.config, task, self.image, memory, self.read_only, is_limited=self.plan is not None
+        )
+        container = self.engine.create(task.name, specification)
+        last: deque[str] = deque(maxlen=_LAST_LINES)
+        try:
+            with self.stopper.watching(container):
+                if self.stopper.is_stopping:
+                    return Ending(EXIT_TEMPORARY), End(EXIT_TEMPORARY, False)
+                for line in self.engine.run(container):
+                    on_line(line)
+                    last.append(line)
+                end = self.engine.end(container)
+        finally:
+            with suppress(TemporaryError):
+                self.engine.remove(container)
+        tail = last_result([line for line in last if line])
+        if end.exit_code != _KILLED:
+            return Ending(end.exit_code, tail), end
+        killed = TemporaryError(
+            f"{task.title}: its container was killed ({_KILLED})", "rerun: finished blocks stay"
+        )
+        return Ending(EXIT_TEMPORARY, tail, killed), end
+
+    def first_memory(self, stage: str) -> int | None:
+        """Memory limit of a stage's containers at first; None for what has no projection."""
+        if self.plan is None or stage not in self.plan.memory:
+            return self.config.docker.memory if self.plan is not None else None
+        bound = self.plan.memory[stage].bound
+        return containers.memory_limit(self.config, bound, int(self.machine * USABLE))
+
+    def _check_owner(self, task: Task) -> None:
+        """Refuse what would fail in the middle: an attempt that the container's user can't write to."""
+        if self.plan is None:
+            return
+        root = Path(self.config.paths.work)
+        attempt = WorkPaths(root).run(task.run) / str(task.attempt)
+        owner, user = attempt.stat().st_uid, root.stat().st_uid
+        if user not in (0, owner):
+            raise _foreign(attempt, owner, root, user)
+
+    # -------------------------------------------------------------- what was left behind
+    def reap(self, task: Task) -> Iterator[str]:
+        """Remove the containers of earlier tries of a task; their names."""
+        for found in self.engine.find(task.key):
+            self.engine.remove(found["Id"])
+            yield name_of(found)
+
+    def reap_others(self, run: str, attempt: int) -> Iterator[str]:
+        """Remove the volume's containers of other runs and attempts: this one has the lease."""
+        found = self.engine.find({containers.WORK: self.config.paths.work})
+        for other in containers.others(found, run, attempt):
+            self.engine.remove(other["Id"])
+            yield name_of(other)
+
+    # -------------------------------------------------------------- words
+    def _told_memory(self, task: Task, ending: Ending, allowed: int) -> str:
+        """Which block ran out of memory; what was projected, and what was allowed."""
+        keys = [f["key"] for f in _failures(ending) if f.get(OUT_OF_MEMORY)]
+        keys = [k for k in keys if k is not None] or self._at_work(task)
+        noun = noun_of(task.stage)
+        where = f" at {noun} {', '.join(map(str, keys[:5]))}" if keys else ""
+        memory = self.planned.memory.get(task.stage)
+        projected = (
+            f", projected were {human_bytes(memory.expected)} and at most {human_bytes(memory.bound)}"
+            if memory
+            else ""
+        )
+        return f"out of memory{where}: {human_bytes(allowed)} were allowed{projected}"
+
+    def _at_work(self, task: Task) -> list[int]:
+        """The blocks of a batch that were begun and not ended: those it was killed at."""
+        plan = self.planned
+        work = plan.work.get(task.stage)
+        if task.batch is None or work is None:
+            return []
+        in_space = task.stage == "segment" and plan.geometry.joins is not None
+        keys = None if in_space else set(items(work.todo, *work.batch(task.batch)))
+        fingerprint = plan.fingerprints.of(task.stage)
+        paths = WorkPaths(Path(self.config.paths.work))
+        states = Manifest(paths.records(task.stage, fingerprint)).read(keys)
+        began = ((k, s.last) for k, s in states.items() if s.last_state == "started")
+        return sorted(k for k, r in began if (r.batch, r.attempt) == (task.batch, task.attempt))
+
+
+def stage_task(plan: Plan, root: Path, stage: str, batch: int | None, retry: int = 1) -> Task:
+    """A stage, or one batch of it, as a task: the command that every runner runs."""
+    return Task(
+        volume=Path(plan.config_path).stem, work=str(root.parents[2]), run=plan.run,
+        attempt=plan.attempt, stage=stage, batch=batch,
+        arguments=tuple(arguments(stage_command(stage, root, batch))), retry=retry,
+    )  # fmt: skip
+
+
+def plan_task(config_path: Path, config: RunConfig, run: str, command: Sequence[str]) -> Task:
+    """Plan as a task."""
+    return Task(
+        volume=config_path.stem, work=config.paths.work, run=run, attempt=0, stage="plan",
+        batch=None, arguments=tuple(arguments(command)),
+    )  # fmt: skip
+
+
+def name_of(container: Any) -> str:
+    """A container's name, as lists of the engine have it."""
+    return str((container["Names"] or [container["Id"][:12]])[0]).lstrip("/")
+
+
+def _failures(ending: Ending) -> list[dict[str, Any]]:
+    with suppress(json.JSONDecodeError):
+        result = json.loads(ending.tail)
+        if isinstance(result, dict):
+            return list(result.get("failures") or ())
+    return []
+
+
+def _out_of_memory(ending: Ending, end: End) -> bool:
+    """Whether the kernel, or the worker itself, stopped it for its memory."""
+    if ending.exit_code == 0:
+        return False
+    return end.oom_killed or any(f.get(OUT_OF_MEMORY) for f in _failures(ending))
+
+
+def _no_more(what: str, most: int) -> MagnetonError:
+    return ConfigError(
+        f"{what}, and no more than {human_bytes(most)} may be had",
+        "raise docker.max_memory, take a smaller block.size, or merge_function mean, which needs a "
+        "fifth of the memory",
+    )
+
+
+def _foreign(attempt: Path, owner: int, root: Path, user: int) -> MagnetonError:
+    return ConfigError(
+        f"{attempt} belongs to user {owner}, and containers run as user {user}, who owns {root}",
+        "run as that user, or let plan run in a container too (runner.offered: [docker])",
+    )

@@ -1,0 +1,160 @@
+"""A stage's batches in containers, so many at a time: the docker runner of ``magneton run``."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
+
+from magneton_tasks.errors import EXIT_TEMPORARY, MagnetonError
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.runners.containers import give
+from magneton_tasks.runners.docker import Ending, Workshop, stage_task
+from magneton_tasks.runners.local import TRIES, OnLine, OnTick
+
+#: How often whoever watches is told of the containers that run, in seconds.
+_TICK_S = 1.0
+
+Endings = dict[int | None, Ending]
+
+
+def run_stage(
+    workshop: Workshop,
+    attempt: Path,
+    stage: str,
+    batches: int | None,
+    workers: int,
+    on_line: OnLine,
+    on_tick: OnTick = lambda _: None,
+) -> dict[int | None, int]:
+    """Run all batches of a stage, ``workers`` containers at a time.
+
+    Parameters and result are those of `runners.local.run_stage`; ``on_tick`` gets the process ids
+    of the containers' first processes.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Ctrl-C was pressed: the containers were asked to end, and have ended.
+    MagnetonError
+        The engine doesn't answer, or refuses the containers.
+    """
+    stage_run = _StageRun(workshop, AttemptPaths(attempt), stage, on_line)
+    with stage_run.holding_interrupts():
+        return stage_run.run([None] if batches is None else list(range(batches)), workers, on_tick)
+
+
+class _StageRun:
+    def __init__(
+        self, workshop: Workshop, paths: AttemptPaths, stage: str, on_line: OnLine
+    ) -> None:
+        self.workshop, self.plan, self.paths = workshop, workshop.planned, paths
+        self.stage, self.on_line = stage, on_line
+        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.interrupts = 0
+
+    def run(
+        self, batches: Sequence[int | None], workers: int, on_tick: OnTick
+    ) -> dict[int | None, int]:
+        with ThreadPoolExecutor(workers, thread_name_prefix=self.stage) as pool:
+            running = {pool.submit(self.run_batch, batch): batch for batch in batches}
+            codes: dict[int | None, int] = dict.fromkeys(batches, EXIT_TEMPORARY)
+            try:
+                while running:
+                    ended, _ = wait(running, _TICK_S / 5, FIRST_COMPLETED)
+                    self.pass_on()
+                    on_tick(self.process_ids())
+                    for future in ended:
+                        batch = running.pop(future)
+                        codes[batch] = self.code_of(future)
+            finally:
+                if running:  # an error of ours, or of the engine
+                    self.stop(pool)
+                self.pass_on()
+        return codes
+
+    def run_batch(self, batch: int | None) -> Ending:
+        """Run a batch in a thread of the pool; once more where that may help."""
+        log_path = self.paths.log(self.stage, batch)
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        ending = Ending(EXIT_TEMPORARY)
+        with open(log_path, "ab") as log:
+            give(log_path, self.paths.root)
+            for retry in range(1, TRIES + 1):
+                if self.workshop.stopper.is_stopping:
+                    break
+                task = stage_task(self.plan, self.paths.root, self.stage, batch, retry)
+                ending = self.workshop.run(task, self.telling(log))
+                if ending.exit_code != EXIT_TEMPORARY or retry == TRIES:
+                    break
+                if not self.workshop.stopper.is_stopping:
+                    self.lines.put(
+                        f"{self.stage}: batch {batch} ended with {ending.exit_code}; trying again"
+                    )
+        if ending.cause is not None:
+            self.lines.put(f"{self.stage}: FAILED ({ending.exit_code}): {ending.cause}")
+        return ending
+
+    def telling(self, log: BinaryIO) -> Callable[[str], None]:
+        def tell(line: str) -> None:
+            log.write(line.encode() + b"\n")
+            log.flush()
+            self.lines.put(line)
+
+        return tell
+
+    def code_of(self, future: Future[Ending]) -> int:
+        """Exit code of a batch's last try; an error of the engine ends the stage."""
+        error = future.exception()
+        if isinstance(error, MagnetonError) and not self.workshop.stopper.is_stopping:
+            raise error
+        return EXIT_TEMPORARY if error is not None else future.result().exit_code
+
+    def pass_on(self) -> None:
+        """Hand the lines of all containers to whoever shows them, in this thread."""
+        while not self.lines.empty():
+            self.on_line(self.lines.get())
+
+    def process_ids(self) -> list[int]:
+        workshop = self.workshop
+        found = [workshop.engine.process_id(c) for c in workshop.stopper.running]
+        return [pid for pid in found if pid]
+
+    # -------------------------------------------------------------- the end
+    def stop(self, pool: ThreadPoolExecutor) -> None:
+        """Start nothing more, and end what runs."""
+        pool.shutdown(wait=False, cancel_futures=True)
+        self.workshop.stopper.stop()
+
+    @contextmanager
+    def holding_interrupts(self) -> Iterator[None]:
+        """Hold Ctrl-C back until all containers have ended: cut short, it would leave one behind."""
+        before = signal.getsignal(signal.SIGINT)
+        held = threading.current_thread() is threading.main_thread() and callable(before)
+        if held:
+            signal.signal(signal.SIGINT, self.interrupt)
+        try:
+            yield
+        finally:
+            if held:
+                signal.signal(signal.SIGINT, before)
+        if self.interrupts:
+            raise KeyboardInterrupt
+
+    def interrupt(self, _: int, __: FrameType | None) -> None:
+        """Ctrl-C: ask the containers to end, the second time kill them."""
+        self.interrupts += 1
+        stopper = self.workshop.stopper
+        stopper.is_stopping = True
+        if self.interrupts == 1:
+            n = len(stopper.running)
+            self.lines.put(f"{self.stage}: stopping {n} containers; Ctrl-C again ends them at once")
+            threading.Thread(target=stopper.stop, daemon=True).start()
+        else:
+            threading.Thread(target=stopper.stop, args=(0,), daemon=True).start()

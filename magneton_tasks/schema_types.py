@@ -1,0 +1,39 @@
+"""What the config's models are made of: bounded numbers, sizes, URLs, and the base of all sections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from magneton_tasks import units
+
+
+def check_size(value: object) -> object:
+    return None if value is None else units.parse_size(value)  # type: ignore[arg-type]
+
+
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive3 = tuple[PositiveInt, PositiveInt, PositiveInt]
+NonNegative3 = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
+Integer3 = tuple[int, int, int]
+Memory = Annotated[PositiveInt | None, BeforeValidator(check_size)]
+
+
+def check_url(value: str) -> str:
+    if value.startswith("file://") and not value.startswith("file:///"):
+        raise ValueError(
+            f"{value!r} names the host {value[7:].split('/')[0]!r}; a path has three slashes: file:///..."
+        )
+    return value
+
+
+Url = Annotated[str, Field(min_length=1), AfterValidator(check_url)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values don't change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,80 @@
+"""Fixtures on a real engine, which `make test-docker` brings up: ``$DOCKER_HOST``, image magneton-tasks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from magneton_tasks.manifest import Record
+from magneton_tasks.runners.engine import Engine
+from magneton_tasks.stores.volumes import open_volume
+
+#: Who owns the volumes of these tests: never root.
+OWNER = 12345
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    return Engine.connect()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory of the owner's that containers can reach: pytest's own are for its user alone."""
+    path = Path(tempfile.mkdtemp(prefix="magneton-docker-"))
+    path.chmod(0o755)
+    os.chown(path, OWNER, OWNER)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def no_container_left(engine: Engine, place: Path) -> Iterator[None]:
+    """Removes what a test that failed left; other workers' containers are theirs."""
+    yield
+    for container in engine.find({"magneton.stage": "segment"}):
+        if container["Labels"]["magneton.work"].startswith(f"{place}/"):
+            engine.remove(container["Id"])
+
+
+def own(*paths: Path) -> None:
+    """Give files and directories to the owner."""
+    for path in paths:
+        for one in (path, *path.rglob("*")):
+            os.chown(one, OWNER, OWNER)
+
+
+def records(work: Path, stage: str = "segment") -> list[Record]:
+    """All records of a stage, as they stand in the files."""
+    files = sorted(work.glob(f"{stage}-*/records/*.jsonl"))
+    lines = [line for f in files for line in f.read_text().splitlines()]
+    return [Record.from_line(line) for line in lines if line.endswith("}")]
+
+
+def count(work: Path, state: str, stage: str = "segment") -> Counter[int]:
+    """How often each block has a record of this state."""
+    return Counter(r.key for r in records(work, stage) if r.state == state)
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:.0f} s"
+        time.sleep(0.05)
+
+
+def voxels(output: Path, mip: int = 0) -> np.ndarray:
+    """All voxels of a segmentation."""
+    info = json.loads((output / "info").read_text())
+    assert info["type"] == "segmentation"
+    volume = open_volume(f"file://{output}", mip)
+    return np.asarray(volume.read(volume.info.box))

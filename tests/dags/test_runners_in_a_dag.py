@@ -1,0 +1,132 @@
+"""What a DAG is where the config offers the docker runner; no engine is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.serialization.serialized_objects import DagSerialization
+
+from magneton_tasks.airflow import operators, params
+from magneton_tasks.airflow.container_operators import StageContainerOperator
+from magneton_tasks.config import load_config
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.stages import checks
+from tests.tiny_volume import write_tiny_volume
+from tests.volumes import plan_run
+
+pytestmark = pytest.mark.xdist_group("airflow")
+
+Load = Callable[[Path], dict[str, Any]]
+Write = Callable[..., Path]
+BOTH = "runner: {offered: [local, docker], default: local}\n"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(load_dags: Load, path: Path) -> Any:
+    return load_dags(path.parent)[f"instance_segmentation.{path.stem}"]
+
+
+def test_docker_alone_runs_everything_in_containers(load_dags: Load, write_config: Write) -> None:
+    more = "runner: {offered: [docker], default: docker}\n"
+    dag = load(load_dags, write_config("cortex", more))
+    for name in ("plan", "segment", "count", "pool", "apply", "downsample", "verify", "release"):
+        task = dag.task_dict[name]
+        kind = task.operator_class if task.is_mapped else type(task)
+        assert issubclass(kind, DockerOperator), name
+    assert dag.task_dict["segment"].is_mapped
+    assert "runner.default" not in dag.params
+
+
+def test_each_offered_runner_is_a_branch(load_dags: Load, write_config: Write) -> None:
+    dag = load(load_dags, write_config("cortex", BOTH))
+    stages = ("segment", "count", "pool", "apply", "downsample", "verify")
+    names = {f"{stage}_{runner}" for stage in stages for runner in ("local", "docker")}
+    assert names <= set(dag.task_dict) and "segment" not in dag.task_dict
+    for before, after in (("segment", "count"), ("pool", "apply")):
+        for runner in ("local", "docker"):
+            upstream = dag.task_dict[f"{after}_{runner}"].upstream_task_ids
+            assert {f"{before}_local", f"{before}_docker"} <= upstream
+    release = dag.task_dict["release"]
+    assert release.is_teardown
+    assert release.upstream_task_ids == {"verify_local", "verify_docker"}
+    assert dag.params["runner.default"] == "local"
+    schema = dag.params.get_param("runner.default").schema
+    assert schema["enum"] == ["local", "docker"]
+
+
+@pytest.mark.parametrize("offered", ["[docker]", "[docker, local]"])
+def test_it_can_be_saved_by_airflow(load_dags: Load, write_config: Write, offered: str) -> None:
+    more = f"runner: {{offered: {offered}, default: docker}}\n"
+    dag = load(load_dags, write_config("cortex", more))
+    saved = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    assert set(saved.task_dict) == set(dag.task_dict)
+
+
+def test_the_form_s_choice_goes_to_plan(write_config: Write) -> None:
+    config = load_config(write_config("cortex", BOTH))
+    form = {k: p.value for k, p in params.form(config).items()}
+    assert params.read(config, form, {}, None).sets == {}
+    chosen = params.read(config, form | {"runner.default": "docker"}, {}, None)
+    assert chosen.sets == {"runner.default": "docker"}
+
+
+@pytest.mark.parametrize(
+    "key", ["docker.image", "docker.credentials", "docker.environment", "docker.network", "docker.engine", "docker.max_memory", "runner.offered"],
+)  # fmt: skip
+def test_a_form_can_t_say_what_a_container_is(key: str, write_config: Write) -> None:
+    config = load_config(write_config("cortex", BOTH))
+    form = {k: p.value for k, p in params.form(config).items()}
+    with pytest.raises(ConfigError, match=key):
+        params.read(config, form, {key: "x"}, None)
+    with pytest.raises(ConfigError, match=key):
+        checks.check_form({key: "x"})
+
+
+def test_batches_go_to_the_chosen_runner_alone(tmp_path: Path) -> None:
+    run = plan_run(write_tiny_volume(tmp_path, BOTH), {"runner.default": "docker"})
+    attempt = str(run.attempt.paths.root)
+
+    def batches(runner: str | None) -> list[dict[str, Any]]:
+        task = operators.BatchesOperator(
+            task_id="b", stage="segment", attempt=attempt, runner=runner
+        )
+        return task.execute({})
+
+    assert batches("docker") == batches(None) != []
+    assert batches("local") == []
+    with pytest.raises(AirflowSkipException, match="another runner than local"):
+        operators.StageOperator(task_id="p", stage="pool", attempt=attempt, runner="local").execute(
+            {}
+        )
+
+
+def test_an_engine_that_is_down_is_retried_and_a_wrong_version_isn_t(tmp_path: Path) -> None:
+    down = f"docker: {{engine: 'unix://{tmp_path}/none.sock'}}\n"
+    path = write_tiny_volume(tmp_path, "runner: {offered: [docker], default: docker}\n" + down)
+    run = plan_run(path)
+    task = StageContainerOperator(
+        task_id="pool", stage="pool", attempt=str(run.attempt.paths.root), config=load_config(path)
+    )
+    with pytest.raises(AirflowException, match="none.sock") as failure:
+        task.run_stage(task.attempt, 1)
+    assert not isinstance(failure.value, AirflowFailException)
+
+
+def test_a_parse_with_containers_stays_light(write_config: Write) -> None:
+    path = write_config("cortex", BOTH)
+    code = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]);"
+        "print([m for m in ('numpy', 'pyarrow', 'zarr', 'cloudvolume', 'numba') if m in sys.modules])"
+    )
+    environ = {**os.environ, "MAGNETON_CONFIGS": str(path.parent)}
+    command = [sys.executable, "-W", "ignore", "-c", code, str(ROOT / "dags" / "instance_segmentation.py")]  # fmt: skip
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout
