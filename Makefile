@@ -6,7 +6,7 @@ SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down test test-browser test-docker image lint format bench pictures constraints clean
+.PHONY: help venv sample run up down test test-browser test-docker test-slurm image lint format bench pictures constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-g
 test-docker: $(STAMP) ## tests on a real Docker engine; where none answers: Debian and root, it brings one up
 	@tests/cluster/docker/test.sh
 
+test-slurm: $(STAMP) ## tests on a real Slurm cluster, which it brings up: Debian and root
+	@tests/cluster/slurm/test.sh
+
 image: ## build the worker image magneton-tasks; needs a Docker engine
 	@scripts/image.sh
 
@@ -51,7 +54,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck, hadolint
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/shellcheck scripts/*.sh docker/*.sh tests/cluster/docker/*.sh .ci/run
+	.venv/bin/shellcheck scripts/*.sh docker/*.sh tests/cluster/*/*.sh .ci/run
 	.venv/bin/hadolint Dockerfile docker/Dockerfile.airflow
 
 format: $(STAMP) ## let ruff mend layout and import order
