@@ -4,9 +4,10 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
+DB ?= $(MAGNETON_AIRFLOW_DATABASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down test test-browser test-docker test-slurm image lint format bench pictures constraints clean
+.PHONY: help venv sample run up down test test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,14 +29,16 @@ run: $(SAMPLE)/volume.yaml $(STAMP) ## segment the sample with its Airflow DAG, 
 	@$(PYTHON) -m magneton_tasks.cli.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
 	@echo "To see it in the Airflow web interface:  make up"
 
-up: $(STAMP) ## start Airflow on this machine; prints address, user and password
+# By way of the environment: an address holds a password, and what else a shell would take for its own.
+up: export MAGNETON_AIRFLOW_DATABASE = $(DB)
+up: $(STAMP) ## start Airflow on this machine, with SQLite or DB=postgresql://...; prints address and password
 	@$(PYTHON) scripts/airflow_up.py
 
 down: ## stop what `make up` started
 	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_down.py; else echo "nothing is set up"; fi
 
 test: $(STAMP) ## run all tests that need neither root nor a cluster
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser"
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser and not e2e"
 
 test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
 	@$(PYTHON) -m pytest -m browser
@@ -46,6 +49,9 @@ test-docker: $(STAMP) ## tests on a real Docker engine; where none answers: Debi
 test-slurm: $(STAMP) ## tests on a real Slurm cluster, which it brings up: Debian and root
 	@tests/cluster/slurm/test.sh
 
+test-e2e: $(STAMP) ## tests that drive a real Airflow; needs Chromium and PostgreSQL (or Debian and root)
+	@$(PYTHON) -m pytest -m e2e tests/e2e
+
 image: ## build the worker image magneton-tasks; needs a Docker engine
 	@scripts/image.sh
 
@@ -54,7 +60,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck, hadolint
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/shellcheck scripts/*.sh docker/*.sh tests/cluster/*/*.sh .ci/run
+	.venv/bin/shellcheck scripts/*.sh docker/*.sh tests/cluster/*/*.sh tests/e2e/*.sh .ci/run
 	.venv/bin/hadolint Dockerfile docker/Dockerfile.airflow
 
 format: $(STAMP) ## let ruff mend layout and import order

@@ -15,6 +15,8 @@ from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
 
 #: Where `make run` and `make up` keep Airflow's database, logs and state.
 HOME_VARIABLE = "MAGNETON_AIRFLOW_HOME"
+#: Airflow's database, where it isn't the SQLite file in its home: `make up DB=postgresql://...`.
+DATABASE_VARIABLE = "MAGNETON_AIRFLOW_DATABASE"
 
 
 def project_root() -> Path:
@@ -48,8 +50,50 @@ def airflow_home() -> Path:
     return home
 
 
-def settings(home: Path, root: Path) -> dict[str, str]:
-    """Environment variables for every process that uses this home."""
+def choose_database(home: Path) -> str:
+    """Address of Airflow's database: ``$MAGNETON_AIRFLOW_DATABASE``, else that of the last time.
+
+    Raises
+    ------
+    ConfigError
+        Neither PostgreSQL nor ``sqlite``.
+    """
+    given = os.environ.get(DATABASE_VARIABLE)
+    if given:
+        keep_database(home, given)
+    kept = home / "database"
+    return kept.read_text() if kept.is_file() else sqlite(home)
+
+
+def keep_database(home: Path, address: str) -> None:
+    """Keep it in the home, for this user alone: `make down` and the others are given none.
+
+    Raises
+    ------
+    ConfigError
+        Neither PostgreSQL nor ``sqlite``.
+    """
+    kept = home / "database"
+    scheme, _, rest = address.partition("://")
+    if address == "sqlite":
+        kept.unlink(missing_ok=True)
+    elif scheme in ("postgresql", "postgresql+psycopg2") and rest:
+        kept.touch(mode=0o600)
+        kept.write_text(f"postgresql+psycopg2://{rest}")
+    else:
+        raise ConfigError(
+            f"Airflow's database can't be of the kind {scheme}",
+            "give DB=postgresql://user:password@host/database, or DB=sqlite for a file in its home",
+        )
+
+
+def sqlite(home: Path) -> str:
+    """Address of the database in the home."""
+    return f"sqlite:///{home / 'airflow.db'}"
+
+
+def settings(home: Path, root: Path, database: str | None = None) -> dict[str, str]:
+    """Environment variables for every process that uses this home; ``database`` None: in the home."""
     airflow = {
         "CORE__DAGS_FOLDER": root / "dags",
         "CORE__PLUGINS_FOLDER": home / "plugins",
@@ -59,7 +103,7 @@ def settings(home: Path, root: Path) -> dict[str, str]:
         "CORE__PARALLELISM": 64,
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": 64,
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        "DATABASE__SQL_ALCHEMY_CONN": database or sqlite(home),
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
         "USAGE_DATA_COLLECTION__ENABLED": False,
         # A changed or new volume config shows up within half a minute.

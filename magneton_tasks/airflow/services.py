@@ -92,9 +92,9 @@ class Services:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.state()['ports']['api']}"
 
-    def password(self) -> str:
+    def password(self, user: str = "admin") -> str:
         passwords: dict[str, str] = json.loads(self.password_file.read_text())
-        return passwords["admin"]
+        return passwords[user]
 
     # ------------------------------------------------------------------------------ start
 
@@ -121,7 +121,8 @@ class Services:
             self._launch(FIRST, ["--host", "127.0.0.1", "--port", str(ports["api"])], environ)
             say(f"starting the {FIRST} (about 20 s)")
         self._wait("it answers", lambda: self._health() is not None)
-        self.password_file.chmod(0o600)  # Airflow writes it for all to read
+        if self.password_file.exists():  # of the simple logins; Airflow writes it for all to read
+            self.password_file.chmod(0o600)
         for name in OTHERS:
             if name not in alive:
                 self._launch(name, [], environ)
@@ -144,7 +145,8 @@ class Services:
         }
         # AIRFLOW__... of the user's shell are meant for another installation.
         theirs = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW__")}
-        return {**theirs, **homes.settings(self.home, self.root), **ours}
+        database = homes.choose_database(self.home)
+        return {**theirs, **homes.settings(self.home, self.root, database), **ours}
 
     def _migrate(self, environ: Mapping[str, str]) -> None:
         log = self.log("migrate")

@@ -20,7 +20,7 @@ from starlette.routing import Mount
 
 from magneton_tasks.viewer.layers import Layer, resolve
 from tests import volumes
-from tests.browser.conftest import PATIENCE_S, NewPage
+from tests.chromium import PATIENCE_S, NewPage
 from tests.viewer.conftest import TOKEN, app_of, serving
 from tests.viewing import link_of, started, view
 from tests.zarr_layers import ome_group, plain_array

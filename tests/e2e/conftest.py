@@ -1,0 +1,106 @@
+"""One Airflow for all tests of this directory, on PostgreSQL; each test brings volumes of its own.
+
+Only what stops a service needs an Airflow to itself: such tests make one with `airflow_of`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from magneton_tasks.airflow import home as homes
+from tests.chromium import browser, new_page
+from tests.e2e.airflow import Airflow
+
+__all__ = ["browser", "new_page"]
+
+HERE = Path(__file__).parent
+# No test may work on a database that somebody uses.
+os.environ.pop(homes.DATABASE_VARIABLE, None)
+#: An address of a database to use instead of starting a server: its content is lost.
+DATABASE_VARIABLE = "MAGNETON_TEST_DATABASE"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.e2e)
+            # Services go on when what started them is forgotten.
+            item.add_marker(pytest.mark.filterwarnings("ignore:subprocess .* is still running"))
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+            )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Address of an empty database on a server of our own."""
+    if given := os.environ.get(DATABASE_VARIABLE):
+        yield given
+        return
+    # In a directory that the server's own user reaches; pytest's are for this user alone.
+    folder = Path(tempfile.mkdtemp(prefix="magneton-postgres-"))
+    folder.chmod(0o755)
+    command = [str(HERE / "postgres_up.sh"), str(folder), str(_free_port())]
+    environ = {**os.environ, "PGPASSWORD": secrets.token_hex(16)}
+    try:
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        yield done.stdout.splitlines()[-1]
+    finally:
+        subprocess.run([str(HERE / "postgres_down.sh"), str(folder)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """The Airflow of this session, healthy, with no volume yet."""
+    made = Airflow(tmp_path_factory.mktemp("airflow"), postgres)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def airflow_of(tmp_path: Path) -> Iterator[Callable[..., Airflow]]:
+    """Makes Airflows of a test's own, on SQLite: ``airflow_of(more={...})``; not started yet."""
+    made: list[Airflow] = []
+
+    def make(**options: Any) -> Airflow:
+        made.append(Airflow(tmp_path / f"airflow{len(made)}", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def sign_in(airflow: Airflow, new_page: Callable[..., Page]) -> Callable[..., Page]:
+    """A page of the browser in which a user is logged in: ``sign_in("viewer", width=1280)``."""
+
+    def make(user: str = "admin", **options: Any) -> Page:
+        page = new_page(**options)
+        cookie: Any = {"name": "_token", "value": airflow.token(user), "url": airflow.address}
+        page.context.add_cookies([cookie])
+        return page
+
+    return make
+
+
+def _free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
