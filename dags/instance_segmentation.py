@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, XComArg, cross_downstream
 
-from magneton_tasks.airflow import catalog, params, stages
+from magneton_tasks.airflow import catalog, page, params, stages
 from magneton_tasks.config import RunConfig
 from magneton_tasks.paths import JOINS, MAPPED, STAGES
 
@@ -29,7 +29,7 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
     with DAG(
         dag_id,
         params=params.form(config),
-        doc_md=catalog.page(path, config),
+        doc_md=page.page(dag_id, path, config),
         **catalog.settings(config),
     ) as dag:
         plan = stages.plan(config, str(path))

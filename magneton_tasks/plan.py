@@ -212,6 +212,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     #: values given over those of the YAML file, by dotted key
     overrides: Mapping[str, object] = field(default_factory=dict)
+    #: directories under which paths from a form must lie; None: nothing came from a form
+    roots: tuple[str, ...] | None = None
 
     @property
     def nothing_to_do(self) -> bool:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
 from airflow.sdk import DAG, TriggerRule
 from croniter import croniter
 from croniter.croniter import CroniterError
@@ -93,13 +92,3 @@ def broken(dag_id: str, path: Path, reason: str) -> DAG:
     ) as dag:
         RefuseOperator(task_id="broken_config", reason=reason)
     return dag
-
-
-def page(path: Path, config: RunConfig) -> str:
-    """The DAG's page in the web interface: where things lie, and the config as it stands."""
-    paths = config.paths
-    text = yaml.safe_dump(config.resolved(), sort_keys=False, default_flow_style=None)
-    return (
-        f"Instance segmentation of `{paths.input}` into `{paths.output}`.\n\n"
-        f"Config: `{path}`, defaults filled in:\n\n```yaml\n{text}```\n"
-    )

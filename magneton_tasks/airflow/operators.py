@@ -28,6 +28,7 @@ from magneton_tasks.errors import MagnetonError
 from magneton_tasks.grid import items
 from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
+from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners.command import last_result, plan_command, stage_command
 from magneton_tasks.runners.local import DIE_WITH_PARENT
 
@@ -141,6 +142,11 @@ def plan_request(config_path: str, context: Context) -> forms.Request:
     if not isinstance(sets, dict):
         sets = dict(request.sets)
         store.set(_SETS, sets)
+    try:  # before a container mounts them; plan and workers look again
+        asked = load_config(config_path, sets, request.partition)
+        check_roots(asked, sets, allowed_roots())
+    except MagnetonError as error:
+        raise AirflowFailException(str(error)) from None
     return replace(request, sets=sets)
 
 

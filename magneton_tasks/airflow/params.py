@@ -4,11 +4,13 @@ A parameter is called like the key in the YAML file (``segment.threshold``), so 
 to translate: a value that differs from the file's goes to *plan* as ``--set key=value``, and plan
 checks it once more with the model itself.
 
-Only numbers and choices are here (DESIGN 3.12): no parameter can name a command, a host or a path.
+Only numbers, choices and paths under ``$MAGNETON_ROOTS`` are here (DESIGN 3.12): no parameter can
+name a command, a host, or a path elsewhere.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,12 +21,16 @@ from airflow.sdk import Param
 
 from magneton_tasks.config import RunConfig, known_keys, nearest
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.location import locate
+from magneton_tasks.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
 from magneton_tasks.schema import UNREAD_BY_METHOD
 from magneton_tasks.scoring import shipped
 
 #: Config keys that the form offers, by the heading they stand under.
 SECTIONS = {
-    "Segment": (
+    "Paths": PATH_KEYS,
+    "Blocks": ("block.size", "block.overlap", "input.mip"),
+    "Segmentation": (
         "segment.threshold",
         "segment.merge_function",
         "segment.supervoxels",
@@ -32,8 +38,6 @@ SECTIONS = {
         "segment.interior_threshold",
         "segment.min_distance",
         "segment.min_size_vox",
-    ),
-    "Exact method": (
         "exact.s2",
         "exact.dust",
         "exact.advanced.t_low",
@@ -41,8 +45,7 @@ SECTIONS = {
         "exact.advanced.s_min",
         "exact.advanced.t_size",
     ),
-    "Blocks": ("block.size", "block.overlap", "input.mip"),
-    "Pool": (
+    "Pooling": (
         "pool.rule",
         "pool.min_overlap_vox",
         "pool.min_frac",
@@ -50,13 +53,12 @@ SECTIONS = {
         "pool.largest_object_warning",
     ),
     "Output": ("apply.chunk_size", "apply.encoding", "apply.mips"),
+    "Where it runs": ("runner.default",),
 }
 CONFIG_KEYS = tuple(key for keys in SECTIONS.values() for key in keys)
 #: Stages that a run may be limited to; plan and verify always run, pool implies count.
 CHOOSABLE_STAGES = ("segment", "pool", "apply")
-#: Offered where the config offers several runners.
-RUNNER = "runner.default"
-RUN_KEYS = ("stages", "partition", "restart")
+_THIS_RUN = "This run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,54 +87,71 @@ def form(config: RunConfig) -> dict[str, Param]:
     """The DAG's parameters: defaults are those of the YAML file."""
     offered = offered_keys(config)
     params = {
-        key: Param(_value(config, key), section=section, **_schema(key))
+        key: Param(_value(config, key), section=section, **_schema(key, config))
         for section, keys in SECTIONS.items()
         for key in keys
         if key in offered
     }
-    if RUNNER in offered:
-        schema = {**_schema(RUNNER), "enum": list(config.runner.offered)}
-        params[RUNNER] = Param(_value(config, RUNNER), section="This run", **schema)
-    return params | _run_params()
+    return params | {key: _RUN_PARAMS[key]() for key in run_keys(config)}
 
 
 def offered_keys(config: RunConfig) -> tuple[str, ...]:
-    """The config keys that the form offers: those that the config's method reads."""
+    """The config keys that the form offers: those that may be chosen, and that the method reads."""
     unread = UNREAD_BY_METHOD[config.method]
-    keys = tuple(k for k in CONFIG_KEYS if not k.startswith(unread))
-    return (*keys, RUNNER) if len(config.runner.offered) > 1 else keys
+    keys = [k for k in CONFIG_KEYS if not k.startswith(unread)]
+    if len(config.runner.offered) == 1:
+        keys.remove("runner.default")
+    return tuple(k for k in keys if k not in PATH_KEYS or _is_allowed(config, k))
 
 
-def _run_params() -> dict[str, Param]:
-    return {
-        "stages": Param(
-            list(CHOOSABLE_STAGES),
-            title="Stages",
-            description="Stages to run; plan and verify always do, and pool implies count.",
-            section="This run",
-            type="array",
-            items={"type": "string", "enum": list(CHOOSABLE_STAGES)},
-            examples=list(CHOOSABLE_STAGES),
-            uniqueItems=True,
-            minItems=1,
-        ),
-        "partition": Param(
-            None,
-            title="Partition",
-            description="What {partition} in the paths stands for; a scheduled or backfilled run "
-            "takes its logical date (UTC) when this is empty.",
-            section="This run",
-            type=["string", "null"],
-            pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.=+-]*$",
-        ),
-        "restart": Param(
-            False,
-            title="Start over",
-            description="Compute everything anew, also what is already done.",
-            section="This run",
-            type="boolean",
-        ),
-    }
+def run_keys(config: RunConfig) -> tuple[str, ...]:
+    """The other parameters: a partition only where the paths hold ``{partition}``."""
+    return tuple(k for k in _RUN_PARAMS if k != "partition" or uses_partition(config))
+
+
+def _is_allowed(config: RunConfig, key: str) -> bool:
+    """Whether the form may name this path: not where roots are unset, nor where it is a bucket's."""
+    value = _value(config, key)
+    return bool(allowed_roots()) and (value is None or locate(value).path is not None)
+
+
+def _stages() -> Param:
+    return Param(
+        list(CHOOSABLE_STAGES),
+        title="Stages",
+        description="Stages to run; plan and verify always do, and pool implies count.",
+        section=_THIS_RUN,
+        type="array",
+        items={"type": "string", "enum": list(CHOOSABLE_STAGES)},
+        examples=list(CHOOSABLE_STAGES),
+        uniqueItems=True,
+        minItems=1,
+    )
+
+
+def _partition() -> Param:
+    return Param(
+        None,
+        title="Partition",
+        description="What {partition} in the paths stands for; a scheduled or backfilled run "
+        "takes its logical date (UTC) when this is empty.",
+        section=_THIS_RUN,
+        type=["string", "null"],
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.=+-]*$",
+    )
+
+
+def _restart() -> Param:
+    return Param(
+        False,
+        title="Start over",
+        description="Compute everything anew, also what is already done.",
+        section=_THIS_RUN,
+        type="boolean",
+    )
+
+
+_RUN_PARAMS = {"stages": _stages, "partition": _partition, "restart": _restart}
 
 
 def read(
@@ -157,14 +176,15 @@ def read(
     Raises
     ------
     ConfigError
-        A key that isn't a parameter, with the nearest one that is.
+        A key that isn't a parameter, with the nearest one that is; a key that only the file may set.
     """
     keys = offered_keys(config)
     for key in conf or {}:
-        _refuse_unknown(key, keys)
-    sets = {key: params[key] for key in keys if params[key] != _value(config, key)}
+        _refuse_unknown(key, (*keys, *run_keys(config)))
+    # Only what the form had when the run began: the file may offer more now.
+    sets = {k: params[k] for k in keys if k in params and params[k] != _value(config, k)}
     stages = tuple(params["stages"])
-    partition = params["partition"]
+    partition = params.get("partition")
     if partition is None and automatic_date is not None and uses_partition(config):
         partition = automatic_date.astimezone(UTC).strftime(config.partition_format)
     return Request(
@@ -181,11 +201,15 @@ def uses_partition(config: RunConfig) -> bool:
     return any("{partition}" in path for path in (paths.input, paths.output, paths.work))
 
 
-def _refuse_unknown(key: str, keys: tuple[str, ...]) -> None:
-    offered = (*keys, *RUN_KEYS)
+def _refuse_unknown(key: str, offered: tuple[str, ...]) -> None:
     if key in offered:
         return
-    if key in known_keys():
+    if key in PATH_KEYS and not allowed_roots():
+        raise ConfigError(
+            f"{key} can't be set by a run's parameters: ${ROOTS_VARIABLE} isn't set",
+            f"set {key} in the volume's YAML file, or Airflow's {ROOTS_VARIABLE} to the directories under which forms may name paths",
+        )
+    if key in (*known_keys(), *_RUN_PARAMS):
         raise ConfigError(
             f"{key} can't be set by a run's parameters",
             "change it in the volume's YAML file; parameters are: " + ", ".join(offered),
@@ -212,7 +236,7 @@ def _model() -> dict[str, Any]:
     return RunConfig.model_json_schema()
 
 
-def _schema(key: str) -> dict[str, Any]:
+def _schema(key: str, config: RunConfig) -> dict[str, Any]:
     """JSON schema of a dotted key, with title and description, free of references."""
     *sections, leaf = key.split(".")
     definition = _model()
@@ -226,7 +250,24 @@ def _schema(key: str) -> dict[str, Any]:
         schema["items"] = schema.pop("prefixItems")[0]
     if key == "segment.merge_function":
         schema["enum"] = sorted(shipped())
-    return schema
+    if key == "runner.default":
+        schema["enum"] = list(config.runner.offered)
+    return _path_schema(schema, _value(config, key)) if key in PATH_KEYS else schema
+
+
+def _path_schema(schema: dict[str, Any], default: str | None) -> dict[str, Any]:
+    """Of a path: under the roots, as far as its text tells; the file's own may lie elsewhere."""
+    schema.pop("anyOf", None)
+    roots = allowed_roots()
+    under = "|".join(re.escape(root.rstrip("/")) for root in roots)
+    own = f"|{re.escape(default)}" if default else ""
+    told = f" Under {' or '.join(roots)}."
+    return {
+        **schema,
+        "type": ["string", "null"] if default is None else "string",
+        "pattern": rf"^(((precomputed|zarr|zarr2|zarr3)://)?(file://)?({under})/.+{own})$",
+        "description": schema["description"] + told,
+    }
 
 
 def _resolve(schema: dict[str, Any]) -> dict[str, Any]:

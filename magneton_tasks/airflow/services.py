@@ -143,9 +143,14 @@ class Services:
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
         }
-        # AIRFLOW__... of the user's shell are meant for another installation.
-        theirs = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW__")}
+        # AIRFLOW__... of the user's shell are meant for another installation, and the database's
+        # address, which may hold a password, is no business of the workers.
         database = homes.choose_database(self.home)
+        theirs = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith("AIRFLOW__") and k != homes.DATABASE_VARIABLE
+        }
         return {**theirs, **homes.settings(self.home, self.root, database), **ours}
 
     def _migrate(self, environ: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, Ou
 from magneton_tasks.manifest import Manifest, Record
 from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan, digest
+from magneton_tasks.roots import check_roots
 from magneton_tasks.runners.resources import allowed_memory
 from magneton_tasks.units import human_bytes
 
@@ -37,7 +38,7 @@ class Attempt:
         NoInputError
             It isn't one.
         ConfigError
-            Another version of Magneton planned it.
+            Another version of Magneton planned it, or a path from a form leads elsewhere now.
         """
         paths = AttemptPaths(root.absolute())
         try:
@@ -57,6 +58,8 @@ class Attempt:
         plan = Plan.from_data(data)
         with files.open_read(paths.config) as file:
             config = parse_config(file.read().decode(), str(paths.config))
+        if plan.roots is not None:
+            check_roots(config, plan.overrides, plan.roots)
         return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
 
     @property

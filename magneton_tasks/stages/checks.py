@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ _FILE_ONLY = (
     "local.memory",
     *(f"docker.{name}" for name in Docker.model_fields),
 )
-_PATHS = ("paths.input", "paths.output", "paths.work", "mask.path")
 _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
 
 
@@ -44,25 +42,13 @@ def check_stages(stages: tuple[str, ...]) -> None:
 
 
 def check_form(overrides: Mapping[str, object]) -> None:
-    """What came from a form: numbers, choices, and paths under ``$MAGNETON_ROOTS``."""
+    """What came from a form: numbers, choices, and paths (which `check_roots` looks at)."""
     known = known_keys()
-    for key, value in overrides.items():
+    for key in overrides:
         if key not in known:
             raise ConfigError(f"unknown parameter {key}{nearest(key, known)}")
         if key in _FILE_ONLY:
             raise ConfigError(f"{key} can't be set from a form", "set it in the volume's YAML file")
-        if key in _PATHS and value is not None:
-            _check_root(key, str(value))
-
-
-def _check_root(key: str, value: str) -> None:
-    roots = [Path(r) for r in os.environ.get("MAGNETON_ROOTS", "").split(os.pathsep) if r]
-    path = locate(value).path
-    if path is None or not any(path.resolve().is_relative_to(root.resolve()) for root in roots):
-        raise ConfigError(
-            f"{key} from a form must be a path under $MAGNETON_ROOTS ({', '.join(map(str, roots)) or 'which is not set'}), not {value}",
-            "choose a path there, or set it in the volume's YAML file",
-        )
 
 
 def check_input(config: RunConfig, info: VolumeInfo) -> None:

@@ -38,6 +38,7 @@ from magneton_tasks.plan import (
     make_stage,
     project_memory,
 )
+from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners import resources
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.inputs import config_block_digest
@@ -91,6 +92,8 @@ def load(request: Request) -> RunConfig:
         checks.check_form(request.overrides)
     config = load_config(request.config_path, request.overrides, request.partition)
     require_partition(config, str(request.config_path))
+    if request.form:
+        check_roots(config, request.overrides, allowed_roots())
     return config
 
 
@@ -140,7 +143,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         files=n_files, output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
         label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
         notes=(*info.notes, *(samples.warnings if samples else ())),
-        overrides=dict(request.overrides),
+        overrides=dict(request.overrides), roots=allowed_roots() if request.form else None,
     )  # fmt: skip
     checks.check_disk(config, plan)
     return Draft(config, plan, samples, is_new)

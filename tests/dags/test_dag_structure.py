@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks import places
+from magneton_tasks import places, roots
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -118,6 +118,11 @@ def test_page_shows_the_config(load_dags: Load, write_config: Write) -> None:
     path = write_config("cortex", "segment: {threshold: 0.37}\n")
     page = load_dags(path.parent)["instance_segmentation.cortex"].doc_md
     assert "threshold: 0.37" in page and "min_overlap_vox" in page and str(path) in page
+    assert "airflow dags trigger instance_segmentation.cortex" in page
+    assert "schedule: null" in page and "backfill" not in page, "nothing to fill without partitions"
+    daily = write_config("daily", 'schedule: "0 3 * * *"\n', partition=True)
+    page = load_dags(daily.parent)["instance_segmentation.daily"].doc_md
+    assert "airflow backfill create --dag-id instance_segmentation.daily" in page
 
 
 # ------------------------------------------------------------------------------ broken configs
@@ -174,7 +179,7 @@ def test_form_has_the_defaults_of_the_file(load_dags: Load, write_config: Write)
     assert form["segment.threshold"] == 0.37
     assert form["block.size"] == [96, 128, 160]
     assert form["pool.rule"] == "mutual"
-    assert form["restart"] is False and form["partition"] is None
+    assert form["restart"] is False
 
 
 @pytest.mark.parametrize(
@@ -199,7 +204,7 @@ def test_form_has_the_defaults_of_the_file(load_dags: Load, write_config: Write)
 def test_parameters_are_typed_and_bounded(
     load_dags: Load, write_config: Write, key: str, good: list[Any], bad: list[Any]
 ) -> None:
-    param = load_dags(write_config("cortex").parent)[
+    param = load_dags(write_config("cortex", partition=key == "partition").parent)[
         "instance_segmentation.cortex"
     ].params.get_param(key)
     for value in good:
@@ -207,6 +212,39 @@ def test_parameters_are_typed_and_bounded(
     for value in bad:
         with pytest.raises(ParamValidationError):
             param.resolve(value)
+
+
+def test_only_fields_that_do_something_are_shown(
+    load_dags: Load, write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(roots.ROOTS_VARIABLE, raising=False)
+    write_config("daily", partition=True)
+    dags = load_dags(write_config("cortex").parent)
+    cortex = set(dags["instance_segmentation.cortex"].params)
+    daily = set(dags["instance_segmentation.daily"].params)
+    assert daily - cortex == {"partition"} and not cortex - daily
+    assert "runner.default" not in cortex, "one runner is no choice"
+    assert not cortex & set(roots.PATH_KEYS), "no path may come from a form without roots"
+
+
+def test_paths_are_offered_under_roots(
+    load_dags: Load, write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(roots.ROOTS_VARIABLE, f"/data/em{os.pathsep}/scratch")
+    path = write_config("cortex")
+    path.write_text(path.read_text().replace("  output: ", "  output: gs://bucket #"))
+    params = load_dags(path.parent)["instance_segmentation.cortex"].params
+    assert "paths.output" not in params, "a bucket isn't under the roots"
+    assert params["mask.path"] is None
+    for key in ("paths.input", "paths.work", "mask.path"):
+        param = params.get_param(key)
+        param.resolve(params[key])  # the file's own may lie elsewhere: nothing is red at opening
+        for good in ("/data/em/a", "file:///scratch/a/b", "precomputed://file:///data/em/x"):
+            param.resolve(good)
+        for bad in ("/data/em", "/data/else", "/etc/passwd", "gs://bucket/x", "", "/scratchy/a"):
+            with pytest.raises(ParamValidationError):
+                param.resolve(bad)
+        assert "/data/em or /scratch" in param.description
 
 
 def test_every_parameter_explains_itself(load_dags: Load, write_config: Write) -> None:

@@ -59,6 +59,8 @@ def test_only_what_differs_is_set(write_config: Write) -> None:
         ("paths.output", "can't be set by a run's parameters"),
         ("local.workers", "can't be set by a run's parameters"),
         ("schedule", "can't be set by a run's parameters"),
+        ("docker.image", "can't be set by a run's parameters"),
+        ("partition", "can't be set by a run's parameters"),
     ],
 )
 def test_unknown_keys_are_refused_by_name(write_config: Write, key: str, says: str) -> None:
@@ -129,7 +131,7 @@ def test_values_reach_the_command_as_they_are(write_config: Write) -> None:
     assert command[1:5] == ["-m", "magneton_tasks", "plan", str(path)]
     assert "--run-id=manual__1:2+3" in command and "--form" in command
     sets = [a.removeprefix("--set=") for a in command if a.startswith("--set=")]
-    assert sets == ["segment.threshold=0.25", "block.size=[96, 96, 96]", "pool.rule=both"]
+    assert sets == ["block.size=[96, 96, 96]", "segment.threshold=0.25", "pool.rule=both"]
 
 
 def test_cleared_plan_follows_the_edited_file(write_config: Write) -> None:
@@ -147,3 +149,27 @@ def test_cleared_plan_follows_the_edited_file(write_config: Write) -> None:
     assert sets() == ["segment.min_size_vox=50"]
     write_config("cortex", "segment: {threshold: 0.6, min_size_vox: 0}\n")
     assert sets() == ["segment.min_size_vox=50"], "0.7 was the file's, and the file says 0.6 now"
+
+
+def test_paths_lie_under_the_roots_wherever_links_lead(
+    write_config: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, root = write_config("cortex"), tmp_path / "root"
+    (root / "inside").mkdir(parents=True)
+    (root / "link").symlink_to(tmp_path)
+    monkeypatch.setenv("MAGNETON_ROOTS", str(root))
+
+    def command(conf: dict[str, Any]) -> list[str]:
+        run = SimpleNamespace(conf=conf, run_type="manual", logical_date=None, run_id="r")
+        values = {key: param.value for key, param in params.form(load_config(path)).items()} | conf
+        context: Any = {"dag_run": run, "params": values, "task_state_store": Store()}
+        return list(PlanOperator(task_id="plan", config_path=str(path)).command(context))
+
+    good = f"file://{root}/inside/affinity"
+    assert f"--set=paths.input={good}" in command({"paths.input": good})
+    for bad in (f"{root}/link/no-such-volume", f"{root}/../elsewhere"):
+        with pytest.raises(AirflowFailException, match=f"paths.work from a form must.*{tmp_path}"):
+            command({"paths.work": bad})
+    monkeypatch.delenv("MAGNETON_ROOTS")
+    with pytest.raises(AirflowFailException, match="paths.input can't be set.*MAGNETON_ROOTS"):
+        command({"paths.input": good})

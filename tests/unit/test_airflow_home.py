@@ -67,6 +67,27 @@ def test_configs_are_those_of_the_variable_or_of_the_project(tmp_path: Path) -> 
     )
 
 
+def test_a_database_once_given_is_kept_for_this_user_alone(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services.state_file.write_text(
+        json.dumps({"ports": {"api": 5001, "task_logs": 5002, "trigger_logs": 5003}})
+    )
+    key = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+    monkeypatch.setenv(homes.DATABASE_VARIABLE, "postgresql://me:secret@db/airflow")
+    for _ in range(2):  # given, and then no more
+        environ = services.environ()
+        assert environ.pop(key) == "postgresql+psycopg2://me:secret@db/airflow"
+        assert not [k for k, v in environ.items() if "secret" in v], "workers get all but AIRFLOW__"
+        monkeypatch.setenv(homes.DATABASE_VARIABLE, "")  # as `make up` without DB says it
+    assert (services.home / "database").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv(homes.DATABASE_VARIABLE, "sqlite")
+    assert services.environ()[key] == f"sqlite:///{services.home}/airflow.db"
+    monkeypatch.setenv(homes.DATABASE_VARIABLE, "mysql://db/airflow")
+    with pytest.raises(ConfigError, match="mysql.*DB=postgresql://"):
+        services.environ()
+
+
 def test_settings_of_another_airflow_do_not_leak_in(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

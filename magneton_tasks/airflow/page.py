@@ -1,0 +1,53 @@
+"""A DAG's page in the web interface: what it makes, how to run it, and the config as it stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from magneton_tasks.airflow.params import uses_partition
+from magneton_tasks.config import RunConfig
+
+
+def page(dag_id: str, path: Path, config: RunConfig) -> str:
+    """Markdown."""
+    return "\n\n".join(_parts(dag_id, path, config)) + "\n"
+
+
+def _parts(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
+    paths = config.paths
+    yield f"Instance segmentation of `{paths.input}` into `{paths.output}`."
+    yield "### How to run it"
+    yield "\n".join(f"- {line}" for line in _ways(dag_id, path, config))
+    yield (
+        "What a run will take (memory, time, files) stands in the log of its task *plan*. A rerun "
+        "does only what isn't done yet; values that a form or `--conf` gives hold for that run alone."
+    )
+    text = yaml.safe_dump(config.resolved(), sort_keys=False, default_flow_style=None)
+    yield "### The config"
+    yield f"`{path}`, defaults filled in:"
+    yield f"```yaml\n{text}```"
+
+
+def _ways(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
+    asks = uses_partition(config)
+    conf = {"partition": "2026-01-31"} if asks else {"segment.threshold": config.segment.threshold}
+    yield (
+        f"**By hand**: the button *Trigger*{' (its field *Partition* is needed)' if asks else ''}, or "
+        f"`airflow dags trigger {dag_id} --conf '{json.dumps(conf)}'`."
+    )
+    if config.schedule is None:
+        yield "**On a schedule**: not yet; give the config a `schedule:`, such as `0 3 * * *`."
+    else:
+        yield f"**On a schedule**: `{config.schedule}` (UTC), once the DAG is switched on."
+    if asks and config.schedule is not None:
+        yield (
+            "**Backfill** of past partitions: *Trigger*, then *Backfill*, or "
+            f"`airflow backfill create --dag-id {dag_id} --from-date 2026-01-01 --to-date 2026-01-31`."
+        )
+    elif asks:
+        yield "**Backfill** of past partitions needs a `schedule:`: it tells which dates there are."
+    yield f"**Without Airflow**: `magneton run {path}`; `magneton status` and `magneton view` tell more."
