@@ -84,7 +84,7 @@ def test_a_database_once_given_is_kept_for_this_user_alone(
     monkeypatch.setenv(homes.DATABASE_VARIABLE, "sqlite")
     assert services.environ()[key] == f"sqlite:///{services.home}/airflow.db"
     monkeypatch.setenv(homes.DATABASE_VARIABLE, "mysql://db/airflow")
-    with pytest.raises(ConfigError, match="mysql.*DB=postgresql://"):
+    with pytest.raises(ConfigError, match="(?s)mysql.*DB=postgresql://"):
         services.environ()
 
 
