@@ -4,7 +4,7 @@
 
     work/
       magneton.json  lease  samples.json
-      runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  report.html  report.json  preview.png
+      runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  slurm/  report.html  report.json  preview.png
       segment-<fingerprint>/    labels.zarr  sizes/  residuals/ (exact)  records/
       count-<fingerprint>/      pairs-*.parquet (exact: contacts-*)  sizes-*.parquet  records/
       join-<fingerprint>/level-<l>/  residuals/  records/                  (exact)
@@ -126,6 +126,11 @@ class AttemptPaths:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def jobs(self) -> Path:
+        """What is known of the attempt's jobs on a cluster."""
+        return self.root / "slurm"
 
     def result(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
         return self.root / "results" / f"{_task(stage, batch, part)}.json"

@@ -180,6 +180,8 @@ class StagePlan:
     todo: Ranges = field(default_factory=list)
     batches: int = 0
     cpu_s: float = 0.0
+    #: shares of a batch that run side by side: indexes of a job array; 1 where runners have none
+    parts: int = 1
 
     def batch(self, k: int) -> tuple[int, int]:
         """Positions in ``todo`` that batch ``k`` works."""

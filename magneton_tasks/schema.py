@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.schema_runners import Docker, Local, Runner
+from magneton_tasks.schema_slurm import Slurm
 from magneton_tasks.schema_types import (
     Fraction,
     Integer3,
@@ -401,11 +402,15 @@ class RunConfig(Section):
     runner: Runner = Runner()
     local: Local = Local()
     docker: Docker = Docker()
+    slurm: Slurm = Slurm()
 
     @property
-    def worker(self) -> Local | Docker:
+    def worker(self) -> Local | Docker | Slurm:
         """The section of this run's runner."""
-        return self.docker if self.runner.default == "docker" else self.local
+        sections: dict[str, Local | Docker | Slurm] = {
+            "local": self.local, "docker": self.docker, "slurm": self.slurm
+        }  # fmt: skip
+        return sections[self.runner.default]
 
     @model_validator(mode="after")
     def _method_keys(self) -> Self:

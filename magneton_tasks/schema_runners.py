@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from magneton_tasks.schema_types import Memory, PositiveInt, Section
 
-RunnerName = Literal["local", "docker"]
+RunnerName = Literal["local", "docker", "slurm"]
 
 
 class Runner(Section):

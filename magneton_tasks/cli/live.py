@@ -36,6 +36,8 @@ _LOOK_S = 1.0
 _DRAW_S = 0.2
 #: Characters of columns whose text changes its length: the table shouldn't jump.
 _WIDTHS = {"stage": 10, "time": 10, "left": 10, "memory": 9, "largest worker": 22}
+#: What Ctrl-C does where nothing outlives the process.
+STOPS = "Ctrl-C stops; what is done stays"
 #: Terminals narrower than this (characters) do without a column.
 _WIDE = 112
 
@@ -68,6 +70,8 @@ class StageProgress:
     done: int = 0
     failed: set[int] = field(default_factory=set)
     running: int = 0
+    #: jobs that wait in a queue; None: the runner has no queue
+    pending: int | None = None
     settled_at: float | None = None
     now_bytes: int = 0
     peak_bytes: int = 0
@@ -99,9 +103,16 @@ class StageProgress:
             self.now_bytes = sum(worker_bytes)
             self.peak_bytes = max([self.peak_bytes, *worker_bytes])
 
+    def jobs(self, pending: int, running: int, done: int, now: float) -> None:
+        """Take in how many jobs wait and work, and how many blocks or cells are done."""
+        self.pending, self.running = pending, running
+        if done > self.done:
+            self.done, self.settled_at = done, now
+
     def end(self, now: float, *, is_done: bool) -> None:
         """The stage has ended; what isn't counted block by block is done now."""
         self.ended, self.running, self.now_bytes = now, 0, 0
+        self.pending = None if self.pending is None else 0
         if is_done:
             self.done = self.total
 
@@ -160,6 +171,7 @@ def cells(row: StageProgress, now: float) -> dict[str, str]:
     return {
         "stage": row.stage,
         "done": f"{row.done:,}",
+        "pending": f"{row.pending:,}" if row.pending else "",
         "running": f"{row.running:,}" if row.running else "",
         "failed": f"{len(row.failed):,}" if row.failed else "",
         "total": f"{row.total:,}",
@@ -171,20 +183,19 @@ def cells(row: StageProgress, now: float) -> dict[str, str]:
     }
 
 
-def table(
-    rows: Mapping[str, StageProgress], now: float, width: int, *, is_over: bool = False
-) -> Table:
+def table(rows: Mapping[str, StageProgress], now: float, width: int, caption: str = STOPS) -> Table:
     """The live table; green is done, red has failures, dim is still to come."""
     drawn = Table(box=SIMPLE, padding=(0, 1), pad_edge=False, caption_justify="left")
     shown = [cells(row, now) for row in rows.values()]
-    names = [n for n in (shown[0] if shown else ()) if width >= _WIDE or n != "time"]
+    has_queue = any(row.pending is not None for row in rows.values())
+    left_out = {*(("time",) if width < _WIDE else ()), *(() if has_queue else ("pending",))}
+    names = [n for n in (shown[0] if shown else ()) if n not in left_out]
     for name in names:
         justify: Literal["left", "right"] = "left" if name == "stage" else "right"
         drawn.add_column(name, justify=justify, no_wrap=True, min_width=_WIDTHS.get(name))
     for row, values in zip(rows.values(), shown, strict=True):
         drawn.add_row(*(values[n] for n in names), style=_style(row))
-    if not is_over:
-        drawn.caption = "Ctrl-C stops; what is done stays"
+    drawn.caption = caption or None
     return drawn
 
 
@@ -202,7 +213,8 @@ class Display:
     Without a terminal it prints a line a stage, and what goes wrong.
     """
 
-    def __init__(self, plan: Plan, console: Console) -> None:
+    def __init__(self, plan: Plan, console: Console, on_interrupt: str = STOPS) -> None:
+        self._caption = on_interrupt
         self.rows = stages_of(plan)
         self._console = console
         self._row: StageProgress | None = None
@@ -254,6 +266,16 @@ class Display:
         elif text.startswith(f"{self._row.stage}: stopping"):
             say(self._console, text, "bold")
 
+    def note(self, text: str) -> None:
+        """A line of the runner that people should read."""
+        say(self._console, text, "red" if "FAILED" in text else None)
+
+    def jobs(self, pending: int, running: int, done: int) -> None:
+        """Take in how a queue stands, see `StageProgress.jobs`."""
+        if self._row is not None:
+            self._row.jobs(pending, running, done, time.time())
+            self._draw()
+
     def tick(self, pids: Sequence[int]) -> None:
         """Look at the workers, and draw; does little when it's called too often."""
         now = time.monotonic()
@@ -270,7 +292,8 @@ class Display:
             self._live.refresh()
 
     def _table(self) -> Table:
-        return table(self.rows, time.time(), self._console.width, is_over=self._is_over)
+        caption = "" if self._is_over else self._caption
+        return table(self.rows, time.time(), self._console.width, caption)
 
 
 def worker_bytes(pid: int) -> int:

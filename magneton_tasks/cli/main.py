@@ -54,6 +54,7 @@ for command in (
     *configuring.COMMANDS,
     *tuning.COMMANDS,
     running.run,
+    running.attach,
     *looking.COMMANDS,
     *viewing.COMMANDS,
     *cleaning.COMMANDS,

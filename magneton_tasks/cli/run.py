@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import click
 from rich.console import Console
@@ -18,8 +18,9 @@ from rich.console import Console
 from magneton_tasks import files
 from magneton_tasks.cli import planning as plans
 from magneton_tasks.cli.console import say
-from magneton_tasks.cli.live import Display
+from magneton_tasks.cli.live import STOPS, Display
 from magneton_tasks.cli.summary import print_summary
+from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
 from magneton_tasks.lease import acquire
 from magneton_tasks.paths import AttemptPaths
@@ -31,7 +32,7 @@ from magneton_tasks.stages.attempt import Attempt
 
 #: What a shell makes of Ctrl-C.
 EXIT_STOPPED = 130
-_GO_ON = "run the same command to go on"
+GO_ON = "run the same command to go on"
 
 
 def run(
@@ -40,6 +41,7 @@ def run(
     sets: dict[str, object],
     dry_run: bool,
     runner: str | None = None,
+    detach: bool = False,
     **options: Any,
 ) -> int:
     """Plan, then stage by stage; returns the exit code."""
@@ -52,9 +54,13 @@ def run(
             click.echo(line)
         return EXIT_OK
     try:
-        return perform(request, _GO_ON)
+        if detach:
+            from magneton_tasks.cli.run_slurm import detached
+
+            return detached(request)
+        return perform(request, GO_ON)
     except KeyboardInterrupt:
-        click.echo(f"stopped; what is done stays: {_GO_ON}", err=True)
+        click.echo(f"stopped; what is done stays: {GO_ON}", err=True)
         return EXIT_STOPPED
 
 
@@ -81,13 +87,28 @@ def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) ->
         Ctrl-C: the workers have ended, the lease is given back, finished blocks stay.
     """
     config = planning.load(request)
-    place: Place = Here(request)
+    place = place_of(config, request)
+    plan, paths = place.plan(show_plan)
+    return work(config, plan, paths, place, go_on)
+
+
+def place_of(config: RunConfig, request: planning.Request) -> Place:
+    """Where the stages of a run will work."""
     if config.runner.default == "docker":
         from magneton_tasks.cli.run_docker import Containers
 
-        place = Containers(request)
-    plan, paths = place.plan(show_plan)
-    lease = acquire(planning.lease_directories(config), request.run, process_bound=True)
+        return Containers(request)
+    if config.runner.default == "slurm":
+        from magneton_tasks.cli.run_slurm import Jobs
+
+        return Jobs(request)
+    return Here(request)
+
+
+def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on: str) -> int:
+    """Run the stages of an attempt; returns the exit code. Parameters and errors as `perform`."""
+    lease = acquire(planning.lease_directories(config), plan.run, process_bound=not place.outlives)
+    is_left = False
     try:
         if plan.nothing_to_do:
             click.echo("nothing to do; verifying")
@@ -95,11 +116,16 @@ def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) ->
             if plan.nothing_to_do:
                 code = place.verify()
             else:
-                place.prepare()
-                code = run_stages(plan, paths, place)
+                code = _all_stages(plan, paths, place)
+    except LeftError as left:
+        is_left = True
+        click.echo(str(left))
+        return left.exit_code
     finally:
-        with _undisturbed():
-            lease.release()
+        if not is_left:
+            with _undisturbed():
+                lease.release()
+    place.close()
     if code == EXIT_OK:
         print_summary(paths.root)
     else:
@@ -110,23 +136,60 @@ def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) ->
     return code
 
 
-class Place(Protocol):
-    """Where a run's stages work."""
+def _all_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
+    try:
+        place.prepare()
+        return run_stages(plan, paths, place)
+    except KeyboardInterrupt:
+        place.interrupted()
+        raise
+
+
+class LeftError(Exception):
+    """The run goes on without this process, which keeps its hands off the lease."""
+
+    def __init__(self, what: str, exit_code: int) -> None:
+        super().__init__(what)
+        self.exit_code = exit_code
+
+
+class Place:
+    """Where a run's stages work.
+
+    Attributes
+    ----------
+    outlives
+        The work goes on when this process ends, and keeps the lease then.
+    on_interrupt
+        What Ctrl-C does, in a few words.
+    """
+
+    outlives = False
+    on_interrupt = STOPS
 
     def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
         """Make an attempt; ``show``: and print its plan."""
+        raise NotImplementedError
 
     def prepare(self) -> None:
         """Whatever must be done once before the first stage."""
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         """Run all batches of a stage; exit codes of their last tries."""
+        raise NotImplementedError
 
     def verify(self) -> int:
         """Verify where there's nothing else to do; returns the exit code."""
+        raise NotImplementedError
+
+    def interrupted(self) -> None:
+        """Ctrl-C ended a stage; raises `LeftError` where the work goes on."""
+
+    def close(self) -> None:
+        """Whatever is told once, after the last stage."""
 
 
-class Here:
+class Here(Place):
     """Processes of this machine."""
 
     def __init__(self, request: planning.Request) -> None:
@@ -146,7 +209,7 @@ class Here:
         return local.run_stage(root, stage, batches, workers, display.line, display.tick)
 
     def verify(self) -> int:
-        return _verify_here(self._paths)
+        return verify_here(self._paths)
 
 
 @contextmanager
@@ -162,7 +225,7 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _verify_here(paths: AttemptPaths) -> int:
+def verify_here(paths: AttemptPaths) -> int:
     """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
     from magneton_tasks.stages import verify
 
@@ -178,7 +241,7 @@ def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
     """All stages of an attempt, with progress; stops after the first that fails."""
     console = Console()
     stage, code = "", EXIT_OK
-    with Display(plan, console) as display:
+    with Display(plan, console, place.on_interrupt) as display:
         for stage in display.rows:
             code = _run_stage(stage, plan, place, display)
             if code != EXIT_OK:

@@ -10,6 +10,7 @@ import click
 
 from magneton_tasks import lease
 from magneton_tasks.cli.live import Display
+from magneton_tasks.cli.run import Place
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.paths import AttemptPaths
@@ -20,7 +21,7 @@ from magneton_tasks.runners.docker import Workshop, plan_task
 from magneton_tasks.stages.plan import Request, lease_directories
 
 
-class Containers:
+class Containers(Place):
     """Containers of the worker image; what `cli.run.Place` asks for."""
 
     def __init__(self, request: Request) -> None:

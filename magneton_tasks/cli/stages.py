@@ -33,6 +33,8 @@ def run_single(stage: str, attempt_dir: Path) -> int:
     with _lease(attempt).kept():
         if stage == "pool":
             from magneton_tasks.stages.pool import run
+        elif stage == "probe":
+            from magneton_tasks.stages.probe import run
         else:
             from magneton_tasks.stages.verify import run
         return run(attempt)

@@ -14,6 +14,7 @@ from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan, digest
 from magneton_tasks.roots import check_roots
 from magneton_tasks.runners.resources import allowed_memory
+from magneton_tasks.stages.mapping import with_mapped_paths, with_mapped_roots
 from magneton_tasks.units import human_bytes
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
@@ -57,9 +58,9 @@ class Attempt:
             )
         plan = Plan.from_data(data)
         with files.open_read(paths.config) as file:
-            config = parse_config(file.read().decode(), str(paths.config))
+            config = with_mapped_paths(parse_config(file.read().decode(), str(paths.config)))
         if plan.roots is not None:
-            check_roots(config, plan.overrides, plan.roots)
+            check_roots(config, plan.overrides, with_mapped_roots(plan.roots))
         return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
 
     @property

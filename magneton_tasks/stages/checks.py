@@ -15,7 +15,10 @@ from magneton_tasks.metadata import VolumeInfo, read_metadata
 from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
 from magneton_tasks.schema_runners import Docker
+from magneton_tasks.schema_slurm import Slurm
 
+#: What a form may say of jobs: numbers.
+_SLURM_OFFERED = ("time", "memory", "max_running", "max_queued", "target_minutes")
 #: Keys that only the YAML file may set: they name places, not numbers or choices (DESIGN 3.12).
 _FILE_ONLY = (
     "schedule",
@@ -25,6 +28,7 @@ _FILE_ONLY = (
     "local.workers",
     "local.memory",
     *(f"docker.{name}" for name in Docker.model_fields),
+    *(f"slurm.{name}" for name in Slurm.model_fields if name not in _SLURM_OFFERED),
 )
 _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
 

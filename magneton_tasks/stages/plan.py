@@ -40,6 +40,10 @@ from magneton_tasks.plan import (
 )
 from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners import resources
+from magneton_tasks.runners.slurm import limits as limits_of_cluster
+from magneton_tasks.runners.slurm import script
+from magneton_tasks.runners.slurm.limits import Limits
+from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
@@ -79,6 +83,8 @@ class Draft:
     plan: Plan
     samples: Samples | None
     is_new_output: bool
+    #: of the cluster that the run works on
+    limits: Limits | None = None
 
     @property
     def work(self) -> WorkPaths:
@@ -116,7 +122,8 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     fingerprints = make_fingerprints(config, geometry)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
     input_digest = digest(info.digest, config.input.version, checks.mask_digest(config))
-    work, machine = WorkPaths(Path(config.paths.work)), resources.machine_memory_bytes()
+    work, limits = WorkPaths(Path(config.paths.work)), _cluster_limits(config)
+    machine = (limits.node_bytes if limits else 0) or resources.machine_memory_bytes()
 
     def sampled() -> Samples:
         return sample(config, geometry.box, input_digest, work.samples, write=write)
@@ -134,6 +141,10 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     limit = _check_memory(config, memory, todo, machine, density.densest)
     workers = request.workers or config.worker.workers or resources.workers(limit, machine)
     stages = _stage_plans(config, geometry, todo, density, workers)
+    if limits is not None:
+        stages = {s: _as_arrays(s, w, config, limits) for s, w in stages.items()}
+        parts = (w.batches * w.parts for w in stages.values())
+        workers = min(workers, max(*parts, 1))
     read_voxels = _read_voxels(geometry, todo["segment"])
     plan = Plan(
         version=__version__, run=request.run, attempt=0, created=time.time(),
@@ -146,7 +157,27 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         overrides=dict(request.overrides), roots=allowed_roots() if request.form else None,
     )  # fmt: skip
     checks.check_disk(config, plan)
-    return Draft(config, plan, samples, is_new)
+    return Draft(config, plan, samples, is_new, limits)
+
+
+def _cluster_limits(config: RunConfig) -> Limits | None:
+    """What the cluster allows, checked against what jobs will ask for; None: another runner."""
+    if config.runner.default != "slurm":
+        return None
+    script.check_path(config.paths.work)
+    found = limits_of_cluster.ask(Slurm.of_config(config), config.slurm)
+    limits_of_cluster.check(found, config.slurm)
+    return found
+
+
+def _as_arrays(stage: str, work: StagePlan, config: RunConfig, limits: Limits) -> StagePlan:
+    """A mapped stage's work as job arrays: a batch is one, and a part an index of it."""
+    if stage not in MAPPED:
+        return work
+    batches, parts = limits_of_cluster.cut(
+        ranges_len(work.todo), work.cpu_s, config.slurm, limits.max_array
+    )
+    return replace(work, batches=batches, parts=parts)
 
 
 def _with_joins(config: RunConfig, geometry: Geometry, density: Density, machine: int) -> Geometry:
@@ -212,13 +243,17 @@ def _check_memory(
         given = (
             f"{config.worker.MEMORY_KEY} ({units.human_bytes(largest)})"
             if config.worker.largest_memory
-            else f"this machine has ({units.human_bytes(machine)})"
+            else f"{_has_memory(config)} ({units.human_bytes(machine)})"
         )
         raise ConfigError(
             f"{stage} may need {units.human_bytes(needed[stage])} a worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
             _memory_hint(config, stage, largest, densest),
         )
     return limit
+
+
+def _has_memory(config: RunConfig) -> str:
+    return "a node has" if config.runner.default == "slurm" else "this machine has"
 
 
 def _memory_hint(
@@ -340,6 +375,8 @@ def _freeze(drafted: Draft) -> tuple[Plan, AttemptPaths]:
     files.write_atomic(paths.config, text.encode())
     files.write_atomic(paths.plan, plan.to_json().encode())
     files.make_directory(paths.logs)
+    if drafted.limits is not None:
+        limits_of_cluster.write(root, drafted.limits)
     return plan, paths
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import click
 
-from magneton_tasks.cli.options import CONFIG, command, parse_part, run_options
+from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
 from magneton_tasks.paths import JOINS
 
 #: As `schema_runners.RunnerName`, which --help doesn't import.
-RUNNERS = ("local", "docker")
+RUNNERS = ("local", "docker", "slurm")
 
 
 @command(example="magneton sample demo --shape 128 256 256")
@@ -53,12 +53,28 @@ def sample(
     type=click.Choice(RUNNERS),
     help="Where stages run; default: the config's runner.default.",
 )
+@click.option(
+    "--detach", is_flag=True, help="Slurm: plan, then go on in the background; see attach."
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
 def run(config: Path, **options: Any) -> None:
-    """Run the whole pipeline on this machine, without Airflow."""
+    """Run the whole pipeline from this machine, without Airflow."""
     from magneton_tasks.cli import run as running
 
     sys.exit(running.run(config, **options))
+
+
+@command(example="magneton attach volume.yaml")
+@click.argument("where", type=click.Path(path_type=Path), metavar="CONFIG_OR_ATTEMPT")
+@PARTITION
+def attach(where: Path, partition: str | None) -> None:
+    """Follow a run on a cluster that goes on without a terminal.
+
+    Another process that follows it leaves it to this one.
+    """
+    from magneton_tasks.cli import run_slurm
+
+    sys.exit(run_slurm.attach(where, partition))
 
 
 @command(example="magneton plan volume.yaml --run-id trial")
@@ -115,6 +131,7 @@ def _single(stage: str, text: str) -> click.Command:
 
 
 STAGES = (
+    _single("probe", "Check on this machine that the stages of a run will work here."),
     _mapped("segment", "Segment a batch of blocks."),
     _mapped("count", "Count how the labels of neighbouring blocks overlap."),
     *(

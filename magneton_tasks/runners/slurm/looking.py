@@ -1,0 +1,160 @@
+"""What the manifest, results and logs say of parts whose jobs have ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks import files
+from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.grid import share
+from magneton_tasks.manifest import KeyState
+from magneton_tasks.runners.slurm.decide import PartEnd
+from magneton_tasks.runners.slurm.script import log_path
+from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.work import Job
+
+#: Bytes at a log's end in which its last words stand.
+_TAIL_BYTES = 4000
+_COUNTS = ("done", "empty", "skipped", "failed")
+
+
+class Look:
+    """Looks at one batch, or at a stage without batches (``batch`` None: one part)."""
+
+    def __init__(self, attempt: Attempt, stage: str, batch: int | None, parts: int) -> None:
+        self.attempt, self.stage, self.batch, self.parts = attempt, stage, batch, parts
+        self._keys = Job(attempt, stage, batch).keys() if batch is not None else []
+
+    def keys(self, part: int) -> list[int]:
+        """Blocks, groups or cells of a part."""
+        begin, end = share(len(self._keys), part, self.parts)
+        return self._keys[begin:end]
+
+    def result_path(self, part: int) -> Path:
+        """Where the worker of a part leaves its result."""
+        if self.batch is None:
+            return self.attempt.paths.result(self.stage)
+        return self.attempt.paths.result(self.stage, self.batch, part)
+
+    # -------------------------------------------------------------- what earlier tries did
+    def complete(self) -> set[int]:
+        """Parts that this attempt has completed already, and those that hold nothing."""
+        if self.batch is None:
+            return set()
+        states = self.attempt.manifest(self.stage).read(set(self._keys))
+        return {p for p in range(self.parts) if not self._missing(p, states, strict=True)}
+
+    # -------------------------------------------------------------- ends
+    def ends(self, job: str, over: Mapping[int, TaskState]) -> Iterator[PartEnd]:
+        """How the parts of a job ended; waits for records that a completed one must have left."""
+        states: dict[int, KeyState] = {}
+        if self.batch is not None:
+            keys = {k for part in over for k in self.keys(part)}
+            manifest = self.attempt.manifest(self.stage)
+            states = manifest.read(keys)
+            late = [
+                k
+                for part, state in over.items()
+                if state.state == COMPLETED
+                for k in self._missing(part, states, strict=False)
+            ]
+            if late and manifest.wait_for(set(late), self.attempt.wait_s) != set(late):
+                states = manifest.read(keys)
+        for part, state in over.items():
+            yield self._end(job, part, state, states)
+
+    def _end(
+        self, job: str, part: int, state: TaskState, states: Mapping[int, KeyState]
+    ) -> PartEnd:
+        completed = state.state == COMPLETED
+        failures: list[Mapping[str, Any]] = []
+        if self.batch is None:
+            result = self._result(part, self.attempt.wait_s if completed else 0)
+            failures = list((result or {}).get("failures", ()))
+            missing = int(result is None or bool(failures))
+        else:
+            keys = self._missing(part, states, strict=not completed)
+            missing = len(keys)
+            if missing:
+                failures = list(self._failures(part, keys, states))
+        log = log_path(self.attempt.paths.root, self.stage, self.batch, job, part)
+        said = last_words(log) if missing and not completed else ""
+        return PartEnd(part, job, state, missing, failures, str(log), said)
+
+    def _missing(
+        self, part: int, states: Mapping[int, KeyState], *, strict: bool
+    ) -> Collection[int]:
+        """Keys of a part without a valid record.
+
+        ``strict``: of this attempt. A worker that said itself that all is settled may have found
+        an older record good; nobody said so of one that was lost.
+        """
+        found = []
+        for key in self.keys(part):
+            record = states[key].valid if key in states else None
+            valid = record is not None and self.attempt.counts(self.stage, record)
+            if not valid or (strict and record is not None and not self.attempt.is_ours(record)):
+                found.append(key)
+        return found
+
+    def _failures(
+        self, part: int, keys: Iterable[int], states: Mapping[int, KeyState]
+    ) -> Iterator[Mapping[str, Any]]:
+        for key in keys:
+            last = states[key].last if key in states else None
+            if last is not None and last.state == "failed" and self.attempt.is_ours(last):
+                yield {"key": key, **last.info}
+        for failure in (self._result(part, 0) or {}).get("failures", ()):
+            if failure.get("key") is None:
+                yield failure
+
+    def _result(self, part: int, wait_s: float) -> dict[str, Any] | None:
+        path = self.result_path(part)
+        with suppress(NotVisibleError, FileNotFoundError, json.JSONDecodeError):
+            files.await_file(path, None, wait_s)
+            with files.open_read(path) as file:
+                data = json.loads(file.read())
+            return data if isinstance(data, dict) else None
+        return None
+
+    def forget_results(self, parts: Iterable[int]) -> None:
+        """Remove the results of earlier tries: what is there after a job is its own."""
+        for part in parts:
+            self.result_path(part).unlink(missing_ok=True)
+
+    # -------------------------------------------------------------- the whole
+    def result(self) -> dict[str, Any]:
+        """The batch's result, its parts' together, as a worker tells it."""
+        if self.batch is None:
+            return self._result(0, 0) or {"stage": self.stage}
+        total: dict[str, Any] = {
+            "stage": self.stage, "batch": self.batch, "part": None, **dict.fromkeys(_COUNTS, 0),
+            "cpu_s": 0.0, "peak_bytes": 0, "failures": [],
+        }  # fmt: skip
+        for part in range(self.parts):
+            one = self._result(part, 0)
+            if one is None:
+                continue
+            for name in _COUNTS:
+                total[name] += one.get(name, 0)
+            total["cpu_s"] = round(total["cpu_s"] + (one.get("cpu_s") or 0.0), 3)
+            total["peak_bytes"] = max(total["peak_bytes"], one.get("peak_bytes") or 0)
+        return total
+
+
+def last_words(log: Path) -> str:
+    """The last error that a log tells, else its last line."""
+    try:
+        with files.open_read(log) as file:
+            file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
+            lines = [ln.strip() for ln in file.read().decode(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    lines = [line for line in lines if line and not line.startswith("{")]
+    errors = [line for line in lines if "error:" in line.lower()]
+    return (errors or lines or [""])[-1][:300]

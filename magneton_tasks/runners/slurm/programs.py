@@ -1,0 +1,244 @@
+"""Slurm's programs as argument lists, run here or, over ssh, on a login node.
+
+What goes wrong is told apart: Slurm that is busy, doesn't answer or has a limit on submitted jobs
+is waited for (`SlurmBusyError`); what it refuses for good is an error of the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import ConfigError, TemporaryError
+
+#: How long a program may take, in seconds; Slurm's own time-outs are shorter.
+TIMEOUT_S = 60.0
+#: What ssh ends with when the connection fails.
+_SSH_FAILED = 255
+#: Variables that would change what Slurm's programs do or print, where a run is started inside a job.
+_FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_")
+#: Of these, what says where Slurm is.
+_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
+
+_NO_ANSWER = re.compile(
+    "Socket timed out|Unable to contact slurm|Connection refused|Connection reset|Connection timed out"
+    "|temporarily unable|Resource temporarily unavailable|Transport endpoint|Zero Bytes were transmitted"
+    "|Protocol authentication error|standby mode|Slurm controller.*(not|un)|Message (send|receive) fail",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    "MaxSubmit|MaxJobCount|job submit limit|Slurm temporarily unable to accept job", re.IGNORECASE
+)
+_OTHER_LIMIT = re.compile("(Assoc|QOS)(Grp|Max)(?!Submit)[A-Za-z]+")
+
+
+class SlurmBusyError(TemporaryError):
+    """Slurm doesn't answer, or takes no more jobs now: wait and try again."""
+
+
+class SubmitLimitError(SlurmBusyError):
+    """A limit on submitted jobs: fewer at a time may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a program answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slurm:
+    """A cluster as seen from here.
+
+    Attributes
+    ----------
+    host
+        Login node whose programs are run over ssh; None: those of this machine.
+    path_map
+        Prefixes of paths here, and what they are called on the cluster; the longest counts.
+    """
+
+    host: str | None = None
+    path_map: tuple[tuple[str, str], ...] = ()
+    timeout_s: float = TIMEOUT_S
+
+    @classmethod
+    def of_config(cls, config: RunConfig) -> Self:
+        """The cluster that a config names."""
+        return cls(config.slurm.host, tuple(sorted(config.slurm.path_map.items())))
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data that `of_data` reads."""
+        return asdict(self)
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_data` wrote, also after JSON made lists of tuples."""
+        pairs = tuple((str(here), str(there)) for here, there in data["path_map"])
+        return cls(data["host"], pairs, float(data["timeout_s"]))
+
+    def to_cluster(self, path: str | Path) -> str:
+        """A path of this machine as the cluster calls it."""
+        return mapped(str(path), self.path_map)
+
+    # -------------------------------------------------------------- running
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """The argument list: as it is, or inside an ssh command, which joins it to shell text."""
+        if self.host is None:
+            return list(arguments)
+        return [
+            "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ControlMaster=auto",
+            "-o", f"ControlPath={_sockets()}/%C", "-o", "ControlPersist=300",
+            "-o", "ServerAliveInterval=15", _destination(self.host), "--", shlex.join(arguments),
+        ]  # fmt: skip
+
+    def run(self, arguments: Sequence[str], stdin: str = "") -> Answer:
+        """Run a program to its end.
+
+        Raises
+        ------
+        SlurmBusyError
+            It took longer than ``timeout_s``, or the host can't be reached.
+        ConfigError
+            There is no such program.
+        """
+        try:
+            done = subprocess.run(
+                self.command(arguments), input=stdin, capture_output=True, text=True,
+                errors="replace", env=environment(), timeout=self.timeout_s,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise self._silent(arguments) from None
+        except OSError as error:
+            raise self._missing(arguments, error) from error
+        return self._checked(arguments, Answer(done.returncode, done.stdout, done.stderr))
+
+    async def run_async(self, arguments: Sequence[str], stdin: str = "") -> Answer:
+        """As `run`, without blocking the event loop."""
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.command(arguments), stdin=pipe, stdout=pipe, stderr=pipe, env=environment()
+            )
+        except OSError as error:
+            raise self._missing(arguments, error) from error
+        try:
+            out, err = await asyncio.wait_for(process.communicate(stdin.encode()), self.timeout_s)
+        except TimeoutError:
+            raise self._silent(arguments) from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        answer = Answer(process.returncode or 0, _text(out), _text(err))
+        return self._checked(arguments, answer)
+
+    def _checked(self, arguments: Sequence[str], answer: Answer) -> Answer:
+        if answer.code == 0:
+            return answer
+        if self.host is not None and answer.code == _SSH_FAILED:
+            raise SlurmBusyError(
+                f"ssh to {self.host} failed: {_last_line(answer.err)}",
+                "it is tried again; check slurm.host, and that ssh works there without a password",
+            )
+        if answer.code == 127 and self.host is not None:
+            raise ConfigError(
+                f"{arguments[0]} isn't on the PATH of {self.host}",
+                "give a login node of the cluster as slurm.host",
+            )
+        if is_silence(answer):
+            raise SlurmBusyError(
+                f"{arguments[0]}: {_last_line(answer.err)}",
+                "Slurm doesn't answer; it is tried again",
+            )
+        return answer
+
+    def _silent(self, arguments: Sequence[str]) -> SlurmBusyError:
+        return SlurmBusyError(
+            f"{arguments[0]} didn't answer within {self.timeout_s:.0f} s",
+            "Slurm is busy or down; it is tried again",
+        )
+
+    def _missing(self, arguments: Sequence[str], error: OSError) -> ConfigError:
+        program = arguments[0] if self.host is None else "ssh"
+        return ConfigError(
+            f"{program} can't be run here: {error.strerror}",
+            "work on a login node of the cluster, or give one as slurm.host",
+        )
+
+
+def mapped(path: str, path_map: Sequence[tuple[str, str]]) -> str:
+    """A path with its longest known prefix replaced."""
+    for here, there in sorted(path_map, key=lambda pair: -len(pair[0])):
+        if path == here or path.startswith(here.rstrip("/") + "/"):
+            rest = path[len(here.rstrip("/")) :]
+            return (there.rstrip("/") + rest) or "/"
+    return path
+
+
+def environment(own: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of Slurm's programs: without what belongs to a job that this may run in."""
+    kept = {k: v for k, v in own.items() if k in _KEPT or not k.startswith(_FOREIGN)}
+    # 0: the indexes of a pending array in full, not the first 64 characters of them
+    return {**kept, "SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
+
+
+def is_silence(answer: Answer) -> bool:
+    """Whether a failure says that Slurm can't be asked now."""
+    return answer.code != 0 and bool(_NO_ANSWER.search(answer.err)) and not _is_limit(answer.err)
+
+
+def submit_error(answer: Answer) -> Exception:
+    """Why sbatch refused: a limit that is waited for, or what will never do."""
+    said = _last_line(answer.err)
+    if _is_limit(answer.err):
+        return SubmitLimitError(f"sbatch: {said}", "it is tried again once there is room")
+    return ConfigError(
+        f"sbatch refused: {said}",
+        "check slurm.slurm_partition, account, qos, constraint, time, memory and extra_args",
+    )
+
+
+def _is_limit(text: str) -> bool:
+    return bool(_LIMIT.search(text)) and not _OTHER_LIMIT.search(text)
+
+
+def _last_line(text: str) -> str:
+    """What a program complains about, in a line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(dict.fromkeys(lines[-2:])) or "it said nothing"
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _destination(host: str) -> str:
+    """What ssh takes: with a port it must be a URL."""
+    return f"ssh://{host}" if ":" in host and not host.startswith("ssh://") else host
+
+
+def _sockets() -> Path:
+    """Where ssh keeps its connections: a directory of this user alone."""
+    path = Path(tempfile.gettempdir()) / f"magneton-ssh-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    about = path.lstat()
+    if about.st_uid != os.getuid() or about.st_mode & 0o077 or path.is_symlink():
+        raise ConfigError(
+            f"{path} must be a directory of this user alone", "remove it, or set TMPDIR"
+        )
+    return path

@@ -1,0 +1,214 @@
+"""What is known of a batch's jobs between waits: files beside the batch, in the attempt.
+
+::
+
+    <attempt>/slurm/limits.json             what the cluster allows, asked by plan
+    <attempt>/slurm/slots/<n>               which batches may have jobs in the queue now
+    <attempt>/slurm/<task>/owner            token of the try that owns the batch's jobs
+    <attempt>/slurm/<task>/jobs.json        `Progress`
+    <attempt>/slurm/<task>/cancelled        ids of the jobs that we cancelled ourselves, a line each
+
+Only the owner writes ``jobs.json``; a try that finds another's token leaves everything alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from magneton_tasks import files
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.runners.slurm.decide import Cause, Failure, Need
+from magneton_tasks.runners.slurm.script import task_name
+from magneton_tasks.runners.slurm.states import expression, parse_indexes
+
+#: A slot whose batch hasn't been looked at for so long (s) is free.
+SLOT_STALE_S = 1800.0
+
+
+@dataclass
+class Submitted:
+    """One array that was submitted; ``job`` "": sbatch was about to be called."""
+
+    job: str
+    number: int
+    indexes: list[int]
+    need: Need
+    submitted: float
+    is_over: bool = False
+
+
+@dataclass
+class Progress:
+    """State of a batch; what isn't done, in flight or failed is to be submitted.
+
+    Attributes
+    ----------
+    jobs
+        All arrays so far.
+    done
+        Parts that are complete.
+    tries, needs
+        Of parts: how often they were submitted, and what the next job asks for.
+    failures
+        Parts that can't be mended.
+    exclude
+        Nodes to keep away from.
+    accepted
+        How many indexes a limited cluster took at a time; None: no limit was met.
+    limited_since
+        Since when Slurm has refused or been silent, in unix seconds.
+    """
+
+    jobs: list[Submitted] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
+    tries: dict[int, int] = field(default_factory=dict)
+    needs: dict[int, Need] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    accepted: int | None = None
+    limited_since: float | None = None
+    #: the manifest was looked through for what earlier tries had done
+    is_looked_through: bool = False
+
+    @property
+    def in_flight(self) -> list[Submitted]:
+        """Arrays that haven't ended, as far as is known."""
+        return [j for j in self.jobs if j.job and not j.is_over]
+
+    def waiting(self, parts: int) -> list[int]:
+        """Parts that are to be submitted."""
+        busy = {i for j in self.in_flight for i in j.indexes}
+        failed = {f.part for f in self.failures}
+        return [p for p in range(parts) if p not in self.done | busy | failed]
+
+    def to_json(self) -> str:
+        """Plain JSON, indexes as ranges."""
+        data = asdict(self)
+        data["done"] = expression(self.done)
+        for job in data["jobs"]:
+            job["indexes"] = expression(job["indexes"])
+        return json.dumps(data, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Progress:
+        """What `to_json` wrote."""
+        data: dict[str, Any] = json.loads(text)
+        data["done"] = set(parse_indexes(data["done"]))
+        data["jobs"] = [
+            Submitted(**{**j, "indexes": parse_indexes(j["indexes"]), "need": Need(**j["need"])})
+            for j in data["jobs"]
+        ]
+        data["tries"] = {int(k): v for k, v in data["tries"].items()}
+        data["needs"] = {int(k): Need(**v) for k, v in data["needs"].items()}
+        data["failures"] = [Failure(**{**f, "cause": Cause(f["cause"])}) for f in data["failures"]]
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The files beside one batch."""
+
+    attempt: Path
+    stage: str
+    batch: int | None
+
+    @property
+    def task(self) -> str:
+        return task_name(self.stage, self.batch)
+
+    @property
+    def folder(self) -> Path:
+        return folder(self.attempt) / self.task
+
+    # -------------------------------------------------------------- the owner
+    def adopt(self) -> str:
+        """Make a new try the owner of the batch's jobs; its token."""
+        token = uuid4().hex
+        files.make_directory(self.folder)
+        files.write_atomic(self.folder / "owner", token.encode())
+        return token
+
+    def owner(self) -> str | None:
+        """Token of the owner; None: nobody has adopted the batch yet."""
+        try:
+            return (self.folder / "owner").read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    # -------------------------------------------------------------- progress
+    def load(self) -> Progress:
+        try:
+            return Progress.from_json((self.folder / "jobs.json").read_text())
+        except FileNotFoundError:
+            return Progress()
+
+    def save(self, progress: Progress) -> None:
+        files.write_atomic(self.folder / "jobs.json", progress.to_json().encode())
+
+    def cancelled(self) -> set[str]:
+        """Ids of the jobs that we cancelled ourselves."""
+        try:
+            return set((self.folder / "cancelled").read_text().split())
+        except FileNotFoundError:
+            return set()
+
+    def note_cancelled(self, jobs: list[str]) -> None:
+        """Note, before it's done, that these jobs are cancelled by us."""
+        known = self.cancelled() | set(jobs)
+        files.write_atomic(self.folder / "cancelled", "\n".join(sorted(known)).encode())
+
+    # -------------------------------------------------------------- slots
+    def take_slot(self, slots: int) -> bool:
+        """Whether the batch may have jobs in the queue: one of ``slots`` is its own."""
+        directory = folder(self.attempt) / "slots"
+        files.make_directory(directory)
+        names = files.listdir(directory)
+        for name in names:
+            if _holder(directory / name) == self.task:
+                os.utime(directory / name)
+                return True
+        for n in range(slots):
+            path = directory / str(n)
+            modified = files.modified_s(path)
+            if modified is not None and time.time() - modified > SLOT_STALE_S:
+                path.unlink(missing_ok=True)
+            with suppress(FileExistsError), open(path, "x") as file:
+                file.write(self.task)
+                return True
+        return False
+
+    def free_slot(self) -> None:
+        """Let another batch have jobs in the queue."""
+        directory = folder(self.attempt) / "slots"
+        for name in files.listdir(directory):
+            if _holder(directory / name) == self.task:
+                (directory / name).unlink(missing_ok=True)
+
+
+def folder(attempt: Path) -> Path:
+    """Where an attempt keeps what it knows of its jobs."""
+    return AttemptPaths(attempt).jobs
+
+
+def desks(attempt: Path) -> Iterator[tuple[str, Progress]]:
+    """Task and progress of each batch that has had jobs."""
+    directory = folder(attempt)
+    for name in files.listdir(directory):
+        path = directory / name / "jobs.json"
+        if path.is_file():
+            yield name, Progress.from_json(path.read_text())
+
+
+def _holder(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return None

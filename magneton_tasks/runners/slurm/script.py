@@ -1,0 +1,198 @@
+"""What sbatch gets: its options and the text of the job; pure.
+
+Paths and whatever else people choose stand in options (one argument each) or quoted in the text;
+only prelude and command prefix, which the YAML file alone may give, are shell text as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.runners.command import PROGRAM, arguments, stage_command
+from magneton_tasks.runners.resources import MEMORY_VARIABLE, PATH_MAP_VARIABLE
+from magneton_tasks.runners.slurm.programs import mapped
+from magneton_tasks.runners.slurm.states import expression
+from magneton_tasks.schema_slurm import Slurm as Settings
+
+#: Names of jobs begin so.
+PREFIX = "magneton"
+#: What a job gets of the environment that submits, beside ``slurm.environment``.
+EXPORTED = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
+#: Jobs with a shorter limit (s) aren't warned: Slurm may send the signal a minute early.
+WARNED_FROM_S = 600
+_MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayJob:
+    """One array to submit.
+
+    Attributes
+    ----------
+    parts
+        Parts of the whole batch; ``indexes`` are those that this array works.
+    batch
+        None: the stage has no batches; the array has the index 0 alone.
+    number
+        Counts the arrays of the batch: with it, the name is one of its own.
+    memory
+        Bytes, for a job; the worker may take `worker_bytes` of it.
+    running
+        Indexes of this array that may work at once.
+    """
+
+    work: str
+    volume: str
+    run: str
+    attempt: Path
+    stage: str
+    batch: int | None
+    parts: int
+    number: int
+    indexes: tuple[int, ...]
+    memory: int
+    worker_bytes: int
+    time_s: int
+    running: int
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """``segment-0003``."""
+        return task_name(self.stage, self.batch)
+
+    @property
+    def name(self) -> str:
+        """The same for the same work, and for no other."""
+        return f"{self._stem}-{self.number}"
+
+    @property
+    def _stem(self) -> str:
+        identity = json.dumps([self.work, str(self.attempt), self.run, self.task])
+        digest = blake2b(identity.encode(), digest_size=6).hexdigest()
+        return f"{PREFIX}-{self.task}-{digest}"
+
+    @property
+    def comment(self) -> str:
+        """What tells people, and `clean`, what a job belongs to; ``work`` is last, it may hold anything."""
+        return (
+            f"{PREFIX} volume={self.volume} run={self.run} task={self.task} try={self.number} "
+            f"work={self.work}"
+        )
+
+
+def task_name(stage: str, batch: int | None) -> str:
+    """A batch in names of files and jobs."""
+    return stage if batch is None else f"{stage}-{batch:04d}"
+
+
+def log_directory(attempt: Path, stage: str, batch: int | None) -> Path:
+    """Where the logs of a batch's jobs lie."""
+    return AttemptPaths(attempt).logs / "slurm" / task_name(stage, batch)
+
+
+def log_path(attempt: Path, stage: str, batch: int | None, job: str, index: int) -> Path:
+    """The log of one index of one array."""
+    return log_directory(attempt, stage, batch) / f"{job}_{index}.log"
+
+
+def sbatch(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, str]]) -> list[str]:
+    """The argument list of sbatch; the text of the job comes on its stdin."""
+    logs = mapped(str(log_directory(job.attempt, job.stage, job.batch)), to_cluster)
+    directory = mapped(str(job.attempt), to_cluster)
+    check_path(logs)
+    exclude = (*settings.exclude, *job.exclude)
+    throttle = f"%{job.running}" if job.running < len(job.indexes) else ""
+    given: dict[str, str | None] = {
+        "job-name": job.name,
+        "comment": job.comment,
+        "array": expression(job.indexes) + throttle,
+        "chdir": directory,
+        "output": f"{logs.replace('%', '%%')}/%A_%a.log",
+        "open-mode": "append",  # a requeued job goes on in its log
+        "partition": settings.slurm_partition,
+        "account": settings.account,
+        "qos": settings.qos,
+        "constraint": settings.constraint,
+        "exclude": ",".join(exclude) or None,
+        "time": time_limit(job.time_s),
+        "mem": f"{-(-job.memory // _MIB)}M",
+        "export": ",".join((*EXPORTED, *settings.environment)),
+        "signal": _signal(job, settings),
+    }
+    fixed = ["--parsable", "--nodes=1", "--ntasks=1", f"--cpus-per-task={settings.cpus}"]
+    fixed.append("--requeue" if settings.requeue else "--no-requeue")
+    options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    return ["sbatch", *fixed, *options, *_extra(settings.extra_args)]
+
+
+def _signal(job: ArrayJob, settings: Settings) -> str | None:
+    if not settings.signal_s or job.time_s < WARNED_FROM_S:
+        return None
+    return f"B:TERM@{settings.signal_s}"
+
+
+def _extra(given: Mapping[str, str | int | bool | None]) -> list[str]:
+    return [
+        f"--{name}" if value is None or value is True else f"--{name}={value}"
+        for name, value in given.items()
+        if value is not False
+    ]
+
+
+def text(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, str]]) -> str:
+    """The job itself, a script for bash."""
+    variables = {
+        "PYTHONNOUSERSITE": "1",
+        MEMORY_VARIABLE: str(job.worker_bytes),
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(settings.cpus)),
+    }
+    if to_cluster:
+        variables[PATH_MAP_VARIABLE] = json.dumps([list(pair) for pair in to_cluster])
+    python = settings.python or mapped(PROGRAM[0], to_cluster)
+    attempt = mapped(str(job.attempt), to_cluster)
+    command = arguments(stage_command(job.stage, attempt, job.batch))
+    words = [*settings.command_prefix, python, *PROGRAM[1:], *command]
+    line = shlex.join(words)
+    if job.batch is not None:
+        line += f' --part "$SLURM_ARRAY_TASK_ID/{job.parts}"'
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            f"# {job.task}: {len(job.indexes)} of {job.parts} parts",
+            *settings.prelude,
+            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+            # the shell becomes the worker, which then gets Slurm's signals itself
+            f"exec {line}",
+            "",
+        ]
+    )
+
+
+def time_limit(seconds: int) -> str:
+    """``D-HH:MM:SS``, whole minutes: Slurm rounds up."""
+    minutes = -(-seconds // 60)
+    days, rest = divmod(minutes, 1440)
+    return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"
+
+
+def check_path(path: str) -> None:
+    """Refuse what no option of sbatch can say.
+
+    Raises
+    ------
+    ConfigError
+        A backslash turns off the job's number in names of logs; a line break ends the option.
+    """
+    if "\\" in path or "\n" in path:
+        raise ConfigError(
+            f"{path!r} has a backslash or a line break, which Slurm can't have in the path of a log",
+            "give another paths.work",
+        )

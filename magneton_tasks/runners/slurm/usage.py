@@ -1,0 +1,164 @@
+"""What an attempt's jobs used of what they had reserved, and what to ask for next time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks import files
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.runners.slurm.programs import Slurm
+from magneton_tasks.runners.slurm.progress import desks
+from magneton_tasks.runners.slurm.states import parse_elapsed
+from magneton_tasks.units import human_bytes, human_time, parse_size
+
+SACCT = (
+    "sacct", "--noheader", "--parsable2", "--format=JobID,State,TotalCPU,ElapsedRaw,AllocCPUS,MaxRSS",
+)  # fmt: skip
+#: What the next run should have beyond the most that was seen.
+_MEMORY_MARGIN, _TIME_MARGIN = 1.25, 1.5
+_MEMORY_STEP, _TIME_STEP_S = 256 * 2**20, 300
+#: Jobs asked for at once: an argument list is finite.
+_AT_ONCE = 200
+
+
+@dataclass
+class Usage:
+    """Of all jobs of a stage; ``reserved_bytes`` is the most that one of them had."""
+
+    stage: str
+    jobs: int = 0
+    cpu_s: float = 0.0
+    reserved_cpu_s: float = 0.0
+    longest_s: float = 0.0
+    peak_bytes: int = 0
+    reserved_bytes: int = 0
+
+    @property
+    def efficiency(self) -> float | None:
+        """CPU time used / reserved; None: nothing is known."""
+        return self.cpu_s / self.reserved_cpu_s if self.reserved_cpu_s else None
+
+
+def collect(slurm: Slurm, attempt: Path, cpus: int) -> list[Usage]:
+    """Usage by stage: of sacct where it tells, else of what the workers wrote."""
+    found: dict[str, Usage] = {}
+    owners: dict[str, str] = {}
+    for task, known in desks(attempt):
+        stage = task.partition("-")[0]
+        usage = found.setdefault(stage, Usage(stage))
+        for job in known.jobs:
+            usage.reserved_bytes = max(usage.reserved_bytes, job.need.memory)
+            if job.job:
+                owners[job.job] = stage
+    jobs = list(owners)
+    for begin in range(0, len(jobs), _AT_ONCE):
+        some = jobs[begin : begin + _AT_ONCE]
+        answer = slurm.run((*SACCT, f"--jobs={','.join(some)}"))
+        if answer.code == 0:
+            for identity, row in parse(answer.out):
+                if identity in owners:
+                    _add(found[owners[identity]], row)
+    for usage in found.values():
+        if not usage.jobs:
+            _add_results(usage, attempt, cpus)
+    return [u for u in found.values() if u.jobs]
+
+
+def parse(text: str) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """Array job id and figures of each line of `SACCT`; a job's own line, or one of its steps'."""
+    for line in text.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) != 6:
+            continue
+        identity, _, cpu, elapsed, cpus, peak = fields
+        job, _, rest = identity.partition("_")
+        if "." in rest:
+            yield job, {"peak_bytes": parse_rss(peak)}
+        elif elapsed.isdigit() and cpus.isdigit():
+            seconds = float(elapsed)
+            yield (
+                job,
+                {
+                    "jobs": 1, "cpu_s": parse_cpu(cpu), "longest_s": seconds,
+                    "reserved_cpu_s": seconds * int(cpus),
+                },
+            )  # fmt: skip
+
+
+def parse_cpu(text: str) -> float:
+    """Seconds of ``1-02:03:04`` or ``02:03.123``."""
+    whole, _, fraction = text.partition(".")
+    return parse_elapsed(whole) + (float(f"0.{fraction}") if fraction.isdigit() else 0.0)
+
+
+def parse_rss(text: str) -> int:
+    """Bytes of ``522928K``; 0 where there's nothing."""
+    try:
+        return parse_size(f"{text[:-1]}{text[-1]}iB" if text[-1:].isalpha() else text)
+    except ValueError:
+        return 0
+
+
+def _add(usage: Usage, row: Mapping[str, float]) -> None:
+    usage.jobs += int(row.get("jobs", 0))
+    usage.cpu_s += row.get("cpu_s", 0.0)
+    usage.reserved_cpu_s += row.get("reserved_cpu_s", 0.0)
+    usage.longest_s = max(usage.longest_s, row.get("longest_s", 0.0))
+    usage.peak_bytes = max(usage.peak_bytes, int(row.get("peak_bytes", 0)))
+
+
+def _add_results(usage: Usage, attempt: Path, cpus: int) -> None:
+    """Without accounting: what the workers measured, their start not included."""
+    directory = AttemptPaths(attempt).result(usage.stage).parent
+    for name in files.listdir(directory):
+        if name.removesuffix(".json").partition("-")[0] != usage.stage:
+            continue
+        with files.open_read(directory / name) as file:
+            one: dict[str, Any] = json.loads(file.read())
+        seconds = float(one.get("seconds") or 0)
+        _add(
+            usage,
+            {
+                "jobs": 1, "cpu_s": one.get("cpu_s") or 0.0, "longest_s": seconds,
+                "reserved_cpu_s": seconds * cpus, "peak_bytes": one.get("peak_bytes") or 0,
+            },
+        )  # fmt: skip
+
+
+def propose(usages: list[Usage]) -> dict[str, str]:
+    """``memory`` and ``time`` for the next run of this kind."""
+    peak = max((u.peak_bytes for u in usages), default=0)
+    longest = max((u.longest_s for u in usages), default=0.0)
+    if not peak or not longest:
+        return {}
+    memory = -(-int(peak * _MEMORY_MARGIN) // _MEMORY_STEP) * _MEMORY_STEP
+    minutes = -(-int(longest * _TIME_MARGIN) // _TIME_STEP_S) * _TIME_STEP_S // 60 or 5
+    return {"memory": f"{memory // 2**20}MiB", "time": f"{minutes // 60:02d}:{minutes % 60:02d}:00"}
+
+
+def lines(usages: list[Usage]) -> Iterator[str]:
+    """The report for people."""
+    for u in usages:
+        share = f", {u.efficiency:.0%} of what was reserved" if u.efficiency is not None else ""
+        peak = (
+            f"; memory at most {human_bytes(u.peak_bytes)} of {human_bytes(u.reserved_bytes)}"
+            if u.peak_bytes
+            else ""
+        )
+        yield (
+            f"{u.stage:<10} {u.jobs:,} jobs, longest {human_time(u.longest_s)}, "
+            f"{human_time(u.cpu_s)} CPU{share}{peak}"
+        )
+    proposal = propose(usages)
+    if proposal:
+        yield f'next time  slurm: {{memory: {proposal["memory"]}, time: "{proposal["time"]}"}} would do'
+
+
+def write(attempt: Path, usages: list[Usage]) -> None:
+    """Keep the report in the attempt."""
+    data = {"stages": [asdict(u) for u in usages], "proposal": propose(usages)}
+    files.write_atomic(AttemptPaths(attempt).jobs / "usage.json", json.dumps(data).encode())

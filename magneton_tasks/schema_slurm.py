@@ -1,0 +1,295 @@
+"""The config's section about a cluster: what each job asks of Slurm, and how politely."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from magneton_tasks import units
+from magneton_tasks.schema_types import Memory, PositiveInt, Section
+
+#: Names of partitions, accounts, ...: what Slurm takes, and no character that any parser minds.
+_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]*$"
+_NAMES = r"^[A-Za-z0-9_][A-Za-z0-9_.,+-]*$"
+_TIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):([0-5]\d):([0-5]\d)")
+#: Options of sbatch that the runner gives itself, or that would break it.
+_OURS = frozenset(
+    {
+        "account", "array", "chdir", "comment", "constraint", "cpus-per-task", "dependency", "error",
+        "exclude", "export", "export-file", "help", "hold", "input", "job-name", "mem", "mem-per-cpu",
+        "mem-per-gpu", "no-requeue", "nodes", "ntasks", "open-mode", "output", "parsable",
+        "partition", "qos", "requeue", "signal", "test-only", "time", "time-min", "wait", "wrap",
+    }
+)  # fmt: skip
+
+
+def parse_time_limit(text: str) -> int:
+    """Seconds of ``"00:30:00"``, ``"2-12:00:00"`` or a duration such as ``"30m"``.
+
+    Raises
+    ------
+    ValueError
+        Where it isn't a time limit; a number alone isn't.
+    """
+    found = _TIME.fullmatch(text)
+    if found is not None:
+        days, hours, minutes, seconds = (int(v or 0) for v in found.groups())
+        total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    else:
+        try:
+            total = round(units.parse_duration(text))
+        except ValueError:
+            raise ValueError(
+                f'{text!r} is not a time limit; write "HH:MM:SS", "D-HH:MM:SS", 30m or 12h'
+            ) from None
+    if total < 60:
+        raise ValueError(f"{text!r} is less than a minute, which is the least that Slurm counts")
+    return total
+
+
+def _check_time(value: object) -> object:
+    # YAML reads 1:30:00 without quotes as the number 5400
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError('a time limit is text: write it in quotes, such as "01:30:00"')
+    return value
+
+
+def _checked_time(value: str) -> str:
+    parse_time_limit(value)
+    return value
+
+
+Time = Annotated[str, BeforeValidator(_check_time), AfterValidator(_checked_time)]
+Growth = Annotated[float, Field(gt=1, le=10)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Slurm(Section):
+    """The runner on a cluster: a batch is a job array, an index of it works a part."""
+
+    MEMORY_KEY: ClassVar[str] = "slurm.max_memory"
+
+    slurm_partition: str | None = Field(
+        None,
+        pattern=_NAMES,
+        title="Slurm partition",
+        description="Partition; null: Slurm's default.",
+    )
+    account: str | None = Field(
+        None, pattern=_NAME, title="Account", description="Account to charge; null: your default."
+    )
+    qos: str | None = Field(
+        None, pattern=_NAME, title="QOS", description="Quality of service; null: the default."
+    )
+    constraint: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.:&|*()\[\],-]+$",
+        title="Constraint",
+        description="Features that nodes must have, as `sbatch --constraint` takes them.",
+    )
+    exclude: tuple[str, ...] = Field(
+        (), title="Excluded nodes", description="Nodes that no job may run on."
+    )
+    time: Time = Field(
+        "00:30:00",
+        title="Time limit",
+        description='Time limit of a job at first, "HH:MM:SS", "D-HH:MM:SS" or 30m.',
+    )
+    max_time: Time | None = Field(
+        None,
+        title="Longest time limit",
+        description="A job that runs out of time is tried again with more, up to this; null: what the partition allows.",
+    )
+    time_growth: Growth = Field(
+        2.0, title="Time growth", description="How much more time the next try gets, as a factor."
+    )
+    memory: Memory = Field(
+        None,
+        title="Memory per job",
+        description="Memory of a job at first, such as 8GiB; null: what the block size needs.",
+    )
+    max_memory: Memory = Field(
+        None,
+        title="Most memory",
+        description="A job that runs out of memory is tried again with more, up to this; null: what the partition's nodes have.",
+    )
+    memory_growth: Growth = Field(
+        1.5,
+        title="Memory growth",
+        description="How much more memory the next try gets, as a factor.",
+    )
+    cpus: PositiveInt = Field(1, title="CPUs per job", description="CPUs of a job.")
+    max_running: PositiveInt = Field(
+        200, title="Most running jobs", description="Jobs of a run that work at once, at most."
+    )
+    max_queued: PositiveInt = Field(
+        1000,
+        title="Most jobs in the queue",
+        description="Jobs of a run that wait or work at once, at most; an index of an array is a job.",
+    )
+    target_minutes: Annotated[float, Field(gt=0)] = Field(
+        20,
+        title="Minutes of work",
+        description="What a job should have to do, in minutes: it works through so many blocks.",
+    )
+    tries: PositiveInt = Field(
+        3,
+        title="Tries",
+        description="How often a part is tried where its job ran out of memory or time, or its node failed.",
+    )
+    requeue: bool = Field(
+        True,
+        title="Requeue",
+        description="Let Slurm itself start a job again whose node failed or that was preempted.",
+    )
+    signal_s: Annotated[int, Field(ge=0, le=3600, strict=True)] = Field(
+        60,
+        title="Warning before the end",
+        description="A job is asked to end so many seconds before its time limit; 0: it isn't, and neither where the limit is below 10 minutes.",
+    )
+    probe: bool = Field(
+        True,
+        title="Probe",
+        description="Run one small job first that checks paths, versions and compiled code on a compute node.",
+    )
+    poll_s: Annotated[float, Field(ge=1)] = Field(
+        10, title="Poll interval", description="Seconds between two looks at the queue, at least."
+    )
+    max_poll_s: Annotated[float, Field(ge=1)] = Field(
+        120,
+        title="Longest poll interval",
+        description="The interval grows up to this while nothing changes, in seconds.",
+    )
+    grace_s: Seconds = Field(
+        120,
+        title="Accounting lag",
+        description="How long sacct may take to know a job that left the queue, in seconds.",
+    )
+    give_up_s: Seconds = Field(
+        7200,
+        title="Patience",
+        description="How long Slurm may fail to answer, or refuse new jobs, before a run gives up, in seconds.",
+    )
+    host: str | None = Field(
+        None,
+        pattern=r"^(ssh://)?([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?$",
+        title="Host",
+        description="Login node where Slurm's commands are run over ssh; null: this machine.",
+    )
+    path_map: dict[str, str] = Field(
+        {},
+        title="Path map",
+        description="Prefixes of paths here, and what they are called on the cluster.",
+    )
+    python: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_./][^\x00-\x1f]*$",
+        title="Python",
+        description="Interpreter with Magneton on the compute nodes; null: the one that submits.",
+    )
+    prelude: tuple[str, ...] = Field(
+        (),
+        title="Prelude",
+        description="Shell lines before the command, such as `module load gcc`; only from this file.",
+    )
+    command_prefix: tuple[str, ...] = Field(
+        (),
+        title="Command prefix",
+        description="Words before the command, such as [apptainer, exec, magneton.sif].",
+    )
+    extra_args: dict[str, str | int | bool | None] = Field(
+        {},
+        title="Further options",
+        description="Further options of sbatch by long name, such as {gres: 'lscratch:20'}; null or true: without a value.",
+    )
+    environment: tuple[str, ...] = Field(
+        (),
+        title="Environment",
+        description="Names of variables that jobs get from the environment that submits.",
+    )
+
+    @property
+    def workers(self) -> int:
+        """Jobs at once."""
+        return self.max_running
+
+    @property
+    def largest_memory(self) -> int | None:
+        """The most that one job may ever take, in bytes; None: what the nodes have."""
+        return self.max_memory
+
+    @property
+    def time_s(self) -> int:
+        """Time limit of a job at first."""
+        return parse_time_limit(self.time)
+
+    @property
+    def max_time_s(self) -> int | None:
+        """The longest time limit of a later try; None: the partition's."""
+        return None if self.max_time is None else parse_time_limit(self.max_time)
+
+    @field_validator("environment")
+    @classmethod
+    def _variables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith("SLURM_"):
+                raise ValueError(
+                    "must be names of variables, and none of SLURM_*; their values are taken from the environment that submits"
+                )
+        return value
+
+    @field_validator("exclude")
+    @classmethod
+    def _nodes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\[\],-]*", name):
+                raise ValueError(f"{name!r} is not a node's name")
+        return value
+
+    @field_validator("path_map")
+    @classmethod
+    def _prefixes(cls, value: dict[str, str]) -> dict[str, str]:
+        for path in (*value, *value.values()):
+            if not path.startswith("/") or (path.endswith("/") and path != "/"):
+                raise ValueError(f"{path!r} must be an absolute path without a slash at its end")
+        return value
+
+    @field_validator("extra_args")
+    @classmethod
+    def _options(
+        cls, value: dict[str, str | int | bool | None]
+    ) -> dict[str, str | int | bool | None]:
+        for name, given in value.items():
+            if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+                raise ValueError(f"{name!r} is not a long option of sbatch, without its dashes")
+            if name in _OURS:
+                raise ValueError(f"--{name} is the runner's own; it can't be given here")
+            if isinstance(given, str) and not re.fullmatch(r"[\x20-\x7e]+", given):
+                raise ValueError(f"{name}: must be one line of plain text")
+        return value
+
+    @field_validator("prelude", "command_prefix")
+    @classmethod
+    def _lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for line in value:
+            if "\x00" in line or not line or ("\n" in line):
+                raise ValueError("must be lines of text, none of them empty")
+        return value
+
+    @model_validator(mode="after")
+    def _most_is_more(self) -> Self:
+        if self.memory and self.max_memory and self.memory > self.max_memory:
+            raise ValueError("max_memory is less than memory; raise it, or lower memory")
+        if self.max_time_s is not None and self.time_s > self.max_time_s:
+            raise ValueError("max_time is less than time; raise it, or lower time")
+        if self.target_minutes * 60 > self.time_s:
+            raise ValueError(
+                f"target_minutes {self.target_minutes:g} is more than time ({self.time}) allows; lower it, or raise time"
+            )
+        if self.poll_s > self.max_poll_s:
+            raise ValueError("max_poll_s is less than poll_s; raise it, or lower poll_s")
+        if self.max_queued < self.max_running:
+            raise ValueError("max_queued is less than max_running; raise it, or lower max_running")
+        return self
