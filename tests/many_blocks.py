@@ -19,7 +19,7 @@ SIZE, OVERLAP = 16, 4
 CORE = SIZE - OVERLAP
 
 
-def plan_many(folder: Path, grid: Vec3) -> volumes.Run:
+def plan_many(folder: Path, grid: Vec3, run: str = "test") -> volumes.Run:
     """Plan an attempt of ``grid`` blocks over an affinity map that has no chunks."""
     folder.mkdir(parents=True, exist_ok=True)
     zarr.create_array(
@@ -31,9 +31,9 @@ def plan_many(folder: Path, grid: Vec3) -> volumes.Run:
                     "visibility_wait_s": 0, "max_files": 10_000_000,
                     "input": f"file://{folder}/affinity",
                     "output": f"file://{folder}/segmentation", "work": f"{folder}/work"}}  # fmt: skip
-    run = volumes.plan_run(volumes.write_config(folder, settings))
-    assert run.plan.geometry.grid.shape == grid
-    return run
+    made = volumes.plan_run(volumes.write_config(folder, settings), run=run)
+    assert made.plan.geometry.grid.shape == grid
+    return made
 
 
 def write_records(

@@ -6,7 +6,6 @@ broken config becomes a DAG as well, which says what is wrong (DESIGN 3.14).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +15,11 @@ from airflow.sdk import DAG, TriggerRule
 from croniter import croniter
 from croniter.croniter import CroniterError
 
+from magneton_tasks.airflow.dag_names import named_configs
 from magneton_tasks.airflow.operators import RefuseOperator
-from magneton_tasks.config import RunConfig, find_configs, load_config
+from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.errors import ConfigError, MagnetonError
 
-PREFIX = "instance_segmentation."
 MakeDag = Callable[[str, Path, RunConfig], DAG]
 
 
@@ -46,13 +45,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 def make_dags(places: str, make_dag: MakeDag) -> Iterator[DAG]:
     """One DAG for each config in ``places`` (directories or files, separated by ``:``)."""
-    taken: dict[str, Path] = {}
-    for path in find_configs(places):
-        dag_id = PREFIX + re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)
-        other = taken.get(dag_id)
-        if other is not None:
-            dag_id = next(f"{dag_id}.{n}" for n in range(2, 1000) if f"{dag_id}.{n}" not in taken)
-        taken[dag_id] = path
+    for dag_id, path, other in named_configs(places):
         try:
             if other is not None:
                 raise ConfigError(

@@ -60,12 +60,12 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
     """
     plan, paths = attempt.plan, attempt.paths
     ended = time.time()
-    results = _results(paths)
+    results = results_of(paths)
     if verified is None and "verify" in results:
         verified, ended = results["verify"][0], paths.result("verify").stat().st_mtime
     earlier = _earlier(attempt) if plan.nothing_to_do else None
     worked = earlier or _worked(attempt, results)
-    failures = [*worked.pop("failures"), *_stage_failures(results), *_verify_failures(verified)]
+    failures = [*worked.pop("failures"), *stage_failures(results), *verify_failures(verified)]
     alive = verified is None and is_alive(attempt)
     pooled = any(s["stage"] == "pool" and s["done"] for s in worked["stages"])
     if verified is None and not alive:
@@ -73,7 +73,7 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
     return {
         "format": FORMAT,
         "made": time.time(),
-        "state": _state(verified, failures, alive),
+        "state": run_state(verified, failures, alive),
         "nothing_to_do": plan.nothing_to_do,
         "run": plan.run, "attempt": plan.attempt, "directory": str(paths.root),
         "config": plan.config_path, "partition": plan.partition, "restart": plan.restart,
@@ -189,7 +189,7 @@ def _earlier(attempt: Attempt) -> Data | None:
 
 
 # ------------------------------------------------------------------ state and failures
-def _state(verified: Mapping[str, Any] | None, failures: list[Data], alive: bool) -> str:
+def run_state(verified: Mapping[str, Any] | None, failures: list[Data], alive: bool) -> str:
     """``verified``, ``failed``, ``running``, or ``stopped``: it ended without a word."""
     if verified is not None:
         return "failed" if verified.get("failures") else "verified"
@@ -198,7 +198,7 @@ def _state(verified: Mapping[str, Any] | None, failures: list[Data], alive: bool
     return "failed" if failures else "stopped"
 
 
-def _results(paths: AttemptPaths) -> dict[str, list[Data]]:
+def results_of(paths: AttemptPaths) -> dict[str, list[Data]]:
     """The results of tasks, by stage."""
     found: dict[str, list[Data]] = {}
     for name in files.listdir(paths.root / "results"):
@@ -208,7 +208,7 @@ def _results(paths: AttemptPaths) -> dict[str, list[Data]]:
     return found
 
 
-def _stage_failures(results: Mapping[str, list[Data]]) -> Iterator[Data]:
+def stage_failures(results: Mapping[str, list[Data]]) -> Iterator[Data]:
     """What failed outside any block."""
     for stage in MAPPED:
         for result in results.get(stage, ()):
@@ -217,7 +217,7 @@ def _stage_failures(results: Mapping[str, list[Data]]) -> Iterator[Data]:
                     yield _failure(stage, failure)
 
 
-def _verify_failures(verified: Mapping[str, Any] | None) -> Iterator[Data]:
+def verify_failures(verified: Mapping[str, Any] | None) -> Iterator[Data]:
     for failure in (verified or {}).get("failures", ()):
         yield _failure("verify", failure)
 

@@ -4,7 +4,8 @@
 
     v/<token>/                  the client; state.js puts the state into the address
     v/<token>/data/<n>/...      files of the n-th layer
-    events/<token>              the stream that the client keeps open: nothing ever comes
+    events/<token>              the stream that the client keeps open: nothing ever comes; or none,
+                                and the client is told that all is well
 
 All links are relative and the state's addresses are made in the browser, so that the application
 works below any prefix and behind any proxy.
@@ -60,6 +61,12 @@ _SET_STATE = """(() => {
   history.replaceState(null, "", "#!" + encodeURI(JSON.stringify(%(state)s, place)));
 })();
 """
+#: Instead of a stream on which nothing would come.
+_NO_STREAM = """window.EventSource = class {
+  constructor() { setTimeout(() => this.onopen?.(), 0); }
+  close() {}
+};
+"""
 
 
 def make_app(
@@ -69,6 +76,7 @@ def make_app(
     *,
     hosts: Collection[str] | None = None,
     closing: asyncio.Event | None = None,
+    stream: bool = True,
 ) -> Starlette:
     """The application; to be served as it is or mounted below a prefix.
 
@@ -85,6 +93,8 @@ def make_app(
         Names that a ``Host`` header may have, without a port; None: whoever mounts it checks.
     closing
         Ends the event streams, when the server is about to end.
+    stream
+        False: no event streams, for a server that mustn't be held up at its end.
 
     Raises
     ------
@@ -99,7 +109,8 @@ def make_app(
         if name == "":
             return Response(_index(client), media_type=_TYPES[".html"], headers=NO_STORE)
         if name == "state.js":
-            return Response(_state_script(state), media_type=_TYPES[".js"], headers=NO_STORE)
+            script = _state_script(state) + ("" if stream else _NO_STREAM)
+            return Response(script, media_type=_TYPES[".js"], headers=NO_STORE)
         path = client.get(name)
         if path is None:
             return PlainTextResponse("no such file", 404, NO_STORE)
@@ -117,8 +128,9 @@ def make_app(
         Route("/v/{token}", without_slash),
         Route("/v/{token}/data/{n:int}/{name:path}", data_endpoint(shown), methods=_METHODS),
         Route("/v/{token}/{name:path}", page),
-        Route("/events/{token}", events),
     ]
+    if stream:
+        routes.append(Route("/events/{token}", events))
     guard = Middleware(_Guard, token=token, hosts=None if hosts is None else frozenset(hosts))
     app = Starlette(routes=routes, middleware=[guard])
     app.router.redirect_slashes = False  # it would build an address from the Host header

@@ -50,7 +50,9 @@ class View:
     side_by_side: bool
 
 
-def view_of(config: RunConfig, attempt: Attempt | None, truth: str | None = None) -> View:
+def view_of(
+    config: RunConfig, attempt: Attempt | None, truth: str | None = None, *, count: bool = True
+) -> View:
     """What there is to see of a volume.
 
     Parameters
@@ -59,6 +61,8 @@ def view_of(config: RunConfig, attempt: Attempt | None, truth: str | None = None
         The newest one, whose pool says which objects are the largest; None: the output is asked.
     truth
         URL of a segmentation to compare with.
+    count
+        Read voxels where pool doesn't say which objects are the largest.
 
     Raises
     ------
@@ -84,7 +88,7 @@ def view_of(config: RunConfig, attempt: Attempt | None, truth: str | None = None
         frame = frame or info
         if name == "segmentation":
             # Beside a truth all objects are shown, as they are of the truth.
-            selected = largest_objects(url, attempt) if truth is None else ()
+            selected = largest_objects(url, attempt, count=count) if truth is None else ()
             layers.append(Layer(name, "segmentation", url, mip, selected))
         else:
             layers.insert(0, affinity_layer(config))
@@ -123,13 +127,13 @@ def _box(config: RunConfig, frame: VolumeInfo) -> Box:
     return frame.box if wanted.is_empty else wanted
 
 
-def largest_objects(url: str, attempt: Attempt | None) -> tuple[int, ...]:
+def largest_objects(url: str, attempt: Attempt | None, *, count: bool = True) -> tuple[int, ...]:
     """Ids of the largest objects of an output, largest first: from pool's report, else from the voxels.
 
     Empty where nothing can be said: then all objects are shown.
     """
     reported = _reported(attempt) if attempt is not None else ()
-    return reported or _counted(url)
+    return reported or (_counted(url) if count else ())
 
 
 def _reported(attempt: Attempt) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import secrets
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ _HOME = Path(tempfile.mkdtemp(prefix="magneton-airflow-"))
 os.environ.update(homes.settings(_HOME, ROOT))
 os.environ[places.CONFIGS_VARIABLE] = str(_HOME / "configs")
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
+# The library that signs logins warns of shorter ones, such as Airflow makes by itself.
+os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = secrets.token_hex(32)
 
 
 def pytest_unconfigure() -> None:

@@ -1,0 +1,241 @@
+"""The pages as an ASGI application, mounted by Airflow's web server below its own prefix.
+
+::
+
+    volumes/                           the list of volumes; list.json: its data
+    volumes/<dag>/                     to the block map of the volume's newest run
+    runs/<dag>/<run>/                  the block map of a run's newest attempt, and its data:
+        summary.json  layer.json?stage=&z=  block.json?stage=&key=  log.txt?stage=&key=
+        preview.png  report.html
+        look/                          Neuroglancer, on that attempt's volumes
+    static/<name>                      styles, scripts, icon
+
+Every route asks for Airflow's login, and every one below a DAG for the right to read that DAG.
+Nothing is written. Links are relative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import jinja2
+from fastapi import Depends, FastAPI, HTTPException, Request
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+
+from magneton_tasks import __version__
+from magneton_tasks.airflow.pages import access, attempts, listing
+from magneton_tasks.airflow.pages.access import LOGGED_IN, MAY_READ
+from magneton_tasks.airflow.pages.attempts import Found
+from magneton_tasks.airflow.pages.keeper import Keeper
+from magneton_tasks.airflow.pages.look import Forward, Viewers, token_of
+from magneton_tasks.errors import MagnetonError, NoInputError
+from magneton_tasks.stages import block_detail
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.block_detail import as_json
+from magneton_tasks.stages.block_map import BlockMap
+
+_HERE = Path(__file__).parent
+_STATIC = _HERE / "static"
+_REPORT = Path(block_detail.__file__).parent
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+#: Nothing from elsewhere; the web interface shows the pages in a frame.
+_PAGE_HEADERS = {
+    **_NO_STORE,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; "
+    "form-action 'none'",
+    "Referrer-Policy": "same-origin",
+}
+#: A report lies where others may write: it gets no access to Airflow's origin.
+_REPORT_HEADERS = {**_NO_STORE, "Content-Security-Policy": "sandbox allow-scripts"}
+
+Readable = Annotated[set[str], Depends(access.readable_dags)]
+
+
+def make_app() -> FastAPI:
+    """The application."""
+    app = FastAPI(title="Magneton", docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.redirect_slashes = False  # it would build an address from the Host header
+    pages = _Pages()
+    get, logged_in, may_read = app.get, [LOGGED_IN], [MAY_READ]
+    get("/static/{name}", dependencies=logged_in)(static)
+    get("/volumes/", dependencies=logged_in)(pages.volumes)
+    get("/volumes/list.json", dependencies=logged_in)(pages.volumes_data)
+    get("/volumes/{dag_id}/", dependencies=may_read)(pages.newest)
+    run = "/runs/{dag_id}/{run_id}"
+    get(f"{run}/", dependencies=may_read)(pages.run)
+    get(f"{run}/summary.json", dependencies=may_read)(pages.summary)
+    get(f"{run}/layer.json", dependencies=may_read)(pages.layer)
+    get(f"{run}/block.json", dependencies=may_read)(pages.block)
+    get(f"{run}/log.txt", dependencies=may_read)(pages.log)
+    get(f"{run}/preview.png", dependencies=may_read)(pages.preview)
+    get(f"{run}/report.html", dependencies=may_read)(pages.report)
+    get(f"{run}/look/", dependencies=may_read)(pages.look)
+    methods = ["GET", "HEAD", "OPTIONS"]
+    app.api_route(f"{run}/look/v/{{rest:path}}", methods=methods, dependencies=may_read)(
+        pages.look_on
+    )
+    app.add_exception_handler(MagnetonError, _told)
+    return app
+
+
+def _told(_: Request, error: Exception) -> Response:
+    """What is wrong and what to do, in the error's own words."""
+    status = 404 if isinstance(error, NoInputError) else 409
+    return _json({"problem": str(error)}, status)
+
+
+def static(name: str) -> Response:
+    """Styles, scripts and the icon."""
+    folder = _REPORT if name == "report.css" else _STATIC
+    path = folder / name
+    if "/" in name or path.suffix not in _TYPES or not path.is_file():
+        raise HTTPException(404, "no such file")
+    headers = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers=headers)
+
+
+class _Pages:
+    """The routes; plain functions, which the server calls in threads."""
+
+    def __init__(self) -> None:
+        self._keeper, self._viewers = Keeper(), Viewers()
+
+    # -------------------------------------------------------------- all volumes
+    def volumes(self) -> Response:
+        return _page("volumes.html.j2")
+
+    def volumes_data(self, readable: Readable) -> Response:
+        return _json({"volumes": list(listing.rows(readable))})
+
+    def newest(self, dag_id: str) -> Response:
+        """To the newest run, or to the list where there's none."""
+        config = access.config_of(dag_id)
+        found = [
+            a for w in attempts.work_directories(config) if (a := attempts.newest(w)) is not None
+        ]
+        if not found:
+            return RedirectResponse("../", headers=_NO_STORE)
+        run_id = attempts.run_id_of(max(found, key=lambda a: a.planned_s))
+        place = f"../../runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}/"
+        return RedirectResponse(place, headers=_NO_STORE)
+
+    # -------------------------------------------------------------- one run
+    def run(self, dag_id: str, run_id: str) -> Response:
+        return _page("block_map.html.j2", dag_id=dag_id, run_id=run_id)
+
+    def summary(self, dag_id: str, run_id: str) -> Response:
+        """Where the run stands; ``none``: no attempt (yet), ``reading``: ask again."""
+        volume = access.volume_of(dag_id)
+        if volume.config is None:
+            return _json({"state": "none", "problem": volume.problem})
+        found = attempts.newest_of_run(access.config_of(dag_id, run_id), run_id)
+        if found is None:
+            return _json({"state": "none", "config": str(volume.path)})
+        block_map, problem = self._keeper.look(found.paths.root)
+        if block_map is None:
+            return _json({"state": "unreadable" if problem else "reading", "problem": problem})
+        attempt = block_map.attempt
+        return _json({
+            **block_map.summary, "problem": problem, "directory": str(found.paths.root),
+            "task_suffix": _task_suffix(attempt),
+        })  # fmt: skip
+
+    def layer(self, dag_id: str, run_id: str, stage: str, z: int) -> Response:
+        try:
+            return _json(self._map(dag_id, run_id).layer(stage, z))
+        except KeyError:
+            raise HTTPException(404, f"no map of {stage}") from None
+
+    def block(self, dag_id: str, run_id: str, stage: str, key: int) -> Response:
+        attempt = self._map(dag_id, run_id).attempt
+        try:
+            return _json(block_detail.detail(attempt, stage, key))
+        except KeyError:
+            raise HTTPException(404, f"no {stage} of {key}") from None
+
+    def log(self, dag_id: str, run_id: str, stage: str, key: int) -> Response:
+        block_map = self._map(dag_id, run_id)
+        if stage not in block_map.stages:
+            raise HTTPException(404, f"no stage {stage}")
+        text = block_detail.log_tail(block_map.attempt, stage, key)
+        if text is None:
+            raise HTTPException(404, "there is no log of it (any more)")
+        return Response(text, media_type="text/plain; charset=utf-8", headers=_NO_STORE)
+
+    def preview(self, dag_id: str, run_id: str) -> Response:
+        return _file(self._found(dag_id, run_id).paths.preview, "image/png", _NO_STORE)
+
+    def report(self, dag_id: str, run_id: str) -> Response:
+        return _file(self._found(dag_id, run_id).paths.page, "text/html", _REPORT_HEADERS)
+
+    # -------------------------------------------------------------- Neuroglancer
+    def look(self, dag_id: str, run_id: str) -> Response:
+        """Neuroglancer, below a line that leads back; what it shows is looked up anew."""
+        token: str | None = None
+        notes, problem = tuple[str, ...](), ""
+        try:
+            root = self._found(dag_id, run_id).paths.root
+            notes, token = (
+                self._viewers.open(root, access.config_of(dag_id, run_id)),
+                token_of(root),
+            )
+        except MagnetonError as error:
+            problem = str(error)
+        told = {"token": token, "notes": notes, "problem": problem}
+        return _page("look.html.j2", dag_id=dag_id, run_id=run_id, **told)
+
+    def look_on(self, dag_id: str, run_id: str, rest: str) -> Response:
+        root = self._found(dag_id, run_id).paths.root
+        return Forward(self._viewers.get(root, access.config_of(dag_id, run_id)), f"/v/{rest}")
+
+    # -------------------------------------------------------------- finding
+    def _map(self, dag_id: str, run_id: str) -> BlockMap:
+        block_map, problem = self._keeper.look(self._found(dag_id, run_id).paths.root)
+        if block_map is None:
+            raise HTTPException(503, problem or "the records are still being read: ask again")
+        return block_map
+
+    def _found(self, dag_id: str, run_id: str) -> Found:
+        found = attempts.newest_of_run(access.config_of(dag_id, run_id), run_id)
+        if found is None:
+            raise NoInputError(f"nothing was planned for the run {run_id}")
+        return found
+
+
+def _task_suffix(attempt: Attempt) -> str:
+    """What the tasks of a stage are called beside its name: see `airflow.stages`."""
+    runner = attempt.config.runner
+    return f"_{runner.default}" if len(runner.offered) > 1 else ""
+
+
+def _json(data: Any, status: int = 200) -> Response:
+    return Response(as_json(data), status, _NO_STORE, "application/json")
+
+
+def _file(path: Path, kind: str, headers: dict[str, str]) -> Response:
+    """A small file of an attempt; a link that leads out of the attempt is none."""
+    real = path.resolve()
+    if not real.is_file() or not real.is_relative_to(path.parent.resolve()):
+        raise HTTPException(404, "no such file (yet)")
+    return FileResponse(real, media_type=kind, headers=headers)
+
+
+@cache
+def _templates() -> Callable[[str], jinja2.Template]:
+    loader = jinja2.FileSystemLoader(_HERE / "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template
+
+
+def _page(template: str, **values: Any) -> Response:
+    text = _templates()(template).render(version=__version__, **values)
+    return HTMLResponse(text, headers=_PAGE_HEADERS)

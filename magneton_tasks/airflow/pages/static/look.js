@@ -1,0 +1,7 @@
+// The line above Neuroglancer.
+"use strict";
+import { at } from "./format.js";
+import { followTheme, leaveFrame } from "./theme.js";
+
+followTheme(() => {});
+at("alone")?.addEventListener("click", leaveFrame);

@@ -1,0 +1,126 @@
+"""One block or cell of a block map: its record, what was tried, and the log of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks import files
+from magneton_tasks.manifest import Record
+from magneton_tasks.paths import AttemptPaths, noun_of
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.states import grid_of, total_of
+
+Data = dict[str, Any]
+
+#: Bytes of a log's end that are shown.
+LOG_BYTES = 64 << 10
+_READ_BYTES = 8 << 20
+
+
+def events(attempt: Attempt, stage: str, key: int) -> list[Record]:
+    """All records of one block that are still there, in the order of their time.
+
+    A compaction of the manifest (by plan) keeps the last of them only.
+    """
+    directory = attempt.work.records(stage, attempt.plan.fingerprints.of(stage))
+    wanted, found = f'{{"key":{key},'.encode(), []
+    for name in files.listdir(directory):
+        if name.endswith(".jsonl"):
+            with suppress(FileNotFoundError):  # compacted meanwhile
+                found += _lines(directory / name, wanted)
+    records = []
+    for line in found:
+        with suppress(ValueError, TypeError, UnicodeDecodeError):
+            records.append(Record.from_line(line.decode("ascii")))
+    return sorted(records, key=lambda r: r.time)
+
+
+def _lines(path: Path, wanted: bytes) -> list[bytes]:
+    """The lines of a file that begin with ``wanted``; it is read piece by piece."""
+    found, rest = [], b""
+    with files.open_read(path) as file:
+        while data := file.read(_READ_BYTES):
+            whole, newline, rest = (rest + data).rpartition(b"\n")
+            if not newline:
+                continue
+            at = 0 if whole.startswith(wanted) else whole.find(b"\n" + wanted) + 1 or -1
+            while at >= 0:
+                end = whole.find(b"\n", at)
+                end = len(whole) if end < 0 else end
+                found.append(whole[at:end])
+                at = whole.find(b"\n" + wanted, end) + 1 or -1
+    return found
+
+
+def detail(attempt: Attempt, stage: str, key: int) -> Data:
+    """What there is to know of one block: place, last record, tries.
+
+    Raises
+    ------
+    KeyError
+        No such block.
+    """
+    grid = grid_of(attempt.plan.geometry, stage)
+    if not 0 <= key < total_of(attempt.plan.geometry, stage):
+        raise KeyError(key)
+    known = events(attempt, stage, key)
+    data: Data = {
+        "stage": stage, "noun": noun_of(stage), "key": key,
+        "position": None, "begin_vox": None, "end_vox": None,
+        "tries": [_try(attempt, r) for r in known],
+        "log": log_of(attempt, stage, key, known) is not None,
+    }  # fmt: skip
+    if grid is not None:
+        core = grid.core(key)
+        data |= {"position": list(grid.index3(key)), "begin_vox": list(core.begin), "end_vox": list(core.end)}  # fmt: skip
+    return data
+
+
+def _try(attempt: Attempt, record: Record) -> Data:
+    info = record.info
+    return {
+        "state": record.state, "time": record.time, "host": record.host, "pid": record.pid,
+        "run": record.run, "attempt": record.attempt, "batch": record.batch,
+        "ours": attempt.is_ours(record), "seconds": record.seconds, "cpu_s": record.cpu_s,
+        "peak_bytes": record.peak_bytes, "labels": info.get("n"),
+        **{name: info.get(name) for name in ("exit_code", "cause", "hint")},
+    }  # fmt: skip
+
+
+def log_of(attempt: Attempt, stage: str, key: int, known: list[Record]) -> Path | None:
+    """The log that tells most of a block: its own, else that of the task that worked it last."""
+    runs = Path(os.path.realpath(attempt.work.runs))
+    for record in reversed(known):
+        candidates = [Path(log)] if isinstance(log := record.info.get("log"), str) else []
+        if record.run and record.attempt is not None:
+            paths = AttemptPaths(attempt.work.runs / record.run / str(record.attempt))
+            candidates.append(paths.block_log(stage, key))
+            candidates.append(paths.log(stage, None if stage == "pool" else record.batch))
+        for candidate in candidates:
+            real = Path(os.path.realpath(candidate))
+            # What a record names is another process's word: nothing outside the runs is shown.
+            if real.is_file() and real.is_relative_to(runs) and real.suffix == ".log":
+                return real
+    return None
+
+
+def log_tail(attempt: Attempt, stage: str, key: int) -> str | None:
+    """The end of a block's log; None where there is none (any more)."""
+    path = log_of(attempt, stage, key, events(attempt, stage, key))
+    if path is None:
+        return None
+    with suppress(OSError), files.open_read(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - LOG_BYTES, 0))
+        text = file.read().decode("utf-8", "replace")
+        return text if size <= LOG_BYTES else "...\n" + text.partition("\n")[2]
+    return None
+
+
+def as_json(data: object) -> bytes:
+    """Compact JSON; no NaN can be in it."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,229 @@
+"""The plugin's pages inside Airflow's own web application, asked without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+from magneton_tasks import places
+from magneton_tasks.airflow.plugin import URL_PREFIX
+from tests import volumes
+from tests.many_blocks import plan_many, write_records
+
+pytestmark = pytest.mark.xdist_group("dags")
+
+RUN = "manual__2026-01-02T03:04:05+00:00"
+GRID = (3, 4, 5)
+N = 60
+ROUTES = (
+    "summary.json", "layer.json?stage=segment&z=0", "block.json?stage=segment&key=0",
+    "log.txt?stage=segment&key=0", "preview.png", "report.html", "look/", "look/v/x/", "",
+)  # fmt: skip
+
+
+class Site:
+    """Airflow's web application, as somebody asks it."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def get(self, path: str, role: str | None = "viewer", **headers: str) -> httpx.Response:
+        """An answer; ``role`` of the user, None: nobody is logged in."""
+        if role is not None:
+            user = SimpleAuthManagerUser(username=role, role=role)
+            headers["Cookie"] = f"_token={get_auth_manager().generate_jwt(user)}"
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
+                return await client.get(URL_PREFIX + path, headers=headers)
+
+        return asyncio.run(ask())
+
+
+@pytest.fixture(scope="module")
+def site(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """With a volume `many` in the middle of a run of 60 blocks, one of which has failed."""
+    folder = tmp_path_factory.mktemp("site")
+    made = plan_many(folder / "many", GRID, run=RUN)
+
+    def record(key: int) -> dict[str, Any]:
+        if key == 7:
+            told = {"cause": "<b>boom</b>", "hint": "mend it", "exit_code": 65}
+            return {"state": "failed", "info": told}
+        return {"state": "started"} if key == 50 else {}
+
+    write_records(made.attempt, "segment", 51, record)
+    configs = folder / "configs"
+    configs.mkdir()
+    (folder / "many" / "volume.yaml").rename(configs / "many.yaml")
+    (configs / "bad.yaml").write_text("paths: 1\n")
+    before = os.environ.get(places.CONFIGS_VARIABLE)
+    os.environ[places.CONFIGS_VARIABLE] = str(configs)
+    purge_cached_app()
+    yield Site(create_app())
+    volumes.release(made)
+    if before is not None:
+        os.environ[places.CONFIGS_VARIABLE] = before
+
+
+def run_path(dag: str = "many", run: str = RUN) -> str:
+    return f"/runs/instance_segmentation.{dag}/{quote(run, safe='')}/"
+
+
+def summary(site: Site, path: str) -> dict[str, Any]:
+    """Once it has been read."""
+    while (data := site.get(f"{path}summary.json").json())["state"] == "reading":
+        pass
+    return data  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_no_login_no_answer(site: Site, route: str) -> None:
+    assert site.get(run_path() + route, role=None).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/volumes/", "/volumes/list.json", "/static/block_map.js"])
+def test_no_login_no_list(site: Site, path: str) -> None:
+    assert site.get(path, role=None).status_code == 401
+
+
+def test_every_route_is_guarded() -> None:
+    from magneton_tasks.airflow.pages.access import LOGGED_IN, MAY_READ
+    from magneton_tasks.airflow.pages.app import make_app
+
+    guards = {r.path: r.dependencies for r in make_app().routes}  # type: ignore[attr-defined]
+    assert len(guards) >= 13
+    for path, found in guards.items():
+        assert found == ([MAY_READ] if "{dag_id}" in path else [LOGGED_IN]), path
+
+
+def test_summary_of_a_run_that_goes_on(site: Site) -> None:
+    data = summary(site, run_path())
+    segment = {s["stage"]: s for s in data["stages"]}["segment"]
+    assert data["state"] == "running"
+    assert data["run"] == RUN
+    counts = {k: segment[k] for k in ("done", "failed", "running", "queued", "missing")}
+    assert counts == {"done": 49, "failed": 1, "running": 1, "queued": 9, "missing": 0}
+    (failure,) = segment["failures"]
+    assert (failure["key"], failure["cause"], failure["exit_code"]) == (7, "<b>boom</b>", 65)
+    assert segment["voxels_per_s"] > 0
+    assert segment["left_s"] > 0
+
+
+def test_a_layer_and_a_block(site: Site) -> None:
+    summary(site, run_path())
+    layer = site.get(run_path() + "layer.json?stage=segment&z=2").json()
+    assert layer["states"] == "d" * 10 + "r" + "q" * 9
+    assert layer["seconds"][11] is None
+    block = site.get(run_path() + "block.json?stage=segment&key=7").json()
+    assert [t["state"] for t in block["tries"]] == ["failed"]
+    assert block["position"] == [0, 1, 2]
+    for bad in ("block.json?stage=segment&key=60", "layer.json?stage=nothing&z=0"):
+        assert site.get(run_path() + bad).status_code == 404, bad
+
+
+def test_an_unknown_run_says_so(site: Site) -> None:
+    assert site.get(run_path(run="manual__other") + "summary.json").json()["state"] == "none"
+    assert site.get(run_path(run="manual__other") + "preview.png").status_code == 404
+    assert site.get("/runs/example/x/summary.json").status_code == 404
+
+
+def test_a_broken_config_says_what_is_wrong(site: Site) -> None:
+    data = site.get(run_path("bad") + "summary.json").json()
+    assert data["state"] == "none"
+    assert "bad.yaml" in data["problem"]
+
+
+def test_the_page_holds_no_markup_from_outside(site: Site) -> None:
+    page = site.get(run_path(run='"><script>alert(1)'))
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert 'href="/' not in page.text, "addresses are relative"
+
+
+def test_an_empty_list_for_who_may_read_nothing(site: Site) -> None:
+    # Airflow has stored no DAG in this database: nobody may read one.
+    assert site.get("/volumes/list.json").json() == {"volumes": []}
+
+
+def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
+    """What a record names as its log is another process's word."""
+    from magneton_tasks.manifest import Record
+    from magneton_tasks.stages import block_detail
+    from magneton_tasks.stages.attempt import Attempt
+
+    run = plan_many(tmp_path / "one", (1, 1, 2))
+    volumes.release(run)
+    attempt: Attempt = run.attempt
+    secret, link = tmp_path / "secret.log", attempt.paths.logs / "segment-block-1.log"
+    secret.write_text("secret")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(secret)
+    known = [Record(1, "failed", 1.0, attempt.name, 1, 0, info={"log": str(secret)})]
+    assert block_detail.log_of(attempt, "segment", 1, known) is None
+    link.unlink()
+    link.write_text("the block's own")
+    found = block_detail.log_of(attempt, "segment", 1, known)
+    assert found is not None
+    assert found.read_text() == "the block's own"
+
+
+def test_files_of_a_run(site: Site) -> None:
+    """The report gets no access to the site; a link that leads out is refused."""
+    (plan,) = _work().glob("runs/*/1/plan.json")
+    (plan.parent / "report.html").write_text("<p>told</p>")
+    answer = site.get(run_path() + "report.html")
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"] == "sandbox allow-scripts"
+    (plan.parent / "preview.png").symlink_to("/etc/hostname")
+    assert site.get(run_path() + "preview.png").status_code == 404
+    assert site.get("/static/..%2Fapp.py").status_code == 404
+
+
+@pytest.mark.parametrize("wrong", ["affinity", "segmentation"])
+def test_neuroglancer_shows_only_what_the_config_names(site: Site, wrong: str) -> None:
+    (path,) = _work().glob("runs/*/1/config.yaml")
+    text = path.read_text()
+    try:
+        path.write_text(text.replace(f"/{wrong}", f"/{wrong}2"))
+        page = site.get(run_path() + "look/")
+        assert "of the volume&#39;s config isn&#39;t what this run worked with" in page.text
+        assert "<iframe" not in page.text
+    finally:
+        path.write_text(text)
+
+
+def test_neuroglancer_and_its_files(site: Site) -> None:
+    page = site.get(run_path() + "look/")
+    assert page.status_code == 200
+    token = page.text.split('<iframe src="v/')[1].split("/")[0]
+    client = run_path() + f"look/v/{token}/"
+    assert "state.js" in site.get(client).text
+    script = site.get(client + "state.js").text
+    assert "EventSource" in script
+    assert json.loads(site.get(client + "data/0/zarr.json").text)["shape"][0] == 3
+    assert site.get(client + "data/0/..%2Fvolume.yaml").status_code == 404
+    outside = _work().parent / "affinity" / "c"
+    outside.mkdir(exist_ok=True)
+    (outside / "0").symlink_to("/etc")
+    assert site.get(client + "data/0/c/0/hostname").status_code == 404
+    assert site.get(client + "data/0/zarr.json", role=None).status_code == 401
+
+
+def _work() -> Path:
+    (config,) = Path(os.environ[places.CONFIGS_VARIABLE]).glob("many.yaml")
+    import yaml
+
+    return Path(yaml.safe_load(config.read_text())["paths"]["work"])
