@@ -26,6 +26,7 @@ NAMES = (
     "tune",
     "view",
     "docker",
+    "slurm",
 )
 RESULTS = Path(__file__).parent / "results"
 

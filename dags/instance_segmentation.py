@@ -6,7 +6,8 @@
 
 With ``method: exact`` six slots for levels of joins (join1 to join6, mapped) stand between count and
 pool; those that a volume doesn't need are skipped. Where ``runner.offered`` names several runners,
-each stage has a task of each, and those of the runners that a run hasn't chosen are skipped.
+each stage has a task of each, and those of the runners that a run hasn't chosen are skipped. Where
+Slurm is offered, a probe stands between plan and segment.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
             todo = {s: stages.batches(config, s, attempt) for s in names if s in MAPPED}
         before: list[Any] = [plan]
+        for probe in stages.probe(config, attempt):
+            plan >> probe
+            before.append(probe)
         for stage in names:
             tasks = stages.tasks(config, stage, attempt, todo.get(stage, {}))
             cross_downstream(before, tasks)

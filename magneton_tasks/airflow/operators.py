@@ -69,7 +69,7 @@ class CommandOperator(BaseOperator):
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=_worker_environ(os.environ),
+            env=worker_environ(os.environ),
             start_new_session=True,  # so that on_kill reaches the command's own children too
         ) as process:
             self._process = process
@@ -312,7 +312,7 @@ def _lines(process: subprocess.Popen[str]) -> Iterable[str]:
         yield line.rstrip()
 
 
-def _worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
+def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Airflow's settings hold its secrets, and are no business of a worker."""
     kept = {k: v for k, v in environ.items() if not k.startswith(("AIRFLOW__", "_AIRFLOW"))}
     return {**kept, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1"}

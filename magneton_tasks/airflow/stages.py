@@ -22,8 +22,8 @@ from magneton_tasks.paths import MAPPED
 
 
 def plan(config: RunConfig, path: str) -> BaseOperator:
-    """Plan: a process where the local runner is offered, else a container."""
-    if "local" in config.runner.offered:
+    """Plan: a process where the local or the Slurm runner is offered, else a container."""
+    if _has_processes(config):
         return PlanOperator(task_id="plan", config_path=path)
     from magneton_tasks.airflow.container_operators import PlanContainerOperator
 
@@ -32,11 +32,21 @@ def plan(config: RunConfig, path: str) -> BaseOperator:
 
 def release(config: RunConfig) -> BaseOperator:
     """The end of a run: where plan ran, for its lease is what is given back."""
-    if "local" in config.runner.offered:
+    if _has_processes(config):
         return ReleaseOperator(task_id="release")
     from magneton_tasks.airflow.container_operators import ReleaseContainerOperator
 
     return ReleaseContainerOperator(task_id="release", config=config)
+
+
+def probe(config: RunConfig, attempt: Any) -> list[BaseOperator]:
+    """The one small job that goes before a run's first array; none where no run has arrays."""
+    if "slurm" not in config.runner.offered or not config.slurm.probe:
+        return []
+    from magneton_tasks.airflow.slurm_operators import SlurmOperator
+
+    runner = _of_several(config, "slurm")
+    return [SlurmOperator(task_id="probe", stage="probe", attempt=attempt, runner=runner)]
 
 
 def batches(config: RunConfig, stage: str, attempt: Any) -> dict[str, BatchesOperator]:
@@ -61,9 +71,16 @@ def tasks(
         fixed: dict[str, Any] = {
             "task_id": _name(config, stage, runner), "stage": stage, "attempt": attempt,
             "runner": _of_several(config, runner),
-            "pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage, runner),
         }  # fmt: skip
         operator: Any = StageOperator
+        if runner == "slurm":  # works elsewhere: no slot of this machine's pool
+            from magneton_tasks.airflow.slurm_operators import SlurmOperator
+
+            operator = SlurmOperator
+        else:
+            fixed |= {
+                "pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage, runner),
+            }  # fmt: skip
         if runner == "docker":
             from magneton_tasks.airflow.container_operators import StageContainerOperator
 
@@ -74,6 +91,11 @@ def tasks(
         else:
             made.append(operator(**fixed))
     return made
+
+
+def _has_processes(config: RunConfig) -> bool:
+    """Whether Airflow's machine works for a volume itself: submitting jobs asks for the same."""
+    return bool({"local", "slurm"} & set(config.runner.offered))
 
 
 def _name(config: RunConfig, stage: str, runner: str) -> str:

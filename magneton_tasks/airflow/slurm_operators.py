@@ -1,0 +1,206 @@
+"""Operators that run ``magneton ...`` as Slurm job arrays: submit, wait without a worker slot, look, decide.
+
+A mapped task is an array. What is submitted, found again, and to be done about a job that failed is
+`runners.slurm`'s work; here a step of it becomes a deferral or the task's end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
+
+from magneton_tasks.airflow.ends import Result, failure
+from magneton_tasks.airflow.operators import skip_unless_chosen, worker_environ
+from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.runners.slurm import usage
+from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Step, Wait
+from magneton_tasks.runners.slurm.programs import Answer, Slurm, environment
+from magneton_tasks.runners.slurm.watch import Snapshot
+
+#: Runs sbatch. Words and script come by the environment, so nothing of a run becomes shell text. The
+#: last line is the answer, or else the complaint, its lines joined by tabs.
+SUBMIT = r"""
+mapfile -t words <<<"$MAGNETON_WORDS"
+answer=$(timeout "$MAGNETON_TIMEOUT" "${words[@]}" <<<"$MAGNETON_SCRIPT" 2>complaint)
+code=$?
+if [ $code = 0 ]; then
+    cat complaint
+    printf '%s\n' "$answer"
+else
+    paste -s complaint
+fi
+exit $code
+"""
+#: What `timeout` ends with where the time was over.
+_TIMED_OUT = 124
+#: Under which a try keeps its token, for the case that the trigger's time is over.
+_TOKEN = "token"
+
+
+class SlurmOperator(BashOperator):
+    """Runs a stage, or one batch of it, as `airflow.operators.StageOperator` does, in Slurm jobs.
+
+    Parameters
+    ----------
+    stage, attempt, batch, runner
+        As of `StageOperator`; ``probe`` is a stage too.
+    """
+
+    # The command is fixed, and nothing of it is a template.
+    template_fields: Sequence[str] = ("attempt", "batch")
+    template_ext: Sequence[str] = ()
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        attempt: str,
+        batch: Mapping[str, Any] | None = None,
+        runner: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(bash_command=SUBMIT, skip_on_exit_code=None, **kwargs)
+        self.stage = stage
+        self.attempt = attempt
+        self.batch = batch
+        self.runner = runner
+
+    def execute(self, context: Context) -> Any:
+        skip_unless_chosen(self.runner, self.attempt)
+        limit = self.execution_timeout
+        deadline = None if limit is None else time.time() + limit.total_seconds()
+        try:
+            jobs = self.jobs()
+            token = jobs.adopt()
+            context["task_state_store"].set(_TOKEN, token)
+            return self.act(jobs, jobs.step(token, None), token, deadline)
+        except MagnetonError as error:
+            raise failure(error.exit_code, str(error)) from None
+
+    def look_again(
+        self, context: Context, event: Mapping[str, Any], token: str, deadline: float | None
+    ) -> Any:
+        """Go on after the trigger fired."""
+        if "silent" in event:
+            raise AirflowException(event["silent"])
+        try:
+            jobs = self.jobs()
+            step = jobs.step(token, Snapshot.of_data(event["snapshot"]))
+            return self.act(jobs, step, token, deadline)
+        except MagnetonError as error:
+            raise failure(error.exit_code, str(error)) from None
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """As the base class; where the trigger's time was over, the jobs are cancelled first."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            cancelled = self.jobs().cancel(str(context["task_state_store"].get(_TOKEN)))
+            raise AirflowException(
+                f"{self.task_id} took longer than its execution_timeout; "
+                f"cancelled jobs: {', '.join(cancelled) or 'none'}"
+            ) from None
+
+    def jobs(self) -> BatchJobs:
+        """The batch's jobs, submitted through this operator's shell."""
+        number = None if self.batch is None else int(self.batch["batch"])
+        jobs = BatchJobs.open(Path(self.attempt), self.stage, number)
+        jobs.slurm = BashSlurm.of(jobs.slurm, self)
+        return jobs
+
+    def act(self, jobs: BatchJobs, step: Step, token: str, deadline: float | None) -> Result:
+        """What a step means for the task: its result, a deferral, or a failure."""
+        for note in step.notes:
+            self.log.info("%s", note)
+        if isinstance(step, Done):
+            if jobs.stage == "verify":
+                self.report(jobs)
+            return step.result if jobs.batch is None else {**step.result, "batch": jobs.batch}
+        if isinstance(step, Failed):
+            raise failure(step.error.exit_code, str(step.error))
+        if isinstance(step, Wait):
+            self.log.info("waiting for %s", ", ".join(step.jobs))
+            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, None), token, deadline)
+        if isinstance(step, Later):
+            self.log.info("%s; looking again within %.0f s", step.why, step.seconds)
+            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, step.seconds), token, deadline)
+        raise AirflowFailException("another try of this task has its jobs now; they go on")
+
+    def report(self, jobs: BatchJobs) -> None:
+        """What the run's jobs used of what they had reserved, at its end."""
+        root, cpus = jobs.attempt.paths.root, jobs.attempt.config.slurm.cpus
+        try:
+            found = usage.collect(jobs.slurm, root, cpus)
+            usage.write(root, found)
+        except (MagnetonError, OSError) as error:
+            self.log.warning("what the jobs used can't be told: %s", error)
+            return
+        for line in usage.lines(found):
+            self.log.info("%s", line)
+
+    def wait(self, trigger: SlurmTrigger, token: str, deadline: float | None) -> NoReturn:
+        """Give the worker slot back until the trigger fires."""
+        left = None if deadline is None else timedelta(seconds=max(deadline - time.time(), 1))
+        self.defer(
+            trigger=trigger,
+            method_name="look_again",
+            kwargs={"token": token, "deadline": deadline},
+            timeout=left,
+        )
+
+    def submit(self, slurm: Slurm, arguments: Sequence[str], script: str) -> Answer:
+        """Run sbatch by the operator's command."""
+        words = slurm.command(arguments)
+        bad = [word for word in words if "\n" in word]
+        if bad:
+            raise AirflowFailException(f"sbatch can't be given a line break: {bad[0]!r}")
+        environ = {
+            **environment(worker_environ(os.environ)),
+            "MAGNETON_WORDS": "\n".join(words),
+            "MAGNETON_SCRIPT": script,
+            "MAGNETON_TIMEOUT": str(slurm.timeout_s),
+        }
+        done = self._run_inline_command(bash_path=shutil.which("bash") or "bash", env=environ)
+        if done.exit_code == 0:
+            return Answer(0, done.output, "")
+        return Answer(done.exit_code, "", done.output.replace("\t", "\n"))
+
+
+@dataclass(frozen=True, slots=True)
+class BashSlurm(Slurm):
+    """A cluster to which an operator's shell submits."""
+
+    operator: SlurmOperator | None = None
+
+    @classmethod
+    def of(cls, slurm: Slurm, operator: SlurmOperator) -> BashSlurm:
+        """The same cluster."""
+        return cls(**{f.name: getattr(slurm, f.name) for f in fields(Slurm)}, operator=operator)
+
+    def plain(self) -> Slurm:
+        """The same cluster without the operator."""
+        return Slurm(**{f.name: getattr(self, f.name) for f in fields(Slurm)})
+
+    def to_data(self) -> dict[str, Any]:
+        return self.plain().to_data()
+
+    def run(self, arguments: Sequence[str], stdin: str = "") -> Answer:
+        if arguments[0] != "sbatch" or self.operator is None:
+            return self.plain().run(arguments, stdin)
+        answer = self.operator.submit(self, arguments, stdin)
+        if answer.code == _TIMED_OUT:
+            raise self._silent(arguments)
+        return self._checked(arguments, answer)

@@ -1,0 +1,97 @@
+"""What waits for a batch's jobs while its task is deferred and holds no worker slot.
+
+All triggers of a triggerer share one poller a cluster (`runners.slurm.watch`). Jobs are cancelled in
+`SlurmTrigger.on_kill` alone, which somebody's deed starts: a restart of the triggerer also ends
+triggers, and must leave the jobs alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from magneton_tasks.runners.slurm import batch as batches
+from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
+from magneton_tasks.runners.slurm.watch import Timing, wait_ready
+
+
+class SlurmTrigger(BaseTrigger):
+    """Fires once one of the jobs has ended, or at a time.
+
+    Parameters
+    ----------
+    slurm, timing
+        `Slurm.to_data`, and the fields of a `Timing`.
+    jobs
+        Ids of the jobs; none: there's only the time to wait for.
+    until
+        When to fire at the latest, as seconds since the epoch; None: no matter when.
+    attempt, stage, batch, token
+        Whose jobs they are: what `on_kill` cancels, while the token is still the owner's.
+    """
+
+    def __init__(
+        self,
+        *,
+        slurm: Mapping[str, Any],
+        timing: Mapping[str, Any],
+        jobs: Sequence[str],
+        until: float | None,
+        attempt: str,
+        stage: str,
+        batch: int | None,
+        token: str,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.slurm = slurm
+        self.timing = timing
+        self.jobs = jobs
+        self.until = until
+        self.attempt = attempt
+        self.stage = stage
+        self.batch = batch
+        self.token = token
+
+    @classmethod
+    def of_batch(
+        cls, jobs: batches.BatchJobs, token: str, ids: Sequence[str], wait_s: float | None
+    ) -> SlurmTrigger:
+        """For the jobs of a batch; ``wait_s``: for so many seconds at most."""
+        until = None if wait_s is None else time.time() + wait_s
+        return cls(
+            slurm=jobs.slurm.to_data(), timing=asdict(Timing.of_config(jobs.attempt.config)),
+            jobs=list(ids), until=until, attempt=str(jobs.attempt.paths.root), stage=jobs.stage,
+            batch=jobs.batch, token=token,
+        )  # fmt: skip
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class and arguments, as the metadata database keeps them."""
+        names = ("slurm", "timing", "jobs", "until", "attempt", "stage", "batch", "token")
+        return f"{__name__}.SlurmTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait; the event holds what was seen, or that Slurm hasn't answered for too long."""
+        slurm, timing = Slurm.of_data(self.slurm), Timing(**self.timing)
+        left = None if self.until is None else max(self.until - time.time(), 0.0)
+        try:
+            snapshot = await wait_ready(slurm, self.jobs, timing, deadline_s=left)
+        except SlurmBusyError as error:
+            yield _event({"silent": str(error)})
+        else:
+            yield _event({"snapshot": snapshot.to_data()})
+
+    async def on_kill(self) -> None:
+        """Cancel the jobs of a task that was marked, cleared or deleted, unless a new try has them."""
+        cancelled = await batches.cancel_async(
+            Path(self.attempt), self.stage, self.batch, self.token
+        )
+        self.log.info("cancelled jobs: %s", ", ".join(cancelled) or "none")
+
+
+def _event(payload: dict[str, Any]) -> TriggerEvent:
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]

@@ -1,0 +1,259 @@
+"""A DAG whose stages are Slurm job arrays, under a real Airflow of the submitting user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from magneton_tasks.manifest import Record
+from tests.cluster.slurm.cluster import PYTHON, ROOT, USER, Place, admin, wait_for
+from tests.cluster.slurm.conftest import voxels
+from tests.e2e.airflow import PREFIX, Airflow
+
+#: The services start as another user than this process's.
+_START = """
+import json, sys
+from pathlib import Path
+from tests.e2e.airflow import ROOT, TestServices
+TestServices(Path(sys.argv[1]), ROOT, tuple(map(tuple, json.loads(sys.argv[2])))).start()
+"""
+SEGMENT = ("segment", 0)
+
+
+class SlurmAirflow(Airflow):
+    """An Airflow of the submitting user's, and what its tasks do on the cluster."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(place.path / "airflow")
+        self.place = place
+        place.own()
+
+    def start(self) -> None:
+        about = pwd.getpwnam(USER)
+        done = subprocess.run(
+            [PYTHON, "-c", _START, str(self.home), json.dumps(self.services.more)],
+            env=self.place.environ(), cwd=ROOT, user=about.pw_uid, group=about.pw_gid,
+            extra_groups=(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+
+    def volume(self, name: str, slurm: Mapping[str, Any] | None = None) -> str:
+        """A tiny volume whose jobs wait while the place's file `hold` is there; the DAG is known."""
+        settings = {
+            "poll_s": 1, "max_poll_s": 2, "grace_s": 20, "memory": "600MiB", "probe": False,
+            "prelude": self.place.holding(), **(slurm or {}),
+        }  # fmt: skip
+        more = f"runner: {{offered: [slurm], default: slurm}}\nslurm: {json.dumps(settings)}\n"
+        self.write_volume(name, more)
+        self.place.own()
+        self.wait_for_dag(name)
+        return name
+
+    def state(self, name: str, run_id: str, task: tuple[str, int] = SEGMENT) -> str | None:
+        found = self.tasks(name, run_id).get(task)
+        return found["state"] if found else None
+
+    def wait_deferred(self, name: str, run_id: str, tries: int = 1) -> None:
+        """Until a try of segment waits for its jobs."""
+
+        def waits() -> bool:
+            task = self.tasks(name, run_id).get(SEGMENT, {})
+            return task.get("state") == "deferred" and task["try_number"] >= tries
+
+        wait_for(waits, f"try {tries} of segment is deferred", 180)
+
+    def clear(self, name: str, run_id: str) -> None:
+        asked = {
+            "dry_run": False, "dag_run_id": run_id, "task_ids": ["segment"], "only_failed": False,
+            "include_downstream": True, "reset_dag_runs": True,
+        }  # fmt: skip
+        self.call(f"/api/v2/dags/{PREFIX}{name}/clearTaskInstances", asked)
+
+    def family(self, *names: str) -> list[psutil.Process]:
+        """Processes of services, with all below them."""
+        roots = [p for name, p in self.services.running().items() if name in names]
+        return [p for root in roots for p in (root, *root.children(recursive=True))]
+
+    def send(self, number: signal.Signals, *names: str) -> None:
+        for process in self.family(*names):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    # ------------------------------------------------------------------ the cluster's side
+    def jobs(self, name: str, stage: str = "segment") -> dict[str, str]:
+        """State by array of a volume's jobs in the queue."""
+        out = admin("squeue", "-h", "-r", "-o", "%F|%T|%j|%k")
+        rows = [line.split("|", 3) for line in out.splitlines()]
+        prefix, work = f"magneton-{stage}-", str(self.work(name))
+        return {i: t for i, t, j, k in rows if j.startswith(prefix) and k.endswith(work)}
+
+    def wait_jobs(self, name: str, state: str) -> dict[str, str]:
+        """Until an array is in a state; all arrays then."""
+        wait_for(lambda: state in self.jobs(name).values(), f"jobs of {name} are {state}")
+        return self.jobs(name)
+
+    def submissions(self, name: str) -> int:
+        """Calls of sbatch for a volume's segment."""
+        work = str(self.work(name))
+        return sum(work in call for call in self.place.submissions("segment"))
+
+    def done(self, name: str) -> Counter[int]:
+        """How often each block was done."""
+        files = self.work(name).glob("segment-*/records/*.jsonl")
+        lines = [line for f in files for line in f.read_text().splitlines()]
+        records = [Record.from_line(line) for line in lines if line.endswith("}")]
+        return Counter(r.key for r in records if r.state == "done")
+
+    def is_right(self, name: str, expected: list[np.ndarray]) -> bool:
+        output = self.volumes / name / "segmentation"
+        return all(np.array_equal(voxels(output, m), e) for m, e in enumerate(expected))
+
+    def last_words(self, name: str, run_id: str) -> str:
+        """The logs of tasks that failed, for a test's message."""
+        logs = []
+        for (task, index), about in self.tasks(name, run_id).items():
+            if about["state"] in ("failed", "up_for_retry"):
+                logs.append(self.log(name, run_id, task, about["try_number"], index))
+        return "\n".join(logs)
+
+
+@pytest.fixture(scope="module")
+def airflow(cluster: None) -> Iterator[SlurmAirflow]:
+    place = Place()
+    made = SlurmAirflow(place)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        place.remove()
+
+
+@pytest.fixture(autouse=True)
+def released(airflow: SlurmAirflow) -> Iterator[None]:
+    """Jobs that a test held go on after it."""
+    yield
+    airflow.send(signal.SIGCONT, "triggerer")
+    airflow.place.hold.unlink(missing_ok=True)
+    admin("scontrol", "update", "partitionname=main", "state=up")
+
+
+def ends_well(airflow: SlurmAirflow, name: str, run_id: str, expected: list[np.ndarray]) -> None:
+    """The run succeeds, its voxels are right, and each block was computed once."""
+    state = airflow.wait_for_run(name, run_id)
+    assert state == "success", airflow.last_words(name, run_id)
+    assert airflow.is_right(name, expected)
+    assert sorted(airflow.done(name)) == list(range(12))
+    assert not airflow.jobs(name)
+
+
+def test_a_dag_is_identical_and_holds_no_worker_slot(
+    airflow: SlurmAirflow, expected: list[np.ndarray]
+) -> None:
+    name = airflow.volume("whole", {"probe": True, "prelude": airflow.place.holding('[ "$SLURM_ARRAY_TASK_ID" = 3 ]')})  # fmt: skip
+    airflow.place.hold.touch()
+    run_id = airflow.trigger(name)
+    airflow.wait_deferred(name, run_id)
+    pool = airflow.call("/api/v2/pools/default_pool")
+    assert pool["running_slots"] == 0 and pool["deferred_slots"] == 1, pool
+    airflow.place.hold.unlink()
+    ends_well(airflow, name, run_id, expected)
+    assert set(airflow.done(name).values()) == {1}
+    assert airflow.submissions(name) == 1
+    assert airflow.state(name, run_id, ("probe", -1)) == "success"
+
+
+@pytest.mark.parametrize("when", ["pending", "running"])
+def test_a_task_is_cleared_while_its_jobs_are(
+    when: str, airflow: SlurmAirflow, expected: list[np.ndarray]
+) -> None:
+    name = airflow.volume(when)
+    airflow.place.hold.touch()
+    if when == "pending":
+        admin("scontrol", "update", "partitionname=main", "state=down")
+    run_id = airflow.trigger(name)
+    airflow.wait_deferred(name, run_id)
+    airflow.wait_jobs(name, when.upper())
+    airflow.clear(name, run_id)
+    airflow.wait_deferred(name, run_id, tries=2)
+    admin("scontrol", "update", "partitionname=main", "state=up")
+    airflow.wait_jobs(name, "RUNNING")
+    assert len(airflow.jobs(name)) == 1, "two arrays would do the same"
+    airflow.place.hold.unlink()
+    ends_well(airflow, name, run_id, expected)
+    assert set(airflow.done(name).values()) == {1}
+
+
+def test_a_task_is_cleared_after_its_jobs(
+    airflow: SlurmAirflow, expected: list[np.ndarray]
+) -> None:
+    name = airflow.volume("done")
+    run_id = airflow.trigger(name)
+    ends_well(airflow, name, run_id, expected)
+    airflow.clear(name, run_id)
+    wait_for(lambda: airflow.state(name, run_id) != "success", "segment is cleared")
+    ends_well(airflow, name, run_id, expected)
+    assert airflow.submissions(name) == 1, "what is complete isn't submitted again"
+
+
+def test_a_new_try_has_adopted_the_job_before_the_old_one_is_killed(
+    airflow: SlurmAirflow, expected: list[np.ndarray]
+) -> None:
+    name = airflow.volume("adopted")
+    airflow.place.hold.touch()
+    run_id = airflow.trigger(name)
+    airflow.wait_deferred(name, run_id)
+    before = airflow.wait_jobs(name, "RUNNING")
+    airflow.send(signal.SIGSTOP, "triggerer")
+    airflow.clear(name, run_id)
+    airflow.wait_deferred(name, run_id, tries=2)
+    airflow.send(signal.SIGCONT, "triggerer")
+    log = airflow.services.log("triggerer")
+    wait_for(lambda: "invoking on_kill" in log.read_text(), "the old trigger is killed", 60)
+    with pytest.raises(AssertionError, match="did not happen"):
+        wait_for(lambda: airflow.jobs(name) != before, "the job is cancelled", 8)
+    airflow.place.hold.unlink()
+    ends_well(airflow, name, run_id, expected)
+    assert airflow.submissions(name) == 1 and set(airflow.done(name).values()) == {1}
+
+
+def test_scheduler_and_triggerer_are_killed(
+    airflow: SlurmAirflow, expected: list[np.ndarray]
+) -> None:
+    name = airflow.volume("killed")
+    airflow.place.hold.touch()
+    run_id = airflow.trigger(name)
+    airflow.wait_deferred(name, run_id)
+    before = airflow.wait_jobs(name, "RUNNING")
+    airflow.send(signal.SIGKILL, "scheduler", "triggerer")
+    wait_for(lambda: not airflow.family("scheduler", "triggerer"), "both are gone")
+    assert airflow.jobs(name) == before, "a triggerer's end isn't somebody's wish"
+    airflow.start()
+    airflow.place.hold.unlink()
+    ends_well(airflow, name, run_id, expected)
+    assert airflow.submissions(name) == 1 and set(airflow.done(name).values()) == {1}
+
+
+def test_marking_a_task_failed_cancels_its_jobs(airflow: SlurmAirflow) -> None:
+    name = airflow.volume("unwanted")
+    airflow.place.hold.touch()
+    run_id = airflow.trigger(name)
+    airflow.wait_deferred(name, run_id)
+    airflow.wait_jobs(name, "RUNNING")
+    path = f"{airflow.run_path(name, run_id)}/taskInstances/segment/0"
+    airflow.call(path, {"new_state": "failed"}, method="PATCH")
+    wait_for(lambda: not airflow.jobs(name), "the jobs are cancelled", 60)
+    assert airflow.submissions(name) == 1
+    os.stat(Path(airflow.work(name)))
