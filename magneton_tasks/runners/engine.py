@@ -133,16 +133,9 @@ class Engine:
         TemporaryError
             Somebody removed it.
         """
-        from docker.errors import NotFound
-
         with errors(self.address):
-            try:
-                code = int(self.client.wait(container)["StatusCode"])
-                state = self.client.inspect_container(container)["State"]
-            except NotFound:
-                raise TemporaryError(
-                    f"the container {container[:12]} was removed while it ran", "rerun"
-                ) from None
+            code = int(self.client.wait(container)["StatusCode"])
+            state = self.client.inspect_container(container)["State"]
             return End(code, bool(state["OOMKilled"]))
 
     def process_id(self, container: str) -> int:
@@ -207,8 +200,10 @@ def errors(address: str) -> Iterator[None]:
 
     try:
         yield
-    except NotFound:
-        raise
+    except NotFound as error:
+        raise TemporaryError(
+            f"a container was removed while it ran: {error.explanation}", "rerun"
+        ) from error
     except (DockerException, RequestException, OSError) as error:
         raise TemporaryError(
             f"the Docker engine at {address} doesn't answer: {error}",

@@ -43,6 +43,13 @@ def magneton(*arguments: str | Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def expect_nothing_compiled(work: Path) -> None:
+    """The image holds all the code that its workers call."""
+    logs = [path.read_text() for path in work.glob("runs/*/*/logs/**/*") if path.is_file()]
+    assert len(logs) > 4
+    assert [text for text in logs if "compile" in text] == []
+
+
 def test_a_sample_is_the_same_as_of_the_local_runner(place: Path, engine: Engine) -> None:
     """Any character may stand in a path; files belong to the owner; nothing is left behind."""
     odd = place / 'it\'s "odd" $(touch hacked) `x`: a,b ;é'
@@ -57,6 +64,7 @@ def test_a_sample_is_the_same_as_of_the_local_runner(place: Path, engine: Engine
     assert {(p.stat().st_uid, p.stat().st_gid) for p in made} == {(OWNER, OWNER)}
     digest = engine.image_digest("magneton-tasks")
     assert {r.image for r in records(work)} == {digest}
+    expect_nothing_compiled(work)
     assert engine.find({"magneton.work": str(work)}) == []
     assert not list(place.rglob("hacked"))
 
@@ -85,6 +93,22 @@ def test_the_dag_in_containers_is_the_same_as_local(place: Path, engine: Engine)
     assert {r.image for r in records(work)} == {engine.image_digest("magneton-tasks")}
     assert not (work / "lease").exists(), "the volume is free for the next run"
     assert engine.find({"magneton.work": str(work)}) == []
+    local = run_pipeline(config, {
+        "runner.offered": ["local"], "runner.default": "local", "paths.work": f"{place}/local/work",
+        "paths.output": f"file://{place}/local/segmentation",
+    })  # fmt: skip
+    for mip, voxels in enumerate(all_mips(local)):
+        np.testing.assert_array_equal(voxels, read_segmentation(f"file://{output}", mip))
+
+
+def test_the_exact_method_is_the_same_and_compiles_nothing(place: Path) -> None:
+    """Joins run in containers too."""
+    config = write_tiny_volume(place, DOCKER, method="exact")
+    own(place)
+    magneton("run", config)
+    work, output = place / "work", place / "segmentation"
+    expect_nothing_compiled(work)
+    assert list(work.glob("join-*/level-1/records/*.jsonl"))
     local = run_pipeline(config, {
         "runner.offered": ["local"], "runner.default": "local", "paths.work": f"{place}/local/work",
         "paths.output": f"file://{place}/local/segmentation",
