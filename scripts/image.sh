@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the worker image with this machine's own pip settings and CA bundle, as build secrets.
 #
-# env: IMAGE (default magneton-tasks), BASE_IMAGE (default: the Dockerfile's), and DOCKER_HOST as usual
+# env: IMAGE (default magneton-tasks), BASE_IMAGE (default: the Dockerfile's), NO_CACHE=1 (take nothing
+# from the engine's cache), and DOCKER_HOST as usual
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -52,6 +53,9 @@ revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 arguments=(--build-arg "VERSION=$version" --build-arg "REVISION=$revision")
 if [ -n "${BASE_IMAGE:-}" ]; then
     arguments+=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
+fi
+if [ "${NO_CACHE:-0}" = 1 ]; then
+    arguments+=(--no-cache)
 fi
 DOCKER_BUILDKIT=1 "$client" build --network host --progress "${PROGRESS:-plain}" \
     --secret "id=pip_conf,src=$secrets/pip.conf" --secret "id=ca_bundle,src=$secrets/ca.pem" \
