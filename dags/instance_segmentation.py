@@ -2,7 +2,7 @@
 
 ::
 
-    plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify
+    plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify -> announce
 
 With ``method: exact`` six slots for levels of joins (join1 to join6, mapped) stand between count and
 pool; those that a volume doesn't need are skipped. Where ``runner.offered`` names several runners,
@@ -46,9 +46,9 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
             tasks = stages.tasks(config, stage, attempt, todo.get(stage, {}))
             cross_downstream(before, tasks)
             before = tasks
-        release = stages.release(config).as_teardown()
-        for task in before:
-            task >> release
+        announce = stages.announce(dag_id, attempt)
+        stages.before_plan(config, str(path)) >> plan
+        before >> announce >> stages.release(config).as_teardown()
     return dag
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "parse_config",
     "require_partition",
     "unread_keys",
+    "uses_partition",
 ]
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -229,28 +230,37 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
 
 
 def _with_partition(config: RunConfig, partition: str | None, name: str) -> RunConfig:
-    fields = {
-        k: v
-        for k, v in config.paths.model_dump().items()
-        if isinstance(v, str) and "{partition}" in v
-    }
-    if not fields:
-        return config
-    if partition is None:
+    if partition is None or not (uses_partition(config) or "{partition}" in _marker(config)):
         return config
     if "/" in partition or partition in ("", ".", ".."):
         raise ConfigError(f"{name}: the partition {partition!r} can't be a part of a path")
+    fields = _partitioned(config)
     paths = config.paths.model_copy(
         update={k: v.replace("{partition}", partition) for k, v in fields.items()}
     )
-    return config.model_copy(update={"paths": paths})
+    marker = _marker(config).replace("{partition}", partition) or None
+    wait = config.wait_for_input.model_copy(update={"marker": marker})
+    return config.model_copy(update={"paths": paths, "wait_for_input": wait})
+
+
+def _partitioned(config: RunConfig) -> dict[str, str]:
+    """The paths in which ``{partition}`` stands."""
+    values = config.paths.model_dump().items()
+    return {k: v for k, v in values if isinstance(v, str) and "{partition}" in v}
+
+
+def _marker(config: RunConfig) -> str:
+    return config.wait_for_input.marker or ""
+
+
+def uses_partition(config: RunConfig) -> bool:
+    """Whether ``{partition}`` stands in the config's paths."""
+    return bool(_partitioned(config))
 
 
 def require_partition(config: RunConfig, name: str) -> None:
     """Refuse a run whose paths still hold ``{partition}``."""
-    left = [
-        k for k, v in config.paths.model_dump().items() if isinstance(v, str) and "{partition}" in v
-    ]
+    left = list(_partitioned(config))
     if left:
         raise ConfigError(
             f"{name}: {{partition}} stands in paths.{', paths.'.join(left)}, and this run has no partition",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.schema_airflow import Notify, WaitForInput
 from magneton_tasks.schema_runners import Docker, Local, Runner
 from magneton_tasks.schema_slurm import Slurm
 from magneton_tasks.schema_types import (
@@ -383,6 +384,8 @@ class RunConfig(Section):
         title="Partition format",
         description="strftime format that makes {partition} of a scheduled run's logical date, UTC.",
     )
+    wait_for_input: WaitForInput = WaitForInput()
+    notify: Notify = Notify()
     paths: Paths
     input: Input = Input()
     box: BoxConfig | None = Field(

@@ -13,10 +13,16 @@ from typing import Any
 
 from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk import Context
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException
 
 from magneton_tasks.airflow.ends import TAIL_LINES, Result, failure, raise_for, result_of
-from magneton_tasks.airflow.operators import plan_request, request_command, skip_unless_chosen
+from magneton_tasks.airflow.operators import (
+    plan_request,
+    planned,
+    request_command,
+    skip_unless_chosen,
+)
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
 from magneton_tasks.runners.command import last_result
@@ -91,7 +97,7 @@ class ContainerOperator(DockerOperator):
             self._workshop.stopper.stop(wait_s=_WAIT_S)
 
 
-class PlanContainerOperator(ContainerOperator):
+class PlanContainerOperator(ContainerOperator, SkipMixin):
     """Makes an attempt, as `airflow.operators.PlanOperator` does, in a container."""
 
     def __init__(self, *, config_path: str, **kwargs: Any) -> None:
@@ -113,8 +119,7 @@ class PlanContainerOperator(ContainerOperator):
                 self.log.info("removed the container %s of an earlier run", name)
         except MagnetonError as error:
             raise failure(error.exit_code, str(error)) from None
-        context["ti"].xcom_push("attempt", result["attempt"])
-        return result
+        return planned(self, result, context)
 
 
 class StageContainerOperator(ContainerOperator):

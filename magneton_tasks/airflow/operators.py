@@ -11,13 +11,14 @@ import shlex
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, BaseXCom, Context
+from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.types import DagRunProtocol
 
@@ -34,8 +35,10 @@ from magneton_tasks.runners.local import DIE_WITH_PARENT
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
 GRACE_S = 3.0
-#: Under which plan keeps what a run had set when it was started.
+#: Under which plan keeps what a run was given, and what that set, when it was started.
 _SETS = "sets"
+#: What runs also where nothing is to do.
+LOOKING = ("verify", "announce")
 
 
 class CommandOperator(BaseOperator):
@@ -100,10 +103,11 @@ class CommandOperator(BaseOperator):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-class PlanOperator(CommandOperator):
+class PlanOperator(CommandOperator, SkipMixin):
     """Makes an attempt: ``magneton plan CONFIG --run-id ID ...``.
 
-    Returns the result of plan, and pushes the attempt's directory under the key ``attempt``.
+    Returns the result of plan, and pushes the attempt's directory under the key ``attempt``. Where
+    there is nothing to do, only what looks at the result runs.
     """
 
     def __init__(self, *, config_path: str, **kwargs: Any) -> None:
@@ -116,8 +120,24 @@ class PlanOperator(CommandOperator):
 
     def execute(self, context: Context) -> Result:
         result = result_of(self.run_command(self.command(context)))
-        context["ti"].xcom_push("attempt", result["attempt"])
-        return result
+        return planned(self, result, context)
+
+
+def planned(task: Any, result: Result, context: Context) -> Result:
+    """Hand a plan on; with nothing to do, skip what would only find that out once more."""
+    ti = context["ti"]
+    ti.xcom_push("attempt", result["attempt"])
+    if result["nothing_to_do"]:
+        task.log.info("nothing to do: all is done for this input and these settings")
+        ti.xcom_push(BaseXCom.XCOM_RETURN_KEY, result)
+        task.skip(ti, rest_of(task, keep=LOOKING))
+    return result
+
+
+def rest_of(task: Any, keep: Collection[str] = ()) -> list[Any]:
+    """The tasks that follow, but for teardowns and the stages in ``keep``."""
+    following = task.get_flat_relatives(upstream=False)
+    return [t for t in following if not t.is_teardown and t.task_id.split("_")[0] not in keep]
 
 
 def plan_request(config_path: str, context: Context) -> forms.Request:
@@ -138,10 +158,12 @@ def plan_request(config_path: str, context: Context) -> forms.Request:
     # edited the file, what nobody had changed in the form must follow the file: so what differed
     # at first is kept, in a store that outlives a clear.
     store = context["task_state_store"]
-    sets = store.get(_SETS)
-    if not isinstance(sets, dict):
-        sets = dict(request.sets)
-        store.set(_SETS, sets)
+    # A backfill that runs a date again may give it other values: those are meant.
+    given, kept = dict(run.conf or {}), cast("dict[str, Any] | None", store.get(_SETS))
+    if kept is None or kept["given"] != given:
+        kept = {"given": given, "sets": dict(request.sets)}
+        store.set(_SETS, kept)
+    sets: dict[str, Any] = kept["sets"]
     try:  # before a container mounts them; plan and workers look again
         asked = load_config(config_path, sets, request.partition)
         check_roots(asked, sets, allowed_roots())

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from magneton_tasks.airflow.params import uses_partition
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config import RunConfig, uses_partition
 
 
 def page(dag_id: str, path: Path, config: RunConfig) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from magneton_tasks.config import RunConfig, known_keys, nearest
+from magneton_tasks.config import RunConfig, known_keys, nearest, uses_partition
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.location import locate
 from magneton_tasks.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
@@ -193,12 +193,6 @@ def read(
         partition=partition,
         restart=bool(params["restart"]),
     )
-
-
-def uses_partition(config: RunConfig) -> bool:
-    """Whether ``{partition}`` stands in the config's paths."""
-    paths = config.paths
-    return any("{partition}" in path for path in (paths.input, paths.output, paths.work))
 
 
 def _refuse_unknown(key: str, offered: tuple[str, ...]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 
 from magneton_tasks.airflow import pools
+from magneton_tasks.airflow.announce import AnnounceOperator
 from magneton_tasks.airflow.operators import (
     BatchesOperator,
     PlanOperator,
@@ -28,6 +29,20 @@ def plan(config: RunConfig, path: str) -> BaseOperator:
     from magneton_tasks.airflow.container_operators import PlanContainerOperator
 
     return PlanContainerOperator(task_id="plan", config_path=path, config=config)
+
+
+def before_plan(config: RunConfig, path: str) -> list[BaseOperator]:
+    """What waits for the input, where the config says so."""
+    if not config.wait_for_input.is_needed:
+        return []
+    from magneton_tasks.airflow.waiting import TASK, WaitForInputOperator
+
+    return [WaitForInputOperator(task_id=TASK, config_path=path)]
+
+
+def announce(dag_id: str, attempt: Any) -> BaseOperator:
+    """What tells other DAGs of the output."""
+    return AnnounceOperator(task_id="announce", asset=Asset(dag_id), attempt=attempt)
 
 
 def release(config: RunConfig) -> BaseOperator:

@@ -14,6 +14,7 @@ from magneton_tasks.manifest import Manifest
 from magneton_tasks.metadata import VolumeInfo, read_metadata
 from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
+from magneton_tasks.schema_airflow import Notify, WaitForInput
 from magneton_tasks.schema_runners import Docker
 from magneton_tasks.schema_slurm import Slurm
 
@@ -23,6 +24,8 @@ _SLURM_OFFERED = ("time", "memory", "max_running", "max_queued", "target_minutes
 _FILE_ONLY = (
     "schedule",
     "partition_format",
+    *(f"wait_for_input.{name}" for name in WaitForInput.model_fields),
+    *(f"notify.{name}" for name in Notify.model_fields),
     "runner.offered",
     "paths.max_files",
     "local.workers",

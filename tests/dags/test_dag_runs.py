@@ -64,7 +64,7 @@ def test_run_is_green_and_a_second_one_does_only_what_changed(
     assert first.tasks["segment"][0].rendered_map_index == "batch 0: blocks 0-11"
     # nothing is too large for its cell: an empty stage is skipped, and verify runs all the same
     assert first.states("downsample") == ["skipped"] and first.states("verify") == ["success"]
-    assert first.states("release") == ["success"]
+    assert first.states("announce") == ["success"] and first.states("release") == ["success"]
     assert first.result("verify")["objects"] == OBJECTS
     assert (tmp_path / "segmentation" / "info").is_file()
 
@@ -73,6 +73,11 @@ def test_run_is_green_and_a_second_one_does_only_what_changed(
     assert second.states("segment") == ["skipped"] and second.states("count") == ["skipped"]
     assert second.states("pool") == ["success"] and second.states("apply") == ["success"]
     assert "rule: any" in (second.attempt / "config.yaml").read_text()
+
+    third = run_dag({"pool.rule": "any", "segment.threshold": 0.7})
+    assert third.state == "success"
+    ran = {task for task, tis in third.tasks.items() if any(ti.state == "success" for ti in tis)}
+    assert ran == {"plan", "verify", "release"}, "nothing to do, and nothing new to announce"
 
 
 def test_the_exact_method_joins_in_its_slots_and_skips_those_it_does_not_need(

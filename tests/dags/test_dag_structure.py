@@ -62,7 +62,7 @@ def test_places_may_be_folders_and_files(
 
 def test_stages_follow_one_another(load_dags: Load, write_config: Write) -> None:
     dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
-    order = ["plan", "segment", "count", "pool", "apply", "downsample", "verify", "release"]
+    order = ["plan", "segment", "count", "pool", "apply", "downsample", "verify", "announce"]
     for before, after in pairwise(order):
         assert before in dag.task_dict[after].upstream_task_ids
     mapped = {t.task_id for t in dag.tasks if t.is_mapped}
@@ -85,11 +85,16 @@ def test_the_exact_method_has_six_slots_for_joins_and_offers_what_it_reads(
 
 def test_verify_alone_decides_about_green(load_dags: Load, write_config: Write) -> None:
     dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
-    leaves = [t.task_id for t in dag.tasks if not t.downstream_task_ids and not t.is_teardown]
-    assert leaves == []  # only the teardown comes after verify, and it doesn't count
+    teardowns = {t.task_id for t in dag.tasks if t.is_teardown}
+    leaves = [
+        t.task_id
+        for t in dag.tasks
+        if not t.downstream_task_ids - teardowns and not t.is_teardown
+    ]
+    assert leaves == ["announce"], "it comes after verify; the teardown doesn't count"
     release = dag.task_dict["release"]
     assert release.is_teardown and not release.on_failure_fail_dagrun
-    assert release.upstream_task_ids == {"verify"}
+    assert release.upstream_task_ids == {"announce"}
     # all_done would turn a failed run green; all_success would skip what follows an empty stage
     rules = {t.trigger_rule for t in dag.tasks if not t.is_teardown}
     assert rules == {"none_failed"}
@@ -112,6 +117,22 @@ def test_schedule_comes_from_the_config(load_dags: Load, write_config: Write) ->
     assert nightly.is_paused_upon_creation and not by_hand.is_paused_upon_creation
     for dag in dags.values():
         assert dag.max_active_runs == 1 and not dag.catchup
+
+
+def test_only_a_config_that_says_so_waits_for_its_input(
+    load_dags: Load, write_config: Write
+) -> None:
+    write_config("late", "wait_for_input: {timeout: 12h, marker: DONE}\n")
+    write_config("spared", "wait_for_input: {missing: skip}\n")
+    dags = load_dags(write_config("cortex").parent)
+    for name, upstream in (("late", {"wait_for_input"}), ("spared", {"wait_for_input"}), ("cortex", set())):
+        assert dags[f"instance_segmentation.{name}"].task_dict["plan"].upstream_task_ids == upstream
+
+
+def test_the_output_is_an_asset_named_like_the_dag(load_dags: Load, write_config: Write) -> None:
+    dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
+    (outlet,) = dag.task_dict["announce"].outlets
+    assert outlet.name == "instance_segmentation.cortex"
 
 
 def test_page_shows_the_config(load_dags: Load, write_config: Write) -> None:

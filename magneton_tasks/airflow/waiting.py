@@ -1,0 +1,116 @@
+"""A run waits for its input without taking up a slot: an operator that defers, and its trigger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.bases.skipmixin import SkipMixin
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from magneton_tasks.airflow.operators import plan_request, rest_of
+from magneton_tasks.arrival import Awaited
+from magneton_tasks.config import RunConfig, load_config
+from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.units import human_time
+
+TASK = "wait_for_input"
+#: What the trigger reports, beside the text of an error.
+_THERE, _LATE = "there", "late"
+
+
+class WaitForInputOperator(BaseOperator, SkipMixin):
+    """Goes on once the run's input is there; where it doesn't come in time: see `wait_for_input`."""
+
+    def __init__(self, *, config_path: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config_path = config_path
+
+    def execute(self, context: Context) -> None:
+        config = self._config(context)
+        awaited, wait = Awaited.of(config), config.wait_for_input
+        if not awaited.is_remote and self._look(awaited):
+            self.log.info("%s is there", awaited)
+            return None
+        deadline = time.time() + (wait.timeout or 0)
+        if wait.timeout is None and not awaited.is_remote:
+            return self._give_up(context, config)
+        self.log.info("waiting for %s, at most %s", awaited, human_time(wait.timeout or 0))
+        trigger = InputTrigger(awaited=asdict(awaited), poll_s=wait.poll, deadline=deadline)
+        self.defer(trigger=trigger, method_name="after_waiting")
+
+    def after_waiting(self, context: Context, event: str) -> None:
+        """What the trigger has seen decides."""
+        if event == _LATE:
+            return self._give_up(context, self._config(context))
+        if event != _THERE:
+            raise AirflowFailException(event)
+        return None
+
+    def _give_up(self, context: Context, config: RunConfig) -> None:
+        wait = config.wait_for_input
+        waited = f"after {human_time(wait.timeout)}" if wait.timeout else "yet"
+        text = f"there isn't {Awaited.of(config)} {waited}"
+        if wait.missing == "fail":
+            raise AirflowFailException(
+                f"{text}\n  what to do: see to it and clear this task; or raise wait_for_input.timeout, "
+                "or let such runs be skipped by wait_for_input.missing: skip"
+            )
+        self.log.info("%s: this run is skipped, as wait_for_input.missing says", text)
+        self.skip(context["ti"], rest_of(self))
+
+    def _config(self, context: Context) -> RunConfig:
+        request = plan_request(self.config_path, context)
+        return load_config(self.config_path, request.sets, request.partition)
+
+    def _look(self, awaited: Awaited) -> bool:
+        try:
+            return awaited.is_there()
+        except MagnetonError as error:
+            raise AirflowFailException(str(error)) from None
+
+
+class InputTrigger(BaseTrigger):
+    """Looks for an input until it is there, or the deadline (unix seconds) is over.
+
+    The deadline is a time, not a span: a triggerer that was restarted goes on with it.
+    """
+
+    def __init__(self, awaited: dict[str, Any], poll_s: float, deadline: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.awaited = Awaited(**awaited)
+        self.poll_s = poll_s
+        self.deadline = deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        kwargs = {
+            "awaited": asdict(self.awaited), "poll_s": self.poll_s, "deadline": self.deadline
+        }  # fmt: skip
+        return f"{__name__}.{type(self).__name__}", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        try:
+            while not await self._is_there():
+                left = self.deadline - time.time()
+                if left <= 0:
+                    yield _event(_LATE)
+                    return
+                await asyncio.sleep(min(self.poll_s, left))
+            yield _event(_THERE)
+        except MagnetonError as error:
+            yield _event(str(error))
+
+    async def _is_there(self) -> bool:
+        if not self.awaited.is_remote:
+            return await asyncio.to_thread(self.awaited.is_there)
+        process = await asyncio.create_subprocess_exec(*self.awaited.command())
+        return await process.wait() == EXIT_OK
+
+
+def _event(text: str) -> TriggerEvent:
+    return TriggerEvent(text)  # type: ignore[no-untyped-call]

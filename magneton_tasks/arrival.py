@@ -1,0 +1,87 @@
+"""Whether the affinity map of a run is there yet: what a run waits for.
+
+Airflow's triggerer asks this time and again, so it must stay light: a bucket is asked by a process
+of its own, ``python -m magneton_tasks.arrival URL MIP [MARKER]``, for cloud-files costs seconds to
+import.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import BadDataError, MagnetonError, NoInputError, TemporaryError
+from magneton_tasks.location import locate, read_file
+from magneton_tasks.metadata import read_metadata
+
+_NOT_YET = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What is waited for.
+
+    Attributes
+    ----------
+    url, mip
+        The affinity map.
+    marker
+        URL of the file that is written once it is complete; None: its metadata tells.
+    """
+
+    url: str
+    mip: int
+    marker: str | None
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Awaited:
+        marker, url = config.wait_for_input.marker, config.paths.input
+        if marker is not None and "://" not in marker and not marker.startswith("/"):
+            marker = locate(url).name_of(marker)
+        return cls(url, config.input.mip, marker)
+
+    def __str__(self) -> str:
+        return f"the marker {self.marker}" if self.marker else f"a volume at {self.url}"
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a bucket has to be asked."""
+        return any(locate(url).path is None for url in (self.url, self.marker) if url)
+
+    def command(self) -> list[str]:
+        """What asks in a process of its own."""
+        arguments = [self.url, str(self.mip), *([self.marker] if self.marker else [])]
+        return [sys.executable, "-m", "magneton_tasks.arrival", *arguments]
+
+    def is_there(self) -> bool:
+        """Look, once. Metadata that can't be read yet may be being written.
+
+        Raises
+        ------
+        ConfigError
+            It can't ever be there: a mip or a scheme that doesn't exist.
+        """
+        try:
+            if self.marker is not None:
+                directory, _, name = self.marker.rpartition("/")
+                return read_file(locate(directory or "/"), name) is not None
+            read_metadata(self.url, self.mip)
+        except (NoInputError, BadDataError, TemporaryError):
+            return False
+        return True
+
+
+def main(argv: Sequence[str]) -> int:
+    """0: it is there, 1: not yet, else why it can't be."""
+    url, mip, *marker = argv
+    try:
+        return 0 if Awaited(url, int(mip), marker[0] if marker else None).is_there() else _NOT_YET
+    except MagnetonError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
