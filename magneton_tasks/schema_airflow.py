@@ -50,7 +50,7 @@ class Notice(Section):
     """One of Airflow's notifiers."""
 
     notifier: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 Notices = tuple[dict[str, Any], ...]

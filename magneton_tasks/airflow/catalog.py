@@ -15,6 +15,7 @@ from airflow.sdk import DAG, TriggerRule
 from croniter import croniter
 from croniter.croniter import CroniterError
 
+from magneton_tasks.airflow import notices
 from magneton_tasks.airflow.dag_names import named_configs
 from magneton_tasks.airflow.operators import RefuseOperator
 from magneton_tasks.config import RunConfig, load_config
@@ -34,6 +35,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
         # A run by hand starts at once; a schedule starts when somebody switches it on.
         "is_paused_upon_creation": config.schedule is not None,
         "tags": ["magneton"],
+        **notices.callbacks(config),
         "default_args": {
             "retries": 2,
             "retry_delay": timedelta(seconds=10),
@@ -55,7 +57,8 @@ def make_dags(places: str, make_dag: MakeDag) -> Iterator[DAG]:
             _check_schedule(path, config)
             yield make_dag(dag_id, path, config)
         except MagnetonError as error:
-            yield broken(dag_id, path, str(error))
+            text = str(error)
+            yield broken(dag_id, path, text if str(path) in text else f"{path}: {text}")
         except Exception as error:  # whatever Airflow itself refuses gets the same treatment
             yield broken(dag_id, path, f"{path}: {error}")
 

@@ -36,21 +36,20 @@ class WaitForInputOperator(BaseOperator, SkipMixin):
         awaited, wait = Awaited.of(config), config.wait_for_input
         if not awaited.is_remote and self._look(awaited):
             self.log.info("%s is there", awaited)
-            return None
-        deadline = time.time() + (wait.timeout or 0)
-        if wait.timeout is None and not awaited.is_remote:
-            return self._give_up(context, config)
-        self.log.info("waiting for %s, at most %s", awaited, human_time(wait.timeout or 0))
-        trigger = InputTrigger(awaited=asdict(awaited), poll_s=wait.poll, deadline=deadline)
-        self.defer(trigger=trigger, method_name="after_waiting")
+        elif wait.timeout is None and not awaited.is_remote:
+            self._give_up(context, config)
+        else:
+            most_s = wait.timeout or 0
+            self.log.info("waiting for %s, at most %s", awaited, human_time(most_s))
+            trigger = InputTrigger(asdict(awaited), wait.poll, time.time() + most_s)
+            self.defer(trigger=trigger, method_name="after_waiting")
 
     def after_waiting(self, context: Context, event: str) -> None:
         """What the trigger has seen decides."""
         if event == _LATE:
-            return self._give_up(context, self._config(context))
-        if event != _THERE:
+            self._give_up(context, self._config(context))
+        elif event != _THERE:
             raise AirflowFailException(event)
-        return None
 
     def _give_up(self, context: Context, config: RunConfig) -> None:
         wait = config.wait_for_input

@@ -87,9 +87,7 @@ def test_verify_alone_decides_about_green(load_dags: Load, write_config: Write) 
     dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
     teardowns = {t.task_id for t in dag.tasks if t.is_teardown}
     leaves = [
-        t.task_id
-        for t in dag.tasks
-        if not t.downstream_task_ids - teardowns and not t.is_teardown
+        t.task_id for t in dag.tasks if not t.downstream_task_ids - teardowns and not t.is_teardown
     ]
     assert leaves == ["announce"], "it comes after verify; the teardown doesn't count"
     release = dag.task_dict["release"]
@@ -125,7 +123,11 @@ def test_only_a_config_that_says_so_waits_for_its_input(
     write_config("late", "wait_for_input: {timeout: 12h, marker: DONE}\n")
     write_config("spared", "wait_for_input: {missing: skip}\n")
     dags = load_dags(write_config("cortex").parent)
-    for name, upstream in (("late", {"wait_for_input"}), ("spared", {"wait_for_input"}), ("cortex", set())):
+    for name, upstream in (
+        ("late", {"wait_for_input"}),
+        ("spared", {"wait_for_input"}),
+        ("cortex", set()),
+    ):
         assert dags[f"instance_segmentation.{name}"].task_dict["plan"].upstream_task_ids == upstream
 
 
@@ -133,6 +135,16 @@ def test_the_output_is_an_asset_named_like_the_dag(load_dags: Load, write_config
     dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
     (outlet,) = dag.task_dict["announce"].outlets
     assert outlet.name == "instance_segmentation.cortex"
+
+
+def test_notifiers_are_called_after_a_failure_or_a_success(
+    load_dags: Load, write_config: Write
+) -> None:
+    mail = "{notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier, arguments: {to: lab@example.org}}"
+    path = write_config("told", f"notify: {{failure: [{mail}]}}\n")
+    dag = load_dags(path.parent)["instance_segmentation.told"]
+    (notifier,) = dag.on_failure_callback
+    assert notifier.to == "lab@example.org" and not dag.on_success_callback
 
 
 def test_page_shows_the_config(load_dags: Load, write_config: Write) -> None:
@@ -157,6 +169,12 @@ def test_page_shows_the_config(load_dags: Load, write_config: Write) -> None:
         ("segment: {threshold: 0.5\n", ["line", "malformed YAML"]),
         ('schedule: "every day"\n', ["schedule", "every day", "cron"]),
         ("- a list\n", ["malformed YAML"]),
+        ("notify: {failure: [{notifier: no.such.Thing}]}\n", ["notify.failure", "no.such.Thing"]),
+        ("notify: {success: [{notifier: os.path.join}]}\n", ["notify.success", "notifiers"]),
+        (
+            "notify: {failure: [{notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier}]}\n",
+            ["doesn't take these arguments", "to"],
+        ),
     ],
 )
 def test_broken_config_becomes_a_dag_that_says_so(

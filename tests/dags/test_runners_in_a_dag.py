@@ -56,7 +56,9 @@ def test_each_offered_runner_is_a_branch(load_dags: Load, write_config: Write) -
             assert {f"{before}_local", f"{before}_docker"} <= upstream
     release = dag.task_dict["release"]
     assert release.is_teardown
-    assert release.upstream_task_ids == {"verify_local", "verify_docker"}
+    assert release.upstream_task_ids == {"announce"}
+        verified = dag.task_dict["announce"].upstream_task_ids
+        assert verified == {"verify_local", "verify_docker"}
     assert dag.params["runner.default"] == "local"
     schema = dag.params.get_param("runner.default").schema
     assert schema["enum"] == ["local", "docker"]
