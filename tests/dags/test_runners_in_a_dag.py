@@ -57,8 +57,8 @@ def test_each_offered_runner_is_a_branch(load_dags: Load, write_config: Write) -
     release = dag.task_dict["release"]
     assert release.is_teardown
     assert release.upstream_task_ids == {"announce"}
-        verified = dag.task_dict["announce"].upstream_task_ids
-        assert verified == {"verify_local", "verify_docker"}
+    verified = dag.task_dict["announce"].upstream_task_ids
+    assert {"verify_local", "verify_docker"} <= verified
     assert dag.params["runner.default"] == "local"
     schema = dag.params.get_param("runner.default").schema
     assert schema["enum"] == ["local", "docker"]
