@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from magneton_tasks.cli.menu import facts, hpc
+from magneton_tasks.cli.menu import hpc
 from magneton_tasks.cli.menu.stage import SEGMENT
 from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.cli.summary import latest_attempt
@@ -272,7 +272,6 @@ def test_options_2_4_and_6_say_what_is_missing_and_what_works(copy_of: Copy) -> 
         for option, choice in (("2", "segment"), ("4", "pool"), ("6", "apply")):
             menu.answer(OPTION, option)
             shown = menu.answer(GO_ON, "")
-            assert "this version of Magneton has no Slurm runner" in shown
             assert f"runner.offered in {config} is [local], without slurm" in shown
             assert "runner: {offered: [local, slurm], default: slurm}" in shown
             line = next(s for s in shown.splitlines() if s.strip().startswith("sbatch --nodes"))
@@ -288,19 +287,22 @@ def test_options_2_4_and_6_say_what_is_missing_and_what_works(copy_of: Copy) -> 
         menu.ends()
 
 
-def test_nothing_is_missing_once_the_schema_and_the_config_know_slurm(
+def test_nothing_is_missing_once_the_config_offers_slurm(
     copy_of: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = load_config(copy_of())
     path = Path("volume.yaml")
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert facts.known_runners()[0] == "local"
     offers = config.runner.model_copy(update={"offered": ("local", "slurm")})
     offering = config.model_copy(update={"runner": offers})
-    assert list(hpc.missing(offering, path, ("local", "slurm"))) == []
-    assert list(hpc.missing(config, path, ("local", "slurm"))) == [
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert list(hpc.missing(offering, path)) == []
+    assert list(hpc.missing(config, path)) == [
         "runner.offered in volume.yaml is [local], without slurm"
     ]
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert "sbatch" in next(hpc.missing(offering, path))
+    elsewhere = offering.slurm.model_copy(update={"host": "login.example.org"})
+    assert list(hpc.missing(offering.model_copy(update={"slurm": elsewhere}), path)) == []
 
 
 def test_the_example_of_an_allocation_is_quoted_for_a_shell(tmp_path: Path) -> None:

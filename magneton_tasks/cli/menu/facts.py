@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import get_args
 
 from magneton_tasks import __version__
 from magneton_tasks.places import CONFIGS_VARIABLE, menu_places
@@ -41,18 +40,8 @@ def _version(name: str) -> str:
 def _runners() -> Iterator[tuple[str, str]]:
     from magneton_tasks.runners import resources
 
-    known = known_runners()
     cores, memory = resources.cores(), resources.machine_memory_bytes()
     yield "runners", f"local: {cores} cores, {human_bytes(memory)} of memory"
     for runner, program in PROGRAMS.items():
         found = f"{program} is {'' if shutil.which(program) else 'not '}on the PATH"
-        can = "" if runner in known else f"; this version has no {_NAMES[runner]} runner"
-        yield "", f"{_NAMES[runner]}: {found}{can}"
-
-
-def known_runners() -> tuple[str, ...]:
-    """The runners that a config may offer in this version."""
-    from magneton_tasks.schema_runners import Runner
-
-    literal = get_args(Runner.model_fields["offered"].annotation)[0]
-    return tuple(map(str, get_args(literal)))
+        yield "", f"{_NAMES[runner]}: {found}"

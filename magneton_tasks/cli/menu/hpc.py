@@ -1,4 +1,4 @@
-"""The options for a cluster: what is missing, which lines would change that, what works today."""
+"""The options for a cluster: run there, or what is missing, and which lines would change that."""
 
 from __future__ import annotations
 
@@ -27,20 +27,19 @@ _CORES, _GIB_A_CORE, _HOURS = 16, 4, 12
 def dialog(console: Console, volume: Volume, option: StageOption, number: str) -> None:
     """Run on Slurm where it's configured; else say what is missing, and what works today."""
     assert volume.config is not None
-    known = facts.known_runners()
-    if not list(missing(volume.config, volume.path, known)):
+    lacking = list(missing(volume.config, volume.path))
+    if not lacking:
         stage.dialog(console, volume, option, number, "slurm")
         return
     say(console, "This can't run on a cluster yet. What is missing:")
-    for what in missing(volume.config, volume.path, known):
+    for what in lacking:
         say(console, f"  - {what}")
     say(console, "")
     say(console, f"Lines of {volume.path} that would change that:")
     say(console, "  runner: {offered: [local, slurm], default: slurm}")
-    if "slurm" not in known:
-        say(console, "  (this version refuses them; it offers: " + ", ".join(known) + ")")
+    say(console, "  slurm: {slurm_partition: null, account: null}   # null: the cluster's default")
     say(console, "")
-    say(console, "What works today: the local runner inside one allocation, for instance")
+    say(console, "Without that: the local runner inside one allocation, for instance")
     try:
         plan = planning.draft(_request(volume, option), write=False).plan
         say(console, f"  {allocation(volume, option, plan)}")
@@ -51,12 +50,13 @@ def dialog(console: Console, volume: Volume, option: StageOption, number: str) -
         )
 
 
-def missing(config: RunConfig, path: Path, known: tuple[str, ...]) -> Iterator[str]:
+def missing(config: RunConfig, path: Path) -> Iterator[str]:
     """What a run on Slurm lacks, a clause each."""
-    if shutil.which(facts.PROGRAMS["slurm"]) is None:
-        yield "sbatch is not on the PATH of this machine: work on a login node of the cluster"
-    if "slurm" not in known:
-        yield "this version of Magneton has no Slurm runner"
+    if config.slurm.host is None and shutil.which(facts.PROGRAMS["slurm"]) is None:
+        yield (
+            "sbatch is not on the PATH of this machine: work on a login node of the cluster, "
+            "or give one as slurm.host"
+        )
     offered = tuple(map(str, config.runner.offered))
     if "slurm" not in offered:
         yield f"runner.offered in {path} is [{', '.join(offered)}], without slurm"

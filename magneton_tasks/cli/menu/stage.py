@@ -51,6 +51,12 @@ POOL = StageOption(
 )
 APPLY = StageOption("apply", ("apply", "local"), "To look at it:  magneton view {config}")
 
+#: What matters on a cluster in place of `local`.
+_ON_SLURM = (
+    "slurm.slurm_partition", "slurm.account", "slurm.time", "slurm.memory", "slurm.max_memory",
+    "slurm.max_running", "slurm.max_queued", "slurm.target_minutes",
+)  # fmt: skip
+
 
 @dataclass
 class _Asked:
@@ -154,7 +160,10 @@ def _asks_restart(console: Console, plan: Plan, option: StageOption) -> bool:
 def _change(console: Console, asked: _Asked) -> None:
     """The table of parameters; the changes are this run's unless they're saved."""
     path = asked.volume.path
-    changed = parameters.edit_table(path, asked.overrides, asked.option.sections)
+    sections = asked.option.sections
+    if asked.runner == "slurm":
+        sections = (*(s for s in sections if s != "local"), *_ON_SLURM)
+    changed = parameters.edit_table(path, asked.overrides, sections)
     if changed == asked.overrides:
         return
     asked.overrides = changed
