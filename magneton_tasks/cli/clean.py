@@ -40,7 +40,7 @@ def clean(
     Parameters
     ----------
     what
-        One of `stages.clean.CHOICES`, or ``containers``.
+        One of `stages.clean.CHOICES`, ``containers`` or ``jobs``.
     older_than_s
         Only what nothing has written to for so many seconds.
     dry_run
@@ -69,6 +69,10 @@ def clean(
         from magneton_tasks.cli import clean_containers
 
         return clean_containers.clean(loaded, older_than_s, dry_run, yes, as_json)
+    if what == "jobs":
+        from magneton_tasks.cli import clean_jobs
+
+        return clean_jobs.clean(loaded, dry_run, yes, as_json)
     listing = cleaning.find(loaded, what, older_than_s)
     work = Path(loaded.paths.work)
     if not dry_run:

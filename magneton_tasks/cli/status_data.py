@@ -15,6 +15,8 @@ from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import STAGES, AttemptPaths, join_level
 from magneton_tasks.plan import Plan
+from magneton_tasks.runners.slurm.progress import desks
+from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.stages import current
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.states import Look, VolumeStates, grid_of, total_of
@@ -252,6 +254,19 @@ class Status:
             for _, _, stage, key, record in sorted(known, reverse=True)
         ]  # fmt: skip
 
+    def jobs(self) -> list[Data]:
+        """The attempt's job arrays on a cluster, and those of them that aren't known to be over."""
+        return [
+            {
+                "task": task, "job": job.job, "indexes": expression(job.indexes), "try": job.number,
+                "memory_bytes": job.need.memory, "time_s": job.need.time_s, "over": job.is_over,
+                "submitted": job.submitted,
+            }
+            for task, known in desks(self.attempt.paths.root)
+            for job in known.jobs
+            if job.job
+        ]  # fmt: skip
+
     # ------------------------------------------------------------------ all of it
     def data(self) -> Data:
         """What ``--json`` prints; times in unix seconds."""
@@ -265,7 +280,7 @@ class Status:
                 "since": held[0].created, "heartbeat_age_s": held[1],
             },
             "as_planned": self.is_as_planned, "changed": list(self.now.changes),
-            "notes": list(self.now.notes), "checked": self.check,
+            "notes": list(self.now.notes), "checked": self.check, "jobs": self.jobs(),
             "stages": [asdict(s) for s in self.stages],
         }  # fmt: skip
 

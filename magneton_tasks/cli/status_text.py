@@ -40,11 +40,28 @@ def lines(
         yield from _remarks(status, stage, now)
     for stage in status.stages:
         yield from _failures(stage, None if failed else FAILURES)
+    yield from _jobs(status)
     if missing:
         yield "", None
         yield from _undone(status)
     if slow is not None:
         yield from _slowest(status, slow)
+
+
+def _jobs(status: Status) -> Iterator[Line]:
+    """The job arrays that may still be in the queue; how many ended."""
+    jobs = status.jobs()
+    for job in jobs:
+        if not job["over"]:
+            again = f", try {job['try']}" if job["try"] > 1 else ""
+            yield f"job {job['job']}: {job['task']}, parts {job['indexes']}{again}", None
+    over = [j for j in jobs if j["over"]]
+    if over:
+        yield f"{len(over)} job arrays ended: {_some([j['job'] for j in over])}", None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _head(status: Status, now: float) -> Iterator[Line]:

@@ -9,8 +9,8 @@ import click
 
 from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
 
-#: `stages.clean.CHOICES`, which --help doesn't import, and containers.
-WHAT = ("cache", "records", "stale", "runs", "all", "containers")
+#: `stages.clean.CHOICES`, which --help doesn't import, containers and jobs.
+WHAT = ("cache", "records", "stale", "runs", "all", "containers", "jobs")
 
 
 def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
@@ -32,7 +32,8 @@ def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -
     show_default=True,
     help="cache: labels of blocks, what joins leave open, layers of try. records: merge checkpoints "
     "(pairs, joins, pool tables, records of apply). stale: results of other settings. runs: earlier attempts and their logs. "
-    "containers: those that runs which are over left in the Docker engine.",
+    "containers: those that runs which are over left in the Docker engine. "
+    "jobs: those that runs which are over left in Slurm's queue.",
 )
 @click.option(
     "--older-than",

@@ -244,19 +244,20 @@ class BatchJobs:
     ) -> bool:
         """Submit parts in as few arrays as Slurm takes; False where it takes no more now."""
         left = list(parts)
-        size = min(len(left), known.accepted or len(left))
+        # a limit that was met may have been another's jobs: ask for more each time
+        size = min(len(left), 2 * known.accepted if known.accepted else len(left))
         while left:
             if self.desk.owner() != token:
                 return False
             try:
                 self._submit(known, look, need, left[:size])
             except SubmitLimitError:
-                if size > 1:
-                    size = known.accepted = size // 2
-                    continue
-                if not known.in_flight:
+                if known.in_flight:  # there is room once these have ended
+                    return False
+                if size == 1:
                     raise
-                return False
+                size = known.accepted = size // 2
+                continue
             left = left[size:]
         return True
 

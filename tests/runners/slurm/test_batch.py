@@ -1,0 +1,267 @@
+"""A batch on a cluster, step by step, on a fake cluster: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magneton_tasks.errors import EXIT_BAD_DATA, EXIT_BUG, EXIT_CONFIG, EXIT_TEMPORARY
+from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready
+
+from .conftest import Cluster, Planned
+
+TIMING = Timing(poll_s=0.05, max_poll_s=0.05, grace_s=0.2, give_up_s=5)
+#: index 0 is the first of four parts
+PARTS = 4
+
+
+@pytest.fixture
+def paths(planned: Planned, tmp_path: Path) -> AttemptPaths:
+    """An attempt whose jobs run `worker.py`."""
+    python = tmp_path / "python"
+    worker = Path(__file__).with_name("worker.py")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {worker} "$@"\n')
+    python.chmod(0o755)
+    return planned(f"python: {python}")
+
+
+def watch(jobs: BatchJobs, step: Step) -> Snapshot:
+    """What is seen once there's something to decide."""
+    assert isinstance(step, Wait), step
+    return asyncio.run(asyncio.wait_for(wait_ready(jobs.slurm, step.jobs, TIMING), 60))
+
+
+def to_its_end(jobs: BatchJobs, token: str | None = None) -> Step:
+    """Step and watch until it's over."""
+    token = token or jobs.adopt()
+    step = jobs.step(token)
+    while isinstance(step, Wait):
+        step = jobs.step(token, watch(jobs, step))
+    return step
+
+
+def worker_rules(cluster: Cluster, rules: dict[str, Any]) -> None:
+    (cluster.home / "worker.json").write_text(json.dumps(rules))
+
+
+def arrays(cluster: Cluster) -> list[str]:
+    """What each sbatch asked for, in order."""
+    return [about["array"] for about in cluster.jobs.values()]
+
+
+def option(cluster: Cluster, nth: int, name: str) -> str:
+    arguments = list(cluster.jobs.values())[nth]["arguments"]
+    return next(a.partition("=")[2] for a in arguments if a.startswith(f"--{name}="))
+
+
+def test_a_batch_is_one_array_and_done_by_slurm_and_the_manifest(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Done)
+    assert step.result["done"] == 12 and step.result["failed"] == 0
+    assert arrays(cluster) == ["0-3"]
+
+
+def test_only_the_parts_that_miss_blocks_are_submitted_again(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.set(rules={"2.1": {"state": "NODE_FAIL", "node": "n2", "exit": "0:0"}})
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Done)
+    assert arrays(cluster) == ["0-3", "2"]
+    assert option(cluster, 1, "exclude") == "n2"
+
+
+def test_out_of_memory_gets_more_memory_up_to_the_most(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    # as linuxproc shows it: FAILED, JobLaunchFailure, killed
+    killed = {"state": "FAILED", "reason": "JobLaunchFailure", "exit": "0:9"}
+    cluster.set(rules={"1.1": {"state": "OUT_OF_MEMORY", "exit": "0:125"}, "1.2": killed})
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Done)
+    assert [option(cluster, n, "mem") for n in range(3)] == ["1024M", "1536M", "2304M"]
+    assert arrays(cluster) == ["0-3", "1", "1"]
+
+
+def test_out_of_memory_at_the_most_names_the_job_and_what_to_do(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.set(rules={"1": {"state": "OUT_OF_MEMORY", "exit": "0:125", "node": "n3"}})
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Failed)
+    assert step.error.exit_code == EXIT_CONFIG
+    assert "_1 on n3: out of memory with 2.2 GiB" in step.error.what
+    assert "(3 tries" in step.error.what
+    assert "slurm.max_memory" in str(step.error.hint)
+
+
+def test_a_time_out_gets_more_time(cluster: Cluster, paths: AttemptPaths) -> None:
+    cluster.set(rules={"0.1": {"state": "TIMEOUT", "exit": "0:15"}})
+    assert isinstance(to_its_end(BatchJobs.open(paths.root, "segment", 0)), Done)
+    assert [option(cluster, n, "time") for n in range(2)] == ["0-00:30:00", "0-01:00:00"]
+
+
+def test_data_errors_are_never_resubmitted(cluster: Cluster, paths: AttemptPaths) -> None:
+    failure = {"exit_code": EXIT_BAD_DATA, "cause": "block 4 holds NaN", "hint": "mend it"}
+    worker_rules(cluster, {"1": {"exit": EXIT_BAD_DATA, "blocks": 1, "failure": failure}})
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Failed)
+    assert step.error.exit_code == EXIT_BAD_DATA
+    assert "block 4 holds NaN" in step.error.what and step.error.hint == "mend it"
+    assert arrays(cluster) == ["0-3"]
+
+
+def test_completed_without_its_records_is_an_error(
+    cluster: Cluster, paths: AttemptPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker_rules(cluster, {"3": {"blocks": 1}})
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    monkeypatch.setattr(type(jobs.attempt), "wait_s", 0.0)
+    step = to_its_end(jobs)
+    assert isinstance(step, Failed)
+    assert step.error.exit_code == EXIT_BUG
+    assert "completed without its records" in step.error.what
+
+
+def test_complete_records_with_a_lost_job_are_a_success(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    step = jobs.step(token)
+    watch(jobs, step)  # they ran
+    cluster.set(purged=True, accounting=False)
+    state = json.loads((cluster.home / "state.json").read_text())
+    for about in state["jobs"].values():
+        about["tasks"] = {}  # nobody knows the job any more
+    (cluster.home / "state.json").write_text(json.dumps(state))
+    assert isinstance(to_its_end(jobs, jobs.adopt()), Done)
+    assert arrays(cluster) == ["0-3"]
+
+
+def test_cancelled_by_somebody_is_said_and_not_resubmitted(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.set(rules={"0": {"state": "CANCELLED", "by": "1007", "exit": "0:15"}})
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Failed)
+    assert "cancelled by 1007" in step.error.what
+    assert arrays(cluster) == ["0-3"]
+
+
+# ------------------------------------------------------------------ limits
+def test_a_small_quota_means_smaller_arrays_and_waiting(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.set(max_submit=2)
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Done)
+    assert arrays(cluster) == ["0-1", "2-3"]
+
+
+def test_no_room_at_all_means_later_not_a_failed_try(cluster: Cluster, paths: AttemptPaths) -> None:
+    cluster.set(max_submit=0)
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    step = jobs.step(token)
+    assert isinstance(step, Later) and "QOSMaxSubmitJobPerUserLimit" in step.why
+    cluster.set(max_submit=None)
+    assert isinstance(to_its_end(jobs, token), Done)
+    assert jobs.desk.load().tries == {0: 1, 1: 1, 2: 1, 3: 1}
+
+
+def test_silence_of_slurmctld_is_waited_for_and_then_given_up(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.fail(
+        "squeue", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
+    )
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    assert isinstance(jobs.step(token), Later)
+    known = jobs.desk.load()
+    known.limited_since = 1.0
+    jobs.desk.save(known)
+    step = jobs.step(token)
+    assert isinstance(step, Failed) and step.error.exit_code == EXIT_TEMPORARY
+
+
+def test_what_sbatch_refuses_for_good_is_an_error_of_the_config(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    says = (Path(__file__).parent / "recorded" / "sbatch-no-qos.err").read_text()
+    cluster.fail("sbatch", says)
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    with pytest.raises(Exception, match="Invalid qos specification") as raised:
+        jobs.step(jobs.adopt())
+    assert getattr(raised.value, "exit_code", None) == EXIT_CONFIG
+
+
+# ------------------------------------------------------------------ no lost or doubled jobs
+def test_a_job_whose_submission_was_not_answered_is_found_by_its_name(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.set(loses_answer=True)
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    assert isinstance(jobs.step(token), Later)
+    cluster.set(loses_answer=False)
+    assert isinstance(to_its_end(jobs, token), Done)
+    assert len(cluster.jobs) == 1
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "done"])
+def test_a_new_try_finds_the_jobs_of_the_old_one(
+    cluster: Cluster, paths: AttemptPaths, state: str
+) -> None:
+    old = BatchJobs.open(paths.root, "segment", 0)
+    first = old.adopt()
+    step = old.step(first)
+    if state == "RUNNING":
+        cluster.set(rules={"*": {"state": "RUNNING"}})
+        old.slurm.run(("squeue", f"--jobs={next(iter(cluster.jobs))}"))
+    if state == "done":
+        watch(old, step)
+    new = BatchJobs.open(paths.root, "segment", 0)
+    second = new.adopt()
+    assert isinstance(old.step(first), Lost)
+    assert old.cancel(first) == []  # its on_kill comes late: the job is another's
+    cluster.set(rules={})
+    assert isinstance(to_its_end(new, second), Done)
+    assert len(cluster.jobs) == 1 and cluster.calls("scancel") == []
+
+
+def test_on_kill_before_the_new_try_cancels_and_the_new_try_submits_anew(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    old = BatchJobs.open(paths.root, "segment", 0)
+    token = old.adopt()
+    assert isinstance(old.step(token), Wait)
+    assert asyncio.run(old.cancel_async(token)) == list(cluster.jobs)
+    new = BatchJobs.open(paths.root, "segment", 0)
+    assert isinstance(to_its_end(new), Done)
+    assert len(cluster.jobs) == 2
+
+
+def test_what_is_done_is_not_submitted_again(cluster: Cluster, paths: AttemptPaths) -> None:
+    failure = {"exit_code": EXIT_BAD_DATA, "cause": "NaN"}
+    worker_rules(cluster, {"1": {"exit": EXIT_BAD_DATA, "blocks": 0, "failure": failure}})
+    assert isinstance(to_its_end(BatchJobs.open(paths.root, "segment", 0)), Failed)
+    worker_rules(cluster, {})
+    assert isinstance(to_its_end(BatchJobs.open(paths.root, "segment", 0)), Done)
+    assert arrays(cluster) == ["0-3", "1"]
+
+
+def test_a_stage_without_batches_is_an_array_of_one(cluster: Cluster, paths: AttemptPaths) -> None:
+    step = to_its_end(BatchJobs.open(paths.root, "verify"))
+    assert isinstance(step, Done) and step.result["stage"] == "verify"
+    assert arrays(cluster) == ["0"]

@@ -1,0 +1,48 @@
+"""Stands for a worker: writes records of its part's blocks, as ``$FAKE_SLURM/worker.json`` says.
+
+``{"<part>": {"exit": 75, "blocks": 1, "failure": {...}}}``: so many blocks are done, the next fails so.
+What a part is stands in ``stages.json``: reading the plan would take longer than all the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from magneton_tasks.grid import share
+from magneton_tasks.manifest import Manifest
+from magneton_tasks.paths import AttemptPaths
+
+
+def main() -> int:
+    arguments = sys.argv[sys.argv.index("magneton_tasks") + 1 :]
+    stage, options = arguments[0], dict(zip(arguments[1::2], arguments[2::2], strict=True))
+    home, paths = Path(os.environ["FAKE_SLURM"]), AttemptPaths(Path(options["--run"]))
+    if "--batch" not in options:
+        return leave(paths.result(stage), {"stage": stage, "failures": []}, 0)
+    part, parts = (int(v) for v in options["--part"].split("/"))
+    rules = home / "worker.json"
+    rule = json.loads(rules.read_text()).get(str(part), {}) if rules.exists() else {}
+    batch, about = int(options["--batch"]), json.loads((home / "stages.json").read_text())[stage]
+    begin, end = share(len(about["keys"][batch]), part, parts)
+    keys = about["keys"][batch][begin:end]
+    done = keys[: rule.get("blocks", len(keys))]
+    with Manifest(Path(about["records"])).writer("test", stage, batch, part) as writer:
+        for key in done:
+            writer.add(key, "done", attempt=1, input="i", output="o")
+        if "failure" in rule and len(done) < len(keys):
+            writer.add(keys[len(done)], "failed", attempt=1, info=rule["failure"])
+    result = {"stage": stage, "batch": batch, "done": len(done), "failures": []}
+    return leave(paths.result(stage, batch, part), result, int(rule.get("exit", 0)))
+
+
+def leave(path: Path, result: dict[str, object], code: int) -> int:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
