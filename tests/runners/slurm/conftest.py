@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from magneton_tasks.grid import items
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.stages import plan as planning
+from tests.runners.slurm.fake_cluster import Cluster, Planned
 from tests.tiny_volume import write_tiny_volume
 
 FAKE = Path(__file__).with_name("fake_slurm.py")
@@ -22,47 +20,15 @@ PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
 FAST = "poll_s: 1, max_poll_s: 1, grace_s: 1, memory: 1GiB, max_memory: 3GiB"
 
 
-@dataclass
-class Cluster:
-    """The fake cluster; see ``fake_slurm.py``."""
-
-    home: Path
-
-    def set(self, **settings: Any) -> None:
-        """What becomes of jobs, and what is switched off."""
-        path = self.home / "settings.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(known | settings))
-
-    def fail(self, program: str, says: str | None) -> None:
-        """A program fails with these words on stderr; None: no more."""
-        path = self.home / f"fail-{program}"
-        path.unlink(missing_ok=True) if says is None else path.write_text(says)
-
-    @property
-    def jobs(self) -> dict[str, Any]:
-        path = self.home / "state.json"
-        return dict(json.loads(path.read_text())["jobs"]) if path.exists() else {}
-
-    def calls(self, program: str) -> list[list[Any]]:
-        """Time and arguments of a program's calls."""
-        path = self.home / "calls"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [c for c in map(json.loads, lines) if c[1] == program]
-
-
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     home = tmp_path / "cluster"
     (home / "bin").mkdir(parents=True)
     for name in PROGRAMS:
         (home / "bin" / name).symlink_to(FAKE)
     monkeypatch.setenv("FAKE_SLURM", str(home))
     monkeypatch.setenv("PATH", f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    yield Cluster(home)
-
-
-Planned = Callable[..., AttemptPaths]
+    return Cluster(home)
 
 
 @pytest.fixture

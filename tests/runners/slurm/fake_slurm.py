@@ -59,9 +59,7 @@ def setting(name: str, default: Any) -> Any:
 
 def sbatch(state: dict[str, Any], arguments: list[str]) -> int:
     wanted = indexes(option(arguments, "array") or "0")
-    live = sum(
-        t["state"] not in FINAL for j in state["jobs"].values() for t in j["tasks"].values()
-    )
+    live = sum(t["state"] not in FINAL for j in state["jobs"].values() for t in j["tasks"].values())
     limit = setting("max_submit", None)
     if limit is not None and live + len(wanted) > limit:
         sys.stderr.write(
@@ -77,7 +75,9 @@ def sbatch(state: dict[str, Any], arguments: list[str]) -> int:
         "tasks": {str(i): {"state": "PENDING"} for i in wanted},
     }  # fmt: skip
     if setting("loses_answer", False):  # the job is there, and the answer isn't
-        sys.stderr.write("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n")
+        sys.stderr.write(
+            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
+        )
         return 1
     print(job)
     return 0
@@ -127,14 +127,19 @@ def squeue(state: dict[str, Any], arguments: list[str]) -> int:
         return 1
     for job, about in shown:
         for index, task in about["tasks"].items():
-            if task["state"] in FINAL and ("--states=all" not in arguments or setting("purged", False)):
+            if task["state"] in FINAL and (
+                "--states=all" not in arguments or setting("purged", False)
+            ):
                 continue
             values = {
                 "%F": job, "%K": index, "%T": task["state"], "%M": task.get("elapsed", "0:05"),
                 "%N": task.get("node", "n1"), "%r": task.get("reason", "None"), "%j": about["name"],
                 "%k": about["comment"],
             }  # fmt: skip
-            print(re.sub("%[A-Za-z]", lambda m, v=values: str(v[m[0]]), form))
+            line = form
+            for name, value in values.items():
+                line = line.replace(name, str(value))
+            print(line)
     return 0
 
 

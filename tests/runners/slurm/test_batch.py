@@ -14,8 +14,7 @@ from magneton_tasks.errors import EXIT_BAD_DATA, EXIT_BUG, EXIT_CONFIG, EXIT_TEM
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
 from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready
-
-from .conftest import Cluster, Planned
+from tests.runners.slurm.fake_cluster import Cluster, Planned
 
 TIMING = Timing(poll_s=0.05, max_poll_s=0.05, grace_s=0.2, give_up_s=5)
 #: index 0 is the first of four parts
@@ -57,7 +56,7 @@ def arrays(cluster: Cluster) -> list[str]:
 
 
 def option(cluster: Cluster, nth: int, name: str) -> str:
-    arguments = list(cluster.jobs.values())[nth]["arguments"]
+    arguments: list[str] = list(cluster.jobs.values())[nth]["arguments"]
     return next(a.partition("=")[2] for a in arguments if a.startswith(f"--{name}="))
 
 

@@ -1,0 +1,43 @@
+"""The fake cluster as tests see it; what it does is in ``fake_slurm.py``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.paths import AttemptPaths
+
+#: plans an attempt for the cluster; ``more``: further keys of ``slurm``
+Planned = Callable[..., AttemptPaths]
+
+
+@dataclass
+class Cluster:
+    """The fake cluster; see ``fake_slurm.py``."""
+
+    home: Path
+
+    def set(self, **settings: Any) -> None:
+        """What becomes of jobs, and what is switched off."""
+        path = self.home / "settings.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(known | settings))
+
+    def fail(self, program: str, says: str | None) -> None:
+        """A program fails with these words on stderr; None: no more."""
+        path = self.home / f"fail-{program}"
+        path.unlink(missing_ok=True) if says is None else path.write_text(says)
+
+    @property
+    def jobs(self) -> dict[str, Any]:
+        path = self.home / "state.json"
+        return dict(json.loads(path.read_text())["jobs"]) if path.exists() else {}
+
+    def calls(self, program: str) -> list[list[Any]]:
+        """Time and arguments of a program's calls."""
+        path = self.home / "calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [c for c in map(json.loads, lines) if c[1] == program]
