@@ -135,12 +135,12 @@ class BatchJobs:
     def adopt(self) -> str:
         """Own the batch's jobs from here on; the token that `step` and `cancel` ask for.
 
-        What failed before is tried anew: somebody asked for it.
+        What failed before is tried anew, and what was done is looked at anew: somebody asked for it.
         """
         token = self.desk.adopt()
         known = self.desk.load()
         known.failures, known.tries, known.limited_since = [], {}, None
-        known.is_looked_through = False
+        known.done, known.is_looked_through = set(), False
         self.desk.save(known)
         return token
 
@@ -157,7 +157,7 @@ class BatchJobs:
         self.notes = []
         known = self.desk.load()
         look = Look(self.attempt, self.stage, self.batch, self.parts)
-        if not known.is_looked_through and not known.in_flight:
+        if not known.is_looked_through:
             known.done |= look.complete()
             known.is_looked_through = True
         try:
@@ -170,6 +170,10 @@ class BatchJobs:
             return self._go_on(known, look, token)
         except SlurmBusyError as error:
             return self._later(known, error)
+        except MagnetonError:
+            if not known.in_flight:
+                self.desk.free_slot()
+            raise
         finally:
             if self.desk.owner() == token:
                 self.desk.save(known)

@@ -153,7 +153,7 @@ class Slurm:
         if self.host is not None and answer.code == _SSH_FAILED:
             raise SlurmBusyError(
                 f"ssh to {self.host} failed: {_last_line(answer.err)}",
-                "it is tried again; check slurm.host, and that ssh works there without a password",
+                "check slurm.host, and that ssh works there without a password",
             )
         if answer.code == 127 and self.host is not None:
             raise ConfigError(
@@ -163,14 +163,14 @@ class Slurm:
         if is_silence(answer):
             raise SlurmBusyError(
                 f"{arguments[0]}: {_last_line(answer.err)}",
-                "Slurm doesn't answer; it is tried again",
+                "Slurm doesn't answer: try again once it does",
             )
         return answer
 
     def _silent(self, arguments: Sequence[str]) -> SlurmBusyError:
         return SlurmBusyError(
             f"{arguments[0]} didn't answer within {self.timeout_s:.0f} s",
-            "Slurm is busy or down; it is tried again",
+            "Slurm is busy or down: try again once it answers",
         )
 
     def _missing(self, arguments: Sequence[str], error: OSError) -> ConfigError:
@@ -206,7 +206,7 @@ def submit_error(answer: Answer) -> Exception:
     """Why sbatch refused: a limit that is waited for, or what will never do."""
     said = _last_line(answer.err)
     if _is_limit(answer.err):
-        return SubmitLimitError(f"sbatch: {said}", "it is tried again once there is room")
+        return SubmitLimitError(f"sbatch: {said}", "try again once there is room")
     return ConfigError(
         f"sbatch refused: {said}",
         "check slurm.slurm_partition, account, qos, constraint, time, memory and extra_args",

@@ -29,8 +29,8 @@ from magneton_tasks.runners.slurm.decide import Cause, Failure, Need
 from magneton_tasks.runners.slurm.script import task_name
 from magneton_tasks.runners.slurm.states import expression, parse_indexes
 
-#: A slot whose batch hasn't been looked at for so long (s) is free.
-SLOT_STALE_S = 1800.0
+#: A slot is free when its batch has submitted nothing for so long (s): without jobs, and with some.
+SLOT_STALE_S, SLOT_DEAD_S = 1800.0, 86400.0
 
 
 @dataclass
@@ -177,13 +177,21 @@ class Desk:
                 return True
         for n in range(slots):
             path = directory / str(n)
-            modified = files.modified_s(path)
-            if modified is not None and time.time() - modified > SLOT_STALE_S:
+            if self._is_left_behind(path):
                 path.unlink(missing_ok=True)
             with suppress(FileExistsError), open(path, "x") as file:
                 file.write(self.task)
                 return True
         return False
+
+    def _is_left_behind(self, slot: Path) -> bool:
+        """Whether the holder of a slot was killed, and nobody follows its jobs any more."""
+        modified, holder = files.modified_s(slot), _holder(slot)
+        if modified is None or not holder or time.time() - modified < SLOT_STALE_S:
+            return False
+        jobs = folder(self.attempt) / holder / "jobs.json"
+        busy = jobs.is_file() and bool(Progress.from_json(jobs.read_text()).in_flight)
+        return not busy or time.time() - modified > SLOT_DEAD_S
 
     def free_slot(self) -> None:
         """Let another batch have jobs in the queue."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks import files
-from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.paths import STAGES, AttemptPaths
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import parse_elapsed
@@ -65,7 +65,8 @@ def collect(slurm: Slurm, attempt: Path, cpus: int) -> list[Usage]:
     for usage in found.values():
         if not usage.jobs:
             _add_results(usage, attempt, cpus)
-    return [u for u in found.values() if u.jobs]
+    order = ["probe", *STAGES]
+    return sorted((u for u in found.values() if u.jobs), key=lambda u: order.index(u.stage))
 
 
 def parse(text: str) -> Iterator[tuple[str, Mapping[str, float]]]:

@@ -264,3 +264,40 @@ def test_a_stage_without_batches_is_an_array_of_one(cluster: Cluster, paths: Att
     step = to_its_end(BatchJobs.open(paths.root, "verify"))
     assert isinstance(step, Done) and step.result["stage"] == "verify"
     assert arrays(cluster) == ["0"]
+
+
+def test_verify_that_is_cleared_works_again(cluster: Cluster, paths: AttemptPaths) -> None:
+    for n in (1, 2):
+        assert isinstance(to_its_end(BatchJobs.open(paths.root, "verify")), Done)
+        assert len(cluster.jobs) == n
+
+
+def test_blocks_made_invalid_since_are_done_again(cluster: Cluster, paths: AttemptPaths) -> None:
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    assert isinstance(to_its_end(jobs), Done)
+    jobs.attempt.invalidate("segment", {7: "its file is damaged"})
+    assert isinstance(to_its_end(BatchJobs.open(paths.root, "segment", 0)), Done)
+    assert arrays(cluster) == ["0-3", "2"]  # 12 blocks in 4 parts: block 7 is of the third
+
+
+def test_batches_share_the_queue(cluster: Cluster, planned: Planned) -> None:
+    cluster.set(max_array=2)
+    paths = planned("max_queued: 4, max_running: 3")  # two batches of two parts: both fit
+    first, second = (BatchJobs.open(paths.root, "segment", n) for n in (0, 1))
+    assert first.arrays_at_once == 2
+    for jobs in (first, second):
+        assert isinstance(jobs.step(jobs.adopt()), Wait)
+    assert [option(cluster, n, "array") for n in (0, 1)] == ["0-1%1", "0-1%1"]
+
+
+def test_a_batch_waits_for_its_turn(cluster: Cluster, planned: Planned) -> None:
+    cluster.set(max_array=2)
+    paths = planned("max_queued: 3, max_running: 3")
+    first, second = (BatchJobs.open(paths.root, "segment", n) for n in (0, 1))
+    token = first.adopt()
+    assert isinstance(first.step(token), Wait)
+    turn = second.adopt()
+    waiting = second.step(turn)
+    assert isinstance(waiting, Later) and "max_queued" in waiting.why
+    first.cancel(token)
+    assert isinstance(second.step(turn), Wait)

@@ -1,0 +1,41 @@
+"""What jobs used of what they had reserved, as sacct of 22.05 tells it."""
+
+from __future__ import annotations
+
+from magneton_tasks.runners.slurm import usage
+from magneton_tasks.runners.slurm.usage import Usage
+
+SACCT = """\
+1_0|COMPLETED|00:09.500|10|1|
+1_0.batch|COMPLETED|00:09.500|10|1|522928K
+1_1|FAILED|01:00|70|2|
+1_1.batch|FAILED|01:00|70|2|1.5G
+2|COMPLETED|00:01|1|1|
+"""
+
+
+def test_a_line_a_job_and_the_peak_of_its_steps() -> None:
+    found = list(usage.parse(SACCT))
+    total = Usage("segment", reserved_bytes=2**31)
+    for job, row in found:
+        if job == "1":
+            usage._add(total, row)
+    assert (total.jobs, total.cpu_s, total.longest_s) == (2, 69.5, 70.0)
+    assert total.reserved_cpu_s == 150.0 and total.efficiency == 69.5 / 150
+    assert total.peak_bytes == 3 * 2**29
+
+
+def test_the_proposal_has_a_margin_and_round_figures() -> None:
+    used = Usage("segment", 10, 1000.0, 1200.0, 700.0, 3 * 2**30, 8 * 2**30)
+    assert usage.propose([used]) == {"memory": "3840MiB", "time": "00:20:00"}
+    assert usage.propose([]) == {}
+    text = "\n".join(usage.lines([used]))
+    assert "83% of what was reserved" in text and "3.0 GiB of 8.0 GiB" in text
+    assert 'memory: 3840MiB, time: "00:20:00"' in text
+
+
+def test_times_and_sizes_of_sacct() -> None:
+    assert usage.parse_cpu("1-02:03:04") == 93784.0
+    assert usage.parse_cpu("00:00.003") == 0.003
+    assert usage.parse_rss("522928K") == 522928 * 1024
+    assert usage.parse_rss("") == 0
