@@ -63,3 +63,12 @@ def stage_command(
     if part is not None:
         command += ["--part", f"{part[0]}/{part[1]}"]
     return command
+
+
+def maintain_command(
+    config: str | Path, what: Sequence[str], keep_days: float, dry_run: bool
+) -> list[str]:
+    """``magneton maintain CONFIG --what W ... --older-than Nd``."""
+    command = [*PROGRAM, "maintain", str(config), f"--older-than={keep_days:g}d"]
+    command += [f"--what={kind}" for kind in what]
+    return [*command, "--dry-run"] if dry_run else command

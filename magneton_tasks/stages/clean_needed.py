@@ -27,7 +27,7 @@ class Needed:
     attempts
         ``<run>/<n>`` of these attempts.
     verified
-        Names of folders of segment and join of a volume that was verified.
+        Names of stage folders of a volume that was verified.
     """
 
     stages: frozenset[str]
@@ -49,8 +49,8 @@ def needed(config: RunConfig, what: str) -> Needed:
     verified: dict[str, bool] = {}
     for _, name, plan in attempts:
         newest.setdefault((plan.get("config_path"), plan.get("partition")), (name, plan))
-        for stage in ("segment", "join"):
-            folder = f"{stage}-{plan.get('fingerprints', {}).get(stage)}"
+        for stage, fingerprint in plan.get("fingerprints", {}).items():
+            folder = f"{stage}-{fingerprint}"
             if folder not in verified:  # what the newest attempt with these blocks came to
                 whole = "apply" in plan.get("stages", ())
                 verified[folder] = whole and _is_verified(work.runs / name)

@@ -64,4 +64,44 @@ def clean(
     sys.exit(cleaning.clean(config, what, older_than_s, dry_run, yes, partition, as_json))
 
 
-COMMANDS = (clean,)
+#: What `maintain` takes by itself: merge checkpoints cost a whole new output to make again.
+MAINTAINED = ("stale", "cache", "runs", "containers")
+
+
+@command(example="magneton maintain configs/cortex.yaml --older-than 30d --dry-run")
+@CONFIG
+@click.option(
+    "--what",
+    multiple=True,
+    type=click.Choice([w for w in WHAT if w != "all"]),
+    default=MAINTAINED,
+    show_default=True,
+    help="As of `magneton clean`; may be given several times. Of cache and records, only what belongs "
+    "to verified runs.",
+)
+@click.option(
+    "--older-than",
+    "older_than_s",
+    callback=parse_older_than,
+    default="30d",
+    show_default=True,
+    metavar="TIME",
+    help="Only what hasn't changed for so long: 12h, 7d, 2w.",
+)
+@click.option("--dry-run", is_flag=True, help="List what would be freed; change nothing.")
+@JSON
+def maintain(
+    config: Path, what: tuple[str, ...], older_than_s: float, dry_run: bool, as_json: bool
+) -> None:
+    """Free what old runs of a volume left, without asking.
+
+    All partitions of it; one that is being worked on is left alone. As `clean`, only inside
+    paths.work, and only what is known to be Magneton's own. Airflow's DAG magneton_maintenance
+    calls this for each volume.
+    """
+    from magneton_tasks.cli import maintain as maintaining
+
+    sys.exit(maintaining.maintain(config, what, older_than_s, dry_run, as_json))
+
+
+COMMANDS = (clean, maintain)

@@ -1,0 +1,117 @@
+"""``magneton maintain``: what `clean` frees, for all partitions of a volume, without asking.
+
+Of caches and merge checkpoints only those of verified runs go. A volume that is being worked on is
+left alone, and so is whatever else can't be cleaned now: that is told, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Collection, Iterator
+from glob import escape, glob
+from pathlib import Path
+
+import click
+
+from magneton_tasks import files
+from magneton_tasks.config import RunConfig, load_config, uses_partition
+from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.paths import WorkPaths
+from magneton_tasks.stages import clean as cleaning
+from magneton_tasks.stages import clean_remove
+from magneton_tasks.stages.clean import Item
+from magneton_tasks.stages.clean_names import TRY_DIR
+from magneton_tasks.stages.clean_needed import needed
+from magneton_tasks.units import human_bytes
+
+#: Kinds of items that go only where their run was verified.
+_VERIFIED_ONLY = ("cache", "records")
+_PARTITION = "{partition}"
+
+
+def maintain(
+    config: Path, what: Collection[str], older_than_s: float, dry_run: bool, as_json: bool
+) -> int:
+    """Clean a volume; returns the exit code.
+
+    Parameters
+    ----------
+    what
+        Of `stages.clean.CHOICES` but ``all``, and ``containers``.
+    older_than_s
+        Only what nothing has written to for so many seconds.
+    dry_run
+        List only; nothing at all is written.
+    """
+    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
+    freed = 0
+    for loaded in _volumes(config):
+        work = WorkPaths(Path(loaded.paths.work))
+        if not work.marker.is_file():
+            say(f"{work.work}: nothing there yet")
+            continue
+        size = sum(_clean(loaded, kind, older_than_s, dry_run, say) for kind in what)
+        say(f"{work.work}: {'would free' if dry_run else 'freed'} {human_bytes(size)}")
+        if not dry_run:  # what the page of volumes shows
+            content = {"bytes": size, "time": time.time()}
+            files.write_atomic(work.freed, json.dumps(content).encode())
+        freed += size
+    result = {"config": str(config), "what": list(what), "dry_run": dry_run, "bytes": freed}
+    click.echo(json.dumps(result))
+    return EXIT_OK
+
+
+def _volumes(config: Path) -> Iterator[RunConfig]:
+    """The config for each partition that has a work directory."""
+    loaded = load_config(config)
+    if _PARTITION not in loaded.paths.work:
+        if not uses_partition(loaded):
+            yield loaded
+        return
+    parts = loaded.paths.work.split(_PARTITION)
+    pattern = re.escape(parts[0]) + "([^/]+)" + r"\1".join(map(re.escape, parts[1:]))
+    for path in sorted(glob("*".join(map(escape, parts)))):
+        if match := re.fullmatch(pattern, path):
+            yield load_config(config, partition=match[1])
+
+
+def _clean(
+    config: RunConfig, what: str, older_than_s: float, dry_run: bool, say: Callable[[str], None]
+) -> int:
+    """Free one kind; how many bytes it was, or would be."""
+    try:
+        if what == "containers":
+            return _containers(config, older_than_s, dry_run)
+        items = _items(config, what, older_than_s)
+        for item in items:
+            say(f"{item.path}: {item.kind}, {human_bytes(item.bytes)}: {item.reason}")
+        if dry_run or not items:
+            return sum(item.bytes for item in items)
+        _, removed = clean_remove.run(config, what, older_than_s, items)
+    except MagnetonError as error:
+        say(f"{config.paths.work}: {what}: left alone: {error.what}")
+        return 0
+    return removed.bytes
+
+
+def _items(config: RunConfig, what: str, older_than_s: float) -> list[Item]:
+    verified = needed(config, what).verified
+    return [
+        item
+        for item in cleaning.find(config, what, older_than_s).items
+        if item.kind not in _VERIFIED_ONLY
+        or item.path.name in verified
+        or TRY_DIR.fullmatch(item.path.name)
+    ]
+
+
+def _containers(config: RunConfig, older_than_s: float, dry_run: bool) -> int:
+    """Containers take none of the volume's bytes."""
+    if "docker" in config.runner.offered:
+        from magneton_tasks.cli import clean_containers
+
+        clean_containers.clean(config, older_than_s, dry_run, yes=True, as_json=False)
+    return 0
+
