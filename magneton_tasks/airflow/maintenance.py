@@ -15,8 +15,9 @@ from magneton_tasks.runners.command import maintain_command
 
 ALL = "all"
 #: As `magneton maintain` has them, by the words of its --what.
-KINDS = ("stale", "cache", "runs", "containers", "records")
-_DEFAULT = ("stale", "cache", "runs", "containers")
+KINDS = ("stale", "cache", "runs", "containers", "jobs", "records")
+#: Merge checkpoints cost a whole new output to make again.
+_DEFAULT = KINDS[:-1]
 
 
 def form(places: str) -> dict[str, Param]:
@@ -40,8 +41,8 @@ def form(places: str) -> dict[str, Param]:
             list(_DEFAULT),
             title="What",
             description="stale: results of settings that are no longer used; cache: labels of blocks "
-            "of verified runs; runs: earlier attempts and their logs; containers: those that runs "
-            "which are over left; records: merge checkpoints of verified runs, without which a rerun "
+            "of verified runs; runs: earlier attempts and their logs; containers, jobs: those "
+            "that runs which are over left; records: merge checkpoints of verified runs, without which a rerun "
             "writes the whole output again.",
             type="array",
             items={"type": "string", "enum": list(KINDS)},

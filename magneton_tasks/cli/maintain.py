@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from glob import escape, glob
 from pathlib import Path
 
@@ -31,29 +31,26 @@ _VERIFIED_ONLY = ("cache", "records")
 _PARTITION = "{partition}"
 
 
-def maintain(
-    config: Path, what: Collection[str], older_than_s: float, dry_run: bool, as_json: bool
-) -> int:
+def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: bool) -> int:
     """Clean a volume; returns the exit code.
 
     Parameters
     ----------
     what
-        Of `stages.clean.CHOICES` but ``all``, and ``containers``.
+        Of `stages.clean.CHOICES` but ``all``, and ``containers`` and ``jobs``.
     older_than_s
-        Only what nothing has written to for so many seconds.
+        Only what nothing has written to for so many seconds; containers and jobs whenever.
     dry_run
         List only; nothing at all is written.
     """
-    say: Callable[[str], None] = (lambda _: None) if as_json else click.echo
     freed = 0
     for loaded in _volumes(config):
         work = WorkPaths(Path(loaded.paths.work))
         if not work.marker.is_file():
-            say(f"{work.work}: nothing there yet")
+            click.echo(f"{work.work}: nothing there yet")
             continue
-        size = sum(_clean(loaded, kind, older_than_s, dry_run, say) for kind in what)
-        say(f"{work.work}: {'would free' if dry_run else 'freed'} {human_bytes(size)}")
+        size = sum(_clean(loaded, kind, older_than_s, dry_run) for kind in what)
+        click.echo(f"{work.work}: {'would free' if dry_run else 'freed'} {human_bytes(size)}")
         if not dry_run:  # what the page of volumes shows
             content = {"bytes": size, "time": time.time()}
             files.write_atomic(work.freed, json.dumps(content).encode())
@@ -77,21 +74,20 @@ def _volumes(config: Path) -> Iterator[RunConfig]:
             yield load_config(config, partition=match[1])
 
 
-def _clean(
-    config: RunConfig, what: str, older_than_s: float, dry_run: bool, say: Callable[[str], None]
-) -> int:
+def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> int:
     """Free one kind; how many bytes it was, or would be."""
     try:
-        if what == "containers":
-            return _containers(config, older_than_s, dry_run)
+        if what in ("containers", "jobs"):
+            _left_behind(config, what, dry_run)
+            return 0
         items = _items(config, what, older_than_s)
         for item in items:
-            say(f"{item.path}: {item.kind}, {human_bytes(item.bytes)}: {item.reason}")
+            click.echo(f"{item.path}: {item.kind}, {human_bytes(item.bytes)}: {item.reason}")
         if dry_run or not items:
             return sum(item.bytes for item in items)
         _, removed = clean_remove.run(config, what, older_than_s, items)
     except MagnetonError as error:
-        say(f"{config.paths.work}: {what}: left alone: {error.what}")
+        click.echo(f"{config.paths.work}: {what}: left alone: {error.what}")
         return 0
     return removed.bytes
 
@@ -107,11 +103,14 @@ def _items(config: RunConfig, what: str, older_than_s: float) -> list[Item]:
     ]
 
 
-def _containers(config: RunConfig, older_than_s: float, dry_run: bool) -> int:
-    """Containers take none of the volume's bytes."""
-    if "docker" in config.runner.offered:
+def _left_behind(config: RunConfig, what: str, dry_run: bool) -> None:
+    """Containers and jobs of runs that are over, of whatever age; they take none of our bytes."""
+    offered = config.runner.offered
+    if what == "containers" and "docker" in offered:
         from magneton_tasks.cli import clean_containers
 
-        clean_containers.clean(config, older_than_s, dry_run, yes=True, as_json=False)
-    return 0
+        clean_containers.clean(config, None, dry_run, yes=True, as_json=False)
+    if what == "jobs" and "slurm" in offered:
+        from magneton_tasks.cli import clean_jobs
 
+        clean_jobs.clean(config, dry_run, yes=True, as_json=False)

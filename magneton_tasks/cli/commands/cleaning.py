@@ -65,7 +65,7 @@ def clean(
 
 
 #: What `maintain` takes by itself: merge checkpoints cost a whole new output to make again.
-MAINTAINED = ("stale", "cache", "runs", "containers")
+MAINTAINED = ("stale", "cache", "runs", "containers", "jobs")
 
 
 @command(example="magneton maintain configs/cortex.yaml --older-than 30d --dry-run")
@@ -89,10 +89,7 @@ MAINTAINED = ("stale", "cache", "runs", "containers")
     help="Only what hasn't changed for so long: 12h, 7d, 2w.",
 )
 @click.option("--dry-run", is_flag=True, help="List what would be freed; change nothing.")
-@JSON
-def maintain(
-    config: Path, what: tuple[str, ...], older_than_s: float, dry_run: bool, as_json: bool
-) -> None:
+def maintain(config: Path, what: tuple[str, ...], older_than_s: float, dry_run: bool) -> None:
     """Free what old runs of a volume left, without asking.
 
     All partitions of it; one that is being worked on is left alone. As `clean`, only inside
@@ -101,7 +98,7 @@ def maintain(
     """
     from magneton_tasks.cli import maintain as maintaining
 
-    sys.exit(maintaining.maintain(config, what, older_than_s, dry_run, as_json))
+    sys.exit(maintaining.maintain(config, what, older_than_s, dry_run))
 
 
 COMMANDS = (clean, maintain)
