@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ USER = os.environ.get("SUBMITTER", "magneton-submitter")
 PYTHON = os.environ.get("SLURM_PYTHON", sys.executable)
 PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
 #: Settings for which nobody waits.
-QUICK = {"poll_s": 1, "max_poll_s": 2, "grace_s": 20, "memory": "600MiB", "probe": False}
+QUICK = {"poll_s": 1, "max_poll_s": 2, "grace_s": 20, "memory": "800MiB", "probe": False}
 
 
 def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 120) -> None:
@@ -46,6 +46,7 @@ class Place:
         parent.mkdir(exist_ok=True)
         self.path = Path(tempfile.mkdtemp(prefix="t-", dir=parent))
         self.path.chmod(0o755)
+        self._started: list[subprocess.Popen[str]] = []
         if name:
             self.path /= name
             self.path.mkdir()
@@ -78,6 +79,10 @@ class Place:
 
     def remove(self) -> None:
         self.hold.unlink(missing_ok=True)
+        for process in self._started:  # of a test that failed
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
         cancel_all()
         while self.path.parent != STATE / "tests":
             self.path = self.path.parent
@@ -96,36 +101,32 @@ class Place:
         self.own()
         return config
 
-    def holding(self, when: str = "true") -> list[str]:
-        """Prelude that keeps a job waiting while the file `hold` is there, where ``when`` is true."""
-        return [f"if {when}; then while [ -e {self.hold} ]; do sleep 0.2; done; fi"]
+    def holding(self, index: str = "*") -> list[str]:
+        """Prelude that keeps jobs of segment waiting while the file `hold` is there."""
+        wait = f"while [ -e {self.hold} ]; do sleep 0.2; done"
+        return [in_segment(wait, index)]
 
     # ------------------------------------------------------------------ commands
-    def environ(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    def environ(self) -> dict[str, str]:
         """Of the submitting user, with the counted programs first on PATH."""
         return {
             "HOME": str(STATE / "home"), "USER": USER, "LOGNAME": USER, "LANG": "C.UTF-8",
             "SHELL": "/bin/bash", "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
-            **(more or {}),
         }  # fmt: skip
 
-    def start(
-        self, *words: str, more: Mapping[str, str] | None = None, cwd: Path | None = None
-    ) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> subprocess.Popen[str]:
         """Start ``magneton WORDS`` as the submitting user."""
-        about = pwd.getpwnam(USER)
-        return subprocess.Popen(
-            [PYTHON, "-m", "magneton_tasks", *words], env=self.environ(more), cwd=cwd or self.path,
-            user=about.pw_uid, group=about.pw_gid, extra_groups=(), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True,
+        process = subprocess.Popen(
+            [PYTHON, "-m", "magneton_tasks", *words], env=self.environ(), cwd=self.path,
+            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True, **submitter(),
         )  # fmt: skip
+        self._started.append(process)
+        return process
 
-    def magneton(
-        self, *words: str, code: int | None = 0, more: Mapping[str, str] | None = None
-    ) -> str:
+    def magneton(self, *words: str, code: int | None = 0) -> str:
         """Run ``magneton WORDS`` to its end; what it prints."""
-        return finish(self.start(*words, more=more), code)
+        return finish(self.start(*words), code)
 
     def run(self, config: Path, *words: str, code: int | None = 0) -> str:
         """``magneton run CONFIG --runner slurm``."""
@@ -160,6 +161,18 @@ class Place:
     def count(self, state: str, stage: str = "segment") -> Counter[int]:
         """How often each block has a record of this state."""
         return Counter(r.key for r in self.records(stage) if r.state == state)
+
+
+def submitter() -> dict[str, Any]:
+    """Whose process it is to be: arguments of `subprocess.Popen`."""
+    about = pwd.getpwnam(USER)
+    return {"user": about.pw_uid, "group": about.pw_gid, "extra_groups": ()}
+
+
+def in_segment(line: str, index: str = "*") -> str:
+    """Prelude for jobs of segment alone; ``index``: of those that match."""
+    job = '"$SLURM_JOB_NAME/$SLURM_ARRAY_TASK_ID"'
+    return f"case {job} in magneton-segment-*/{index}) {line} ;; esac"
 
 
 def finish(process: subprocess.Popen[str], code: int | None = 0, timeout_s: float = 240) -> str:
@@ -229,8 +242,3 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:1]
     return False
-
-
-def same_result(one: Sequence[Path], other: Sequence[Path]) -> bool:
-    """Whether files hold the same bytes."""
-    return [p.read_bytes() for p in one] == [p.read_bytes() for p in other]

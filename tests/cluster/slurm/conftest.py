@@ -59,3 +59,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
     folder = tmp_path_factory.mktemp("local")
     run_pipeline(write_tiny_volume(folder))
     return [voxels(folder / "segmentation", mip) for mip in (0, 1)]
+
+
+def is_right(folder: Path, expected: list[np.ndarray]) -> bool:
+    """Whether the segmentation in a folder has the voxels that are expected."""
+    output = folder / "segmentation"
+    return all(np.array_equal(voxels(output, mip), e) for mip, e in enumerate(expected))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.cluster.slurm.cluster import STATE, USER, Place, wait_for
-from tests.cluster.slurm.test_runs import is_right
+from tests.cluster.slurm.conftest import is_right
 
 
 def _free_port() -> int:
@@ -68,7 +68,7 @@ def test_over_ssh(name: str, host: str, expected: list[np.ndarray]) -> None:
         link.symlink_to(place.path)
         path_map = {str(place.path): str(link)}
         told = place.run(place.volume({"host": host, "path_map": path_map, "probe": True}))
-        assert is_right(place, expected), told
+        assert is_right(place.path, expected), told
         assert place.calls() == [], "nothing of Slurm was run on this side"
         assert set(place.count("done").values()) == {1}
         assert not list(place.path.rglob("PWNED")) and not (STATE / "home" / "PWNED").exists()
