@@ -185,7 +185,7 @@ class Poller:
             before = {j: w.words() for j, w in self._watched.items()}
             try:
                 await self._poll()
-                self.failing_since, self.warning = None, ""
+                self.failing_since, self.warning, self._error = None, "", None
             except SlurmBusyError as error:
                 self.failing_since = self.failing_since or time.monotonic()
                 silent = human_time(time.monotonic() - self.failing_since)
