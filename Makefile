@@ -7,7 +7,7 @@ SAMPLE_SHAPE ?= 128 384 384
 DB ?= $(MAGNETON_AIRFLOW_DATABASE)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down test test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
+.PHONY: help venv sample run up down health db-clean test test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,13 @@ up: $(STAMP) ## start Airflow on this machine, with SQLite or DB=postgresql://..
 
 down: ## stop what `make up` started
 	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_down.py; else echo "nothing is set up"; fi
+
+health: $(STAMP) ## say whether Airflow is well, and what isn't
+	@$(PYTHON) scripts/airflow_health.py
+
+db-clean: export KEEP_DAYS ?= 90
+db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airflow's database
+	@$(PYTHON) scripts/airflow_db_clean.py
 
 test: $(STAMP) ## run all tests that need neither root nor a cluster
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser and not e2e"

@@ -194,9 +194,20 @@ class Services:
 
     def healthy(self) -> bool:
         """Whether all services run and say so."""
-        health = self._health() or {}
-        names = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-        return all((health.get(name) or {}).get("status") == "healthy" for name in names)
+        return not self.problems()
+
+    def problems(self) -> list[str]:
+        """What is wrong with the services, each in a line; none: all are healthy."""
+        missing = {FIRST, *OTHERS} - self.running().keys()
+        problems = [f"{name} isn't running; see {self.log(name)}" for name in sorted(missing)]
+        health = self._health()
+        if health is None:
+            return [*problems, f"{FIRST} doesn't answer; see {self.log(FIRST)}"]
+        for name in ("metadatabase", "scheduler", "dag_processor", "triggerer"):
+            status = (health.get(name) or {}).get("status")
+            if status != "healthy":
+                problems.append(f"{name} says: {status}")
+        return problems
 
     def _wait(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_WAIT_S

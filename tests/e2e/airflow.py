@@ -184,7 +184,8 @@ class Airflow:
 
     def run_path(self, name: str, run_id: str) -> str:
         """Where REST keeps a run."""
-        return f"/api/v2/dags/{PREFIX}{name}/dagRuns/{quote(run_id, safe='')}"
+        dag_id = name if name.startswith("magneton_") else PREFIX + name
+        return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
 
     def wait_for_run(self, name: str, run_id: str, patience_s: float = PATIENCE_S) -> str:
         """The state of a run that has ended."""
@@ -214,6 +215,18 @@ class Airflow:
         """The tasks of a run by name and map index (-1: not mapped)."""
         found = self.call(f"{self.run_path(name, run_id)}/taskInstances?limit=1000")
         return {(t["task_id"], t["map_index"]): t for t in found["task_instances"]}
+
+    def switch(self, dag_id: str, *, on: bool) -> None:
+        """Switch a DAG on or off."""
+        self.call(f"/api/v2/dags/{dag_id}", {"is_paused": not on}, method="PATCH")
+
+    def clear_tasks(self, name: str, run_id: str, *tasks: object, **options: object) -> None:
+        """Clear tasks of a run (names, or ``[name, map index]``), with what follows them."""
+        asked = {
+            "dry_run": False, "dag_run_id": run_id, "task_ids": list(tasks),
+            "include_downstream": True, "only_failed": False, **options,
+        }  # fmt: skip
+        self.call(f"/api/v2/dags/{PREFIX}{name}/clearTaskInstances", asked)
 
     def log(self, name: str, run_id: str, task: str, number: int = 1, index: int = -1) -> str:
         """The log of a task's try, its events one a line."""

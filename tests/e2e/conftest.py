@@ -21,6 +21,7 @@ from playwright.sync_api import Page
 from magneton_tasks.airflow import home as homes
 from tests.chromium import browser, new_page
 from tests.e2e.airflow import Airflow
+from tests.e2e.mailbox import Mailbox
 
 __all__ = ["browser", "new_page"]
 
@@ -63,9 +64,22 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def airflow(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def mailbox() -> Iterator[Mailbox]:
+    """What the Airflow of this session mails."""
+    made = Mailbox()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    postgres: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Airflow]:
     """The Airflow of this session, healthy, with no volume yet."""
-    made = Airflow(tmp_path_factory.mktemp("airflow"), postgres)
+    mail = f"smtp://127.0.0.1:{mailbox.port}?disable_ssl=true&disable_tls=true&from_email=magneton%40example.org"
+    made = Airflow(
+        tmp_path_factory.mktemp("airflow"), postgres, {"AIRFLOW_CONN_SMTP_DEFAULT": mail}
+    )
     try:
         made.start()
         yield made

@@ -37,6 +37,13 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     assert tasks["segment", 1]["pool"] == "magneton_local"
     assert airflow.result("tiny", "verify")["objects"] == OBJECTS
 
+    assert airflow.address in _script(airflow, "airflow_health")
+    assert "dag_run" in _script(airflow, "airflow_db_clean", "--dry-run")
+    started["triggerer"].kill()
+    assert "triggerer isn't running" in _script(airflow, "airflow_health", code=1)
+    _script(airflow, "airflow_up")  # mends it
+    started = airflow.services.running()
+
     everything = {q.pid for p in started.values() for q in (p, *p.children(recursive=True))}
     _script(airflow, "airflow_down")
     assert airflow.services.running() == {}
@@ -44,18 +51,19 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     home = str(airflow.home)
     assert not [p for p in psutil.process_iter() if home in _environ(p).get("AIRFLOW_HOME", "")]
     assert "isn't running" in _script(airflow, "airflow_down")
+    assert "isn't running" in _script(airflow, "airflow_health", code=2)
 
 
-def _script(airflow: Airflow, name: str) -> str:
+def _script(airflow: Airflow, name: str, *arguments: str, code: int = 0) -> str:
     """What a script of the project prints, run as `make` runs it."""
     environ = {
         **clean_environ(),
         homes.HOME_VARIABLE: str(airflow.home),
         places.CONFIGS_VARIABLE: str(airflow.configs),
     }
-    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py")]
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 

@@ -1,10 +1,15 @@
-"""Runs that somebody starts, over REST and in the browser."""
+"""Runs that somebody starts, over REST and in the browser; what is refused, and who may."""
 
 from __future__ import annotations
 
-import pytest
+import re
+from collections.abc import Callable
 
-from tests.e2e.airflow import Airflow, RefusedError
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.airflow import PATIENCE_S, PREFIX, Airflow, RefusedError, wait_until
+from tests.e2e.mailbox import Mailbox
 from tests.tiny_volume import OBJECTS
 
 
@@ -17,21 +22,89 @@ def test_a_run_over_rest(airflow: Airflow) -> None:
     assert airflow.result("by_rest", "verify")["objects"] == OBJECTS
     assert "12 of 12 in 2 batches" in airflow.log("by_rest", run_id, "plan")
 
+    run_id, state = airflow.run("by_rest", {"segment.threshold": 0.6})
+    tasks = airflow.tasks("by_rest", run_id)
+    ran = {task for (task, _), found in tasks.items() if found["state"] == "success"}
+    assert state == "success" and ran == {"plan", "verify", "release"}
+    assert "nothing to do" in airflow.log("by_rest", run_id, "plan")
+
+
+@pytest.fixture(scope="module")
+def refusing(airflow: Airflow) -> str:
+    """A volume whose runs are refused, beside one whose config is broken."""
+    mail = "{notifier: airflow.providers.smtp.notifications.smtp.SmtpNotifier, arguments: {to: lab@example.org, subject: '{{ dag.dag_id }} failed', html_content: '{{ run_id }}'}}"
+    airflow.write_volume("refusing", f"notify: {{failure: [{mail}]}}\n")
+    (airflow.configs / "broken.yaml").write_text("segmet: {}\n")
+    airflow.wait_for_dag("refusing")
+    return "refusing"
+
 
 @pytest.mark.parametrize(
-    ("conf", "status", "says"),
+    ("conf", "says"),
     [
-        ({"segment.threshold": 3}, 400, "segment.threshold"),
-        ({"block.size": [64, 64]}, 400, "block.size"),
-        ({"segment.merge_function": "median"}, 400, "segment.merge_function"),
+        ({"segment.threshold": 3}, "segment.threshold"),
+        ({"block.size": [64, 64]}, "block.size"),
+        ({"segment.merge_function": "median"}, "segment.merge_function"),
+        ({"paths.input": "/etc"}, "paths.input"),
+        ({"restart": "yes"}, "restart"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(
-    airflow: Airflow, conf: dict[str, object], status: int, says: str
+    airflow: Airflow, refusing: str, conf: dict[str, object], says: str
 ) -> None:
-    if not (airflow.configs / "refusing.yaml").exists():
-        airflow.write_volume("refusing")
-    airflow.wait_for_dag("refusing")
     with pytest.raises(RefusedError) as refused:
-        airflow.trigger("refusing", conf)
-    assert refused.value.status == status and says in refused.value.text
+        airflow.trigger(refusing, conf)
+    assert refused.value.status == 400 and says in refused.value.text
+
+
+def test_what_only_the_file_may_set_fails_plan_and_somebody_is_told(
+    airflow: Airflow, refusing: str, mailbox: Mailbox
+) -> None:
+    run_id = airflow.trigger(refusing, {"docker.image": "evil"})
+    assert airflow.wait_for_run(refusing, run_id) == "failed"
+    assert airflow.tasks(refusing, run_id)["plan", -1]["try_number"] == 1, "no retry mends it"
+    told = airflow.log(refusing, run_id, "plan")
+    assert "docker.image can't be set by a run's parameters" in told
+    wait_until(lambda: bool(mailbox.mails), "the failure is mailed")
+    assert f"Subject: {PREFIX}{refusing} failed" in mailbox.mails[0]
+
+
+def test_a_broken_config_costs_only_its_own_dag(airflow: Airflow, refusing: str) -> None:
+    dag = airflow.call(f"/api/v2/dags/{airflow.wait_for_dag('broken')}/details")
+    assert "broken" in [tag["name"] for tag in dag["tags"]]
+    assert "segmet" in dag["doc_md"] and "line 1" in dag["doc_md"]
+    good = airflow.call(f"/api/v2/dags/{PREFIX}{refusing}/details")
+    assert not good["is_stale"] and not good["has_import_errors"]
+
+
+def test_who_may_look_may_not_run(airflow: Airflow, refusing: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        airflow.trigger(refusing, user="viewer")
+    assert refused.value.status == 403
+    assert airflow.call(f"/api/v2/dags/{PREFIX}{refusing}", user="viewer")["dag_id"]
+    with pytest.raises(RefusedError) as unknown:
+        airflow.call("/api/v2/dags", user=None)
+    assert unknown.value.status == 401
+
+
+def test_a_run_in_the_browser(airflow: Airflow, sign_in: Callable[..., Page]) -> None:
+    airflow.write_volume("in_browser", "local: {workers: 2}\n")
+    dag_id = airflow.wait_for_dag("in_browser")
+    page = sign_in()
+    page.goto(f"{airflow.address}/dags/{dag_id}")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    expect(form.get_by_text("Segmentation").first).to_be_visible(timeout=PATIENCE_S * 1000)
+    assert form.locator("[aria-invalid=true]").count() == 0, "nothing is red at opening"
+    for section in ("Paths", "Blocks", "Pooling", "Output", "This run"):
+        expect(form.get_by_text(section, exact=True).first).to_be_attached()
+    form.get_by_text("Segmentation", exact=True).first.click()
+    threshold = form.locator('[name="element_segment.threshold"]').first
+    threshold.fill("0.6")
+    threshold.blur()
+    form.get_by_role("button", name=re.compile("^Trigger")).last.click()
+    wait_until(lambda: bool(airflow.runs("in_browser")), "the run has begun")
+    (run,) = airflow.runs("in_browser")
+    assert run["conf"]["segment.threshold"] == 0.6
+    assert airflow.wait_for_run("in_browser", run["dag_run_id"]) == "success"
+    assert airflow.result("in_browser", "verify")["objects"] == OBJECTS

@@ -1,0 +1,117 @@
+"""What is killed in the middle of a run, and what is cleared after it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.e2e.airflow import PATIENCE_S, Airflow, wait_until
+from tests.tiny_volume import OBJECTS, chunk_file
+
+
+def records(work: Path, state: str) -> Counter[int]:
+    """How often each block has a record of segment in this state."""
+    lines = [
+        json.loads(line)
+        for file in work.glob("segment-*/records/*.jsonl")
+        for line in file.read_text().splitlines()
+        if line.endswith("}")
+    ]
+    return Counter(line["key"] for line in lines if line["state"] == state)
+
+
+def stopped_worker(work: Path) -> psutil.Process:
+    """The process that segments, halted once it has done a block and before it has done all."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or []
+            if "segment" in command and any(str(work) in word for word in command):
+                while not records(work, "done"):
+                    time.sleep(0.002)
+                process.suspend()
+                return process
+        time.sleep(0.02)
+    raise AssertionError("no worker was seen")
+
+
+def same_voxels(a: Path, b: Path) -> bool:
+    """Whether two segmentations hold the same chunks."""
+    names = sorted(p.relative_to(a) for p in a.rglob("*.gz"))
+    assert names
+    return names == sorted(p.relative_to(b) for p in b.rglob("*.gz")) and all(
+        np.array_equal(_decoded(a / name), _decoded(b / name)) for name in names
+    )
+
+
+def _decoded(path: Path) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    import gzip
+
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)
+
+
+@pytest.mark.parametrize("killed", ["worker", "scheduler"])
+def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
+    name = f"killed_{killed}"
+    airflow.write_volume(name, "local: {workers: 1}\n")
+    airflow.wait_for_dag(name)
+    run_id = airflow.trigger(name)
+    work = airflow.work(name)
+    worker = stopped_worker(work)
+    done = sum(records(work, "done").values())
+    assert 0 < done < 12, "in the middle"
+    if killed == "worker":
+        worker.kill()
+    else:
+        airflow.services.running()["scheduler"].kill()
+        worker.resume()  # it works on, with nobody to tell
+        airflow.start()
+    assert airflow.wait_for_run(name, run_id, 600) == "success"
+    assert airflow.result(name, "verify")["objects"] == OBJECTS
+    assert sum(records(work, "done").values()) <= 13, "nothing twice but the block in work"
+    undisturbed(airflow)
+    assert same_voxels(work.parent / "segmentation", airflow.volumes / "calm" / "segmentation")
+
+
+def undisturbed(airflow: Airflow) -> None:
+    """A run of the same volume that nothing happened to."""
+    if not airflow.work("calm").exists():
+        airflow.write_volume("calm", "local: {workers: 1}\n")
+        assert airflow.run("calm")[1] == "success"
+
+
+def test_clearing_a_failed_batch_and_plan_after_an_edit(airflow: Airflow) -> None:
+    config = airflow.write_volume("cleared", "local: {workers: 2}\n")
+    torn = chunk_file(airflow.volumes / "cleared" / "affinity", (0, 0, 0))
+    content = torn.read_bytes()
+    airflow.wait_for_dag("cleared")
+    run_id = airflow.trigger("cleared")
+    work = airflow.work("cleared")
+    planned: Callable[[], bool] = lambda: bool(list(work.glob("runs/*/1/plan.json")))  # noqa: E731
+    wait_until(planned, "plan is done")
+    torn.write_bytes(content[: len(content) // 2])
+    assert airflow.wait_for_run("cleared", run_id) == "failed"
+    tasks = airflow.tasks("cleared", run_id)
+    assert [tasks["segment", k]["state"] for k in (0, 1)] == ["failed", "success"]
+
+    torn.write_bytes(content)
+    airflow.clear_tasks("cleared", run_id, ["segment", 0])
+    wait_until(lambda: airflow.wait_for_run("cleared", run_id) == "success", "it is mended")
+    assert len(list(work.glob("runs/*/*"))) == 1, "the attempt is the same"
+    tasks = airflow.tasks("cleared", run_id)
+    assert tasks["segment", 0]["try_number"] == 2 and tasks["segment", 1]["try_number"] == 1
+    assert airflow.result("cleared", "verify")["objects"] == OBJECTS
+
+    config.write_text(config.read_text() + "pool: {rule: any}\n")
+    airflow.clear_tasks("cleared", run_id, "plan")
+    wait_until(lambda: len(list(work.glob("runs/*/*/results/verify.json"))) == 2, "it is done anew")
+    assert airflow.wait_for_run("cleared", run_id) == "success"
+    assert "pool.rule: mutual -> any" in airflow.log("cleared", run_id, "plan", 2)
+    assert airflow.tasks("cleared", run_id)["segment", -1]["state"] == "skipped"
