@@ -10,7 +10,7 @@ DB ?= $(MAGNETON_AIRFLOW_DATABASE)
 .PHONY: help venv sample run up down health db-clean test test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## set up .venv (the other targets do it by themselves)
 

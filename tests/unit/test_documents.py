@@ -56,7 +56,7 @@ def test_the_config_reference_is_that_of_the_schema() -> None:
 
 
 def test_targets_of_make_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         code = "\n".join(block or span for block, span in _CODE.findall(page.read_text()))
-        assert set(re.findall(r"^make ([a-z-]+)", code, re.MULTILINE)) <= targets
+        assert set(re.findall(r"^make ([a-z0-9-]+)", code, re.MULTILINE)) <= targets
