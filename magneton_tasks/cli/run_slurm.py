@@ -63,8 +63,8 @@ class Jobs(Place):
         codes = self._run(StageRun(self._attempt, PROBE, None, click.echo))
         if codes[None] != EXIT_OK:
             error = MagnetonError(
-                "the probe failed: no job would work on this cluster as things are",
-                "mend what it says above, then run the same command again",
+                "the probe failed, so no other job was submitted",
+                "mend what is said above, then run the same command again",
             )
             error.exit_code = codes[None]
             raise error

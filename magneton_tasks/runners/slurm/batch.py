@@ -32,6 +32,7 @@ from magneton_tasks.runners.slurm.decide import (
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.looking import Look
 from magneton_tasks.runners.slurm.programs import (
+    Answer,
     Slurm,
     SlurmBusyError,
     SubmitLimitError,
@@ -305,13 +306,7 @@ class BatchJobs:
 
     def _find(self, array: script.ArrayJob) -> str | None:
         """The job of this name, where there is one."""
-        answer = self.slurm.run(
-            ("squeue", "--noheader", "--states=all", f"--name={array.name}", "--format=%F")
-        )
-        if answer.code != 0:
-            raise TemporaryError(f"squeue failed: {answer.err.strip()}", "rerun")
-        ids = sorted({line.strip() for line in answer.out.splitlines() if line.strip().isdigit()})
-        return ids[-1] if ids else None
+        return _newest(self.slurm.run(_lookup(array)))
 
     def _sbatch(self, array: script.ArrayJob) -> str:
         settings, path_map = self.attempt.config.slurm, self.slurm.path_map
@@ -356,22 +351,34 @@ class BatchJobs:
         SlurmBusyError
             Slurm doesn't answer: they may go on.
         """
-        jobs = self._to_cancel(token)
+        if self.desk.owner() != token:
+            return []
+        known = self.desk.load()
+        unanswered = [f for a in self._unanswered(known) if (f := self._find(a)) is not None]
+        jobs = self._to_cancel(known, unanswered)
         if jobs:
             self.slurm.run(("scancel", "--quiet", *jobs))
         return jobs
 
     async def cancel_async(self, token: str) -> list[str]:
         """As `cancel`, in an event loop."""
-        jobs = self._to_cancel(token)
+        if self.desk.owner() != token:
+            return []
+        known, unanswered = self.desk.load(), []
+        for array in self._unanswered(known):
+            found = _newest(await self.slurm.run_async(_lookup(array)))
+            unanswered += [found] if found is not None else []
+        jobs = self._to_cancel(known, unanswered)
         if jobs:
             await self.slurm.run_async(("scancel", "--quiet", *jobs))
         return jobs
 
-    def _to_cancel(self, token: str) -> list[str]:
-        if self.desk.owner() != token:
-            return []
-        jobs = [j.job for j in self.desk.load().in_flight]
+    def _unanswered(self, known: Progress) -> list[script.ArrayJob]:
+        """Arrays that sbatch was asked for, and nobody heard the answer."""
+        return [self._array(known, j) for j in known.jobs if not j.job]
+
+    def _to_cancel(self, known: Progress, unanswered: list[str]) -> list[str]:
+        jobs = [*(j.job for j in known.in_flight), *unanswered]
         self.desk.note_cancelled(jobs)
         self.desk.free_slot()
         return jobs
@@ -416,6 +423,18 @@ class BatchJobs:
 async def cancel_async(attempt: Path, stage: str, batch: int | None, token: str) -> list[str]:
     """Cancel a batch's jobs while the token is its owner's: for a trigger's ``on_kill``."""
     return await BatchJobs.open(attempt, stage, batch).cancel_async(token)
+
+
+def _lookup(array: script.ArrayJob) -> tuple[str, ...]:
+    return ("squeue", "--noheader", "--states=all", f"--name={array.name}", "--format=%F")
+
+
+def _newest(answer: Answer) -> str | None:
+    """The newest job that a lookup by name found."""
+    if answer.code != EXIT_OK:
+        raise TemporaryError(f"squeue failed: {answer.err.strip()}", "rerun")
+    ids = {int(line) for line in answer.out.split() if line.isdigit()}
+    return str(max(ids)) if ids else None
 
 
 def _references(known: Progress) -> tuple[str, ...]:

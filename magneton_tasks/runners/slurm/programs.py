@@ -119,6 +119,7 @@ class Slurm:
             done = subprocess.run(
                 self.command(arguments), input=stdin, capture_output=True, text=True,
                 errors="replace", env=environment(), timeout=self.timeout_s,
+                start_new_session=True,  # Ctrl-C must not end sbatch before it says the job's number
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise self._silent(arguments) from None
@@ -131,8 +132,9 @@ class Slurm:
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
-                *self.command(arguments), stdin=pipe, stdout=pipe, stderr=pipe, env=environment()
-            )
+                *self.command(arguments), stdin=pipe, stdout=pipe, stderr=pipe,
+                env=environment(), start_new_session=True,
+            )  # fmt: skip
         except OSError as error:
             raise self._missing(arguments, error) from error
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from magneton_tasks.grid import items
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.stages import plan as planning
-from tests.runners.slurm.fake_cluster import Cluster, Planned
+from tests.runners.slurm.fake_cluster import Cluster, Planned, Volume
 from tests.tiny_volume import write_tiny_volume
 
 FAKE = Path(__file__).with_name("fake_slurm.py")
@@ -32,22 +33,43 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 @pytest.fixture
-def planned(tmp_path: Path, cluster: Cluster) -> Planned:
-    """Plans an attempt of the tiny volume for the cluster; ``more``: further keys of ``slurm``."""
+def python(tmp_path: Path) -> Path:
+    """Stands for the interpreter of the compute nodes: whatever it's asked, it runs ``worker.py``."""
+    path = tmp_path / "python"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE.with_name("worker.py")} "$@"\n')
+    path.chmod(0o755)
+    return path
 
-    def plan(more: str = "") -> AttemptPaths:
+
+@pytest.fixture
+def volume(tmp_path: Path, cluster: Cluster, python: Path) -> Volume:
+    """Makes the tiny volume and its config for the cluster; ``more``: further keys of ``slurm``."""
+
+    def write(more: str = "") -> Path:
         extra = f", {more}" if more else ""
         runner = "runner: {offered: [slurm], default: slurm}\n"
-        config = write_tiny_volume(tmp_path / "volume", f"{runner}slurm: {{{FAST}{extra}}}\n")
-        made, paths, drafted = planning.run(planning.Request(config, "test", {}))
+        settings = f"slurm: {{{FAST}, python: {python}{extra}}}\n"
+        config = write_tiny_volume(tmp_path / "volume", runner + settings)
+        drafted = planning.draft(planning.Request(config, "test", {}), write=False)
         stages = {
             stage: {
-                "records": str(drafted.work.records(stage, made.fingerprints.of(stage))),
+                "records": str(drafted.work.records(stage, drafted.plan.fingerprints.of(stage))),
                 "keys": [list(items(work.todo, *work.batch(n))) for n in range(work.batches)],
             }
-            for stage, work in made.work.items()
+            for stage, work in drafted.plan.work.items()
         }
         (cluster.home / "stages.json").write_text(json.dumps(stages))
+        return config
+
+    return write
+
+
+@pytest.fixture
+def planned(volume: Volume) -> Planned:
+    """Plans an attempt of the tiny volume."""
+
+    def plan(more: str = "") -> AttemptPaths:
+        _, paths, _ = planning.run(planning.Request(volume(more), "test", {}))
         return paths
 
     return plan

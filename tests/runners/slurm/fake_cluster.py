@@ -12,6 +12,8 @@ from magneton_tasks.paths import AttemptPaths
 
 #: plans an attempt for the cluster; ``more``: further keys of ``slurm``
 Planned = Callable[..., AttemptPaths]
+#: makes a volume and its config for the cluster; ``more`` as above
+Volume = Callable[..., Path]
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,8 @@ PARTS = 4
 
 
 @pytest.fixture
-def paths(planned: Planned, tmp_path: Path) -> AttemptPaths:
-    """An attempt whose jobs run `worker.py`."""
-    python = tmp_path / "python"
-    worker = Path(__file__).with_name("worker.py")
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {worker} "$@"\n')
-    python.chmod(0o755)
-    return planned(f"python: {python}")
+def paths(planned: Planned) -> AttemptPaths:
+    return planned()
 
 
 def watch(jobs: BatchJobs, step: Step) -> Snapshot:
@@ -301,3 +295,14 @@ def test_a_batch_waits_for_its_turn(cluster: Cluster, planned: Planned) -> None:
     assert isinstance(waiting, Later) and "max_queued" in waiting.why
     first.cancel(token)
     assert isinstance(second.step(turn), Wait)
+
+
+def test_cancelling_finds_the_job_whose_submission_was_not_answered(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.set(loses_answer=True)
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    assert isinstance(jobs.step(token), Later)
+    assert jobs.cancel(token) == list(cluster.jobs)
+    assert {t["state"] for j in cluster.jobs.values() for t in j["tasks"].values()} == {"CANCELLED"}

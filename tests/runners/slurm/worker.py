@@ -21,7 +21,8 @@ def main() -> int:
     stage, options = arguments[0], dict(zip(arguments[1::2], arguments[2::2], strict=True))
     home, paths = Path(os.environ["FAKE_SLURM"]), AttemptPaths(Path(options["--run"]))
     if "--batch" not in options:
-        return leave(paths.result(stage), {"stage": stage, "failures": []}, 0)
+        figures = {"blocks": 12, "empty_blocks": 0, "labels": 7}
+        return leave(paths.result(stage), {"stage": stage, **figures, "failures": []}, 0)
     part, parts = (int(v) for v in options["--part"].split("/"))
     rules = home / "worker.json"
     rule = json.loads(rules.read_text()).get(str(part), {}) if rules.exists() else {}
@@ -29,11 +30,12 @@ def main() -> int:
     begin, end = share(len(about["keys"][batch]), part, parts)
     keys = about["keys"][batch][begin:end]
     done = keys[: rule.get("blocks", len(keys))]
-    with Manifest(Path(about["records"])).writer("test", stage, batch, part) as writer:
+    run, attempt = paths.root.parent.name, int(paths.root.name)
+    with Manifest(Path(about["records"])).writer(run, stage, batch, part) as writer:
         for key in done:
-            writer.add(key, "done", attempt=1, input="i", output="o")
+            writer.add(key, "done", attempt=attempt, input="i", output="o")
         if "failure" in rule and len(done) < len(keys):
-            writer.add(keys[len(done)], "failed", attempt=1, info=rule["failure"])
+            writer.add(keys[len(done)], "failed", attempt=attempt, info=rule["failure"])
     result = {"stage": stage, "batch": batch, "done": len(done), "failures": []}
     return leave(paths.result(stage, batch, part), result, int(rule.get("exit", 0)))
 

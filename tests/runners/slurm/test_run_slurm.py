@@ -1,0 +1,163 @@
+"""`magneton run --runner slurm` and `magneton attach` on a fake cluster, with stand-ins for workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.menu.terminal import Terminal
+from tests.runners.slurm.fake_cluster import Cluster, Volume
+
+ORDER = ("segment", "count", "pool", "apply", "verify")
+
+
+def magneton(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "magneton_tasks", *arguments], stdin=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def ends(process: subprocess.Popen[str]) -> tuple[int, str]:
+    out, _ = process.communicate(timeout=200)
+    return process.returncode, out
+
+
+def tasks(cluster: Cluster) -> list[str]:
+    """Stage of each array that was submitted."""
+    return [about["name"].split("-")[1] for about in cluster.jobs.values()]
+
+
+def states(cluster: Cluster) -> set[str]:
+    return {t["state"] for about in cluster.jobs.values() for t in about["tasks"].values()}
+
+
+def eventually(found: Callable[[], object], what: str) -> None:
+    until = time.monotonic() + 120
+    while not found():
+        assert time.monotonic() < until, what
+        time.sleep(0.2)
+
+
+def results(config: Path) -> list[Path]:
+    return list(config.parent.parent.glob("work/runs/*/1/results/verify.json"))
+
+
+def lease(config: Path) -> Path:
+    return config.parent.parent / "work" / "lease"
+
+
+def test_every_stage_is_an_array_and_the_probe_comes_first(
+    cluster: Cluster, volume: Volume
+) -> None:
+    config = volume()
+    code, out = ends(magneton("run", str(config)))
+    assert code == 0, out
+    assert tasks(cluster) == ["probe", *ORDER]
+    assert re.search(r"segment +4 jobs, longest 10 s", out)
+    assert "next time" in out and "blocks        12" in out
+    assert not lease(config).exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "magneton_tasks", "status", str(config), "--json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    jobs = json.loads(done.stdout)["jobs"]
+    assert {j["task"]: j["indexes"] for j in jobs}["segment-0000"] == "0-3"
+    assert {j["job"] for j in jobs} == set(cluster.jobs)
+
+
+def test_a_probe_that_fails_is_the_only_job(cluster: Cluster, volume: Volume) -> None:
+    cluster.set(rules={"0": {"state": "FAILED", "exit": "127:0", "node": "n2"}})
+    config = volume("tries: 1")
+    code, out = ends(magneton("run", str(config)))
+    assert code != 0
+    assert tasks(cluster) == ["probe"]
+    assert "failed to run" in out and "on n2" in out and "no other job was submitted" in out
+
+
+def test_ctrl_c_and_cancel_leaves_nothing_in_the_queue(cluster: Cluster, volume: Volume) -> None:
+    cluster.set(rules={"*": "wait"})
+    config = volume("probe: false")
+    with Terminal(config.parent, "run", str(config)) as run:
+        run.until("Ctrl-C asks")
+        eventually(lambda: cluster.jobs, "the array is submitted")
+        run.interrupt()
+        run.answer("cancel them (c)? [l]: ", "c")
+        assert run.ends() == 130
+        assert "cancelled 1 arrays" in run.shown
+    assert states(cluster) == {"CANCELLED"}
+    assert not lease(config).exists()
+
+
+def test_ctrl_c_and_leave_goes_on_in_the_background(cluster: Cluster, volume: Volume) -> None:
+    cluster.set(rules={"*": "wait"})
+    config = volume("probe: false")
+    with Terminal(config.parent, "run", str(config)) as run:
+        run.until("Ctrl-C asks")
+        eventually(lambda: cluster.jobs, "the array is submitted")
+        run.interrupt()
+        run.answer("cancel them (c)? [l]: ", "")
+        assert run.ends() == 130
+        assert "the run goes on in process" in run.shown
+    assert states(cluster) == {"PENDING"} and lease(config).exists()
+    cluster.set(rules={})
+    eventually(lambda: results(config) and not lease(config).exists(), "it ends by itself")
+    assert tasks(cluster) == list(ORDER)
+
+
+def test_detached_it_plans_at_once_and_runs_on(cluster: Cluster, volume: Volume) -> None:
+    config = volume("probe: false")
+    code, out = ends(magneton("run", str(config), "--detach"))
+    assert code == 0 and "segment   12 of 12 in 1 batches" in out and "magneton attach" in out
+    eventually(lambda: results(config) and not lease(config).exists(), "it ends by itself")
+    assert tasks(cluster) == list(ORDER)
+
+
+def test_detach_says_what_is_wrong_at_once(cluster: Cluster, volume: Volume) -> None:
+    config = volume()
+    code, out = ends(magneton("run", str(config), "--detach", "--set", 'slurm.time="09:00:00"'))
+    assert code == 78 and "slurm.time is 9 h" in out
+    assert cluster.jobs == {}
+
+
+def test_a_killed_controller_is_followed_by_another_and_no_job_is_doubled(
+    cluster: Cluster, volume: Volume
+) -> None:
+    cluster.set(rules={"*": "wait"})
+    config = volume("probe: false")
+    run = magneton("run", str(config))
+    eventually(lambda: len(cluster.calls("squeue")) > 2, "the queue is looked at")
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert states(cluster) == {"PENDING"}
+    cluster.set(rules={})
+    code, out = ends(magneton("attach", str(config)))
+    assert code == 0, out
+    assert tasks(cluster) == list(ORDER)
+
+
+def test_who_attaches_takes_the_run_over(cluster: Cluster, volume: Volume) -> None:
+    cluster.set(rules={"*": "wait"})
+    config = volume("probe: false")
+    first = magneton("run", str(config))
+    eventually(lambda: len(cluster.calls("squeue")) > 2, "the queue is looked at")
+    cluster.set(frozen=True)
+    second = magneton("attach", str(config))
+    eventually(lambda: "attach" in " ".join(psutil.Process(second.pid).cmdline()), "it runs")
+    owner = next(config.parent.parent.glob("work/runs/*/1/slurm/segment-0000/owner"))
+    before = owner.read_text()
+    eventually(lambda: owner.read_text() != before, "the second owns the jobs")
+    cluster.set(frozen=False, rules={})
+    (first_code, said), (code, out) = ends(first), ends(second)
+    assert code == 0, out
+    assert first_code == 130 and "another process follows this run now" in said
+    assert tasks(cluster) == list(ORDER)
