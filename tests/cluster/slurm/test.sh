@@ -19,4 +19,10 @@ trap stop EXIT
 "$here/up.sh"
 SLURM_PYTHON=$("$here/python.sh")
 export SLURM_PYTHON
+# The kernels are compiled once for this CPU, as on any cluster; what `make test` compiled may do.
+user=${SUBMITTER:-magneton-submitter}
+kernels=$state/home/.cache/magneton/kernels
+install -d -o "$user" "$state/home/.cache" "$state/home/.cache/magneton" "$kernels"
+cp -n "${XDG_CACHE_HOME:-$HOME/.cache}"/magneton/kernels/*.zip "$kernels" 2>/dev/null || true
+(cd "$state/home" && runuser -u "$user" -- env HOME="$state/home" "$SLURM_PYTHON" -m magneton_tasks warm)
 .venv/bin/python -m pytest -m slurm tests/cluster/slurm "$@"

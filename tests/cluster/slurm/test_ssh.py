@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,6 +57,7 @@ def host(cluster: None) -> Iterator[str]:
     wait_for((folder / "pid").exists, "sshd listens")
     yield f"{USER}@127.0.0.1:{port}"
     os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("name", ["plain", "a b'c\"d $(touch PWNED); `id` & x"])
@@ -74,6 +76,7 @@ def test_over_ssh(name: str, host: str, expected: list[np.ndarray]) -> None:
         assert not list(place.path.rglob("PWNED")) and not (STATE / "home" / "PWNED").exists()
     finally:
         place.remove()
+        shutil.rmtree(there)
 
 
 def test_a_host_that_isn_t_there_is_said(place: Place) -> None:
