@@ -7,6 +7,7 @@ triggers, and must leave the jobs alone.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +19,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from magneton_tasks.runners.slurm import batch as batches
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
 from magneton_tasks.runners.slurm.watch import Timing, wait_ready
+
+#: A trigger doesn't fire sooner, in seconds. Airflow's scheduler must first have seen that the worker
+#: which deferred has ended; else it takes that end for the resumed task's, and starts another try.
+SETTLE_S = 5.0
 
 
 class SlurmTrigger(BaseTrigger):
@@ -77,13 +82,15 @@ class SlurmTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; the event holds what was seen, or that Slurm hasn't answered for too long."""
         slurm, timing = Slurm.of_data(self.slurm), Timing(**self.timing)
+        settled = time.monotonic() + SETTLE_S
         left = None if self.until is None else max(self.until - time.time(), 0.0)
         try:
             snapshot = await wait_ready(slurm, self.jobs, timing, deadline_s=left)
+            seen: dict[str, Any] = {"snapshot": snapshot.to_data()}
         except SlurmBusyError as error:
-            yield _event({"silent": str(error)})
-        else:
-            yield _event({"snapshot": snapshot.to_data()})
+            seen = {"silent": str(error)}
+        await asyncio.sleep(max(settled - time.monotonic(), 0))
+        yield TriggerEvent(seen)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Cancel the jobs of a task that was marked, cleared or deleted, unless a new try has them."""
@@ -91,7 +98,3 @@ class SlurmTrigger(BaseTrigger):
             Path(self.attempt), self.stage, self.batch, self.token
         )
         self.log.info("cancelled jobs: %s", ", ".join(cancelled) or "none")
-
-
-def _event(payload: dict[str, Any]) -> TriggerEvent:
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]

@@ -316,8 +316,11 @@ def test_a_trigger_tells_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
         return Snapshot({}, "slow")
 
     monkeypatch.setattr(slurm_trigger, "wait_ready", ready)
+    monkeypatch.setattr(slurm_trigger, "SETTLE_S", 0.3)
+    began = time.monotonic()
     payload = asyncio.run(_first(trigger(until=time.time() + 5)))
     assert Snapshot.of_data(payload["snapshot"]) == Snapshot({}, "slow")
+    assert time.monotonic() - began >= 0.3, "Airflow may not have seen the deferral yet"
 
 
 def test_a_trigger_tells_that_nobody_answered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,6 +328,7 @@ def test_a_trigger_tells_that_nobody_answered(monkeypatch: pytest.MonkeyPatch) -
         raise SlurmBusyError("squeue: Unable to contact slurm controller")
 
     monkeypatch.setattr(slurm_trigger, "wait_ready", silent)
+    monkeypatch.setattr(slurm_trigger, "SETTLE_S", 0)
     assert "Unable to contact" in asyncio.run(_first(trigger()))["silent"]
 
 
