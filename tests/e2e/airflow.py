@@ -23,7 +23,7 @@ from tests.tiny_volume import write_tiny_volume
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "instance_segmentation."
 #: Seconds that anything here may take on a busy machine.
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 #: Of each user's password: nobody else reaches this Airflow.
 ROLES = {"admin": "admin", "operator": "op", "viewer": "viewer"}
 _ENDED = ("success", "failed")

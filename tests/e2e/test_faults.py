@@ -73,7 +73,7 @@ def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
         airflow.services.running()["scheduler"].kill()
         worker.resume()  # it works on, with nobody to tell
         airflow.start()
-    assert airflow.wait_for_run(name, run_id, 600) == "success"
+    assert airflow.wait_for_run(name, run_id) == "success"
     assert airflow.result(name, "verify")["objects"] == OBJECTS
     assert sum(records(work, "done").values()) <= 13, "nothing twice but the block in work"
     undisturbed(airflow)

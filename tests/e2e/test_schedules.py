@@ -24,13 +24,13 @@ def test_ticks_with_and_without_new_data(airflow: Airflow) -> None:
     def log(run_id: str) -> str:
         return airflow.log("ticking", run_id, "plan")
 
-    wait_until(lambda: len(ended()) >= 2, "two ticks are over", 400)
+    wait_until(lambda: len(ended()) >= 2, "two ticks are over")
     first, second = ended()[:2]
     assert "12 of 12" in log(first)
     assert "nothing to do: all is done" in log(second)
     config.write_text(config.read_text() + "input: {version: 2}\n")
     seen = len(airflow.runs("ticking"))
-    wait_until(lambda: len(ended()) > seen, "a tick after the new version is over", 400)
+    wait_until(lambda: len(ended()) > seen, "a tick after the new version is over")
     airflow.switch(dag_id, on=False)
     later = [log(run_id) for run_id in ended()[seen - 1 :]]
     assert sum("12 of 12" in text for text in later) == 1, "done anew, once"
@@ -115,7 +115,7 @@ def _backfill(airflow: Airflow, *arguments: str) -> None:
         ends = all(backfill["completed_at"] for backfill in found)
         return ends and all(r["state"] in ("success", "failed") for r in airflow.runs("daily"))
 
-    wait_until(over, "the backfill is over", 600)
+    wait_until(over, "the backfill is over", 1200)
 
 
 def _states(airflow: Airflow) -> list[str]:
