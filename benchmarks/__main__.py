@@ -27,6 +27,7 @@ NAMES = (
     "view",
     "docker",
     "slurm",
+    "airflow",
 )
 RESULTS = Path(__file__).parent / "results"
 
