@@ -39,7 +39,7 @@ from magneton_tasks.runners.slurm.programs import (
     submit_error,
 )
 from magneton_tasks.runners.slurm.progress import Desk, Progress, Submitted
-from magneton_tasks.runners.slurm.states import reference
+from magneton_tasks.runners.slurm.states import COMPLETED, reference
 from magneton_tasks.runners.slurm.watch import Snapshot
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.units import human_time
@@ -205,21 +205,20 @@ class BatchJobs:
             states = snapshot.jobs.get(job.job, {})
             over = {i: s for i in job.indexes if (s := states.get(i)) is not None and s.is_over}
             is_whole = len(over) == len(job.indexes)
-            if not is_whole and 2 * len(over) <= len(job.indexes):
+            failed = [s for s in over.values() if s.state != COMPLETED and s.is_known]
+            if not is_whole and 2 * len(failed) <= len(job.indexes):
                 continue
             ends = list(look.ends(job.job, over))
             needs = dict.fromkeys(job.indexes, job.need)
-            stopped = None if job.job in ours else shared_cause(ends, len(job.indexes), needs)
-            if stopped is not None:
-                bad = [e for e in ends if e.missing]
-                self._judge(known, bad, needs, is_last=True)
+            if job.job in ours:  # by an earlier try that was cleared: these go again
+                known.done |= {e.part for e in ends if not e.missing}
+            elif (stopped := shared_cause(ends, len(job.indexes), needs)) is not None:
+                self._judge(known, [e for e in ends if e.missing], needs, is_last=True)
                 return stopped
-            if is_whole:
-                job.is_over = True
-                if job.job in ours:  # by an earlier try that was cleared: these go again
-                    known.done |= {e.part for e in ends if not e.missing}
-                else:
-                    self._judge(known, ends, needs)
+            else:
+                self._judge(known, ends, needs)
+            # of an array that goes on, only the rest is of interest from here on
+            job.is_over, job.indexes = is_whole, _left_of(job.indexes, over, is_whole)
         return None
 
     def _judge(
@@ -435,6 +434,10 @@ def _newest(answer: Answer) -> str | None:
         raise TemporaryError(f"squeue failed: {answer.err.strip()}", "rerun")
     ids = {int(line) for line in answer.out.split() if line.isdigit()}
     return str(max(ids)) if ids else None
+
+
+def _left_of(indexes: list[int], over: Mapping[int, object], is_whole: bool) -> list[int]:
+    return indexes if is_whole else [i for i in indexes if i not in over]
 
 
 def _references(known: Progress) -> tuple[str, ...]:

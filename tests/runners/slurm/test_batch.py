@@ -306,3 +306,20 @@ def test_cancelling_finds_the_job_whose_submission_was_not_answered(
     assert isinstance(jobs.step(token), Later)
     assert jobs.cancel(token) == list(cluster.jobs)
     assert {t["state"] for j in cluster.jobs.values() for t in j["tasks"].values()} == {"CANCELLED"}
+
+
+def test_an_array_half_of_which_failed_is_judged_before_the_rest_ends(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    failed = {"state": "NODE_FAIL", "node": "n2", "exit": "0:0"}
+    cluster.set(rules={f"{n}.1": failed for n in range(3)} | {"3.1": "wait"})
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    step = jobs.step(token, watch(jobs, jobs.step(token)))
+    assert isinstance(step, Wait)
+    assert arrays(cluster) == ["0-3", "0-2"]
+    first, second = cluster.jobs
+    assert step.jobs == (f"{first}_[3]", f"{second}_[0-2]")
+    cluster.set(rules={})
+    assert isinstance(to_its_end(jobs, token), Done)
+    assert len(cluster.jobs) == 2
