@@ -149,6 +149,10 @@ def test_cleared_plan_follows_the_edited_file(write_config: Write) -> None:
     assert sets() == ["segment.min_size_vox=50"]
     write_config("cortex", "segment: {threshold: 0.6, min_size_vox: 0}\n")
     assert sets() == ["segment.min_size_vox=50"], "0.7 was the file's, and the file says 0.6 now"
+    # a backfill that runs the date again with other values means these
+    run.conf = conf = {"segment.threshold": 0.5}
+    context["params"] = context["params"] | {"segment.min_size_vox": 0} | conf
+    assert sets() == ["segment.threshold=0.5"]
 
 
 def test_paths_lie_under_the_roots_wherever_links_lead(

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.airflow import PREFIX, Airflow, wait_until
 from tests.tiny_volume import OBJECTS, write_tiny_volume
@@ -72,13 +73,14 @@ def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Pat
     text = (days / DAYS[0] / "configs" / "tiny.yaml").read_text()
     text = text.replace(DAYS[0], "{partition}") + 'schedule: "0 0 * * *"\nlocal: {workers: 2}\n'
     config.write_text(text)
-    airflow.wait_for_dag("daily")
+    # A backfill of a DAG that is switched off would wait. (Its own schedule has no input, and fails.)
+    airflow.switch(airflow.wait_for_dag("daily"), on=True)
 
     _backfill(airflow, "--from-date", DAYS[0], "--to-date", DAYS[2])
     assert _states(airflow) == ["success", "failed", "success"]
     for day in (DAYS[0], DAYS[2]):
         assert (days / day / "segmentation" / "info").is_file()
-    missing = airflow.runs("daily")[1]["dag_run_id"]
+    missing = _runs(airflow)[1]["dag_run_id"]
     assert f"{days}/{DAYS[1]}/affinity doesn't exist" in airflow.log("daily", missing, "plan")
     found = airflow.call(f"/api/v2/assets/events?source_dag_id={PREFIX}daily")["asset_events"]
     assert sorted(e["partition_key"] for e in found) == [DAYS[0], DAYS[2]]
@@ -95,7 +97,7 @@ def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Pat
         airflow, "--from-date", DAYS[0], "--to-date", DAYS[0], "--reprocess-behavior", "completed"
     )
     assert _states(airflow) == ["success"] * 3
-    first = airflow.runs("daily")[0]["dag_run_id"]
+    first = _runs(airflow)[0]["dag_run_id"]
     tasks = airflow.tasks("daily", first)
     assert tasks["segment", -1]["state"] == "skipped", "its blocks are still valid"
     assert tasks["pool", -1]["state"] == "success", "the file was read anew"
@@ -113,10 +115,15 @@ def _backfill(airflow: Airflow, *arguments: str) -> None:
     def over() -> bool:
         found = airflow.call(f"/api/v2/backfills?dag_id={PREFIX}daily")["backfills"]
         ends = all(backfill["completed_at"] for backfill in found)
-        return ends and all(r["state"] in ("success", "failed") for r in airflow.runs("daily"))
+        return ends and all(r["state"] in ("success", "failed") for r in _runs(airflow))
 
     wait_until(over, "the backfill is over", 1200)
 
 
+def _runs(airflow: Airflow) -> list[dict[str, Any]]:
+    """Those of the backfill, oldest first."""
+    return [run for run in airflow.runs("daily") if run["run_type"] == "backfill"]
+
+
 def _states(airflow: Airflow) -> list[str]:
-    return [run["state"] for run in airflow.runs("daily")]
+    return [run["state"] for run in _runs(airflow)]
