@@ -144,7 +144,7 @@ class Slurm(Section):
         title="Requeue",
         description="Let Slurm itself start a job again whose node failed or that was preempted.",
     )
-    signal_s: Annotated[int, Field(ge=0, le=3600, strict=True)] = Field(
+    signal_s: Annotated[int, Field(ge=0, le=300, strict=True)] = Field(
         60,
         title="Warning before the end",
         description="A job is asked to end so many seconds before its time limit; 0: it isn't, and neither where the limit is below 10 minutes.",

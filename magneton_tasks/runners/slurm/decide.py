@@ -29,8 +29,9 @@ from magneton_tasks.units import human_bytes, human_time
 
 #: Exit codes of ours that no other node mends.
 _HOPELESS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXIT_CONFIG})
-#: Slurm's signal before the end of time may come up to a minute earlier than asked, see sbatch(1).
-_EARLY_S = 60
+#: How long before its end a job may have been warned, in seconds: ``slurm.signal_s`` at most, and
+#: Slurm's signal may come up to a minute earlier than asked, see sbatch(1).
+_WARNED_S = 300 + 60
 #: More than half of an array must fail for one cause, and at least so many, before the rest is stopped.
 STOP_FROM = 5
 _SIGKILL = 9
@@ -161,7 +162,7 @@ def cause_of(end: PartEnd, need: Need) -> Cause:
     if end.state.signal == _SIGKILL or "oom" in end.said.lower() or "OutOfMemory" in reason:
         return Cause.MEMORY
     code = end.state.exit_code
-    if code == EXIT_TEMPORARY and end.state.elapsed_s >= need.time_s - 2 * _EARLY_S > 0:
+    if code == EXIT_TEMPORARY and end.state.elapsed_s >= need.time_s - _WARNED_S > 0:
         return Cause.TIME
     if code in RETRYABLE_EXITS:
         return Cause.TEMPORARY

@@ -29,6 +29,8 @@ _SSH_FAILED = 255
 _FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_")
 #: Of these, what says where Slurm is.
 _KEPT = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")
+#: The indexes of a pending array in full (0), not the first 64 characters of them.
+_PRINTING = {"SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
 
 _NO_ANSWER = re.compile(
     "Socket timed out|Unable to contact slurm|Connection refused|Connection reset|Connection timed out"
@@ -102,7 +104,8 @@ class Slurm:
         return [
             "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ControlMaster=auto",
             "-o", f"ControlPath={_sockets()}/%C", "-o", "ControlPersist=300",
-            "-o", "ServerAliveInterval=15", _destination(self.host), "--", shlex.join(arguments),
+            "-o", "ServerAliveInterval=15", _destination(self.host), "--",
+            shlex.join(["env", *(f"{k}={v}" for k, v in _PRINTING.items()), *arguments]),
         ]  # fmt: skip
 
     def run(self, arguments: Sequence[str], stdin: str = "") -> Answer:
@@ -195,8 +198,7 @@ def mapped(path: str, path_map: Sequence[tuple[str, str]]) -> str:
 def environment(own: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment of Slurm's programs: without what belongs to a job that this may run in."""
     kept = {k: v for k, v in own.items() if k in _KEPT or not k.startswith(_FOREIGN)}
-    # 0: the indexes of a pending array in full, not the first 64 characters of them
-    return {**kept, "SLURM_BITSTR_LEN": "0", "SLURM_TIME_FORMAT": "standard"}
+    return {**kept, **_PRINTING}
 
 
 def is_silence(answer: Answer) -> bool:

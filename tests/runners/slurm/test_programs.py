@@ -62,6 +62,13 @@ def test_ssh_never_asks_and_keeps_its_connection(fake_ssh: Path) -> None:
     assert call.split()[-1] == "ssh://me@login:2222"
 
 
+@pytest.mark.parametrize("host", [None, "login"])
+def test_indexes_of_arrays_are_printed_in_full(fake_ssh: Path, host: str | None) -> None:
+    # else squeue cuts them, and what is cut off would look as if it had left the queue
+    answer = Slurm(host).run(["sh", "-c", "echo $SLURM_BITSTR_LEN"])
+    assert answer.out == "0\n"
+
+
 def test_a_program_that_hangs_is_ended_and_waited_for_another_time() -> None:
     slurm = Slurm(timeout_s=0.5)
     began = time.monotonic()
