@@ -80,6 +80,7 @@ bench: $(STAMP) ## measure; writes a table and a JSON to benchmarks/results/
 pictures: $(STAMP) ## remake the pictures in docs/; needs Chromium
 	@$(PYTHON) scripts/make_pictures.py
 	@$(PYTHON) -m scripts.airflow_pictures
+	@$(PYTHON) -m scripts.block_map_pictures
 
 constraints: ## pin anew what is installed in a fresh .venv (for maintainers)
 	@sh scripts/constraints.sh

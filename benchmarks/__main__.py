@@ -28,6 +28,7 @@ NAMES = (
     "docker",
     "slurm",
     "airflow",
+    "block_map",
 )
 RESULTS = Path(__file__).parent / "results"
 

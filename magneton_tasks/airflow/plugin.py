@@ -54,6 +54,13 @@ class MagnetonPlugin(AirflowPlugin):
             "icon": _ICON,
         },
         {
+            "name": "Block map",
+            "href": "magneton/volumes/{DAG_ID}/",
+            "destination": "dag",
+            "url_route": "newest-block-map",
+            "icon": _ICON,
+        },
+        {
             "name": "Volumes",
             "href": "magneton/volumes/",
             "destination": "nav",

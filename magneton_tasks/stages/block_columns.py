@@ -7,6 +7,7 @@ changed since the last look.
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from bisect import bisect_right
@@ -62,9 +63,9 @@ class StageColumns:
         self.hosts, self.runs = array("i", [-1]) * total, array("i", [-1]) * total
         self.ours = bytearray(total)
         self.failed: dict[int, Record] = {}
-        plan = attempt.plan
-        work, asked = plan.work.get(stage), CHOICE_OF[stage] in plan.stages
-        self._todo = _Members(work.todo if work else [(0, total)] if asked else [])
+        work = attempt.plan.work.get(stage)
+        asked = CHOICE_OF[stage] in attempt.plan.stages
+        self._todo = _Members((work.todo if work else [(0, total)]) if asked else [])
 
     def update(self, looks: Iterable[Look], alive: bool) -> bool:
         """Take over what has changed; whether anything has."""
@@ -110,8 +111,8 @@ class StageColumns:
 
     def largest(self, column: Sequence[float], n: int) -> list[int]:
         """The blocks with the highest values, highest first."""
-        known = (k for k, v in enumerate(column) if v == v)
-        return sorted(known, key=lambda k: (-column[k], k))[:n]
+        known = ((v, -k) for k, v in enumerate(column) if v == v)
+        return [-k for _, k in heapq.nlargest(n, known)]
 
     def layers(self) -> list[dict[str, int]]:
         """How many blocks of each layer are in which state, by letter."""

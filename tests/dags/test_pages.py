@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,16 @@ def test_no_login_no_list(site: Site, path: str) -> None:
     assert site.get(path, role=None).status_code == 401
 
 
+def test_other_processes_of_airflow_import_no_pages() -> None:
+    """Airflow loads plugins in each of its processes, tasks included."""
+    code = (
+        "import sys, magneton_tasks.airflow.plugin as plugin\n"
+        "print([m for m in sys.modules if m.startswith(('magneton_tasks.airflow.pages', 'numpy'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_every_route_is_guarded() -> None:
     from magneton_tasks.airflow.pages.access import LOGGED_IN, MAY_READ
     from magneton_tasks.airflow.pages.app import make_app
@@ -137,6 +149,13 @@ def test_an_unknown_run_says_so(site: Site) -> None:
     assert site.get(run_path(run="manual__other") + "summary.json").json()["state"] == "none"
     assert site.get(run_path(run="manual__other") + "preview.png").status_code == 404
     assert site.get("/runs/example/x/summary.json").status_code == 404
+
+
+def test_to_the_newest_run(site: Site) -> None:
+    answer = site.get("/volumes/instance_segmentation.many/")
+    assert answer.status_code == 307
+    assert answer.headers["location"] == "../.." + run_path()
+    assert site.get("/volumes/example/").headers["location"] == "../"
 
 
 def test_a_broken_config_says_what_is_wrong(site: Site) -> None:

@@ -17,6 +17,7 @@ Nothing is written. Links are relative.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,14 +115,16 @@ class _Pages:
         return _json({"volumes": list(listing.rows(readable))})
 
     def newest(self, dag_id: str) -> Response:
-        """To the newest run, or to the list where there's none."""
-        config = access.config_of(dag_id)
-        found = [
-            a for w in attempts.work_directories(config) if (a := attempts.newest(w)) is not None
-        ]
-        if not found:
-            return RedirectResponse("../", headers=_NO_STORE)
-        run_id = attempts.run_id_of(max(found, key=lambda a: a.planned_s))
+        """To the newest run, or to the list where there's none, or the DAG isn't ours."""
+        with suppress(NoInputError):
+            works = attempts.work_directories(access.config_of(dag_id))
+            found = [a for work in works if (a := attempts.newest(work)) is not None]
+            if found:
+                return self._to(dag_id, max(found, key=lambda a: a.planned_s))
+        return RedirectResponse("../", headers=_NO_STORE)
+
+    def _to(self, dag_id: str, found: Found) -> Response:
+        run_id = attempts.run_id_of(found)
         place = f"../../runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}/"
         return RedirectResponse(place, headers=_NO_STORE)
 

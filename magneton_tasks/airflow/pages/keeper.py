@@ -18,8 +18,8 @@ from magneton_tasks.errors import MagnetonError
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap
 
-#: A look that takes T seconds is followed by a pause of at least this, and of `_PAUSES` times T.
-_PAUSE_S, _PAUSES = 1.0, 4.0
+#: A look is followed by a pause of `_PAUSES` times what it took, within these, in seconds.
+_PAUSES, _SHORTEST_S, _LONGEST_S = 2.0, 1.0, 10.0
 #: How long an answer waits for a look that has just begun: small volumes are told as they are now.
 _PATIENCE_S = 0.12
 #: Maps that nobody has asked for are dropped, and the oldest where there are many.
@@ -69,7 +69,8 @@ class Keeper:
 
     def _is_due(self, kept: _Kept) -> bool:
         took_s = kept.map.took_s if kept.map is not None else 0.0
-        return time.monotonic() - kept.looked_s >= max(_PAUSE_S, _PAUSES * took_s)
+        pause_s = min(max(_PAUSES * took_s, _SHORTEST_S), _LONGEST_S)
+        return time.monotonic() - kept.looked_s >= pause_s
 
     def _look(self, root: Path, kept: _Kept) -> None:
         try:

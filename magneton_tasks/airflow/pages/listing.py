@@ -55,7 +55,7 @@ def _run(found: Found) -> Data:
     """Where the newest run of a work directory stands."""
     try:
         attempt = Attempt.open(found.paths.root)
-    except (MagnetonError, KeyError, TypeError, ValueError) as error:
+    except (MagnetonError, OSError, KeyError, TypeError, ValueError) as error:
         planned = {"run": None, "planned": found.planned_s, "problem": str(error)}
         with suppress(OSError, ValueError, KeyError):
             planned["run"] = attempts.run_id_of(found)
@@ -78,8 +78,8 @@ def _run(found: Found) -> Data:
 
 
 def _freed(attempt: Attempt) -> Data | None:
-    """What maintenance has freed here last: see `stages.clean`."""
-    with suppress(OSError, ValueError), files.open_read(attempt.work.work / "freed.json") as file:
+    """What maintenance has freed here last."""
+    with suppress(OSError, ValueError), files.open_read(attempt.work.freed) as file:
         found: Data = json.loads(file.read())
         return found
     return None

@@ -59,6 +59,7 @@ async function show(data) {
   if (!changed) return;
   const drawn = data.stages.filter((s) => s.has_map);
   if (!stage || followed) stage = current(drawn);
+  if (followed && z !== null && !busy(row().layers[z])) z = firstLayer(); // on to where something happens
   const select = at("map-stage");
   select.replaceChildren(...drawn.map((s) => new Option(s.stage, s.stage)));
   select.value = stage;
@@ -77,10 +78,11 @@ function current(drawn) {
   if (found.stage !== stage) z = null;
   return found.stage;
 }
+function busy(n) { return n && (n.f || n.c || n.r); }
 function firstLayer() {
   const layers = row().layers, find = (...letters) => layers.findIndex((n) => letters.some((l) => n[l]));
   const failed = find("f", "c"), running = find("r");
-  return failed >= 0 ? failed : running >= 0 ? running : Math.floor(layers.length / 2);
+  return failed >= 0 ? failed : running >= 0 ? running : z ?? Math.floor(layers.length / 2);
 }
 async function askLayer(wanted) {
   const most = row().layers.length - 1;
