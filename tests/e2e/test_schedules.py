@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.airflow import PREFIX, Airflow, wait_until
 from tests.tiny_volume import OBJECTS, write_tiny_volume
 
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
 
 
+@pytest.mark.by_hand
 def test_ticks_with_and_without_new_data(airflow: Airflow) -> None:
     config = airflow.write_volume("ticking", 'schedule: "* * * * *"\nlocal: {workers: 2}\n')
     dag_id = airflow.wait_for_dag("ticking")
