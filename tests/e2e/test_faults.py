@@ -116,4 +116,8 @@ def test_clearing_a_failed_batch_and_plan_after_an_edit(airflow: Airflow) -> Non
     wait_until(lambda: len(list(work.glob("runs/*/*/results/verify.json"))) == 2, "it is done anew")
     assert airflow.wait_for_run("cleared", run_id) == "success"
     assert "pool.rule: mutual -> any" in airflow.log("cleared", run_id, "plan", 2)
-    assert airflow.tasks("cleared", run_id)["segment", -1]["state"] == "skipped"
+    tasks = airflow.tasks("cleared", run_id)
+    assert {t["state"] for (task, _), t in tasks.items() if task == "segment"} <= {
+        "skipped",
+        "removed",
+    }

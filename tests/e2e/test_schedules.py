@@ -102,7 +102,8 @@ def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Pat
     assert _states(airflow) == ["success"] * 3
     first = _runs(airflow)[0]["dag_run_id"]
     tasks = airflow.tasks("daily", first)
-    assert tasks["segment", -1]["state"] == "skipped", "its blocks are still valid"
+    segment = {found["state"] for (task, _), found in tasks.items() if task == "segment"}
+    assert segment <= {"skipped", "removed"}, "its blocks are still valid"
     assert tasks["pool", -1]["state"] == "success", "the file was read anew"
 
 
