@@ -323,3 +323,15 @@ def test_an_array_half_of_which_failed_is_judged_before_the_rest_ends(
     cluster.set(rules={})
     assert isinstance(to_its_end(jobs, token), Done)
     assert len(cluster.jobs) == 2
+
+
+def test_the_record_of_an_earlier_run_is_no_proof_for_a_job_that_was_lost(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    with jobs.attempt.manifest("segment").writer("earlier", "segment", 0, 0) as writer:
+        for key in range(12):
+            writer.add(key, "done", attempt=1, input="another", output="o")
+    cluster.set(rules={"2.1": {"state": "NODE_FAIL", "node": "n2", "exit": "0:0"}})
+    assert isinstance(to_its_end(jobs), Done)
+    assert arrays(cluster) == ["0-3", "2"]
