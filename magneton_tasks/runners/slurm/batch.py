@@ -262,7 +262,9 @@ class BatchJobs:
                     raise
                 size = known.accepted = size // 2
                 continue
-            left = left[size:]
+            # one that was found by its name may hold other parts
+            busy = {i for j in known.in_flight for i in j.indexes}
+            left = [part for part in left if part not in busy]
         return True
 
     def _submit(self, known: Progress, look: Look, need: Need, parts: Sequence[int]) -> None:

@@ -212,6 +212,20 @@ def test_a_job_whose_submission_was_not_answered_is_found_by_its_name(
     assert len(cluster.jobs) == 1
 
 
+def test_a_found_job_keeps_its_parts(cluster: Cluster, paths: AttemptPaths) -> None:
+    cluster.set(loses_answer=True)
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    assert isinstance(jobs.step(token), Later)
+    cluster.set(loses_answer=False)
+    known = jobs.desk.load()
+    known.accepted = 1  # a limit was met since: two at a time would be asked for
+    jobs.desk.save(known)
+    step = jobs.step(token)
+    assert isinstance(step, Wait) and step.jobs == (f"{next(iter(cluster.jobs))}_[0-3]",)
+    assert len(cluster.jobs) == 1
+
+
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "done"])
 def test_a_new_try_finds_the_jobs_of_the_old_one(
     cluster: Cluster, paths: AttemptPaths, state: str
