@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,8 @@ from tests.e2e.airflow import ROOT, TestServices
 TestServices(Path(sys.argv[1]), ROOT, tuple(map(tuple, json.loads(sys.argv[2])))).start()
 """
 SEGMENT = ("segment", 0)
+#: For tests of what happens to jobs.
+ONLY_SEGMENT = {"stages": ["segment"]}
 
 
 class SlurmAirflow(Airflow):
@@ -73,11 +73,18 @@ class SlurmAirflow(Airflow):
         wait_for(waits, f"try {tries} of segment is deferred", 180)
 
     def clear(self, name: str, run_id: str) -> None:
+        """Clear segment, and what follows it."""
         asked = {
             "dry_run": False, "dag_run_id": run_id, "task_ids": ["segment"], "only_failed": False,
             "include_downstream": True, "reset_dag_runs": True,
         }  # fmt: skip
         self.call(f"/api/v2/dags/{PREFIX}{name}/clearTaskInstances", asked)
+
+    def clear_waiting(self, name: str, run_id: str) -> None:
+        """Clear segment while it is deferred, and wait until the next try is."""
+        tries = self.tasks(name, run_id)[SEGMENT]["try_number"]
+        self.clear(name, run_id)
+        self.wait_deferred(name, run_id, tries + 1)
 
     def family(self, *names: str) -> list[psutil.Process]:
         """Processes of services, with all below them."""
@@ -114,6 +121,11 @@ class SlurmAirflow(Airflow):
         records = [Record.from_line(line) for line in lines if line.endswith("}")]
         return Counter(r.key for r in records if r.state == "done")
 
+    def kills(self, name: str) -> int:
+        """How often a trigger of segment was told that somebody killed its task."""
+        logs = (self.home / "logs").glob(f"dag_id={PREFIX}{name}/**/task_id=segment/**/*.log")
+        return sum(log.read_text().count("invoking on_kill") for log in logs)
+
     def last_words(self, name: str, run_id: str) -> str:
         """The logs of tasks that failed, for a test's message."""
         logs = []
@@ -144,91 +156,76 @@ def released(airflow: SlurmAirflow) -> Iterator[None]:
     admin("scontrol", "update", "partitionname=main", "state=up")
 
 
-def ends_well(airflow: SlurmAirflow, name: str, run_id: str, expected: list[np.ndarray]) -> None:
-    """The run succeeds, its voxels are right, and each block was computed once."""
+def ends_well(airflow: SlurmAirflow, name: str, run_id: str) -> None:
+    """The run succeeds, and each block was computed once."""
     state = airflow.wait_for_run(name, run_id)
     assert state == "success", airflow.last_words(name, run_id)
-    assert is_right(airflow.volumes / name, expected)
     assert sorted(airflow.done(name)) == list(range(12))
+    assert set(airflow.done(name).values()) == {1}
     assert not airflow.jobs(name)
 
 
 def test_a_dag_is_identical_and_holds_no_worker_slot(
     airflow: SlurmAirflow, expected: list[np.ndarray]
 ) -> None:
-    name = airflow.volume("whole", {"probe": True})  # fmt: skip
+    name = airflow.volume("whole", {"probe": True})
     airflow.place.hold.touch()
     run_id = airflow.trigger(name)
     airflow.wait_deferred(name, run_id)
     pool = airflow.call("/api/v2/pools/default_pool")
     assert pool["running_slots"] == 0 and pool["deferred_slots"] == 1, pool
     airflow.place.hold.unlink()
-    ends_well(airflow, name, run_id, expected)
-    assert set(airflow.done(name).values()) == {1}
+    ends_well(airflow, name, run_id)
+    assert is_right(airflow.volumes / name, expected)
     assert airflow.submissions(name) == 1
     assert airflow.state(name, run_id, ("probe", -1)) == "success"
+    log = airflow.log(name, run_id, "verify")
+    assert "next time" in log, "what the jobs used of what they had"
 
 
-@pytest.mark.parametrize("when", ["pending", "running"])
-def test_a_task_is_cleared_while_its_jobs_are(
-    when: str, airflow: SlurmAirflow, expected: list[np.ndarray]
-) -> None:
-    name = airflow.volume(when)
+def test_a_task_is_cleared_in_each_state_of_its_jobs(airflow: SlurmAirflow) -> None:
+    name = airflow.volume("cleared")
     airflow.place.hold.touch()
-    if when == "pending":
-        admin("scontrol", "update", "partitionname=main", "state=down")
-    run_id = airflow.trigger(name)
+    admin("scontrol", "update", "partitionname=main", "state=down")
+    run_id = airflow.trigger(name, ONLY_SEGMENT)
     airflow.wait_deferred(name, run_id)
-    airflow.wait_jobs(name, when.upper())
-    airflow.clear(name, run_id)
-    airflow.wait_deferred(name, run_id, tries=2)
+
+    airflow.wait_jobs(name, "PENDING")
+    airflow.clear_waiting(name, run_id)
     admin("scontrol", "update", "partitionname=main", "state=up")
     airflow.wait_jobs(name, "RUNNING")
     assert len(airflow.jobs(name)) == 1, "two arrays would do the same"
-    airflow.place.hold.unlink()
-    ends_well(airflow, name, run_id, expected)
-    assert set(airflow.done(name).values()) == {1}
 
-
-def test_a_task_is_cleared_after_its_jobs(
-    airflow: SlurmAirflow, expected: list[np.ndarray]
-) -> None:
-    name = airflow.volume("done")
-    run_id = airflow.trigger(name)
-    ends_well(airflow, name, run_id, expected)
-    airflow.clear(name, run_id)
-    wait_for(lambda: airflow.state(name, run_id) != "success", "segment is cleared")
-    ends_well(airflow, name, run_id, expected)
-    assert airflow.submissions(name) == 1, "what is complete isn't submitted again"
-
-
-def test_a_new_try_has_adopted_the_job_before_the_old_one_is_killed(
-    airflow: SlurmAirflow, expected: list[np.ndarray]
-) -> None:
-    name = airflow.volume("adopted")
-    airflow.place.hold.touch()
-    run_id = airflow.trigger(name)
     airflow.wait_deferred(name, run_id)
-    before = airflow.wait_jobs(name, "RUNNING")
+    airflow.clear_waiting(name, run_id)
+    wait_for(lambda: set(airflow.jobs(name).values()) == {"RUNNING"}, "its jobs run again")
+    assert len(airflow.jobs(name)) == 1, "two arrays would do the same"
+
+    # the new try takes the jobs over before the old trigger is told that it is killed
+    airflow.wait_deferred(name, run_id)
+    before, submitted = airflow.jobs(name), airflow.submissions(name)
     airflow.send(signal.SIGSTOP, "triggerer")
-    airflow.clear(name, run_id)
-    airflow.wait_deferred(name, run_id, tries=2)
+    airflow.clear_waiting(name, run_id)
+    killed = airflow.kills(name)
     airflow.send(signal.SIGCONT, "triggerer")
-    log = airflow.services.log("triggerer")
-    wait_for(lambda: "invoking on_kill" in log.read_text(), "the old trigger is killed", 60)
+    wait_for(lambda: airflow.kills(name) > killed, "the old trigger is killed", 60)
     with pytest.raises(AssertionError, match="did not happen"):
         wait_for(lambda: airflow.jobs(name) != before, "the job is cancelled", 8)
+
     airflow.place.hold.unlink()
-    ends_well(airflow, name, run_id, expected)
-    assert airflow.submissions(name) == 1 and set(airflow.done(name).values()) == {1}
+    ends_well(airflow, name, run_id)
+    assert airflow.submissions(name) == submitted, "the job that ran was waited for"
+
+    airflow.clear(name, run_id)
+    wait_for(lambda: airflow.state(name, run_id) != "success", "segment is cleared")
+    ends_well(airflow, name, run_id)
+    assert airflow.submissions(name) == submitted, "what is complete isn't submitted again"
 
 
-def test_scheduler_and_triggerer_are_killed(
-    airflow: SlurmAirflow, expected: list[np.ndarray]
-) -> None:
+def test_scheduler_and_triggerer_are_killed(airflow: SlurmAirflow) -> None:
     name = airflow.volume("killed")
     airflow.place.hold.touch()
-    run_id = airflow.trigger(name)
+    run_id = airflow.trigger(name, ONLY_SEGMENT)
     airflow.wait_deferred(name, run_id)
     before = airflow.wait_jobs(name, "RUNNING")
     airflow.send(signal.SIGKILL, "scheduler", "triggerer")
@@ -236,18 +233,17 @@ def test_scheduler_and_triggerer_are_killed(
     assert airflow.jobs(name) == before, "a triggerer's end isn't somebody's wish"
     airflow.start()
     airflow.place.hold.unlink()
-    ends_well(airflow, name, run_id, expected)
-    assert airflow.submissions(name) == 1 and set(airflow.done(name).values()) == {1}
+    ends_well(airflow, name, run_id)
+    assert airflow.submissions(name) == 1
 
 
 def test_marking_a_task_failed_cancels_its_jobs(airflow: SlurmAirflow) -> None:
     name = airflow.volume("unwanted")
     airflow.place.hold.touch()
-    run_id = airflow.trigger(name)
+    run_id = airflow.trigger(name, ONLY_SEGMENT)
     airflow.wait_deferred(name, run_id)
     airflow.wait_jobs(name, "RUNNING")
     path = f"{airflow.run_path(name, run_id)}/taskInstances/segment/0"
     airflow.call(path, {"new_state": "failed"}, method="PATCH")
     wait_for(lambda: not airflow.jobs(name), "the jobs are cancelled", 60)
     assert airflow.submissions(name) == 1
-    os.stat(Path(airflow.work(name)))
