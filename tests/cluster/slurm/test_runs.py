@@ -159,6 +159,8 @@ def test_killed_and_attached_again_submits_nothing_twice(place: Place) -> None:
     os.killpg(first.pid, signal.SIGKILL)
     finish(first, None)
     assert len(place.in_state("RUNNING")) == 4, "jobs go on without who submitted them"
+    job = place.in_state("RUNNING")[0][0].split("_")[0]
+    assert job in place.magneton("status", str(config))
     again = place.start("attach", str(config))
     time.sleep(5)
     place.hold.unlink()
