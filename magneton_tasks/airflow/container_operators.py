@@ -21,6 +21,7 @@ from magneton_tasks.airflow.operators import (
     plan_request,
     planned,
     request_command,
+    skip_unless_asked,
     skip_unless_chosen,
 )
 from magneton_tasks.config import RunConfig
@@ -144,6 +145,7 @@ class StageContainerOperator(ContainerOperator):
 
     def execute(self, context: Context) -> Any:
         skip_unless_chosen(self.runner, self.attempt)
+        skip_unless_asked(self.stage, self.attempt)
         return self.run_stage(self.attempt, context["ti"].try_number)
 
     def run_stage(self, attempt: str, try_number: int) -> Result:

@@ -27,7 +27,7 @@ from magneton_tasks.airflow.ends import TAIL_LINES, Result, raise_for, result_of
 from magneton_tasks.config import load_config, parse_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.grid import items
-from magneton_tasks.paths import AttemptPaths, noun_of
+from magneton_tasks.paths import CHOICE_OF, MAPPED, AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
 from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners.command import last_result, plan_command, stage_command
@@ -253,6 +253,7 @@ class StageOperator(CommandOperator):
 
     def execute(self, context: Context) -> Result:
         skip_unless_chosen(self.runner, self.attempt)
+        skip_unless_asked(self.stage, self.attempt)
         result = result_of(self.run_command(self.command(context)))
         return result if self.batch is None else {**result, "batch": self.batch["batch"]}
 
@@ -293,6 +294,15 @@ def skip_unless_chosen(runner: str | None, attempt: str) -> None:
     """Skip a task of a runner that the run hasn't chosen."""
     if not is_chosen(runner, attempt):
         raise AirflowSkipException(f"this run has chosen another runner than {runner}")
+
+
+def skip_unless_asked(stage: str, attempt: str) -> None:
+    """Skip a stage without batches that a run limited to some stages wasn't asked for."""
+    if stage in MAPPED or stage not in CHOICE_OF:
+        return
+    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(encoding="utf-8"))
+    if CHOICE_OF[stage] not in plan.stages:
+        raise AirflowSkipException(f"this run was asked for {', '.join(plan.stages)} only")
 
 
 def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
 
 from magneton_tasks.airflow.ends import Result, failure
-from magneton_tasks.airflow.operators import skip_unless_chosen, worker_environ
+from magneton_tasks.airflow.operators import skip_unless_asked, skip_unless_chosen, worker_environ
 from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.runners.slurm import usage
@@ -78,6 +78,7 @@ class SlurmOperator(BashOperator):
 
     def execute(self, context: Context) -> Any:
         skip_unless_chosen(self.runner, self.attempt)
+        skip_unless_asked(self.stage, self.attempt)
         limit = self.execution_timeout
         deadline = None if limit is None else time.time() + limit.total_seconds()
         try:

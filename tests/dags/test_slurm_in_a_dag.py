@@ -24,6 +24,7 @@ from airflow.sdk.exceptions import (
 from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks.airflow import params, slurm_trigger
+from magneton_tasks.airflow.operators import StageOperator
 from magneton_tasks.airflow.slurm_operators import BashSlurm, SlurmOperator
 from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
 from magneton_tasks.config import load_config
@@ -292,6 +293,15 @@ def test_another_runner_s_run_skips(tmp_path: Path) -> None:
     )
     with pytest.raises(AirflowSkipException, match="another runner than slurm"):
         task.execute(context())
+
+
+def test_a_stage_that_nobody_asked_for_is_skipped(tmp_path: Path) -> None:
+    run = plan_run(write_tiny_volume(tmp_path, ALONE), stages=("segment",))
+    attempt = str(run.attempt.paths.root)
+    for kind in (SlurmOperator, StageOperator):
+        task = kind(task_id="pool", stage="pool", attempt=attempt)
+        with pytest.raises(AirflowSkipException, match="asked for segment only"):
+            task.execute(context())
 
 
 # ------------------------------------------------------------------ the trigger
