@@ -72,7 +72,9 @@ def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
     if killed == "worker":
         worker.kill()
     else:
-        airflow.services.running()["scheduler"].kill()
+        scheduler = airflow.services.running()["scheduler"]
+        scheduler.kill()
+        scheduler.wait()
         worker.resume()  # it works on, with nobody to tell
         airflow.start()
     assert airflow.wait_for_run(name, run_id) == "success"
