@@ -91,6 +91,11 @@ def undisturbed(airflow: Airflow) -> None:
         assert airflow.run("calm")[1] == "success"
 
 
+def verified(work: Path) -> int:
+    """How many attempts came to their end."""
+    return len(list(work.glob("runs/*/*/results/verify.json")))
+
+
 def test_clearing_plan_after_mending_the_input_and_after_an_edit(airflow: Airflow) -> None:
     config = airflow.write_volume("cleared", "local: {workers: 2}\n")
     torn = chunk_file(airflow.volumes / "cleared" / "affinity", (0, 0, 0))
@@ -108,15 +113,14 @@ def test_clearing_plan_after_mending_the_input_and_after_an_edit(airflow: Airflo
     torn.write_bytes(content)
     # Blocks that failed for bad data aren't tried again in the same attempt: plan makes a new one.
     airflow.clear_tasks("cleared", run_id, "plan")
-    verified = lambda n: len(list(work.glob("runs/*/*/results/verify.json"))) == n  # noqa: E731
-    wait_until(lambda: verified(1), "it is mended")
+    wait_until(lambda: verified(work) == 1, "it is mended")
     assert airflow.wait_for_run("cleared", run_id) == "success"
     assert airflow.result("cleared", "verify")["objects"] == OBJECTS
     assert max(records(work, "done").values()) == 1, "what was done before is kept"
 
     config.write_text(config.read_text() + "pool: {rule: any}\n")
     airflow.clear_tasks("cleared", run_id, "plan")
-    wait_until(lambda: verified(2), "it is done anew")
+    wait_until(lambda: verified(work) == 2, "it is done anew")
     assert airflow.wait_for_run("cleared", run_id) == "success"
     assert "pool.rule: mutual -> any" in airflow.log("cleared", run_id, "plan", 3)
     tasks = airflow.tasks("cleared", run_id)
