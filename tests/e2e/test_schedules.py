@@ -68,6 +68,7 @@ def test_a_missing_input_may_be_skipped(airflow: Airflow) -> None:
     assert not airflow.work("spared").exists()
 
 
+@pytest.mark.by_hand
 def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Path) -> None:
     days = airflow.volumes / "daily"
     for day in (DAYS[0], DAYS[2]):
