@@ -77,11 +77,11 @@ def pooling() -> None:
     """Match the pairs of two blocks, and give the labels their ids."""
     one = np.ones(1, np.uint32)
     match(dict.fromkeys(MATCH_COLUMNS, one), Rule("mutual"))
-    joining = Pooling(np.array([2, 2]))
+    joining = Pooling(np.array([1, 1]))
     joining.add(one - 1, one, one, one)
     pool = joining.finish()
-    pool.add_sizes(0, _read_only(np.ones(2, np.uint32)))
-    pool.add_sizes(1, np.ones((2, 2), np.uint32).T[0])  # as the exact method has them, in pairs
+    for block, sizes in enumerate((one, _read_only(one))):
+        pool.add_sizes(block, sizes)
     pool.report(2)
 
 
