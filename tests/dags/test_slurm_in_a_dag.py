@@ -296,7 +296,7 @@ def test_another_runner_s_run_skips(tmp_path: Path) -> None:
 
 
 def test_a_stage_that_nobody_asked_for_is_skipped(tmp_path: Path) -> None:
-    run = plan_run(write_tiny_volume(tmp_path, ALONE), stages=("segment",))
+    run = plan_run(write_tiny_volume(tmp_path), stages=("segment",))
     attempt = str(run.attempt.paths.root)
     for kind in (SlurmOperator, StageOperator):
         task = kind(task_id="pool", stage="pool", attempt=attempt)
