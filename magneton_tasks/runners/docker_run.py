@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import queue
-import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO
 
 from magneton_tasks.errors import EXIT_TEMPORARY, MagnetonError
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners.containers import give
 from magneton_tasks.runners.docker import Ending, Workshop, stage_task
+from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.local import TRIES, OnLine, OnTick
 
 #: How often whoever watches is told of the containers that run, in seconds.
@@ -46,7 +44,7 @@ def run_stage(
         The engine doesn't answer, or refuses the containers.
     """
     stage_run = _StageRun(workshop, AttemptPaths(attempt), stage, on_line)
-    with stage_run.holding_interrupts():
+    with stage_run.interrupts.held():
         return stage_run.run([None] if batches is None else list(range(batches)), workers, on_tick)
 
 
@@ -57,7 +55,7 @@ class _StageRun:
         self.workshop, self.plan, self.paths = workshop, workshop.planned, paths
         self.stage, self.on_line = stage, on_line
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.interrupts = 0
+        self.interrupts = Interrupts(self.interrupted)
 
     def run(
         self, batches: Sequence[int | None], workers: int, on_tick: OnTick
@@ -132,27 +130,11 @@ class _StageRun:
         pool.shutdown(wait=False, cancel_futures=True)
         self.workshop.stopper.stop()
 
-    @contextmanager
-    def holding_interrupts(self) -> Iterator[None]:
-        """Hold Ctrl-C back until all containers have ended: cut short, it would leave one behind."""
-        before = signal.getsignal(signal.SIGINT)
-        held = threading.current_thread() is threading.main_thread() and callable(before)
-        if held:
-            signal.signal(signal.SIGINT, self.interrupt)
-        try:
-            yield
-        finally:
-            if held:
-                signal.signal(signal.SIGINT, before)
-        if self.interrupts:
-            raise KeyboardInterrupt
-
-    def interrupt(self, _: int, __: FrameType | None) -> None:
+    def interrupted(self, times: int) -> None:
         """Ctrl-C: ask the containers to end, the second time kill them."""
-        self.interrupts += 1
         stopper = self.workshop.stopper
         stopper.is_stopping = True
-        if self.interrupts == 1:
+        if times == 1:
             n = len(stopper.running)
             self.lines.put(f"{self.stage}: stopping {n} containers; Ctrl-C again ends them at once")
             threading.Thread(target=stopper.stop, daemon=True).start()

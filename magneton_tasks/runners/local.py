@@ -6,17 +6,16 @@ import os
 import selectors
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO
 
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners.command import stage_command
+from magneton_tasks.runners.interrupts import Interrupts
 
 #: Tells a worker to end when the process that started it does.
 DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
@@ -76,7 +75,7 @@ def run_stage(
         `GRACE_S`, kills those that don't.
     """
     runner = _Runner(AttemptPaths(attempt), stage, on_line, on_tick)
-    with runner.holding_interrupts():
+    with runner.interrupts.held():
         try:
             return runner.run([None] if batches is None else list(range(batches)), workers)
         finally:
@@ -86,22 +85,22 @@ def run_stage(
 class _Runner:
     def __init__(self, paths: AttemptPaths, stage: str, on_line: OnLine, on_tick: OnTick) -> None:
         self.paths, self.stage, self.on_line, self.on_tick = paths, stage, on_line, on_tick
-        self.interrupts = 0
+        self.interrupts = Interrupts(self.interrupted)
         self.selector = selectors.DefaultSelector()
         self.running: list[_Worker] = []
         self.tries: dict[int | None, int] = {}
 
     def run(self, batches: Sequence[int | None], workers: int) -> dict[int | None, int]:
         waiting, codes = list(batches), dict.fromkeys(batches, EXIT_OK)
-        while (waiting or self.running) and not self.interrupts:
-            while waiting and len(self.running) < workers and not self.interrupts:
+        while (waiting or self.running) and not self.interrupts.count:
+            while waiting and len(self.running) < workers and not self.interrupts.count:
                 self.start(waiting.pop(0))
             self.on_tick([w.process.pid for w in self.running])
             for worker in self.read():
                 code = worker.process.wait()
                 codes[worker.batch] = code
                 worth = code < 0 or code == EXIT_TEMPORARY
-                if worth and self.tries[worker.batch] < TRIES and not self.interrupts:
+                if worth and self.tries[worker.batch] < TRIES and not self.interrupts.count:
                     self.on_line(
                         f"{self.stage}: batch {worker.batch} ended with {code}; trying again"
                     )
@@ -112,25 +111,9 @@ class _Runner:
             )
         return codes
 
-    @contextmanager
-    def holding_interrupts(self) -> Iterator[None]:
-        """Hold Ctrl-C back until all workers have ended: cut short, the loop would leave one behind."""
-        before = signal.getsignal(signal.SIGINT)
-        held = threading.current_thread() is threading.main_thread() and callable(before)
-        if held:
-            signal.signal(signal.SIGINT, self.interrupt)
-        try:
-            yield
-        finally:
-            if held:
-                signal.signal(signal.SIGINT, before)
-        if self.interrupts:
-            raise KeyboardInterrupt
-
-    def interrupt(self, _: int, __: FrameType | None) -> None:
+    def interrupted(self, times: int) -> None:
         """Ctrl-C: ask the workers to end, the second time kill them."""
-        self.interrupts += 1
-        self.send(signal.SIGTERM if self.interrupts == 1 else signal.SIGKILL)
+        self.send(signal.SIGTERM if times == 1 else signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the workers that run, and to what they have started."""
@@ -174,7 +157,7 @@ class _Runner:
             for line in lines:
                 text = line.decode(errors="replace")
                 # a worker that was asked to end says that it failed
-                if not (self.interrupts and text.startswith(f"{self.stage}: ")):
+                if not (self.interrupts.count and text.startswith(f"{self.stage}: ")):
                     self.on_line(text)
         return ended
 
