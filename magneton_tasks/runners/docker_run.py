@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -16,8 +17,10 @@ from magneton_tasks.runners.docker import Ending, Workshop, stage_task
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.local import TRIES, OnLine, OnTick
 
-#: How often whoever watches is told of the containers that run, in seconds.
-_TICK_S = 1.0
+#: How often whoever watches is told of the containers that run, in seconds: the engine is asked for each.
+_TICK_S = 0.8
+#: How soon the lines of containers are passed on, in seconds.
+_LOOK_S = 0.2
 
 Endings = dict[int | None, Ending]
 
@@ -63,11 +66,14 @@ class _StageRun:
         with ThreadPoolExecutor(workers, thread_name_prefix=self.stage) as pool:
             running = {pool.submit(self.run_batch, batch): batch for batch in batches}
             codes: dict[int | None, int] = dict.fromkeys(batches, EXIT_TEMPORARY)
+            told = float("-inf")
             try:
                 while running:
-                    ended, _ = wait(running, _TICK_S / 5, FIRST_COMPLETED)
+                    ended, _ = wait(running, _LOOK_S, FIRST_COMPLETED)
                     self.pass_on()
-                    on_tick(self.process_ids())
+                    if time.monotonic() - told >= _TICK_S:
+                        told = time.monotonic()
+                        on_tick(self.process_ids())
                     for future in ended:
                         batch = running.pop(future)
                         codes[batch] = self.code_of(future)
