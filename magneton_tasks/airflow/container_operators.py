@@ -7,7 +7,7 @@ what becomes of one that was left behind or ran out of memory, is `runners.docke
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,9 @@ from airflow.sdk import Context
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException
 
-from magneton_tasks.airflow.ends import TAIL_LINES, Result, failure, raise_for, result_of
-from magneton_tasks.airflow.operators import (
-    plan_request,
-    planned,
-    request_command,
-    skip_unless_asked,
-    skip_unless_chosen,
-)
+from magneton_tasks.airflow.ends import TAIL_LINES, failure, raise_for, result_of
+from magneton_tasks.airflow.operators import plan_request, planned, request_command
+from magneton_tasks.airflow.stage_task import StageTask
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
 from magneton_tasks.runners.command import last_result
@@ -92,6 +87,17 @@ class ContainerOperator(DockerOperator):
         raise_for(ending.exit_code, ["magneton", *task.arguments], list(tail))
         return last_result(list(tail))
 
+    def run_stage(self, attempt: str, stage: str, number: int | None, try_number: int) -> str:
+        """Run a stage of an attempt, or a batch of it; result and errors as those of `run_task`."""
+        root = Path(attempt)
+        try:
+            workshop = Workshop.of_attempt(root, self.engine())
+            return self.run_task(
+                workshop, stage_task(workshop.planned, root, stage, number, try_number)
+            )
+        except MagnetonError as error:
+            raise failure(error.exit_code, str(error)) from None
+
     def on_kill(self) -> None:
         """Ask the container to end: it does within 10 s, and stays done with what it has done."""
         if self._workshop is not None:
@@ -123,42 +129,15 @@ class PlanContainerOperator(ContainerOperator, SkipMixin):
         return planned(self, result, context)
 
 
-class StageContainerOperator(ContainerOperator):
+class StageContainerOperator(StageTask, ContainerOperator):
     """Runs a stage, or one batch of it, as `airflow.operators.StageOperator` does, in a container."""
 
-    template_fields: Sequence[str] = ("attempt", "batch")
-
-    def __init__(
-        self,
-        *,
-        stage: str,
-        attempt: str,
-        batch: Mapping[str, Any] | None = None,
-        runner: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.stage = stage
-        self.attempt = attempt
-        self.batch = batch
-        self.runner = runner
+    template_fields = ("attempt", "batch")
 
     def execute(self, context: Context) -> Any:
-        skip_unless_chosen(self.runner, self.attempt)
-        skip_unless_asked(self.stage, self.attempt)
-        return self.run_stage(self.attempt, context["ti"].try_number)
-
-    def run_stage(self, attempt: str, try_number: int) -> Result:
-        """Run it; the result carries the batch's number."""
-        number = None if self.batch is None else int(self.batch["batch"])
-        root = Path(attempt)
-        try:
-            workshop = Workshop.of_attempt(root, self.engine())
-            task = stage_task(workshop.planned, root, self.stage, number, try_number)
-            result = result_of(self.run_task(workshop, task))
-        except MagnetonError as error:
-            raise failure(error.exit_code, str(error)) from None
-        return result if number is None else {**result, "batch": number}
+        self.skip_unless_wanted()
+        line = self.run_stage(self.attempt, self.stage, self.number, context["ti"].try_number)
+        return self.numbered(result_of(line))
 
 
 class ReleaseContainerOperator(ContainerOperator):
@@ -166,12 +145,5 @@ class ReleaseContainerOperator(ContainerOperator):
 
     def execute(self, context: Context) -> None:
         attempt = context["ti"].xcom_pull(task_ids="plan", key="attempt")
-        if not attempt:
-            return
-        root = Path(attempt)
-        try:
-            workshop = Workshop.of_attempt(root, self.engine())
-            task = stage_task(workshop.planned, root, "release", None, context["ti"].try_number)
-            self.run_task(workshop, task)
-        except MagnetonError as error:
-            raise failure(error.exit_code, str(error)) from None
+        if attempt:
+            self.run_stage(attempt, "release", None, context["ti"].try_number)

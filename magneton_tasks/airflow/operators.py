@@ -19,15 +19,16 @@ from typing import Any, cast
 
 from airflow.sdk import BaseOperator, BaseXCom, Context
 from airflow.sdk.bases.skipmixin import SkipMixin
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 
 from magneton_tasks.airflow import params as forms
 from magneton_tasks.airflow.ends import TAIL_LINES, Result, raise_for, result_of
-from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.airflow.stage_task import StageTask, is_chosen
+from magneton_tasks.config import load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.grid import items
-from magneton_tasks.paths import CHOICE_OF, MAPPED, AttemptPaths, noun_of
+from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
 from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners.command import last_result, plan_command, stage_command
@@ -214,48 +215,17 @@ class BatchesOperator(BaseOperator):
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
 
 
-class StageOperator(CommandOperator):
-    """Runs a stage, or one batch of it: ``magneton STAGE --run ATTEMPT [--batch N]``.
-
-    Parameters
-    ----------
-    stage
-        ``segment``, ``count``, ``pool``, ``apply``, ``downsample``, ``verify`` or ``release``.
-    attempt
-        The attempt's directory, from plan.
-    batch
-        One of the stage's batches, or None. The result carries its number.
-    runner
-        ``local`` where other runners are offered too: the task is skipped if the run has chosen
-        another. None: there is no other.
-    """
+class StageOperator(StageTask, CommandOperator):
+    """Runs a stage, or one batch of it: ``magneton STAGE --run ATTEMPT [--batch N]``."""
 
     template_fields = ("attempt", "batch")
 
-    def __init__(
-        self,
-        *,
-        stage: str,
-        attempt: str,
-        batch: Mapping[str, Any] | None = None,
-        runner: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.stage = stage
-        self.attempt = attempt
-        self.batch = batch
-        self.runner = runner
-
     def command(self, context: Context) -> Sequence[str]:
-        number = None if self.batch is None else int(self.batch["batch"])
-        return stage_command(self.stage, self.attempt, number)
+        return stage_command(self.stage, self.attempt, self.number)
 
     def execute(self, context: Context) -> Result:
-        skip_unless_chosen(self.runner, self.attempt)
-        skip_unless_asked(self.stage, self.attempt)
-        result = result_of(self.run_command(self.command(context)))
-        return result if self.batch is None else {**result, "batch": self.batch["batch"]}
+        self.skip_unless_wanted()
+        return self.numbered(result_of(self.run_command(self.command(context))))
 
 
 class ReleaseOperator(CommandOperator):
@@ -280,29 +250,6 @@ class RefuseOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         raise AirflowFailException(self.reason)
-
-
-def is_chosen(runner: str | None, attempt: str) -> bool:
-    """Whether an attempt runs with this runner; None: whichever it is."""
-    if runner is None:
-        return True
-    path = AttemptPaths(Path(attempt)).config
-    return parse_config(path.read_text(encoding="utf-8"), str(path)).runner.default == runner
-
-
-def skip_unless_chosen(runner: str | None, attempt: str) -> None:
-    """Skip a task of a runner that the run hasn't chosen."""
-    if not is_chosen(runner, attempt):
-        raise AirflowSkipException(f"this run has chosen another runner than {runner}")
-
-
-def skip_unless_asked(stage: str, attempt: str) -> None:
-    """Skip a stage without batches that a run limited to some stages wasn't asked for."""
-    if stage in MAPPED or stage not in CHOICE_OF:
-        return
-    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(encoding="utf-8"))
-    if CHOICE_OF[stage] not in plan.stages:
-        raise AirflowSkipException(f"this run was asked for {', '.join(plan.stages)} only")
 
 
 def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:

@@ -20,8 +20,9 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
 
 from magneton_tasks.airflow.ends import Result, failure
-from magneton_tasks.airflow.operators import skip_unless_asked, skip_unless_chosen, worker_environ
+from magneton_tasks.airflow.operators import worker_environ
 from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
+from magneton_tasks.airflow.stage_task import StageTask
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.runners.slurm import usage
 from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Step, Wait
@@ -48,37 +49,21 @@ _TIMED_OUT = 124
 _TOKEN = "token"
 
 
-class SlurmOperator(BashOperator):
+class SlurmOperator(StageTask, BashOperator):
     """Runs a stage, or one batch of it, as `airflow.operators.StageOperator` does, in Slurm jobs.
 
-    Parameters
-    ----------
-    stage, attempt, batch, runner
-        As of `StageOperator`; ``probe`` is a stage too.
+    ``probe`` is a stage too.
     """
 
     # The command is fixed, and nothing of it is a template.
-    template_fields: Sequence[str] = ("attempt", "batch")
+    template_fields = ("attempt", "batch")
     template_ext: Sequence[str] = ()
 
-    def __init__(
-        self,
-        *,
-        stage: str,
-        attempt: str,
-        batch: Mapping[str, Any] | None = None,
-        runner: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(bash_command=SUBMIT, skip_on_exit_code=None, **kwargs)
-        self.stage = stage
-        self.attempt = attempt
-        self.batch = batch
-        self.runner = runner
 
     def execute(self, context: Context) -> Any:
-        skip_unless_chosen(self.runner, self.attempt)
-        skip_unless_asked(self.stage, self.attempt)
+        self.skip_unless_wanted()
         limit = self.execution_timeout
         deadline = None if limit is None else time.time() + limit.total_seconds()
         try:
@@ -117,8 +102,7 @@ class SlurmOperator(BashOperator):
 
     def jobs(self) -> BatchJobs:
         """The batch's jobs, submitted through this operator's shell."""
-        number = None if self.batch is None else int(self.batch["batch"])
-        jobs = BatchJobs.open(Path(self.attempt), self.stage, number)
+        jobs = BatchJobs.open(Path(self.attempt), self.stage, self.number)
         jobs.slurm = BashSlurm.of(jobs.slurm, self)
         return jobs
 
@@ -129,7 +113,7 @@ class SlurmOperator(BashOperator):
         if isinstance(step, Done):
             if jobs.stage == "verify":
                 self.report(jobs)
-            return step.result if jobs.batch is None else {**step.result, "batch": jobs.batch}
+            return self.numbered(step.result)
         if isinstance(step, Failed):
             raise failure(step.error.exit_code, str(step.error))
         if isinstance(step, Wait):

@@ -118,7 +118,7 @@ def test_an_engine_that_is_down_is_retried_and_a_wrong_version_isn_t(tmp_path: P
         task_id="pool", stage="pool", attempt=str(run.attempt.paths.root), config=load_config(path)
     )
     with pytest.raises(AirflowException, match="none.sock") as failure:
-        task.run_stage(task.attempt, 1)
+        task.run_stage(task.attempt, "pool", None, 1)
     assert not isinstance(failure.value, AirflowFailException)
 
 

@@ -1,0 +1,84 @@
+"""What the operators of all runners have in common, and when a task of theirs is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from magneton_tasks.airflow.ends import Result
+from magneton_tasks.config import parse_config
+from magneton_tasks.paths import CHOICE_OF, MAPPED, AttemptPaths
+from magneton_tasks.plan import Plan
+
+
+class StageTask(BaseOperator):
+    """A part of each runner's operator: which stage it runs, and of it what.
+
+    Parameters
+    ----------
+    stage
+        ``segment``, ``count``, ``pool``, ``apply``, ``downsample``, ``verify`` or ``release``.
+    attempt
+        The attempt's directory, from plan.
+    batch
+        One of the stage's batches, or None. The result carries its number.
+    runner
+        The operator's where other runners are offered too: the task is skipped if the run has
+        chosen another. None: there is no other.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        attempt: str,
+        batch: Mapping[str, Any] | None = None,
+        runner: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.attempt = attempt
+        self.batch = batch
+        self.runner = runner
+
+    @property
+    def number(self) -> int | None:
+        """Of the batch."""
+        return None if self.batch is None else int(self.batch["batch"])
+
+    def skip_unless_wanted(self) -> None:
+        """Skip the task where the run has chosen another runner, or wasn't asked for the stage."""
+        skip_unless_chosen(self.runner, self.attempt)
+        skip_unless_asked(self.stage, self.attempt)
+
+    def numbered(self, result: Result) -> Result:
+        """A batch's result with its number: one that failed leaves a gap in Airflow's list."""
+        return result if self.number is None else {**result, "batch": self.number}
+
+
+def is_chosen(runner: str | None, attempt: str) -> bool:
+    """Whether an attempt runs with this runner; None: whichever it is."""
+    if runner is None:
+        return True
+    path = AttemptPaths(Path(attempt)).config
+    return parse_config(path.read_text(encoding="utf-8"), str(path)).runner.default == runner
+
+
+def skip_unless_chosen(runner: str | None, attempt: str) -> None:
+    """Skip a task of a runner that the run hasn't chosen."""
+    if not is_chosen(runner, attempt):
+        raise AirflowSkipException(f"this run has chosen another runner than {runner}")
+
+
+def skip_unless_asked(stage: str, attempt: str) -> None:
+    """Skip a stage without batches that a run limited to some stages wasn't asked for."""
+    if stage in MAPPED or stage not in CHOICE_OF:
+        return
+    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(encoding="utf-8"))
+    if CHOICE_OF[stage] not in plan.stages:
+        raise AirflowSkipException(f"this run was asked for {', '.join(plan.stages)} only")
