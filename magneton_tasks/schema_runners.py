@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from magneton_tasks.schema_types import Memory, PositiveInt, Section
+from magneton_tasks.schema_types import (
+    VARIABLE,
+    Growth,
+    Memory,
+    PositiveInt,
+    Section,
+    check_most,
+)
 
 RunnerName = Literal["local", "docker", "slurm"]
 
@@ -86,7 +92,7 @@ class Docker(Section):
         title="Most memory",
         description="A container that runs out of memory is tried again with more, up to this; null: what the machine has.",
     )
-    memory_growth: Annotated[float, Field(gt=1, le=10)] = Field(
+    memory_growth: Growth = Field(
         1.5,
         title="Memory growth",
         description="How much more memory the next try gets after one that ran out of it, as a factor.",
@@ -120,7 +126,7 @@ class Docker(Section):
     @classmethod
     def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            if not VARIABLE.fullmatch(name):
                 raise ValueError(
                     "must be names of variables; their values are taken from the runner's environment"
                 )
@@ -136,6 +142,5 @@ class Docker(Section):
 
     @model_validator(mode="after")
     def _most_is_more(self) -> Self:
-        if self.memory and self.max_memory and self.memory > self.max_memory:
-            raise ValueError("max_memory is less than memory; raise it, or lower memory")
+        check_most(self.memory, self.max_memory)
         return self

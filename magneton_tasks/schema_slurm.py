@@ -8,7 +8,14 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from magneton_tasks import units
-from magneton_tasks.schema_types import Memory, PositiveInt, Section
+from magneton_tasks.schema_types import (
+    VARIABLE,
+    Growth,
+    Memory,
+    PositiveInt,
+    Section,
+    check_most,
+)
 
 #: Names of partitions, accounts, ...: what Slurm takes, and no character that any parser minds.
 _NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]*$"
@@ -62,7 +69,6 @@ def _checked_time(value: str) -> str:
 
 
 Time = Annotated[str, BeforeValidator(_check_time), AfterValidator(_checked_time)]
-Growth = Annotated[float, Field(gt=1, le=10)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -234,7 +240,7 @@ class Slurm(Section):
     @classmethod
     def _variables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith("SLURM_"):
+            if not VARIABLE.fullmatch(name) or name.startswith("SLURM_"):
                 raise ValueError(
                     "must be names of variables, and none of SLURM_*; their values are taken from the environment that submits"
                 )
@@ -280,8 +286,7 @@ class Slurm(Section):
 
     @model_validator(mode="after")
     def _most_is_more(self) -> Self:
-        if self.memory and self.max_memory and self.memory > self.max_memory:
-            raise ValueError("max_memory is less than memory; raise it, or lower memory")
+        check_most(self.memory, self.max_memory)
         if self.max_time_s is not None and self.time_s > self.max_time_s:
             raise ValueError("max_time is less than time; raise it, or lower time")
         if self.target_minutes * 60 > self.time_s:

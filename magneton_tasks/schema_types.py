@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -20,6 +21,16 @@ Positive3 = tuple[PositiveInt, PositiveInt, PositiveInt]
 NonNegative3 = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
 Integer3 = tuple[int, int, int]
 Memory = Annotated[PositiveInt | None, BeforeValidator(check_size)]
+#: How much more the next try gets, as a factor.
+Growth = Annotated[float, Field(gt=1, le=10)]
+#: Name of an environment variable.
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def check_most(memory: int | None, max_memory: int | None) -> None:
+    """Refuse a first try that has more memory than any may have."""
+    if memory and max_memory and memory > max_memory:
+        raise ValueError("max_memory is less than memory; raise it, or lower memory")
 
 
 def check_url(value: str) -> str:

@@ -25,10 +25,6 @@ LABEL = "magneton."
 WORK, RUN, ATTEMPT, STAGE, BATCH = (LABEL + n for n in ("work", "run", "attempt", "stage", "batch"))
 #: Size of a container's /tmp, which counts as its memory.
 _TMP = "rw,nosuid,nodev,size=64m,mode=1777"
-#: What a container may take beside the block that it works, in bytes: the parent's own pages, and /tmp.
-BESIDE_BYTES = 128 * 2**20
-#: The least memory of a container, in bytes: the libraries alone take 0.3 GB.
-LEAST_BYTES = 512 * 2**20
 #: What a variable of these names points to is mounted too, where it's passed on.
 _FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE")
 #: Directories of credentials, and the variables that tell the libraries where they are.
@@ -188,11 +184,6 @@ def environment(
     roots = {_ROOTS: own[_ROOTS]} if own.get(_ROOTS) else {}
     limit = {MEMORY_VARIABLE: str(memory)} if memory is not None else {}
     return {IMAGE_VARIABLE: image, **roots, **limit, **homes, **passed}
-
-
-def memory_limit(config: RunConfig, bound: int, machine: int) -> int:
-    """Memory of a container's first try, in bytes: as the config says, else what plan projects."""
-    return config.docker.memory or min(max(bound + BESIDE_BYTES, LEAST_BYTES), machine)
 
 
 def specification(

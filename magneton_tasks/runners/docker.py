@@ -31,7 +31,7 @@ from magneton_tasks.runners import containers
 from magneton_tasks.runners.command import arguments, last_result, stage_command
 from magneton_tasks.runners.containers import Task
 from magneton_tasks.runners.engine import End, Engine, Stopper
-from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, more_memory
+from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
 from magneton_tasks.units import human_bytes
 
 OnLine = Callable[[str], None]
@@ -184,7 +184,7 @@ class Workshop:
         if self.plan is None or stage not in self.plan.memory:
             return self.config.docker.memory if self.plan is not None else None
         bound = self.plan.memory[stage].bound
-        return containers.memory_limit(self.config, bound, int(self.machine * USABLE))
+        return first_memory(self.config.docker.memory, bound, int(self.machine * USABLE))
 
     def _check_owner(self, task: Task) -> None:
         """Refuse what would fail in the middle: an attempt that the container's user can't write to."""

@@ -9,6 +9,10 @@ import psutil
 
 #: Share of the memory that workers may use; the rest is for the system and its caches.
 USABLE = 0.9
+#: What a worker may take beside the block that it works, in bytes: the parent's own pages, and /tmp.
+BESIDE_BYTES = 128 * 2**20
+#: The least memory of a container or a job, in bytes: the libraries alone take 0.3 GB.
+LEAST_BYTES = 512 * 2**20
 #: Tells a worker how much memory it may take, in bytes, where its runner limits that.
 MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
 #: Tells a worker what prefixes of paths are called where it runs: JSON, ``[[there, here], ...]``.
@@ -34,6 +38,11 @@ def allowed_memory() -> int | None:
     """What the runner that started this process allows it, in bytes; None where it set no limit."""
     text = os.environ.get(MEMORY_VARIABLE, "")
     return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def first_memory(configured: int | None, bound: int, most: int) -> int:
+    """What a first try gets, in bytes: as the config says, else what plan projects for a block."""
+    return configured or min(max(bound + BESIDE_BYTES, LEAST_BYTES), most)
 
 
 def more_memory(allowed: int, growth: float, most: int) -> int | None:

@@ -13,7 +13,7 @@ from magneton_tasks.config import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.containers import Task
-from magneton_tasks.runners.resources import allowed_memory, more_memory
+from magneton_tasks.runners.resources import allowed_memory, first_memory, more_memory
 
 MIB, GIB = 2**20, 2**30
 TASK = Task("cortex", "/w", "manual__2026-01-01T00:00:00+00:00", 2, "segment", 7, ("segment",), 3)
@@ -130,7 +130,8 @@ def test_credentials_are_mounts_and_named_variables(tmp_path: Path) -> None:
     ],
 )
 def test_memory_at_first(tmp_path: Path, more: str, bound: int, expected: int) -> None:
-    assert containers.memory_limit(config(tmp_path, more), bound, 20 * GIB) == expected
+    memory = config(tmp_path, more).docker.memory
+    assert first_memory(memory, bound, 20 * GIB) == expected
 
 
 def test_memory_grows_up_to_the_most() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from magneton_tasks import files
 from magneton_tasks.errors import EXIT_OK, ConfigError, MagnetonError, TemporaryError
-from magneton_tasks.runners.containers import BESIDE_BYTES, LEAST_BYTES
+from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
 from magneton_tasks.runners.slurm import limits, script
 from magneton_tasks.runners.slurm.decide import (
     Bounds,
@@ -398,12 +398,8 @@ class BatchJobs:
         settings = self.attempt.config.slurm
         time_s = min(PROBE_S, settings.time_s) if self.stage == PROBE else settings.time_s
         projected = self.attempt.plan.memory.get(self.stage)
-        if settings.memory is not None:
-            return Need(settings.memory, time_s)
-        if projected is None:
-            return Need(min(_SMALL_BYTES, self._bounds.memory), time_s)
-        memory = max(projected.bound + BESIDE_BYTES, LEAST_BYTES)
-        return Need(min(memory, self._bounds.memory), time_s)
+        bound = _SMALL_BYTES - BESIDE_BYTES if projected is None else projected.bound
+        return Need(first_memory(settings.memory, bound, self._bounds.memory), time_s)
 
     @property
     def _bounds(self) -> Bounds:
