@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
-from magneton_tasks.cli import console
+from magneton_tasks.cli.left_behind import LeftBehind
 from magneton_tasks.config import RunConfig
-from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.docker import name_of
 from magneton_tasks.runners.engine import Engine
@@ -35,29 +31,11 @@ def clean(
         The question was left.
     """
     engine = Engine.connect(config.docker.engine)
-    found = over(engine, config, older_than_s)
-    if as_json:
-        removed = [] if dry_run else [_remove(engine, c) for c in found]
-        data = {
-            "work": config.paths.work, "what": "containers", "dry_run": dry_run,
-            "containers": [_data(c) for c in found], "removed": removed,
-        }  # fmt: skip
-        click.echo(json.dumps(data))
-        return EXIT_OK
-    for container in found:
-        age = human_time(max(time.time() - container["Created"], 0))
-        run = container["Labels"].get(containers.RUN)
-        click.echo(f"{name_of(container)}: {container['Status']}, made {age} ago by run {run}")
-    if not found:
-        click.echo(f"no container of a run that is over, of {config.paths.work}")
-    if dry_run or not found:
-        return EXIT_OK
-    if not yes and not console.confirm(f"remove {len(found)} containers?"):
-        raise console.Quit
-    for container in found:
-        _remove(engine, container)
-    click.echo(f"removed {len(found)} containers")
-    return EXIT_OK
+    left = LeftBehind(
+        config.paths.work, "containers", "remove", "removed", over(engine, config, older_than_s),
+        _line, _data, lambda found: [_remove(engine, c) for c in found],
+    )  # fmt: skip
+    return left.clean(dry_run, yes, as_json)
 
 
 def over(engine: Engine, config: RunConfig, older_than_s: float | None) -> list[Container]:
@@ -71,6 +49,12 @@ def over(engine: Engine, config: RunConfig, older_than_s: float | None) -> list[
         if (holder is None or c["Labels"].get(containers.RUN) != holder[0].run)
         and c["Created"] <= oldest
     ]
+
+
+def _line(container: Container) -> str:
+    age = human_time(max(time.time() - container["Created"], 0))
+    run = container["Labels"].get(containers.RUN)
+    return f"{name_of(container)}: {container['Status']}, made {age} ago by run {run}"
 
 
 def _remove(engine: Engine, container: Container) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import click
-
-from magneton_tasks.cli import console
+from magneton_tasks.cli.left_behind import LeftBehind
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, TemporaryError
 from magneton_tasks.runners.slurm.programs import Slurm
@@ -40,26 +37,11 @@ def clean(config: RunConfig, dry_run: bool, yes: bool, as_json: bool) -> int:
         The question was left.
     """
     slurm = Slurm.of_config(config)
-    found = over(slurm, config)
-    if as_json:
-        cancelled = [] if dry_run else _cancel(slurm, found)
-        data = {
-            "work": config.paths.work, "what": "jobs", "dry_run": dry_run,
-            "jobs": [asdict(j) for j in found], "cancelled": cancelled,
-        }  # fmt: skip
-        click.echo(json.dumps(data))
-        return EXIT_OK
-    for job in found:
-        click.echo(f"job {job.job}: {job.name}, {job.state}, of run {job.run}")
-    if not found:
-        click.echo(f"no job of a run that is over, of {config.paths.work}")
-    if dry_run or not found:
-        return EXIT_OK
-    if not yes and not console.confirm(f"cancel {len(found)} jobs?"):
-        raise console.Quit
-    _cancel(slurm, found)
-    click.echo(f"cancelled {len(found)} jobs")
-    return EXIT_OK
+    left = LeftBehind(
+        config.paths.work, "jobs", "cancel", "cancelled", over(slurm, config),
+        _line, asdict, lambda found: _cancel(slurm, found),
+    )  # fmt: skip
+    return left.clean(dry_run, yes, as_json)
 
 
 def over(slurm: Slurm, config: RunConfig) -> list[Job]:
@@ -84,7 +66,11 @@ def parse(text: str, work: str) -> Iterator[Job]:
             yield Job(job, state, name, run)
 
 
-def _cancel(slurm: Slurm, jobs: list[Job]) -> list[str]:
+def _line(job: Job) -> str:
+    return f"job {job.job}: {job.name}, {job.state}, of run {job.run}"
+
+
+def _cancel(slurm: Slurm, jobs: Sequence[Job]) -> list[str]:
     ids = [j.job for j in jobs]
     if ids:
         answer = slurm.run(("scancel", "--quiet", *ids))
