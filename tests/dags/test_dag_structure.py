@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +12,8 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks import places, roots
+from magneton_tasks import roots
+from tests.dags.parsing import modules_of_a_parse
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -307,17 +306,7 @@ def test_lists_of_numbers_stay_numbers(load_dags: Load, write_config: Write) -> 
 
 def test_a_parse_imports_nothing_heavy(write_config: Write) -> None:
     """Also without reading the volume: the configs name one that doesn't exist."""
-    code = (
-        "import runpy, sys, airflow.sdk, airflow.models.dag\n"
-        "before = {m.partition('.')[0] for m in sys.modules}\n"
-        f"made = runpy.run_path({str(ROOT / 'dags' / 'instance_segmentation.py')!r})\n"
-        "assert 'plan' in made['instance_segmentation.cortex'].task_dict\n"
-        "print(*{m.partition('.')[0] for m in sys.modules} - before)\n"
-    )
-    environ = {**os.environ, places.CONFIGS_VARIABLE: str(write_config("cortex").parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
-    )
-    imported = set(done.stdout.split())
+    before, after = modules_of_a_parse(write_config("cortex").parent)
+    imported = after - before
     assert "magneton_tasks" in imported
     assert not imported & HEAVY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -14,10 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magneton_tasks.config import load_config
 from magneton_tasks.manifest import Record
 from magneton_tasks.runners.engine import Engine
-from magneton_tasks.stores.volumes import open_volume
+from tests.volumes import all_mips, read_segmentation, run_pipeline
 
+#: Of the modules here that use an engine.
+MARKS = [
+    pytest.mark.cluster,
+    pytest.mark.docker,
+    pytest.mark.usefixtures("no_container_left"),
+    # The engine's client closes its sockets when it's collected.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 #: Who owns the volumes of these tests: never root.
 OWNER = 12345
 
@@ -65,16 +74,19 @@ def count(work: Path, state: str, stage: str = "segment") -> Counter[int]:
     return Counter(r.key for r in records(work, stage) if r.state == state)
 
 
+def expect_same_as_local(config: Path, place: Path) -> None:
+    """The output in ``place`` has the voxels, at every mip, that a local run makes."""
+    output = load_config(config).paths.output
+    local = run_pipeline(config, {
+        "runner.offered": ["local"], "runner.default": "local", "paths.work": f"{place}/local/work",
+        "paths.output": f"file://{place}/local/segmentation",
+    }, run="local")  # fmt: skip
+    for mip, voxels in enumerate(all_mips(local)):
+        np.testing.assert_array_equal(voxels, read_segmentation(output, mip))
+
+
 def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s:.0f} s"
         time.sleep(0.05)
-
-
-def voxels(output: Path, mip: int = 0) -> np.ndarray:
-    """All voxels of a segmentation."""
-    info = json.loads((output / "info").read_text())
-    assert info["type"] == "segmentation"
-    volume = open_volume(f"file://{output}", mip)
-    return np.asarray(volume.read(volume.info.box))

@@ -20,18 +20,11 @@ from magneton_tasks.runners.containers import specification
 from magneton_tasks.runners.docker import Workshop, stage_task
 from magneton_tasks.runners.engine import Engine
 from magneton_tasks.sample import write_sample
-from tests.cluster.docker.conftest import OWNER, own, records
+from tests.cluster.docker.conftest import MARKS, OWNER, expect_same_as_local, own, records
 from tests.tiny_volume import write_tiny_volume
-from tests.volumes import all_mips, plan_run, read_segmentation, run_pipeline
+from tests.volumes import plan_run, read_segmentation
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.docker,
-    pytest.mark.usefixtures("no_container_left"),
-    # The engine's client closes its sockets when it's collected.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MARKS
 
 DOCKER = "runner: {offered: [docker], default: docker}\n"
 
@@ -93,12 +86,7 @@ def test_the_dag_in_containers_is_the_same_as_local(place: Path, engine: Engine)
     assert {r.image for r in records(work)} == {engine.image_digest("magneton-tasks")}
     assert not (work / "lease").exists(), "the volume is free for the next run"
     assert engine.find({"magneton.work": str(work)}) == []
-    local = run_pipeline(config, {
-        "runner.offered": ["local"], "runner.default": "local", "paths.work": f"{place}/local/work",
-        "paths.output": f"file://{place}/local/segmentation",
-    })  # fmt: skip
-    for mip, voxels in enumerate(all_mips(local)):
-        np.testing.assert_array_equal(voxels, read_segmentation(f"file://{output}", mip))
+    expect_same_as_local(config, place)
 
 
 def test_the_exact_method_is_the_same_and_compiles_nothing(place: Path) -> None:
@@ -106,15 +94,10 @@ def test_the_exact_method_is_the_same_and_compiles_nothing(place: Path) -> None:
     config = write_tiny_volume(place, DOCKER, method="exact")
     own(place)
     magneton("run", config)
-    work, output = place / "work", place / "segmentation"
+    work = place / "work"
     expect_nothing_compiled(work)
     assert list(work.glob("join-*/level-1/records/*.jsonl"))
-    local = run_pipeline(config, {
-        "runner.offered": ["local"], "runner.default": "local", "paths.work": f"{place}/local/work",
-        "paths.output": f"file://{place}/local/segmentation",
-    })  # fmt: skip
-    for mip, voxels in enumerate(all_mips(local)):
-        np.testing.assert_array_equal(voxels, read_segmentation(f"file://{output}", mip))
+    expect_same_as_local(config, place)
 
 
 INSIDE = """

@@ -21,18 +21,11 @@ from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY
 from magneton_tasks.runners.containers import Task
 from magneton_tasks.runners.docker import Workshop, stage_task
 from magneton_tasks.runners.engine import Engine
-from tests.cluster.docker.conftest import count, own, records, wait_for
-from tests.volumes import Run, plan_run, read_segmentation, run_pipeline
+from tests.cluster.docker.conftest import MARKS, count, expect_same_as_local, own, records, wait_for
+from tests.volumes import Run, plan_run
 from tests.volumes import make_volume as write_volume
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.docker,
-    pytest.mark.usefixtures("no_container_left"),
-    # The engine's client closes its sockets when it's collected.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MARKS
 
 #: Blocks of noise: some seconds of work each, and 300 bytes a voxel.
 SHAPE = (64, 96, 192)
@@ -132,12 +125,7 @@ def test_a_killed_container_is_tried_again_and_loses_one_block(place: Path, engi
     assert "trying again" in told
     expect_whole(config)
     assert engine.find({"magneton.work": str(work)}) == []
-    local = run_pipeline(config, {
-        "runner.default": "local", "paths.work": f"{place}/local/work",
-        "paths.output": f"file://{place}/local/segmentation",
-    }, run="local")  # fmt: skip
-    ours = read_segmentation(f"file://{config.parent}/segmentation")
-    np.testing.assert_array_equal(ours, read_segmentation(local))
+    expect_same_as_local(config, place)
 
 
 @pytest.mark.parametrize("how", ["stop", "interrupt"])
