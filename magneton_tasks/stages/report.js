@@ -7,15 +7,11 @@
   const slider = at("map-layer"), stages = at("map-stage"), measures = at("map-measure");
   if (!report.maps.length) { at("blocks").hidden = true; return; }
 
-  const STATES = {
-    d: "done", e: "empty (no foreground)", f: "failed", m: "missing", r: "running", s: "stale", c: "corrupt",
-  };
-  const MARKED = "efmrsc"; // drawn as a pattern, whatever is coloured
   const MEASURES = {
     seconds: ["time", seconds], cpu_s: ["CPU time", seconds], peak_mib: ["peak memory", memory],
     labels: ["labels", (n) => n.toLocaleString("en")], state: ["state", (s) => STATES[s]],
   };
-  const MOST_PX = 56, TEXT_PX = 40, GAP_PX = 5; // largest square; from where on a value, a gap fits
+  const MOST_PX = 56, GAP_PX = 5; // largest square; from where on a gap fits
 
   let map, values, scale, layer = 0, chosen = -1, colours, size = 1;
 
@@ -67,82 +63,24 @@
   }
 
   // ---------------------------------------------------------------- colours
-  function readColours() {
-    const style = getComputedStyle(document.documentElement);
-    const get = (name) => style.getPropertyValue(name).trim();
-    colours = Object.fromEntries(["paper", "panel", "ink", "soft", "line", "accent", "bad", "warn"].map((n) => [n, get("--" + n)]));
-    colours.ramp = get("--ramp").split(",").map((c) => [1, 3, 5].map((i) => parseInt(c.trim().slice(i, i + 2), 16)));
-  }
-  function ramp(share) {
-    const x = Math.min(Math.max(share, 0), 1) * (colours.ramp.length - 1), k = Math.min(Math.floor(x), colours.ramp.length - 2);
-    return colours.ramp[k].map((c, i) => Math.round(c + (colours.ramp[k + 1][i] - c) * (x - k)));
-  }
-  function luminance(colour) { // relative, of sRGB: WCAG 2
-    const [r, g, b] = colour.map((c) => (c <= 10 ? c / 3294 : ((c / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  }
   function share(value) { return scale.high > scale.low ? (value - scale.low) / (scale.high - scale.low) : 0.4; }
 
   // ---------------------------------------------------------------- drawing
-  function fit(element, width, height) {
-    const dense = window.devicePixelRatio || 1;
-    element.width = Math.round(width * dense);
-    element.height = Math.round(height * dense);
-    element.style.width = width + "px";
-    element.style.height = height + "px";
-    const context = element.getContext("2d");
-    context.setTransform(dense, 0, 0, dense, 0, 0);
-    return context;
-  }
-  function square(context, x, y, side, state, value) { // a pattern and a letter for all but done
-    const mark = Math.max(side / 16, 1);
-    context.strokeStyle = context.fillStyle = colours.soft;
-    context.lineWidth = mark;
-    if (MARKED.includes(state)) {
-      context.fillStyle = { f: colours.bad, c: colours.bad, r: colours.warn }[state] || colours.panel;
-      context.fillRect(x, y, side, side);
-      if (side < 6) {
-        if (state === "m" || state === "s") { context.fillStyle = colours.soft; context.fillRect(x, y, side / 2, side / 2); }
-        return;
-      }
-      context.strokeStyle = "frc".includes(state) ? colours.paper : colours.soft;
-      context.beginPath();
-      if (state !== "e") { context.moveTo(x, y + side); context.lineTo(x + side, y); }
-      if (state === "f") { context.moveTo(x, y); context.lineTo(x + side, y + side); }
-      context.stroke();
-      if (state === "e" || state === "m") context.strokeRect(x + mark / 2, y + mark / 2, side - mark, side - mark);
-      if (side >= 18) {
-        const font = Math.min(side / 2, 15);
-        context.font = `700 ${font}px system-ui, sans-serif`;
-        context.textAlign = "center";
-        context.textBaseline = "middle";
-        context.fillStyle = { f: colours.bad, c: colours.bad, r: colours.warn }[state] || colours.panel;
-        context.fillRect(x + side / 2 - font * 0.55, y + side / 2 - font * 0.6, font * 1.1, font * 1.2);
-        context.fillStyle = "frc".includes(state) ? colours.paper : colours.soft;
-        context.fillText(state.toUpperCase(), x + side / 2, y + side / 2 + 0.5);
-      }
-      return;
-    }
-    const colour = measures.value === "state" ? ramp(0.6) : value === null || value === undefined ? null : ramp(share(value));
-    context.fillStyle = colour ? `rgb(${colour})` : colours.panel;
-    context.fillRect(x, y, side, side);
-    if (colour && side >= TEXT_PX && values) {
-      context.fillStyle = luminance(colour) > 0.18 ? "#000000" : "#ffffff"; // where the contrasts of both are equal
-      context.font = `${Math.min(side / 4.6, 12)}px system-ui, sans-serif`;
-      context.textAlign = "center";
-      context.textBaseline = "middle";
-      context.fillText(MEASURES[measures.value][1](value).replace(/ min.*/, " min"), x + side / 2, y + side / 2 + 0.5, side - 4);
-    }
+  function mark(context, x, y, side, state, value) {
+    const known = value !== null && value !== undefined;
+    const colour = measures.value === "state" ? ramp(colours, 0.6) : known ? ramp(colours, share(value)) : null;
+    const text = values && colour ? MEASURES[measures.value][1](value).replace(/ min.*/, " min") : "";
+    square(context, colours, x, y, side, state, colour, text);
   }
   function draw() {
-    readColours();
+    colours = readColours();
     const [nz, ny, nx] = map.shape, width = canvas.parentElement.parentElement.clientWidth;
     size = Math.max(Math.min(width / nx, 560 / ny, MOST_PX), 1);
     if (size >= GAP_PX) size = Math.floor(size);
     const side = size >= GAP_PX ? size - 1 : size, context = fit(base, nx * size, ny * size);
     const first = layer * ny * nx;
     for (let k = 0; k < ny * nx; k++) {
-      square(context, (k % nx) * size, Math.floor(k / nx) * size, side, map.states[first + k], values ? values[first + k] : null);
+      mark(context, (k % nx) * size, Math.floor(k / nx) * size, side, map.states[first + k], values ? values[first + k] : null);
     }
     fit(canvas, nx * size, ny * size);
     slider.value = layer;
@@ -191,7 +129,7 @@
     const items = [], name = MEASURES[measures.value][0], text = MEASURES[measures.value][1];
     if (values && scale) {
       const bar = document.createElement("i");
-      bar.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((s) => `rgb(${ramp(s)})`).join(", ")})`;
+      bar.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((s) => `rgb(${ramp(colours, s)})`).join(", ")})`;
       const less = scale.least < scale.low ? "≤ " : "", more = scale.most > scale.high ? "≥ " : "";
       items.push(item(`${name}: ${less}${text(scale.low)}`, bar, more + text(scale.high)));
       if (scale.most > scale.high) items.push(item(`highest: ${text(scale.most)}`));
@@ -200,7 +138,7 @@
       const n = map.states.split(state).length - 1;
       if (!n) continue;
       const swatch = document.createElement("canvas");
-      square(fit(swatch, 18, 18), 0, 0, 18, state, null);
+      mark(fit(swatch, 18, 18), 0, 0, 18, state, null);
       items.push(item(swatch, `${STATES[state]}: ${n.toLocaleString("en")}`));
     }
     if (map.shape[0] > 1) items.push(item(`bars above: ${values ? "mean " + name : "share done"} of each layer, red where something failed`));

@@ -42,6 +42,8 @@ from magneton_tasks.stages.block_map import BlockMap
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
 _REPORT = Path(block_detail.__file__).parent
+#: What a run's report has too.
+_SHARED = ("report.css", "squares.js")
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 #: Nothing from elsewhere; the web interface shows the pages in a frame.
@@ -93,7 +95,7 @@ def _told(_: Request, error: Exception) -> Response:
 
 def static(name: str) -> Response:
     """Styles, scripts and the icon."""
-    folder = _REPORT if name == "report.css" else _STATIC
+    folder = _REPORT if name in _SHARED else _STATIC
     path = folder / name
     if "/" in name or path.suffix not in _TYPES or not path.is_file():
         raise HTTPException(404, "no such file")
