@@ -28,14 +28,14 @@ def edit(
     """As `parameters.edit_table`."""
     console = Console()
     rows = params.parameters(config, overrides, sections)
-    console.print(params.table(rows))
+    console.print(params.table(rows, console.width))
     while True:
         answer = ask("number or name to change, Enter: done, ?: help, q: leave", str, _DONE)
         if answer == _DONE:
             return overrides
         if answer == "?":
             say(console, _HELP)
-            console.print(params.table(rows))
+            console.print(params.table(rows, console.width))
             continue
         found = find(rows, answer)
         if len(found) != 1:
@@ -45,7 +45,7 @@ def edit(
         for line in params.differences(before, rows):
             say(console, f"  {line}", "bold")
         if [p.key for p in before] != [p.key for p in rows]:
-            console.print(params.table(rows))
+            console.print(params.table(rows, console.width))
 
 
 def find(rows: Sequence[Parameter], answer: str) -> list[Parameter]:
@@ -62,7 +62,8 @@ def _show_found(
     console: Console, rows: Sequence[Parameter], found: Sequence[Parameter], answer: str
 ) -> None:
     if found:
-        console.print(params.table(found, [rows.index(p) + 1 for p in found]))
+        numbers = [rows.index(p) + 1 for p in found]
+        console.print(params.table(found, console.width, numbers))
     elif answer.isdecimal():
         say(console, f"  there is no number {answer}: 1 to {len(rows)}")
     else:

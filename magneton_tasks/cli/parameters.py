@@ -20,6 +20,7 @@ from magneton_tasks.cli import yaml_file, yaml_nodes
 from magneton_tasks.config import known_keys, nearest, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.schema import RunConfig
+from magneton_tasks.schema_runners import RunnerName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,6 +62,8 @@ def parameters(
 ) -> list[Parameter]:
     """All parameters that this config reads, in the schema's order.
 
+    Those of a runner that isn't offered are left out, but for what the file says of it.
+
     Parameters
     ----------
     config
@@ -83,7 +86,8 @@ def parameters_of(
     text: str, name: str, overrides: Overrides, sections: Collection[str] | None = None
 ) -> list[Parameter]:
     """As `parameters`, of a config's text; ``name`` stands for the file in messages."""
-    resolved = parse_config(text, name, overrides).resolved()
+    config = parse_config(text, name, overrides)
+    resolved, idle = config.resolved(), set(get_args(RunnerName)) - {*config.runner.offered}
     written = yaml.safe_load(text) or {}
     found = []
     for key, field in fields().items():
@@ -93,16 +97,12 @@ def parameters_of(
         value = _at(resolved, key)
         if value is yaml_nodes.MISSING:
             continue  # what the chosen method or rule doesn't read
+        source = _source(key, written, overrides)
+        if section in idle and source == "default":
+            continue
+        default = yaml_nodes.plain(None if field.is_required() else field.default)
         found.append(
-            Parameter(
-                key,
-                section,
-                leaf,
-                value,
-                yaml_nodes.plain(None if field.is_required() else field.default),
-                _source(key, written, overrides),
-                field.description or "",
-            )
+            Parameter(key, section, leaf, value, default, source, field.description or "")
         )
     return found
 
@@ -280,10 +280,13 @@ def differences(before: Sequence[Parameter], after: Sequence[Parameter]) -> list
     return lines
 
 
-def table(parameters: Sequence[Parameter], numbers: Sequence[int] | None = None) -> Table:
+def table(
+    parameters: Sequence[Parameter], width: int, numbers: Sequence[int] | None = None
+) -> Table:
     """The numbered table: number, section, parameter, value, meaning.
 
-    ``numbers``: those of the whole table, where ``parameters`` is a part of it; None: from 1.
+    ``width``: of the console. ``numbers``: those of the whole table, where ``parameters`` is a part
+    of it; None: from 1.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -293,7 +296,7 @@ def table(parameters: Sequence[Parameter], numbers: Sequence[int] | None = None)
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
     for name, justify in (("no", "right"), ("section", "left"), ("parameter", "left")):
         grid.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    grid.add_column("value", overflow="fold", max_width=32)
+    grid.add_column("value", overflow="fold", max_width=min(width // 4, 32))
     grid.add_column("meaning", no_wrap=is_long, ratio=1)
     before = None
     for number, p in zip(numbers or range(1, len(parameters) + 1), parameters, strict=True):

@@ -43,7 +43,7 @@ def terminal(config: Path) -> Iterator[Terminal]:
             ["-m", "magneton_tasks", "config", "edit", str(config), *options],
             env={**env, "TERM": "dumb", "NO_COLOR": "1", **environment},
             encoding="utf-8",
-            timeout=300,
+            timeout=60,
             dimensions=(50, 100),
             echo=False,
         )

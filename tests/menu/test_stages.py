@@ -24,8 +24,8 @@ from tests.volumes import Run
 
 Copy = Callable[..., Path]
 
-#: the first row of the live table, once a block is done
-SOME_DONE = r"segment +(\x1b\[[0-9;]*m *)*[1-9]"
+#: the first row of the live table, once a block is done; the plan before it counts blocks too
+SOME_DONE = r"Mvoxel/s.*segment +(\x1b\[[0-9;]*m *)*[1-9]"
 
 
 def attempt_of(config: Path) -> Attempt:
