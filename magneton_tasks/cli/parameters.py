@@ -101,9 +101,7 @@ def parameters_of(
         if section in idle and source == "default":
             continue
         default = yaml_nodes.plain(None if field.is_required() else field.default)
-        found.append(
-            Parameter(key, section, leaf, value, default, source, field.description or "")
-        )
+        found.append(Parameter(key, section, leaf, value, default, source, field.description or ""))
     return found
 
 
