@@ -45,8 +45,8 @@ def test_every_key_that_is_read_is_listed_with_value_default_source_and_meaning(
 ) -> None:
     rows = by_key(parameters(config, {"segment.threshold": 0.2}))
     unread = {"segment.interior_threshold", "segment.min_distance", "pool.min_iou"}
-    exact = {key for key in known_keys() if key.startswith("exact.")}
-    assert set(rows) == set(known_keys()) - unread - exact
+    others = {k for k in known_keys() if k.startswith(("exact.", "docker.", "slurm."))}
+    assert set(rows) == set(known_keys()) - unread - others
     assert all(p.meaning for p in rows.values())
     threshold = rows["segment.threshold"]
     assert (threshold.section, threshold.name) == ("segment", "threshold")
@@ -57,6 +57,17 @@ def test_every_key_that_is_read_is_listed_with_value_default_source_and_meaning(
     assert (rows["box.begin"].value, rows["box.begin"].default) == (None, None)
     assert rows["block.size"].default == [256, 256, 256]
     assert rows["paths.input"].source == "file"
+
+
+def test_a_runner_has_its_rows_once_it_is_offered_or_the_file_says_something_of_it(
+    config: Path,
+) -> None:
+    offered = by_key(parameters(config, {"runner.offered": ["local", "slurm"]}))
+    assert {"slurm.time", "local.workers"} <= set(offered)
+    assert "docker.image" not in offered
+    config.write_text(MINIMAL + "docker: {image: mine}\n")
+    assert "docker.image" in by_key(parameters(config, {}))
+    assert "docker.cpus" not in by_key(parameters(config, {}))
 
 
 def test_sections_choose_the_rows(config: Path) -> None:
@@ -105,7 +116,7 @@ def test_the_exact_method_has_other_rows(config: Path) -> None:
 def test_the_table_numbers_its_rows_and_marks_what_is_for_this_run(config: Path) -> None:
     rows = parameters(config, {"segment.threshold": 0.2}, ["segment"])
     console = Console(width=150, file=io.StringIO(), record=True)
-    console.print(table(rows))
+    console.print(table(rows, console.width))
     lines = console.export_text().splitlines()
     assert any(line.split()[:4] == ["1", "segment", "threshold", "0.2"] for line in lines)
     assert any("0.2 *" in line and "lower merges more" in line for line in lines)
