@@ -3,9 +3,13 @@
 - queries: all calls of Slurm's programs in a minute, by the triggers of 10 arrays of 1,000 indexes
   (all of them change at every look, the worst case), and of 256 small arrays.
 - submission: 10,000 blocks, one a part, in arrays that may not begin yet; cancelled at the end.
-- efficiency: CPU seconds used / reserved of the sample volume's jobs, as the usage report has it.
+- latency: from the end of an array's last task to the success of its Airflow task, at the default
+  interval: of each stage of a small volume, in an Airflow with SQLite.
+- efficiency: CPU seconds used / reserved of the sample volume's jobs, as the usage report has it;
+  and what the controller, ``magneton run``, took meanwhile.
 
-The last two are left out where no Slurm answers (``KEEP=1 make test-slurm`` leaves one running).
+All but the first are left out where no Slurm answers (``KEEP=1 make test-slurm`` leaves one running);
+latency needs root there, and that cluster.
 """
 
 from __future__ import annotations
@@ -16,12 +20,15 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.measure import Row, magneton, row
 from benchmarks.volumes import write_config, zarr_info
+from tests.cluster.slurm.cluster import STATE
 
 MINUTE_S = 60.0
 BLOCKS = 10_000
@@ -51,7 +58,8 @@ def run(*, full: bool = False) -> list[Row]:
     except (OSError, subprocess.SubprocessError) as error:
         return [*rows, row("slurm: the rest is left out", str(error), "")]
     with TemporaryDirectory(prefix="magneton-bench-") as directory:
-        return [*rows, *_submission(Path(directory)), *_efficiency(Path(directory))]
+        rows += [*_submission(Path(directory)), *_efficiency(Path(directory))]
+    return [*rows, *(_latency() if os.geteuid() == 0 and STATE.is_dir() else ())]
 
 
 def _queries(what: str, arrays: int, indexes: int) -> Row:
@@ -135,7 +143,9 @@ def _efficiency(folder: Path) -> list[Row]:
     directory = folder / "sample"
     magneton("sample", directory, "--shape", "128", "384", "384")
     began = time.monotonic()
-    magneton("run", directory / "volume.yaml", "--runner", "slurm", "--set", "slurm.memory=1800MiB")
+    controller = magneton(
+        "run", directory / "volume.yaml", "--runner", "slurm", "--set", "slurm.memory=1800MiB"
+    )
     wall_s = time.monotonic() - began
     (report,) = directory.glob("work/runs/*/1/**/usage.json")
     stages: list[dict[str, Any]] = json.loads(report.read_text())["stages"]
@@ -145,4 +155,51 @@ def _efficiency(folder: Path) -> list[Row]:
             "sample: CPU used / reserved", 100 * used / reserved, "%", used=used, reserved=reserved
         ),
         row("  the whole run, wall", wall_s, "s"),
+        row("  its controller, with start and plan", controller.cpu_s, "CPU s"),
+        row("  its controller, peak memory", controller.peak_bytes / 2**20, "MiB", most=300),
     ]
+
+
+def _latency() -> list[Row]:
+    from tests.cluster.slurm.airflow import SlurmAirflow
+    from tests.cluster.slurm.cluster import Place
+
+    place = Place()
+    airflow = SlurmAirflow(place)
+    try:
+        airflow.start()
+        name = airflow.volume("latency", {"poll_s": 10, "max_poll_s": 120, "probe": True})
+        run_id = airflow.trigger(name)
+        state = airflow.wait_for_run(name, run_id)
+        assert state == "success", airflow.last_words(name, run_id)
+        ends = _ends_of_jobs(str(airflow.work(name)))
+        seconds = {
+            task: datetime.fromisoformat(about["end_date"]).timestamp() - ends[task]
+            for (task, _), about in airflow.tasks(name, run_id).items()
+            if task in ends
+        }
+    finally:
+        airflow.stop()
+        place.remove()
+    return [
+        row(
+            "from the last job's end to the task's success, slowest stage", max(seconds.values()), "s",
+            most=15, stages=seconds,
+        ),
+        row("  the same, mean of all stages", fmean(seconds.values()), "s"),
+    ]  # fmt: skip
+
+
+def _ends_of_jobs(work: str) -> dict[str, float]:
+    """When the last job of each stage ended, in seconds since the epoch."""
+    asked = ["sacct", "-a", "-X", "-n", "-P", "-S", "now-1hour", "-o", "End,JobName,Comment%500"]
+    out = subprocess.run(
+        asked, capture_output=True, text=True, check=True, env={**os.environ, "SLURM_TIME_FORMAT": "%s"}
+    ).stdout  # fmt: skip
+    ends: dict[str, float] = {}
+    for line in out.splitlines():
+        end, name, comment = line.split("|", 2)
+        if comment.endswith(work):
+            stage = name.split("-")[1]
+            ends[stage] = max(ends.get(stage, 0.0), float(end))
+    return ends
