@@ -69,13 +69,14 @@ def write_config(directory: Path, sections: Mapping[str, Any]) -> Path:
     return config
 
 
-def zarr_info(path: Path, shape: Vec3) -> None:
+def zarr_info(path: Path, shape: Vec3, chunk: int = 64) -> None:
     """An affinity map of zeros: a Zarr array without chunks."""
     import zarr
 
     zarr.create_array(
-        path, shape=(3, *shape), chunks=(3, 64, 64, 64), dtype="uint8", dimension_names=list("czyx")
-    )
+        path, shape=(3, *shape), chunks=(3, *[chunk] * 3), dtype="uint8",
+        dimension_names=list("czyx"),
+    )  # fmt: skip
 
 
 class Planned:

@@ -6,11 +6,6 @@ Only what stops a service needs an Airflow to itself: such tests make one with `
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import socket
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +17,7 @@ from magneton_tasks.airflow import home as homes
 from tests.chromium import browser, new_page
 from tests.e2e.airflow import Airflow
 from tests.e2e.mailbox import Mailbox
+from tests.e2e.postgres import postgres
 
 __all__ = ["browser", "new_page"]
 
@@ -44,23 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Address of an empty database on a server of our own."""
+def database() -> Iterator[str]:
+    """Address of an empty database."""
     if given := os.environ.get(DATABASE_VARIABLE):
         yield given
         return
-    # In a directory that the server's own user reaches; pytest's are for this user alone.
-    folder = Path(tempfile.mkdtemp(prefix="magneton-postgres-"))
-    folder.chmod(0o755)
-    command = [str(HERE / "postgres_up.sh"), str(folder), str(_free_port())]
-    environ = {**os.environ, "PGPASSWORD": secrets.token_hex(16)}
-    try:
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        yield done.stdout.splitlines()[-1]
-    finally:
-        subprocess.run([str(HERE / "postgres_down.sh"), str(folder)], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +59,12 @@ def mailbox() -> Iterator[Mailbox]:
 
 @pytest.fixture(scope="session")
 def airflow(
-    postgres: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
+    database: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Airflow]:
     """The Airflow of this session, healthy, with no volume yet."""
     mail = f"smtp://127.0.0.1:{mailbox.port}?disable_ssl=true&disable_tls=true&from_email=magneton%40example.org"
     made = Airflow(
-        tmp_path_factory.mktemp("airflow"), postgres, {"AIRFLOW_CONN_SMTP_DEFAULT": mail}
+        tmp_path_factory.mktemp("airflow"), database, {"AIRFLOW_CONN_SMTP_DEFAULT": mail}
     )
     try:
         made.start()
@@ -112,9 +98,3 @@ def sign_in(airflow: Airflow, new_page: Callable[..., Page]) -> Callable[..., Pa
         return page
 
     return make
-
-
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
