@@ -57,7 +57,7 @@ test-slurm: $(STAMP) ## tests on a real Slurm cluster, which it brings up: Debia
 	@tests/cluster/slurm/test.sh
 
 test-e2e: $(STAMP) ## tests that drive a real Airflow; needs Chromium and PostgreSQL (or Debian and root)
-	@$(PYTHON) -m pytest -m "e2e and not by_hand" tests/e2e
+	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m e2e tests/e2e
 
 image: ## build the worker image magneton-tasks; needs a Docker engine
 	@scripts/image.sh

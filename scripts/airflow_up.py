@@ -15,8 +15,12 @@ def main() -> int:
         services = Services(home.airflow_home(), home.project_root())
         if not (services.running().keys() >= {"api-server", "scheduler"} and services.healthy()):
             services.start()
-        print(f"\nAirflow is up:  {services.address}")
-        print(f"  user admin, password {services.password()}")
+        people_use = services.environ()["AIRFLOW__API__BASE_URL"]
+        print(f"\nAirflow is up:  {people_use}")
+        if people_use != services.address:
+            print(f"  for a proxy of this machine:  {services.address}")
+        if services.password_file.exists():
+            print(f"  user admin, password {services.password()}")
         print(f"  volume configs from {places.configs_places(services.root)}")
         print(f"  logs in {services.home / 'logs'}")
         print("Stop it with:  make down")

@@ -18,6 +18,21 @@ HOME_VARIABLE = "MAGNETON_AIRFLOW_HOME"
 #: Airflow's database, where it isn't the SQLite file in its home: `make up DB=postgresql://...`.
 DATABASE_VARIABLE = "MAGNETON_AIRFLOW_DATABASE"
 
+#: In the home: what whoever runs this Airflow sets beside, or instead of, what the project does.
+SETTINGS_FILE = "airflow.env"
+#: Of the api-server; without it `make up` takes a free one at each start.
+PORT = "AIRFLOW__API__PORT"
+_SETTABLE = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
+#: What follows from where things are.
+_FIXED = {
+    f"AIRFLOW__{key}"
+    for key in (
+        "CORE__DAGS_FOLDER", "CORE__PLUGINS_FOLDER", "CORE__EXECUTION_API_SERVER_URL",
+        "DATABASE__SQL_ALCHEMY_CONN", "LOGGING__BASE_LOG_FOLDER",
+        "LOGGING__WORKER_LOG_SERVER_PORT", "LOGGING__TRIGGER_LOG_SERVER_PORT",
+    )
+}  # fmt: skip
+
 
 def project_root() -> Path:
     """The checkout that holds ``dags/``."""
@@ -93,7 +108,13 @@ def sqlite(home: Path) -> str:
 
 
 def settings(home: Path, root: Path, database: str | None = None) -> dict[str, str]:
-    """Environment variables for every process that uses this home; ``database`` None: in the home."""
+    """Environment variables for every process that uses this home; ``database`` None: in the home.
+
+    Raises
+    ------
+    ConfigError
+        See `given_settings`.
+    """
     airflow = {
         "CORE__DAGS_FOLDER": root / "dags",
         "CORE__PLUGINS_FOLDER": home / "plugins",
@@ -114,4 +135,35 @@ def settings(home: Path, root: Path, database: str | None = None) -> dict[str, s
         "AIRFLOW_HOME": str(home),
         CONFIGS_VARIABLE: configs_places(root),
         **{f"AIRFLOW__{key}": str(value) for key, value in airflow.items()},
+        **given_settings(home),
     }
+
+
+def given_settings(home: Path) -> dict[str, str]:
+    """What `SETTINGS_FILE` in the home sets: lines ``AIRFLOW__API__BASE_URL=https://...``.
+
+    Raises
+    ------
+    ConfigError
+        A line isn't such a one, or sets what can't be set there.
+    """
+    file = home / SETTINGS_FILE
+    found = {}
+    for number, line in enumerate(file.read_text().splitlines() if file.is_file() else (), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, is_set, value = (part.strip() for part in line.partition("="))
+        if not is_set or not name.startswith(_SETTABLE):
+            raise ConfigError(
+                f"{file}, line {number}: not a setting of Airflow's",
+                f"lines begin with one of {', '.join(_SETTABLE)}, such as AIRFLOW__API__PORT=8080",
+            )
+        if name in _FIXED:
+            raise ConfigError(
+                f"{file}, line {number}: {name} can't be set here",
+                "it follows from where the project and Airflow's home lie (make up DB=... for the database)",
+            )
+        if name == PORT and not value.isdecimal():
+            raise ConfigError(f"{file}, line {number}: {value!r} is no port", "give a number: 8080")
+        found[name] = value
+    return found

@@ -110,7 +110,7 @@ class Services:
         if FIRST not in alive:
             # The ports belong to the api-server's start: whatever runs without it would not find it.
             self.stop(say)
-            self._save({"ports": _free_ports("api", "task_logs", "trigger_logs"), "processes": {}})
+            self._save({"ports": self._choose_ports(), "processes": {}})
             alive = {}
         environ = self.environ()
         if not alive:
@@ -118,7 +118,9 @@ class Services:
             self._migrate(environ)
         ports = self.state()["ports"]
         if FIRST not in alive:
-            self._launch(FIRST, ["--host", "127.0.0.1", "--port", str(ports["api"])], environ)
+            # Only a proxy of this machine reaches it, and says for whom it asks.
+            asked = ["--host", "127.0.0.1", "--port", str(ports["api"]), "--proxy-headers"]
+            self._launch(FIRST, asked, environ)
             say(f"starting the {FIRST} (about 20 s)")
         self._wait("it answers", lambda: self._health() is not None)
         if self.password_file.exists():  # of the simple logins; Airflow writes it for all to read
@@ -133,7 +135,6 @@ class Services:
         """The environment of the services: this one's, with Airflow's settings and the ports."""
         ports = self.state()["ports"]
         ours = {
-            "AIRFLOW__API__BASE_URL": self.address,
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.address}/execution/",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["task_logs"]),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["trigger_logs"]),
@@ -151,7 +152,13 @@ class Services:
             for k, v in os.environ.items()
             if not k.startswith("AIRFLOW__") and k != homes.DATABASE_VARIABLE
         }
-        return {**theirs, **homes.settings(self.home, self.root, database), **ours}
+        airflow = homes.settings(self.home, self.root, database)
+        return {"AIRFLOW__API__BASE_URL": self.address, **theirs, **airflow, **ours}
+
+    def _choose_ports(self) -> dict[str, int]:
+        ports = free_ports("api", "task_logs", "trigger_logs")
+        given = homes.given_settings(self.home).get(homes.PORT)
+        return {**ports, "api": int(given)} if given else ports
 
     def _migrate(self, environ: Mapping[str, str]) -> None:
         log = self.log("migrate")
@@ -267,7 +274,7 @@ def _signal(processes: set[psutil.Process], number: signal.Signals) -> None:
             process.send_signal(number)
 
 
-def _free_ports(*names: str) -> dict[str, int]:
+def free_ports(*names: str) -> dict[str, int]:
     """A free port on loopback for each name; held together, so that all differ."""
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in names]
     try:

@@ -8,11 +8,15 @@ import sys
 from collections.abc import Callable
 
 import psutil
+from playwright.sync_api import Page, expect
 
 from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow.services import free_ports
 from tests.e2e.airflow import ROOT, Airflow, clean_environ
+from tests.e2e.proxy import proxy
 from tests.tiny_volume import OBJECTS
+from tests.volumes import run_pipeline
 
 
 def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
@@ -52,6 +56,35 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     assert not [p for p in psutil.process_iter() if home in _environ(p).get("AIRFLOW_HOME", "")]
     assert "isn't running" in _script(airflow, "airflow_down")
     assert "isn't running" in _script(airflow, "airflow_health", code=2)
+
+
+def test_behind_a_proxy_with_a_prefix(
+    airflow_of: Callable[..., Airflow], new_page: Callable[..., Page]
+) -> None:
+    """What `airflow.env` says holds; the pages and Neuroglancer work below the prefix."""
+    airflow = airflow_of()
+    run_pipeline(airflow.write_volume("lab"))
+    port, outside = free_ports("airflow", "proxy").values()
+    public = f"http://127.0.0.1:{outside}/lab"
+    given = airflow.home / homes.SETTINGS_FILE
+    given.write_text(f"# of this site\n{homes.PORT}={port}\nAIRFLOW__API__BASE_URL={public}\n")
+    told = _script(airflow, "airflow_up")
+    assert public in told and f"http://127.0.0.1:{port}" in told
+    with proxy(outside, "/lab", airflow.address):
+        page = new_page()
+        failed: list[str] = []
+        page.goto(f"{public}/")
+        for field, text in (("username", "admin"), ("password", airflow.services.password())):
+            page.locator(f"input[name={field}]").fill(text)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(f"{public}/")
+        page.on("response", lambda r: failed.append(r.url) if r.status >= 400 else None)
+        page.goto(f"{public}/plugin/magneton-volumes")
+        inner = page.frame_locator("iframe[title='Volumes']")
+        inner.get_by_role("link", name="Look at it").click()
+        client = inner.frame_locator("iframe[title='Neuroglancer']")
+        expect(client.get_by_text("segmentation").first).to_be_visible()
+        assert not failed
 
 
 def _script(airflow: Airflow, name: str, *arguments: str, code: int = 0) -> str:

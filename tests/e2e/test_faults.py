@@ -15,8 +15,6 @@ import pytest
 from tests.e2e.airflow import PATIENCE_S, Airflow, wait_until
 from tests.tiny_volume import OBJECTS, chunk_file
 
-pytestmark = pytest.mark.by_hand
-
 
 def records(work: Path, state: str) -> Counter[int]:
     """How often each block has a record of segment in this state."""

@@ -8,15 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.airflow import PREFIX, Airflow, wait_until
 from tests.tiny_volume import OBJECTS, write_tiny_volume
 
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
 
 
-@pytest.mark.by_hand
 def test_ticks_with_and_without_new_data(airflow: Airflow) -> None:
     config = airflow.write_volume("ticking", 'schedule: "* * * * *"\nlocal: {workers: 2}\n')
     dag_id = airflow.wait_for_dag("ticking")
@@ -68,7 +65,6 @@ def test_a_missing_input_may_be_skipped(airflow: Airflow) -> None:
     assert not airflow.work("spared").exists()
 
 
-@pytest.mark.by_hand
 def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Path) -> None:
     days = airflow.volumes / "daily"
     for day in (DAYS[0], DAYS[2]):
@@ -112,7 +108,7 @@ def _backfill(airflow: Airflow, *arguments: str) -> None:
     """As the documents say it, to its end."""
     command = [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", f"{PREFIX}daily"]
     done = subprocess.run(
-        [*command, "--max-active-runs", "1", *arguments],
+        [*command, "--max-active-runs", "2", *arguments],
         env=airflow.services.environ(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

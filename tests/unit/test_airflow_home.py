@@ -56,6 +56,30 @@ def test_home_is_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert homes.airflow_home().stat().st_mode & 0o777 == 0o700
 
 
+def test_the_file_in_the_home_sets_what_airflow_reads(tmp_path: Path) -> None:
+    (tmp_path / homes.SETTINGS_FILE).write_text(
+        "# this site's\n\nAIRFLOW__CORE__PARALLELISM = 8\nAIRFLOW_CONN_SMTP_DEFAULT=smtp://a?b=c\n"
+    )
+    found = homes.settings(tmp_path, ROOT)
+    assert found["AIRFLOW__CORE__PARALLELISM"] == "8"
+    assert found["AIRFLOW_CONN_SMTP_DEFAULT"] == "smtp://a?b=c"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("AIRFLOW__CORE__PARALLELISM", "line 2: not a setting"),
+        ("MAGNETON_CONFIGS=/data", "line 2: not a setting"),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite://", r"(?s)can't be set here.*make up DB="),
+        ("AIRFLOW__API__PORT=http", "'http' is no port"),
+    ],
+)
+def test_a_wrong_line_of_that_file_is_refused(tmp_path: Path, line: str, why: str) -> None:
+    (tmp_path / homes.SETTINGS_FILE).write_text(f"AIRFLOW__API__PORT=8080\n{line}\n")
+    with pytest.raises(ConfigError, match=why):
+        homes.settings(tmp_path, ROOT)
+
+
 def test_configs_are_those_of_the_variable_or_of_the_project(tmp_path: Path) -> None:
     assert places.configs_places(tmp_path, {}) == str(tmp_path / "configs")
     (tmp_path / "sample").mkdir()
@@ -146,6 +170,6 @@ def test_a_service_that_ends_at_its_start_is_told_with_its_log(
 
 
 def test_ports_differ_and_are_free() -> None:
-    ports = services_module._free_ports("a", "b", "c")
+    ports = services_module.free_ports("a", "b", "c")
     assert len(set(ports.values())) == 3
     assert all(1024 < port < 65536 for port in ports.values())
