@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.cluster.slurm.airflow import ONLY_SEGMENT, SlurmAirflow
 from tests.cluster.slurm.cluster import Place, admin, wait_for
 from tests.cluster.slurm.conftest import is_right
+from tests.e2e.airflow import PREFIX
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,10 @@ def test_a_dag_is_identical_and_holds_no_worker_slot(
     assert airflow.state(name, run_id, ("probe", -1)) == "success"
     log = airflow.log(name, run_id, "verify")
     assert "next time" in log, "what the jobs used of what they had"
+    here = f"/magneton/runs/{PREFIX}{name}/{quote(run_id, safe='')}"
+    wait_for(lambda: airflow.call(f"{here}/summary.json")["state"] == "verified", "it's on the map")
+    block = airflow.call(f"{here}/block.json?stage=segment&key=0")
+    assert [t["state"] for t in block["tries"]] == ["done"]
 
 
 def test_a_task_is_cleared_in_each_state_of_its_jobs(airflow: SlurmAirflow) -> None:
