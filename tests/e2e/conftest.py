@@ -29,6 +29,7 @@ DATABASE_VARIABLE = "MAGNETON_TEST_DATABASE"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: "backfill" not in item.name)  # else the longest would end alone
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
