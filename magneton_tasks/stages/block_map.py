@@ -50,6 +50,8 @@ class BlockMap:
         self.took_s = 0.0
         self._states: VolumeStates | None = None
         self._signature: object = None
+        #: Of stages without records at the last look: whether the run was alive then.
+        self._blank: dict[str, bool | None] = {}
         self._version = 0
 
     @property
@@ -68,7 +70,10 @@ class BlockMap:
         else:
             self._states.refresh(alive)
         for stage, columns in self.columns.items():
-            columns.update(self._states.looks(stage), alive)
+            blank = alive if self._states.is_blank(stage) else None
+            if blank is None or blank is not self._blank.get(stage):
+                columns.update(self._states.looks(stage), alive)
+            self._blank[stage] = blank
         self._version += 1
         self.summary = {
             **block_summary.summarise(self.attempt, self.columns, alive),

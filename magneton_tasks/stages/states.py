@@ -125,6 +125,10 @@ class VolumeStates:
         self._found.clear()
         self._judged.clear()
 
+    def is_blank(self, stage: str) -> bool:
+        """Whether a stage has no records at all."""
+        return not self._records(stage)
+
     def looks(self, stage: str) -> Iterator[Look]:
         """Every block or cell of a stage, ascending."""
         found, judged = self._records(stage), self._judge(stage)

@@ -6,7 +6,9 @@ whoever asks gets what it has found so far.
 
 from __future__ import annotations
 
+import gc
 import logging
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -20,8 +22,12 @@ from magneton_tasks.stages.block_map import BlockMap
 
 #: A look is followed by a pause of `_PAUSES` times what it took, within these, in seconds.
 _PAUSES, _SHORTEST_S, _LONGEST_S = 2.0, 1.0, 10.0
-#: How long an answer waits for a look that has just begun: small volumes are told as they are now.
-_PATIENCE_S = 0.12
+#: How long an answer waits for a look, where one takes no longer: small volumes are told as they
+#: are now.
+_PATIENCE_S = 0.1
+#: After how long a look lets another thread of the server go on. An answer needs many such turns, and
+#: with Python's 5 ms each it would take as long as the look.
+_SWITCH_S = 0.0005
 #: Maps that nobody has asked for are dropped, and the oldest where there are many.
 _KEPT_S, _KEPT = 600.0, 6
 
@@ -48,6 +54,10 @@ class Keeper:
         self._lock = threading.Lock()
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="block-map")
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_S))
+        # What the server has imported stays: looked through again and again, as a large map makes
+        # Python do, it would hold up an answer for half a second.
+        gc.freeze()
 
     def look(self, root: Path) -> tuple[BlockMap | None, str | None]:
         """The map of an attempt, as it was found last; None: it is still being read.
@@ -62,7 +72,8 @@ class Keeper:
             if not kept.is_looking and self._is_due(kept):
                 kept.look = self._pool.submit(self._look, root, kept)
             look = kept.look
-        if look is not None:
+            is_quick = kept.map is None or 0 < kept.map.took_s < _PATIENCE_S
+        if look is not None and is_quick:
             wait([look], _PATIENCE_S)
         found = kept.map if kept.map is not None and kept.map.summary else None
         return found, kept.problem
