@@ -69,12 +69,12 @@ class Keeper:
             self._kept.move_to_end(root)
             kept.asked_s = time.monotonic()
             self._drop(kept.asked_s)
+            begun = None
             if not kept.is_looking and self._is_due(kept):
-                kept.look = self._pool.submit(self._look, root, kept)
-            look = kept.look
-            is_quick = kept.map is None or 0 < kept.map.took_s < _PATIENCE_S
-        if look is not None and is_quick:
-            wait([look], _PATIENCE_S)
+                begun = kept.look = self._pool.submit(self._look, root, kept)
+            is_quick = kept.map is None or kept.map.took_s < _PATIENCE_S
+        if begun is not None and is_quick:
+            wait([begun], _PATIENCE_S)
         found = kept.map if kept.map is not None and kept.map.summary else None
         return found, kept.problem
 
