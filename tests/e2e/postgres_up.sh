@@ -11,16 +11,20 @@ directory=$1 port=$2 password=${PGPASSWORD:?set it to a password of letters and 
 programs() {
     find /usr/lib/postgresql -maxdepth 3 -name initdb -printf '%h\n' 2>/dev/null | sort -V | tail -n 1 || true
 }
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    exec 9>/run/lock/magneton-postgres # two test processes may come at once
+    flock 9
+    if [ -z "$(programs)" ]; then
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get -o DPkg::Lock::Timeout=300 update -q >/dev/null
+        apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends postgresql >/dev/null
+    fi
+    exec 9>&- # or the server would hold it
+fi
 bin=$(programs)
 if [ -z "$bin" ]; then
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "PostgreSQL isn't installed: install it (Debian: apt-get install postgresql)" >&2
-        exit 1
-    fi
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -o DPkg::Lock::Timeout=300 update -q >/dev/null
-    apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends postgresql >/dev/null
-    bin=$(programs)
+    echo "PostgreSQL isn't installed: install it (Debian: apt-get install postgresql)" >&2
+    exit 1
 fi
 
 as_postgres() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
