@@ -57,6 +57,7 @@ def host(cluster: None) -> Iterator[str]:
     wait_for((folder / "pid").exists, "sshd listens")
     yield f"{USER}@127.0.0.1:{port}"
     os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+    wait_for(lambda: not (folder / "pid").exists(), "sshd ends")  # it removes that file itself
     shutil.rmtree(folder)
 
 
