@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,7 +41,7 @@ def run(*, full: bool = False) -> list[Row]:
         rows = _of(sample, "the sample", None)
     if full:
         with TemporaryDirectory() as directory, postgres() as database:
-            rows += _of(_many_blocks(Path(directory) / "many"), "10,000 blocks", database)
+            rows += _of(_many_blocks(Path(directory) / "many"), f"{prod(GRID):,} blocks", database)
     return rows
 
 
