@@ -1,9 +1,9 @@
 """What Airflow itself costs: CPU time of all its processes for a run, and a rerun with nothing to do.
 
 A real Airflow segments the sample (on SQLite) and, with ``--full``, 10,000 blocks of 64^3 voxels (on
-PostgreSQL, which is installed where root may; it takes half an hour). Counted is the CPU time of its services and of all that
-ran below them; what the stages' own commands report is taken off. So each task's start, the start of
-its command, and the services' idle work meanwhile are Airflow's.
+PostgreSQL, which is installed where root may; it takes an hour on two cores). Counted is the CPU time
+of its services and of all that ran below them; what the stages' own commands report is taken off. So
+each task's start, the start of its command, and the services' idle work meanwhile are Airflow's.
 """
 
 from __future__ import annotations
@@ -78,10 +78,8 @@ def _of(volume: Path, what: str, database: str | None) -> list[Row]:
 
 def _rows(airflow: Airflow, volume: Path, what: str) -> list[Row]:
     work, name = volume / "work", volume.name
-    (cpu_s, wall_s), (again_cpu_s, again_wall_s) = (
-        _measured(airflow, name),
-        _measured(airflow, name),
-    )
+    cpu_s, wall_s = _measured(airflow, name)
+    again_cpu_s, again_wall_s = _measured(airflow, name)
     results = [json.loads(p.read_text()) for p in sorted(work.glob("runs/*/1/results/*.json"))]
     stages_s = sum(r.get("cpu_s", 0.0) for r in results)
     batches = sum("batch" in r for r in results)

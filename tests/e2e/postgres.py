@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from magneton_tasks.airflow.services import free_ports
 
 HERE = Path(__file__).parent
 
@@ -27,7 +28,8 @@ def postgres() -> Iterator[str]:
     # In a directory that the server's own user reaches; pytest's are for this user alone.
     folder = Path(tempfile.mkdtemp(prefix="magneton-postgres-"))
     folder.chmod(0o755)
-    command = [str(HERE / "postgres_up.sh"), str(folder), str(_free_port())]
+    port = free_ports("postgres")["postgres"]
+    command = [str(HERE / "postgres_up.sh"), str(folder), str(port)]
     environ = {**os.environ, "PGPASSWORD": secrets.token_hex(16)}
     try:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
@@ -37,9 +39,3 @@ def postgres() -> Iterator[str]:
     finally:
         subprocess.run([str(HERE / "postgres_down.sh"), str(folder)], check=False)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])

@@ -12,8 +12,16 @@ from typing import Any
 
 import psutil
 
-from magneton_tasks.manifest import Record
-from tests.cluster.slurm.cluster import PYTHON, ROOT, Place, admin, submitter, wait_for
+from tests.cluster.slurm.cluster import (
+    PYTHON,
+    ROOT,
+    Place,
+    admin,
+    only_slurm,
+    records_of,
+    submitter,
+    wait_for,
+)
 from tests.e2e.airflow import PREFIX, Airflow
 
 #: The services start as another user than this process's.
@@ -46,12 +54,7 @@ class SlurmAirflow(Airflow):
 
     def volume(self, name: str, slurm: Mapping[str, Any] | None = None) -> str:
         """A tiny volume whose jobs wait while the place's file `hold` is there; the DAG is known."""
-        settings = {
-            "poll_s": 1, "max_poll_s": 2, "grace_s": 20, "memory": "800MiB", "probe": False,
-            "prelude": self.place.holding(), **(slurm or {}),
-        }  # fmt: skip
-        more = f"runner: {{offered: [slurm], default: slurm}}\nslurm: {json.dumps(settings)}\n"
-        self.write_volume(name, more)
+        self.write_volume(name, only_slurm({"prelude": self.place.holding(), **(slurm or {})}))
         self.place.own()
         self.wait_for_dag(name)
         return name
@@ -71,11 +74,7 @@ class SlurmAirflow(Airflow):
 
     def clear(self, name: str, run_id: str) -> None:
         """Clear segment, and what follows it."""
-        asked = {
-            "dry_run": False, "dag_run_id": run_id, "task_ids": ["segment"], "only_failed": False,
-            "include_downstream": True, "reset_dag_runs": True,
-        }  # fmt: skip
-        self.call(f"/api/v2/dags/{PREFIX}{name}/clearTaskInstances", asked)
+        self.clear_tasks(name, run_id, "segment", reset_dag_runs=True)
 
     def clear_waiting(self, name: str, run_id: str) -> None:
         """Clear segment while it is deferred, and wait until the next try is."""
@@ -113,9 +112,7 @@ class SlurmAirflow(Airflow):
 
     def done(self, name: str) -> Counter[int]:
         """How often each block was done."""
-        files = self.work(name).glob("segment-*/records/*.jsonl")
-        lines = [line for f in files for line in f.read_text().splitlines()]
-        records = [Record.from_line(line) for line in lines if line.endswith("}")]
+        records = records_of(self.work(name), "segment")
         return Counter(r.key for r in records if r.state == "done")
 
     def kills(self, name: str) -> int:

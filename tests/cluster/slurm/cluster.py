@@ -93,10 +93,7 @@ class Place:
         self, slurm: Mapping[str, Any] | None = None, more: str = "", name: str = ""
     ) -> Path:
         """A tiny volume of 12 blocks whose config offers Slurm alone; its config."""
-        settings = {**QUICK, **(slurm or {})}
-        text = (
-            f"runner: {{offered: [slurm], default: slurm}}\nslurm: {json.dumps(settings)}\n{more}"
-        )
+        text = only_slurm(slurm or {}) + more
         config = write_tiny_volume(self.path / name if name else self.path, text)
         self.own()
         return config
@@ -154,13 +151,24 @@ class Place:
 
     def records(self, stage: str = "segment") -> list[Record]:
         """All records of a stage, as they stand in the files."""
-        files = sorted(self.path.glob(f"work/{stage}-*/records/*.jsonl"))
-        lines = [line for f in files for line in f.read_text().splitlines()]
-        return [Record.from_line(line) for line in lines if line.endswith("}")]
+        return records_of(self.path / "work", stage)
 
     def count(self, state: str, stage: str = "segment") -> Counter[int]:
         """How often each block has a record of this state."""
         return Counter(r.key for r in self.records(stage) if r.state == state)
+
+
+def only_slurm(settings: Mapping[str, Any]) -> str:
+    """Lines of a config that offers Slurm alone; what isn't set is quick."""
+    slurm = json.dumps({**QUICK, **settings})
+    return f"runner: {{offered: [slurm], default: slurm}}\nslurm: {slurm}\n"
+
+
+def records_of(work: Path, stage: str) -> list[Record]:
+    """All records of a stage, as they stand in the files."""
+    files = sorted(work.glob(f"{stage}-*/records/*.jsonl"))
+    lines = [line for f in files for line in f.read_text().splitlines()]
+    return [Record.from_line(line) for line in lines if line.endswith("}")]
 
 
 def submitter() -> dict[str, Any]:

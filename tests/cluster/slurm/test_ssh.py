@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,14 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magneton_tasks.airflow.services import free_ports
 from tests.cluster.slurm.cluster import STATE, USER, Place, wait_for
 from tests.cluster.slurm.conftest import is_right
-
-
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 def _key(path: Path) -> str:
@@ -38,7 +32,7 @@ def host(cluster: None) -> Iterator[str]:
     folder.chmod(0o755)
     about, home = pwd.getpwnam(USER), STATE / "home" / ".ssh"
     home.mkdir(exist_ok=True)
-    port = _free_port()
+    port = free_ports("sshd")["sshd"]
     for name in ("id_ed25519", "id_ed25519.pub"):
         (home / name).unlink(missing_ok=True)
     (folder / "authorized_keys").write_text(_key(home / "id_ed25519"))
