@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from magneton_tasks.errors import TemporaryError
 from magneton_tasks.runners.slurm import batch as batches
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
 from magneton_tasks.runners.slurm.watch import Timing, wait_ready
@@ -23,6 +25,11 @@ from magneton_tasks.runners.slurm.watch import Timing, wait_ready
 #: A trigger doesn't fire sooner, in seconds. Airflow's scheduler must first have seen that the worker
 #: which deferred has ended; else it takes that end for the resumed task's, and starts another try.
 SETTLE_S = 5.0
+#: How often, and how long, a killed task's jobs are tried to be cancelled while Slurm doesn't answer, in
+#: seconds.
+KILL_PAUSE_S, KILL_PATIENCE_S = 5.0, 600.0
+#: What goes on though Airflow no longer waits for it; an event loop alone would forget it.
+_cancelling: set[asyncio.Task[list[str]]] = set()
 
 
 class SlurmTrigger(BaseTrigger):
@@ -93,8 +100,28 @@ class SlurmTrigger(BaseTrigger):
         yield TriggerEvent(seen)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Cancel the jobs of a task that was marked, cleared or deleted, unless a new try has them."""
-        cancelled = await batches.cancel_async(
-            Path(self.attempt), self.stage, self.batch, self.token
-        )
-        self.log.info("cancelled jobs: %s", ", ".join(cancelled) or "none")
+        """Cancel the jobs of a task that was marked, cleared or deleted, unless a new try has them.
+
+        Airflow 3.3 cancels a killed trigger each second until it has ended, and `on_kill` with it.
+        Slurm's programs may well take longer, so they are waited for all the same.
+        """
+        work = asyncio.create_task(self._cancel())
+        _cancelling.add(work)
+        work.add_done_callback(_cancelling.discard)
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(work)
+        self.log.info("cancelled jobs: %s", ", ".join(work.result()) or "none")
+
+    async def _cancel(self) -> list[str]:
+        deadline = time.monotonic() + KILL_PATIENCE_S
+        while True:
+            try:
+                return await batches.cancel_async(
+                    Path(self.attempt), self.stage, self.batch, self.token
+                )
+            except TemporaryError as error:
+                if time.monotonic() > deadline:
+                    raise
+                self.log.warning("the jobs aren't cancelled yet: %s", error)
+            await asyncio.sleep(KILL_PAUSE_S)

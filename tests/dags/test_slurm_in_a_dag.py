@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -360,3 +361,36 @@ def test_only_on_kill_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == []
     asyncio.run(one.on_kill())
     assert calls == [(Path("/attempt"), "segment", 3, "mine")]
+
+
+def test_jobs_are_cancelled_though_slurm_is_slow_and_airflow_cancels_on_kill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries: list[str] = []
+
+    async def cancel(*_: Any) -> list[str]:
+        await asyncio.sleep(0.2)
+        tries.append("busy" if not tries else "cancelled")
+        if tries[-1] == "busy":
+            raise SlurmBusyError("scancel: Unable to contact slurm controller")
+        return ["7"]
+
+    async def killed() -> None:
+        """As Airflow's triggerer does it, but ten times as often."""
+
+        async def run() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait_for(trigger().on_kill(), 30)
+
+        task = asyncio.create_task(run())
+        while not task.done():
+            await asyncio.sleep(0.1)
+            task.cancel()
+        deadline = time.monotonic() + 10
+        while tries != ["busy", "cancelled"] and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(batches, "cancel_async", cancel)
+    monkeypatch.setattr(slurm_trigger, "KILL_PAUSE_S", 0.05)
+    asyncio.run(killed())
+    assert tries == ["busy", "cancelled"]

@@ -64,13 +64,25 @@ class SlurmAirflow(Airflow):
         return found["state"] if found else None
 
     def wait_deferred(self, name: str, run_id: str, tries: int = 1) -> None:
-        """Until a try of segment waits for its jobs."""
+        """Until a try of segment is deferred: the next thing is that a trigger waits for its jobs."""
 
         def waits() -> bool:
             task = self.tasks(name, run_id).get(SEGMENT, {})
             return task.get("state") == "deferred" and task["try_number"] >= tries
 
         wait_for(waits, f"try {tries} of segment is deferred", 180)
+
+    def wait_watched(self, name: str, run_id: str) -> None:
+        """Until a trigger waits for the jobs of segment's last try."""
+        self.wait_deferred(name, run_id)
+        number = self.tasks(name, run_id)[SEGMENT]["try_number"]
+        path = f"dag_id={PREFIX}{name}/run_id={run_id}/task_id=segment/**/attempt={number}.log.trigger*"
+
+        def waits() -> bool:
+            logs = (self.home / "logs").glob(path)
+            return any(" starting" in log.read_text() for log in logs)
+
+        wait_for(waits, f"a trigger waits for try {number} of segment")
 
     def clear(self, name: str, run_id: str) -> None:
         """Clear segment, and what follows it."""

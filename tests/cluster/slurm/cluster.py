@@ -51,6 +51,8 @@ class Place:
             self.path /= name
             self.path.mkdir()
         self.hold = self.path / "hold"
+        #: While it is there, each program takes seconds longer.
+        self.slow = self.path / "slow"
         self.calls_file = self.path / "calls"
         self.calls_file.touch()
         self.bin = self.path / "bin"
@@ -67,6 +69,7 @@ class Place:
         wrapper.write_text(
             "#!/bin/bash\n"
             f'printf \'%s {program} %s\\n\' "$(date +%s.%N)" "$*" >>"$(dirname "$0")/../calls"\n'
+            '[ ! -e "$(dirname "$0")/../slow" ] || sleep 3\n'
             f'exec {real} "$@"\n'
         )
         wrapper.chmod(0o755)

@@ -33,6 +33,7 @@ def released(airflow: SlurmAirflow) -> Iterator[None]:
     yield
     airflow.send(signal.SIGCONT, "triggerer")
     airflow.place.hold.unlink(missing_ok=True)
+    airflow.place.slow.unlink(missing_ok=True)
     admin("scontrol", "update", "partitionname=main", "state=up")
 
 
@@ -51,7 +52,7 @@ def test_a_dag_is_identical_and_holds_no_worker_slot(
     name = airflow.volume("whole", {"probe": True})
     airflow.place.hold.touch()
     run_id = airflow.trigger(name)
-    airflow.wait_deferred(name, run_id)
+    airflow.wait_watched(name, run_id)
     pool = airflow.call("/api/v2/pools/default_pool")
     assert pool["running_slots"] == 0 and pool["deferred_slots"] == 1, pool
     airflow.place.hold.unlink()
@@ -72,7 +73,7 @@ def test_a_task_is_cleared_in_each_state_of_its_jobs(airflow: SlurmAirflow) -> N
     airflow.place.hold.touch()
     admin("scontrol", "update", "partitionname=main", "state=down")
     run_id = airflow.trigger(name, ONLY_SEGMENT)
-    airflow.wait_deferred(name, run_id)
+    airflow.wait_watched(name, run_id)
 
     airflow.wait_jobs(name, "PENDING")
     airflow.clear_waiting(name, run_id)
@@ -80,13 +81,13 @@ def test_a_task_is_cleared_in_each_state_of_its_jobs(airflow: SlurmAirflow) -> N
     airflow.wait_jobs(name, "RUNNING")
     assert len(airflow.jobs(name)) == 1, "two arrays would do the same"
 
-    airflow.wait_deferred(name, run_id)
+    airflow.wait_watched(name, run_id)
     airflow.clear_waiting(name, run_id)
     wait_for(lambda: set(airflow.jobs(name).values()) == {"RUNNING"}, "its jobs run again")
     assert len(airflow.jobs(name)) == 1, "two arrays would do the same"
 
     # the new try takes the jobs over before the old trigger is told that it is killed
-    airflow.wait_deferred(name, run_id)
+    airflow.wait_watched(name, run_id)
     before, submitted = airflow.jobs(name), airflow.submissions(name)
     airflow.send(signal.SIGSTOP, "triggerer")
     airflow.clear_waiting(name, run_id)
@@ -110,7 +111,7 @@ def test_scheduler_and_triggerer_are_killed(airflow: SlurmAirflow) -> None:
     name = airflow.volume("killed")
     airflow.place.hold.touch()
     run_id = airflow.trigger(name, ONLY_SEGMENT)
-    airflow.wait_deferred(name, run_id)
+    airflow.wait_watched(name, run_id)
     before = airflow.wait_jobs(name, "RUNNING")
     airflow.send(signal.SIGKILL, "scheduler", "triggerer")
     wait_for(lambda: not airflow.family("scheduler", "triggerer"), "both are gone")
@@ -125,8 +126,9 @@ def test_marking_a_task_failed_cancels_its_jobs(airflow: SlurmAirflow) -> None:
     name = airflow.volume("unwanted")
     airflow.place.hold.touch()
     run_id = airflow.trigger(name, ONLY_SEGMENT)
-    airflow.wait_deferred(name, run_id)
+    airflow.wait_watched(name, run_id)
     airflow.wait_jobs(name, "RUNNING")
+    airflow.place.slow.touch()  # Airflow waits a second, and many a cluster takes longer
     path = f"{airflow.run_path(name, run_id)}/taskInstances/segment/0"
     airflow.call(path, {"new_state": "failed"}, method="PATCH")
     wait_for(lambda: not airflow.jobs(name), "the jobs are cancelled", 60)
