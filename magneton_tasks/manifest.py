@@ -41,6 +41,8 @@ _INVALID = _RANK["invalid"]
 
 #: Tells a worker the digest of the container image that it runs in.
 IMAGE_VARIABLE = "MAGNETON_IMAGE_DIGEST"
+#: Tells a worker the index of the array that it is on a cluster, ``12345_6``.
+JOB_VARIABLE = "MAGNETON_JOB"
 #: Bytes read at a time; bounds what a big compacted file costs on top of its lines.
 _READ_BYTES = 8 << 20
 #: Two events of one key differ by at least this, in seconds.
@@ -63,6 +65,8 @@ class Record:
         Wall time, CPU time and peak memory of the work.
     image
         Digest of the container image that did the work; None outside containers.
+    job
+        The cluster's job that did the work, ``12345_6``; None elsewhere.
     info
         What the stage adds: ``n_labels``, ``files`` {name: [size, crc32]}, ``exit_code``,
         ``cause``, ``hint``, ``log``, ...; plain JSON.
@@ -82,6 +86,7 @@ class Record:
     cpu_s: float | None = None
     peak_bytes: int | None = None
     image: str | None = None
+    job: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
     def to_line(self) -> str:
@@ -192,8 +197,8 @@ class RecordWriter:
         self._descriptor: int | None = None
         self._pid = os.getpid()
         self._newest_s = 0.0
-        #: the container image that this process runs in
-        self._image = os.environ.get(IMAGE_VARIABLE)
+        #: the container image that this process runs in, and the cluster's job
+        self._where = {"image": os.environ.get(IMAGE_VARIABLE), "job": os.environ.get(JOB_VARIABLE)}
 
     def add(
         self, key: int, state: State, *, after: KeyState | Record | None = None, **values: Any
@@ -209,7 +214,7 @@ class RecordWriter:
             Further fields of `Record`.
         """
         earliest = self._newest_s if after is None else max(self._newest_s, after.time + _TICK_S)
-        values = {"run": self._run, "batch": self._batch, "image": self._image, **values}
+        values = {"run": self._run, "batch": self._batch, **self._where, **values}
         values |= {"host": files.host_name(), "pid": os.getpid()}
         record = Record(key, state, round(max(time.time(), earliest), 6), **values)
         self.write(record)

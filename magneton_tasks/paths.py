@@ -138,16 +138,25 @@ class AttemptPaths:
         return self.root / "slurm"
 
     def result(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
-        return self.root / "results" / f"{_task(stage, batch, part)}.json"
+        return self.root / "results" / f"{task_name(stage, batch, part)}.json"
 
     def log(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
-        return self.logs / f"{_task(stage, batch, part)}.log"
+        return self.logs / f"{task_name(stage, batch, part)}.log"
+
+    def job_logs(self, stage: str, batch: int | None) -> Path:
+        """Where the logs of a batch's jobs on a cluster lie."""
+        return self.logs / "slurm" / task_name(stage, batch)
+
+    def job_log(self, stage: str, batch: int | None, job: str) -> Path:
+        """Log of one index of one array, ``12345_6``."""
+        return self.job_logs(stage, batch) / f"{job}.log"
 
     def block_log(self, stage: str, key: int) -> Path:
         """Log of one failed block."""
         return self.logs / f"{stage}-block-{key}.log"
 
 
-def _task(stage: str, batch: int | None, part: int | None) -> str:
+def task_name(stage: str, batch: int | None, part: int | None = None) -> str:
+    """A batch, or a part of it, in names of files and jobs: ``segment-0003-0001``."""
     name = stage if batch is None else f"{stage}-{batch:04d}"
     return name if part is None else f"{name}-{part:04d}"

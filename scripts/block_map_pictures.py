@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 import urllib.request
@@ -70,8 +71,9 @@ class Site:
 
 def main() -> None:
     """Segment the sample in Airflow, and take pictures of it."""
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
+    root = Path(tempfile.gettempdir()) / "lab"  # it stands in the pictures
+    root.mkdir(mode=0o700)
+    try:
         config = make_volume(root)
         os.environ[places.CONFIGS_VARIABLE] = str(config.parent)
         os.environ.pop(homes.DATABASE_VARIABLE, None)
@@ -86,6 +88,8 @@ def main() -> None:
                 browser.close()
         finally:
             services.stop()
+    finally:
+        shutil.rmtree(root)
 
 
 def make_volume(root: Path) -> Path:

@@ -83,7 +83,7 @@ def detail(attempt: Attempt, stage: str, key: int) -> Data:
 def _try(attempt: Attempt, record: Record) -> Data:
     info = record.info
     return {
-        "state": record.state, "time": record.time, "host": record.host, "pid": record.pid,
+        "state": record.state, "time": record.time, "host": record.host, "pid": record.pid, "job": record.job,
         "run": record.run, "attempt": record.attempt, "batch": record.batch,
         "ours": attempt.is_ours(record), "seconds": record.seconds, "cpu_s": record.cpu_s,
         "peak_bytes": record.peak_bytes, "labels": info.get("n"),
@@ -98,8 +98,11 @@ def log_of(attempt: Attempt, stage: str, key: int, known: list[Record]) -> Path 
         candidates = [Path(log)] if isinstance(log := record.info.get("log"), str) else []
         if record.run and record.attempt is not None:
             paths = AttemptPaths(attempt.work.runs / record.run / str(record.attempt))
+            batch = None if stage == "pool" else record.batch
             candidates.append(paths.block_log(stage, key))
-            candidates.append(paths.log(stage, None if stage == "pool" else record.batch))
+            if record.job is not None:
+                candidates.append(paths.job_log(stage, batch, record.job))
+            candidates.append(paths.log(stage, batch))
         for candidate in candidates:
             real = Path(os.path.realpath(candidate))
             # What a record names is another process's word: nothing outside the runs is shown.

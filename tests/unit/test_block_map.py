@@ -188,3 +188,12 @@ def test_the_end_of_a_log(run: volumes.Run, monkeypatch: pytest.MonkeyPatch) -> 
     add(run.attempt, "segment", 1, "failed", info={"log": str(log)})
     assert block_detail.log_tail(run.attempt, "segment", 1) == "...\nthe last lines\n"
     assert block_detail.log_tail(run.attempt, "segment", 0) is None
+
+
+def test_the_log_of_a_block_that_a_job_did(run: volumes.Run) -> None:
+    log = run.attempt.paths.job_log("segment", 0, "12_3")
+    log.parent.mkdir(parents=True)
+    log.write_text("all is well\n")
+    add(run.attempt, "segment", 1, "done", batch=0, job="12_3")
+    assert block_detail.log_tail(run.attempt, "segment", 1) == "all is well\n"
+    assert block_detail.detail(run.attempt, "segment", 1)["tries"][-1]["job"] == "12_3"

@@ -38,7 +38,7 @@ def summary(manifest: Manifest) -> dict[int, tuple[str, float | None, float]]:
 def test_a_record_comes_back_as_it_was_written(manifest: Manifest) -> None:
     record = Record(
         7, "done", 1700000000.25, "scheduled__2025-01-01", 2, 3, "node-1", 99, "abc", "def", 1.5,
-        1.25, 12345678, "sha256:1f", {"n_labels": 12, "files": {"labels": [100, 4000000000]}, "log": "a\nb ü"},
+        1.25, 12345678, "sha256:1f", "12_3", {"n_labels": 12, "files": {"labels": [100, 4000000000]}, "log": "a\nb ü"},
     )  # fmt: skip
     with manifest.writer("r", "segment", 3, 1) as writer:
         writer.write(record)

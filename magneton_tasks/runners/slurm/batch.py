@@ -311,7 +311,7 @@ class BatchJobs:
 
     def _sbatch(self, array: script.ArrayJob) -> str:
         settings, path_map = self.attempt.config.slurm, self.slurm.path_map
-        files.make_directory(script.log_directory(array.attempt, self.stage, self.batch))
+        files.make_directory(self.attempt.paths.job_logs(self.stage, self.batch))
         text = script.text(array, settings, path_map)
         files.write_atomic(self.desk.folder / f"job-{array.number}.sh", text.encode())
         answer = self.slurm.run(script.sbatch(array, settings, path_map), stdin=text)

@@ -13,7 +13,6 @@ from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.grid import share
 from magneton_tasks.manifest import KeyState
 from magneton_tasks.runners.slurm.decide import PartEnd
-from magneton_tasks.runners.slurm.script import log_path
 from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import Job
@@ -82,7 +81,7 @@ class Look:
             missing = len(keys)
             if missing:
                 failures = list(self._failures(part, keys, states))
-        log = log_path(self.attempt.paths.root, self.stage, self.batch, job, part)
+        log = self.attempt.paths.job_log(self.stage, self.batch, f"{job}_{part}")
         said = last_words(log) if missing and not completed else ""
         return PartEnd(part, job, state, missing, failures, str(log), said)
 

@@ -24,9 +24,8 @@ from typing import Any
 from uuid import uuid4
 
 from magneton_tasks import files
-from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.paths import AttemptPaths, task_name
 from magneton_tasks.runners.slurm.decide import Cause, Failure, Need
-from magneton_tasks.runners.slurm.script import task_name
 from magneton_tasks.runners.slurm.states import expression, parse_indexes
 
 #: A slot is free when its batch has submitted nothing for so long (s): without jobs, and with some.

@@ -14,7 +14,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.manifest import JOB_VARIABLE
+from magneton_tasks.paths import AttemptPaths, task_name
 from magneton_tasks.runners.command import PROGRAM, arguments, stage_command
 from magneton_tasks.runners.resources import MEMORY_VARIABLE, PATH_MAP_VARIABLE
 from magneton_tasks.runners.slurm.programs import mapped
@@ -88,24 +89,9 @@ class ArrayJob:
         )
 
 
-def task_name(stage: str, batch: int | None) -> str:
-    """A batch in names of files and jobs."""
-    return stage if batch is None else f"{stage}-{batch:04d}"
-
-
-def log_directory(attempt: Path, stage: str, batch: int | None) -> Path:
-    """Where the logs of a batch's jobs lie."""
-    return AttemptPaths(attempt).logs / "slurm" / task_name(stage, batch)
-
-
-def log_path(attempt: Path, stage: str, batch: int | None, job: str, index: int) -> Path:
-    """The log of one index of one array."""
-    return log_directory(attempt, stage, batch) / f"{job}_{index}.log"
-
-
 def sbatch(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, str]]) -> list[str]:
     """The argument list of sbatch; the text of the job comes on its stdin."""
-    logs = mapped(str(log_directory(job.attempt, job.stage, job.batch)), to_cluster)
+    logs = mapped(str(AttemptPaths(job.attempt).job_logs(job.stage, job.batch)), to_cluster)
     directory = mapped(str(job.attempt), to_cluster)
     check_path(logs)
     exclude = (*settings.exclude, *job.exclude)
@@ -169,6 +155,7 @@ def text(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, str]
             f"# {job.task}: {len(job.indexes)} of {job.parts} parts",
             *settings.prelude,
             *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+            f'export {JOB_VARIABLE}="${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"',
             # the shell becomes the worker, which then gets Slurm's signals itself
             f"exec {line}",
             "",

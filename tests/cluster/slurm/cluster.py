@@ -206,6 +206,15 @@ def admin(*words: str) -> str:
     return done.stdout
 
 
+def submit(*words: str) -> None:
+    """Submit a job of the submitting user's that isn't this project's."""
+    command = ("sbatch", "--output=/dev/null", *words)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=STATE / "home", **submitter()
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def bring_up(accounting: bool = True) -> None:
     """Start what isn't running; switch accounting on or off."""
     environ = {**os.environ, "ACCOUNTING": "on" if accounting else "off"}

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from magneton_tasks.airflow.services import free_ports
 from magneton_tasks.stores.volumes import open_volume
-from tests.cluster.slurm.cluster import Place, bring_up
+from tests.cluster.slurm.cluster import STATE, USER, Place, bring_up, wait_for
 from tests.tiny_volume import write_tiny_volume
 from tests.volumes import run_pipeline
 
@@ -45,6 +51,42 @@ def mended() -> Iterator[None]:
     """For a test that breaks the cluster."""
     yield
     bring_up()
+
+
+def _key(path: Path) -> str:
+    """Make a key; its public half."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+    return path.with_suffix(".pub").read_text()
+
+
+@pytest.fixture(scope="session")
+def host(cluster: None) -> Iterator[str]:
+    """A login node: an sshd on loopback that lets the submitting user in by key."""
+    folder = Path(tempfile.mkdtemp(prefix="sshd-", dir=STATE))
+    folder.chmod(0o755)
+    about, home = pwd.getpwnam(USER), STATE / "home" / ".ssh"
+    home.mkdir(exist_ok=True)
+    port = free_ports("sshd")["sshd"]
+    for name in ("id_ed25519", "id_ed25519.pub"):
+        (home / name).unlink(missing_ok=True)
+    (folder / "authorized_keys").write_text(_key(home / "id_ed25519"))
+    public = _key(folder / "host_key")
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{port} {public}")
+    for one in (home, *home.iterdir()):
+        os.chown(one, about.pw_uid, about.pw_gid)
+    (folder / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/host_key\nPidFile {folder}/pid\n"
+        f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\n"
+        "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+    )
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    subprocess.run(["usermod", "-p", "*", USER], check=True)  # no password, but not locked either
+    subprocess.run(["/usr/sbin/sshd", "-f", f"{folder}/sshd_config"], check=True)
+    wait_for((folder / "pid").exists, "sshd listens")
+    yield f"{USER}@127.0.0.1:{port}"
+    os.kill(int((folder / "pid").read_text()), signal.SIGTERM)
+    wait_for(lambda: not (folder / "pid").exists(), "sshd ends")  # it removes that file itself
+    shutil.rmtree(folder)
 
 
 def voxels(output: Path, mip: int = 0) -> np.ndarray:

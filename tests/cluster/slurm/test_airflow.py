@@ -65,7 +65,9 @@ def test_a_dag_is_identical_and_holds_no_worker_slot(
     here = f"/magneton/runs/{PREFIX}{name}/{quote(run_id, safe='')}"
     wait_for(lambda: airflow.call(f"{here}/summary.json")["state"] == "verified", "it's on the map")
     block = airflow.call(f"{here}/block.json?stage=segment&key=0")
-    assert block["tries"][-1]["state"] == "done"
+    assert block["tries"][-1]["state"] == "done" and block["log"]
+    job = block["tries"][-1]["job"]
+    assert list(airflow.work(name).glob(f"runs/*/1/logs/slurm/segment-0000/{job}.log"))
 
 
 def test_a_task_is_cleared_in_each_state_of_its_jobs(airflow: SlurmAirflow) -> None:
@@ -105,6 +107,15 @@ def test_a_task_is_cleared_in_each_state_of_its_jobs(airflow: SlurmAirflow) -> N
     wait_for(lambda: airflow.state(name, run_id) != "success", "segment is cleared")
     ends_well(airflow, name, run_id)
     assert airflow.submissions(name) == submitted, "what is complete isn't submitted again"
+
+
+def test_over_ssh(airflow: SlurmAirflow, host: str, expected: list[np.ndarray]) -> None:
+    before = airflow.place.calls()
+    name = airflow.volume("distant", {"host": host})
+    run_id = airflow.trigger(name)
+    ends_well(airflow, name, run_id)
+    assert is_right(airflow.volumes / name, expected)
+    assert airflow.place.calls() == before, "nothing of Slurm was run on this side"
 
 
 def test_scheduler_and_triggerer_are_killed(airflow: SlurmAirflow) -> None:

@@ -20,6 +20,7 @@ from tests.cluster.slurm.cluster import (
     in_segment,
     kill_node,
     stop_controller,
+    submit,
     wait_for,
 )
 from tests.cluster.slurm.conftest import is_right
@@ -105,6 +106,23 @@ def test_a_node_is_killed_mid_array(place: Place) -> None:
     assert again and all(f"--exclude={node} " in a for a in again), again
     indexes = " ".join(a.split("--array=")[1].split()[0] for a in again)
     assert all(str(i) in indexes or "-" in indexes for i in lost), (lost, indexes)
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_jobs_give_way_to_others(place: Place, requeue: bool) -> None:
+    place.hold.touch()
+    config = place.volume({"prelude": place.holding(), "requeue": requeue})
+    running = place.start("run", str(config), "--runner", "slurm", *ONLY_SEGMENT)
+    wait_for(lambda: len(place.in_state("RUNNING")) == 4, "all parts run")
+    submit("--partition=urgent", "--nodes=3", "--exclusive", "--wrap=sleep 3")
+    wait_for(lambda: not place.in_state("RUNNING"), "they are preempted")
+    place.hold.unlink()
+    told = finish(running)
+    assert is_done_once(place), told
+    if requeue:
+        assert len(place.submissions("segment")) == 1, "Slurm itself starts them again"
+    else:
+        assert "preempted" in told and len(place.submissions("segment")) > 1
 
 
 def test_jobs_cancelled_from_outside_fail_with_a_name(place: Place) -> None:

@@ -3,8 +3,8 @@
 # three nodes, a slurmd each. On Debian and as root, without systemd, on loopback. It goes on until
 # down.sh. Safe to repeat: what runs is left alone, what died is started again.
 #
-# It makes a user who submits (nobody's login: no password), account lab, partitions main (default) and
-# small (2 minutes, 600 MB), and a QOS few (20 jobs a user, array tasks counted).
+# It makes a user who submits (nobody's login: no password), account lab, partitions main (default),
+# small (2 minutes, 600 MB) and urgent (its jobs preempt those of the others), and a QOS few (20 jobs a user, array tasks counted).
 #
 # env: SLURM_STATE (default /var/lib/magneton-slurm)  SUBMITTER (default magneton-submitter)
 #      ACCOUNTING=on|off   off: as on a cluster without sacct; slurmctld is restarted where it changes
@@ -116,6 +116,8 @@ MaxArraySize=1001
 OverTimeLimit=0
 DefMemPerCPU=200
 JobRequeue=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
@@ -135,6 +137,7 @@ CONF
             echo "NodeName=${nodes[i]} NodeHostname=$host NodeAddr=127.0.0.1 Port=$((16821 + i)) CPUs=2 RealMemory=4000 State=UNKNOWN"
         done
         echo "PartitionName=main Nodes=$names Default=YES MaxTime=04:00:00 DefaultTime=60 State=UP"
+        echo "PartitionName=urgent Nodes=$names MaxTime=5 DefaultTime=1 PriorityTier=10 State=UP"
         echo "PartitionName=small Nodes=$names MaxTime=2 DefaultTime=1 MaxMemPerNode=600 State=UP"
     } >"$configuration.new"
     chmod 644 "$configuration.new"

@@ -25,9 +25,9 @@ export async function showDetail(summary, stage, key) {
   if (found.begin_vox) body.push(el("p", { class: "soft" }, `grid ${triple(found.position)}; voxels ${triple(found.begin_vox)} to ${triple(found.end_vox)} (z, y, x): ${times(found.end_vox.map((e, a) => e - found.begin_vox[a]))}`));
   const last = found.tries[found.tries.length - 1];
   if (last && last.state === "failed") body.push(el("p", { class: "cause" }, el("b", {}, last.cause || "unknown cause"), ` (exit code ${last.exit_code})`), el("p", {}, last.hint || ""));
-  const heads = ["When", "What", "Host, process", "Time", "CPU", "Peak memory", "Labels", "Attempt"].map((h) => el("th", { scope: "col" }, h));
+  const heads = ["When", "What", "Host, process or job", "Time", "CPU", "Peak memory", "Labels", "Attempt"].map((h) => el("th", { scope: "col" }, h));
   const rows = found.tries.map((t) => el("tr", {}, el("td", {}, moment(t.time)), el("td", { class: t.state === "failed" ? "bad" : null }, t.state),
-    el("td", {}, `${t.host}, ${t.pid}`), el("td", {}, t.seconds === null ? "–" : seconds(t.seconds)), el("td", {}, t.cpu_s === null ? "–" : seconds(t.cpu_s)),
+    el("td", {}, `${t.host}, ${t.job ? `job ${t.job}` : t.pid}`), el("td", {}, t.seconds === null ? "–" : seconds(t.seconds)), el("td", {}, t.cpu_s === null ? "–" : seconds(t.cpu_s)),
     el("td", {}, t.peak_bytes === null ? "–" : bytes(t.peak_bytes)), el("td", {}, t.labels === null ? "–" : count(t.labels)), el("td", {}, t.ours ? `${t.attempt}, batch ${t.batch}` : `${t.run}, ${t.attempt}`)));
   if (rows.length) body.push(el("div", { class: "scroll" }, el("table", { class: "narrow" }, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows))));
   else body.push(el("p", {}, "Nothing has been recorded of it yet."));
