@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 #: No sandbox (containers have none), no network of its own, WebGL drawn by software.
@@ -22,6 +22,7 @@ FLAGS = (
 )
 #: Seconds that a page may take on a busy machine.
 PATIENCE_S = 180
+expect.set_options(timeout=PATIENCE_S * 1000)  # which a context's own time-out doesn't hold for
 
 Colours = Literal["light", "dark"]
 NewPage = Callable[..., Page]

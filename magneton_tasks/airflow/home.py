@@ -103,8 +103,8 @@ def keep_database(home: Path, address: str) -> None:
 
 
 def sqlite(home: Path) -> str:
-    """Address of the database in the home."""
-    return f"sqlite:///{home / 'airflow.db'}"
+    """Address of the database in the home; who finds it locked tries for a minute."""
+    return f"sqlite:///{home / 'airflow.db'}?timeout=60"
 
 
 def settings(home: Path, root: Path, database: str | None = None) -> dict[str, str]:

@@ -88,6 +88,23 @@ class Services:
                     found[name] = process
         return found
 
+    def _orphans(self) -> set[psutil.Process]:
+        """What killed services left behind: workers with their tasks, servers of logs.
+
+        They are of the service's session, whose number Linux gives to no other while they live.
+        """
+        state = self.state()
+        lost = [*state.get("lost", ()), *state.get("processes", {}).values()]
+        sessions = {pid: started for pid, started in lost if not psutil.pid_exists(pid)}
+        found = set()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, ProcessLookupError):
+                started = sessions.get(os.getsid(process.pid))
+                began = process.create_time()
+                if started is not None and began > started - 1 and process.cwd() == str(self.home):
+                    found.update(_with_descendants(process))
+        return found
+
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.state()['ports']['api']}"
@@ -186,6 +203,8 @@ class Services:
                 start_new_session=True,  # Ctrl-C in this terminal isn't meant for them
             )
         state = self.state()
+        if name in state["processes"]:  # it was killed; `stop` looks for what it left
+            state.setdefault("lost", []).append(state["processes"][name])
         state["processes"][name] = (process.pid, psutil.Process(process.pid).create_time())
         self._save(state)
 
@@ -234,14 +253,14 @@ class Services:
 
     def stop(self, say: Say = print) -> None:
         """Stop what runs, with the tasks that run under it; nothing is left behind."""
-        alive = self.running()
-        if not alive:
+        alive, family = self.running(), self._orphans()
+        if not alive and not family:
             self._forget()
             return
-        say(f"stopping {', '.join(alive)}")
+        say(f"stopping {', '.join(alive) or 'what killed services left behind'}")
         # The scheduler first, so that no task starts any more; with it everything below each service.
         order = sorted(alive, key=lambda name: (name != "scheduler", name == FIRST))
-        family = {p for name in order for p in _with_descendants(alive[name])}
+        family.update(p for name in order for p in _with_descendants(alive[name]))
         for name in order:
             with suppress(psutil.NoSuchProcess):
                 alive[name].terminate()
@@ -258,7 +277,7 @@ class Services:
     def _forget(self) -> None:
         state = self.state()
         if state:
-            self._save({**state, "processes": {}})
+            self._save({**state, "processes": {}, "lost": []})
 
 
 def _with_descendants(process: psutil.Process) -> list[psutil.Process]:

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from urllib.parse import quote
 from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.services import Services
-from tests.tiny_volume import write_tiny_volume
+from tests.tiny_volume import chunk_file, write_tiny_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "instance_segmentation."
@@ -138,6 +138,13 @@ class Airflow:
                 raise RefusedError(error.code, error.read().decode(errors="replace")) from None
         return json.loads(text) if text else None
 
+    def wait_for_map(self, name: str, run_id: str) -> None:
+        """Until the web server has read a run's records; before, it says that it is reading them."""
+        path = f"/magneton/runs/{PREFIX}{name}/{quote(run_id, safe='')}/summary.json"
+        wait_until(
+            lambda: self.call(path)["state"] != "reading", f"the records of {run_id} are read"
+        )
+
     # ------------------------------------------------------------------ configs and DAGs
     def write_volume(self, name: str, more: str = "", method: str = "overlap") -> Path:
         """A tiny volume in ``volumes/<name>`` and its config ``configs/<name>.yaml``; the config."""
@@ -248,6 +255,25 @@ def _line(entry: Any) -> str:
         return str(entry)
     causes = [str(e.get("exc_value", "")) for e in entry.get("error_detail") or ()]
     return " ".join([str(entry.get("event", "")), *causes])
+
+
+class HeldChunk:
+    """A chunk of a tiny volume that is a pipe: who reads it waits until it is released."""
+
+    def __init__(self, layer: Path, begin: tuple[int, ...]) -> None:
+        self._path = chunk_file(layer, begin)
+        self._content = self._path.read_bytes()
+        self._beside = self._path.with_name("pipe")
+        os.mkfifo(self._beside)
+        self._beside.replace(self._path)
+
+    def release(self, *, has_reader: bool = True) -> None:
+        """It is a file again; ``has_reader``: somebody waits for it, and gets its content."""
+        with self._path.open("wb") if has_reader else nullcontext() as writer:
+            self._beside.write_bytes(self._content)
+            self._beside.replace(self._path)
+            if writer is not None:
+                writer.write(self._content)
 
 
 def wait_until(done: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:

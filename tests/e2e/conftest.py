@@ -44,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def database() -> Iterator[str]:
     """Address of an empty database."""
     if given := os.environ.get(DATABASE_VARIABLE):
+        workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+        assert workers == "1", f"{DATABASE_VARIABLE} is one database: run pytest -n 0"
         yield given
         return
     with postgres() as address:

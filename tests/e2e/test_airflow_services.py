@@ -43,15 +43,19 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
 
     assert airflow.address in _script(airflow, "airflow_health")
     assert "dag_run" in _script(airflow, "airflow_db_clean", "--dry-run")
-    started["triggerer"].kill()
+    killed = {q for n in ("scheduler", "triggerer") for q in _family(started[n])}
+    for name in ("scheduler", "triggerer"):
+        started[name].kill()
+        started[name].wait()
+    assert [p for p in killed if p.is_running()], "Airflow's own children outlive it"
     assert "triggerer isn't running" in _script(airflow, "airflow_health", code=1)
     _script(airflow, "airflow_up")  # mends it
     started = airflow.services.running()
 
-    everything = {q.pid for p in started.values() for q in (p, *p.children(recursive=True))}
+    everything = {*killed, *(q for p in started.values() for q in _family(p))}
     _script(airflow, "airflow_down")
     assert airflow.services.running() == {}
-    assert not [p for p in everything if psutil.pid_exists(p)]
+    assert not [p for p in everything if p.is_running()]
     home = str(airflow.home)
     assert not [p for p in psutil.process_iter() if home in _environ(p).get("AIRFLOW_HOME", "")]
     assert "isn't running" in _script(airflow, "airflow_down")
@@ -98,6 +102,10 @@ def _script(airflow: Airflow, name: str, *arguments: str, code: int = 0) -> str:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from urllib.parse import quote
@@ -11,7 +10,7 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from tests import volumes
-from tests.e2e.airflow import Airflow, RefusedError, wait_until
+from tests.e2e.airflow import Airflow, HeldChunk, RefusedError, wait_until
 from tests.tiny_volume import OBJECTS, chunk_file
 
 SignIn = Callable[..., Page]
@@ -42,16 +41,11 @@ def pixel(page: Page, selector: str) -> str:
 def test_the_map_follows_a_run(airflow: Airflow, sign_in: SignIn) -> None:
     """To verified, without a reload; a block is held up meanwhile."""
     name = "followed"
-    airflow.write_volume(name)
+    airflow.write_volume(name, "local: {workers: 1}\n")
     airflow.wait_for_dag(name)
     run_id = airflow.trigger(name)
     wait_until(lambda: any(airflow.work(name).glob("runs/*/1/plan.json")), "it is planned")
-    # The input of block 0 alone is a pipe, to which nobody writes before this test does.
-    chunk = chunk_file(airflow.volumes / name / "affinity", (0, 0, 0))
-    held = chunk.read_bytes()
-    pipe = chunk.with_name("pipe")
-    os.mkfifo(pipe)
-    pipe.replace(chunk)
+    chunk = HeldChunk(airflow.volumes / name / "affinity", (0, 0, 0))
     page = sign_in("viewer")
     page.goto(airflow.address + tab(name, run_id))
     inner = frame(page)
@@ -61,10 +55,7 @@ def test_the_map_follows_a_run(airflow: Airflow, sign_in: SignIn) -> None:
     expect(inner.locator("#map-legend")).to_contain_text("running: 1", timeout=SOON_MS)
     expect(inner.locator("#map-legend")).to_contain_text("queued: 5")
     expect(inner.locator("#running-list")).to_contain_text("segment 0, for")
-    with chunk.open("wb") as writer:
-        pipe.write_bytes(held)
-        pipe.replace(chunk)
-        writer.write(held)
+    chunk.release()
     expect(inner.locator("#state")).to_have_text("Verified: complete", timeout=8 * SOON_MS)
     expect(segment).to_contain_text("12 of 12")
     expect(inner.locator("#figures")).to_contain_text(f"Objects{OBJECTS}")
@@ -161,7 +152,8 @@ def test_it_stops_while_nobody_sees_it(
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url))
     page.goto(airflow.address + alone(*exact))
-    expect(page.locator("#state")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#state")).to_have_text("Verified: complete", timeout=SOON_MS)
+    expect(page.locator("#map-layer-text")).to_contain_text(" of ", timeout=SOON_MS)
     page.evaluate("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
     page.wait_for_timeout(500)
     before = len(asked)
@@ -218,10 +210,12 @@ def statuses(airflow: Airflow, path: str) -> dict[str | None, int]:
 
 @pytest.mark.parametrize("rest", ["summary.json", "layer.json?stage=segment&z=0"])
 def test_no_login_no_map(airflow: Airflow, exact: tuple[str, str], rest: str) -> None:
+    airflow.wait_for_map(*exact)
     assert statuses(airflow, alone(*exact) + rest) == {None: 401, "viewer": 200, "admin": 200}
 
 
 def test_a_viewer_may_look_but_not_trigger(airflow: Airflow, exact: tuple[str, str]) -> None:
+    airflow.wait_for_map(*exact)
     assert airflow.call(alone(*exact) + "summary.json", user="viewer")["state"] == "verified"
     with pytest.raises(RefusedError) as refusal:
         airflow.trigger(exact[0], user="viewer")

@@ -45,6 +45,7 @@ def test_who_may_see_the_block_map(airflow_of: Callable[..., Airflow]) -> None:
         airflow.start()
         add_users(airflow)
         dag_id = airflow.wait_for_dag("guarded")
+        airflow.wait_for_map("guarded", RUN)
         here = f"/magneton/runs/{dag_id}/{quote(RUN, safe='')}/"
         for rest in (
             "summary.json",

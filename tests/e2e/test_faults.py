@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,11 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.e2e.airflow import PATIENCE_S, Airflow, wait_until
+from tests.e2e.airflow import Airflow, HeldChunk, wait_until
 from tests.tiny_volume import OBJECTS, chunk_file
+
+#: Begin of a chunk that the first layer of blocks doesn't read.
+SECOND_LAYER = (30, 0, 0)
 
 
 def records(work: Path, state: str) -> Counter[int]:
@@ -27,19 +29,13 @@ def records(work: Path, state: str) -> Counter[int]:
     return Counter(line["key"] for line in lines if line["state"] == state)
 
 
-def stopped_worker(work: Path) -> psutil.Process:
-    """The process that segments, halted once it has done a block and before it has done all."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        for process in psutil.process_iter(["cmdline"]):
-            command = process.info["cmdline"] or []
-            if "segment" in command and any(str(work) in word for word in command):
-                while not records(work, "done"):
-                    time.sleep(0.002)
-                process.suspend()
-                return process
-        time.sleep(0.02)
-    raise AssertionError("no worker was seen")
+def worker_of(work: Path) -> psutil.Process:
+    """The process that segments."""
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "segment" in command and any(str(work) in word for word in command):
+            return process
+    raise AssertionError("no worker is there")
 
 
 def same_voxels(a: Path, b: Path) -> bool:
@@ -64,16 +60,18 @@ def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
     airflow.wait_for_dag(name)
     run_id = airflow.trigger(name)
     work = airflow.work(name)
-    worker = stopped_worker(work)
-    done = sum(records(work, "done").values())
-    assert 0 < done < 12, "in the middle"
+    wait_until(lambda: any(work.glob("runs/*/1/plan.json")), "it is planned")
+    chunk = HeldChunk(airflow.volumes / name / "affinity", SECOND_LAYER)
+    wait_until(lambda: sum(records(work, "started").values()) == 7, "it is in the middle")
+    assert sum(records(work, "done").values()) == 6
     if killed == "worker":
-        worker.kill()
+        worker_of(work).kill()
+        chunk.release(has_reader=False)
     else:
         scheduler = airflow.services.running()["scheduler"]
         scheduler.kill()
         scheduler.wait()
-        worker.resume()  # it works on, with nobody to tell
+        chunk.release()  # the worker works on, with nobody to tell
         airflow.start()
     assert airflow.wait_for_run(name, run_id) == "success"
     assert airflow.result(name, "verify")["objects"] == OBJECTS

@@ -106,7 +106,7 @@ def test_a_database_once_given_is_kept_for_this_user_alone(
         monkeypatch.setenv(homes.DATABASE_VARIABLE, "")  # as `make up` without DB says it
     assert (services.home / "database").stat().st_mode & 0o777 == 0o600
     monkeypatch.setenv(homes.DATABASE_VARIABLE, "sqlite")
-    assert services.environ()[key] == f"sqlite:///{services.home}/airflow.db"
+    assert services.environ()[key] == f"sqlite:///{services.home}/airflow.db?timeout=60"
     monkeypatch.setenv(homes.DATABASE_VARIABLE, "mysql://db/airflow")
     with pytest.raises(ConfigError, match="(?s)mysql.*DB=postgresql://"):
         services.environ()
@@ -123,7 +123,10 @@ def test_settings_of_another_airflow_do_not_leak_in(
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://elsewhere")
     environ = services.environ()
     assert environ["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
-    assert environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == f"sqlite:///{services.home}/airflow.db"
+    assert (
+        environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+        == f"sqlite:///{services.home}/airflow.db?timeout=60"
+    )
     assert "127.0.0.1:5001" in environ["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
 
 

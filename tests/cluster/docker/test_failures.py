@@ -142,7 +142,7 @@ def test_sigterm_ends_the_worker_with_75(place: Path, engine: Engine, how: str) 
             engine.stop(container, 30)
         else:
             engine.client.kill(container, "INT")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20, "10 s, and what a busy engine takes to say so"
     assert getattr(result[0], "exit_code", result) == EXIT_TEMPORARY
     assert not list(work.rglob("*.tmp"))
     assert workshop.run(batch_of(run, 2), lambda _: None).exit_code == 0
@@ -229,7 +229,7 @@ def test_a_batch_stopped_from_airflow_stops_its_container(place: Path, engine: E
             lambda: not [c for c in engine.find({"magneton.work": str(work)}) if c["State"] == "running"],
             "the container's end",
         )  # fmt: skip
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20, "10 s, and what a busy engine takes to say so"
 
 
 def test_what_a_retry_mends_and_what_not(place: Path) -> None:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from magneton_tasks.manifest import Record
 from tests.tiny_volume import write_tiny_volume
 
@@ -243,18 +245,28 @@ def stop_controller() -> None:
     wait_for(lambda: not _lives(pid), "slurmctld ends")
 
 
-def kill_node(node: str) -> None:
-    """A node loses its power: its slurmd, and all that it runs."""
-    os.kill(pid_of(f"slurmd.{node}"), signal.SIGKILL)
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with suppress(OSError):
-            if f"SLURMD_NODENAME={node}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if b"slurmstepd" in Path(f"/proc/{parent}/cmdline").read_bytes():
-                    os.kill(parent, signal.SIGKILL)
-                os.kill(int(entry.name), signal.SIGKILL)
+def kill_node(node: str, jobs: int) -> None:
+    """A node loses its power: its slurmd, and all that it runs, which is so many jobs."""
+    wait_for(lambda: len(_scripts(node)) == jobs, f"{jobs} jobs have begun on {node}")
+    psutil.Process(pid_of(f"slurmd.{node}")).kill()
+    for script in _scripts(node):
+        family = [script.parent(), script, *script.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                if process is not None:
+                    process.kill()
+
+
+def _scripts(node: str) -> list[psutil.Process]:
+    """The jobs' own processes on a node, below a slurmstepd each."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            parent = process.parent()
+            is_first = parent is not None and "slurmstepd" in " ".join(parent.cmdline())
+            if is_first and process.environ().get("SLURMD_NODENAME") == node:
+                found.append(process)
+    return found
 
 
 def _lives(pid: int) -> bool:

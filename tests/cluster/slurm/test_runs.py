@@ -97,7 +97,7 @@ def test_a_node_is_killed_mid_array(place: Place) -> None:
     node = jobs[0][2]
     lost = sorted(int(j[0].split("_")[1]) for j in jobs if j[2] == node)
     assert 0 < len(lost) < 4
-    kill_node(node)
+    kill_node(node, len(lost))
     place.hold.unlink()
     told = finish(running)
     assert is_done_once(place), told

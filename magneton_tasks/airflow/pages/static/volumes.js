@@ -6,7 +6,7 @@ import { followTheme, leaveFrame } from "./theme.js";
 const EVERY_MS = 5000;
 const WORDS = { verified: "Verified", failed: "Failed", running: "Running", stopped: "Stopped" };
 const root = new URL("../../", location.href), enc = encodeURIComponent;
-let timer = 0;
+let timer = 0, shown = "";
 
 async function look() {
   clearTimeout(timer);
@@ -15,17 +15,21 @@ async function look() {
     const answer = await fetch("list.json", { headers: { Accept: "application/json" } });
     if (answer.status === 401) throw new Error("Your login has ended: log in again, then reload this page.");
     if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
-    const { volumes } = await answer.json();
+    const text = await answer.text();
     at("trouble").hidden = true;
-    at("nothing").hidden = volumes.length > 0;
-    const focus = document.activeElement?.getAttribute?.("href");
-    at("volumes").replaceChildren(...volumes.map(card));
-    if (focus) at("volumes").querySelector(`a[href="${CSS.escape(focus)}"]`)?.focus();
+    if (text !== shown) show(JSON.parse(text).volumes);
+    shown = text;
   } catch (error) {
     at("trouble").hidden = false;
     at("trouble").textContent = error instanceof TypeError ? "The server can't be reached; trying again." : error.message;
   }
   timer = setTimeout(look, EVERY_MS);
+}
+function show(volumes) {
+  at("nothing").hidden = volumes.length > 0;
+  const focus = document.activeElement?.getAttribute?.("href");
+  at("volumes").replaceChildren(...volumes.map(card));
+  if (focus) at("volumes").querySelector(`a[href="${CSS.escape(focus)}"]`)?.focus();
 }
 function card(v) {
   const dag = new URL(`dags/${enc(v.dag_id)}`, root).href;
