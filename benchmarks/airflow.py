@@ -1,7 +1,7 @@
 """What Airflow itself costs: CPU time of all its processes for a run, and a rerun with nothing to do.
 
 A real Airflow segments the sample (on SQLite) and, with ``--full``, 10,000 blocks of 64^3 voxels (on
-PostgreSQL, which is installed where root may; it takes an hour on two cores). Counted is the CPU time
+PostgreSQL, which is installed where root may; it takes 40 min on two cores). Counted is the CPU time
 of its services and of all that ran below them; what the stages' own commands report is taken off. So
 each task's start, the start of its command, and the services' idle work meanwhile are Airflow's.
 """
