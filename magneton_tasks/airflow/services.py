@@ -96,12 +96,13 @@ class Services:
         state = self.state()
         lost = [*state.get("lost", ()), *state.get("processes", {}).values()]
         sessions = {pid: started for pid, started in lost if not psutil.pid_exists(pid)}
+        home = os.path.realpath(self.home)
         found = set()
         for process in psutil.process_iter():
             with suppress(psutil.Error, ProcessLookupError):
                 started = sessions.get(os.getsid(process.pid))
                 began = process.create_time()
-                if started is not None and began > started - 1 and process.cwd() == str(self.home):
+                if started is not None and began > started - 1 and process.cwd() == home:
                     found.update(_with_descendants(process))
         return found
 

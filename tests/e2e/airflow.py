@@ -138,9 +138,13 @@ class Airflow:
                 raise RefusedError(error.code, error.read().decode(errors="replace")) from None
         return json.loads(text) if text else None
 
+    def map_path(self, name: str, run_id: str) -> str:
+        """Where the block map of a run lies, with its data below."""
+        return f"/magneton/runs/{PREFIX}{name}/{quote(run_id, safe='')}/"
+
     def wait_for_map(self, name: str, run_id: str) -> None:
         """Until the web server has read a run's records; before, it says that it is reading them."""
-        path = f"/magneton/runs/{PREFIX}{name}/{quote(run_id, safe='')}/summary.json"
+        path = f"{self.map_path(name, run_id)}summary.json"
         wait_until(
             lambda: self.call(path)["state"] != "reading", f"the records of {run_id} are read"
         )
@@ -193,6 +197,10 @@ class Airflow:
         """Where REST keeps a run."""
         dag_id = name if name.startswith("magneton_") else PREFIX + name
         return f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+
+    def wait_planned(self, name: str) -> None:
+        """Until plan of a volume's first attempt is done."""
+        wait_until(lambda: any(self.work(name).glob("runs/*/1/plan.json")), f"{name} is planned")
 
     def wait_for_run(self, name: str, run_id: str, patience_s: float = PATIENCE_S) -> str:
         """The state of a run that has ended."""

@@ -23,11 +23,6 @@ def tab(name: str, run_id: str) -> str:
     return f"/dags/instance_segmentation.{name}/runs/{quote(run_id)}/plugin/block-map"
 
 
-def alone(name: str, run_id: str) -> str:
-    """The page itself."""
-    return f"/magneton/runs/instance_segmentation.{name}/{quote(run_id, safe='')}/"
-
-
 def frame(page: Page) -> FrameLocator:
     return page.frame_locator("iframe[title='Block map'], iframe[title='Volumes']")
 
@@ -44,7 +39,7 @@ def test_the_map_follows_a_run(airflow: Airflow, sign_in: SignIn) -> None:
     airflow.write_volume(name, "local: {workers: 1}\n")
     airflow.wait_for_dag(name)
     run_id = airflow.trigger(name)
-    wait_until(lambda: any(airflow.work(name).glob("runs/*/1/plan.json")), "it is planned")
+    airflow.wait_planned(name)
     chunk = HeldChunk(airflow.volumes / name / "affinity", (0, 0, 0))
     page = sign_in("viewer")
     page.goto(airflow.address + tab(name, run_id))
@@ -69,7 +64,7 @@ def failed(airflow: Airflow) -> tuple[str, str]:
     airflow.write_volume(name)
     airflow.wait_for_dag(name)
     run_id = airflow.trigger(name)
-    wait_until(lambda: any(airflow.work(name).glob("runs/*/1/plan.json")), "it is planned")
+    airflow.wait_planned(name)
     chunk = chunk_file(airflow.volumes / name / "affinity", (0, 0, 0))
     chunk.write_bytes(chunk.read_bytes()[:100])
     assert airflow.wait_for_run(name, run_id) == "failed"
@@ -128,7 +123,7 @@ def test_stages_of_the_exact_method(
     airflow: Airflow, sign_in: SignIn, exact: tuple[str, str]
 ) -> None:
     page = sign_in("viewer")
-    page.goto(airflow.address + alone(*exact))
+    page.goto(airflow.address + airflow.map_path(*exact))
     expect(page.locator("#state")).to_have_text("Verified: complete", timeout=SOON_MS)
     rows = page.locator("#stage-rows tr")
     stages = [rows.nth(i).get_attribute("data-stage") for i in range(rows.count())]
@@ -151,7 +146,7 @@ def test_it_stops_while_nobody_sees_it(
     )
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url))
-    page.goto(airflow.address + alone(*exact))
+    page.goto(airflow.address + airflow.map_path(*exact))
     expect(page.locator("#state")).to_have_text("Verified: complete", timeout=SOON_MS)
     expect(page.locator("#map-layer-text")).to_contain_text(" of ", timeout=SOON_MS)
     page.evaluate("window.away = true; document.dispatchEvent(new Event('visibilitychange'))")
@@ -211,12 +206,19 @@ def statuses(airflow: Airflow, path: str) -> dict[str | None, int]:
 @pytest.mark.parametrize("rest", ["summary.json", "layer.json?stage=segment&z=0"])
 def test_no_login_no_map(airflow: Airflow, exact: tuple[str, str], rest: str) -> None:
     airflow.wait_for_map(*exact)
-    assert statuses(airflow, alone(*exact) + rest) == {None: 401, "viewer": 200, "admin": 200}
+    assert statuses(airflow, airflow.map_path(*exact) + rest) == {
+        None: 401,
+        "viewer": 200,
+        "admin": 200,
+    }
 
 
 def test_a_viewer_may_look_but_not_trigger(airflow: Airflow, exact: tuple[str, str]) -> None:
     airflow.wait_for_map(*exact)
-    assert airflow.call(alone(*exact) + "summary.json", user="viewer")["state"] == "verified"
+    assert (
+        airflow.call(airflow.map_path(*exact) + "summary.json", user="viewer")["state"]
+        == "verified"
+    )
     with pytest.raises(RefusedError) as refusal:
         airflow.trigger(exact[0], user="viewer")
     assert refusal.value.status == 403

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from urllib.parse import quote
 
 import pytest
 
@@ -46,7 +45,7 @@ def test_who_may_see_the_block_map(airflow_of: Callable[..., Airflow]) -> None:
         add_users(airflow)
         dag_id = airflow.wait_for_dag("guarded")
         airflow.wait_for_map("guarded", RUN)
-        here = f"/magneton/runs/{dag_id}/{quote(RUN, safe='')}/"
+        here = airflow.map_path("guarded", RUN)
         for rest in (
             "summary.json",
             "layer.json?stage=segment&z=0",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,7 @@ def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
     airflow.wait_for_dag(name)
     run_id = airflow.trigger(name)
     work = airflow.work(name)
-    wait_until(lambda: any(work.glob("runs/*/1/plan.json")), "it is planned")
+    airflow.wait_planned(name)
     chunk = HeldChunk(airflow.volumes / name / "affinity", SECOND_LAYER)
     wait_until(lambda: sum(records(work, "started").values()) == 7, "it is in the middle")
     assert sum(records(work, "done").values()) == 6
@@ -99,8 +98,7 @@ def test_clearing_plan_after_mending_the_input_and_after_an_edit(airflow: Airflo
     airflow.wait_for_dag("cleared")
     run_id = airflow.trigger("cleared")
     work = airflow.work("cleared")
-    planned: Callable[[], bool] = lambda: bool(list(work.glob("runs/*/1/plan.json")))  # noqa: E731
-    wait_until(planned, "plan is done")
+    airflow.wait_planned("cleared")
     torn.write_bytes(content[: len(content) // 2])
     assert airflow.wait_for_run("cleared", run_id) == "failed"
     tasks = airflow.tasks("cleared", run_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from tests.cluster.slurm.airflow import ONLY_SEGMENT, SlurmAirflow
 from tests.cluster.slurm.cluster import Place, admin, wait_for
 from tests.cluster.slurm.conftest import is_right
-from tests.e2e.airflow import PREFIX
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +60,9 @@ def test_a_dag_is_identical_and_holds_no_worker_slot(
     assert airflow.state(name, run_id, ("probe", -1)) == "success"
     log = airflow.log(name, run_id, "verify")
     assert "next time" in log, "what the jobs used of what they had"
-    here = f"/magneton/runs/{PREFIX}{name}/{quote(run_id, safe='')}"
-    wait_for(lambda: airflow.call(f"{here}/summary.json")["state"] == "verified", "it's on the map")
-    block = airflow.call(f"{here}/block.json?stage=segment&key=0")
+    here = airflow.map_path(name, run_id)
+    wait_for(lambda: airflow.call(f"{here}summary.json")["state"] == "verified", "it's on the map")
+    block = airflow.call(f"{here}block.json?stage=segment&key=0")
     assert block["tries"][-1]["state"] == "done" and block["log"]
     job = block["tries"][-1]["job"]
     assert list(airflow.work(name).glob(f"runs/*/1/logs/slurm/segment-0000/{job}.log"))
