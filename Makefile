@@ -4,7 +4,6 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
-DB ?= $(MAGNETON_AIRFLOW_DATABASE)
 
 .DEFAULT_GOAL := help
 .PHONY: help venv sample run up down health db-clean test test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
@@ -30,7 +29,9 @@ run: $(SAMPLE)/volume.yaml $(STAMP) ## segment the sample with its Airflow DAG, 
 	@echo "To see it in the Airflow web interface:  make up"
 
 # By way of the environment: an address holds a password, and what else a shell would take for its own.
-up: export MAGNETON_AIRFLOW_DATABASE = $(DB)
+ifdef DB
+up: export MAGNETON_AIRFLOW_DATABASE := $(value DB)
+endif
 up: $(STAMP) ## start Airflow on this machine, with SQLite or DB=postgresql://...; prints address and password
 	@$(PYTHON) scripts/airflow_up.py
 
