@@ -102,6 +102,11 @@ def read(table: Any, groups: Iterable[int], columns: Sequence[str] | None = None
     return {name: found.column(name).to_numpy() for name in found.column_names}
 
 
+def give_back() -> None:
+    """Return to the system what Arrow keeps of what was read, for reading more."""
+    pa.default_memory_pool().release_unused()
+
+
 @contextmanager
 def told(path: Path) -> Iterator[None]:
     """Whatever a file's bytes lead to becomes an error of ours.
