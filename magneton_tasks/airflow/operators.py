@@ -25,14 +25,21 @@ from airflow.sdk.types import DagRunProtocol
 from magneton_tasks.airflow import params as forms
 from magneton_tasks.airflow.ends import TAIL_LINES, Result, raise_for, result_of
 from magneton_tasks.airflow.stage_task import StageTask, is_chosen
-from magneton_tasks.config import load_config
-from magneton_tasks.errors import MagnetonError
+from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, MagnetonError
 from magneton_tasks.grid import items
 from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
 from magneton_tasks.roots import allowed_roots, check_roots
-from magneton_tasks.runners.command import last_result, plan_command, stage_command
+from magneton_tasks.runners import resources
+from magneton_tasks.runners.command import (
+    last_result,
+    plan_command,
+    ran_out_of_memory,
+    stage_command,
+)
 from magneton_tasks.runners.local import DIE_WITH_PARENT
+from magneton_tasks.units import human_bytes
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
 GRACE_S = 3.0
@@ -64,6 +71,14 @@ class CommandOperator(BaseOperator):
         AirflowException
             It failed, and a retry may help.
         """
+        exit_code, tail = self.run_once(command)
+        raise_for(exit_code, command, tail)
+        return last_result(tail)
+
+    def run_once(
+        self, command: Sequence[str], more: Mapping[str, str] | None = None
+    ) -> tuple[int, list[str]]:
+        """Run it, with ``more`` in its environment; its exit code and last lines."""
         self.log.info("$ %s", shlex.join(command))
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         with subprocess.Popen(
@@ -73,7 +88,7 @@ class CommandOperator(BaseOperator):
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=worker_environ(os.environ),
+            env={**worker_environ(os.environ), **(more or {})},
             start_new_session=True,  # so that on_kill reaches the command's own children too
         ) as process:
             self._process = process
@@ -82,14 +97,12 @@ class CommandOperator(BaseOperator):
                     self.log.info("%s", line)
                     if line:
                         tail.append(line)
-                exit_code = process.wait()
+                return process.wait(), list(tail)
             except BaseException:
                 self.on_kill()
                 raise
             finally:
                 self._process = None
-        raise_for(exit_code, command, list(tail))
-        return last_result(list(tail))
 
     def on_kill(self) -> None:
         """End the command and what it started: it stops after the file that it writes."""
@@ -226,6 +239,22 @@ class StageOperator(StageTask, CommandOperator):
     def execute(self, context: Context) -> Result:
         self.skip_unless_wanted()
         return self.numbered(result_of(self.run_command(self.command(context))))
+
+    def run_command(self, command: Sequence[str]) -> str:
+        """As of any command; what ran out of memory is run again at once, with more."""
+        exit_code, tail = self.run_once(command)
+        if exit_code and ran_out_of_memory(last_result(tail)):
+            path = AttemptPaths(Path(self.attempt)).config
+            config = parse_config(path.read_text(encoding="utf-8"), str(path))
+            most = resources.alone_memory(config.local.memory)
+            with resources.turn(self.log.info):
+                self.log.warning("ran out of memory; trying again with %s", human_bytes(most))
+                exit_code, tail = self.run_once(command, {resources.MEMORY_VARIABLE: str(most)})
+            if exit_code == EXIT_TEMPORARY and ran_out_of_memory(last_result(tail)):
+                self.log.warning("ran out of memory once more: no more may be had")
+                exit_code = EXIT_CONFIG
+        raise_for(exit_code, command, tail)
+        return last_result(tail)
 
 
 class ReleaseOperator(CommandOperator):

@@ -25,7 +25,7 @@ from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
 from magneton_tasks.lease import acquire
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan
-from magneton_tasks.runners import local
+from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
@@ -197,6 +197,7 @@ class Here(Place):
 
     def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
         self._plan, self._paths, drafted = planning.run(self._request)
+        self._alone_bytes = resources.alone_memory(drafted.config.local.memory)
         for line in plans.describe(self._plan, drafted.samples) if show else ():
             click.echo(line)
         return self._plan, self._paths
@@ -206,7 +207,9 @@ class Here(Place):
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         root, workers = self._paths.root, self._plan.workers
-        return local.run_stage(root, stage, batches, workers, display.line, display.tick)
+        return local.run_stage(
+            root, stage, batches, workers, display.line, display.tick, self._alone_bytes
+        )  # fmt: skip
 
     def verify(self) -> int:
         return verify_here(self._paths)

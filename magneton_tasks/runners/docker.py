@@ -7,7 +7,6 @@ more, up to ``docker.max_memory``; all other ends are for the caller to judge, b
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +27,13 @@ from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners import containers
-from magneton_tasks.runners.command import arguments, last_result, stage_command
+from magneton_tasks.runners.command import (
+    arguments,
+    failures_in,
+    last_result,
+    ran_out_of_memory,
+    stage_command,
+)
 from magneton_tasks.runners.containers import Task
 from magneton_tasks.runners.engine import End, Engine, Stopper
 from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
@@ -213,7 +218,7 @@ class Workshop:
     # -------------------------------------------------------------- words
     def _told_memory(self, task: Task, ending: Ending, allowed: int) -> str:
         """Which block ran out of memory; what was projected, and what was allowed."""
-        keys = [f["key"] for f in _failures(ending) if f.get(OUT_OF_MEMORY)]
+        keys = [f["key"] for f in failures_in(ending.tail) if f.get(OUT_OF_MEMORY)]
         keys = [k for k in keys if k is not None] or self._at_work(task)
         noun = noun_of(task.stage)
         where = f" at {noun} {', '.join(map(str, keys[:5]))}" if keys else ""
@@ -262,19 +267,11 @@ def name_of(container: Any) -> str:
     return str((container["Names"] or [container["Id"][:12]])[0]).lstrip("/")
 
 
-def _failures(ending: Ending) -> list[dict[str, Any]]:
-    with suppress(json.JSONDecodeError):
-        result = json.loads(ending.tail)
-        if isinstance(result, dict):
-            return list(result.get("failures") or ())
-    return []
-
-
 def _out_of_memory(ending: Ending, end: End) -> bool:
     """Whether the kernel, or the worker itself, stopped it for its memory."""
     if ending.exit_code == 0:
         return False
-    return end.oom_killed or any(f.get(OUT_OF_MEMORY) for f in _failures(ending))
+    return end.oom_killed or ran_out_of_memory(ending.tail)
 
 
 def _no_more(what: str, most: int) -> MagnetonError:

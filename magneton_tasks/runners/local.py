@@ -1,4 +1,8 @@
-"""The local runner: a stage's batches as processes of this machine, so many at a time."""
+"""The local runner: a stage's batches as processes of this machine, so many at a time.
+
+A batch starts with what plan projects for a block. One that runs out of memory is tried again once
+the others have ended: alone, with all that a worker may have.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,19 @@ import os
 import selectors
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
+from magneton_tasks.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.paths import AttemptPaths
-from magneton_tasks.runners.command import stage_command
+from magneton_tasks.runners.command import last_result, ran_out_of_memory, stage_command
 from magneton_tasks.runners.interrupts import Interrupts
+from magneton_tasks.runners.resources import MEMORY_VARIABLE
+from magneton_tasks.units import human_bytes
 
 #: Tells a worker to end when the process that started it does.
 DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
@@ -23,6 +30,8 @@ DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
 TRIES = 2
 #: Seconds that workers get to end after SIGTERM.
 GRACE_S = 10.0
+#: Among so many last lines of a worker is its result.
+_LAST_LINES = 8
 
 OnLine = Callable[[str], None]
 #: gets the process ids of the workers that run
@@ -34,7 +43,14 @@ class _Worker:
     batch: int | None
     process: subprocess.Popen[bytes]
     log: BinaryIO
+    #: has all the memory that there is for workers, and nobody beside it
+    is_alone: bool
     rest: bytes = b""
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+
+    def ran_out_of_memory(self, code: int) -> bool:
+        """Whether it, or one of its children, did; a kernel whose memory runs out kills with SIGKILL."""
+        return code == -signal.SIGKILL or ran_out_of_memory(last_result(list(self.last)))
 
     def close(self) -> None:
         """Close what is read of it, and its log."""
@@ -50,6 +66,7 @@ def run_stage(
     workers: int,
     on_line: OnLine,
     on_tick: OnTick = lambda _: None,
+    alone_bytes: int | None = None,
 ) -> dict[int | None, int]:
     """Run all batches of a stage, ``workers`` at a time.
 
@@ -62,11 +79,14 @@ def run_stage(
         the runner itself begin with ``<stage>:``.
     on_tick
         Called once a second at least.
+    alone_bytes
+        What a batch may take that ran out of memory and is tried again, with no other beside it;
+        None: as much as at first.
 
     Returns
     -------
     dict
-        Exit code of each batch's last try.
+        Exit code of each batch's last try; `EXIT_CONFIG` where all memory wasn't enough.
 
     Raises
     ------
@@ -74,7 +94,7 @@ def run_stage(
         Ctrl-C was pressed: the workers were asked to end, and have ended. The second Ctrl-C, or
         `GRACE_S`, kills those that don't.
     """
-    runner = _Runner(AttemptPaths(attempt), stage, on_line, on_tick)
+    runner = _Runner(AttemptPaths(attempt), stage, on_line, on_tick, alone_bytes)
     with runner.interrupts.held():
         try:
             return runner.run([None] if batches is None else list(range(batches)), workers)
@@ -83,33 +103,63 @@ def run_stage(
 
 
 class _Runner:
-    def __init__(self, paths: AttemptPaths, stage: str, on_line: OnLine, on_tick: OnTick) -> None:
+    def __init__(
+        self,
+        paths: AttemptPaths,
+        stage: str,
+        on_line: OnLine,
+        on_tick: OnTick,
+        alone_bytes: int | None,
+    ) -> None:
         self.paths, self.stage, self.on_line, self.on_tick = paths, stage, on_line, on_tick
+        self.alone_bytes = alone_bytes
         self.interrupts = Interrupts(self.interrupted)
         self.selector = selectors.DefaultSelector()
         self.running: list[_Worker] = []
         self.tries: dict[int | None, int] = {}
+        self.waiting: deque[int | None] = deque()
+        #: ran out of memory: each is tried again when no other runs
+        self.alone: deque[int | None] = deque()
 
     def run(self, batches: Sequence[int | None], workers: int) -> dict[int | None, int]:
-        waiting, codes = list(batches), dict.fromkeys(batches, EXIT_OK)
-        while (waiting or self.running) and not self.interrupts.count:
-            while waiting and len(self.running) < workers and not self.interrupts.count:
-                self.start(waiting.pop(0))
+        self.waiting.extend(batches)
+        codes = dict.fromkeys(batches, EXIT_OK)
+        while (self.waiting or self.alone or self.running) and not self.interrupts.count:
+            self.start_some(workers)
             self.on_tick([w.process.pid for w in self.running])
             for worker in self.read():
-                code = worker.process.wait()
-                codes[worker.batch] = code
-                worth = code < 0 or code == EXIT_TEMPORARY
-                if worth and self.tries[worker.batch] < TRIES and not self.interrupts.count:
-                    self.on_line(
-                        f"{self.stage}: batch {worker.batch} ended with {code}; trying again"
-                    )
-                    waiting.append(worker.batch)
+                codes[worker.batch] = self.ended(worker)
         if self.running:
             self.on_line(
                 f"{self.stage}: stopping {len(self.running)} workers; Ctrl-C again ends them at once"
             )
         return codes
+
+    def start_some(self, workers: int) -> None:
+        """Start what may run now."""
+        while self.waiting and len(self.running) < workers and not self.interrupts.count:
+            self.start(self.waiting.popleft())
+        if self.alone and not self.running and not self.interrupts.count:
+            self.start(self.alone.popleft(), is_alone=True)
+
+    def ended(self, worker: _Worker) -> int:
+        """Exit code of a worker that has ended; decides whether its batch is tried again."""
+        code, batch = worker.process.wait(), worker.batch
+        name = self.stage if batch is None else f"{self.stage}: batch {batch}"
+        if code == EXIT_OK or self.interrupts.count:
+            return code
+        if worker.ran_out_of_memory(code):
+            what = f"{name} ran out of memory" + (f" (ended with {code})" if code < 0 else "")
+            given = "" if self.alone_bytes is None else f" with {human_bytes(self.alone_bytes)}"
+            if worker.is_alone:
+                self.on_line(f"{what}, alone{given}: no more may be had")
+                return EXIT_CONFIG if code == EXIT_TEMPORARY else code
+            self.on_line(f"{what}; trying again, alone{given}")
+            self.alone.append(batch)
+        elif (code < 0 or code == EXIT_TEMPORARY) and self.tries[batch] < TRIES:
+            self.on_line(f"{name} ended with {code}; trying again")
+            self.waiting.append(batch)
+        return code
 
     def interrupted(self, times: int) -> None:
         """Ctrl-C: ask the workers to end, the second time kill them."""
@@ -122,16 +172,19 @@ class _Runner:
                 with suppress(ProcessLookupError):
                     os.killpg(worker.process.pid, number)
 
-    def start(self, batch: int | None) -> None:
+    def start(self, batch: int | None, *, is_alone: bool = False) -> None:
         log_path = self.paths.log(self.stage, batch)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log = open(log_path, "ab")  # noqa: SIM115 (closed when the worker ends)
+        environ = {**os.environ, DIE_WITH_PARENT: "1"}
+        if is_alone and self.alone_bytes is not None:
+            environ[MEMORY_VARIABLE] = str(self.alone_bytes)
         process = subprocess.Popen(
             stage_command(self.stage, self.paths.root, batch),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, env={**os.environ, DIE_WITH_PARENT: "1"},
+            start_new_session=True, env=environ,
         )  # fmt: skip
-        worker = _Worker(batch, process, log)
+        worker = _Worker(batch, process, log, is_alone)
         assert process.stdout is not None
         self.selector.register(process.stdout, selectors.EVENT_READ, worker)
         self.running.append(worker)
@@ -148,7 +201,8 @@ class _Runner:
                 self.running.remove(worker)
                 worker.close()
                 if worker.rest:
-                    self.on_line(worker.rest.decode(errors="replace"))
+                    worker.last.append(worker.rest.decode(errors="replace"))
+                    self.on_line(worker.last[-1])
                 ended.append(worker)
                 continue
             worker.log.write(data)
@@ -156,6 +210,8 @@ class _Runner:
             *lines, worker.rest = (worker.rest + data).split(b"\n")
             for line in lines:
                 text = line.decode(errors="replace")
+                if text:
+                    worker.last.append(text)
                 # a worker that was asked to end says that it failed
                 if not (self.interrupts.count and text.startswith(f"{self.stage}: ")):
                     self.on_line(text)

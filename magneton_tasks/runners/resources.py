@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -48,6 +52,34 @@ def first_memory(configured: int | None, bound: int, most: int) -> int:
 def more_memory(allowed: int, growth: float, most: int) -> int | None:
     """What a worker gets after it ran out of ``allowed`` bytes; None where it had the most already."""
     return min(int(allowed * growth), most) if allowed < most else None
+
+
+def alone_memory(configured: int | None) -> int:
+    """What a worker of this machine gets that ran out of memory and is tried again alone, in bytes."""
+    return configured or int(machine_memory_bytes() * USABLE)
+
+
+@contextmanager
+def turn(say: Callable[[str], None]) -> Iterator[None]:
+    """One at a time on this machine, of this user's tasks that get all memory; waits for the others.
+
+    Tasks that started with what was projected for them may well run beside it.
+    """
+    path = Path(tempfile.gettempdir()) / f"magneton-memory-{os.getuid()}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:  # somebody else's, or a full disk: better two at once than none
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another task that was given all memory of this machine")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def cores() -> int:

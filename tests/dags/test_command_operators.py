@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,43 @@ def test_exit_code_decides_about_a_retry(code: int, retried: bool) -> None:
     with pytest.raises(AirflowException, match=f"ended with {code}\nblock 7 is torn") as failure:
         run(f"import sys; print('block 7 is torn'); sys.exit({code})")
     assert isinstance(failure.value, AirflowFailException) is not retried
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Callable[[str], Any]:
+    """Runs Python code in place of a stage of an attempt; it knows what it is allowed."""
+    (tmp_path / "config.yaml").write_text(
+        "paths: {input: 'file:///a', output: 'file:///b', work: /c}\nlocal: {memory: 3GiB}\n"
+    )
+    head = "import os, sys; allowed = os.environ.get('MAGNETON_MEMORY_BYTES')\n"
+
+    class Stage(StageOperator):
+        def command(self, context: Any) -> Sequence[str]:
+            return [sys.executable, "-c", head + self.params["code"]]
+
+    def execute(code: str) -> Any:
+        operator = Stage(task_id="join1", stage="join1", attempt=str(tmp_path))
+        operator.params["code"] = code
+        return operator.execute({})
+
+    return execute
+
+
+OUT = 'print(\'{"failures": [{"key": 0, "cause": "too much", "out_of_memory": true}]}\'); sys.exit(75)'
+
+
+def test_a_stage_that_ran_out_of_memory_is_run_again_with_more(
+    stage: Callable[[str], Any],
+) -> None:
+    code = f"if allowed is None:\n    {OUT}\nprint('{{\"allowed\": ' + allowed + '}}')"
+    assert stage(code) == {"allowed": 3 * 2**30}
+
+
+def test_a_stage_that_all_memory_is_too_little_for_fails_for_good(
+    stage: Callable[[str], Any],
+) -> None:
+    with pytest.raises(AirflowFailException, match="ended with 78\n0: too much"):
+        stage(OUT)
 
 
 def test_killed_command_is_retried() -> None:

@@ -100,6 +100,43 @@ def test_a_second_try_that_works_counts(worker: Worker, tmp_path: Path) -> None:
     assert local.run_stage(tmp_path, "count", 1, 1, lambda _: None) == {0: 0}
 
 
+#: what a worker prints whose block ran out of memory
+OUT = 'print(\'{"failures": [{"key": 7, "out_of_memory": true}]}\', flush=True); sys.exit(75)'
+#: leaves a file while it works, and tells of the others and of what it may take
+BESIDE = (
+    "own = attempt / ('working-' + batch); own.touch(); time.sleep(.15)\n"
+    "beside = len(list(attempt.glob('working-*'))) - 1; own.unlink()\n"
+    "allowed = os.environ.get('MAGNETON_MEMORY_BYTES')\n"
+    "print('try', batch, 'beside', beside, 'allowed', allowed, flush=True)\n"
+)
+
+
+@pytest.mark.parametrize("end", [OUT, "os.kill(os.getpid(), 9)"])
+def test_what_ran_out_of_memory_is_tried_again_alone_with_all_there_is(
+    end: str, worker: Worker, tmp_path: Path
+) -> None:
+    worker(f"{BESIDE}if batch in '02' and allowed is None:\n    {end}")
+    lines: list[str] = []
+    codes = local.run_stage(tmp_path, "join1", 6, 3, lines.append, alone_bytes=5 * 2**30)
+    assert codes == dict.fromkeys(range(6), 0)
+    tries = [line.split() for line in lines if line.startswith("try ")]
+    assert sorted(t[1] for t in tries) == ["0", "0", "1", "2", "2", "3", "4", "5"]
+    assert any(t[3] != "0" for t in tries[:6])  # several at once, at first
+    assert tries[6:] == [["try", b, "beside", "0", "allowed", str(5 * 2**30)] for b in ("0", "2")]
+    assert sum("ran out of memory" in li and "alone with 5.0 GiB" in li for li in lines) == 2
+
+
+def test_what_all_memory_is_too_little_for_is_no_temporary_failure(
+    worker: Worker, tmp_path: Path
+) -> None:
+    worker(f"print('try', batch, flush=True)\nif batch == '1':\n    {OUT}")
+    lines: list[str] = []
+    codes = local.run_stage(tmp_path, "join1", 3, 1, lines.append, alone_bytes=2**30)
+    assert codes == {0: 0, 1: 78, 2: 0}
+    assert [line for line in lines if line.startswith("try")].count("try 1") == 2
+    assert "join1: batch 1 ran out of memory, alone with 1.0 GiB: no more may be had" in lines
+
+
 def test_workers_end_with_the_runner(worker: Worker, tmp_path: Path) -> None:
     """Ctrl-C, or an error of ours: nobody works on."""
     worker(
