@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 from magneton_tasks import exact_projection, mips, projection, versions
 from magneton_tasks.errors import ConfigError
@@ -189,6 +189,31 @@ class StagePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """A result in the output that apply, with a plan's settings, writes over.
+
+    Attributes
+    ----------
+    output
+        Its URL.
+    state
+        Whether verify proved it complete; unknown: nothing of its run is left.
+    run
+        That made it; None: unknown.
+    finished_s
+        When it was proved complete, in seconds since 1970; None: never, or unknown.
+    differs
+        Why the new one is another: ``key: before -> now``, or a sentence.
+    """
+
+    output: str
+    state: Literal["finished", "unfinished", "unknown"]
+    run: str | None
+    finished_s: float | None
+    differs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One attempt, frozen: what the stages read."""
 
@@ -216,6 +241,8 @@ class Plan:
     overrides: Mapping[str, object] = field(default_factory=dict)
     #: directories under which paths from a form must lie; None: nothing came from a form
     roots: tuple[str, ...] | None = None
+    #: what the output holds that isn't this plan's result; None: nothing is lost
+    replaces: Replaced | None = None
 
     @property
     def nothing_to_do(self) -> bool:
@@ -260,6 +287,9 @@ def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
         stage["todo"] = [(b, e) for b, e in stage["todo"]]
     data["work"] = {k: StagePlan(**v) for k, v in data["work"].items()}
     data["memory"] = {k: Memory(**v) for k, v in data["memory"].items()}
+    if data.get("replaces"):
+        found = data["replaces"]
+        data["replaces"] = Replaced(**found | {"differs": tuple(found["differs"])})
     data["stages"], data["notes"] = tuple(data["stages"]), tuple(data["notes"])
     return cls(**data)
 

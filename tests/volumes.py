@@ -279,6 +279,11 @@ def kill_at(n: int, *names: str, when: Callable[..., bool] = lambda *_: True) ->
         setattr(os, name, patched(getattr(os, name)))
 
 
+def read_owner(config: Path) -> Any:
+    """The ``magneton.json`` of a config's output."""
+    return json.loads((config.parent / "segmentation" / "magneton.json").read_text())
+
+
 def output_files(config: Path) -> list[Path]:
     """Every file of a config's output."""
     root = Path(yaml.safe_load(config.read_text())["paths"]["output"].removeprefix("file://"))

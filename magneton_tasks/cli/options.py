@@ -98,6 +98,9 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 is_flag=True,
                 help="Write into an output that belongs to another volume or config.",
             ),
+            click.option(
+                "--yes", is_flag=True, help="Replace a finished result without being asked."
+            ),
         ]
     ):
         command = option(command)

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from magneton_tasks import files
+from magneton_tasks.cli import replacing
+from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.grid import ranges_len
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES
@@ -20,16 +22,16 @@ from magneton_tasks.stages.sampling import Samples
 from magneton_tasks.units import human_bytes, human_count, human_time
 
 
-def plan(config: Path, run_id: str, *, form: bool, sets: dict[str, object], **options: Any) -> None:
+def plan(
+    config: Path, run_id: str, *, form: bool, sets: dict[str, object], yes: bool, **options: Any
+) -> None:
     """Make an attempt; print the plan, and as the last line its JSON."""
     request = planning.Request(config.absolute(), run_id, sets, form=form, **options)
-    made, paths, drafted = planning.run(request)
-    if not made.nothing_to_do and drafted.config.runner.default == "local":
-        ensure_warm(click.echo)  # or each worker would compile for itself
-    for line in describe(made, drafted.samples):
-        click.echo(line)
+    made, paths, drafted = planning.run(request, agreement(show=True, yes=yes))
     for line in planning.differences(drafted.work, made, drafted.config):
         click.echo(f"changed since the last attempt: {line}")
+    if not made.nothing_to_do and drafted.config.runner.default == "local":
+        ensure_warm(click.echo)  # or each worker would compile for itself
     result = {
         "stage": "plan",
         "attempt": str(paths.root),
@@ -39,6 +41,11 @@ def plan(config: Path, run_id: str, *, form: bool, sets: dict[str, object], **op
     text = json.dumps(result)
     files.write_atomic(paths.result("plan"), text.encode())
     click.echo(text)
+
+
+def agreement(*, show: bool, yes: bool) -> Agreement:
+    """What shows a plan, and asks before it replaces a finished result."""
+    return Agreement(show, yes, lambda drafted: describe(drafted.plan, drafted.samples))
 
 
 def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
@@ -67,6 +74,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         yield f"sampled   {_channel(channel)}"
     for note in plan.notes:
         yield f"WARNING   {note}"
+    yield from replacing.describe(plan)
 
 
 def _tree(tree: JoinTree) -> str:

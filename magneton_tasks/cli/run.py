@@ -17,8 +17,9 @@ from rich.console import Console
 
 from magneton_tasks import files
 from magneton_tasks.cli import planning as plans
-from magneton_tasks.cli.console import say
+from magneton_tasks.cli.console import Quit, say
 from magneton_tasks.cli.live import STOPS, Display
+from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.summary import print_summary
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
@@ -42,9 +43,13 @@ def run(
     dry_run: bool,
     runner: str | None = None,
     detach: bool = False,
+    yes: bool = False,
     **options: Any,
 ) -> int:
-    """Plan, then stage by stage; returns the exit code."""
+    """Plan, then stage by stage; returns the exit code.
+
+    ``yes``: replace a finished result of other settings without asking.
+    """
     if runner is not None:
         sets = {**sets, "runner.default": runner, "runner.offered": [runner]}
     request = new_request(config, sets, **options)
@@ -57,8 +62,11 @@ def run(
         if detach:
             from magneton_tasks.cli.run_slurm import detached
 
-            return detached(request)
-        return perform(request, GO_ON)
+            return detached(request, plans.agreement(show=True, yes=yes))
+        return perform(request, GO_ON, yes=yes)
+    except Quit:
+        click.echo("left; the result that is there stays as it is", err=True)
+        return EXIT_STOPPED
     except KeyboardInterrupt:
         click.echo(f"stopped; what is done stays: {GO_ON}", err=True)
         return EXIT_STOPPED
@@ -71,7 +79,9 @@ def new_request(config: Path, sets: dict[str, object], **options: Any) -> planni
     return planning.Request(config.absolute(), name, sets, process_bound=True, **options)
 
 
-def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) -> int:
+def perform(
+    request: planning.Request, go_on: str, *, show_plan: bool = True, yes: bool = False
+) -> int:
     """Plan and run; returns the exit code.
 
     Parameters
@@ -80,15 +90,19 @@ def perform(request: planning.Request, go_on: str, *, show_plan: bool = True) ->
         How to go on after a failure: a clause that stands behind a colon.
     show_plan
         False where whoever asks has just seen it.
+    yes
+        Replace a finished result of other settings without asking.
 
     Raises
     ------
+    Quit
+        A finished result was to stay as it is: nothing was changed.
     KeyboardInterrupt
         Ctrl-C: the workers have ended, the lease is given back, finished blocks stay.
     """
     config = planning.load(request)
     place = place_of(config, request)
-    plan, paths = place.plan(show_plan)
+    plan, paths = place.plan(plans.agreement(show=show_plan, yes=yes))
     return work(config, plan, paths, place, go_on)
 
 
@@ -167,8 +181,8 @@ class Place:
     outlives = False
     on_interrupt = STOPS
 
-    def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
-        """Make an attempt; ``show``: and print its plan."""
+    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
+        """Make an attempt, if ``agree``, which shows its plan, raises no `Quit`."""
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -195,11 +209,9 @@ class Here(Place):
     def __init__(self, request: planning.Request) -> None:
         self._request = request
 
-    def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
-        self._plan, self._paths, drafted = planning.run(self._request)
+    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
+        self._plan, self._paths, drafted = planning.run(self._request, agree)
         self._alone_bytes = resources.alone_memory(drafted.config.local.memory)
-        for line in plans.describe(self._plan, drafted.samples) if show else ():
-            click.echo(line)
         return self._plan, self._paths
 
     def prepare(self) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 
 from magneton_tasks import lease
+from magneton_tasks.cli import replacing
 from magneton_tasks.cli.live import Display
+from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.run import Place
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
@@ -18,6 +20,7 @@ from magneton_tasks.plan import Plan
 from magneton_tasks.runners import docker_run
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import Workshop, plan_task
+from magneton_tasks.stages import replaced
 from magneton_tasks.stages.plan import Request, lease_directories
 
 
@@ -27,8 +30,11 @@ class Containers(Place):
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
-        """Make an attempt in a container, so that its files belong to the work directory's owner."""
+    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
+        """Make an attempt in a container, so that its files belong to the work directory's owner.
+
+        Nobody can be asked in there: what it would replace is told from the settings before.
+        """
         request = self._request
         sets = dict(request.overrides)
         if request.workers is not None:
@@ -38,13 +44,15 @@ class Containers(Place):
             request.config_path, request.run, sets, request.partition, request.stages,
             request.restart, request.form, request.overwrite_output,
         )  # fmt: skip
+        if agree.may_ask and "apply" in request.stages:
+            _ask(agree, workshop.config, request.restart)
         _break_dead_lease(workshop.config, request.run)
         task = plan_task(request.config_path, workshop.config, request.run, command)
         lines: deque[str] = deque(maxlen=100)
         ending = workshop.run(task, lines.append)
         if ending.exit_code != EXIT_OK:
             raise ending.cause or _failed(ending.exit_code, lines)
-        if show:
+        if agree.show:
             for line in lines:
                 if line != ending.tail:
                     click.echo(line)
@@ -68,6 +76,14 @@ class Containers(Place):
     def verify(self) -> int:
         codes = docker_run.run_stage(self._workshop, self._paths.root, "verify", None, 1, _silent)
         return codes[None]
+
+
+def _ask(agree: Agreement, config: RunConfig, restart: bool) -> None:
+    found = replaced.by_settings(config, restart=restart)
+    if found is not None:
+        for line in replacing.lines(found):
+            click.echo(line)
+        agree.ask(found)
 
 
 def _break_dead_lease(config: RunConfig, run: str) -> None:

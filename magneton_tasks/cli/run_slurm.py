@@ -14,9 +14,9 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks.cli import planning as plans
 from magneton_tasks.cli.console import Quit, ask, is_interactive
 from magneton_tasks.cli.live import Display
+from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.run import EXIT_STOPPED, LeftError, Place, verify_here, work
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
@@ -47,11 +47,9 @@ class Jobs(Place):
         if paths is not None:
             self._paths, self._attempt = paths, Attempt.open(paths.root)
 
-    def plan(self, show: bool) -> tuple[Plan, AttemptPaths]:
+    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
         assert self._request is not None
-        plan, paths, drafted = planning.run(self._request)
-        for line in plans.describe(plan, drafted.samples) if show else ():
-            click.echo(line)
+        plan, paths, _ = planning.run(self._request, agree)
         self._paths, self._attempt = paths, Attempt.open(paths.root)
         return plan, paths
 
@@ -119,7 +117,7 @@ class Jobs(Place):
             click.echo(line)
 
 
-def detached(request: planning.Request) -> int:
+def detached(request: planning.Request, agree: Agreement) -> int:
     """Plan here, so that what is wrong is said at once; then leave the run to a process of its own."""
     config = planning.load(request)
     if config.runner.default != "slurm":
@@ -128,7 +126,7 @@ def detached(request: planning.Request) -> int:
             "add --runner slurm, or run it under nohup",
         )
     place = Jobs(request)
-    _, paths = place.plan(show=True)
+    _, paths = place.plan(agree)
     process = follow_in_background(paths)
     for line in _left(process, paths):
         click.echo(line)

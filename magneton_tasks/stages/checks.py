@@ -141,7 +141,7 @@ def check_disk(config: RunConfig, plan: Plan) -> None:
 
 
 # ------------------------------------------------------------------ the output's owner
-def _identity(config: RunConfig, geometry: Geometry) -> str:
+def identity(config: RunConfig, geometry: Geometry) -> str:
     """What makes an output *the same volume*: its input, cut-out and place."""
     return digest(config.paths.input, config.input.mip, str(geometry.box))
 
@@ -167,7 +167,7 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
                 "choose another paths.output, or replace it with --overwrite-output",
             )
         return True
-    if owner.get("volume") != _identity(config, geometry):
+    if owner.get("volume") != identity(config, geometry):
         if not overwrite:
             raise ConfigError(
                 f"paths.output ({config.paths.output}) belongs to another volume or config: {owner.get('config_path')} of {owner.get('input')}",
@@ -200,18 +200,22 @@ def forget_output(config: RunConfig, plan: Plan) -> None:
 def claim_output(config: RunConfig, plan: Plan) -> None:
     """Write the output's owner and info files; the info first, so that chunks can be looked at as they come."""
     from magneton_tasks.stages.stores import create_output
-    from magneton_tasks.stores.precomputed import write_owner
+    from magneton_tasks.stores.precomputed import read_owner, write_owner
 
+    before = read_owner(config.paths.output) or {}
+    same = before.get("fingerprint") == plan.fingerprints.apply
     create_output(config, plan, replace=True)
     create_output(config, plan)  # refuses chunks of another compression beside those to come
     content: dict[str, Any] = {
         "magneton": __version__,
-        "volume": _identity(config, plan.geometry),
+        "volume": identity(config, plan.geometry),
         "input": config.paths.input,
         "config_path": plan.config_path,
         "partition": plan.partition,
         "run": plan.run,
         "fingerprint": plan.fingerprints.apply,
+        # when verify proved this result complete, and of which run; see `stages.replaced`
+        "finished": before.get("finished") if same else None,
         "config": config.resolved(),
     }
     write_owner(config.paths.output, content)

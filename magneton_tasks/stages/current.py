@@ -25,23 +25,10 @@ from magneton_tasks.plan import (
 )
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.plan import differing
+from magneton_tasks.stages.differences import decides, differing
 
 OUTPUT_GONE = "the output is gone"
 OTHER_OUTPUT = "the output holds another result now"
-
-#: What decides the results of each choice of stages, beside the choices before: see `make_fingerprints`.
-_DECIDE = {
-    "segment": ("method", "paths.input", "input.", "box", "mask.", "block.", "segment.", "exact."),
-    "pool": ("pool.", "segment.min_size_vox"),
-    "apply": ("paths.output", "apply."),
-}
-#: What begins as one of these, but decides nothing there.
-_DECIDE_NOT = {
-    "segment": ("segment.min_size_vox", "input.version", "input.identity"),
-    "pool": ("pool.largest_object_warning",),
-    "apply": (),
-}
 
 
 @dataclass(frozen=True)
@@ -68,11 +55,7 @@ class Now:
     def reasons(self, stage: str) -> list[str]:
         """The changes that make results of a stage stale."""
         choices = CHOICES[: CHOICES.index(CHOICE_OF[stage]) + 1]
-        return [c for c in self.changes if any(_decides(c.partition(":")[0], x) for x in choices)]
-
-
-def _decides(key: str, choice: str) -> bool:
-    return key.startswith(_DECIDE[choice]) and not key.startswith(_DECIDE_NOT[choice] or ("\0",))
+        return [c for c in self.changes if any(decides(c.partition(":")[0], x) for x in choices)]
 
 
 def as_planned_now(attempt: Attempt, config_path: Path) -> Now:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -44,7 +44,8 @@ from magneton_tasks.runners.slurm import limits as limits_of_cluster
 from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import checks
+from magneton_tasks.stages import checks, replaced
+from magneton_tasks.stages.differences import differing
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
 from magneton_tasks.stages.todo import Todo
@@ -136,6 +137,10 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     )
     if samples is None and todo["segment"]:
         samples = sampled()
+    replaces = replaced.look(
+        config, checks.identity(config, geometry), fingerprints.apply,
+        restart=request.restart, writes=bool(todo["apply"] or todo["downsample"]),
+    )  # fmt: skip
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
     limit = _check_memory(config, memory, todo, machine, density.densest)
@@ -155,6 +160,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
         notes=(*info.notes, *(samples.warnings if samples else ())),
         overrides=dict(request.overrides), roots=allowed_roots() if request.form else None,
+        replaces=replaces,
     )  # fmt: skip
     checks.check_disk(config, plan)
     return Draft(config, plan, samples, is_new, limits)
@@ -188,13 +194,25 @@ def _with_joins(config: RunConfig, geometry: Geometry, density: Density, machine
     return replace(geometry, joins=tree)
 
 
-def run(request: Request) -> tuple[Plan, AttemptPaths, Draft]:
-    """Plan an attempt and freeze it; holds the volume's lease from here on."""
+def run(
+    request: Request, agree: Callable[[Draft], None] | None = None
+) -> tuple[Plan, AttemptPaths, Draft]:
+    """Plan an attempt and freeze it; holds the volume's lease from here on.
+
+    Parameters
+    ----------
+    agree
+        Gets the plan before anything of an earlier result is touched; what it raises gives the
+        lease back.
+    """
     config = load(request)
     _preflight(request, config)
     lease = acquire(lease_directories(config), request.run, process_bound=request.process_bound)
     try:
         drafted = draft(request)
+        if agree is not None:
+            with lease.kept():  # a person may think for long
+                agree(drafted)
         work = drafted.work
         mark(work)
         for stage in drafted.plan.work:
@@ -386,16 +404,6 @@ def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
     return [] if before is None else differing(before, config.resolved())
 
 
-def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two resolved configs, as ``key: before -> now``."""
-    old, new = _flat(before), _flat(now)
-    return [
-        f"{k}: {old.get(k)} -> {new.get(k)}"
-        for k in sorted(old.keys() | new.keys())
-        if old.get(k) != new.get(k)
-    ]
-
-
 def _previous_config(work: WorkPaths, plan: Plan) -> dict[str, Any] | None:
     try:
         found = [p for run in work.runs.iterdir() for p in run.glob("*/plan.json")]
@@ -410,12 +418,3 @@ def _previous_config(work: WorkPaths, plan: Plan) -> dict[str, Any] | None:
     except (OSError, yaml.YAMLError):
         return None
     return data if isinstance(data, dict) else None
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat

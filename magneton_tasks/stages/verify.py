@@ -12,6 +12,7 @@ from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
 from magneton_tasks.stages.blocks import pool_invalidating
 from magneton_tasks.stages.inputs import input_digest
+from magneton_tasks.stages.replaced import mark_finished
 from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
 from magneton_tasks.stages.work import explain, finish, say
 from magneton_tasks.stores.precomputed import PrecomputedStore
@@ -86,6 +87,7 @@ def verify(attempt: Attempt) -> dict[str, Any]:
         )
     if "apply" in stages:
         _preview(attempt)
+        mark_finished(attempt)
     say(f"verify: complete: {json.dumps(counted)}")
     return counted
 

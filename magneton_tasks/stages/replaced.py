@@ -1,0 +1,119 @@
+"""Which result in the output a run would write over, and what tells when that was finished."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from magneton_tasks import files
+from magneton_tasks.config import RunConfig
+from magneton_tasks.paths import CHOICES, AttemptPaths, WorkPaths
+from magneton_tasks.plan import Replaced
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.differences import decides, differing, flat
+from magneton_tasks.stores.precomputed import read_owner, write_owner
+
+SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry are others"
+RESTARTED = "the settings are the same; the restart does all of it anew"
+
+
+def look(
+    config: RunConfig, volume: str, fingerprint: str, *, restart: bool, writes: bool
+) -> Replaced | None:
+    """The result that apply would write over; None: none, or only what a rerun completes.
+
+    Parameters
+    ----------
+    volume
+        What makes an output the same volume: `checks.identity`.
+    fingerprint
+        Of apply, with the settings of now.
+    restart
+        The run does anew what is done.
+    writes
+        Apply has something to do.
+    """
+    owner = read_owner(config.paths.output)
+    if owner is None:
+        return None
+    differs = _differing(owner, config)
+    if (owner.get("volume"), owner.get("fingerprint")) != (volume, fingerprint):
+        return _replaced(config, owner, differs or (SAME_SETTINGS,))
+    # The same settings, but of another input: its version is no part of the fingerprint.
+    if writes and (restart or differs):
+        found = _replaced(config, owner, differs or (RESTARTED,))
+        return found if found.state != "unfinished" else None
+    return None
+
+
+def by_settings(config: RunConfig, *, restart: bool) -> Replaced | None:
+    """As `look`, judged by the settings alone: nothing but the output's owner is read."""
+    owner = read_owner(config.paths.output)
+    differs = () if owner is None else _differing(owner, config)
+    if owner is None or not (restart or differs):
+        return None
+    return _replaced(config, owner, differs or (RESTARTED,))
+
+
+def mark_finished(attempt: Attempt) -> None:
+    """Note in the output's owner that verify has proved it complete: when, and of which run."""
+    url = attempt.config.paths.output
+    owner = read_owner(url)
+    if owner is None or owner.get("fingerprint") != attempt.plan.fingerprints.apply:
+        return
+    if attempt.plan.nothing_to_do and owner.get("finished"):
+        return
+    write_owner(url, owner | {"finished": {"time": time.time(), "run": attempt.plan.run}})
+
+
+def _differing(owner: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
+    """Settings that decide results and differ, as ``key: before -> now``."""
+    before, now = owner.get("config"), config.resolved()
+    if not isinstance(before, dict):
+        return ()
+    found = [
+        line
+        for line in differing(before, now)
+        if (key := line.partition(":")[0]) == "input.version"
+        or any(decides(key, c) for c in CHOICES)
+    ]
+    # What only one of two methods (rules) reads says less than which it was.
+    both = flat(before).keys() & flat(now).keys()
+    return tuple([line for line in found if line.partition(":")[0] in both] or found)
+
+
+def _replaced(config: RunConfig, owner: Mapping[str, Any], differs: tuple[str, ...]) -> Replaced:
+    state, finished, run = _state(config, owner)
+    return Replaced(config.paths.output, state, run, finished, differs)
+
+
+def _state(
+    config: RunConfig, owner: Mapping[str, Any]
+) -> tuple[Literal["finished", "unfinished", "unknown"], float | None, str | None]:
+    """Whether verify has proved the result complete, when, and the run that made it."""
+    run = str(owner["run"]) if owner.get("run") else None
+    if "finished" in owner:
+        finished = owner["finished"]
+        if not finished:
+            return "unfinished", None, run
+        return "finished", float(finished["time"]), str(finished["run"])
+    # Before `finished` stood there, only the run's directory knew.
+    folder = WorkPaths(Path(config.paths.work)).run(run) if run else None
+    if folder is None or not folder.is_dir():
+        return "unknown", None, run
+    times = [t for p in folder.iterdir() if (t := _verified(AttemptPaths(p))) is not None]
+    return ("finished", max(times), run) if times else ("unfinished", None, run)
+
+
+def _verified(paths: AttemptPaths) -> float | None:
+    """When verify found the whole output of an attempt complete."""
+    path = paths.result("verify")
+    with suppress(OSError, ValueError):
+        result = json.loads(path.read_bytes())
+        if "chunks" in result and not result.get("failures"):
+            return files.modified_s(path)
+    return None
