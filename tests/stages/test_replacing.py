@@ -192,10 +192,13 @@ def test_a_run_in_containers_asks_before_plan_starts(
     told: list[str],
 ) -> None:
     asked: list[str] = []
+
+    def confirm(question: str, default: bool) -> bool:
+        asked.append(question)
+        return True
+
     monkeypatch.setattr("magneton_tasks.cli.replacing.is_interactive", lambda: True)
-    monkeypatch.setattr(
-        "magneton_tasks.cli.replacing.confirm", lambda q, default: asked.append(q) or True
-    )
+    monkeypatch.setattr("magneton_tasks.cli.replacing.confirm", confirm)
     config = load_config(config_of(finished), sets)
     run_docker._ask(agreement(show=True, yes=False), config, restart)
     assert replacing(capsys.readouterr().out)[1:-1] == told
