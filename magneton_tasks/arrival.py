@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from magneton_tasks.config import RunConfig
-from magneton_tasks.errors import BadDataError, MagnetonError, NoInputError, TemporaryError
+from magneton_tasks.errors import BadDataError, NoInputError, TemporaryError
+from magneton_tasks.failures import bug, ours
 from magneton_tasks.location import locate, read_file
 from magneton_tasks.metadata import read_metadata
 
-_NOT_YET = 1
+#: Not 1, with which Python itself ends.
+NOT_YET = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,14 @@ class Awaited:
 
 
 def main(argv: Sequence[str]) -> int:
-    """0: it is there, 1: not yet, else why it can't be."""
+    """0: it is there; `NOT_YET`; else why it can't be."""
     url, mip, *marker = argv
     try:
-        return 0 if Awaited(url, int(mip), marker[0] if marker else None).is_there() else _NOT_YET
-    except MagnetonError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+        return 0 if Awaited(url, int(mip), marker[0] if marker else None).is_there() else NOT_YET
+    except Exception as error:
+        found = ours(error) or bug(f"{type(error).__name__}: {error}")
+        print(found, file=sys.stderr)
+        return found.exit_code
 
 
 if __name__ == "__main__":

@@ -7,19 +7,13 @@ inside the functions (1 CPU s).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.errors import (
-    BadDataError,
-    ConfigError,
-    MagnetonError,
-    NoInputError,
-    TemporaryError,
-)
+from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
+from magneton_tasks.failures import telling
 
 #: Format prefixes that may stand before the URL, as Neuroglancer writes them.
 _PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
@@ -92,33 +86,9 @@ def cloud_files(url: str) -> Any:
     return CloudFiles(url, progress=False, num_threads=4)
 
 
-@contextmanager
-def connection_errors(what: str) -> Iterator[None]:
-    """Turn what a failed connection raises into TemporaryError, missing rights into NoInputError.
-
-    cloud-files lets the exceptions of several HTTP libraries through, so they are told apart by
-    name.
-    """
-    try:
-        yield
-    except MagnetonError:
-        raise
-    except ImportError as error:
-        raise ConfigError(f"{what}: {error}", "pip install 'magneton-tasks[compute]'") from error
-    except Exception as error:
-        text = f"{what}: {type(error).__name__}: {error}"
-        denied = (
-            "Forbidden",
-            "Unauthorized",
-            "NoCredentials",
-            "DefaultCredentials",
-            "AccessDenied",
-        )
-        if any(word in text for word in (*denied, "401", "403")):
-            raise NoInputError(
-                text, "check the credentials and the rights to this bucket"
-            ) from error
-        raise TemporaryError(text, "check the network, then rerun") from error
+def connection_errors(what: str, *, writes: bool = False) -> AbstractContextManager[None]:
+    """What a bucket's libraries raise at ``what``, as an error of ours; see `failures.telling`."""
+    return telling(what, writes=writes)
 
 
 def read_file(location: Location, name: str) -> bytes | None:
@@ -129,21 +99,17 @@ def read_file(location: Location, name: str) -> bytes | None:
     NoInputError
         It may not be read.
     TemporaryError
-        The connection failed.
+        The connection, or the file system, failed.
     """
     if location.path is None:
         with connection_errors(location.name_of(name)):
             data: bytes | None = cloud_files(location.url).get(name)
             return data
-    try:
-        return (location.path / name).read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    except OSError as error:
-        raise NoInputError(
-            f"{location.name_of(name)} can't be read: {error.strerror}",
-            "give this user the right to read it",
-        ) from error
+    with telling(f"{location.name_of(name)} can't be read"):
+        try:
+            return (location.path / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
 
 
 def read_json(location: Location, name: str) -> dict[str, Any] | None:

@@ -59,7 +59,8 @@ def raise_for(exit_code: int, command: Sequence[str], tail: Sequence[str]) -> No
 def _told(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """The failed blocks (or cells) of a batch: cause, what to do, where a log of its own is."""
     for failure in failures[:TOLD_FAILURES]:
-        yield f"{failure['key']}: {failure['cause']}"
+        where = f"{failure['key']}: " if failure.get("key") is not None else ""
+        yield f"{where}{failure['cause']}"
         if failure.get("hint"):
             yield f"  what to do: {failure['hint']}"
         if failure.get("log"):

@@ -14,14 +14,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magneton_tasks.airflow.operators import plan_request, rest_of
-from magneton_tasks.arrival import Awaited
+from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.config import RunConfig, load_config
-from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS, MagnetonError
 from magneton_tasks.units import human_time
 
 TASK = "wait_for_input"
 #: What the trigger reports, beside the text of an error.
 _THERE, _LATE = "there", "late"
+#: Exit codes of whoever asks a bucket, after which it's asked again.
+_NOT_YET = {NOT_YET, *RETRYABLE_EXITS}
 
 
 class WaitForInputOperator(BaseOperator, SkipMixin):
@@ -107,8 +109,15 @@ class InputTrigger(BaseTrigger):
     async def _is_there(self) -> bool:
         if not self.awaited.is_remote:
             return await asyncio.to_thread(self.awaited.is_there)
-        process = await asyncio.create_subprocess_exec(*self.awaited.command())
-        return await process.wait() == EXIT_OK
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*self.awaited.command(), stderr=pipe)
+        _, said = await process.communicate()
+        code = process.returncode or EXIT_OK
+        if code > 0 and code not in _NOT_YET:
+            raise MagnetonError(
+                said.decode(errors="replace").strip() or f"asking ended with {code}"
+            )
+        return code == EXIT_OK
 
 
 def _event(text: str) -> TriggerEvent:

@@ -24,6 +24,7 @@ from magneton_tasks.cli.commands import (
 from magneton_tasks.cli.console import Quit, is_interactive
 from magneton_tasks.cli.options import Commands
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, MagnetonError, OutputError
+from magneton_tasks.failures import is_untold_bug, ours
 
 
 @click.group(
@@ -83,18 +84,25 @@ def main(argv: list[str] | None = None) -> None:
         error.show()
         sys.exit(EXIT_USAGE)
     except MagnetonError as error:
-        _end(f"error: {error}", error.exit_code)
+        _fail(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
-    except OSError as error:
-        _end(
-            f"error: {OutputError(str(error), 'mend the file system, then rerun')}",
-            OutputError.exit_code,
-        )
-    except Exception:
+    except Exception as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> None:
+    """End with the message and the exit code of an error; a bug's traceback comes before that."""
+    found = ours(error)
+    if found is None and isinstance(error, OSError):
+        found = OutputError(str(error), "mend the file system, then rerun")
+    if found is None or is_untold_bug(found):
         traceback.print_exc()
+    if found is None:
         _end("error: this is a bug in Magneton: report it with the lines above", EXIT_BUG)
+    else:
+        _end(f"error: {found}", found.exit_code)
 
 
 def _end(message: str, code: int) -> None:

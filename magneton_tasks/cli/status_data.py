@@ -153,7 +153,7 @@ class Status:
             return status
         with files.open_read(path) as file:
             result = json.loads(file.read())
-        status.failures = [{"key": 0, **f} for f in result.get("failures", ())]
+        status.failures = [{**f, "key": 0} for f in result.get("failures", ())]
         if status.failures:
             status.failed = 1
         elif self.shown is not self.attempt and not self.is_as_planned:

@@ -10,6 +10,7 @@ import ctypes
 import faulthandler
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -35,6 +36,14 @@ from magneton_tasks.stages.work import explain
 _PR_SET_PDEATHSIG = 1
 #: Bytes of the log's end that stand in the task log after a failure.
 _TAIL_BYTES = 4000
+#: What the C++ library and Python print, as lines of their own, where memory or a thread's stack
+#: can't be had.
+_NO_MEMORY = re.compile(
+    r"^terminate called after throwing an instance of 'std::bad_alloc'$"
+    r"|^\s*what\(\):\s+(std::bad_alloc|Resource temporarily unavailable)$"
+    r"|^(numpy\._core\._exceptions\._Array)?MemoryError\b",
+    re.MULTILINE,
+)
 #: Seconds between two looks at the memory of a child.
 _LOOK_S = 0.2
 
@@ -140,9 +149,10 @@ def _child(
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        most = resource.getrlimit(resource.RLIMIT_DATA)[1]
         if memory_limit:
             allowed = _allocated_bytes() + segment_allocation_bytes(memory_limit)
-            resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
+            resource.setrlimit(resource.RLIMIT_DATA, (allowed, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _die_first()
         faulthandler.disable()
@@ -150,6 +160,8 @@ def _child(
             answer = {"value": work()}
             code = 0
         except BaseException as error:
+            # to tell why takes memory, too
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
             traceback.print_exc()
             failure = explain(error)
             code = failure.exit_code
@@ -199,7 +211,7 @@ def _result(
 
 def _looks_like_memory(tail: str, usage: resource.struct_rusage, memory_limit: int) -> bool:
     near = memory_limit > 0 and usage.ru_maxrss * 1024 > 0.5 * memory_limit
-    return "bad_alloc" in tail or "MemoryError" in tail or near
+    return near or bool(_NO_MEMORY.search(tail))
 
 
 def _tail(log: Path) -> str:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks import files
-from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.overlap import Pairs, count_overlaps
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input
@@ -91,7 +90,7 @@ class CountStage:
             try:
                 pairs = list(self.count(key))
                 sizes = self.blocks.sizes(key)
-            except (MagnetonError, OSError, MemoryError) as error:
+            except Exception as error:
                 yield key, error
                 continue
             pending.keys.append(key)
@@ -138,7 +137,7 @@ class CountStage:
                 directory / f"sizes-{name}.parquet",
                 [(k, c, r) for k, (c, r) in zip(pending.keys, pending.sizes, strict=True)],
             )
-        except (MagnetonError, OSError) as error:
+        except Exception as error:
             yield pending.keys[0], error
             return
         pair_row = size_row = 0

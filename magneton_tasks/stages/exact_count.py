@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks import files
-from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.contacts import face_contacts
 from magneton_tasks.kernels.faces import Faces, Side
 from magneton_tasks.kernels.residual import Contacts, concatenate, empty
@@ -49,7 +48,7 @@ class ExactCountStage(CountStage):
             begin(key)
             try:
                 contacts, sizes = self.contacts(key), self.blocks.sizes(key)[0]
-            except (MagnetonError, OSError, MemoryError) as error:
+            except Exception as error:
                 yield key, error
                 continue
             pending.keys.append(key)
@@ -95,7 +94,7 @@ class ExactCountStage(CountStage):
                 directory / f"sizes-{name}.parquet",
                 [(k, s, s) for k, s in zip(pending.keys, pending.sizes, strict=True)],
             )
-        except (MagnetonError, OSError) as error:
+        except Exception as error:
             yield pending.keys[0], error
             return
         row = size_row = 0

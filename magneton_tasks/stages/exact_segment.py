@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from magneton_tasks.errors import BadDataError, MagnetonError
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.grid import Grid
 from magneton_tasks.kernels.block_step import segment_block_exact
 from magneton_tasks.kernels.segment import BadAffinityError, label_sizes
@@ -55,7 +55,7 @@ class ExactSegmentStage(SegmentStage):
             try:
                 child = run_in_child(partial(self.work, key, *self._read(key)), log, limit)
                 yield key, self._outcome(key, child.value, child.cpu_s, child.peak_bytes)
-            except (MagnetonError, OSError, MemoryError) as error:
+            except Exception as error:
                 yield key, error
         if keys:
             needed, decoded = self.reader.needed_bytes, self.reader.decoded_bytes

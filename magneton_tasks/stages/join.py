@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from magneton_tasks import exact_projection
-from magneton_tasks.errors import CorruptFileError, MagnetonError, NotVisibleError
+from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.files import FileInfo
 from magneton_tasks.kernels.join import join
 from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty, empty_residual
@@ -110,7 +110,7 @@ class JoinStage:
                 yield key, Outcome(
                     "done", self.inputs[key], value["output"], child.cpu_s, child.peak_bytes, info, summary,
                 )  # fmt: skip
-            except (MagnetonError, OSError) as error:
+            except Exception as error:
                 yield key, error
 
     def _warm(self) -> None:

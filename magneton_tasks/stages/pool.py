@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks import files
-from magneton_tasks.errors import CorruptFileError, MagnetonError, NotVisibleError
+from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
@@ -53,7 +53,7 @@ def run(attempt: Attempt) -> int:
                 )  # fmt: skip
                 result |= {"done": 1, **info}
             code = 0
-        except (MagnetonError, OSError, MemoryError) as caught:
+        except Exception as caught:
             error = explain(caught)
             code = error.exit_code
             say(f"pool: FAILED ({code}): {error}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from magneton_tasks import __version__, files, kernel_archives
 from magneton_tasks.config import parse_config
-from magneton_tasks.errors import EXIT_OK, ConfigError, MagnetonError
+from magneton_tasks.errors import EXIT_OK, ConfigError
 from magneton_tasks.location import locate
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.plan import VolumeFacts, make_fingerprints
@@ -30,7 +30,7 @@ def run(attempt: Attempt) -> int:
         try:
             check()
             say(f"probe {what}: fine")
-        except (MagnetonError, OSError) as raised:
+        except Exception as raised:
             error = explain(raised)
             say(f"probe {what}: FAILED ({error.exit_code}): {error}")
             failures.append({"key": None, **failure_of(error)})

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from magneton_tasks.config import RunConfig
-from magneton_tasks.errors import BadDataError, MagnetonError
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.segment import (
     BadAffinityError,
     SegmentSettings,
@@ -76,7 +76,7 @@ class SegmentStage:
             try:
                 child = run_in_child(lambda key=key: self.one(key), log, limit)  # type: ignore[misc]
                 yield key, self._outcome(key, child.value, child.cpu_s, child.peak_bytes)
-            except (MagnetonError, OSError) as error:
+            except Exception as error:
                 yield key, error
 
     def _warm(self) -> None:

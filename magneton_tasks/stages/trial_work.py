@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.errors import BadDataError, MagnetonError, OutOfMemoryError
+from magneton_tasks.failures import is_untold_bug
 from magneton_tasks.stages.child import ChildResult, rebuild_error, run_in_child
 from magneton_tasks.stages.trial import Trial
 
@@ -29,6 +30,8 @@ def in_child(work: Callable[[], Any], limit: int) -> ChildResult:
         try:
             return {"value": work()}
         except MagnetonError as error:  # told by its message; a log would only show where
+            if is_untold_bug(error):
+                raise
             kind = type(error).__name__
             return {
                 "what": error.what, "hint": error.hint, "error": kind, "code": error.exit_code

@@ -7,14 +7,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from magneton_tasks.errors import BadDataError, MagnetonError
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
 from magneton_tasks.stages.blocks import pool_invalidating
 from magneton_tasks.stages.inputs import input_digest
 from magneton_tasks.stages.replaced import mark_finished
 from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
-from magneton_tasks.stages.work import explain, finish, say
+from magneton_tasks.stages.work import explain, failure_of, finish, say
 from magneton_tasks.stores.precomputed import PrecomputedStore
 
 #: Findings that are listed one by one.
@@ -40,11 +40,11 @@ def run(attempt: Attempt) -> int:
     try:
         result |= verify(attempt)
         code = 0
-    except (MagnetonError, OSError) as caught:
+    except Exception as caught:
         error = explain(caught)
         code = error.exit_code
         say(f"verify: FAILED ({code}): {error}")
-        result["failures"] = [{"exit_code": code, "cause": error.what, "hint": error.hint}]
+        result["failures"] = [{"key": None, **failure_of(error)}]
     result["seconds"] = round(time.time() - began, 3)
     _report(attempt, result)
     finish(attempt, "verify", result)

@@ -15,9 +15,9 @@ from types import FrameType
 from typing import Any, Literal
 
 from magneton_tasks import files, units
+from magneton_tasks.causes import is_memory
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
-    EXIT_BUG,
     EXIT_CONFIG,
     EXIT_IO,
     EXIT_OK,
@@ -27,6 +27,7 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     StoppedError,
 )
+from magneton_tasks.failures import bug, is_untold_bug, ours
 from magneton_tasks.grid import items, share, z_ordered
 from magneton_tasks.manifest import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 from magneton_tasks.paths import noun_of
@@ -99,7 +100,7 @@ def each(one: Callable[[int], Outcome], ready: Callable[[], object]) -> Process:
             begin(key)
             try:
                 yield key, one(key)
-            except (MagnetonError, OSError, MemoryError) as error:
+            except Exception as error:
                 yield key, error
 
     return process
@@ -128,8 +129,8 @@ class Batch:
             try:
                 todo = [key for key in keys if not self._settled(key, states.get(key), is_current)]
                 self._work(todo, len(keys), states, process, writer)
-            except MagnetonError as error:  # raised outside any block
-                self._fail(None, error)
+            except Exception as error:  # raised outside any block
+                self._fail(None, explain(error))
         self.cpu_s += time.process_time() - cpu_began
         self.peak_bytes = max(self.peak_bytes, own_peak_bytes())
         result = {
@@ -251,21 +252,12 @@ class Batch:
 
 def explain(error: BaseException) -> MagnetonError:
     """Any exception as one of ours; what nobody foresaw is a bug, with its traceback."""
-    if isinstance(error, MagnetonError):
-        return error
-    if isinstance(error, MemoryError):
-        return OutOfMemoryError(
-            "memory ran out", "take smaller blocks, fewer workers or a larger memory limit"
-        )
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError) and error.filename is not None and not is_memory(error):
         return files.writing_failed(error.filename, error)
-    text = "".join(traceback.format_exception(error))
-    say(text)
-    failure = MagnetonError(
-        f"{type(error).__name__}: {error}", "this is a bug in Magneton: report it with the log"
-    )
-    failure.exit_code = EXIT_BUG
-    return failure
+    found = ours(error)
+    if found is None or is_untold_bug(found):
+        say("".join(traceback.format_exception(error)))
+    return found or bug(f"{type(error).__name__}: {error}")
 
 
 def failure_of(error: MagnetonError) -> dict[str, Any]:

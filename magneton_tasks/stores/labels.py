@@ -37,7 +37,13 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from magneton_tasks import files
-from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
+from magneton_tasks.causes import Kind, kind_of
+from magneton_tasks.errors import (
+    CorruptFileError,
+    MagnetonError,
+    NotVisibleError,
+    OutputError,
+)
 from magneton_tasks.files import FileInfo
 from magneton_tasks.geometry import Box, Vec3, vec3
 
@@ -163,7 +169,11 @@ class LabelStore:
             raise NotVisibleError(f"{path} has just gone", "rerun") from error
         except OSError as error:
             raise OutputError(f"can't read {path}: {error.strerror}", "mend it, rerun") from error
-        except Exception as error:  # whatever a codec says about damaged bytes
+        except MagnetonError:
+            raise
+        except Exception as error:
+            if kind_of(error, decodes=True) is not Kind.DAMAGED:
+                raise
             raise _corrupt(path, error) from error
         return np.asarray(found, np.uint32)
 

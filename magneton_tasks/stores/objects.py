@@ -68,7 +68,7 @@ class Objects:
         OutputError, TemporaryError
         """
         if not self.is_local:
-            with connection_errors(f"{self.location.url}/{name}"):
+            with connection_errors(f"{self.location.url}/{name}", writes=True):
                 cloud_files(self.location.url).put(
                     name, data, raw=True, compress=compress, cache_control="no-cache"
                 )

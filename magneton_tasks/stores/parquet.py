@@ -124,6 +124,8 @@ def told(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise NotVisibleError(f"{path} has just gone", "rerun") from error
+    except pa.ArrowMemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         # Arrow tells of damage by OSErrors without a number.
         if isinstance(error, OSError) and error.errno is not None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.failures import telling
 from magneton_tasks.geometry import Box, Vec3, vec3
 
 #: What can be written; ``raw`` takes any dtype, the others hold labels.
@@ -28,6 +29,11 @@ SUFFIXES = {None: "", "gzip": ".gz", "br": ".br", "zstd": ".zstd"}
 GZIP_LEVEL = 6
 #: (z, y, x); Neuroglancer's and cloud-volume's default.
 CSEG_BLOCK: Vec3 = (8, 8, 8)
+
+#: The most bytes that one byte can stand for: 258 in two bits (deflate), a block of 128 KiB in
+#: four bytes (zstd).
+_DEFLATE_MOST = 1032
+_ZSTD_MOST = 2**15
 
 _CHUNK_NAME = re.compile(r"(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)")
 
@@ -101,7 +107,7 @@ def decode_chunk(
         return np.frombuffer(data, dtype=dtype).reshape(shape)
     if encoding == "compressed_segmentation":
         _check_cseg(data, shape, np.dtype(dtype).itemsize // 4, cseg_block)
-    try:
+    with telling(f"a chunk that {encoding} can't decode", decodes=True):
         if encoding == "crackle":
             crackle = _crackle().codec
             # A file cut off at the end is decoded to wrong labels, without an error.
@@ -116,10 +122,6 @@ def decode_chunk(
                 data, shape[::-1], np.dtype(dtype).type, vec3(cseg_block[::-1]), order="F"
             )
         return np.asarray(flat.reshape(shape[::-1], order="F").T, dtype=dtype)
-    except ConfigError:
-        raise
-    except Exception as error:  # the codecs raise classes of their own, ValueError, IndexError
-        raise BadDataError(f"a chunk that {encoding} can't decode: {error}") from error
 
 
 def _check_cseg(data: bytes, shape: tuple[int, int, int, int], words: int, block: Vec3) -> None:
@@ -163,7 +165,7 @@ def decompress(data: bytes, path: Path | str) -> bytes:
         Where the file is truncated or isn't what its suffix says.
     """
     suffix = Path(path).suffix
-    try:
+    with telling(f"{path}: {len(data)} bytes that can't be decompressed", decodes=True):
         if suffix == ".gz":
             return _gunzip(data)
         if suffix == ".br":
@@ -173,12 +175,8 @@ def decompress(data: bytes, path: Path | str) -> bytes:
         if suffix == ".zstd":
             import zstandard
 
+            _check_size(zstandard.frame_content_size(data), data, _ZSTD_MOST)
             return bytes(zstandard.ZstdDecompressor().decompress(data))
-    except Exception as error:  # each library raises classes of its own
-        raise BadDataError(
-            f"{path}: truncated or damaged ({len(data)} bytes): {error}",
-            "write this file again, or take it from a backup",
-        ) from error
     return data
 
 
@@ -189,7 +187,17 @@ def _gunzip(data: bytes) -> bytes:
     # must not reach it.
     if len(data) < 18 or data[:2] != b"\x1f\x8b":
         raise ValueError("not a gzip file")
+    _check_size(int.from_bytes(data[-4:], "little"), data, _DEFLATE_MOST)
     return bytes(deflate.gzip_decompress(data))
+
+
+def _check_size(size: int, data: bytes, most: int) -> None:
+    """Refuse a size that no file of these bytes has: memory for it might not be had.
+
+    Out of memory is tried again with more, and damage isn't.
+    """
+    if size > most * len(data):
+        raise ValueError(f"it says that it holds {size:,} bytes")
 
 
 def _crackle() -> Any:

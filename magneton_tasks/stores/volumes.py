@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks.errors import BadDataError, ConfigError, NoInputError, TemporaryError
+from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
+from magneton_tasks.failures import telling
 from magneton_tasks.geometry import Box
 from magneton_tasks.location import connection_errors, locate
 from magneton_tasks.metadata import VolumeInfo, chunk_name, read_metadata
@@ -49,6 +50,8 @@ class Volume(Protocol):
             A chunk is truncated or can't be decoded.
         TemporaryError
             The connection or the file system failed.
+        MemoryError
+            Memory ran out while chunks were decoded.
         """
 
 
@@ -129,14 +132,11 @@ class FileVolume:
         name = chunk_name(chunk)
         for suffix in sorted(codec.SUFFIXES.values(), key=lambda s: s != self._suffix):
             path = self._directory / (name + suffix)
-            try:
-                data = path.read_bytes()
-            except FileNotFoundError:
-                continue
-            except PermissionError as error:
-                raise NoInputError(f"{path} can't be read: {error.strerror}") from error
-            except OSError as error:
-                raise TemporaryError(f"{path} can't be read: {error.strerror}") from error
+            with telling(f"{path} can't be read"):
+                try:
+                    data = path.read_bytes()
+                except FileNotFoundError:
+                    continue
             self._suffix = suffix
             return data, path
         return None, self._directory / name
@@ -159,6 +159,8 @@ class CloudVolumeVolume:
         self._opened: tuple[int, Any] = (0, None)
         import cloudvolume  # noqa: F401  imported before a fork, once for all children
 
+        _check_codec(info)
+
     def _volume(self) -> Any:
         """Opened anew in each process: connections don't survive a fork."""
         process, volume = self._opened
@@ -178,23 +180,30 @@ class CloudVolumeVolume:
         """As `Volume.read`."""
         check_inside(self.info, box)
         where = f"{self.info.url}, box {box} (z, y, x)"
+        from cloudvolume.exceptions import EmptyVolumeException
+
         with connection_errors(where):
+            volume = self._volume()
+        # cloud-volume lets its codecs' exceptions through
+        with telling(where, decodes=True):
             try:
-                found = self._volume()[box.slices()[::-1]]
-            except Exception as error:  # cloud-volume lets its codecs' exceptions through
-                name = type(error).__name__
-                if name == "EmptyVolumeException":
-                    raise NoInputError(
-                        f"{where}: a chunk is missing: {error}",
-                        "complete the input volume, or restrict box to what is there",
-                    ) from error
-                if isinstance(error, _DECODING) or any(word in name for word in _BROKEN):
-                    raise BadDataError(f"{where}: {name}: {error}") from error
-                raise
+                found = volume[box.slices()[::-1]]
+            except EmptyVolumeException as error:
+                raise NoInputError(
+                    f"{where}: a chunk is missing: {error}",
+                    "complete the input volume, or restrict box to what is there",
+                ) from error
         self.decoded_bytes += self.info.chunk_bytes(box)
         return np.ascontiguousarray(np.asarray(found).T[channels])
 
 
-#: What broken chunks raise, besides exceptions whose name says so.
-_DECODING = (ValueError, EOFError, IndexError, AssertionError)
-_BROKEN = ("Deco", "Deflate", "Integrity", "Zstd", "brotli", "Jpeg", "BadGzip", "Format")
+def _check_codec(info: VolumeInfo) -> None:
+    """Refuse an encoding whose package isn't installed, before the first chunk is fetched."""
+    from cloudvolume.chunks import NEEDS_INSTALL
+
+    package = NEEDS_INSTALL.get("fpzip" if info.encoding == "kempressed" else info.encoding)
+    if package is not None:
+        raise ConfigError(
+            f"{info.url}: its encoding {info.encoding} needs the package {package}",
+            f"pip install {package}, wherever blocks are computed",
+        )

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks.errors import BadDataError, ConfigError, NoInputError, TemporaryError
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.failures import telling
 from magneton_tasks.geometry import Box, Size3, Vec3
 from magneton_tasks.location import connection_errors, locate
 from magneton_tasks.volume_info import VolumeInfo
@@ -103,17 +104,8 @@ class ZarrVolume:
         index = tuple(0 if a == "t" else inside.get(a, slice(None)) for a in info.axes)
         where = f"{info.url}, box {box} (z, y, x)"
         array = self._array()
-        try:
+        with telling(where, decodes=True):
             found = np.asarray(array[index])
-        except PermissionError as error:
-            raise NoInputError(f"{where}: {error}") from error
-        except (OSError, TimeoutError) as error:
-            raise TemporaryError(f"{where}: {error}", "mend the file system, then rerun") from error
-        except Exception as error:  # each codec raises classes of its own
-            raise BadDataError(
-                f"{where}: a chunk can't be decoded: {type(error).__name__}: {error}",
-                "write the chunks of this box again, or take them from a backup",
-            ) from error
         self.decoded_bytes += info.chunk_bytes(box, channels)
         axes = info.axes.replace("t", "")
         if "c" not in axes:

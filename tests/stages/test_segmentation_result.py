@@ -210,7 +210,6 @@ def mode(labels: Array, factor: tuple[int, int, int]) -> Array:
     return out
 
 
-@pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
 def test_cloud_volume_reads_all_mips_at_their_places(base: Run, expected: list[Array]) -> None:
     from cloudvolume import CloudVolume
 

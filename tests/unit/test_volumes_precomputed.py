@@ -26,9 +26,6 @@ from magneton_tasks.stores.objects import Objects
 from magneton_tasks.stores.precomputed import PrecomputedStore, create_segmentation, write_volume
 from magneton_tasks.stores.volumes import open_volume
 
-# google-cloud-storage, which cloud-volume imports, warns of a package that it can do without.
-pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
-
 OFFSET: Vec3 = (10, -20, 30)
 CHUNK: Vec3 = (16, 32, 24)
 BOX = Box.of_shape((40, 50, 60), OFFSET)  # no axis is a multiple of its chunk
