@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from numcodecs import Delta  # type: ignore[import-untyped]
+from numcodecs import Delta
 
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.viewer.layers import Layer, Shown, resolve
