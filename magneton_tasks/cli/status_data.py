@@ -19,6 +19,7 @@ from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.stages import current
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.states import Look, VolumeStates, grid_of, total_of
 
 Data = dict[str, Any]
@@ -39,6 +40,8 @@ class StageStatus:
         How many are stale for which reason.
     working
         The blocks that run, with host and since when (unix s).
+    proof
+        Of verify: how much was looked at (`stages.proof.words`); None where it isn't done.
     failures, damage
         What failed; the damaged files that ``--check`` found.
     """
@@ -55,6 +58,7 @@ class StageStatus:
     cleaned: int = 0
     voxels_per_s: float | None = None
     left_s: float | None = None
+    proof: str | None = None
     stale_why: dict[str, int] = field(default_factory=dict)
     working: list[Data] = field(default_factory=list)
     failures: list[Data] = field(default_factory=list)
@@ -161,7 +165,7 @@ class Status:
         elif self.now.output and "apply" in self.attempt.plan.stages:
             status.stale, status.stale_why = 1, {self.now.output: 1}
         else:
-            status.done = 1
+            status.done, status.proof = 1, words(result)
         return status
 
     # ------------------------------------------------------------------ block by block

@@ -115,6 +115,9 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
         if why == OTHER_SETTINGS and (keys := status.now.reasons(stage.stage)):
             why = f"{why} ({'; '.join(keys)})"
         yield f"{stage.stage}: {n:,} stale: {why}", "yellow"
+    if stage.proof is not None and stage.proof != "complete":
+        more = "" if status.check else "; --check reads every chunk"
+        yield f"{stage.stage}: {stage.proof}{more}", "yellow"
     if status.is_spare(stage):
         yield f"{stage.stage}: nothing of it is needed: the pool of these blocks is there", None
     if stage.cleaned:

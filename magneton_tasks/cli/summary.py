@@ -13,6 +13,7 @@ from magneton_tasks.config import load_config, require_partition
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.proof import words
 from magneton_tasks.units import human_count, human_time
 
 
@@ -34,6 +35,7 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
         )
     if "chunks" in result:
         rows.append(("chunks", human_count(result["chunks"])))
+    rows.append(("verified", words(result) or "no"))
     rows.append(
         (
             "time",

@@ -8,6 +8,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.files import FileInfo
 from magneton_tasks.geometry import Box
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
@@ -15,6 +16,7 @@ from magneton_tasks.manifest import KeyState, Record
 from magneton_tasks.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.blocks import Blocks, pool_invalidating
+from magneton_tasks.stages.chunks import info_of
 from magneton_tasks.stages.stores import pool_table, segmentation
 from magneton_tasks.stages.work import Batch, Job, Outcome, each
 from magneton_tasks.stores.precomputed import PrecomputedStore
@@ -80,9 +82,9 @@ class ApplyStage:
             return Outcome("done", cell_input, info=info, summary="unchanged")
         box = self.geometry.cells.core(key)
         labels = self._relabel(box, luts)
-        chunks = write_mips(self.output, 0, box, labels, self.geometry, self.geometry.cell_mips)
-        info = {"pool": self.pool.input, "chunks": chunks}
-        return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, chunks)):,} chunks")
+        written = write_mips(self.output, 0, box, labels, self.geometry, self.geometry.cell_mips)
+        info = {"pool": self.pool.input, **info_of(written)}
+        return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, written)):,} chunks")
 
     def _relabel(self, box: Box, luts: dict[int, NDArray[np.uint64]]) -> NDArray[np.uint64]:
         out = np.zeros(box.shape, np.uint64)
@@ -106,7 +108,7 @@ def write_mips(
     labels: NDArray[np.uint64],
     geometry: Geometry,
     more: int,
-) -> list[list[int]]:
+) -> list[list[FileInfo]]:
     """Write ``labels`` at ``mip`` and pooled at the ``more`` mips after it.
 
     Parameters
@@ -118,15 +120,15 @@ def write_mips(
 
     Returns
     -------
-    list of list of int
-        Bytes of each chunk's file: per mip, chunks in raster order.
+    list of list of FileInfo
+        Size and checksum of each chunk's file: per mip, chunks in raster order.
     """
-    sizes = [output.write(mip, box, labels)]
+    written = [output.write(mip, box, labels)]
     for k in range(mip, mip + more):
         labels = mode_pool(labels, geometry.factors[k])
         box = geometry.coarser(box, k)
-        sizes.append(output.write(k + 1, box, labels))
-    return sizes
+        written.append(output.write(k + 1, box, labels))
+    return written
 
 
 def _digest(lut: NDArray[np.uint64]) -> str:

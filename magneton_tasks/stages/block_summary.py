@@ -15,6 +15,7 @@ from magneton_tasks.paths import CHOICE_OF, noun_of
 from magneton_tasks.plan import START_S, Plan
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_columns import StageColumns
+from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.report import results_of, run_state, stage_failures, verify_failures
 from magneton_tasks.stages.report_facts import pool_report, volume
 
@@ -42,7 +43,7 @@ def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool
     left = [s["left_s"] for s in stages if s["asked"] and s["left_s"] is not None]
     ended = [s["ended"] for s in stages if s["ended"]]
     return {
-        "state": state, "alive": alive, "nothing_to_do": plan.nothing_to_do,
+        "state": state, "proof": words(verified), "alive": alive, "nothing_to_do": plan.nothing_to_do,
         "run": plan.run, "attempt": plan.attempt, "partition": plan.partition,
         "planned": plan.created, "ended": None if state == "running" else _end(attempt, ended),
         "left_s": sum(left) if state == "running" and left else None,

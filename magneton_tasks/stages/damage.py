@@ -1,7 +1,8 @@
 """Files that records name, read and compared with what the records say: ``status --check``.
 
 Nothing is changed. A file that is damaged never gets into a result unseen: whoever reads labels,
-pairs or the pool table checks them too, and verify looks at the sizes of the output's chunks.
+pairs or the pool table checks them too, and verify reads the output's chunks. What verify only takes
+a sample of (see `proof`) is read here to the last chunk.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from magneton_tasks import files
-from magneton_tasks.errors import BadDataError, MagnetonError
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.location import locate
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import join_level
-from magneton_tasks.plan import Geometry
+from magneton_tasks.stages import chunks
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.states import Look
 from magneton_tasks.stages.stores import label_store, pool_table
@@ -30,6 +30,7 @@ _MENDED = (
     "nothing is lost: whatever reads it next finds it damaged, and the run after that computes it "
     "again"
 )
+_FOUND = "run twice: verify finds it, the next run writes it again"
 _REWRITTEN = (
     "remove the file if it is there, then run twice: verify misses it, the next run writes it"
 )
@@ -116,8 +117,7 @@ def _pool(attempt: Attempt, records: Records) -> Iterator[Damage]:
 
 
 def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
-    """Sizes of all chunks; on file:// those with gzip are unpacked, for gzip has a checksum."""
-    from magneton_tasks.stores import precomputed_codec as codec
+    """Every chunk is read and summed up; one without a checksum is decoded."""
     from magneton_tasks.stores.objects import Objects
     from magneton_tasks.stores.precomputed import PrecomputedStore
     from magneton_tasks.stores.precomputed_info import make_scales
@@ -129,38 +129,20 @@ def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
     store = PrecomputedStore(
         url, scales, given.chunk_size, given.encoding, "uint64", 1, given.compress, objects=objects
     )
-    sizes = cache(store.sizes_on_disk)
+    looked = chunks.ChunkFiles(store)
     for key, record in records:
-        for mip, box, recorded in _boxes(geometry, stage, key, record):
-            for name, size in zip(store.chunk_names(box), recorded, strict=True):
-                file = f"{scales[mip].key}/{name}"
-                found = sizes(mip).get(name)
-                cause = None
-                if found != size:
-                    cause = _differs(found, size)
-                elif objects.is_local and given.compress:
-                    try:
-                        codec.decompress(objects.path(file).read_bytes(), objects.path(file))
-                    except (MagnetonError, OSError) as error:
-                        cause = str(getattr(error, "what", error))
-                if cause:
-                    yield Damage(key, f"{url.rstrip('/')}/{file}", cause, _REWRITTEN)
-
-
-def _boxes(
-    geometry: Geometry, stage: str, key: int, record: Record
-) -> Iterator[tuple[int, Any, list[int]]]:
-    """Mip, box and recorded sizes of what a cell wrote."""
-    first = geometry.cell_mips + 1 if stage == "downsample" else 0
-    for k, recorded in enumerate(record.info["chunks"]):
-        yield first + k, geometry.cell_box(stage, key, first + k), recorded
+        for part in chunks.parts(store, geometry, stage, key, record):
+            is_found = objects.is_local and part.crc32 is not None
+            for damaged in looked.differing(part, range(len(part.names)), decode=True):
+                file = f"{url.rstrip('/')}/{damaged.file}"
+                yield Damage(key, file, damaged.cause, _FOUND if is_found else _REWRITTEN)
 
 
 def _compare(path: Path, size: int, crc32: int) -> str | None:
     """What is wrong with a file; None: it is as recorded."""
     found = files.stat_size(path)
     if found != size:
-        return _differs(found, size)
+        return chunks.differs(found, size)
     crc = 0
     try:
         with files.open_read(path) as file:
@@ -169,7 +151,3 @@ def _compare(path: Path, size: int, crc32: int) -> str | None:
     except OSError as error:
         return f"it can't be read: {error.strerror}"
     return None if crc == crc32 else "its checksum isn't that of its record"
-
-
-def _differs(found: int | None, size: int) -> str:
-    return "it is gone" if found is None else f"it has {found:,} bytes; its record says {size:,}"

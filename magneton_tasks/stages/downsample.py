@@ -10,6 +10,7 @@ from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.apply import write_mips
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.chunks import info_of, require_sound
 from magneton_tasks.stages.stores import segmentation
 from magneton_tasks.stages.work import Batch, Job, Outcome, each
 from magneton_tasks.stores.precomputed import PrecomputedStore
@@ -18,7 +19,7 @@ from magneton_tasks.stores.precomputed import PrecomputedStore
 def run(job: Job) -> int:
     """Downsample one batch of coarse cells; returns the exit code."""
     stage = DownsampleStage(job.attempt)
-    return Batch(job).run(each(stage.one, lambda: stage.pool), stage.is_current)
+    return Batch(job).run(each(stage.one, lambda: (stage.applied, stage.pool)), stage.is_current)
 
 
 class DownsampleStage:
@@ -30,9 +31,12 @@ class DownsampleStage:
 
     @cached_property
     def pool(self) -> Record:
-        # All of apply must be there; its cells lie across those of this stage.
-        self.attempt.require("apply", range(len(self.geometry.cells)))
         return self.attempt.require("pool", {0})[0]
+
+    @cached_property
+    def applied(self) -> dict[int, Record]:
+        # All of apply must be there; its cells lie across those of this stage.
+        return self.attempt.require("apply", range(len(self.geometry.cells)))
 
     @cached_property
     def output(self) -> PrecomputedStore:
@@ -45,12 +49,14 @@ class DownsampleStage:
         cells, mip = self.geometry.coarse_cells, self.geometry.cell_mips
         assert cells is not None
         box = cells.core(key)
+        # What is damaged and can be decoded all the same would get into the coarser mips.
+        require_sound(self.attempt, self.output, mip, box, self.applied)
         labels = mode_pool(self.output.read(mip, box).astype(np.uint64), self.geometry.factors[mip])
         more = len(self.geometry.factors) - mip - 1
-        chunks = write_mips(
+        written = write_mips(
             self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more
         )
-        info = {"pool": self.pool.input, "chunks": chunks}
+        info = {"pool": self.pool.input, **info_of(written)}
         return Outcome(
-            "done", self.pool.input or "", info=info, summary=f"{sum(map(len, chunks)):,} chunks"
+            "done", self.pool.input or "", info=info, summary=f"{sum(map(len, written)):,} chunks"
         )

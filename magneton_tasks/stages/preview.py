@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,9 @@ EDGE_PX = 512
 
 def write_preview(attempt: Attempt) -> None:
     """Write ``preview.png`` into the attempt's directory."""
-    box = attempt.plan.geometry.box
     affinity, output = open_affinity(attempt.config), segmentation(attempt)
     rows = []
-    for k in range(1, SECTIONS + 1):
-        z = box.begin[0] + k * box.shape[0] // (SECTIONS + 1)
-        section = _central(Box((z, *box.begin[1:]), (z + 1, *box.end[1:])))
+    for section in sections(attempt.plan.geometry.box):
         grey = affinity.read(section)[1:].mean(axis=0)[0] * 255
         labels = np.asarray(output.read(0, section))[0]
         grey3 = np.repeat(grey.astype(np.uint8)[..., np.newaxis], 3, axis=2)
@@ -34,6 +32,13 @@ def write_preview(attempt: Attempt) -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.concatenate(rows, axis=0)).save(buffer, "PNG")
     files.write_atomic(attempt.paths.preview, buffer.getvalue())
+
+
+def sections(box: Box) -> Iterator[Box]:
+    """What is shown of a volume, one plane each."""
+    for k in range(1, SECTIONS + 1):
+        z = box.begin[0] + k * box.shape[0] // (SECTIONS + 1)
+        yield _central(Box((z, *box.begin[1:]), (z + 1, *box.end[1:])))
 
 
 def _central(section: Box) -> Box:

@@ -18,6 +18,7 @@ from magneton_tasks import files
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES, AttemptPaths
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.current import is_alive
+from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.report_blocks import Names, StageBlocks
 from magneton_tasks.stages.report_facts import look, pool_report, settings, versions, volume
 from magneton_tasks.stages.states import VolumeStates, grid_of, total_of
@@ -63,8 +64,8 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
     results = results_of(paths)
     if verified is None and "verify" in results:
         verified, ended = results["verify"][0], paths.result("verify").stat().st_mtime
-    earlier = _earlier(attempt) if plan.nothing_to_do else None
-    worked = earlier or _worked(attempt, results)
+    before = earlier(attempt) if plan.nothing_to_do else None
+    worked = before or _worked(attempt, results)
     failures = [*worked.pop("failures"), *stage_failures(results), *verify_failures(verified)]
     alive = verified is None and is_alive(attempt)
     pooled = any(s["stage"] == "pool" and s["done"] for s in worked["stages"])
@@ -87,6 +88,7 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
         "notes": list(plan.notes),
         "failures": failures,
         "verify": dict(verified) if verified else None,
+        "proof": words(verified),
         "pool": pool_report(attempt) if pooled else None,
         "look": look(attempt),
         **worked,
@@ -156,7 +158,7 @@ def _open(blocks: StageBlocks) -> Data:
     return {"face_voxels": faces, "joins": blocks.joins, **blocks.rows}
 
 
-def _earlier(attempt: Attempt) -> Data | None:
+def earlier(attempt: Attempt) -> Data | None:
     """What the attempt before found, where this one had nothing to do: nothing has changed since.
 
     Its preview is taken over, too. None where that attempt wasn't verified, or was another's:

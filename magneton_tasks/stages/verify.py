@@ -1,24 +1,37 @@
-"""Stage verify: prove that the result is complete. Green means complete."""
+"""Stage verify: prove that the result is complete.
+
+Green means complete: every chunk was read, and is what was written. Where only a sample was read
+(see `proof`), the result says so.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.manifest import Record
+from magneton_tasks.plan import START_S
+from magneton_tasks.stages import chunks, proof
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
 from magneton_tasks.stages.blocks import pool_invalidating
 from magneton_tasks.stages.inputs import input_digest
 from magneton_tasks.stages.replaced import mark_finished
+from magneton_tasks.stages.report import earlier
 from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
 from magneton_tasks.stages.work import explain, failure_of, finish, say
-from magneton_tasks.stores.precomputed import PrecomputedStore
 
 #: Findings that are listed one by one.
 _LISTED = 20
+#: Threads that read chunks: they wait for a disk or a network. Cells that they are given at a time.
+_READERS, _CELLS = 4, 256
+
+OTHER_POOL = "was written with another pool table"
 
 
 @dataclass
@@ -79,7 +92,8 @@ def verify(attempt: Attempt) -> dict[str, Any]:
         pool = _check_pool(attempt, segments, findings)
         counted |= {"objects": pool.info["objects"], "joins": pool.info["joins"]}
     if "apply" in stages:
-        counted["chunks"] = _check_output(attempt, pool, findings)
+        run_cpu_s = START_S + sum(r.cpu_s or 0.0 for r in segments.values())
+        counted |= _check_output(attempt, pool, run_cpu_s, findings)
     if findings.problems:
         raise BadDataError(
             f"the result isn't complete: {len(findings.problems):,} findings; the first: {findings.problems[0]}",
@@ -88,16 +102,29 @@ def verify(attempt: Attempt) -> dict[str, Any]:
     if "apply" in stages:
         _preview(attempt)
         mark_finished(attempt)
-    say(f"verify: complete: {json.dumps(counted)}")
+    say(f"verify: {proof.words(counted)}: {json.dumps(counted)}")
     return counted
 
 
 def _preview(attempt: Attempt) -> None:
-    """Draw the preview, unless the result is that of the last time."""
-    if not attempt.plan.nothing_to_do:
-        from magneton_tasks.stages.preview import write_preview  # heavy
+    """Draw the preview, unless the result is that of a run that was verified, preview included.
 
+    Raises
+    ------
+    BadDataError
+        What it shows can't be read. Where that is the output's fault its cells are invalidated.
+    """
+    if attempt.plan.nothing_to_do and earlier(attempt):
+        return
+    from magneton_tasks.stages.preview import sections, write_preview  # heavy
+
+    try:
         write_preview(attempt)
+    except BadDataError:  # where only sizes or a sample were looked at, here is what they missed
+        applied = attempt.require("apply", range(len(attempt.plan.geometry.cells)))
+        for section in sections(attempt.plan.geometry.box):
+            chunks.require_sound(attempt, segmentation(attempt), 0, section, applied)
+        raise
 
 
 def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> None:
@@ -145,53 +172,75 @@ def _check_table(
         attempt.invalidate("pool", {0: f"rows missing in {table_dir(attempt, pool.input or '')}"})
 
 
-def _check_output(attempt: Attempt, pool: Record, findings: Findings) -> int:
-    """Every cell written with this pool, and each of its chunks there with the recorded size."""
+def _check_output(
+    attempt: Attempt, pool: Record, run_cpu_s: float, findings: Findings
+) -> dict[str, Any]:
+    """Every cell written with this pool, and each of its chunks there as recorded.
+
+    Returns
+    -------
+    dict
+        ``chunks``: how many there are; ``checked``: how that was found out, see `proof.checked`.
+    """
     geometry, output = attempt.plan.geometry, segmentation(attempt)
-    sizes = [output.sizes_on_disk(mip) for mip in range(len(geometry.factors) + 1)]
-    chunks = 0
-    stages = [("apply", geometry.cells, 0)]
+    cells = {"apply": len(geometry.cells)}
     if geometry.coarse_cells is not None:
-        stages.append(("downsample", geometry.coarse_cells, geometry.cell_mips))
-    for stage, cells, base in stages:
-        records, bad = attempt.require(stage, range(len(cells))), {}
-        for key, record in records.items():
-            cause = None
-            if record.info.get("pool") != pool.input:
-                cause = "was written with another pool table"
-            else:
-                first = base + (stage == "downsample")
-                box = geometry.cell_box(stage, key, first)
-                missing = _missing(output, sizes, record, box, first, geometry)
-                chunks += sum(map(len, record.info["chunks"]))
-                if missing:
-                    cause = f"{len(missing)} chunks are missing or have another size, such as {missing[0]}"
-            if cause:
-                bad[key] = cause
-                findings.add(f"{stage} cell {key}: {cause}")
+        cells["downsample"] = len(geometry.coarse_cells)
+    records = {stage: attempt.require(stage, range(n)) for stage, n in cells.items()}
+    sizes = [mip for of in records.values() for r in of.values() for mip in r.info["chunks"]]
+    share = proof.share_to_read(
+        sum(map(len, sizes)), sum(map(sum, sizes)), run_cpu_s, is_local=output.objects.is_local
+    )
+    reader = _Reader(attempt, chunks.ChunkFiles(output), share)
+    for stage, found in records.items():
+        bad = {k: OTHER_POOL for k, r in found.items() if r.info.get("pool") != pool.input}
+        current = {k: r for k, r in found.items() if k not in bad}
+        bad |= {k: chunks.summed_up(d) for k, d in reader.damaged(stage, current) if d}
+        for key, cause in sorted(bad.items()):
+            findings.add(f"{stage} cell {key}: {cause}")
         if bad:
             attempt.invalidate(stage, bad)
-    return chunks
+    n = sum(map(len, sizes))
+    return {"chunks": n, "checked": proof.checked(n, reader.read, share)}
 
 
-def _missing(
-    output: PrecomputedStore,
-    sizes: list[dict[str, int]],
-    record: Record,
-    box: Any,
-    first: int,
-    geometry: Any,
-) -> list[str]:
-    """Names of the cell's chunks that aren't there as recorded."""
-    missing = []
-    for k, recorded in enumerate(record.info["chunks"]):
-        mip = first + k
-        if k:
-            box = geometry.coarser(box, mip - 1)
-        found, names = sizes[mip], output.chunk_names(box)
-        missing += [
-            f"{output.scales[mip].key}/{name}"
-            for name, size in zip(names, recorded, strict=True)
-            if found.get(name) != size
-        ]
-    return missing
+class _Reader:
+    """Looks at the chunks of cells, some cells at a time.
+
+    Attributes
+    ----------
+    read
+        How many chunks were compared with a checksum so far.
+    """
+
+    def __init__(self, attempt: Attempt, files: chunks.ChunkFiles, share: float) -> None:
+        self._attempt, self._files, self._share = attempt, files, share
+        self.read = 0
+
+    def damaged(
+        self, stage: str, records: dict[int, Record]
+    ) -> Iterator[tuple[int, list[chunks.Damage]]]:
+        """What is wrong with the chunks of each cell."""
+        items = iter(records.items())
+        with ThreadPoolExecutor(_READERS) as threads:
+            while some := list(islice(items, _CELLS)):
+                for (key, _), (n, damaged) in zip(
+                    some, threads.map(lambda item: self._look(stage, *item), some), strict=True
+                ):
+                    self.read += n
+                    yield key, damaged
+
+    def _look(self, stage: str, key: int, record: Record) -> tuple[int, list[chunks.Damage]]:
+        """How many chunks were compared with a checksum, and which aren't as recorded."""
+        geometry, pool = self._attempt.plan.geometry, record.info["pool"]
+        parts = list(chunks.parts(self._files.store, geometry, stage, key, record))
+        wanted = proof.chosen(
+            sum(len(p.names) for p in parts), self._share, f"{pool} {stage} {key}"
+        )
+        begin, read, damaged = 0, 0, list[chunks.Damage]()
+        for part in parts:
+            inside = {at for at in range(len(part.names)) if begin + at in wanted}
+            read += len(inside) if part.crc32 is not None else 0
+            damaged += self._files.differing(part, inside)
+            begin += len(part.names)
+        return read, damaged

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from magneton_tasks import files
 from magneton_tasks.errors import BadDataError, OutputError
+from magneton_tasks.files import FileInfo
 from magneton_tasks.location import Location, cloud_files, connection_errors
 
 
@@ -41,8 +43,10 @@ class Objects:
         assert self.location.path is not None
         return self.location.path / name
 
-    def get(self, name: str) -> bytes | None:
+    def get(self, name: str, *, raw: bool = False) -> bytes | None:
         """A file's bytes; None where it isn't there.
+
+        ``raw``: as they are stored; else a bucket's content encoding is undone.
 
         Raises
         ------
@@ -57,11 +61,16 @@ class Objects:
             except OSError as error:
                 raise OutputError(f"can't read {self.path(name)}: {error.strerror}") from error
         with connection_errors(f"{self.location.url}/{name}"):
-            data: bytes | None = cloud_files(self.location.url).get(name)
+            data: bytes | None = cloud_files(self.location.url).get(name, raw=raw)
             return data
 
-    def put(self, name: str, data: bytes, compress: str | None = None) -> None:
+    def put(self, name: str, data: bytes, compress: str | None = None) -> FileInfo:
         """Write a file; ``compress`` says how ``data`` is compressed already.
+
+        Returns
+        -------
+        FileInfo
+            Size and CRC-32 of the bytes that were written.
 
         Raises
         ------
@@ -73,9 +82,10 @@ class Objects:
                     name, data, raw=True, compress=compress, cache_control="no-cache"
                 )
         elif self.sync:
-            files.write_atomic(self.path(name), data, sync_parent=False)
+            return files.write_atomic(self.path(name), data, sync_parent=False)
         else:
             self._put_unsynced(self.path(name), data)
+        return FileInfo(len(data), zlib.crc32(data))
 
     def _put_unsynced(self, path: Path, data: bytes) -> None:
         try:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.files import FileInfo
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.location import locate
 from magneton_tasks.metadata import chunk_name
@@ -85,7 +86,7 @@ class PrecomputedStore:
     def _suffix(self) -> str:
         return codec.SUFFIXES[self.compress] if self.objects.is_local else ""
 
-    def write(self, mip: int, box: Box, array: Array) -> list[int]:
+    def write(self, mip: int, box: Box, array: Array) -> list[FileInfo]:
         """Write the chunks of ``box``; on file:// each appears whole and synced.
 
         Parameters
@@ -99,8 +100,8 @@ class PrecomputedStore:
 
         Returns
         -------
-        list of int
-            Size of each chunk's file in bytes, in raster order (z slowest).
+        list of FileInfo
+            Size and checksum of each chunk's file, in raster order (z slowest).
 
         Raises
         ------
@@ -118,12 +119,10 @@ class PrecomputedStore:
                 encoded = codec.encode_chunk(chunk, self.encoding)
                 packed = codec.compress(encoded, self.compress)
                 name = self.chunk_path(mip, tile)
-                task = pool.submit(self.objects.put, name, packed, self.compress)
-                pending.append((len(packed), task))
-            for _, task in pending:
-                task.result()
+                pending.append(pool.submit(self.objects.put, name, packed, self.compress))
+            written = [task.result() for task in pending]
         self.objects.sync_directory(self.scales[mip].key)
-        return [size for size, _ in pending]
+        return written
 
     def _check(self, mip: int, box: Box, data: Array) -> None:
         volume = self.scales[mip].box
@@ -139,6 +138,18 @@ class PrecomputedStore:
                 f"array {data.shape} {data.dtype} for box {box}, "
                 f"{self.channels} channel(s) of {self.dtype}"
             )
+
+    def decode(self, data: bytes, box: Box) -> Array:
+        """The voxels of a chunk's file, (c, z, y, x).
+
+        Raises
+        ------
+        BadDataError
+            It is truncated or damaged.
+        """
+        packed = chunk_name(box) + codec.SUFFIXES[self.compress]
+        encoded = codec.decompress(data, packed)
+        return codec.decode_chunk(encoded, self.encoding, (self.channels, *box.shape), self.dtype)
 
     def sizes_on_disk(self, mip: int) -> dict[str, int]:
         """Name -> size in bytes of every file of a mip, by one pass over its directory."""

@@ -14,6 +14,7 @@ from magneton_tasks.errors import MagnetonError
 from magneton_tasks.stages import current
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_summary import has_output
+from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.report import results_of, run_state, stage_failures
 from magneton_tasks.stages.report_facts import pool_report
 
@@ -67,7 +68,8 @@ def _run(found: Found) -> Data:
     pool = pool_report(attempt)
     return {
         "run": plan.run, "attempt": plan.attempt, "partition": plan.partition,
-        "planned": plan.created, "state": state, "nothing_to_do": plan.nothing_to_do,
+        "planned": plan.created, "state": state, "proof": words(verified),
+        "nothing_to_do": plan.nothing_to_do,
         "ended": files.modified_s(attempt.paths.result("verify")),
         "voxels": plan.geometry.box.voxels, "shape": list(plan.geometry.box.shape),
         "blocks": len(plan.geometry.grid), "output": attempt.config.paths.output,

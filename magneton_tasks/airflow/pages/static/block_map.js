@@ -30,7 +30,7 @@ async function look() {
   try {
     const data = await fetchJson("summary.json");
     trouble(data.problem && data.state !== "none" ? data.problem : "");
-    panels.showState(data.state);
+    panels.showState(data.state, data.proof);
     panels.showLooked();
     at("content").hidden = !data.stages;
     at("nothing").hidden = data.state !== "none";

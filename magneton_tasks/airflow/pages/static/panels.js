@@ -3,14 +3,14 @@
 import { about, at, bytes, clock, count, digits, el, moment, pair, seconds, si, svg, times, triple } from "./format.js";
 
 const WORDS = {
-  verified: "Verified: complete", failed: "Failed", running: "Running", stopped: "Stopped before its end",
+  verified: "Verified", failed: "Failed", running: "Running", stopped: "Stopped before its end",
   none: "Not planned", reading: "Reading the records", unreadable: "Can't be read",
 };
-export function showState(state) {
+export function showState(state, proof) {
   const pill = at("state");
   pill.hidden = false;
   pill.className = `state ${state === "unreadable" ? "failed" : state}`;
-  pill.textContent = WORDS[state];
+  pill.textContent = WORDS[state] + (proof ? `: ${proof}` : "");
 }
 function figure(name, value, unit) {
   return el("div", {}, el("dt", {}, name), el("dd", {}, value, ...(unit ? [" ", el("small", {}, unit)] : [])));

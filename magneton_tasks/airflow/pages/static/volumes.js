@@ -34,7 +34,7 @@ function show(volumes) {
 function card(v) {
   const dag = new URL(`dags/${enc(v.dag_id)}`, root).href;
   if (v.more) return el("p", { class: "soft" }, `${v.name}: ${count(v.more)} older partitions`);
-  const state = v.problem ? el("p", { class: "state failed" }, v.run || v.planned ? "Can't be read" : "Broken config") : v.state ? el("p", { class: `state ${v.state}` }, WORDS[v.state]) : el("p", { class: "state none" }, "Never run");
+  const state = v.problem ? el("p", { class: "state failed" }, v.run || v.planned ? "Can't be read" : "Broken config") : v.state ? el("p", { class: `state ${v.state}` }, `${WORDS[v.state]}${v.proof && v.proof !== "complete" ? `, ${v.proof}` : ""}`) : el("p", { class: "state none" }, "Never run");
   const map = v.run ? `../runs/${enc(v.dag_id)}/${enc(v.run)}/` : null;
   const head = el("div", { class: "title" }, el("h2", {}, v.name, v.partition ? el("small", {}, " ", v.partition) : null), state,
     el("nav", { "aria-label": v.name }, ...(map ? [el("a", { class: "button strong", href: map }, "Block map")] : []),
