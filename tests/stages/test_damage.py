@@ -108,7 +108,7 @@ def test_a_damaged_pool_table(
     assert again.made("pool") == {0}
 
 
-@pytest.mark.parametrize("damage", [truncate, remove])
+@DAMAGE
 @pytest.mark.parametrize("mip", [0, 1])
 def test_a_damaged_chunk_of_the_output_is_found_by_the_next_run(
     damage: Callable[[Path], None], mip: int, finished: Run, expected: list[Array]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ def test_an_io_error_is_worth_a_retry(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_sizes_are_in_raster_order_and_on_disk(tmp_path: Path) -> None:
     store = _store(tmp_path)
-    sizes = store.write(0, BOX, _labels())
+    sizes = [file.size for file in store.write(0, BOX, _labels())]
     expected = list(store.expected_chunks(0))
     assert [name for _, name in expected][:2] == ["30-54_-20-12_10-26.gz", "54-78_-20-12_10-26.gz"]
     assert len(expected) == 3 * 2 * 3
@@ -417,10 +418,14 @@ def test_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"mem://magneton-{os.getpid()}/seg"
     labels = _labels()
     store: PrecomputedStore = create_segmentation(url, BOX, (40, 8, 8), CHUNK)
-    sizes = store.write(0, BOX, labels)
+    written = store.write(0, BOX, labels)
     names = [name for _, name in store.expected_chunks(0)]
     assert names[0] == "30-54_-20-12_10-26"
+    sizes = [file.size for file in written]
     assert store.sizes_on_disk(0) == dict(zip(names, sizes, strict=True))
+    for box, file in zip(BOX.tiles(CHUNK), written, strict=True):
+        stored = store.objects.get(store.chunk_path(0, box), raw=True) or b""
+        assert (len(stored), zlib.crc32(stored)) == (file.size, file.crc32)
     assert read_metadata(url).box == BOX
     np.testing.assert_array_equal(store.read(0, BOX), labels)
     precomputed.write_owner(url, {"run": "r"})
@@ -434,7 +439,7 @@ def test_a_failed_connection_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -
     from magneton_tasks.stores import objects
 
     class Broken:
-        def get(self, name: str) -> bytes:
+        def get(self, name: str, **_: object) -> bytes:
             raise ConnectionResetError("reset by peer")
 
     monkeypatch.setattr(objects, "cloud_files", lambda url: Broken())
