@@ -214,8 +214,8 @@ def test_a_failed_verification_is_in_the_report(finished: Run) -> None:
     assert data["state"] == "failed"
     (failure,) = data["failures"]
     assert (failure["stage"], failure["key"]) == ("verify", None)
-    assert "1 chunks are missing" in failure["cause"]
-    assert "1 chunks are missing" in page_of(finished.attempt.paths).text
+    assert f"/{chunk.name}: it is gone" in failure["cause"]
+    assert f"/{chunk.name}: it is gone" in page_of(finished.attempt.paths).text
 
 
 def test_a_run_that_goes_on_and_one_that_was_stopped(copy_of: Copy) -> None:
@@ -257,7 +257,7 @@ def test_nothing_to_do_takes_over_what_the_attempt_before_found(
     page = page_of(again.attempt.paths)
     assert page.elements["img"] == 1 and "Nothing was to do" in page.text
     third = volumes.run_pipeline(Path(finished.plan.config_path))
-    monkeypatch.setattr(report, "_earlier", lambda _: None)
+    monkeypatch.setattr(report, "earlier", lambda _: None)
     anew = report.collect(third.attempt)
     taken = written(third.attempt.paths)
     assert taken["attempt"] == 3 and taken["maps"][0]["seconds"] == anew["maps"][0]["seconds"]
