@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from magneton_tasks.schema_types import (
-    VARIABLE,
     Growth,
     Memory,
     PositiveInt,
     Section,
     check_most,
+    check_passed_on,
 )
 
 RunnerName = Literal["local", "docker", "slurm"]
@@ -125,12 +125,7 @@ class Docker(Section):
     @field_validator("environment")
     @classmethod
     def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not VARIABLE.fullmatch(name):
-                raise ValueError(
-                    "must be names of variables; their values are taken from the runner's environment"
-                )
-        return value
+        return check_passed_on(value)
 
     @field_validator("credentials")
     @classmethod

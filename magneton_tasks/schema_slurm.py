@@ -9,12 +9,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from magneton_tasks import units
 from magneton_tasks.schema_types import (
-    VARIABLE,
     Growth,
     Memory,
     PositiveInt,
     Section,
     check_most,
+    check_passed_on,
 )
 
 #: Names of partitions, accounts, ...: what Slurm takes, and no character that any parser minds.
@@ -240,11 +240,9 @@ class Slurm(Section):
     @classmethod
     def _variables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            if not VARIABLE.fullmatch(name) or name.startswith("SLURM_"):
-                raise ValueError(
-                    "must be names of variables, and none of SLURM_*; their values are taken from the environment that submits"
-                )
-        return value
+            if name.startswith("SLURM_"):
+                raise ValueError(f"{name} is Slurm's own, and each job gets its own of it")
+        return check_passed_on(value)
 
     @field_validator("exclude")
     @classmethod

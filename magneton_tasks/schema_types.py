@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from magneton_tasks import units
+from magneton_tasks.worker_env import is_airflows
 
 
 def check_size(value: object) -> object:
@@ -25,6 +26,20 @@ Memory = Annotated[PositiveInt | None, BeforeValidator(check_size)]
 Growth = Annotated[float, Field(gt=1, le=10)]
 #: Name of an environment variable.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def check_passed_on(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what isn't a variable's name, and variables of Airflow's, which no worker gets."""
+    for name in names:
+        if not VARIABLE.fullmatch(name):
+            raise ValueError(
+                "must be names of variables; their values are taken from the environment of whatever starts the work"
+            )
+        if is_airflows(name):
+            raise ValueError(
+                f"{name} holds what only Airflow may know (settings, connections, its database); workers get credentials of their own, such as AWS_ACCESS_KEY_ID"
+            )
+    return names
 
 
 def check_most(memory: int | None, max_memory: int | None) -> None:

@@ -40,6 +40,7 @@ from magneton_tasks.runners.command import (
 )
 from magneton_tasks.runners.local import DIE_WITH_PARENT
 from magneton_tasks.units import human_bytes
+from magneton_tasks.worker_env import worker_environ
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
 GRACE_S = 3.0
@@ -88,7 +89,7 @@ class CommandOperator(BaseOperator):
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**worker_environ(os.environ), **(more or {})},
+            env={**worker_environ(), "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", **(more or {})},
             start_new_session=True,  # so that on_kill reaches the command's own children too
         ) as process:
             self._process = process
@@ -318,9 +319,3 @@ def _lines(process: subprocess.Popen[str]) -> Iterable[str]:
     assert process.stdout is not None
     for line in process.stdout:
         yield line.rstrip()
-
-
-def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Airflow's settings hold its secrets, and are no business of a worker."""
-    kept = {k: v for k, v in environ.items() if not k.startswith(("AIRFLOW__", "_AIRFLOW"))}
-    return {**kept, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1"}

@@ -6,7 +6,6 @@ A mapped task is an array. What is submitted, found again, and to be done about 
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,6 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
 
 from magneton_tasks.airflow.ends import Result, failure
-from magneton_tasks.airflow.operators import worker_environ
 from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
 from magneton_tasks.airflow.stage_task import StageTask
 from magneton_tasks.errors import MagnetonError
@@ -153,7 +151,7 @@ class SlurmOperator(StageTask, BashOperator):
         if bad:
             raise AirflowFailException(f"sbatch can't be given a line break: {bad[0]!r}")
         environ = {
-            **environment(worker_environ(os.environ)),
+            **environment(),
             "MAGNETON_WORDS": "\n".join(words),
             "MAGNETON_SCRIPT": script,
             "MAGNETON_TIMEOUT": str(slurm.timeout_s),

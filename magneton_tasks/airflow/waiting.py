@@ -18,6 +18,7 @@ from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS, MagnetonError
 from magneton_tasks.units import human_time
+from magneton_tasks.worker_env import worker_environ
 
 TASK = "wait_for_input"
 #: What the trigger reports, beside the text of an error.
@@ -110,7 +111,9 @@ class InputTrigger(BaseTrigger):
         if not self.awaited.is_remote:
             return await asyncio.to_thread(self.awaited.is_there)
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*self.awaited.command(), stderr=pipe)
+        process = await asyncio.create_subprocess_exec(
+            *self.awaited.command(), stderr=pipe, env=worker_environ()
+        )
         _, said = await process.communicate()
         code = process.returncode or EXIT_OK
         if code > 0 and code not in _NOT_YET:

@@ -6,7 +6,6 @@ It may end at any time: jobs in the queue go on, and the next controller finds t
 
 from __future__ import annotations
 
-import os
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +30,7 @@ from magneton_tasks.runners.slurm.progress import folder
 from magneton_tasks.runners.slurm.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.worker_env import worker_environ
 
 
 class Jobs(Place):
@@ -163,7 +163,7 @@ def follow_in_background(paths: AttemptPaths) -> int:
     with open(log, "ab") as file:
         process = subprocess.Popen(
             [*PROGRAM, "attach", str(paths.root)], stdin=subprocess.DEVNULL, stdout=file,
-            stderr=subprocess.STDOUT, start_new_session=True, cwd="/", env=dict(os.environ),
+            stderr=subprocess.STDOUT, start_new_session=True, cwd="/", env=worker_environ(),
         )  # fmt: skip
     return process.pid
 

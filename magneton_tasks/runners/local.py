@@ -23,6 +23,7 @@ from magneton_tasks.runners.command import last_result, ran_out_of_memory, stage
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.resources import MEMORY_VARIABLE
 from magneton_tasks.units import human_bytes
+from magneton_tasks.worker_env import worker_environ
 
 #: Tells a worker to end when the process that started it does.
 DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
@@ -176,7 +177,7 @@ class _Runner:
         log_path = self.paths.log(self.stage, batch)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log = open(log_path, "ab")  # noqa: SIM115 (closed when the worker ends)
-        environ = {**os.environ, DIE_WITH_PARENT: "1"}
+        environ = {**worker_environ(), DIE_WITH_PARENT: "1"}
         if is_alone and self.alone_bytes is not None:
             environ[MEMORY_VARIABLE] = str(self.alone_bytes)
         process = subprocess.Popen(

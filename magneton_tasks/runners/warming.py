@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 
@@ -10,6 +9,7 @@ from magneton_tasks import kernel_archives
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.local import DIE_WITH_PARENT
+from magneton_tasks.worker_env import worker_environ
 
 
 def ensure_warm(say: Callable[[str], object] = print) -> bool:
@@ -24,7 +24,7 @@ def ensure_warm(say: Callable[[str], object] = print) -> bool:
         f"compiling Magneton's code for this CPU, once: up to {kernel_archives.COMPILE_S} CPU seconds"
     )
     done = subprocess.run(
-        [*PROGRAM, "warm"], env={**os.environ, DIE_WITH_PARENT: "1"},
+        [*PROGRAM, "warm"], env={**worker_environ(), DIE_WITH_PARENT: "1"},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     say(done.stdout.strip())

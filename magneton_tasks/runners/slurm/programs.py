@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError, TemporaryError
+from magneton_tasks.worker_env import worker_environ
 
 #: How long a program may take, in seconds; Slurm's own time-outs are shorter.
 TIMEOUT_S = 60.0
@@ -196,8 +197,10 @@ def mapped(path: str, path_map: Sequence[tuple[str, str]]) -> str:
 
 
 def environment(own: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of Slurm's programs: without what belongs to a job that this may run in."""
-    kept = {k: v for k, v in own.items() if k in _KEPT or not k.startswith(_FOREIGN)}
+    """The environment of Slurm's programs: without Airflow's, nor a job's that this may run in."""
+    kept = {
+        k: v for k, v in worker_environ(own).items() if k in _KEPT or not k.startswith(_FOREIGN)
+    }
     return {**kept, **_PRINTING}
 
 

@@ -1,0 +1,31 @@
+"""The environment that work is started with: all of this process's but what belongs to Airflow.
+
+Stages, Slurm's programs and whatever else works on volumes need proxies, credentials of buckets
+(``AWS_...``, ``GOOGLE_...``) and paths of libraries. Airflow's settings, connections and variables hold
+its secrets, and are no business of theirs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+#: What `make up` is told: ``make`` hands its variables on, in these too.
+_MAKE = {"DB", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"}
+#: Of Airflow's database: its address, and what libpq takes for the password.
+_DATABASE = {"MAGNETON_AIRFLOW_DATABASE", "PGPASSWORD"}
+
+
+def is_airflows(name: str) -> bool:
+    """Whether a variable is Airflow's own: a setting, a connection, a variable, or of its database."""
+    return name.lstrip("_").startswith("AIRFLOW") or is_of_make_up(name)
+
+
+def is_of_make_up(name: str) -> bool:
+    """Whether a variable is of the command that starts Airflow, and of no process after it."""
+    return name in _MAKE | _DATABASE
+
+
+def worker_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """``environ`` without what is Airflow's."""
+    return {name: value for name, value in environ.items() if not is_airflows(name)}
