@@ -28,7 +28,15 @@ run: $(SAMPLE)/volume.yaml $(STAMP) ## segment the sample with its Airflow DAG, 
 	@$(PYTHON) -m magneton_tasks.cli.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
 	@echo "To see it in the Airflow web interface:  make up"
 
-# By way of the environment: an address holds a password, and what else a shell would take for its own.
+# An address with a password is refused before anything starts, for whatever starts would show it.
+_ADDRESS = $(or $(value DB),$(value MAGNETON_AIRFLOW_DATABASE))
+_LOGIN = $(firstword $(subst @, ,$(word 2,$(subst ://, ,$(_ADDRESS)))))
+ifneq ($(filter up,$(MAKECMDGOALS)),)
+ifneq ($(and $(findstring @,$(_ADDRESS)),$(findstring :,$(_LOGIN)))$(findstring password=,$(_ADDRESS)),)
+$(error The address of Airflow's database holds a password, which every process would show. Leave it out: make up DB=postgresql://USER@HOST/NAME asks for it on a terminal, and keeps it in Airflow's home; without a terminal ~/.pgpass has it. If others use this machine, change the password: they could read it)
+endif
+endif
+# By way of the environment: an address may hold what a shell would take for its own.
 ifdef DB
 up: export MAGNETON_AIRFLOW_DATABASE := $(value DB)
 endif

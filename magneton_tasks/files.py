@@ -261,7 +261,7 @@ def write_atomic(
         False leaves the directory's fsync to the caller (`sync_directory`), who writes many
         files into one directory.
     mode
-        Permission bits; None: as umask has it.
+        Permission bits, from the start; None: as umask has it.
 
     Raises
     ------
@@ -271,7 +271,7 @@ def write_atomic(
     pieces = [data] if isinstance(data, bytes | bytearray | memoryview) else data
     temporary = path.parent / f".{path.name[:120]}.{unique_suffix()}.tmp"
     try:
-        descriptor = _create(temporary)
+        descriptor = _create(temporary, 0o666 if mode is None else mode)
         try:
             info = _write_all(descriptor, pieces)
             if mode is not None:
@@ -291,13 +291,13 @@ def write_atomic(
     return info
 
 
-def _create(path: Path) -> int:
+def _create(path: Path, mode: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        return os.open(path, flags, 0o666)
+        return os.open(path, flags, mode)
     except FileNotFoundError:
         make_directory(path.parent)
-        return os.open(path, flags, 0o666)
+        return os.open(path, flags, mode)
 
 
 def _write_all(descriptor: int, pieces: Iterable[Buffer]) -> FileInfo:

@@ -16,6 +16,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page
 
 from magneton_tasks import places
+from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.services import Services
 from magneton_tasks.roots import ROOTS_VARIABLE
@@ -42,7 +43,7 @@ def main() -> None:
             text = text.replace(f"{folder}/sample/{name}", f"/data/{name}/{{partition}}")
         (configs / "daily.yaml").write_text(f'schedule: "0 3 * * *"\n{text}')
         os.environ |= {places.CONFIGS_VARIABLE: str(configs), ROOTS_VARIABLE: "/data"}
-        os.environ.pop(homes.DATABASE_VARIABLE, None)
+        os.environ.pop(databases.VARIABLE, None)
         home = folder / "airflow"
         home.mkdir(mode=0o700)
         services = Services(home, homes.project_root())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from getpass import getpass
 
 from magneton_tasks import places
-from magneton_tasks.airflow import home
+from magneton_tasks.airflow import database, home
 from magneton_tasks.airflow.services import Services
 from magneton_tasks.errors import MagnetonError
 
@@ -13,6 +15,10 @@ from magneton_tasks.errors import MagnetonError
 def main() -> int:
     try:
         services = Services(home.airflow_home(), home.project_root())
+        if given := os.environ.get(database.VARIABLE):
+            ask = getpass if sys.stdin.isatty() else None
+            is_running = bool(services.running())
+            database.choose(services.home, given, is_running=is_running, ask=ask)
         if not (services.running().keys() >= {"api-server", "scheduler"} and services.healthy()):
             services.start()
         people_use = services.environ()["AIRFLOW__API__BASE_URL"]

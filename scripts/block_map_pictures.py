@@ -21,6 +21,7 @@ from urllib.parse import quote
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from magneton_tasks import places
+from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.services import Services
 from scripts.make_pictures import CHROMIUM, DRAWING_MS, FLAGS, magneton, save_bytes
@@ -76,7 +77,7 @@ def main() -> None:
     try:
         config = make_volume(root)
         os.environ[places.CONFIGS_VARIABLE] = str(config.parent)
-        os.environ.pop(homes.DATABASE_VARIABLE, None)
+        os.environ.pop(databases.VARIABLE, None)
         home = root / "home"
         home.mkdir(mode=0o700)
         services = Services(home, homes.project_root())

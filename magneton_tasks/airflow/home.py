@@ -7,16 +7,16 @@ that of the processes that :mod:`magneton_tasks.airflow.services` starts.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from magneton_tasks.airflow import database as databases
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.files import is_network_filesystem
 from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
 
 #: Where `make run` and `make up` keep Airflow's database, logs and state.
 HOME_VARIABLE = "MAGNETON_AIRFLOW_HOME"
-#: Airflow's database, where it isn't the SQLite file in its home: `make up DB=postgresql://...`.
-DATABASE_VARIABLE = "MAGNETON_AIRFLOW_DATABASE"
 
 #: In the home: what whoever runs this Airflow sets beside, or instead of, what the project does.
 SETTINGS_FILE = "airflow.env"
@@ -28,7 +28,9 @@ _FIXED = {
     f"AIRFLOW__{key}"
     for key in (
         "CORE__DAGS_FOLDER", "CORE__PLUGINS_FOLDER", "CORE__EXECUTION_API_SERVER_URL",
-        "DATABASE__SQL_ALCHEMY_CONN", "LOGGING__BASE_LOG_FOLDER",
+        "DATABASE__SQL_ALCHEMY_CONN", "DATABASE__SQL_ALCHEMY_CONN_CMD",
+        "DATABASE__SQL_ALCHEMY_CONN_SECRET", "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+        "CORE__SQL_ALCHEMY_CONN", "CORE__SQL_ALCHEMY_CONN_CMD", "LOGGING__BASE_LOG_FOLDER",
         "LOGGING__WORKER_LOG_SERVER_PORT", "LOGGING__TRIGGER_LOG_SERVER_PORT",
     )
 }  # fmt: skip
@@ -65,50 +67,13 @@ def airflow_home() -> Path:
     return home
 
 
-def choose_database(home: Path) -> str:
-    """Address of Airflow's database: ``$MAGNETON_AIRFLOW_DATABASE``, else that of the last time.
+def settings(home: Path, root: Path, database: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Environment variables for every process that uses this home.
 
-    Raises
-    ------
-    ConfigError
-        Neither PostgreSQL nor ``sqlite``.
-    """
-    given = os.environ.get(DATABASE_VARIABLE)
-    if given:
-        keep_database(home, given)
-    kept = home / "database"
-    return kept.read_text() if kept.is_file() else sqlite(home)
-
-
-def keep_database(home: Path, address: str) -> None:
-    """Keep it in the home, for this user alone: `make down` and the others are given none.
-
-    Raises
-    ------
-    ConfigError
-        Neither PostgreSQL nor ``sqlite``.
-    """
-    kept = home / "database"
-    scheme, _, rest = address.partition("://")
-    if address == "sqlite":
-        kept.unlink(missing_ok=True)
-    elif scheme in ("postgresql", "postgresql+psycopg2") and rest:
-        kept.touch(mode=0o600)
-        kept.write_text(f"postgresql+psycopg2://{rest}")
-    else:
-        raise ConfigError(
-            f"Airflow's database can't be of the kind {scheme}",
-            "give DB=postgresql://user:password@host/database, or DB=sqlite for a file in its home",
-        )
-
-
-def sqlite(home: Path) -> str:
-    """Address of the database in the home; who finds it locked tries for a minute."""
-    return f"sqlite:///{home / 'airflow.db'}?timeout=60"
-
-
-def settings(home: Path, root: Path, database: str | None = None) -> dict[str, str]:
-    """Environment variables for every process that uses this home; ``database`` None: in the home.
+    Parameters
+    ----------
+    database
+        The variable that tells the database (`database.setting`); None: SQLite in the home.
 
     Raises
     ------
@@ -124,7 +89,6 @@ def settings(home: Path, root: Path, database: str | None = None) -> dict[str, s
         "CORE__PARALLELISM": 64,
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": 64,
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "DATABASE__SQL_ALCHEMY_CONN": database or sqlite(home),
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
         "USAGE_DATA_COLLECTION__ENABLED": False,
         # A changed or new volume config shows up within half a minute.
@@ -135,6 +99,7 @@ def settings(home: Path, root: Path, database: str | None = None) -> dict[str, s
         "AIRFLOW_HOME": str(home),
         CONFIGS_VARIABLE: configs_places(root),
         **{f"AIRFLOW__{key}": str(value) for key, value in airflow.items()},
+        **(database or {databases.SETTING: databases.sqlite(home)}),
         **given_settings(home),
     }
 
@@ -161,7 +126,7 @@ def given_settings(home: Path) -> dict[str, str]:
         if name in _FIXED:
             raise ConfigError(
                 f"{file}, line {number}: {name} can't be set here",
-                "it follows from where the project and Airflow's home lie (make up DB=... for the database)",
+                "it follows from where the project and Airflow's home lie (make up DB=postgresql://user@host/name for the database)",
             )
         if name == PORT and not value.isdecimal():
             raise ConfigError(f"{file}, line {number}: {value!r} is no port", "give a number: 8080")

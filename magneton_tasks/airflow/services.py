@@ -24,8 +24,10 @@ from typing import Any
 
 import psutil
 
+from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.errors import OutputError
+from magneton_tasks.worker_env import is_of_make_up
 
 FIRST = "api-server"
 OTHERS = ("scheduler", "dag-processor", "triggerer")
@@ -162,15 +164,13 @@ class Services:
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
         }
-        # AIRFLOW__... of the user's shell are meant for another installation, and the database's
-        # address, which may hold a password, is no business of the workers.
-        database = homes.choose_database(self.home)
+        # AIRFLOW__... of the user's shell are meant for another installation.
         theirs = {
             k: v
             for k, v in os.environ.items()
-            if not k.startswith("AIRFLOW__") and k != homes.DATABASE_VARIABLE
+            if not k.startswith("AIRFLOW__") and not is_of_make_up(k)
         }
-        airflow = homes.settings(self.home, self.root, database)
+        airflow = homes.settings(self.home, self.root, databases.setting(self.home))
         return {"AIRFLOW__API__BASE_URL": self.address, **theirs, **airflow, **ours}
 
     def _choose_ports(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from magneton_tasks import places
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow.services import Services
 from tests.tiny_volume import chunk_file, write_tiny_volume
 
@@ -81,7 +81,7 @@ class Airflow:
             **(more or {}),
         }
         if database:
-            homes.keep_database(self.home, database)
+            databases.keep(self.home, database)
         self.services = TestServices(self.home, ROOT, tuple(given.items()))
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._tokens: dict[str, str] = {}

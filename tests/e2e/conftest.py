@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow import database as databases
 from tests.chromium import browser, new_page
 from tests.e2e.airflow import Airflow
 from tests.e2e.mailbox import Mailbox
@@ -23,7 +23,7 @@ __all__ = ["browser", "new_page"]
 
 HERE = Path(__file__).parent
 # No test may work on a database that somebody uses.
-os.environ.pop(homes.DATABASE_VARIABLE, None)
+os.environ.pop(databases.VARIABLE, None)
 #: An address of a database to use instead of starting a server: its content is lost.
 DATABASE_VARIABLE = "MAGNETON_TEST_DATABASE"
 

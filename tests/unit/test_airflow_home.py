@@ -71,6 +71,8 @@ def test_the_file_in_the_home_sets_what_airflow_reads(tmp_path: Path) -> None:
         ("AIRFLOW__CORE__PARALLELISM", "line 2: not a setting"),
         ("MAGNETON_CONFIGS=/data", "line 2: not a setting"),
         ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite://", r"(?s)can't be set here.*make up DB="),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD=cat x", r"(?s)can't be set here.*make up DB="),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC=x", r"(?s)can't be set here.*make up DB="),
         ("AIRFLOW__API__PORT=http", "'http' is no port"),
     ],
 )
@@ -89,27 +91,6 @@ def test_configs_are_those_of_the_variable_or_of_the_project(tmp_path: Path) -> 
     assert (
         places.configs_places(tmp_path, {places.CONFIGS_VARIABLE: "/x:/y/z.yaml"}) == "/x:/y/z.yaml"
     )
-
-
-def test_a_database_once_given_is_kept_for_this_user_alone(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    services.state_file.write_text(
-        json.dumps({"ports": {"api": 5001, "task_logs": 5002, "trigger_logs": 5003}})
-    )
-    key = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-    monkeypatch.setenv(homes.DATABASE_VARIABLE, "postgresql://me:secret@db/airflow")
-    for _ in range(2):  # given, and then no more
-        environ = services.environ()
-        assert environ.pop(key) == "postgresql+psycopg2://me:secret@db/airflow"
-        assert not [k for k, v in environ.items() if "secret" in v], "workers get all but AIRFLOW__"
-        monkeypatch.setenv(homes.DATABASE_VARIABLE, "")  # as `make up` without DB says it
-    assert (services.home / "database").stat().st_mode & 0o777 == 0o600
-    monkeypatch.setenv(homes.DATABASE_VARIABLE, "sqlite")
-    assert services.environ()[key] == f"sqlite:///{services.home}/airflow.db?timeout=60"
-    monkeypatch.setenv(homes.DATABASE_VARIABLE, "mysql://db/airflow")
-    with pytest.raises(ConfigError, match="(?s)mysql.*DB=postgresql://"):
-        services.environ()
 
 
 def test_settings_of_another_airflow_do_not_leak_in(

@@ -1,0 +1,172 @@
+"""The database's password is in no process's arguments or environment; what tasks start gets no connection.
+
+`make up` is typed on a terminal, with a real PostgreSQL, and all of the machine's processes are
+searched from then on until `make down` is over.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import pexpect
+import psutil
+import pytest
+from sqlalchemy import create_engine, text
+
+from magneton_tasks import places
+from magneton_tasks.airflow import database as databases
+from magneton_tasks.airflow import home as homes
+from magneton_tasks.runners.command import PROGRAM
+from tests.e2e.airflow import PATIENCE_S, ROOT, Airflow, HeldChunk, clean_environ, wait_until
+from tests.e2e.postgres import postgres
+from tests.e2e.test_faults import SECOND_LAYER, worker_of
+
+#: How often all processes are looked at, in seconds: the shortest that Airflow starts lives longer.
+PAUSE_S = 0.1
+#: What every worker of ours is started by.
+OURS = "\0".join([*PROGRAM[1:], ""]).encode()
+
+
+@dataclass
+class Search:
+    """Which processes showed a text, by what they were started with."""
+
+    password: tuple[bytes, ...]
+    connection: bytes
+    #: processes that have shown the password
+    found: set[str] = field(default_factory=set)
+    #: workers of ours that have shown a connection, and all workers
+    told: set[str] = field(default_factory=set)
+    workers: set[int] = field(default_factory=set)
+
+    def look(self) -> None:
+        """Search the arguments and the environments of all processes."""
+        for pid in psutil.pids():
+            with suppress(OSError):
+                arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+                environ = Path(f"/proc/{pid}/environ").read_bytes()
+                name = f"{pid} {arguments.split(bytes(1))}"
+                if any(p in arguments or p in environ for p in self.password):
+                    self.found.add(name)
+                if OURS in arguments:
+                    self.workers.add(pid)
+                    if self.connection in environ:
+                        self.told.add(name)
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Look again and again."""
+        over = threading.Event()
+
+        def repeat() -> None:
+            while not over.wait(PAUSE_S):
+                self.look()
+
+        thread = threading.Thread(target=repeat)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.fixture
+def login() -> Iterator[tuple[str, str]]:
+    """An empty database's address without a password, and the password, which nobody else knows."""
+    with postgres() as address:
+        # The server's own processes show the password that it was started with.
+        password = f"p@ss/w:rd%{secrets.token_hex(8)}"
+        engine = create_engine(databases.checked(address))
+        with engine.begin() as connection:
+            connection.execute(text("alter role airflow password :new"), {"new": password})
+        engine.dispose()
+        yield databases.without_password(address), password
+
+
+def test_no_process_shows_a_secret(
+    login: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    address, password = login
+    connection, bucket = f"smtp://me:{secrets.token_hex(8)}@localhost", secrets.token_hex(8)
+    airflow = Airflow(tmp_path / "air flow")
+    request.addfinalizer(airflow.stop)
+    (airflow.home / homes.SETTINGS_FILE).write_text(f"AIRFLOW_CONN_SMTP_DEFAULT={connection}\n")
+    airflow.write_volume("tiny", "local: {workers: 1}\n")
+    environ = {
+        **clean_environ(),
+        homes.HOME_VARIABLE: str(airflow.home),
+        places.CONFIGS_VARIABLE: str(airflow.configs),
+        "AIRFLOW_CONN_OTHER": connection,
+        "AWS_SECRET_ACCESS_KEY": bucket,
+        "LD_LIBRARY_PATH": "/nowhere",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+    }
+    search = Search((password.encode(), quote(password, safe="").encode()), connection.encode())
+    sees_what_is_there(search, password)
+    with search.going_on():
+        told = make(environ, "up", f"DB={address}", password="mistyped", code=2)
+        assert "password authentication failed" in told
+        make(environ, "up", f"DB={address}", password=password)
+        assert make(environ, "up", f"DB={address}").count("Airflow is up") == 1, "asks once"
+        run_id = airflow.trigger("tiny") if airflow.wait_for_dag("tiny") else ""
+        airflow.wait_planned("tiny")
+        chunk = HeldChunk(airflow.volumes / "tiny" / "affinity", SECOND_LAYER)
+        worker: list[psutil.Process] = []
+
+        def waits() -> bool:
+            with suppress(AssertionError):
+                worker.append(worker_of(airflow.work("tiny")))
+            return bool(worker)
+
+        wait_until(waits, "a worker of segment waits for the chunk")
+        given = worker[0].environ()
+        chunk.release()
+        assert airflow.wait_for_run("tiny", run_id) == "success"
+        make(environ, "down")
+    assert not search.found, "these show the database's password"
+    assert search.workers and not search.told, "these show a connection"
+    airflows = {n for n in given if "AIRFLOW" in n} - {homes.HOME_VARIABLE}
+    assert not airflows | (given.keys() & {"DB", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"})
+    for name in ("AWS_SECRET_ACCESS_KEY", "LD_LIBRARY_PATH", "HTTPS_PROXY"):
+        assert given[name] == environ[name], "what volumes and libraries need is passed on"
+    assert databases.kept_file(airflow.home).stat().st_mode & 0o777 == 0o600
+
+
+def sees_what_is_there(search: Search, password: str) -> None:
+    """The search finds a process with the password, as argument or in its environment, then forgets it."""
+    for arguments, environ in (([password], {}), ([], {"DB": f"postgresql://u:{password}@h/d"})):
+        code = "import time; time.sleep(600)"
+        with subprocess.Popen([sys.executable, "-c", code, *arguments], env=environ) as shown:
+            search.look()
+            while not search.found:  # it may not have begun yet
+                time.sleep(PAUSE_S)
+                search.look()
+            shown.kill()
+        search.found.clear()
+
+
+def make(
+    environ: dict[str, str], *arguments: str, password: str | None = None, code: int = 0
+) -> str:
+    """What make prints on a terminal; where it asks for a password, a person types it."""
+    words = ["-C", str(ROOT), "-o", ".venv/.installed", f"PYTHON={sys.executable}", *arguments]
+    child = pexpect.spawn("make", words, env=environ, timeout=PATIENCE_S, encoding="utf-8")
+    if password is not None:
+        child.expect("Password of airflow at .*: ")
+        child.sendline(password)
+    child.expect(pexpect.EOF)
+    told = str(child.before)
+    child.close()
+    assert child.exitstatus == code, told
+    assert password is None or password not in told
+    return told
