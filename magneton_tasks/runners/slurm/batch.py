@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,19 @@ from magneton_tasks import files
 from magneton_tasks.errors import EXIT_OK, ConfigError, MagnetonError, TemporaryError
 from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
 from magneton_tasks.runners.slurm import limits, script
+from magneton_tasks.runners.slurm.causes import Cause, Need, PartEnd
 from magneton_tasks.runners.slurm.decide import (
     Bounds,
-    Cause,
-    Need,
-    PartEnd,
     decide,
     error_of,
     shared_cause,
+    to_exclude,
 )
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.looking import Look
 from magneton_tasks.runners.slurm.programs import (
     Answer,
+    RefusedError,
     Slurm,
     SlurmBusyError,
     SubmitLimitError,
@@ -140,7 +141,7 @@ class BatchJobs:
         """
         token = self.desk.adopt()
         known = self.desk.load()
-        known.failures, known.tries, known.limited_since = [], {}, None
+        known.failures, known.tries, known.first, known.limited_since = [], {}, {}, None
         known.done, known.is_looked_through = set(), False
         self.desk.save(known)
         return token
@@ -212,7 +213,7 @@ class BatchJobs:
             needs = dict.fromkeys(job.indexes, job.need)
             if job.job in ours:  # by an earlier try that was cleared: these go again
                 known.done |= {e.part for e in ends if not e.missing}
-            elif (stopped := shared_cause(ends, len(job.indexes), needs)) is not None:
+            elif (stopped := shared_cause(ends, len(job.indexes), needs, known.tries)) is not None:
                 self._judge(known, [e for e in ends if e.missing], needs, is_last=True)
                 return stopped
             else:
@@ -227,13 +228,35 @@ class BatchJobs:
         settings = self.attempt.config.slurm
         for end in ends:
             known.tries[end.part] = known.tries.get(end.part, 0) + 1
-        tries = dict.fromkeys(needs, settings.tries) if is_last else known.tries
-        verdict = decide(ends, needs, tries, settings, self._bounds)
+        verdict = decide(
+            ends, needs, known.tries, settings, self._bounds, known.first, is_last=is_last
+        )
         known.done |= set(verdict.done)
         known.needs |= verdict.again
+        known.first = verdict.first | known.first
         known.failures += verdict.failures
-        known.exclude += [node for node in verdict.exclude if node not in known.exclude]
         self.notes += verdict.notes
+        for node in verdict.blamed:
+            known.blamed[node] = known.blamed.get(node, 0) + 1
+        if any(n > 1 and node not in known.exclude for node, n in known.blamed.items()):
+            self._exclude(known)
+
+    def _exclude(self, known: Progress) -> None:
+        """Keep away from nodes that failed more than once."""
+        found = to_exclude(known.blamed, known.exclude, self._working_nodes())
+        for node in found[len(known.exclude) :]:
+            self.notes.append(
+                f"{self.task}: jobs failed on {node} more than once; keeping away from it"
+            )
+        known.exclude = found
+
+    def _working_nodes(self) -> set[str]:
+        """Nodes of the partition that take jobs now; none where Slurm doesn't say."""
+        settings = self.attempt.config.slurm
+        partition = settings.slurm_partition or self._limits.partition
+        with suppress(SlurmBusyError):
+            return limits.working_nodes(self.slurm, partition) - set(settings.exclude)
+        return set()
 
     # -------------------------------------------------------------- submitting
     def _groups(self, known: Progress, waiting: Sequence[int]) -> list[tuple[Need, list[int]]]:
@@ -282,7 +305,7 @@ class BatchJobs:
             self.desk.save(known)
             look.forget_results(parts)
             array = self._array(known, pending)
-            found = self._sbatch(array)
+            found = self._submitted(known, pending, array)
             self.notes.append(
                 f"{self.task}: submitted job {found}, {len(parts)} of {self.parts} parts"
             )
@@ -291,6 +314,26 @@ class BatchJobs:
         pending.job = found
         known.limited_since = None
         self.desk.save(known)
+
+    def _submitted(self, known: Progress, pending: Submitted, array: script.ArrayJob) -> str:
+        """The number of a new job; where Slurm refuses it, once more without keeping away from nodes.
+
+        Raises
+        ------
+        RefusedError
+            It's refused all the same; with what was wrong before that.
+        """
+        try:
+            return self._sbatch(array)
+        except RefusedError as error:
+            if known.exclude:
+                nodes, known.exclude, known.blamed = ", ".join(known.exclude), [], {}
+                self.notes.append(f"{self.task}: {error.what}; trying without excluding {nodes}")
+                return self._submitted(known, pending, self._array(known, pending))
+            before = next((known.first[p] for p in pending.indexes if p in known.first), None)
+            if before is None:
+                raise
+            raise RefusedError(f"{error.what}; before that: {before}", error.hint) from error
 
     def _array(self, known: Progress, job: Submitted) -> script.ArrayJob:
         plan = self.attempt.plan

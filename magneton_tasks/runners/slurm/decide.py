@@ -7,90 +7,35 @@ error, and a job that was lost after its last record is a success.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
 
 from magneton_tasks.errors import (
-    EXIT_BAD_DATA,
     EXIT_BUG,
     EXIT_CONFIG,
-    EXIT_NO_INPUT,
     EXIT_TEMPORARY,
-    EXIT_USAGE,
     RETRYABLE_EXITS,
     MagnetonError,
 )
-from magneton_tasks.runners.resources import OUT_OF_MEMORY, more_memory
-from magneton_tasks.runners.slurm.states import COMPLETED, GONE, TaskState
+from magneton_tasks.runners.resources import more_memory
+from magneton_tasks.runners.slurm.causes import HOPELESS_EXITS, Cause, Need, PartEnd, cause_of
+from magneton_tasks.runners.slurm.states import COMPLETED, GONE
 from magneton_tasks.schema_slurm import Slurm as Settings
 from magneton_tasks.units import human_bytes, human_time
 
-#: Exit codes of ours that no other node mends.
-_HOPELESS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXIT_CONFIG})
-#: How long before its end a job may have been warned, in seconds: ``slurm.signal_s`` at most, and
-#: Slurm's signal may come up to a minute earlier than asked, see sbatch(1).
-_WARNED_S = 300 + 60
 #: More than half of an array must fail for one cause, and at least so many, before the rest is stopped.
 STOP_FROM = 5
-_SIGKILL = 9
-
-
-class Cause(StrEnum):
-    """Why a job didn't do its part; in words for people."""
-
-    MEMORY = "out of memory"
-    TIME = "out of time"
-    NODE = "node failed"
-    PREEMPTED = "preempted"
-    CANCELLED = "cancelled"
-    LOST = "lost"
-    TEMPORARY = "failed, and a retry may help"
-    SILENT = "completed without its records"
-    HOPELESS = "failed"
-    EXIT = "failed to run"
-
-
 #: What resubmitting mends.
 _RETRIED = frozenset(
     {Cause.MEMORY, Cause.TIME, Cause.NODE, Cause.PREEMPTED, Cause.LOST, Cause.TEMPORARY, Cause.EXIT}
 )
 #: Causes that lie in the node.
 _OF_NODE = frozenset({Cause.NODE, Cause.EXIT})
-#: Causes that a whole array shares without anything being wrong with the work.
-_NOT_SHARED = frozenset({Cause.NODE, Cause.PREEMPTED, Cause.CANCELLED, Cause.LOST})
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a part's job asks for: memory in bytes, time in seconds."""
-
-    memory: int
-    time_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class PartEnd:
-    """How the job of a part ended, and what the manifest says.
-
-    Attributes
-    ----------
-    missing
-        Blocks (cells, groups) of the part without a valid record.
-    failures
-        What the worker said of those that failed: ``exit_code``, ``cause``, ``hint``, ``key``, ...
-    log
-        Where the job's log is, and ``said`` its last words.
-    """
-
-    part: int
-    job: str
-    state: TaskState
-    missing: int
-    failures: Sequence[Mapping[str, Any]] = ()
-    log: str = ""
-    said: str = ""
+#: Causes that a whole array shares without anything being wrong with the work, and those that more
+#: memory or time mends.
+_NOT_SHARED = frozenset(
+    {Cause.NODE, Cause.PREEMPTED, Cause.CANCELLED, Cause.LOST, Cause.MEMORY, Cause.TIME}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +72,10 @@ class Verdict:
         Parts to submit again, with what.
     failures
         Parts that can't be mended.
-    exclude
-        Nodes to keep away from.
+    first
+        Of the parts to submit again: how this try ended, for the message of the last one.
+    blamed
+        Nodes of jobs whose failure may lie in the node; as often as it does.
     notes
         Lines for the log.
     """
@@ -136,39 +83,9 @@ class Verdict:
     done: list[int] = field(default_factory=list)
     again: dict[int, Need] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    exclude: list[str] = field(default_factory=list)
+    first: dict[int, str] = field(default_factory=dict)
+    blamed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-# ------------------------------------------------------------------ causes
-def cause_of(end: PartEnd, need: Need) -> Cause:
-    """Why a job with missing blocks ended."""
-    state, reason = end.state.state, end.state.reason
-    if state == COMPLETED:
-        return Cause.SILENT
-    if state == GONE:
-        return Cause.LOST
-    if state == "OUT_OF_MEMORY" or any(f.get(OUT_OF_MEMORY) for f in end.failures):
-        return Cause.MEMORY
-    if state in ("TIMEOUT", "DEADLINE"):
-        return Cause.TIME
-    if state in ("NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED"):
-        return Cause.NODE
-    if state == "PREEMPTED":
-        return Cause.PREEMPTED
-    if state == "CANCELLED" and end.state.signal != _SIGKILL:
-        return Cause.CANCELLED
-    # without cgroups Slurm kills what is too large, and calls it a failure (JobLaunchFailure)
-    if end.state.signal == _SIGKILL or "oom" in end.said.lower() or "OutOfMemory" in reason:
-        return Cause.MEMORY
-    code = end.state.exit_code
-    if code == EXIT_TEMPORARY and end.state.elapsed_s >= need.time_s - _WARNED_S > 0:
-        return Cause.TIME
-    if code in RETRYABLE_EXITS:
-        return Cause.TEMPORARY
-    if code in _HOPELESS:
-        return Cause.HOPELESS
-    return Cause.EXIT
 
 
 # ------------------------------------------------------------------ the verdict
@@ -178,6 +95,9 @@ def decide(
     tries: Mapping[int, int],
     settings: Settings,
     bounds: Bounds,
+    first: Mapping[int, str] | None = None,
+    *,
+    is_last: bool = False,
 ) -> Verdict:
     """What becomes of parts whose jobs have ended.
 
@@ -187,8 +107,13 @@ def decide(
         What each part's job had.
     tries
         How often each part has been tried, this try included.
+    first
+        How the first try of parts ended that were tried before.
+    is_last
+        Nothing is tried again.
     """
-    verdict = Verdict()
+    verdict, first = Verdict(), first or {}
+    fallen: set[tuple[str, str]] = set()
     for end in ends:
         if not end.missing:
             verdict.done.append(end.part)
@@ -197,17 +122,49 @@ def decide(
                     f"job {end.job}_{end.part} ended {end.state.state}, and its part is complete"
                 )
             continue
-        need = needs[end.part]
+        need, n = needs[end.part], tries[end.part]
         cause = cause_of(end, need)
         more = _more(cause, need, settings, bounds)
-        if cause not in _RETRIED or more is None or tries[end.part] >= settings.tries:
-            verdict.failures.append(_failure(end, cause, need, tries[end.part], more is None))
+        if cause not in _RETRIED or more is None or n >= settings.tries or is_last:
+            earlier = first.get(end.part) if n > 1 else None
+            verdict.failures.append(_failure(end, cause, need, n, more is None, earlier))
             continue
         verdict.again[end.part] = more
+        verdict.first[end.part] = _words(end, cause, need)
         verdict.notes.append(_again(end, cause, more, need))
-        if cause in _OF_NODE and end.state.node and end.state.node not in verdict.exclude:
-            verdict.exclude.append(end.state.node)
+        at = (end.job, end.state.node)
+        # a node fails once, however many jobs of the array were on it
+        if cause in _OF_NODE and end.state.node and not (cause is Cause.NODE and at in fallen):
+            verdict.blamed.append(end.state.node)
+            fallen.add(at)
     return verdict
+
+
+def to_exclude(
+    blamed: Mapping[str, int], excluded: Sequence[str], working: Collection[str]
+) -> list[str]:
+    """Nodes to keep away from: those that failed more than once, as long as most others are left.
+
+    Where more than half of the nodes fail it isn't the nodes; and without any, nothing would run.
+
+    Parameters
+    ----------
+    blamed
+        How often each node failed.
+    working
+        Nodes that take jobs now; none where that isn't known.
+
+    Returns
+    -------
+    list
+        All that are to be excluded, ``excluded`` first.
+    """
+    found = list(excluded)
+    for node in sorted(blamed, key=lambda n: (-blamed[n], n)):
+        left = set(working) - {*found, node}
+        if blamed[node] > 1 and node not in found and left and 2 * len(left) >= len(working):
+            found.append(node)
+    return found
 
 
 def _more(cause: Cause, need: Need, settings: Settings, bounds: Bounds) -> Need | None:
@@ -224,9 +181,15 @@ def _more(cause: Cause, need: Need, settings: Settings, bounds: Bounds) -> Need 
     return need
 
 
-def shared_cause(ends: Sequence[PartEnd], of: int, needs: Mapping[int, Need]) -> Cause | None:
-    """The cause for which more than half of an array of ``of`` indexes failed, if there's one."""
-    counts = Counter(cause_of(e, needs[e.part]) for e in ends if e.missing)
+def shared_cause(
+    ends: Sequence[PartEnd], of: int, needs: Mapping[int, Need], tries: Mapping[int, int]
+) -> Cause | None:
+    """The cause for which more than half of an array of ``of`` indexes failed, if there's one.
+
+    What a retry may help for is none yet where parts weren't tried before: ``tries``, without this.
+    """
+    found = [(cause_of(e, needs[e.part]), tries.get(e.part, 0)) for e in ends if e.missing]
+    counts = Counter(cause for cause, n in found if n or cause is not Cause.TEMPORARY)
     for cause, n in counts.most_common(1):
         if cause not in _NOT_SHARED and n >= STOP_FROM and 2 * n > of:
             return cause
@@ -252,36 +215,54 @@ def _again(end: PartEnd, cause: Cause, more: Need, need: Need) -> str:
     return f"{what}; trying again"
 
 
-def _failure(end: PartEnd, cause: Cause, need: Need, tries: int, at_most: bool) -> Failure:
-    code, hint = EXIT_TEMPORARY, "rerun: finished blocks stay"
+def _words(end: PartEnd, cause: Cause, need: Need) -> str:
+    """How a job ended, in a line: where, the cause, and what it said itself."""
     words = f"{_where(end)}: {cause}"
     told = next((f for f in end.failures if f.get("cause")), None)
     if cause is Cause.MEMORY:
         words += f" with {human_bytes(need.memory)}"
-        code, hint = EXIT_CONFIG, "raise slurm.max_memory, or take a smaller block.size"
     elif cause is Cause.TIME:
         words += f" after {human_time(need.time_s)}"
-        code, hint = EXIT_CONFIG, "raise slurm.max_time, or lower slurm.target_minutes"
     elif cause is Cause.CANCELLED:
         words += f" {end.state.reason}" if end.state.reason.startswith("by ") else ""
-        hint = "if that wasn't meant, rerun: finished blocks stay"
     elif cause is Cause.SILENT:
         words += f": {end.missing} are missing"
-        code = EXIT_BUG
-        hint = "do the compute nodes see the same paths.work? else raise paths.visibility_wait_s"
-    elif cause in (Cause.HOPELESS, Cause.EXIT, Cause.TEMPORARY):
-        code = end.state.exit_code or EXIT_TEMPORARY
+    elif cause in _WITH_CODE:
         words += f" with exit code {end.state.exit_code}"
-        hint = "see its log, and slurm.prelude and slurm.python" if cause is Cause.EXIT else hint
-        code = code if code in _HOPELESS | RETRYABLE_EXITS else EXIT_CONFIG
     if told is not None:
-        words += f": {told['cause']}"
-        hint = str(told["hint"]) if told.get("hint") else hint
-    elif end.said and cause in (Cause.HOPELESS, Cause.EXIT, Cause.TEMPORARY):
-        words += f": {end.said}"
+        return f"{words}: {told['cause']}"
+    return f"{words}: {end.said}" if end.said and cause in _WITH_CODE else words
+
+
+def _failure(
+    end: PartEnd, cause: Cause, need: Need, tries: int, at_most: bool, first: str | None
+) -> Failure:
+    code, hint = _ENDS.get(cause, (EXIT_TEMPORARY, "rerun: finished blocks stay"))
+    if cause in _WITH_CODE:
+        code = end.state.exit_code or EXIT_TEMPORARY
+        code = code if code in HOPELESS_EXITS | RETRYABLE_EXITS else EXIT_CONFIG
+    hint = next((str(f["hint"]) for f in end.failures if f.get("cause") and f.get("hint")), hint)
+    words = _words(end, cause, need)
     if tries > 1:
         words += f" ({tries} tries{'; no more may be had' if at_most else ''})"
+    if first is not None:
+        words += f"; the first: {first}"
     return Failure(end.part, end.job, cause, end.state.node, code, words, hint, end.log)
+
+
+#: Causes of which the exit code tells more.
+_WITH_CODE = frozenset({Cause.HOPELESS, Cause.EXIT, Cause.TEMPORARY})
+#: Exit code and advice of causes that aren't temporary.
+_ENDS = {
+    Cause.MEMORY: (EXIT_CONFIG, "raise slurm.max_memory, or take a smaller block.size"),
+    Cause.TIME: (EXIT_CONFIG, "raise slurm.max_time, or lower slurm.target_minutes"),
+    Cause.CANCELLED: (EXIT_TEMPORARY, "if that wasn't meant, rerun: finished blocks stay"),
+    Cause.SILENT: (
+        EXIT_BUG,
+        "do the compute nodes see the same paths.work? else raise paths.visibility_wait_s",
+    ),
+    Cause.EXIT: (EXIT_CONFIG, "see its log, and slurm.prelude and slurm.python"),
+}
 
 
 def error_of(task: str, failures: Sequence[Failure], stopped: Cause | None = None) -> MagnetonError:

@@ -22,6 +22,10 @@ DEFAULT_MAX_ARRAY = 1001
 _SPREAD = 4
 _FIELD = re.compile(r"(\w+)\s*=\s*(\S+)")
 _MIB = 2**20
+#: sinfo's short words for nodes that run jobs, or will: also where a mark says that they are off to
+#: save power, or planned for a job. Any other mark (``idle*``: no answer) says that none does.
+_WORKING = frozenset({"idle", "mix", "alloc", "comp", "plnd", "resv"})
+_STILL_WORKING = "~#-+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,20 @@ def ask(slurm: Slurm, settings: Settings) -> Limits:
         slurm, ("sinfo", "--noheader", "--exact", f"--partition={partition['PartitionName']}", "--format=%m|%c")
     )  # fmt: skip
     return parse(config, partition, nodes)
+
+
+def working_nodes(slurm: Slurm, partition: str) -> set[str]:
+    """Names of a partition's nodes that take jobs now.
+
+    Raises
+    ------
+    SlurmBusyError
+        It doesn't answer.
+    """
+    command = ("sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%t")
+    answer = slurm.run(command)
+    rows = [line.strip().split("|") for line in answer.out.splitlines() if "|" in line]
+    return {node for node, state in rows if state.rstrip(_STILL_WORKING) in _WORKING}
 
 
 def _asked(slurm: Slurm, arguments: Sequence[str]) -> str:

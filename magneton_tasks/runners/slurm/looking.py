@@ -12,7 +12,8 @@ from magneton_tasks import files
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.grid import share
 from magneton_tasks.manifest import KeyState
-from magneton_tasks.runners.slurm.decide import PartEnd
+from magneton_tasks.runners.slurm import words
+from magneton_tasks.runners.slurm.causes import PartEnd
 from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import Job
@@ -82,7 +83,7 @@ class Look:
             if missing:
                 failures = list(self._failures(part, keys, states))
         log = self.attempt.paths.job_log(self.stage, self.batch, f"{job}_{part}")
-        said = last_words(log) if missing and not completed else ""
+        said = _last_words(log) if missing and not completed else ""
         return PartEnd(part, job, state, missing, failures, str(log), said)
 
     def _missing(
@@ -146,14 +147,11 @@ class Look:
         return total
 
 
-def last_words(log: Path) -> str:
-    """The last error that a log tells, else its last line."""
+def _last_words(log: Path) -> str:
+    """What a log ends with; empty where there is none."""
     try:
         with files.open_read(log) as file:
             file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
-            lines = [ln.strip() for ln in file.read().decode(errors="replace").splitlines()]
+            return words.last_words(file.read().decode(errors="replace").splitlines())
     except OSError:
         return ""
-    lines = [line for line in lines if line and not line.startswith("{")]
-    errors = [line for line in lines if "error:" in line.lower()]
-    return (errors or lines or [""])[-1][:300]

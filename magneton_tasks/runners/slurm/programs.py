@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError, TemporaryError
+from magneton_tasks.runners.slurm import words
 from magneton_tasks.worker_env import worker_environ
 
 #: How long a program may take, in seconds; Slurm's own time-outs are shorter.
@@ -51,6 +52,10 @@ class SlurmBusyError(TemporaryError):
 
 class SubmitLimitError(SlurmBusyError):
     """A limit on submitted jobs: fewer at a time may do."""
+
+
+class RefusedError(ConfigError):
+    """sbatch refused a job for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +211,8 @@ def environment(own: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def is_silence(answer: Answer) -> bool:
     """Whether a failure says that Slurm can't be asked now."""
-    return answer.code != 0 and bool(_NO_ANSWER.search(answer.err)) and not _is_limit(answer.err)
+    told = words.of_programs(answer.err)
+    return answer.code != 0 and bool(_NO_ANSWER.search(told)) and not _is_limit(answer.err)
 
 
 def submit_error(answer: Answer) -> Exception:
@@ -214,14 +220,15 @@ def submit_error(answer: Answer) -> Exception:
     said = _last_line(answer.err)
     if _is_limit(answer.err):
         return SubmitLimitError(f"sbatch: {said}", "try again once there is room")
-    return ConfigError(
+    return RefusedError(
         f"sbatch refused: {said}",
         "check slurm.slurm_partition, account, qos, constraint, time, memory and extra_args",
     )
 
 
 def _is_limit(text: str) -> bool:
-    return bool(_LIMIT.search(text)) and not _OTHER_LIMIT.search(text)
+    told = words.of_programs(text)
+    return bool(_LIMIT.search(told)) and not _OTHER_LIMIT.search(told)
 
 
 def _last_line(text: str) -> str:

@@ -25,7 +25,8 @@ from uuid import uuid4
 
 from magneton_tasks import files
 from magneton_tasks.paths import AttemptPaths, task_name
-from magneton_tasks.runners.slurm.decide import Cause, Failure, Need
+from magneton_tasks.runners.slurm.causes import Cause, Need
+from magneton_tasks.runners.slurm.decide import Failure
 from magneton_tasks.runners.slurm.states import expression, parse_indexes
 
 #: A slot is free when its batch has submitted nothing for so long (s): without jobs, and with some.
@@ -58,6 +59,10 @@ class Progress:
         Of parts: how often they were submitted, and what the next job asks for.
     failures
         Parts that can't be mended.
+    first
+        How the first try of parts ended that were tried again.
+    blamed
+        How often jobs failed on nodes where the failure may lie in the node.
     exclude
         Nodes to keep away from.
     accepted
@@ -71,6 +76,8 @@ class Progress:
     tries: dict[int, int] = field(default_factory=dict)
     needs: dict[int, Need] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    first: dict[int, str] = field(default_factory=dict)
+    blamed: dict[str, int] = field(default_factory=dict)
     exclude: list[str] = field(default_factory=list)
     accepted: int | None = None
     limited_since: float | None = None
@@ -106,6 +113,7 @@ class Progress:
             for j in data["jobs"]
         ]
         data["tries"] = {int(k): v for k, v in data["tries"].items()}
+        data["first"] = {int(k): v for k, v in data.get("first", {}).items()}
         data["needs"] = {int(k): Need(**v) for k, v in data["needs"].items()}
         data["failures"] = [Failure(**{**f, "cause": Cause(f["cause"])}) for f in data["failures"]]
         return cls(**data)

@@ -103,7 +103,7 @@ def test_a_node_is_killed_mid_array(place: Place) -> None:
     assert is_done_once(place), told
     assert "node failed" in told and node in told
     again = place.submissions("segment")[1:]
-    assert again and all(f"--exclude={node} " in a for a in again), again
+    assert again and not any("--exclude=" in a for a in again), "a node that fails once may be fine"
     indexes = " ".join(a.split("--array=")[1].split()[0] for a in again)
     assert all(str(i) in indexes or "-" in indexes for i in lost), (lost, indexes)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 HOME = Path(os.environ["FAKE_SLURM"])
+NODES = ["n1", "n2", "n3"]
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED")
 
 
@@ -65,6 +66,12 @@ def sbatch(state: dict[str, Any], arguments: list[str]) -> int:
         sys.stderr.write(
             "sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: "
             "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)\n"
+        )
+        return 1
+    excluded = set((option(arguments, "exclude") or "").split(","))
+    if excluded >= set(setting("nodes", NODES)):
+        sys.stderr.write(
+            "sbatch: error: Batch job submission failed: Requested node configuration is not available\n"
         )
         return 1
     job = str(state["next"])
@@ -185,7 +192,10 @@ def scancel(state: dict[str, Any], arguments: list[str]) -> int:
 
 
 def sinfo(state: dict[str, Any], arguments: list[str]) -> int:
-    print("4000|2")
+    if "--Node" in arguments:
+        print(*(f"{node}|idle" for node in setting("nodes", NODES)), sep="\n")
+    else:
+        print("4000|2")
     return 0
 
 

@@ -9,12 +9,21 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.errors import EXIT_BAD_DATA, EXIT_BUG, EXIT_CONFIG, EXIT_TEMPORARY
+from magneton_tasks.errors import (
+    EXIT_BAD_DATA,
+    EXIT_BUG,
+    EXIT_CONFIG,
+    EXIT_IO,
+    EXIT_NO_INPUT,
+    EXIT_TEMPORARY,
+)
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.slurm.programs import RefusedError
 from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready
 from tests.runners.slurm.fake_cluster import Cluster, Planned
 
+RECORDED = Path(__file__).parent / "recorded"
 TIMING = Timing(poll_s=0.05, max_poll_s=0.05, grace_s=0.2, give_up_s=5)
 #: index 0 is the first of four parts
 PARTS = 4
@@ -49,6 +58,11 @@ def arrays(cluster: Cluster) -> list[str]:
     return [about["array"] for about in cluster.jobs.values()]
 
 
+def has_option(cluster: Cluster, nth: int, name: str) -> bool:
+    arguments: list[str] = list(cluster.jobs.values())[nth]["arguments"]
+    return any(a.startswith(f"--{name}=") for a in arguments)
+
+
 def option(cluster: Cluster, nth: int, name: str) -> str:
     arguments: list[str] = list(cluster.jobs.values())[nth]["arguments"]
     return next(a.partition("=")[2] for a in arguments if a.startswith(f"--{name}="))
@@ -70,7 +84,101 @@ def test_only_the_parts_that_miss_blocks_are_submitted_again(
     step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
     assert isinstance(step, Done)
     assert arrays(cluster) == ["0-3", "2"]
-    assert option(cluster, 1, "exclude") == "n2"
+    assert not has_option(cluster, 1, "exclude"), "a single failure may have been one"
+
+
+NODE_FAILS = {"state": "NODE_FAIL", "node": "n2", "exit": "0:0"}
+
+
+def test_a_node_that_fails_again_is_kept_away_from(cluster: Cluster, paths: AttemptPaths) -> None:
+    cluster.set(rules={"2.1": NODE_FAILS, "2.2": NODE_FAILS})
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    assert isinstance(to_its_end(jobs), Done)
+    assert option(cluster, 2, "exclude") == "n2"
+
+
+def test_an_io_error_that_comes_once_is_tried_again_as_it_is(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    failed = {"state": "FAILED", "node": "n2", "exit": f"{EXIT_IO}:0"}
+    cluster.set(rules={f"{n}.1": failed for n in range(4)})
+    assert isinstance(to_its_end(BatchJobs.open(paths.root, "segment", 0)), Done)
+    assert arrays(cluster) == ["0-3", "0-3"]
+    assert not has_option(cluster, 1, "exclude")
+    assert option(cluster, 0, "mem") == option(cluster, 1, "mem")
+
+
+def test_the_last_node_is_never_excluded(cluster: Cluster, paths: AttemptPaths) -> None:
+    """All of them failed once more than once: it isn't the nodes, and jobs still run."""
+    broken = {
+        f"{part}.{n}": {"state": "FAILED", "node": f"n{part % 2 + 1}", "exit": "127:0"}
+        for part in range(4) for n in (1, 2)
+    }  # fmt: skip
+    cluster.set(rules=broken, nodes=["n1", "n2"])
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Done), step
+    assert option(cluster, 2, "exclude") in ("n1", "n2")
+
+
+def test_where_slurm_refuses_to_go_without_a_node_it_is_asked_again_with_it(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    known = jobs.desk.load()
+    known.exclude = ["n1", "n2", "n3"]  # its others are gone since
+    jobs.desk.save(known)
+    step = jobs.step(token)
+    assert isinstance(step, Wait) and any("without excluding n1, n2, n3" in n for n in step.notes)
+    assert isinstance(to_its_end(jobs, token), Done)
+    assert not has_option(cluster, 0, "exclude")
+
+
+def test_what_was_wrong_before_is_told_where_slurm_refuses_the_next_try(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    cluster.set(rules={"2.1": NODE_FAILS})
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    token = jobs.adopt()
+    seen = watch(jobs, jobs.step(token))
+    cluster.fail("sbatch", (RECORDED / "sbatch-too-much-memory.err").read_text())
+    with pytest.raises(RefusedError) as raised:
+        jobs.step(token, seen)
+    assert "node configuration is not available" in raised.value.what
+    assert "before that: job 100_2 on n2: node failed" in raised.value.what
+
+
+def test_a_path_with_three_letters_in_it_gets_no_more_memory(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    failed = {"state": "FAILED", "node": "n2", "exit": f"{EXIT_NO_INPUT}:0"}
+    cluster.set(rules={"1": failed})
+    token = jobs.adopt()
+    step = jobs.step(token)
+    log = jobs.attempt.paths.job_log("segment", 0, f"{next(iter(cluster.jobs))}_1")
+    log.write_text("error: /scratch/mushroom_body is not mounted\n")
+    step = jobs.step(token, watch(jobs, step))
+    assert isinstance(step, Failed) and step.error.exit_code == EXIT_NO_INPUT
+    assert "/scratch/mushroom_body is not mounted" in step.error.what
+    assert arrays(cluster) == ["0-3"]
+
+
+def test_the_daemons_word_on_memory_gets_more_of_it_wherever_it_stands_in_the_log(
+    cluster: Cluster, paths: AttemptPaths
+) -> None:
+    jobs = BatchJobs.open(paths.root, "segment", 0)
+    cluster.set(rules={"1.1": {"state": "FAILED", "node": "n2", "exit": "137:0"}})
+    token = jobs.adopt()
+    step = jobs.step(token)
+    log = jobs.attempt.paths.job_log("segment", 0, f"{next(iter(cluster.jobs))}_1")
+    log.write_text(
+        "slurmstepd: error: Detected 1 oom_kill event in StepId=100.batch. Some of the step tasks "
+        "have been OOM Killed.\nsrun: error: n2: task 0: Killed\n"
+    )
+    step = jobs.step(token, watch(jobs, step))
+    assert isinstance(to_its_end(jobs, token), Done)
+    assert option(cluster, 1, "mem") == "1536M"
 
 
 def test_out_of_memory_gets_more_memory_up_to_the_most(
@@ -191,7 +299,7 @@ def test_silence_of_slurmctld_is_waited_for_and_then_given_up(
 def test_what_sbatch_refuses_for_good_is_an_error_of_the_config(
     cluster: Cluster, paths: AttemptPaths
 ) -> None:
-    says = (Path(__file__).parent / "recorded" / "sbatch-no-qos.err").read_text()
+    says = (RECORDED / "sbatch-no-qos.err").read_text()
     cluster.fail("sbatch", says)
     jobs = BatchJobs.open(paths.root, "segment", 0)
     with pytest.raises(Exception, match="Invalid qos specification") as raised:

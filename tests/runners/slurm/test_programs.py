@@ -13,6 +13,7 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.runners.slurm import programs
 from magneton_tasks.runners.slurm.programs import (
     Answer,
+    RefusedError,
     Slurm,
     SlurmBusyError,
     SubmitLimitError,
@@ -99,6 +100,15 @@ def test_recorded_refusals_are_errors_of_the_config(name: str) -> None:
     answer = Answer(1, "", (RECORDED / f"{name}.err").read_text())
     assert not programs.is_silence(answer)
     assert isinstance(submit_error(answer), ConfigError)
+
+
+def test_only_lines_of_slurms_programs_tell_of_silence_and_limits() -> None:
+    """Over ssh a login node's own words come with them."""
+    banner = "Slurm controller will not be up on Sunday; MaxSubmitJobs: 10. Connection refused\n"
+    answer = Answer(1, "", banner + (RECORDED / "sbatch-no-qos.err").read_text())
+    assert not programs.is_silence(answer)
+    error = submit_error(answer)
+    assert isinstance(error, RefusedError) and "Invalid qos" in str(error)
 
 
 LIMITS = [
