@@ -1,6 +1,7 @@
 """Who may log in to Airflow (FAB auth manager): OIDC or LDAP where it's set, else accounts of its own.
 
-Settings come from the environment, see docker/env.example; secrets from files under /run/secrets.
+Settings come from the environment, see docker/env.example; the secret of OIDC or LDAP from a file, see
+docker/compose.login.yaml.
 """
 
 import os
@@ -9,8 +10,8 @@ from pathlib import Path
 from flask_appbuilder.const import AUTH_DB, AUTH_LDAP, AUTH_OAUTH
 
 
-def _secret(name: str) -> str:
-    path = Path("/run/secrets") / name
+def _secret() -> str:
+    path = Path("/run/login_secret")  # only the api-server has it
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
@@ -28,7 +29,7 @@ if os.environ.get("MAGNETON_OIDC_METADATA_URL"):
             "token_key": "access_token",
             "remote_app": {
                 "client_id": os.environ["MAGNETON_OIDC_CLIENT_ID"],
-                "client_secret": _secret("oidc_client_secret"),
+                "client_secret": _secret(),
                 "server_metadata_url": os.environ["MAGNETON_OIDC_METADATA_URL"],
                 "client_kwargs": {"scope": "openid email profile"},
             },
@@ -41,7 +42,7 @@ elif os.environ.get("MAGNETON_LDAP_SERVER"):
     AUTH_LDAP_SEARCH = os.environ.get("MAGNETON_LDAP_SEARCH", "")
     AUTH_LDAP_UID_FIELD = os.environ.get("MAGNETON_LDAP_UID_FIELD", "uid")
     AUTH_LDAP_BIND_USER = os.environ.get("MAGNETON_LDAP_BIND_USER", "")
-    AUTH_LDAP_BIND_PASSWORD = _secret("ldap_bind_password")
+    AUTH_LDAP_BIND_PASSWORD = _secret()
 else:
     AUTH_TYPE = AUTH_DB
     AUTH_USER_REGISTRATION = False

@@ -18,8 +18,10 @@ pytestmark = [
 FOLDER = Path(__file__).resolve().parents[3] / "docker"
 
 
-def config(environ: Path) -> subprocess.CompletedProcess[str]:
-    command = ["docker-compose", "--env-file", str(environ), "-f", str(FOLDER / "compose.yaml"), "config"]  # fmt: skip
+def config(environ: Path, *beside: str) -> subprocess.CompletedProcess[str]:
+    """What compose makes of compose.yaml, and of files beside it."""
+    files = [word for name in ("compose.yaml", *beside) for word in ("-f", str(FOLDER / name))]
+    command = ["docker-compose", "--env-file", str(environ), *files, "config"]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -40,6 +42,20 @@ def test_compose_takes_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     services = yaml.safe_load(done.stdout)["services"]
     assert services["scheduler"]["environment"]["MAGNETON_CONFIGS"] == "/data/x1"
+    assert "docker.sock" in str(services["scheduler"]["volumes"])
+    assert "docker.sock" not in str(services["api-server"]["volumes"])
+
+
+def test_compose_takes_the_secret_of_logins_beside_it(tmp_path: Path) -> None:
+    environ = filled(tmp_path)
+    assert config(environ, "compose.login.yaml").returncode != 0, "LOGIN_SECRET is missing"
+    environ.write_text(f"{environ.read_text()}\nLOGIN_SECRET=/data/secret\n")
+    done = config(environ, "compose.login.yaml")
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    having = {n for n, s in services.items() if "/data/secret" in str(s.get("volumes"))}
+    assert having == {"api-server"}
+    assert "/airflow/private" in str(services["api-server"]["volumes"]), "added, not put instead"
 
 
 @pytest.mark.parametrize(
