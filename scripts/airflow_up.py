@@ -16,6 +16,8 @@ def main() -> int:
     try:
         services = Services(home.airflow_home(), home.project_root())
         if given := os.environ.get(database.VARIABLE):
+            # The services don't get this, so it mustn't open the database here.
+            os.environ.pop("PGPASSWORD", None)
             ask = getpass if sys.stdin.isatty() else None
             is_running = bool(services.running())
             database.choose(services.home, given, is_running=is_running, ask=ask)

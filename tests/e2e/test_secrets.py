@@ -10,7 +10,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,6 +31,8 @@ from tests.e2e.test_faults import SECOND_LAYER, worker_of
 
 #: How often all processes are looked at, in seconds: the shortest that Airflow starts lives longer.
 PAUSE_S = 0.1
+#: What make is told beside its target: all is installed.
+MAKE = ("-C", str(ROOT), "-o", ".venv/.installed", f"PYTHON={sys.executable}")
 #: What every worker of ours is started by.
 OURS = "\0".join([*PROGRAM[1:], ""]).encode()
 
@@ -48,8 +49,8 @@ class Search:
     told: set[str] = field(default_factory=set)
     workers: set[int] = field(default_factory=set)
 
-    def look(self) -> None:
-        """Search the arguments and the environments of all processes."""
+    def look(self) -> bool:
+        """Search the arguments and the environments of all processes; whether any shows the password."""
         for pid in psutil.pids():
             with suppress(OSError):
                 arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -61,6 +62,7 @@ class Search:
                     self.workers.add(pid)
                     if self.connection in environ:
                         self.told.add(name)
+        return bool(self.found)
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -113,12 +115,19 @@ def test_no_process_shows_a_secret(
     }
     search = Search((password.encode(), quote(password, safe="").encode()), connection.encode())
     sees_what_is_there(search, password)
+    refused = subprocess.run(
+        ["make", *MAKE, "up", f"DB={address}"], env={**environ, "PGPASSWORD": password},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "no password supplied" in refused.stderr and "pgpass" in refused.stderr
+    assert not databases.kept_file(airflow.home).exists()
     with search.going_on():
         told = make(environ, "up", f"DB={address}", password="mistyped", code=2)
         assert "password authentication failed" in told
         make(environ, "up", f"DB={address}", password=password)
         assert make(environ, "up", f"DB={address}").count("Airflow is up") == 1, "asks once"
-        run_id = airflow.trigger("tiny") if airflow.wait_for_dag("tiny") else ""
+        airflow.wait_for_dag("tiny")
+        run_id = airflow.trigger("tiny")
         airflow.wait_planned("tiny")
         chunk = HeldChunk(airflow.volumes / "tiny" / "affinity", SECOND_LAYER)
         worker: list[psutil.Process] = []
@@ -147,10 +156,7 @@ def sees_what_is_there(search: Search, password: str) -> None:
     for arguments, environ in (([password], {}), ([], {"DB": f"postgresql://u:{password}@h/d"})):
         code = "import time; time.sleep(600)"
         with subprocess.Popen([sys.executable, "-c", code, *arguments], env=environ) as shown:
-            search.look()
-            while not search.found:  # it may not have begun yet
-                time.sleep(PAUSE_S)
-                search.look()
+            wait_until(search.look, "the process shows it")
             shown.kill()
         search.found.clear()
 
@@ -159,8 +165,9 @@ def make(
     environ: dict[str, str], *arguments: str, password: str | None = None, code: int = 0
 ) -> str:
     """What make prints on a terminal; where it asks for a password, a person types it."""
-    words = ["-C", str(ROOT), "-o", ".venv/.installed", f"PYTHON={sys.executable}", *arguments]
-    child = pexpect.spawn("make", words, env=environ, timeout=PATIENCE_S, encoding="utf-8")
+    child = pexpect.spawn(
+        "make", [*MAKE, *arguments], env=environ, timeout=PATIENCE_S, encoding="utf-8"
+    )
     if password is not None:
         child.expect("Password of airflow at .*: ")
         child.sendline(password)
