@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import NDArray
 
 from magneton_tasks.config import RunConfig, load_config
+from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.geometry import Vec3
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import WorkPaths
@@ -19,9 +20,9 @@ from magneton_tasks.plan import (
     Geometry,
     VolumeFacts,
     digest,
-    make_fingerprints,
     make_geometry,
 )
+from magneton_tasks.stages.thresholds import choose
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
@@ -86,7 +87,9 @@ class Planned:
         self.config: RunConfig = load_config(config_path)
         info = read_metadata(self.config.paths.input, self.config.input.mip)
         self.geometry: Geometry = make_geometry(self.config, VolumeFacts.of(info))
-        self.fingerprints: Fingerprints = make_fingerprints(self.config, self.geometry)
+        self.fingerprints: Fingerprints = make_fingerprints(
+            self.config, self.geometry, choose(self.config, {}).value
+        )
         self.input_digest = digest(info.digest, self.config.input.version, None)
         self.work = WorkPaths(Path(self.config.paths.work))
 

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from math import prod
 from typing import Any, Literal
 
-from magneton_tasks import exact_projection, mips, projection, versions
+from magneton_tasks import __version__, exact_projection, mips, projection
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.exact_plan import join_cost
 from magneton_tasks.exact_projection import FaceDensity
@@ -159,6 +159,30 @@ class Fingerprints:
 
 
 @dataclass(frozen=True, slots=True)
+class ThresholdChoice:
+    """The threshold that a run segments with, and where it is from.
+
+    Attributes
+    ----------
+    value
+        Mean (or quantile) affinity, in [0, 1], down to which regions merge.
+    source
+        The affinity map itself, the config (its file, or the method's usual one), or what was set
+        for this run alone.
+    between, inside
+        Of one from the map: mean affinity between objects and inside them, in [0, 1].
+    warnings
+        What is doubtful about one from the map, each with what to do.
+    """
+
+    value: float
+    source: Literal["map", "config", "run"]
+    between: float | None = None
+    inside: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Density:
     """What a few boxes of the input hold, per voxel, before anything is merged."""
 
@@ -229,6 +253,8 @@ class Plan:
     input_digest: str
     geometry: Geometry
     fingerprints: Fingerprints
+    #: kernels take it from here: config.yaml may hold null, which is *from the map*
+    threshold: ThresholdChoice
     work: Mapping[str, StagePlan]
     memory: Mapping[str, Memory]
     memory_limit: int
@@ -261,11 +287,25 @@ class Plan:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str) -> Plan:
-        return cls.from_data(json.loads(text))
+    def from_json(cls, text: str, where: str = "the attempt") -> Plan:
+        """Read back what `to_json` wrote.
+
+        Raises
+        ------
+        ConfigError
+            Another version of Magneton wrote it; ``where`` is named.
+        """
+        return cls.from_data(json.loads(text), where)
 
     @classmethod
-    def from_data(cls, data: dict[str, Any]) -> Plan:
+    def from_data(cls, data: dict[str, Any], where: str = "the attempt") -> Plan:
+        """As `from_json`, of parsed JSON. Versions come first: those of others hold other keys."""
+        version = data.get("version")
+        if version != __version__:
+            raise ConfigError(
+                f"{where} was planned by Magneton {version}; this is {__version__}",
+                "clear the task plan (or rerun), so that this version plans anew",
+            )
         return _build(cls, data)
 
 
@@ -283,6 +323,8 @@ def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
         geometry["joins"] = JoinTree(vec3(joins["blocks"]), fan_in)
     data["geometry"] = Geometry(**geometry)
     data["fingerprints"] = Fingerprints(**data["fingerprints"])
+    chosen = data["threshold"]
+    data["threshold"] = ThresholdChoice(**chosen | {"warnings": tuple(chosen["warnings"])})
     for stage in data["work"].values():
         stage["todo"] = [(b, e) for b, e in stage["todo"]]
     data["work"] = {k: StagePlan(**v) for k, v in data["work"].items()}
@@ -372,39 +414,6 @@ def _segmented_box(config: RunConfig, whole: Box) -> Box:
             "give a box inside it, in voxels of that mip, voxel offset included",
         )
     return box
-
-
-# ------------------------------------------------------------------ fingerprints
-def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
-    """Hashes of what decides each stage's results: see DESIGN 3.5."""
-    resolved = config.resolved()
-    kernel, between = versions.SEGMENT, versions.OVERLAP
-    deciding = [asdict(geometry.grid), resolved["mask"]]
-    if config.method == "exact":
-        kernel, between = versions.EXACT_BLOCK, versions.EXACT_JOIN
-        deciding.append(resolved["exact"])
-    segment_settings = dict(resolved["segment"])
-    min_size_vox = segment_settings.pop("min_size_vox")
-    reading = {k: v for k, v in resolved["input"].items() if k not in ("version", "identity")}
-    segment = digest(
-        [versions.LAYOUT, kernel, config.method, config.paths.input, reading],
-        [*deciding, segment_settings],
-    )
-    count = digest(segment, between)
-    # The tree decides nothing; records tell groups of different trees apart.
-    join = digest(count, "join") if geometry.joins is not None else ""
-    rule = {k: v for k, v in resolved["pool"].items() if k != "largest_object_warning"}
-    pool = digest(count, versions.POOLING, rule, min_size_vox)
-    writing = {k: v for k, v in resolved["apply"].items() if k != "mips"}
-    apply = digest(
-        pool,
-        config.paths.output,
-        writing,
-        geometry.factors,
-        geometry.cell_mips,
-        versions.DOWNSAMPLE,
-    )
-    return Fingerprints(segment, count, pool, apply, digest(apply, "downsample"), join)
 
 
 # ------------------------------------------------------------------ projections

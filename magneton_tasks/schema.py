@@ -179,13 +179,17 @@ class Block(Section):
                 )
 
 
+#: What ``segment.threshold: null`` stands for where waterz scores.
+USUAL_THRESHOLD = 0.7
+
+
 class Segment(Section):
     """Segmentation of one block; keys of waterz are those of the overlap method."""
 
-    threshold: Fraction = Field(
-        0.7,
+    threshold: Fraction | None = Field(
+        None,
         title="Threshold (affinity)",
-        description="Regions merge while their score is at least this affinity; lower merges more.",
+        description="Regions merge while their score is at least this affinity; lower merges more. null: 0.7.",
     )
     merge_function: str = Field(
         "aff50_his256",

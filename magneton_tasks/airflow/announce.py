@@ -34,7 +34,7 @@ class AnnounceOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         paths = AttemptPaths(Path(self.attempt))
-        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"))
+        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"), self.attempt)
         config = parse_config(paths.config.read_text(encoding="utf-8"), str(paths.config))
         if "apply" not in plan.stages:
             raise AirflowSkipException("this run wrote no output")

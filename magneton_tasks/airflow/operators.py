@@ -224,7 +224,7 @@ class BatchesOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         if not is_chosen(self.runner, self.attempt):
             return []
-        plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text())
+        plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text(), self.attempt)
         in_space = self.stage == "segment" and plan.geometry.joins is not None
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
 

@@ -79,6 +79,6 @@ def skip_unless_asked(stage: str, attempt: str) -> None:
     """Skip a stage without batches that a run limited to some stages wasn't asked for."""
     if stage in MAPPED or stage not in CHOICE_OF:
         return
-    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(encoding="utf-8"))
+    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(encoding="utf-8"), attempt)
     if CHOICE_OF[stage] not in plan.stages:
         raise AirflowSkipException(f"this run was asked for {', '.join(plan.stages)} only")

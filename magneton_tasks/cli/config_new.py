@@ -23,6 +23,7 @@ from magneton_tasks.config import parse_config
 from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
 from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.location import locate
+from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.units import human_bytes, human_count
 from magneton_tasks.volume_info import VolumeInfo
 
@@ -158,7 +159,7 @@ def _convention(answers: Answers, ask: Ask, info: VolumeInfo, picture: Path, yes
         _ask_convention(answers, ask, proposal)
         click.echo("measuring how dense the map is ...")
         try:
-            return sample(answers.trial(), info.box, info.digest, None)
+            return sample(answers.trial(), info.box, info.digest, None, USUAL_THRESHOLD)
         except BadDataError as error:  # values outside [0, 1]: another scale was meant
             if yes:
                 raise
@@ -213,7 +214,7 @@ def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> No
         answers.ask(ask, "block.overlap", "Overlap of blocks in voxels, [z, y, x]",
                     list(overlap_of(vec3(size))))  # fmt: skip
     answers.ask(ask, "segment.threshold", "Threshold (affinity; lower merges more)",
-             segment.threshold, "a start; magneton try and magneton tune show what others make")  # fmt: skip
+             USUAL_THRESHOLD, "a start; magneton try and magneton tune show what others make")  # fmt: skip
 
 
 def _chunk(answers: Answers, ask: Ask, info: VolumeInfo) -> None:

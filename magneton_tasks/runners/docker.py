@@ -97,7 +97,7 @@ class Workshop:
             No engine answers (75), or it has no such image (78).
         """
         paths = AttemptPaths(root)
-        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"))
+        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"), str(root))
         config = parse_config(paths.config.read_text(encoding="utf-8"), str(paths.config))
         return cls._open(config, plan, engine)
 

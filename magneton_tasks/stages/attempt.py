@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from magneton_tasks import __version__, files
+from magneton_tasks import files
 from magneton_tasks.config import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, OutOfMemoryError
 from magneton_tasks.manifest import Manifest, Record
@@ -51,12 +51,7 @@ class Attempt:
             ) from None
         with files.open_read(paths.plan) as file:
             data = json.loads(file.read())
-        if data.get("version") != __version__:
-            raise ConfigError(
-                f"{root} was planned by Magneton {data.get('version')}; this is {__version__}",
-                "clear the task plan (or rerun), so that this version plans anew",
-            )
-        plan = Plan.from_data(data)
+        plan = Plan.from_data(data, str(root))
         with files.open_read(paths.config) as file:
             config = with_mapped_paths(parse_config(file.read().decode(), str(paths.config)))
         if plan.roots is not None:

@@ -11,9 +11,11 @@ from typing import Any
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import MagnetonError
+from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
-from magneton_tasks.plan import VolumeFacts, make_fingerprints, make_geometry
+from magneton_tasks.plan import VolumeFacts, make_geometry
+from magneton_tasks.stages import thresholds
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def needed(config: RunConfig, what: str) -> Needed:
     }
     try:
         facts = VolumeFacts.of(read_metadata(config.paths.input, config.input.mip))
-        prints = make_fingerprints(config, make_geometry(config, facts))
+        threshold = thresholds.choose(config, {})
+        prints = make_fingerprints(config, make_geometry(config, facts), threshold.value)
         stages |= {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
     except MagnetonError:
         if what == "stale":

@@ -11,6 +11,7 @@ from pathlib import Path
 from magneton_tasks import __version__, files, lease
 from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
+from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.lease import Holder
 from magneton_tasks.location import locate, read_json
 from magneton_tasks.metadata import read_metadata
@@ -20,10 +21,9 @@ from magneton_tasks.plan import (
     Plan,
     VolumeFacts,
     digest,
-    make_fingerprints,
     make_geometry,
 )
-from magneton_tasks.stages import checks
+from magneton_tasks.stages import checks, thresholds
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.differences import decides, differing
 
@@ -102,12 +102,13 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         geometry = _geometry(config, facts, plan)
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
-    fingerprints = make_fingerprints(config, geometry)
+    threshold = thresholds.choose(config, plan.overrides)
+    fingerprints = make_fingerprints(config, geometry, threshold.value)
     if (fingerprints, source) == (plan.fingerprints, plan.input_digest):
         return Now(attempt, changes, notes)
     now = replace(
         plan, volume=facts, input_digest=source, geometry=geometry, fingerprints=fingerprints,
-        restart=False,
+        threshold=threshold, restart=False,
     )  # fmt: skip
     return Now(replace(attempt, plan=now, config=config), changes, notes)
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from magneton_tasks.stores.affinity import AffinityReader
 
 
-def exact_settings(config: RunConfig) -> ExactSettings:
-    """The kernels' settings."""
+def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
+    """The kernels' settings; the threshold is the plan's, for the config's may be null."""
     exact, more = config.exact, config.exact.advanced
     return ExactSettings(
-        threshold=config.segment.threshold, s2=exact.s2, dust=exact.dust, t_low=more.t_low,
+        threshold=threshold, s2=exact.s2, dust=exact.dust, t_low=more.t_low,
         t_high=more.t_high, s_min=more.s_min, t_size=more.t_size,
     )  # fmt: skip
 
@@ -105,7 +105,9 @@ class SampleCounts:
     per_face_voxel: dict[str, float]
 
 
-def sample_counts(reader: AffinityReader, box: Box, config: RunConfig) -> SampleCounts:
+def sample_counts(
+    reader: AffinityReader, box: Box, config: RunConfig, threshold: float
+) -> SampleCounts:
     """Segment a sample box as if each face had a neighbour behind it.
 
     The last plane along each axis stands for that neighbour; a box one voxel thick has none there.
@@ -127,7 +129,7 @@ def sample_counts(reader: AffinityReader, box: Box, config: RunConfig) -> Sample
     # placed in the middle of a larger volume
     inner = ((thick[0],) * 2, (thick[1],) * 2, (thick[2],) * 2)
     place = Place(0, shape, vec3(3 * s for s in shape), inner)
-    found = segment_block_exact(inside, high, place, exact_settings(config))  # type: ignore[arg-type]
+    found = segment_block_exact(inside, high, place, exact_settings(config, threshold))  # type: ignore[arg-type]
     voxels = inside[0].size
     faces = max(sum(2 * voxels // s for s, t in zip(shape, thick, strict=True) if t), 1)
     rows = rows_of(found.residual)

@@ -38,7 +38,7 @@ class ExactCountStage(CountStage):
     def __init__(self, attempt: Attempt, keys: list[int]) -> None:
         super().__init__(attempt, keys)
         self.residuals = residual_store(attempt, 0)
-        self.settings = exact_settings(attempt.config)
+        self.settings = exact_settings(attempt.config, attempt.plan.threshold.value)
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:

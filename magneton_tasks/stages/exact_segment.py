@@ -36,7 +36,7 @@ class ExactSegmentStage(SegmentStage):
     def __init__(self, attempt: Attempt) -> None:
         super().__init__(attempt)
         self.residuals = residual_store(attempt, 0)
-        self.exact = exact_settings(attempt.config)
+        self.exact = exact_settings(attempt.config, attempt.plan.threshold.value)
 
     @cached_property
     def reader(self) -> ExactReader:

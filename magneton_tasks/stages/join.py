@@ -67,7 +67,7 @@ class JoinStage:
         assert level is not None
         self.attempt, self.stage, self.level, self.keys = attempt, stage, level, keys
         self.tree = tree_of(attempt)
-        self.settings = exact_settings(attempt.config)
+        self.settings = exact_settings(attempt.config, attempt.plan.threshold.value)
         self.below, self.store = residual_store(attempt, level - 1), residual_store(attempt, level)
 
     @cached_property

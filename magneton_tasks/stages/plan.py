@@ -17,6 +17,7 @@ from magneton_tasks import __version__, exact_projection, files, projection, uni
 from magneton_tasks.config import RunConfig, load_config, require_partition
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.exact_plan import choose_tree, join_cost
+from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.grid import Ranges, ranges_len
 from magneton_tasks.lease import acquire
 from magneton_tasks.location import locate
@@ -33,7 +34,6 @@ from magneton_tasks.plan import (
     check_files,
     count_files,
     digest,
-    make_fingerprints,
     make_geometry,
     make_stage,
     project_memory,
@@ -44,7 +44,7 @@ from magneton_tasks.runners.slurm import limits as limits_of_cluster
 from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import checks, replaced
+from magneton_tasks.stages import checks, replaced, thresholds
 from magneton_tasks.stages.differences import differing
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
@@ -120,14 +120,17 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     checks.check_paths(config, write)
     n_files = count_files(geometry, config.apply.chunk_size)
     check_files(config, geometry, n_files)
-    fingerprints = make_fingerprints(config, geometry)
+    threshold = thresholds.choose(config, request.overrides)
+    fingerprints = make_fingerprints(config, geometry, threshold.value)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
     input_digest = digest(info.digest, config.input.version, checks.mask_digest(config))
     work, limits = WorkPaths(Path(config.paths.work)), _cluster_limits(config)
     machine = (limits.node_bytes if limits else 0) or resources.machine_memory_bytes()
 
     def sampled() -> Samples:
-        return sample(config, geometry.box, input_digest, work.samples, write=write)
+        return sample(
+            config, geometry.box, input_digest, work.samples, threshold.value, write=write
+        )
 
     samples = sampled() if config.method == "exact" else None
     if samples is not None:  # what is to do depends on who is joined with whom
@@ -155,7 +158,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         version=__version__, run=request.run, attempt=0, created=time.time(),
         config_path=str(request.config_path), partition=request.partition, restart=request.restart,
         stages=request.stages, volume=facts, input_digest=input_digest, geometry=geometry,
-        fingerprints=fingerprints, work=stages, memory=memory, memory_limit=limit, workers=workers,
+        fingerprints=fingerprints, threshold=threshold, work=stages, memory=memory, memory_limit=limit, workers=workers,
         files=n_files, output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
         label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
         notes=(*info.notes, *(samples.warnings if samples else ())),
@@ -233,7 +236,8 @@ def _preflight(request: Request, config: RunConfig) -> None:
     checks.check_input(config, info)
     checks.check_paths(config, write=False)
     geometry = make_geometry(config, VolumeFacts.of(info))
-    fingerprint = make_fingerprints(config, geometry).apply
+    threshold = thresholds.choose(config, request.overrides)
+    fingerprint = make_fingerprints(config, geometry, threshold.value).apply
     checks.check_owner(config, geometry, fingerprint, request.overwrite_output)
 
 

@@ -15,9 +15,10 @@ from typing import Any
 from magneton_tasks import __version__, files, kernel_archives
 from magneton_tasks.config import parse_config
 from magneton_tasks.errors import EXIT_OK, ConfigError
+from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.location import locate
 from magneton_tasks.metadata import read_metadata
-from magneton_tasks.plan import VolumeFacts, make_fingerprints
+from magneton_tasks.plan import VolumeFacts
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import explain, failure_of, finish, say
@@ -60,8 +61,9 @@ def _check_fingerprints(attempt: Attempt) -> None:
     """The same results come out of this config here as where it was planned."""
     with files.open_read(attempt.paths.config) as file:
         config = parse_config(file.read().decode(), str(attempt.paths.config))
-    here = make_fingerprints(config, attempt.plan.geometry)
-    if here != attempt.plan.fingerprints:
+    plan = attempt.plan
+    here = make_fingerprints(config, plan.geometry, plan.threshold.value)
+    if here != plan.fingerprints:
         raise ConfigError(
             f"{files.host_name()} makes other fingerprints of {attempt.paths.config} than the plan holds",
             "install the same Magneton on the compute nodes as where runs are planned",

@@ -66,12 +66,20 @@ def sample_boxes(box: Box) -> list[Box]:
 
 
 def sample(
-    config: RunConfig, box: Box, input_digest: str, cache: Path | None, *, write: bool = True
+    config: RunConfig,
+    box: Box,
+    input_digest: str,
+    cache: Path | None,
+    threshold: float,
+    *,
+    write: bool = True,
 ) -> Samples:
     """Sample the input, or take what the last plan has sampled.
 
     Parameters
     ----------
+    threshold
+        What stays open at faces depends on it (exact).
     cache
         File to look for samples in, and to keep them in; None: neither.
     write
@@ -84,10 +92,9 @@ def sample(
     """
     resolved = config.resolved()
     read = ["supervoxels", "aff_thresholds", "interior_threshold", "min_distance"]
-    if config.method == "exact":
-        read = ["threshold"]
     settings = {k: v for k, v in resolved["segment"].items() if k in read}
-    settings |= resolved.get("exact", {})
+    if config.method == "exact":
+        settings = {"threshold": threshold, **resolved["exact"]}
     key = digest(
         input_digest,
         [str(b) for b in sample_boxes(box)],
@@ -107,25 +114,28 @@ def sample(
                 for name in ("faces", "densest_faces"):
                     density[name] = FaceDensity(**density[name]) if density[name] else None
                 return Samples(key, Density(**density), data["channels"], data["warnings"])
-    samples = _sample(config, sample_boxes(box), key)
+    samples = _sample(config, sample_boxes(box), threshold, key)
     if cache is not None and write:
         files.write_atomic(cache, json.dumps(asdict(samples), indent=1).encode())
     return samples
 
 
-def _sample(config: RunConfig, boxes: list[Box], key: str) -> Samples:
+def _sample(config: RunConfig, boxes: list[Box], threshold: float, key: str) -> Samples:
     # Heavy: numpy, waterz and the volume stores.
     from magneton_tasks.stages.inputs import open_affinity, open_mask
     from magneton_tasks.stores.statistics import examine
 
     reader = open_affinity(config)
     open_mask(config, reader.info)
-    density = (_exact_density if config.method == "exact" else _density)(config, reader, boxes)
+    measure = _exact_density if config.method == "exact" else _density
+    density = measure(config, reader, boxes, threshold)
     examined = examine(reader, boxes)
     return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))
 
 
-def _density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Density:
+def _density(
+    config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
+) -> Density:
     """Of waterz's region graph."""
     from magneton_tasks.kernels.segment import BadAffinityError, graph_density
     from magneton_tasks.stages.segment import segment_settings
@@ -133,7 +143,8 @@ def _density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Den
     densities = []
     for box in boxes:
         try:
-            densities.append(graph_density(reader.read(box), segment_settings(config)))
+            settings = segment_settings(config, threshold)
+            densities.append(graph_density(reader.read(box), settings))
         except BadAffinityError as error:
             raise error.placed(box.begin, f"{config.paths.input}: ") from None
     n = len(densities)
@@ -144,11 +155,13 @@ def _density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Den
     )
 
 
-def _exact_density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Density:
+def _exact_density(
+    config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
+) -> Density:
     """Of the exact method's region graph, and of what stays open at faces."""
     from magneton_tasks.stages.exact import sample_counts
 
-    counts = [sample_counts(reader, box, config) for box in boxes]
+    counts = [sample_counts(reader, box, config, threshold) for box in boxes]
     n = len(counts)
     faces = [FaceDensity(**c.per_face_voxel) for c in counts]
     names = list(counts[0].per_face_voxel)

@@ -34,11 +34,11 @@ def run(job: Job) -> int:
     return Batch(job).run(stage.process, stage.is_current)
 
 
-def segment_settings(config: RunConfig) -> SegmentSettings:
-    """The kernel's settings."""
+def segment_settings(config: RunConfig, threshold: float) -> SegmentSettings:
+    """The kernel's settings; the threshold is the plan's, for the config's may be null."""
     segment = config.segment
     return SegmentSettings(
-        threshold=segment.threshold, merge_function=segment.merge_function,
+        threshold=threshold, merge_function=segment.merge_function,
         supervoxels=segment.supervoxels, aff_thresholds=segment.aff_thresholds,
         interior_threshold=segment.interior_threshold, min_distance=segment.min_distance,
     )  # fmt: skip
@@ -51,7 +51,7 @@ class SegmentStage:
         self.attempt = attempt
         self.grid = attempt.plan.geometry.grid
         self.store = label_store(attempt)
-        self.settings = segment_settings(attempt.config)
+        self.settings = segment_settings(attempt.config, attempt.plan.threshold.value)
 
     @cached_property
     def affinity(self) -> Any:

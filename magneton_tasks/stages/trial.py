@@ -21,6 +21,7 @@ from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import digest
 from magneton_tasks.runners import resources
+from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.scoring import parse_scoring
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.sampling import sample
@@ -211,7 +212,8 @@ def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int
     needed = bound(trial.box, None)
     densest = None
     if needed > ceiling:
-        densest = sample(config, trial.box, trial.input_digest, None).density.densest
+        found = sample(config, trial.box, trial.input_digest, None, USUAL_THRESHOLD)
+        densest = found.density.densest
         needed = bound(trial.box, densest)
     if needed > ceiling:
         given = "local.memory" if config.local.memory else "what this machine has"
@@ -249,7 +251,8 @@ def settings_of(trial: Trial, function: str) -> SegmentSettings:
     """The kernel's settings, with another merge function."""
     from magneton_tasks.stages.segment import segment_settings
 
-    return replace(segment_settings(trial.config), merge_function=function)
+    settings = segment_settings(trial.config, USUAL_THRESHOLD)  # sweeps don't read it
+    return replace(settings, merge_function=function)
 
 
 def parse_functions(names: Sequence[str]) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def with_exact_affinities(
     affinity = open_affinity(trial.config)
     reader = ExactReader(affinity, open_mask(trial.config, affinity.info), trial.box)
     few = np.full((3, 2, 2, 2), 128, np.uint8)  # the compiled code is loaded before a child forks
-    list(exact_segmentations(few, exact_settings(trial.config), [0.5]))
+    list(exact_segmentations(few, exact_settings(trial.config, 0.5), [0.5]))
     return _placing(trial, lambda: work(reader.read(trial.box)[0]))
 
 

@@ -148,7 +148,7 @@ def _work(trial: Trial, thresholds: Sequence[float], temporary: Path) -> Callabl
     if trial.function == EXACT:
         from magneton_tasks.stages.exact import exact_settings
 
-        exact = exact_settings(trial.config)
+        exact = exact_settings(trial.config, thresholds[0])
         return with_exact_affinities(
             trial,
             lambda affinity: _make(trial, exact_sweep(affinity, exact, thresholds), temporary),

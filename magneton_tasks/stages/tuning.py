@@ -194,7 +194,7 @@ def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[f
     if function == EXACT:
         from magneton_tasks.stages.exact import exact_settings
 
-        exact = exact_settings(trial.config)
+        exact = exact_settings(trial.config, thresholds[0])
         return with_exact_affinities(
             trial,
             lambda affinity: _scored(score_exact_sweep(affinity, exact, thresholds, known())),

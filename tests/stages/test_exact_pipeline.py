@@ -89,7 +89,7 @@ def test_it_is_what_the_oracle_says(tmp_path: Path) -> None:
     run, found = segment(tmp_path, array, [3, 5, 4])
     from magneton_tasks.stages.exact import exact_settings
 
-    expected = oracle(array, exact_settings(run.attempt.config))
+    expected = oracle(array, exact_settings(run.attempt.config, run.plan.threshold.value))
     assert volumes.same_partition(expected, found)
 
 

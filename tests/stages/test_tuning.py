@@ -54,7 +54,7 @@ def alone(config: Path, threshold: float, function: str = "mean", box: Box | Non
     """What one threshold gives, without any sweep."""
     read = load_config(config)
     reader = open_affinity(read)
-    settings = replace(segment_settings(read), threshold=threshold, merge_function=function)
+    settings = replace(segment_settings(read, threshold), merge_function=function)
     return segment_block(reader.read(box or reader.info.box), settings).labels
 
 
@@ -354,7 +354,9 @@ def test_the_proposal_for_the_exact_method_is_the_minimum_of_an_independent_scan
     scanned = {}
     for k in range(1, 10):
         threshold = round(0.1 * k, 1)
-        ((labels, _),) = exact_segmentations(affinity.copy(), exact_settings(config), [threshold])
+        ((labels, _),) = exact_segmentations(
+            affinity.copy(), exact_settings(config, threshold), [threshold]
+        )
         scanned[threshold] = plain_vi(labels, truth)
     found = {s["threshold"]: (s["vi_split"], s["vi_merge"]) for s in done.json["scores"]}
     assert {s["merge_function"] for s in done.json["scores"]} == {"exact"}

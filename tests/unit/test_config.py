@@ -26,7 +26,7 @@ def refused(text: str, **options: Any) -> str:
 def test_three_paths_make_a_config_and_the_rest_has_defaults() -> None:
     config = a_config()
     assert config.block.size == (256, 256, 256)
-    assert (config.segment.threshold, config.segment.merge_function) == (0.7, "aff50_his256")
+    assert (config.segment.threshold, config.segment.merge_function) == (None, "aff50_his256")
     assert config.pool.rule == "mutual"
     assert config.local.memory is None
 

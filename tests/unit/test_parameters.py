@@ -50,7 +50,7 @@ def test_every_key_that_is_read_is_listed_with_value_default_source_and_meaning(
     assert all(p.meaning for p in rows.values())
     threshold = rows["segment.threshold"]
     assert (threshold.section, threshold.name) == ("segment", "threshold")
-    assert (threshold.value, threshold.default, threshold.source) == (0.2, 0.7, "override")
+    assert (threshold.value, threshold.default, threshold.source) == (0.2, None, "override")
     assert "lower merges more" in threshold.meaning
     assert (rows["pool.min_frac"].value, rows["pool.min_frac"].source) == (0.4, "file")
     assert (rows["pool.rule"].value, rows["pool.rule"].source) == ("mutual", "default")

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from magneton_tasks import __version__
 from magneton_tasks import plan as planning
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.geometry import Box
 from magneton_tasks.grid import ranges_len
 from magneton_tasks.plan import (
@@ -14,13 +16,14 @@ from magneton_tasks.plan import (
     Fingerprints,
     Plan,
     StagePlan,
+    ThresholdChoice,
     check_files,
     count_files,
-    make_fingerprints,
     make_geometry,
     make_stage,
     project_memory,
 )
+from magneton_tasks.stages.thresholds import choose
 from tests.plans import a_config, a_volume
 
 #: segment, count, pool, apply, downsample of `fingerprints()`
@@ -31,12 +34,14 @@ GOLDEN = (
     "ab9325999d8f06ad",
     "d439924a24bc13b2",
 )
+TAKEN = ThresholdChoice(0.3, "map", 0.1, 0.9, ("look at it: try another",))
 BASE: dict[str, Any] = {"block.size": [96, 96, 96], "block.overlap": [16, 16, 16]}
 
 
 def fingerprints(**sets: Any) -> Fingerprints:
     config = a_config(BASE | {k.replace("__", "."): v for k, v in sets.items()})
-    return make_fingerprints(config, make_geometry(config, a_volume()))
+    threshold = choose(config, {}).value
+    return make_fingerprints(config, make_geometry(config, a_volume()), threshold)
 
 
 @pytest.mark.parametrize(
@@ -185,9 +190,9 @@ def a_plan(work: dict[str, StagePlan]) -> Plan:
     config = a_config(BASE)
     geometry = make_geometry(config, a_volume())
     return Plan(
-        version="1", run="r", attempt=2, created=1.5, config_path="/c.yaml", partition=None,
+        version=__version__, run="r", attempt=2, created=1.5, config_path="/c.yaml", partition=None,
         restart=False, stages=("segment", "pool"), volume=a_volume(), input_digest="d",
-        geometry=geometry, fingerprints=make_fingerprints(config, geometry),
+        geometry=geometry, fingerprints=make_fingerprints(config, geometry, 0.7), threshold=TAKEN,
         work=work,
         memory=project_memory(config, geometry, Density(0.03, 0.1, None)), memory_limit=5, workers=2,
         files=9, output_bytes=8, label_bytes=7, notes=("careful",),
@@ -213,10 +218,20 @@ def test_a_plan_of_a_million_blocks_is_small() -> None:
     geometry = make_geometry(config, a_volume((22400, 22400, 22400)))
     assert len(geometry.grid) == 10**6
     plan = Plan(
-        version="1", run="r", attempt=1, created=0.0, config_path="", partition=None,
+        version=__version__, run="r", attempt=1, created=0.0, config_path="", partition=None,
         restart=False, stages=("segment",), volume=a_volume(), input_digest="",
-        geometry=geometry, fingerprints=make_fingerprints(config, geometry),
+        geometry=geometry, fingerprints=make_fingerprints(config, geometry, 0.7), threshold=TAKEN,
         work={"segment": StagePlan(10**6, [(0, 10**6)], 256, 1.0)}, memory={}, memory_limit=0,
         workers=1, files=0, output_bytes=0, label_bytes=0,
     )  # fmt: skip
     assert len(plan.to_json()) < 20_000
+
+
+def test_a_plan_of_another_version_is_refused_before_it_is_read() -> None:
+    """It may hold other keys, and lack those of now."""
+    with pytest.raises(
+        ConfigError, match=r"/work/runs/r/1 was planned by Magneton 0\.1\.0"
+    ) as caught:
+        Plan.from_json('{"version": "0.1.0", "run": "r", "surprise": 1}', "/work/runs/r/1")
+    assert caught.value.exit_code == 78
+    assert "clear the task plan (or rerun)" in str(caught.value)
