@@ -12,6 +12,8 @@ OVERLAP = 1
 EXACT_BLOCK = 1
 EXACT_JOIN = 1
 POOLING = 1
+#: the rule that takes the threshold from the map
+MAP_THRESHOLD = 1
 DOWNSAMPLE = 1
 #: layout of the files under ``paths.work``
 LAYOUT = 1

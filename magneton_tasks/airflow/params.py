@@ -238,6 +238,10 @@ def _schema(key: str, config: RunConfig) -> dict[str, Any]:
         definition = _resolve(definition["properties"][section])
     schema = _resolve(definition["properties"][leaf])
     schema.pop("default", None)
+    others = [s for s in schema.get("anyOf", ()) if s != {"type": "null"}]
+    if len(others) == 1:  # or null: the form shows a field that may stay empty
+        del schema["anyOf"]
+        schema |= others[0] | {"type": [others[0]["type"], "null"]}
     if "prefixItems" in schema:
         # Without `items` the form takes an array for lines of text, and sends strings. Those of one
         # array are all alike here.
@@ -251,7 +255,6 @@ def _schema(key: str, config: RunConfig) -> dict[str, Any]:
 
 def _path_schema(schema: dict[str, Any], default: str | None) -> dict[str, Any]:
     """Of a path: under the roots, as far as its text tells; the file's own may lie elsewhere."""
-    schema.pop("anyOf", None)
     roots = allowed_roots()
     under = "|".join(re.escape(root.rstrip("/")) for root in roots)
     own = f"|{re.escape(default)}" if default else ""

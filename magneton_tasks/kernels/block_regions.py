@@ -25,7 +25,7 @@ from magneton_tasks.kernels.block_faces import Inner, best_pairs, make_faces, si
 from magneton_tasks.kernels.clean_up import best_edges, join_small
 from magneton_tasks.kernels.exact_settings import ExactSettings
 from magneton_tasks.kernels.faces import Faces
-from magneton_tasks.kernels.mean_linkage import mean_linkage
+from magneton_tasks.kernels.mean_linkage import MergeRecords, mean_linkage
 from magneton_tasks.kernels.region_graph import aggregate, region_graph
 from magneton_tasks.kernels.residual import (
     BasinPairs,
@@ -158,14 +158,17 @@ def link_small(regions: BlockRegions, settings: ExactSettings) -> None:
     regions.edges = merged
 
 
-def link_by_mean(regions: BlockRegions, least_score: int) -> int:
+def link_by_mean(
+    regions: BlockRegions, least_score: int, records: MergeRecords | None = None
+) -> int:
     """Step 7: mean linkage, in place; returns how many merges it was.
 
-    Regions are numbered anew, open ones first, and all edges that are left are kept.
+    Regions are numbered anew, open ones first, and all edges that are left are kept. ``records``
+    has room for them; it names them as they were numbered before.
     """
     rank = regions.edges.last.astype(np.uint32)
     regions.edges = edges = regions.edges._replace(last=np.zeros(0, np.int64))
-    linkage = mean_linkage(regions.n, edges, rank, regions.open_, least_score)
+    linkage = mean_linkage(regions.n, edges, rank, regions.open_, least_score, records)
     numbers, _ = _renumber_regions(regions, linkage.roots, open_first=True)
     left = linkage.u > 0
     regions.edges = Edges(

@@ -46,6 +46,28 @@ HUB_DEGREE = 64
 MAX_EDGES = (1 << 32) - 1
 
 
+class MergeRecords(NamedTuple):
+    """What merged, in descending order of scores; rows beyond the number of merges mean nothing.
+
+    At its merge each side is the root of its set, so a record names a set by it.
+    """
+
+    gone: UInt32
+    kept: UInt32
+    scores: UInt32
+    """As `edge_heap.score`."""
+    sums: Int64
+    counts: Int64
+    """Of the voxel edges that were between the two."""
+
+    @classmethod
+    def room(cls, regions: int) -> MergeRecords:
+        """For all merges of so many regions; of none, nothing is recorded."""
+        gone, kept, scores = (np.empty(regions, np.uint32) for _ in range(3))
+        sums, counts = (np.empty(regions, np.int64) for _ in range(2))
+        return cls(gone, kept, scores, sums, counts)
+
+
 class Linkage(NamedTuple):
     """What mean linkage made of n regions and m edges."""
 
@@ -57,7 +79,14 @@ class Linkage(NamedTuple):
     merges: int
 
 
-def mean_linkage(n: int, edges: Edges, rank: UInt32, open_: Mask, least_score: int) -> Linkage:
+def mean_linkage(
+    n: int,
+    edges: Edges,
+    rank: UInt32,
+    open_: Mask,
+    least_score: int,
+    records: MergeRecords | None = None,
+) -> Linkage:
     """Merge regions in descending order of (score, -rank), while the score is high enough.
 
     Peak above the arguments: 16 B an edge, 12 B for each that is queued, 29 B a region and what the
@@ -77,6 +106,8 @@ def mean_linkage(n: int, edges: Edges, rank: UInt32, open_: Mask, least_score: i
         at roots.
     least_score
         `ExactSettings.least_score`.
+    records
+        Room for n merges. **Written to**.
 
     Raises
     ------
@@ -91,8 +122,9 @@ def mean_linkage(n: int, edges: Edges, rank: UInt32, open_: Mask, least_score: i
     check_sums(edges)
     index = np.zeros(0, index_dtype(edges.u.size, n))
     ends, roots, merges = _link(
-        n, edges.u, edges.v, edges.sum, edges.count, rank, edges.key, open_, least_score, index
-    )
+        n, edges.u, edges.v, edges.sum, edges.count, rank, edges.key, open_, least_score, index,
+        *(records or MergeRecords.room(0)),
+    )  # fmt: skip
     if merges < 0:
         raise sum_too_large()
     check_sums(edges)
@@ -111,6 +143,11 @@ def _link(
     open_: Mask,
     least_score: int,
     index: Index,
+    gone: UInt32,
+    kept: UInt32,
+    scores: UInt32,
+    sums: Int64,
+    counts: Int64,
 ) -> tuple[UInt32, UInt32, int]:
     """Ends, roots and merges, -1 if an edge's sum grows too large; indices as those of ``index``."""
     ends, following, lists = half_edges(n, u, v, index)
@@ -143,6 +180,12 @@ def _link(
         if lists[a, DEGREE] > lists[b, DEGREE]:
             a, b = b, a
         roots[a] = b
+        if gone.size > 0:
+            gone[merges] = a
+            kept[merges] = b
+            scores[merges] = score(sum_[edge], count[edge])
+            sums[merges] = sum_[edge]
+            counts[merges] = count[edge]
         ends[2 * edge] = 0
         ends[2 * edge + 1] = 0
         lists[a, DEGREE] -= 1

@@ -38,6 +38,7 @@ from magneton_tasks.kernels.segment import (
     segment_block,
 )
 from magneton_tasks.kernels.sweep import score_sweep, sweep
+from magneton_tasks.kernels.threshold_sums import threshold_sums
 
 Arrays = NDArray[Any]
 
@@ -107,6 +108,7 @@ def exact_method() -> None:
         children = [block.residual for block in blocks]
         join(children, contacts, np.array(outer, np.uint32), sides, settings)
     list(exact_segmentations(_affinity(), settings, [0.9, 0.5]))
+    threshold_sums(_affinity(), settings)
 
 
 ROOMS: tuple[Callable[[], None], ...] = (

@@ -223,7 +223,7 @@ def test_form_has_the_defaults_of_the_file(load_dags: Load, write_config: Write)
 @pytest.mark.parametrize(
     ("key", "good", "bad"),
     [
-        ("segment.threshold", [0, 0.5, 1], [-0.1, 1.1, "0.5", None]),
+        ("segment.threshold", [0, 0.5, 1, None], [-0.1, 1.1, "0.5"]),
         ("segment.merge_function", ["mean", "aff75_his256"], ["aff33_his256", "", None]),
         ("segment.supervoxels", ["waterz", "3d", "2d"], ["4d"]),
         ("segment.aff_thresholds", [[0.1, 0.9]], [[0.1], [0.1, 2], [0.1, 0.5, 0.9]]),

@@ -16,7 +16,12 @@ needs_shared_data = pytest.mark.skipif(
 )
 
 
+def real(name: str) -> dict[str, Array]:
+    """Affinities, ``affs``, uint8 (3, z, y, x), and truth, ``labels``, (z, y, x)."""
+    with np.load(DATA / f"{name}.npz") as data:
+        return {key: np.asarray(data[key]) for key in ("affs", "labels")}
+
+
 def pub128() -> Array:
     """Mouse cortex, 128^3: affinities, uint8 (3, z, y, x)."""
-    with np.load(DATA / "pub128.npz") as data:
-        return np.asarray(data["affs"])
+    return real("pub128")["affs"]

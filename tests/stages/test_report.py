@@ -149,10 +149,8 @@ def test_settings_say_what_differs_from_the_default(base: Run) -> None:
         "block.overlap", "segment.merge_function", "segment.threshold", "segment.aff_thresholds",
         "apply.chunk_size", "apply.mips", "local.workers", "local.memory",
     }  # fmt: skip
-    assert (settings["segment.threshold"]["value"], settings["segment.threshold"]["default"]) == (
-        0.5,
-        0.7,
-    )
+    threshold = settings["segment.threshold"]
+    assert (threshold["value"], threshold["default"]) == (0.5, None)
     assert settings["block.size"]["default"] == [256, 256, 256]
     assert "default" not in settings["paths.input"]
     assert "pool.min_iou" not in settings  # rule mutual doesn't read it
