@@ -18,6 +18,7 @@ NAMES = (
     "plan",
     "pool",
     "pipeline",
+    "verify",
     "quality",
     "memory",
     "segment",

@@ -40,9 +40,9 @@ MOST_OF_COPY = 1.5
 def run(*, full: bool = False) -> list[Row]:
     """Measure; ``full`` takes 4 x 4 x 4 blocks."""
     with TemporaryDirectory() as directory:
-        small, _ = _measure(Path(directory) / "small", 32, 8, 2)
+        small, _ = measure(Path(directory) / "small", 32, 8, 2)
         blocks = BLOCKS + full
-        large, plan = _measure(Path(directory) / "large", SIZE, OVERLAP, blocks)
+        large, plan = measure(Path(directory) / "large", SIZE, OVERLAP, blocks)
         stored = _stored(Path(directory) / "large", plan)
         copies = {name: _copy(Path(directory) / name) for name in ("small", "large")}
     voxels = plan.geometry.box.voxels
@@ -85,7 +85,7 @@ def _memory_row(stage: str, measured: Mapping[str, Any], plan: Plan) -> Row:
     )  # fmt: skip
 
 
-def _measure(
+def measure(
     directory: Path, size: int, overlap: int, blocks: int
 ) -> tuple[dict[str, dict[str, Any]], Plan]:
     """CPU seconds and peak memory of each stage's process, one batch each, and the plan."""

@@ -3,10 +3,10 @@
 - plan: 10^6 blocks of a volume that has metadata and no chunks. Planned twice: the first plan also
   samples the input; the second, whose samples are kept, is the one that counts.
 - status: 10^5 blocks, each with its records *started* and *done*.
-- rerun: 10^4 blocks with all that they have: the records, the pool table and the chunks (of one
-  byte) are really there. Six chunks a block and mip 0, as with blocks of 256^3 and chunks of 128^3;
+- rerun: 10^4 blocks with all that they have: the records, the pool table and the chunks (of
+  background) are really there. Six chunks a block and mip 0, as with blocks of 256^3 and chunks of 128^3;
   ``--full`` also has 43, as with the default chunks of 64^3. Counted is the whole tree of processes
-  of ``magneton run``; verify looks at the size of each chunk, and what that takes in a plain loop
+  of ``magneton run``; verify reads each chunk, and what looking at all sizes takes in a plain loop
   is a row of its own.
 - DAG parse: the DAG file with one volume config, after ``import airflow.sdk``.
 """
@@ -16,15 +16,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 from benchmarks.measure import ROOT, Row, command, forked, magneton, python, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
-from magneton_tasks.geometry import vec3
+from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.plan import digest
 
 MANY, STATUS_BLOCKS, RERUN_BLOCKS = 100, 100_000, 10_000
@@ -125,8 +127,11 @@ for folder in os.scandir(sys.argv[1]):
 
 def _finish(planned: Planned, attempt: Path) -> int:
     """Leave all that a finished run leaves, but for labels and pairs; how many chunks there are."""
+    from magneton_tasks.files import FileInfo
     from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
+    from magneton_tasks.stages.chunks import info_of
     from magneton_tasks.stages.stores import segmentation, table_dir
+    from magneton_tasks.stores.precomputed_codec import compress, encode_chunk
     from magneton_tasks.stores.tables import write_pool
 
     opened = Attempt.open(attempt)
@@ -158,7 +163,7 @@ def _finish(planned: Planned, attempt: Path) -> int:
 
     def written(key: int) -> dict[str, Any]:
         nonlocal total
-        sizes = []
+        chunks = []
         for mip in range(len(geometry.factors) + 1):
             box = geometry.cell_box("apply", key, mip)
             tiles = list(box.tiles(output.chunk_size))
@@ -166,11 +171,18 @@ def _finish(planned: Planned, attempt: Path) -> int:
                 path = output.objects.path(output.chunk_path(mip, tile))
                 path.parent.mkdir(exist_ok=True)
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-                os.write(descriptor, b"0")
+                os.write(descriptor, packed(tile.shape))
                 os.close(descriptor)
-            sizes.append([1] * len(tiles))
+            contents = [packed(tile.shape) for tile in tiles]
+            chunks.append([FileInfo(len(c), crc32(c)) for c in contents])
             total += len(tiles)
-        return {"input": digest("cell", key), "info": {"pool": pool, "chunks": sizes}}
+        info = {"pool": pool, **info_of(chunks)}
+        return {"input": digest("cell", key), "info": info}
+
+    @cache
+    def packed(shape: Vec3) -> bytes:
+        zeros = np.zeros((1, *shape), np.uint64)
+        return compress(encode_chunk(zeros, output.encoding), output.compress)
 
     write_records(
         planned.stage_dir("apply") / "records", "apply", range(len(geometry.cells)), written

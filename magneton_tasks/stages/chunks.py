@@ -104,22 +104,26 @@ class ChunkFiles:
             The file system, or the connection to a bucket, failed.
         """
         directory = self.store.scales[part.mip].key
-        tiles = list(part.box.tiles(self.store.chunk_size)) if decode else []
-        for at, (name, size) in enumerate(zip(part.names, part.sizes, strict=True)):
-            file = f"{directory}/{name}"
-            if at not in read or (part.crc32 is None and not decode):
-                found = self._sizes(part.mip).get(name)
-                cause = None if found == size else differs(found, size)
-            else:
-                data = self.store.objects.get(file, raw=True)
-                if data is None or len(data) != size:
-                    cause = differs(None if data is None else len(data), size)
+        if part.crc32 is None and not decode:
+            read = ()
+        tiles = list(part.box.tiles(self.store.chunk_size)) if part.crc32 is None and read else []
+        with self.store.objects.reading(directory) as reader:
+            for at, (name, size) in enumerate(zip(part.names, part.sizes, strict=True)):
+                if at not in read:
+                    found = self._sizes(part.mip).get(name)
+                    cause = None if found == size else differs(found, size)
+                elif (data := reader(name, size)) is None or len(data) != size:
+                    cause = differs(self._size_of(f"{directory}/{name}"), size)
                 elif part.crc32 is not None:
                     cause = None if crc32(data) == part.crc32[at] else OTHER_BYTES
                 else:
                     cause = self._undecodable(data, tiles[at])
-            if cause is not None:
-                yield Damage(file, cause)
+                if cause is not None:
+                    yield Damage(f"{directory}/{name}", cause)
+
+    def _size_of(self, file: str) -> int | None:
+        data = self.store.objects.get(file, raw=True)
+        return None if data is None else len(data)
 
     def _sizes(self, mip: int) -> dict[str, int]:
         with self._lock:

@@ -234,12 +234,12 @@ class _Reader:
         """How many chunks were compared with a checksum, and which aren't as recorded."""
         geometry, pool = self._attempt.plan.geometry, record.info["pool"]
         parts = list(chunks.parts(self._files.store, geometry, stage, key, record))
-        wanted = proof.chosen(
-            sum(len(p.names) for p in parts), self._share, f"{pool} {stage} {key}"
-        )
+        n = sum(len(p.names) for p in parts)
+        wanted = proof.chosen(n, self._share, f"{pool} {stage} {key}")
         begin, read, damaged = 0, 0, list[chunks.Damage]()
         for part in parts:
-            inside = {at for at in range(len(part.names)) if begin + at in wanted}
+            every = range(len(part.names))
+            inside = every if len(wanted) == n else {at for at in every if begin + at in wanted}
             read += len(inside) if part.crc32 is not None else 0
             damaged += self._files.differing(part, inside)
             begin += len(part.names)

