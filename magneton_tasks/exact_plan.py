@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 from magneton_tasks import exact_projection as projection
@@ -18,6 +21,8 @@ from magneton_tasks.memory import Memory
 FLAT_BLOCKS = 64
 #: Groups that one join takes, per axis: the largest that fits.
 FAN_INS = (4, 3, 2)
+#: What a bound may be off from the least memory that some tree fits into, as a share.
+_PRECISION = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class JoinCost:
 
 
 def choose_tree(grid: Grid, mean: FaceDensity, densest: FaceDensity, limit: int) -> JoinTree:
-    """The tree with the fewest levels whose every join's bound fits ``limit`` (bytes).
+    """The tree with the largest groups whose every join's bound fits ``limit`` (bytes).
 
     Parameters
     ----------
@@ -42,21 +47,32 @@ def choose_tree(grid: Grid, mean: FaceDensity, densest: FaceDensity, limit: int)
     Raises
     ------
     ConfigError
-        Some join doesn't fit whatever the tree, or there would be more levels than slots.
+        Some join doesn't fit whatever the tree, or there would be more levels than slots; names the
+        memory that is needed.
     """
+    found = _tree(grid, mean, densest, limit)
+    if found is not None:
+        return found
+    need = _least_limit(grid, mean, densest, limit)
+    raise ConfigError(
+        f"joining {len(grid):,} blocks may need {units.human_bytes(need)} a worker, more than "
+        f"{units.human_bytes(limit)}, however they are grouped"
+    )
+
+
+def _tree(grid: Grid, mean: FaceDensity, densest: FaceDensity, limit: int) -> JoinTree | None:
+    """As `choose_tree`; None where nothing fits."""
     flat = JoinTree.flat(grid.shape)
     if len(grid) <= FLAT_BLOCKS and join_cost(grid, flat, 1, mean, densest).memory.bound <= limit:
         return flat
     fan_in: list[Vec3] = []
     shape = grid.shape
     while not fan_in or shape != (1, 1, 1):
-        level = len(fan_in) + 1
-        if level > MAX_LEVELS:
-            raise ConfigError(
-                f"joining {len(grid):,} blocks in {units.human_bytes(limit)} a worker takes more than {MAX_LEVELS} levels",
-                "take larger blocks (block.size), or raise the runner's memory, so that more fit into one join",
-            )
+        if len(fan_in) == MAX_LEVELS:
+            return None
         step = _largest_fan_in(grid, fan_in, shape, mean, densest, limit)
+        if step is None:
+            return None
         fan_in.append(step)
         shape = vec3(-(-n // f) for n, f in zip(shape, step, strict=True))
     return JoinTree(grid.shape, tuple(fan_in))
@@ -64,19 +80,40 @@ def choose_tree(grid: Grid, mean: FaceDensity, densest: FaceDensity, limit: int)
 
 def _largest_fan_in(
     grid: Grid, below: list[Vec3], shape: Vec3, mean: FaceDensity, densest: FaceDensity, limit: int
-) -> Vec3:
-    level, need = len(below) + 1, 0
-    for n in FAN_INS:
-        step = vec3(min(n, s) for s in shape)
+) -> Vec3 | None:
+    for step in _steps(shape):
         rest = vec3(-(-s // f) for s, f in zip(shape, step, strict=True))
         levels = (*below, step) if rest == (1, 1, 1) else (*below, step, rest)
-        need = join_cost(grid, JoinTree(grid.shape, levels), level, mean, densest).memory.bound
-        if need <= limit:
+        tree = JoinTree(grid.shape, levels)
+        if join_cost(grid, tree, len(below) + 1, mean, densest).memory.bound <= limit:
             return step
-    raise ConfigError(
-        f"join level {level} may need {units.human_bytes(need)} a worker, more than {units.human_bytes(limit)}, even with 2 x 2 x 2 groups a join",
-        "raise the runner's memory, lower segment.threshold (fewer regions stay open), or raise exact.s2; smaller blocks don't help at the upper levels",
-    )
+    return None
+
+
+def _steps(shape: Vec3) -> Iterator[Vec3]:
+    """Ways to join groups, the largest first: alike along all axes, then two along some of them."""
+    found = [vec3(min(n, s) for s in shape) for n in FAN_INS]
+    twos = [
+        vec3(min(n, s) for n, s in zip(step, shape, strict=True))
+        for step in product((2, 1), repeat=3)
+    ]
+    found += sorted(twos, key=prod, reverse=True)
+    # one group stays one: only a volume of one block has nothing to join
+    yield from (s for s in Counter(found) if s != (1, 1, 1) or shape == (1, 1, 1))
+
+
+def _least_limit(grid: Grid, mean: FaceDensity, densest: FaceDensity, low: int) -> int:
+    """The least memory that some tree fits into, in bytes, from ``low`` on."""
+    high = 2 * low
+    while _tree(grid, mean, densest, high) is None:
+        low, high = high, 2 * high
+    while high > low * (1 + _PRECISION):
+        middle = (low + high) // 2
+        if _tree(grid, mean, densest, middle) is None:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def join_cost(
@@ -85,13 +122,13 @@ def join_cost(
     """Projected memory of the largest join of a level, and the edges of all of its joins."""
     bound = expected = edges = 0.0
     for group in _representatives(tree, level):
-        rows = _rows(grid, tree, level, group, mean)
-        most = _rows(grid, tree, level, group, densest)
+        rows, usual = _rows(grid, tree, level, group, mean)
+        _, most = _rows(grid, tree, level, group, densest)
         expected = max(expected, projection.join_bytes(rows))
         # Many faces together are closer to the mean than one block is.
-        spread = {k: projection.JOIN_SPREAD * (n + most[k]) / 2 for k, n in rows.items()}
-        bound = max(bound, projection.join_bytes(spread))
-        edges = max(edges, rows["edges"])
+        spread = {k: projection.JOIN_SPREAD * (n + most[k]) / 2 for k, n in usual.items()}
+        bound = max(bound, projection.join_bytes(spread, projection.JOIN_BASE_BOUND_BYTES))
+        edges = max(edges, rows.get("edges", 0.0))
     return JoinCost(Memory(int(bound), int(expected)), edges * tree.groups(level))
 
 
@@ -104,22 +141,23 @@ def _representatives(tree: JoinTree, level: int) -> list[int]:
 
 def _rows(
     grid: Grid, tree: JoinTree, level: int, group: int, density: FaceDensity
-) -> dict[str, float]:
-    """Rows of each table that a join reads."""
-    rows = dict.fromkeys(("regions", "edges", "basins", "pairs", "contacts"), 0.0)
-    open_voxels = 0
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Rows of each table that a join reads: to be expected, and at most."""
+    begin, end = tree.extent(level, group)
+    outer = -_outer_voxels(grid, begin, end)
+    found = ({"contacts": 0.0}, {"contacts": 0.0})
+    sampled = prod(min(s, projection.SAMPLED_EDGE_VOX) for s in grid.largest_core) ** (1 / 3)
     for child in tree.children(level, group):
         begin, end = tree.extent(level - 1, child)
-        sides = vec3(c[e] - c[b] for c, b, e in zip(grid.cuts, begin, end, strict=True))
-        scaled = density.scaled(projection.growth(prod(sides) ** (1 / 3)))
+        voxels = prod(c[e] - c[b] for c, b, e in zip(grid.cuts, begin, end, strict=True))
         faces = _outer_voxels(grid, begin, end)
-        for table in ("regions", "edges", "basins", "pairs"):
-            rows[table] += getattr(scaled, table) * faces
-        open_voxels += faces
-    begin, end = tree.extent(level, group)
-    outer = _outer_voxels(grid, begin, end)
-    rows["contacts"] = density.contacts * (open_voxels - outer) / 2
-    return rows
+        outer += faces
+        for rows, growth in zip(found, projection.growth(voxels ** (1 / 3), sampled), strict=True):
+            for table, n in density.rows(faces, voxels, growth).items():
+                rows[table] = rows.get(table, 0.0) + n
+    for rows in found:
+        rows["contacts"] = density.contacts * outer / 2
+    return found
 
 
 def _outer_voxels(grid: Grid, begin: Vec3, end: Vec3) -> int:

@@ -1,12 +1,14 @@
 """Memory and CPU time of the exact method, before any block is read; standard library only.
 
 The block step's memory follows from voxels and from the regions and edges that a sample box has
-once its basins are cleaned up. What a join holds follows from the faces: regions and basins stay
-open near a face with a neighbour behind it, so plan counts them per voxel of such a face, on
-sample boxes that are cut out as if each face had one (`FaceDensity`).
+once its basins are cleaned up. What a join holds follows from what its children leave open:
 
-A larger block leaves more per face voxel, for what is open reaches further in: of pub128 .22
-regions at a block of 64, .25 to .27 at groups of 128 to 1024; samples are smaller than blocks.
+- per voxel of a face with a neighbour behind it: regions and basins that touch it, and what waits
+  for them. Plan counts that on sample boxes in corners of blocks, at their very faces
+  (`FaceDensity`). A larger block leaves more per face voxel, for what is open reaches in further;
+  that ends at `REACH_VOX`.
+- per voxel of the group, whatever its faces: objects that cross a face stay open, and so do their
+  edges to each other anywhere inside. From an edge of some 700 voxels on this is most of it.
 
 The constants were measured by ``benchmarks/exact.py`` and ``benchmarks/join.py``.
 """
@@ -34,15 +36,23 @@ NOISE_DENSITY = (0.1, 0.65)
 SAMPLE_SPREAD = 2.0
 BOUND_MARGIN = 1.15
 #: The rows of a join may be this many times those of mean and densest sample together, halved.
-JOIN_SPREAD = 1.4
+JOIN_SPREAD = 1.3
 
 #: A join: bytes at its peak a row that it reads; of all but edges the rows themselves. Together they
 #: are some 80 B an edge, measured up to 10^8 edges.
 JOIN_BYTES = {"edges": 66, "regions": 28, "basins": 20, "pairs": 16, "contacts": 49}
-JOIN_BASE_BYTES = 300 * MIB
-#: How much more a face voxel leaves open when the block's edge doubles, and where samples stand.
-GROWTH_PER_DOUBLING = 0.08
+#: A forked child that joins next to nothing, with what it reads files with.
+JOIN_BASE_BYTES = 150 * MIB
+JOIN_BASE_BOUND_BYTES = 250 * MIB
+#: How much more a face voxel leaves open when the block's edge doubles: to be expected, and at most;
+#: up to this edge. pub128 .02 to .18, gala .12 to .39, uniform noise .40.
+GROWTH_PER_DOUBLING = (0.15, 0.4)
+REACH_VOX = 256
+#: Edges of the largest sample box, in voxels.
 SAMPLED_EDGE_VOX = 79
+#: What stays open in a group whatever its faces, of the regions and edges there are after clean-up:
+#: 8.5e-5 and 7.5e-4 a voxel of mouse cortex, which has .016 and .053 of them.
+VOLUME_SHARE = (0.0053, 0.014)
 
 #: CPU s a voxel of the block step (reading and writing included), and a residual edge of a join.
 BLOCK_S_PER_VOXEL = 0.13e-6
@@ -52,28 +62,43 @@ JOIN_S_PER_EDGE = 0.5e-6
 
 @dataclass(frozen=True, slots=True)
 class FaceDensity:
-    """What stays open per voxel of a face with a neighbour behind it; contacts per closed face voxel."""
+    """What stays open per voxel of a face with a neighbour behind it; contacts per closed face voxel.
+
+    ``volume_regions`` and ``volume_edges`` stay open per voxel of a group that has such a face.
+    """
 
     regions: float
     edges: float
     basins: float
     pairs: float
     contacts: float
+    volume_regions: float
+    volume_edges: float
 
-    def scaled(self, factor: float) -> FaceDensity:
-        """All of them times ``factor``; basins and contacts don't grow with the block."""
-        return FaceDensity(
-            self.regions * factor, self.edges * factor, self.basins, self.pairs, self.contacts
-        )
+    def rows(self, faces: int, voxels: int, growth: float) -> dict[str, float]:
+        """Rows that a block or group of ``voxels`` leaves open; basins don't grow with it."""
+        if not faces:
+            return {}
+        return {
+            "regions": self.regions * growth * faces + self.volume_regions * voxels,
+            "edges": self.edges * growth * faces + self.volume_edges * voxels,
+            "basins": self.basins * faces,
+            "pairs": self.pairs * faces,
+        }
 
 
 #: Where nothing was sampled: mouse cortex (pub128).
-TYPICAL_FACES = FaceDensity(0.3, 1.2, 0.4, 0.2, 0.6)
+TYPICAL_FACES = FaceDensity(0.3, 1.2, 0.4, 0.2, 0.6, 8.5e-5, 7.5e-4)
 
 
-def growth(edge_vox: float) -> float:
-    """What a block of this edge leaves open per face voxel, over what a sample box does."""
-    return max(1.0 + GROWTH_PER_DOUBLING * log2(max(edge_vox, 1.0) / SAMPLED_EDGE_VOX), 0.5)
+def growth(edge_vox: float, sampled_vox: float) -> tuple[float, float]:
+    """What a block of this edge leaves open per face voxel, over what a sample box of another does.
+
+    To be expected, and at most.
+    """
+    doublings = max(log2(max(min(edge_vox, REACH_VOX), 1.0) / max(sampled_vox, 1.0)), 0.0)
+    usual, most = GROWTH_PER_DOUBLING
+    return 1.0 + usual * doublings, 1.0 + most * doublings
 
 
 def block_expected_bytes(voxels: int, regions: float, edges: float) -> int:
@@ -103,9 +128,9 @@ def block_cpu_s(voxels: int, edges: float) -> float:
     return voxels * (BLOCK_S_PER_VOXEL + edges * BLOCK_S_PER_EDGE)
 
 
-def join_bytes(counts: dict[str, float]) -> int:
+def join_bytes(counts: dict[str, float], base: int = JOIN_BASE_BYTES) -> int:
     """Resident bytes at the peak of a join that reads so many rows of each table."""
-    return JOIN_BASE_BYTES + int(sum(JOIN_BYTES[table] * n for table, n in counts.items()))
+    return base + int(sum(JOIN_BYTES[table] * n for table, n in counts.items()))
 
 
 def _block_bytes(voxels: int, regions: float, edges: float) -> int:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.geometry import vec3
 from magneton_tasks.grid import Grid
 from magneton_tasks.join_tree import JoinTree
-from magneton_tasks.kernels.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.block_step import Place
 from magneton_tasks.kernels.exact_settings import ExactSettings
 from magneton_tasks.kernels.residual import Residual
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import JOINS
 from magneton_tasks.stages.attempt import Attempt, join_input
 from magneton_tasks.stores.residuals import ResidualStore
-
-if TYPE_CHECKING:
-    from magneton_tasks.stores.affinity import AffinityReader
 
 
 def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
@@ -93,51 +85,3 @@ def require_joins(
             f"rerun (in Airflow: clear the task plan), so that {stage} is done again",
         )
     return records
-
-
-@dataclass(frozen=True, slots=True)
-class SampleCounts:
-    """What a sample box holds; ``per_face_voxel`` as `exact_projection.FaceDensity`."""
-
-    regions_per_voxel: float
-    edges_per_voxel: float
-    labels_per_voxel: float
-    per_face_voxel: dict[str, float]
-
-
-def sample_counts(
-    reader: AffinityReader, box: Box, config: RunConfig, threshold: float
-) -> SampleCounts:
-    """Segment a sample box as if each face had a neighbour behind it.
-
-    The last plane along each axis stands for that neighbour; a box one voxel thick has none there.
-    """
-    affinity = reader.read_uint8(box)
-    thick = tuple(s > 1 for s in box.shape)
-    core = tuple(slice(None, -1) if t else slice(None) for t in thick)
-    high = tuple(
-        np.ascontiguousarray(affinity[(d, *(-1 if a == d else core[a] for a in range(3)))])
-        if thick[d]
-        else np.zeros(
-            [s - t for a, (s, t) in enumerate(zip(box.shape, thick, strict=True)) if a != d],
-            np.uint8,
-        )
-        for d in range(3)
-    )
-    inside = np.ascontiguousarray(affinity[(slice(None), *core)])
-    shape = vec3(inside.shape[1:])
-    # placed in the middle of a larger volume
-    inner = ((thick[0],) * 2, (thick[1],) * 2, (thick[2],) * 2)
-    place = Place(0, shape, vec3(3 * s for s in shape), inner)
-    found = segment_block_exact(inside, high, place, exact_settings(config, threshold))  # type: ignore[arg-type]
-    voxels = inside[0].size
-    faces = max(sum(2 * voxels // s for s, t in zip(shape, thick, strict=True) if t), 1)
-    rows = rows_of(found.residual)
-    # a face voxel meets another basin's about as often as face basins are large
-    rows["contacts"] = min(2 * rows["basins"], faces)
-    return SampleCounts(
-        found.counts.cells / voxels,
-        found.counts.cell_edges / voxels,
-        found.n_labels / voxels,
-        {name: n / faces for name, n in rows.items()},
-    )

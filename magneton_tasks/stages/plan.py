@@ -129,7 +129,13 @@ def draft(request: Request, *, write: bool = True) -> Draft:
 
     def sampled() -> Samples:
         return sample(
-            config, geometry.box, input_digest, work.samples, threshold.value, write=write
+            config,
+            geometry.box,
+            input_digest,
+            work.samples,
+            threshold.value,
+            grid=geometry.grid,
+            write=write,
         )
 
     samples = sampled() if config.method == "exact" else None

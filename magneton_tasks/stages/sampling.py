@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks import files
 from magneton_tasks.config import RunConfig
-from magneton_tasks.exact_projection import TYPICAL_FACES, FaceDensity
+from magneton_tasks.exact_projection import (
+    SAMPLED_EDGE_VOX,
+    TYPICAL_FACES,
+    VOLUME_SHARE,
+    FaceDensity,
+)
 from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.grid import Grid
 from magneton_tasks.plan import Density, digest
 from magneton_tasks.projection import TYPICAL_DENSITY
 
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 #: Edge of a sampled box, in voxels, and how many of them.
 SAMPLE_EDGE_VOX = 80
 SAMPLE_BOXES = 4
+#: Of what is counted: samples that were kept by another version of this code are taken anew.
+SAMPLES_VERSION = 2
 #: Used where nothing was sampled: cortex, see benchmarks/memory.py.
 TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
 
@@ -72,6 +80,7 @@ def sample(
     cache: Path | None,
     threshold: float,
     *,
+    grid: Grid | None = None,
     write: bool = True,
 ) -> Samples:
     """Sample the input, or take what the last plan has sampled.
@@ -82,6 +91,8 @@ def sample(
         What stays open at faces depends on it (exact).
     cache
         File to look for samples in, and to keep them in; None: neither.
+    grid
+        The blocks whose faces are sampled (exact); None: there is but one.
     write
         False: they aren't kept.
 
@@ -90,6 +101,9 @@ def sample(
     MagnetonError
         The input can't be read, or its channels don't fit the config.
     """
+    grid = grid or Grid(
+        ((box.begin[0], box.end[0]), (box.begin[1], box.end[1]), (box.begin[2], box.end[2]))
+    )
     resolved = config.resolved()
     read = ["supervoxels", "aff_thresholds", "interior_threshold", "min_distance"]
     settings = {k: v for k, v in resolved["segment"].items() if k in read}
@@ -101,6 +115,8 @@ def sample(
         resolved["input"],
         resolved["mask"],
         settings,
+        [str(b) for b in grid.cuts] if config.method == "exact" else None,
+        SAMPLES_VERSION,
     )
     if cache is not None:
         with (
@@ -114,21 +130,23 @@ def sample(
                 for name in ("faces", "densest_faces"):
                     density[name] = FaceDensity(**density[name]) if density[name] else None
                 return Samples(key, Density(**density), data["channels"], data["warnings"])
-    samples = _sample(config, sample_boxes(box), threshold, key)
+    samples = _sample(config, sample_boxes(box), grid, threshold, key)
     if cache is not None and write:
         files.write_atomic(cache, json.dumps(asdict(samples), indent=1).encode())
     return samples
 
 
-def _sample(config: RunConfig, boxes: list[Box], threshold: float, key: str) -> Samples:
+def _sample(config: RunConfig, boxes: list[Box], grid: Grid, threshold: float, key: str) -> Samples:
     # Heavy: numpy, waterz and the volume stores.
     from magneton_tasks.stages.inputs import open_affinity, open_mask
     from magneton_tasks.stores.statistics import examine
 
     reader = open_affinity(config)
     open_mask(config, reader.info)
-    measure = _exact_density if config.method == "exact" else _density
-    density = measure(config, reader, boxes, threshold)
+    if config.method == "exact":
+        density = _exact_density(config, reader, boxes, grid, threshold)
+    else:
+        density = _density(config, reader, boxes, threshold)
     examined = examine(reader, boxes)
     return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))
 
@@ -156,20 +174,31 @@ def _density(
 
 
 def _exact_density(
-    config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
+    config: RunConfig, reader: AffinityReader, boxes: list[Box], grid: Grid, threshold: float
 ) -> Density:
-    """Of the exact method's region graph, and of what stays open at faces."""
-    from magneton_tasks.stages.exact import sample_counts
+    """Of the exact method's region graph, and of what stays open at faces of blocks near the boxes."""
+    from magneton_tasks.stages.exact import exact_settings
+    from magneton_tasks.stages.face_sampling import corner, sample_counts
 
-    counts = [sample_counts(reader, box, config, threshold) for box in boxes]
+    corners = [corner(grid, box, k, SAMPLED_EDGE_VOX) for k, box in enumerate(boxes)]
+    settings = exact_settings(config, threshold)
+    counts = [sample_counts(reader, found, settings) for found in corners]
     n = len(counts)
-    faces = [FaceDensity(**c.per_face_voxel) for c in counts]
-    names = list(counts[0].per_face_voxel)
+    regions, edges = (
+        sum(getattr(c, f"{k}_per_voxel") for c in counts) / n for k in ("regions", "edges")
+    )
+    inside = {
+        f"volume_{name}": share * mean
+        for name, share, mean in zip(
+            ("regions", "edges"), VOLUME_SHARE, (regions, edges), strict=True
+        )
+    }
+    faces = [c.per_face_voxel for c in counts]
     return Density(
-        sum(c.regions_per_voxel for c in counts) / n,
-        sum(c.edges_per_voxel for c in counts) / n,
+        regions,
+        edges,
         (max(c.regions_per_voxel for c in counts), max(c.edges_per_voxel for c in counts)),
-        FaceDensity(**{name: sum(getattr(f, name) for f in faces) / n for name in names}),
-        FaceDensity(**{name: max(getattr(f, name) for f in faces) for name in names}),
+        FaceDensity(**{name: sum(f[name] for f in faces) / n for name in faces[0]}, **inside),
+        FaceDensity(**{name: max(f[name] for f in faces) for name in faces[0]}, **inside),
         max(c.labels_per_voxel for c in counts),
     )

@@ -242,7 +242,9 @@ def test_a_join_that_would_not_fit_is_refused_before_anything_starts(
         exact_projection, "JOIN_BYTES", dict.fromkeys(exact_projection.JOIN_BYTES, 10**7)
     )
     config = make(tmp_path, tissue(9), [12, 20, 18])
-    with pytest.raises(ConfigError, match=r"join level 1 may need [\d.]+ GiB .*more than 8\.0 GiB"):
+    with pytest.raises(
+        ConfigError, match=r"joining 8 blocks may need [\d.]+ GiB .*more than 8\.0 GiB"
+    ):
         volumes.plan_run(config)
     assert not list((tmp_path / "work").glob("segment-*"))
 

@@ -1,0 +1,113 @@
+"""What stays open at the faces of blocks, counted on boxes of the input that lie at such faces.
+
+An affinity map may be another one where it was predicted in boxes, and blocks are cut there too
+(`Grid.of_blocks` moves cuts to the borders of chunks). So a sample box lies in a corner of a block:
+what is counted is what the block will leave open at these very faces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.grid import Grid
+from magneton_tasks.kernels.block_faces import Inner
+from magneton_tasks.kernels.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.exact_settings import ExactSettings
+from magneton_tasks.stages.exact import rows_of
+
+if TYPE_CHECKING:
+    from magneton_tasks.stores.affinity import AffinityReader
+
+
+#: Of each sample: at which side of its block it lies, along each axis (1: low). Each is there twice.
+_SIDES = ((0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """A box in a corner of a block.
+
+    Attributes
+    ----------
+    core
+        The box.
+    inner
+        Of each axis: whether its (low, high) face is one of the block's, with a neighbour behind it.
+    """
+
+    core: Box
+    inner: Inner
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCounts:
+    """What a sample box holds; ``per_face_voxel`` as `exact_projection.FaceDensity`."""
+
+    regions_per_voxel: float
+    edges_per_voxel: float
+    labels_per_voxel: float
+    per_face_voxel: dict[str, float]
+
+
+def corner(grid: Grid, near: Box, number: int, edge: int) -> Corner:
+    """A corner of the block that the middle of a box lies in.
+
+    Parameters
+    ----------
+    number
+        Of the sample, from 0: which corner.
+    edge
+        Of the corner in voxels along each axis, at most.
+    """
+    begin, end, inner = [], [], []
+    for axis, cuts in enumerate(grid.cuts):
+        middle = (near.begin[axis] + near.end[axis]) // 2
+        n = len(cuts) - 1
+        i = next(i for i in range(n) if middle < cuts[i + 1])
+        low, high = cuts[i], cuts[i + 1]
+        length = min(edge, high - low)
+        if n == 1:  # no face: the box stays where it is
+            first = min(max(middle - length // 2, low), high - length)
+        elif i > 0 and (i == n - 1 or _SIDES[number % len(_SIDES)][axis]):
+            first = low
+        else:
+            first = high - length
+        begin.append(first)
+        end.append(first + length)
+        inner.append((first == low and i > 0, first + length == high and i < n - 1))
+    return Corner(Box(vec3(begin), vec3(end)), (inner[0], inner[1], inner[2]))
+
+
+def sample_counts(reader: AffinityReader, sampled: Corner, settings: ExactSettings) -> SampleCounts:
+    """Segment a sample box as the block step does, and count what stays open at the block's faces."""
+    core, inner = sampled.core, sampled.inner
+    beyond = vec3(e + high for e, (_, high) in zip(core.end, inner, strict=True))
+    affinity = reader.read_uint8(Box(core.begin, beyond))
+    inside = tuple(slice(0, s) for s in core.shape)
+    high = tuple(
+        np.ascontiguousarray(
+            affinity[(d, *(core.shape[d] if a == d else inside[a] for a in range(3)))]
+        )
+        if inner[d][1]
+        else np.zeros([s for a, s in enumerate(core.shape) if a != d], np.uint8)
+        for d in range(3)
+    )
+    # placed in the middle of a larger volume
+    place = Place(0, core.shape, vec3(3 * s for s in core.shape), inner)
+    block = np.ascontiguousarray(affinity[(slice(None), *inside)])
+    found = segment_block_exact(block, high, place, settings)  # type: ignore[arg-type]
+    voxels = core.voxels
+    faces = sum(sum(open_) * voxels // s for s, open_ in zip(core.shape, inner, strict=True))
+    rows = rows_of(found.residual)
+    # a face voxel meets another basin's about as often as face basins are large
+    rows["contacts"] = min(2 * rows["basins"], faces)
+    return SampleCounts(
+        found.counts.cells / voxels,
+        found.counts.cell_edges / voxels,
+        found.n_labels / voxels,
+        {name: n / max(faces, 1) for name, n in rows.items()},
+    )

@@ -1,0 +1,89 @@
+"""Sample boxes in corners of blocks tell what these blocks leave open at their faces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from magneton_tasks.geometry import Box
+from magneton_tasks.grid import Grid
+from magneton_tasks.kernels.block_step import segment_block_exact
+from magneton_tasks.kernels.exact_settings import ExactSettings
+from magneton_tasks.stages.exact import place_of, rows_of
+from magneton_tasks.stages.face_sampling import corner, sample_counts
+from magneton_tasks.stages.sampling import sample_boxes
+from magneton_tasks.stores.affinity import AffinityReader
+from tests import volumes
+from tests.volumes import Array
+
+SETTINGS = ExactSettings(0.5)
+EDGE = 40
+GRID = Grid.of_blocks(Box.of_shape((3 * EDGE, 2 * EDGE, EDGE)), (EDGE,) * 3, (0, 0, 0))
+
+
+class Reader(AffinityReader):
+    """Stands for the input's."""
+
+    def __init__(self, affinity: Array) -> None:  # nothing is opened
+        self.affinity = affinity
+
+    def read_uint8(self, box: Box) -> Array:
+        return np.ascontiguousarray(self.affinity[(slice(None), *box.slices((0, 0, 0)))])
+
+
+def test_corners_lie_at_faces_that_have_neighbours() -> None:
+    for number, near in enumerate(sample_boxes(GRID.box)):
+        found = corner(GRID, near, number, 24)
+        assert found.core.shape == (24, 24, 24)
+        # one face along z and one along y, where there are several blocks; none along x
+        assert [sum(sides) for sides in found.inner] == [1, 1, 0]
+        for axis in (0, 1):
+            low, high = found.inner[axis]
+            assert not low or found.core.begin[axis] in GRID.cuts[axis][1:-1]
+            assert not high or found.core.end[axis] in GRID.cuts[axis][1:-1]
+
+
+def test_a_box_as_large_as_a_block_has_all_its_faces() -> None:
+    found = corner(GRID, GRID.core(2), 0, 100)
+    assert found.core == GRID.core(2)
+    assert found.inner == ((True, True), (False, True), (False, False))
+
+
+@pytest.mark.parametrize("has_seams", [False, True], ids=["even", "seams at the faces"])
+def test_what_is_sampled_is_what_blocks_leave_open(has_seams: bool) -> None:
+    """Also where the affinity map is another one at just the planes where blocks are cut."""
+    affinity = volumes.affinities(volumes.cells(GRID.box.shape, 200), noise=0.4)
+    if has_seams:
+        for axis in (0, 1):
+            for cut in GRID.cuts[axis][1:-1]:
+                at: list[Any] = [slice(None)] * 3
+                at[axis] = cut
+                affinity[(axis, *at)] = 255
+    true = dict.fromkeys(("regions", "edges", "basins", "pairs"), 0)
+    faces = 0
+    for key in range(len(GRID)):
+        core, place = GRID.core(key), place_of(GRID, key)
+        high: Any = tuple(_plane(affinity, core, axis) for axis in range(3))
+        block = Reader(affinity).read_uint8(core)
+        for table, n in rows_of(segment_block_exact(block, high, place, SETTINGS).residual).items():
+            true[table] += n
+        faces += sum(
+            sum(open_) * core.voxels // s for s, open_ in zip(core.shape, place.inner, strict=True)
+        )
+    corners = [corner(GRID, box, k, 32) for k, box in enumerate(sample_boxes(GRID.box))]
+    sampled = [sample_counts(Reader(affinity), c, SETTINGS).per_face_voxel for c in corners]
+    for table in ("regions", "edges"):
+        mean = np.mean([s[table] for s in sampled])
+        assert 0.7 < mean / (true[table] / faces) < 1.3, table
+
+
+def _plane(affinity: Array, core: Box, axis: int) -> Array:
+    """Of the affinities just beyond a block's high face; zeros where the volume ends."""
+    if core.end[axis] == affinity.shape[1 + axis]:
+        return np.zeros([s for a, s in enumerate(core.shape) if a != axis], np.uint8)
+    at = list(core.slices((0, 0, 0)))
+    return np.ascontiguousarray(
+        affinity[(axis, *(core.end[axis] if a == axis else at[a] for a in range(3)))]
+    )
