@@ -136,5 +136,7 @@ def _memory_error(error: BaseException, what: str) -> MemoryError:
 
 
 def _said(error: BaseException) -> str:
+    if isinstance(error, KeyError) and kind_of(error) is Kind.SETTING:
+        return f"the environment variable {error.args[0]} isn't set"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -37,6 +37,7 @@ import zstandard
 from botocore import exceptions as boto
 
 from magneton_tasks.causes import Kind, kind_of
+from magneton_tasks.cli import main
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
     EXIT_BUG,
@@ -298,3 +299,36 @@ def test_a_thread_that_has_no_room_says_so_in_these_words() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == "RuntimeError: can't start new thread"
     assert threading.stack_size() == 0  # of this process: untouched
+
+
+# ------------------------------------------------------------------ the command line
+BUG_BELOW = chained(MagnetonError("s3://b/aff: TypeError: x", "report it"), TypeError("x"))
+ENDS: list[tuple[Exception, int, bool]] = [
+    (MemoryError(), EXIT_TEMPORARY, False),
+    (os_error(errno.ENOMEM), EXIT_TEMPORARY, False),
+    (os_error(errno.ENOSPC), EXIT_IO, False),
+    (OSError("of a library, without a number"), EXIT_IO, False),
+    (ConnectionResetError(errno.ECONNRESET, "reset"), EXIT_TEMPORARY, False),
+    (BadDataError("a chunk is damaged"), EXIT_BAD_DATA, False),
+    (TypeError("x"), EXIT_BUG, True),
+    (BUG_BELOW, EXIT_BUG, True),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "has_trace"), ENDS, ids=named)
+def test_commands_end_with_the_code_and_bugs_with_their_traceback(
+    error: Exception,
+    code: int,
+    has_trace: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def failing(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(main.cli, "main", failing)
+    with pytest.raises(SystemExit) as ended:
+        main.main([])
+    told = capsys.readouterr().err
+    assert ended.value.code == code
+    assert "error: " in told and ("in failing" in told) is has_trace
