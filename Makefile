@@ -76,7 +76,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck, hadolint
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/shellcheck scripts/*.sh docker/*.sh tests/cluster/*/*.sh tests/e2e/*.sh .ci/run
+	.venv/bin/shellcheck scripts/airflow scripts/*.sh docker/*.sh tests/cluster/*/*.sh tests/e2e/*.sh .ci/run
 	.venv/bin/hadolint Dockerfile docker/Dockerfile.airflow
 
 format: $(STAMP) ## let ruff mend layout and import order

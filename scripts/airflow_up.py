@@ -8,6 +8,8 @@ from getpass import getpass
 
 from magneton_tasks import places
 from magneton_tasks.airflow import database, home
+from magneton_tasks.airflow.dag_names import named_configs
+from magneton_tasks.airflow.known import wait_for_dags
 from magneton_tasks.airflow.services import Services
 from magneton_tasks.errors import MagnetonError
 
@@ -23,6 +25,9 @@ def main() -> int:
             database.choose(services.home, given, is_running=is_running, ask=ask)
         if not (services.running().keys() >= {"api-server", "scheduler"} and services.healthy()):
             services.start()
+        places_used = services.environ()[places.CONFIGS_VARIABLE]
+        wanted = [dag_id for dag_id, _, _ in named_configs(places_used)]
+        unknown = wait_for_dags(services, wanted)
         people_use = services.environ()["AIRFLOW__API__BASE_URL"]
         print(f"\nAirflow is up:  {people_use}")
         if people_use != services.address:
@@ -30,6 +35,10 @@ def main() -> int:
         if services.password_file.exists():
             print(f"  user admin, password {services.password()}")
         print(f"  volume configs from {places.configs_places(services.root)}")
+        if unknown:
+            print(
+                f"  not read yet: {', '.join(sorted(unknown))}; see {services.log('dag-processor')}"
+            )
         print(f"  logs in {services.home / 'logs'}")
         print("Stop it with:  make down")
     except MagnetonError as error:

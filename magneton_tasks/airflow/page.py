@@ -36,7 +36,8 @@ def _ways(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
     conf = {"partition": "2026-01-31"} if asks else {"segment.threshold": config.segment.threshold}
     yield (
         f"**By hand**: the button *Trigger*{' (its field *Partition* is needed)' if asks else ''}, or "
-        f"`airflow dags trigger {dag_id} --conf '{json.dumps(conf)}'`."
+        f"`scripts/airflow dags trigger {dag_id} --conf '{json.dumps(conf)}'` in the project's folder "
+        "(in an Airflow that `make up` didn't start: its own `airflow`)."
     )
     if config.schedule is None:
         yield "**On a schedule**: not yet; give the config a `schedule:`, such as `0 3 * * *`."
@@ -45,7 +46,7 @@ def _ways(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
     if asks and config.schedule is not None:
         yield (
             "**Backfill** of past partitions: *Trigger*, then *Backfill*, or "
-            f"`airflow backfill create --dag-id {dag_id} --from-date 2026-01-01 --to-date 2026-01-31`."
+            f"`scripts/airflow backfill create --dag-id {dag_id} --from-date 2026-01-01 --to-date 2026-01-31`."
         )
     elif asks:
         yield "**Backfill** of past partitions needs a `schedule:`: it tells which dates there are."

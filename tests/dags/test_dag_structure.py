@@ -150,11 +150,11 @@ def test_page_shows_the_config(load_dags: Load, write_config: Write) -> None:
     path = write_config("cortex", "segment: {threshold: 0.37}\n")
     page = load_dags(path.parent)["instance_segmentation.cortex"].doc_md
     assert "threshold: 0.37" in page and "min_overlap_vox" in page and str(path) in page
-    assert "airflow dags trigger instance_segmentation.cortex" in page
+    assert "`scripts/airflow dags trigger instance_segmentation.cortex" in page
     assert "schedule: null" in page and "backfill" not in page, "nothing to fill without partitions"
     daily = write_config("daily", 'schedule: "0 3 * * *"\n', partition=True)
     page = load_dags(daily.parent)["instance_segmentation.daily"].doc_md
-    assert "airflow backfill create --dag-id instance_segmentation.daily" in page
+    assert "`scripts/airflow backfill create --dag-id instance_segmentation.daily" in page
 
 
 # ------------------------------------------------------------------------------ broken configs

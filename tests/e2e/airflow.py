@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from urllib.parse import quote
 from magneton_tasks import places
 from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow.services import Services
+from tests.e2e.rest import RefusedError, Rest
 from tests.tiny_volume import chunk_file, write_tiny_volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,14 +27,6 @@ PATIENCE_S = 600.0
 #: Of each user's password: nobody else reaches this Airflow.
 ROLES = {"admin": "admin", "operator": "op", "viewer": "viewer"}
 _ENDED = ("success", "failed")
-
-
-class RefusedError(Exception):
-    """Airflow's REST interface said no."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"{status}: {text}")
-        self.status, self.text = status, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +75,7 @@ class Airflow:
         if database:
             databases.keep(self.home, database)
         self.services = TestServices(self.home, ROOT, tuple(given.items()))
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        self._tokens: dict[str, str] = {}
+        self._rest = Rest(lambda: self.address, self.services.password)
 
     # ------------------------------------------------------------------ services
     def start(self) -> None:
@@ -98,45 +89,24 @@ class Airflow:
     def address(self) -> str:
         return self.services.address
 
+    def command(self, *arguments: str, code: int = 0) -> str:
+        """What ``scripts/airflow ARGUMENTS...`` prints; it is told the home, and nothing else."""
+        environ = {**clean_environ(), homes.HOME_VARIABLE: str(self.home)}
+        done = subprocess.run(
+            [str(ROOT / "scripts" / "airflow"), *arguments],
+            env=environ, cwd=self.home.parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     # ------------------------------------------------------------------ REST
     def token(self, user: str = "admin") -> str:
-        """A token of this user; as the cookie ``_token`` it opens the web interface."""
-        if user not in self._tokens:
-            asked = {"username": user, "password": self.services.password(user)}
-            self._tokens[user] = self.call("/auth/token", asked, user=None)["access_token"]
-        return self._tokens[user]
+        """As `Rest.token`."""
+        return self._rest.token(user)
 
-    def call(
-        self,
-        path: str,
-        data: Mapping[str, Any] | None = None,
-        *,
-        method: str | None = None,
-        user: str | None = "admin",
-    ) -> Any:
-        """What Airflow answers, decoded; None where it answers nothing.
-
-        Raises
-        ------
-        RefusedError
-            With its status and what it says.
-        """
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if user is not None:
-            headers["Authorization"] = f"Bearer {self.token(user)}"
-        request = urllib.request.Request(
-            self.address + path,
-            data=None if data is None else json.dumps(data).encode(),
-            headers=headers,
-            method=method,
-        )
-        try:
-            with self._opener.open(request, timeout=60) as answer:
-                text = answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                raise RefusedError(error.code, error.read().decode(errors="replace")) from None
-        return json.loads(text) if text else None
+    def call(self, path: str, data: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        """As `Rest.call`."""
+        return self._rest.call(path, data, **options)
 
     def map_path(self, name: str, run_id: str) -> str:
         """Where the block map of a run lies, with its data below."""

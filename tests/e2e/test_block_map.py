@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from tests import volumes
-from tests.e2e.airflow import Airflow, HeldChunk, RefusedError, wait_until
+from tests.e2e.airflow import Airflow, HeldChunk, wait_until
+from tests.e2e.rest import RefusedError
 from tests.tiny_volume import OBJECTS, chunk_file
 
 SignIn = Callable[..., Page]

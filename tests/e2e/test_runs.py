@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.airflow import PATIENCE_S, PREFIX, Airflow, RefusedError, wait_until
+from tests.e2e.airflow import PATIENCE_S, PREFIX, Airflow, wait_until
 from tests.e2e.mailbox import Mailbox
+from tests.e2e.rest import RefusedError
 from tests.tiny_volume import OBJECTS
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +104,9 @@ def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Pat
 
 def _backfill(airflow: Airflow, *arguments: str) -> None:
     """As the documents say it, to its end."""
-    command = [sys.executable, "-m", "airflow", "backfill", "create", "--dag-id", f"{PREFIX}daily"]
-    done = subprocess.run(
-        [*command, "--max-active-runs", "2", *arguments],
-        env=airflow.services.environ(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    airflow.command(
+        "backfill", "create", "--dag-id", f"{PREFIX}daily", "--max-active-runs", "2", *arguments
+    )
 
     def over() -> bool:
         found = airflow.call(f"/api/v2/backfills?dag_id={PREFIX}daily")["backfills"]

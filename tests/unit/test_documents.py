@@ -11,6 +11,7 @@ import click
 import pytest
 
 from magneton_tasks.cli.main import cli
+from tests.shell_blocks import ELSEWHERE, README, blocks, commands, to_type
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -69,3 +70,36 @@ def test_make_runs_its_script(target: str) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"scripts/airflow_{target.replace('-', '_')}.py" in done.stdout
+
+
+# ------------------------------------------------------------------ what people type
+_SHELL = re.compile(
+    r"\s*(\$ |\S*/)?(magneton|make|airflow|pip|python3?|git|docker|sudo|cp|curl)\b ?"
+)
+
+
+def test_every_line_of_readmes_shell_is_typed() -> None:
+    """By tests/e2e/test_readme.py, which types `to_type`; the rest by what `ELSEWHERE` names."""
+    bodies = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    written = [line for body in bodies for line in body.splitlines() if line.strip()]
+    assert len(written) > 10
+    assert [c.text for c in commands(README)] == written
+    typed = [c.text for c in to_type(README)]
+    rest = [line for line in written if line not in typed]
+    assert [re.split(r"\s+#", line)[0] for line in rest] == list(ELSEWHERE)
+    for command, where in ELSEWHERE.items():
+        assert command in (ROOT / where).read_text()
+
+
+def test_readme_hides_no_command_in_another_kind_of_block() -> None:
+    for block in blocks(README):
+        if block.language != "sh":
+            assert not [line for _, line in block.lines if _SHELL.match(line)], block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_airflows_command_is_the_one_with_our_environment(page: Path) -> None:
+    code = [line for b in blocks(page) for _, line in b.lines]
+    code += re.findall(r"`([^`\n]+)`", page.read_text())
+    bare = re.compile(r"airflow (dags|tasks|backfill|pools|users|connections|variables|db) ")
+    assert not [line for line in code if bare.match(line)]

@@ -1,0 +1,37 @@
+"""`scripts/airflow`: Airflow's own command finds home and database by itself, here PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.e2e.airflow import PREFIX, Airflow, wait_until
+from tests.tiny_volume import OBJECTS
+
+
+def test_trigger_list_and_clear(airflow: Airflow) -> None:
+    airflow.write_volume("typed", "local: {workers: 2}\n")
+    dag_id = airflow.wait_for_dag("typed")
+    airflow.command("dags", "trigger", dag_id, "--conf", json.dumps({"segment.threshold": 0.6}))
+    (run,) = airflow.runs("typed")
+    run_id = run["dag_run_id"]
+    assert airflow.wait_for_run("typed", run_id) == "success"
+    assert airflow.result("typed", "verify")["objects"] == OBJECTS
+    assert "success" in airflow.command("dags", "list-runs", dag_id)
+
+    airflow.command("tasks", "clear", "--yes", "--task-regex", "pool", "--downstream", dag_id)
+
+    def again() -> bool:
+        return int(airflow.tasks("typed", run_id)["pool", -1]["try_number"]) == 2
+
+    wait_until(again, "the cleared task is tried again")
+    assert airflow.wait_for_run("typed", run_id) == "success"
+
+
+def test_what_airflow_refuses_has_its_exit_code(airflow: Airflow) -> None:
+    assert "not found" in airflow.command("dags", "trigger", f"{PREFIX}nobody", code=1)
+
+
+def test_a_home_that_was_never_started_is_refused(tmp_path: Path) -> None:
+    said = Airflow(tmp_path).command("dags", "list", code=66)
+    assert "never been started" in said and "make up" in said
