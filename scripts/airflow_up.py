@@ -6,12 +6,12 @@ import os
 import sys
 from getpass import getpass
 
-from magneton_tasks import places
 from magneton_tasks.airflow import database, home
 from magneton_tasks.airflow.dag_names import named_configs
 from magneton_tasks.airflow.known import wait_for_dags
 from magneton_tasks.airflow.services import Services
 from magneton_tasks.errors import MagnetonError
+from magneton_tasks.places import CONFIGS_VARIABLE
 
 
 def main() -> int:
@@ -25,16 +25,15 @@ def main() -> int:
             database.choose(services.home, given, is_running=is_running, ask=ask)
         if not (services.running().keys() >= {"api-server", "scheduler"} and services.healthy()):
             services.start()
-        places_used = services.environ()[places.CONFIGS_VARIABLE]
-        wanted = [dag_id for dag_id, _, _ in named_configs(places_used)]
-        unknown = wait_for_dags(services, wanted)
-        people_use = services.environ()["AIRFLOW__API__BASE_URL"]
+        environ = services.environ()
+        configs, people_use = environ[CONFIGS_VARIABLE], environ["AIRFLOW__API__BASE_URL"]
+        unknown = wait_for_dags(services, [dag_id for dag_id, _, _ in named_configs(configs)])
         print(f"\nAirflow is up:  {people_use}")
         if people_use != services.address:
             print(f"  for a proxy of this machine:  {services.address}")
         if services.password_file.exists():
             print(f"  user admin, password {services.password()}")
-        print(f"  volume configs from {places.configs_places(services.root)}")
+        print(f"  volume configs from {configs}")
         if unknown:
             print(
                 f"  not read yet: {', '.join(sorted(unknown))}; see {services.log('dag-processor')}"

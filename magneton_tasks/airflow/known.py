@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 from magneton_tasks.airflow.services import Services
@@ -21,21 +22,33 @@ def wait_for_dags(
 ) -> set[str]:
     """Wait until Airflow knows these DAGs; returns those that it doesn't know in time.
 
-    With logins that aren't the simple ones nobody here may ask: then it doesn't wait.
+    Without the simple logins nobody here may ask: then it doesn't wait.
     """
-    if not services.password_file.exists():
+    token = _token(services)
+    if token is None:
         return set()
-    asked = {"username": "admin", "password": services.password()}
-    token = _call(f"{services.address}/auth/token", asked)["access_token"]
     address = f"{services.address}/api/v2/dags"
     deadline = time.monotonic() + patience_s
-    while missing := set(wanted) - known_dags(
-        lambda query: _call(f"{address}?{query}", token=token)
-    ):
+    missing = set(wanted)
+    while missing:
+        with suppress(OSError):  # a database that is locked just now, say
+            missing -= known_dags(lambda query: _call(f"{address}?{query}", token=token))
         if time.monotonic() > deadline:
             break
         time.sleep(0.5)
     return missing
+
+
+def _token(services: Services) -> str | None:
+    """Of any of the simple logins; None where there are others."""
+    if not services.password_file.exists():
+        return None
+    passwords: dict[str, str] = json.loads(services.password_file.read_text())
+    for user, password in passwords.items():
+        with suppress(OSError):
+            asked = {"username": user, "password": password}
+            return str(_call(f"{services.address}/auth/token", asked)["access_token"])
+    return None
 
 
 def known_dags(ask: Callable[[str], Any]) -> set[str]:

@@ -27,6 +27,8 @@ import psutil
 from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.errors import OutputError
+from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
+from magneton_tasks.roots import ROOTS_VARIABLE
 from magneton_tasks.worker_env import is_of_make_up
 
 FIRST = "api-server"
@@ -130,7 +132,10 @@ class Services:
         if FIRST not in alive:
             # The ports belong to the api-server's start: whatever runs without it would not find it.
             self.stop(say)
-            self._save({"ports": self._choose_ports(), "processes": {}})
+            given = {k: v for k in (CONFIGS_VARIABLE, ROOTS_VARIABLE) if (v := os.environ.get(k))}
+            if CONFIGS_VARIABLE in given:  # from here, relative paths lead there
+                given[CONFIGS_VARIABLE] = configs_places(self.root, given)
+            self._save({"ports": self._choose_ports(), "processes": {}, "given": given})
             alive = {}
         environ = self.environ()
         if not alive:
@@ -171,7 +176,9 @@ class Services:
             if not k.startswith("AIRFLOW__") and not is_of_make_up(k)
         }
         airflow = homes.settings(self.home, self.root, databases.setting(self.home))
-        return {"AIRFLOW__API__BASE_URL": self.address, **theirs, **airflow, **ours}
+        # What `make up` was given holds for whoever deals with these services from another shell.
+        given = self.state().get("given", {})
+        return {"AIRFLOW__API__BASE_URL": self.address, **theirs, **airflow, **given, **ours}
 
     def _choose_ports(self) -> dict[str, int]:
         ports = free_ports("api", "task_logs", "trigger_logs")

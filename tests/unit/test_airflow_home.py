@@ -111,6 +111,26 @@ def test_settings_of_another_airflow_do_not_leak_in(
     assert "127.0.0.1:5001" in environ["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
 
 
+def test_what_make_up_was_given_holds_in_other_shells(
+    services: Services, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`scripts/airflow` would else read other configs than the dag-processor."""
+    monkeypatch.setattr(Services, "_migrate", lambda *_: None)
+    monkeypatch.setattr(Services, "_wait", lambda *_: None)
+    monkeypatch.setattr(Services, "_launch", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(places.CONFIGS_VARIABLE, "mine")
+    monkeypatch.setenv("MAGNETON_ROOTS", "/data")
+    services.start(lambda text: None)
+    monkeypatch.chdir("/")
+    for other in ("", "/elsewhere"):
+        monkeypatch.setenv(places.CONFIGS_VARIABLE, other)
+        monkeypatch.delenv("MAGNETON_ROOTS", raising=False)
+        environ = services.environ()
+        assert environ[places.CONFIGS_VARIABLE] == str(tmp_path / "mine")
+        assert environ["MAGNETON_ROOTS"] == "/data"
+
+
 def test_a_recycled_process_id_is_never_touched(
     services: Services, process: subprocess.Popen[bytes]
 ) -> None:
