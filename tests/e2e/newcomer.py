@@ -135,7 +135,7 @@ class Newcomer:
         said += _CONTROL.sub("", self._shell.before or "")
         assert self._match()[1] == "0", f"{command}\nended with {self._match()[1]}:\n{said}"
         self.typed.append(command)
-        return said
+        return said.partition("\n")[2]  # without the echo of what was typed
 
     def _expect(self, command: Typed, waited_for: list[re.Pattern[str]]) -> re.Pattern[str]:
         try:

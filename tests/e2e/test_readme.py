@@ -103,7 +103,7 @@ LOOKS: dict[str, Callable[[Seen, str, str], None]] = {
     "make run": ran,
     "magneton evaluate": lambda seen, command, said: _has(said, "VI", "ARAND"),
     "magneton config new": lambda seen, command, said: _has(said, "wrote volume.yaml"),
-    "magneton status": lambda seen, command, said: _has(said, "complete"),
+    "magneton status": lambda seen, command, said: _has(said, "verify  "),
     "make up": is_up,
     "scripts/airflow dags trigger": triggered,
     "scripts/airflow dags list-runs": lambda seen, command, said: _has(said, "success"),
