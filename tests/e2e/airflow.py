@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from magneton_tasks import places
 from magneton_tasks.airflow import database as databases
+from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.services import Services
 from tests.e2e.rest import RefusedError, Rest
 from tests.tiny_volume import chunk_file, write_tiny_volume
