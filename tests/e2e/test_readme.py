@@ -65,7 +65,7 @@ def ran(seen: Seen, command: str, said: str) -> None:
 def is_up(seen: Seen, command: str, said: str) -> None:
     seen.address = _find(r"Airflow is up: +(http://127\.0\.0\.1:\d+)", said)
     seen.password = _find(r"user admin, password (\S+)", said)
-    assert '<div id="root">' in fetched(seen.address)
+    assert "<title>Airflow" in fetched(seen.address)
     dags = seen.rest().call("/api/v2/dags")["dags"]  # logs in
     names = {d["dag_display_name"] for d in dags}
     assert {"instance_segmentation.volume", "instance_segmentation.cortex"} <= names
