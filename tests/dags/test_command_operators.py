@@ -146,10 +146,12 @@ def test_arguments_never_become_shell_text(tmp_path: Path) -> None:
 
 
 def test_secrets_of_airflow_stay_with_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "secret")
+    airflows = ("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW_CONN_SMTP_DEFAULT", "DB", "MAKEFLAGS")
+    for name in airflows:
+        monkeypatch.setenv(name, "pa55")
     monkeypatch.setenv("MAGNETON_ROOTS", "/data")
     environ = run("import json, os; print(json.dumps(dict(os.environ)))")
-    assert not [key for key in environ if key.startswith("AIRFLOW__")]
+    assert not [k for k, v in environ.items() if k.startswith("AIRFLOW") or v == "pa55"]
     assert environ["MAGNETON_ROOTS"] == "/data"
 
 

@@ -106,7 +106,8 @@ def answer_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words:
     program.write_text(f"#!/bin/bash\n{body}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "sqlite:///pa55")
+    for name in ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_SMTP_DEFAULT", "DB"):
+        monkeypatch.setenv(name, "any:///pa55")
     operator = SlurmOperator(task_id="s", stage="segment", attempt="/nowhere")
     slurm = BashSlurm.of(Slurm(timeout_s=1), operator)
     return slurm.run(["sbatch", *words], stdin="#!/bin/bash\necho hello\n")

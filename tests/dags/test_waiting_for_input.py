@@ -14,15 +14,18 @@ import pytest
 from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.errors import EXIT_BUG, EXIT_CONFIG, EXIT_IO, EXIT_TEMPORARY
 
-Waiting = Callable[[list[int]], str]
+Waiting = Callable[[list[int | str]], str]
 
 
 @pytest.fixture
 def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Waiting:
-    """What the trigger reports where whoever asks ends with these codes, one after the other."""
+    """What the trigger reports where whoever asks ends with these codes, one after the other.
+
+    A code may be an expression, too, that is worked out there.
+    """
     from magneton_tasks.airflow.waiting import InputTrigger
 
-    def wait(codes: list[int]) -> str:
+    def wait(codes: list[int | str]) -> str:
         left = iter(codes)
 
         def command(_: Awaited) -> list[str]:
@@ -51,3 +54,14 @@ def test_what_is_not_there_yet_is_asked_for_again(waiting: Waiting, code: int) -
 @pytest.mark.parametrize("code", [EXIT_CONFIG, EXIT_BUG, 1])
 def test_what_can_never_be_there_is_told_at_once(waiting: Waiting, code: int) -> None:
     assert waiting([code]) == "no such mip"
+
+
+def test_who_asks_gets_no_connection_of_airflow_s(
+    waiting: Waiting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", "smtp://pa55")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
+    seen = tmp_path / "environ"
+    assert waiting([f"open({str(seen)!r}, 'w').write(str(os.environ)) * 0"]) == "there"
+    assert "'AWS_ACCESS_KEY_ID': 'me'" in seen.read_text()
+    assert "pa55" not in seen.read_text()
