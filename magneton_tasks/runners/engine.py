@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from magneton_tasks.causes import Kind, kind_of
 from magneton_tasks.errors import ConfigError, TemporaryError
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
@@ -194,7 +195,7 @@ def reach(address: str) -> None:
 
 @contextmanager
 def errors(address: str) -> Iterator[None]:
-    """What the engine's client raises, as an error of ours: all of it may pass."""
+    """What the engine's client raises, as an error of ours; but for missing rights it may pass."""
     from docker.errors import DockerException, NotFound
     from requests.exceptions import RequestException
 
@@ -205,7 +206,8 @@ def errors(address: str) -> Iterator[None]:
             f"a container was removed while it ran: {error.explanation}", "rerun"
         ) from error
     except (DockerException, RequestException, OSError) as error:
-        raise TemporaryError(
+        of = ConfigError if kind_of(error) in (Kind.DENIED, Kind.SETTING) else TemporaryError
+        raise of(
             f"the Docker engine at {address} doesn't answer: {error}",
             "start it (`systemctl start docker`), check docker.engine and $DOCKER_HOST, and that "
             "this user may use it (group docker); then rerun",

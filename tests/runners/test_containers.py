@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 from pathlib import Path
 
 import pytest
+import requests
+from docker.errors import APIError
 
 from magneton_tasks.config import RunConfig, parse_config
-from magneton_tasks.errors import ConfigError
+from magneton_tasks.errors import ConfigError, MagnetonError, TemporaryError
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.containers import Task
+from magneton_tasks.runners.engine import errors as engine_errors
 from magneton_tasks.runners.resources import allowed_memory, first_memory, more_memory
 
 MIB, GIB = 2**20, 2**30
@@ -158,3 +162,30 @@ def test_missing_directories_belong_to_whoever_owns_what_they_lie_in(tmp_path: P
     containers.make_directories(given)
     for made in ("a", "a/b", "a/b/out", "c", "c/work"):
         assert (tmp_path / made).stat().st_uid == tmp_path.stat().st_uid
+
+
+def refusal(status: int) -> Exception:
+    response = requests.Response()
+    response.status_code = status
+    error: Exception = APIError("it says no", response=response)
+    return error
+
+
+ENGINE_ERRORS: list[tuple[Exception, type[MagnetonError]]] = [
+    (PermissionError(errno.EACCES, "Permission denied"), ConfigError),
+    (refusal(403), ConfigError),
+    (refusal(400), ConfigError),  # it is too old, for instance
+    (refusal(500), TemporaryError),
+    (requests.exceptions.ReadTimeout("403"), TemporaryError),
+    (FileNotFoundError(errno.ENOENT, "no socket"), TemporaryError),  # it isn't started yet
+    (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), TemporaryError),
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), ENGINE_ERRORS)
+def test_an_engine_that_may_not_be_used_is_not_asked_again(
+    error: Exception, kind: type[MagnetonError]
+) -> None:
+    with pytest.raises(kind) as told, engine_errors("unix:///run/docker.sock"):
+        raise error
+    assert type(told.value) is kind and "group docker" in str(told.value.hint)
