@@ -18,7 +18,8 @@ from magneton_tasks.errors import (
 )
 
 _BUG_HINT = "this is a bug in Magneton: report it with the log"
-_MEMORY_HINT = "take smaller blocks, fewer workers or a larger memory limit"
+#: Where the stage isn't known; else `runners.memory_advice` says more.
+_MEMORY_HINT = "give it more memory, or run less beside it"
 
 
 def error_for(

@@ -36,6 +36,7 @@ from magneton_tasks.runners.command import (
 )
 from magneton_tasks.runners.containers import Task
 from magneton_tasks.runners.engine import End, Engine, Stopper
+from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
 from magneton_tasks.units import human_bytes
 
@@ -154,7 +155,8 @@ class Workshop:
                 return ending
             if more is None:
                 on_line(f"{task.title}: WARNING: {what}; no more may be had")
-                return Ending(EXIT_CONFIG, ending.tail, _no_more(what, most))
+                hint = advice(self.config, task.stage, self.plan)
+                return Ending(EXIT_CONFIG, ending.tail, _no_more(what, most, hint))
             on_line(f"{task.title}: {what}; trying again with {human_bytes(more)}")
             memory = more
 
@@ -274,12 +276,8 @@ def _out_of_memory(ending: Ending, end: End) -> bool:
     return end.oom_killed or ran_out_of_memory(ending.tail)
 
 
-def _no_more(what: str, most: int) -> MagnetonError:
-    return ConfigError(
-        f"{what}, and no more than {human_bytes(most)} may be had",
-        "raise docker.max_memory, take a smaller block.size, or merge_function mean, which needs a "
-        "fifth of the memory",
-    )
+def _no_more(what: str, most: int, hint: str) -> MagnetonError:
+    return ConfigError(f"{what}, and no more than {human_bytes(most)} may be had", hint)
 
 
 def _foreign(attempt: Path, owner: int, root: Path, user: int) -> MagnetonError:

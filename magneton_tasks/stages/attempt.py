@@ -13,6 +13,7 @@ from magneton_tasks.manifest import Manifest, Record
 from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan, digest
 from magneton_tasks.roots import check_roots
+from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import allowed_memory
 from magneton_tasks.stages.mapping import with_mapped_paths, with_mapped_roots
 from magneton_tasks.units import human_bytes
@@ -76,7 +77,7 @@ class Attempt:
         """Bytes that the runner allows this process; None where no limit was set."""
         return allowed_memory() or self.config.worker.memory
 
-    def require_memory(self, need: int, what: str, hint: str) -> None:
+    def require_memory(self, stage: str, need: int, what: str) -> None:
         """Refuse work that is known to need more than the runner allows.
 
         Raises
@@ -92,7 +93,7 @@ class Attempt:
         kind = ConfigError if allowed_memory() is None else OutOfMemoryError
         raise kind(
             f"{what} may need {human_bytes(need)}, more than this worker may take ({human_bytes(limit)})",
-            f"raise {self.config.worker.MEMORY_KEY}, or {hint}",
+            advice(self.config, stage, self.plan),
         )
 
     def stage_dir(self, stage: str) -> Path:

@@ -131,9 +131,7 @@ def _allocated_bytes() -> int:
 
 def _too_large(memory_limit: int) -> OutOfMemoryError:
     return OutOfMemoryError(
-        f"needed more than its limit of {units.human_bytes(memory_limit)} of memory",
-        "this block is denser than those that plan sampled: raise the runner's memory (more than now), "
-        "take a smaller block.size, or merge_function mean, which needs a fifth of the memory",
+        f"needed more than its limit of {units.human_bytes(memory_limit)} of memory"
     )
 
 
@@ -199,8 +197,7 @@ def _result(
         raise _too_large(memory_limit)
     if code == -signal.SIGKILL:
         raise OutOfMemoryError(
-            f"was killed (SIGKILL) at {units.human_bytes(usage.ru_maxrss * 1024)}, as the kernel does when memory runs out",
-            "if memory ran out: fewer workers, a smaller block.size, or merge_function mean; else rerun",
+            f"was killed (SIGKILL) at {units.human_bytes(usage.ru_maxrss * 1024)}, as the kernel does when memory runs out"
         )
     if code < 0:
         raise TemporaryError(

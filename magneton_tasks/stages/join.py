@@ -127,9 +127,9 @@ class JoinStage:
         for block, axis in self.tree.faces(self.level, key):
             rows["contacts"] += self.counts[block].info["faces"][axis][1]
         self.attempt.require_memory(
+            self.stage,
             exact_projection.join_bytes(dict(rows)),
             f"join level {self.level} of {int(rows['edges']):,} edges",
-            "raise exact.s2, or lower segment.threshold",
         )
 
     def one(self, key: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from magneton_tasks.location import locate
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.memory import Memory
 from magneton_tasks.metadata import read_metadata
-from magneton_tasks.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths, join_level
+from magneton_tasks.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths
 from magneton_tasks.plan import (
     Density,
     Geometry,
@@ -39,7 +39,7 @@ from magneton_tasks.plan import (
     project_memory,
 )
 from magneton_tasks.roots import allowed_roots, check_roots
-from magneton_tasks.runners import resources
+from magneton_tasks.runners import memory_advice, resources
 from magneton_tasks.runners.slurm import limits as limits_of_cluster
 from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.limits import Limits
@@ -152,7 +152,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     )  # fmt: skip
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
-    limit = _check_memory(config, memory, todo, machine, density.densest)
+    limit = _check_memory(config, memory, todo, machine, density.densest, facts)
     workers = request.workers or config.worker.workers or resources.workers(limit, machine)
     stages = _stage_plans(config, geometry, todo, density, workers)
     if limits is not None:
@@ -198,9 +198,15 @@ def _as_arrays(stage: str, work: StagePlan, config: RunConfig, limits: Limits) -
 def _with_joins(config: RunConfig, geometry: Geometry, density: Density, machine: int) -> Geometry:
     """With the tree of joins that fits a worker's memory; refuses where none does."""
     assert density.faces is not None and density.densest_faces is not None
-    limit = config.worker.memory or int(machine * resources.USABLE)
-    tree = choose_tree(geometry.grid, density.faces, density.densest_faces, limit)
-    return replace(geometry, joins=tree)
+    most = config.worker.largest_memory or int(machine * resources.USABLE)
+    limits = sorted({min(config.worker.memory or most, most), most})
+    for limit in limits:  # a first try's, else what later ones may have
+        try:
+            tree = choose_tree(geometry.grid, density.faces, density.densest_faces, limit)
+            return replace(geometry, joins=tree)
+        except ConfigError as error:
+            refusal = ConfigError(error.what, memory_advice.advice(config, JOINS[0]))
+    raise refusal
 
 
 def run(
@@ -259,6 +265,7 @@ def _check_memory(
     todo: Mapping[str, Ranges],
     machine: int,
     densest: tuple[float, float] | None,
+    volume: VolumeFacts,
 ) -> int:
     """Memory limit of one worker, in bytes; refuses what won't fit."""
     needed = {s: m.bound for s, m in memory.items() if todo.get(s)}
@@ -275,7 +282,7 @@ def _check_memory(
         )
         raise ConfigError(
             f"{stage} may need {units.human_bytes(needed[stage])} a worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
-            _memory_hint(config, stage, largest, densest),
+            _memory_hint(config, stage, largest, densest, volume),
         )
     return limit
 
@@ -285,37 +292,38 @@ def _has_memory(config: RunConfig) -> str:
 
 
 def _memory_hint(
-    config: RunConfig, stage: str, limit: int, densest: tuple[float, float] | None
+    config: RunConfig,
+    stage: str,
+    limit: int,
+    densest: tuple[float, float] | None,
+    volume: VolumeFacts,
 ) -> str:
-    more = f"raise {config.worker.MEMORY_KEY}"
-    if stage in ("apply", "downsample"):
-        return f"take fewer apply.mips or smaller apply.chunk_size, or {more}"
-    if stage == "pool" or join_level(stage):
-        return more
-    if config.method == "exact":
-        fits = next(
+    """What to do about a stage that may need more than there is."""
+    others = memory_advice.ways(config, stage, volume, None)
+    found = [way.text for way in others if "block.size" not in way.sets or stage != "segment"]
+    if stage == "segment":
+        more_joins = " (joins take more then)" if config.method == "exact" else ""
+        step = next(
             (
-                size
-                for size in range(min(config.block.size) - 32, 31, -32)
-                if exact_projection.block_bound_bytes(size**3, densest) <= limit
+                s
+                for s in range(min(config.block.size) - 32, 31, -32)
+                if _bound(config, s, densest) <= limit
             ),
             None,
         )
-        way = f"a block.size of about [{fits}, {fits}, {fits}] fits; " if fits else ""
-        return f"{way}or {more}"
-    function, supervoxels = config.segment.merge_function, config.segment.supervoxels
-    fits = next(
-        (
-            size
-            for size in range(min(config.block.size) - 32, 63, -32)
-            if projection.segment_bound_bytes(size**3, function, supervoxels, densest) <= limit
-        ),
-        None,
+        found[:0] = (
+            [f"a block.size of about [{step}, {step}, {step}] fits{more_joins}"] if step else []
+        )
+    return "; or ".join([*found, memory_advice.more_memory(config)])
+
+
+def _bound(config: RunConfig, edge: int, densest: tuple[float, float] | None) -> int:
+    """Bytes that segmenting a block of this edge never exceeds."""
+    if config.method == "exact":
+        return exact_projection.block_bound_bytes(edge**3, densest)
+    return projection.segment_bound_bytes(
+        edge**3, config.segment.merge_function, config.segment.supervoxels, densest
     )
-    ways = [f"a block.size of about [{fits}, {fits}, {fits}] fits"] if fits else []
-    if function.startswith("aff"):
-        ways.append("merge_function mean takes a fifth of the memory")
-    return "; ".join([*ways, f"or {more}"])
 
 
 def _stage_plans(

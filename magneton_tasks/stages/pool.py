@@ -21,7 +21,7 @@ from magneton_tasks.memory import pool_memory
 from magneton_tasks.paths import JOINS
 from magneton_tasks.stages.attempt import Attempt, pool_input
 from magneton_tasks.stages.stores import table_dir
-from magneton_tasks.stages.work import explain, failure_of, finish, own_peak_bytes, say
+from magneton_tasks.stages.work import advised, explain, failure_of, finish, own_peak_bytes, say
 from magneton_tasks.stores import tables
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
@@ -54,7 +54,7 @@ def run(attempt: Attempt) -> int:
                 result |= {"done": 1, **info}
             code = 0
         except Exception as caught:
-            error = explain(caught)
+            error = advised(attempt, "pool", explain(caught))
             code = error.exit_code
             say(f"pool: FAILED ({code}): {error}")
             failure = failure_of(error)
@@ -171,11 +171,7 @@ def _add_sizes(pool: Pool, sizes: dict[str, np.ndarray]) -> None:
 
 
 def _check_memory(attempt: Attempt, labels: int) -> None:
-    attempt.require_memory(
-        pool_memory(labels).bound,
-        f"pool of {labels:,} labels",
-        "merge more inside the blocks (lower segment.threshold)",
-    )
+    attempt.require_memory("pool", pool_memory(labels).bound, f"pool of {labels:,} labels")
 
 
 def _report(attempt: Attempt, report: PoolReport) -> None:

@@ -21,6 +21,7 @@ from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import digest
 from magneton_tasks.runners import resources
+from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.scoring import parse_scoring
 from magneton_tasks.stages import checks
@@ -220,12 +221,17 @@ def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int
         raise ConfigError(
             f"segmenting the box {trial.box} with {function} may need {units.human_bytes(needed)}, "
             f"more than {given} ({units.human_bytes(ceiling)})",
-            _fitting(trial.box, lambda box: bound(box, densest) <= ceiling, function),
+            _fitting(
+                trial.box,
+                lambda box: bound(box, densest) <= ceiling,
+                function,
+                more_memory(config, "local"),
+            ),
         )
     return config.local.memory or needed
 
 
-def _fitting(box: Box, fits: Callable[[Box], bool], function: str) -> str:
+def _fitting(box: Box, fits: Callable[[Box], bool], function: str, more: str) -> str:
     """What would fit: a part of the box, and other ways."""
     ways = []
     for percent in range(95, 4, -5):
@@ -235,7 +241,7 @@ def _fitting(box: Box, fits: Callable[[Box], bool], function: str) -> str:
             break
     if function != EXACT and parse_scoring(function).kind == "histogram":
         ways.append("--scoring mean takes a fifth of the memory")
-    return "; ".join([*ways, "or raise local.memory"])
+    return "; ".join([*ways, f"or {more}"])
 
 
 def expected_cpu_s(trial: Trial, function: str) -> float:

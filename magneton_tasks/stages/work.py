@@ -31,6 +31,7 @@ from magneton_tasks.failures import bug, is_untold_bug, ours
 from magneton_tasks.grid import items, share, z_ordered
 from magneton_tasks.manifest import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 from magneton_tasks.paths import noun_of
+from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.stages.attempt import Attempt
 
@@ -130,7 +131,7 @@ class Batch:
                 todo = [key for key in keys if not self._settled(key, states.get(key), is_current)]
                 self._work(todo, len(keys), states, process, writer)
             except Exception as error:  # raised outside any block
-                self._fail(None, explain(error))
+                self._fail(None, advised(attempt, stage, explain(error)))
         self.cpu_s += time.process_time() - cpu_began
         self.peak_bytes = max(self.peak_bytes, own_peak_bytes())
         result = {
@@ -195,7 +196,7 @@ class Batch:
             if isinstance(outcome, StoppedError):
                 raise outcome
             if isinstance(outcome, Exception):
-                error = explain(outcome)
+                error = advised(self.job.attempt, self.job.stage, explain(outcome))
                 info = self._fail(key, error)
                 writer.add(
                     key,
@@ -258,6 +259,13 @@ def explain(error: BaseException) -> MagnetonError:
     if found is None or is_untold_bug(found):
         say("".join(traceback.format_exception(error)))
     return found or bug(f"{type(error).__name__}: {error}")
+
+
+def advised(attempt: Attempt, stage: str, error: MagnetonError) -> MagnetonError:
+    """The error; where memory ran out, with what helps this stage."""
+    if isinstance(error, OutOfMemoryError):
+        error.hint = advice(attempt.config, stage, attempt.plan)
+    return error
 
 
 def failure_of(error: MagnetonError) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from magneton_tasks import files
 from magneton_tasks.errors import EXIT_OK, ConfigError, MagnetonError, TemporaryError
+from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
 from magneton_tasks.runners.slurm import limits, script
 from magneton_tasks.runners.slurm.causes import Cause, Need, PartEnd
@@ -234,7 +235,12 @@ class BatchJobs:
         known.done |= set(verdict.done)
         known.needs |= verdict.again
         known.first = verdict.first | known.first
-        known.failures += verdict.failures
+        known.failures += [
+            replace(f, hint=advice(self.attempt.config, self.stage, self.attempt.plan))
+            if f.cause is Cause.MEMORY
+            else f
+            for f in verdict.failures
+        ]
         self.notes += verdict.notes
         for node in verdict.blamed:
             known.blamed[node] = known.blamed.get(node, 0) + 1

@@ -254,7 +254,7 @@ def _failure(
 _WITH_CODE = frozenset({Cause.HOPELESS, Cause.EXIT, Cause.TEMPORARY})
 #: Exit code and advice of causes that aren't temporary.
 _ENDS = {
-    Cause.MEMORY: (EXIT_CONFIG, "raise slurm.max_memory, or take a smaller block.size"),
+    Cause.MEMORY: (EXIT_CONFIG, "raise slurm.max_memory, or choose nodes with more memory"),
     Cause.TIME: (EXIT_CONFIG, "raise slurm.max_time, or lower slurm.target_minutes"),
     Cause.CANCELLED: (EXIT_TEMPORARY, "if that wasn't meant, rerun: finished blocks stay"),
     Cause.SILENT: (

@@ -1,0 +1,133 @@
+"""What helps a stage that takes more memory than it may have; nothing that would make it worse.
+
+What lowers one stage's memory may raise another's: smaller blocks have more faces, and joins take
+more. So each stage has advice of its own. Each way carries an example, by which tests hold it
+against the projection, or against what the kernels do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from magneton_tasks.join_tree import JoinTree
+from magneton_tasks.memory import apply_memory
+from magneton_tasks.paths import join_level
+from magneton_tasks.plan import Geometry, Plan, VolumeFacts, make_geometry
+from magneton_tasks.runners.resources import USABLE, machine_memory_bytes
+from magneton_tasks.schema import USUAL_THRESHOLD, RunConfig
+from magneton_tasks.schema_runners import RunnerName
+from magneton_tasks.scoring import parse_scoring
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to lower what a stage takes.
+
+    Attributes
+    ----------
+    text
+        A clause that tells people to do it.
+    sets
+        An example of it: values by dotted key.
+    """
+
+    text: str
+    sets: Mapping[str, Any]
+
+
+def advice(config: RunConfig, stage: str, plan: Plan | None = None) -> str:
+    """What to do about a stage that ran out of memory.
+
+    Parameters
+    ----------
+    plan
+        Of the attempt; None: before there's one.
+    """
+    volume, joins = (plan.volume, plan.geometry.joins) if plan is not None else (None, None)
+    return "; or ".join(
+        [more_memory(config), *(w.text for w in ways(config, stage, volume, joins))]
+    )
+
+
+def more_memory(config: RunConfig, runner: RunnerName | None = None) -> str:
+    """How a worker gets more of it; ``runner`` None: the run's."""
+    runner = runner or config.runner.default
+    worker = config.local if runner == "local" else config.worker
+    given = worker.largest_memory
+    if given and (runner != "local" or given < machine_memory_bytes() * USABLE):
+        return f"raise {worker.MEMORY_KEY}"
+    return {
+        "local": "run it on a machine with more memory",
+        "docker": "give the engine's machine more memory",
+        "slurm": "choose nodes with more memory (slurm.slurm_partition)",
+    }[runner]
+
+
+def ways(
+    config: RunConfig, stage: str, volume: VolumeFacts | None, joins: JoinTree | None
+) -> Iterator[Way]:
+    """Ways other than more memory."""
+    half, double = ([s // 2 or 1 for s in config.block.size], [2 * s for s in config.block.size])
+    is_exact = config.method == "exact"
+    if stage == "segment":
+        cost = ", with which joins take more" if is_exact else ""
+        yield Way(f"take a smaller block.size{cost}", {"block.size": half})
+        function = config.segment.merge_function
+        if not is_exact and parse_scoring(function).kind == "histogram":
+            text = "merge_function mean takes a fifth of the memory"
+            yield Way(text, {"segment.merge_function": "mean"})
+    elif stage == "count" and not is_exact:
+        yield Way("take a smaller block.size", {"block.size": half})
+    elif join_level(stage):
+        if (
+            joins is not None and joins.levels == 1
+        ):  # groups of a tree are as large as memory allows
+            text = "take a larger block.size, which leaves less open (segment takes more)"
+            yield Way(text, {"block.size": double})
+        if config.exact.advanced.t_high > _LEAST_OPEN_T_HIGH:
+            text = (
+                f"exact.advanced.t_high {_LEAST_OPEN_T_HIGH} leaves less open (the result changes)"
+            )
+            yield Way(text, {"exact.advanced.t_high": _LEAST_OPEN_T_HIGH})
+    elif stage == "pool" and not is_exact:
+        text = "lower segment.threshold, which merges more inside the blocks (the result changes)"
+        yield Way(text, {"segment.threshold": (config.segment.threshold or USUAL_THRESHOLD) / 2})
+    elif stage == "pool":
+        yield Way(
+            "take a larger block.size, which makes fewer labels (segment takes more)",
+            {"block.size": double},
+        )
+    elif stage in ("apply", "downsample") and volume is not None:
+        yield from _smaller_cells(config, stage, volume)
+
+
+#: 255 leaves half as much open as 256, or less: on mouse cortex .95 edges per face voxel and 2.4.
+_LEAST_OPEN_T_HIGH = 255
+
+
+def _smaller_cells(config: RunConfig, stage: str, volume: VolumeFacts) -> Iterator[Way]:
+    """Fewer mips and smaller chunks, where they make smaller cells: not always do they."""
+    now = _cell_bytes(make_geometry(config, volume), stage)
+    for mips in range(config.apply.mips - 1, -1, -1):
+        if _cell_bytes(make_geometry(_with_apply(config, mips=mips), volume), stage) < now:
+            yield Way(f"take at most {mips} apply.mips", {"apply.mips": mips})
+            break
+    chunk = [c // 2 for c in config.apply.chunk_size]
+    if min(chunk) >= 1:
+        smaller = _with_apply(config, chunk_size=tuple(chunk))
+        if _cell_bytes(make_geometry(smaller, volume), stage) < now:
+            yield Way(f"take apply.chunk_size {chunk}", {"apply.chunk_size": chunk})
+
+
+def _with_apply(config: RunConfig, **values: Any) -> RunConfig:
+    return config.model_copy(update={"apply": config.apply.model_copy(update=values)})
+
+
+def _cell_bytes(geometry: Geometry, stage: str) -> int:
+    cells = geometry.cells if stage == "apply" else geometry.coarse_cells
+    if cells is None:  # all mips are apply's
+        return 0
+    return apply_memory(cells.largest_read, prod(geometry.grid.largest_read), 0).bound
