@@ -117,7 +117,7 @@ class ContingencyTable:
     def _merge_waiting(self) -> None:
         if not self._waiting:
             return
-        self._table = _add_up(*map(np.concatenate, zip(self._table, *self._waiting, strict=True)))
+        self._table = add_up(*map(np.concatenate, zip(self._table, *self._waiting, strict=True)))
         self._waiting = []
         self._waiting_rows = 0
 
@@ -177,14 +177,14 @@ def _count_runs(segmentation: NDArray[np.integer], truth: NDArray[np.integer]) -
     length = np.diff(first, append=truth.size)
     of_truth = truth[first]
     labelled = of_truth != 0
-    return _add_up(
+    return add_up(
         segmentation[first[labelled]].astype(np.uint64),
         of_truth[labelled].astype(np.uint64),
         length[labelled].astype(np.int64),
     )
 
 
-def _add_up(
+def add_up(
     segmentation: NDArray[np.uint64], truth: NDArray[np.uint64], n: NDArray[np.int64]
 ) -> Rows:
     """One row for each distinct pair, sorted by truth, then segmentation."""

@@ -4,18 +4,10 @@ Regions merge in one order whatever the threshold, which only says when to stop.
 twenty thresholds costs one region graph and the merges up to the lowest threshold; each result is
 that of `segment.segment_block` at its threshold.
 
-`score_sweep` doesn't even look at the voxels again. At the highest threshold a contingency table
-counts them by (segment, truth); from there on segments only merge::
-
-    threshold   0.9               0.8               0.7
-    segments    1  2  3  4  5     1  2  3  4  5     1  2  3  4  5
-    merge into  1  2  3  4  5     1  1  3  3  5     1  1  3  3  1
-    table       5 x truths        3 x truths        2 x truths
-
-and the rows of merged segments are added up: exact, and as cheap as there are few segments.
-
-`exact_sweep` and `score_exact_sweep` are the same of the exact method, whose dust makes its results
-nest no more: there the rows are those of cells, which no threshold cuts.
+`exact_sweep` is the same of the exact method. `score_exact_sweep` doesn't even look at the voxels
+again: the contingency table counts them by (cell, truth), and no threshold cuts a cell; the rows of
+cells that make one object are added up: exact, and as cheap as there are few cells. `grid_sweep`
+does so with the overlap method, whose objects are matched over blocks.
 """
 
 from __future__ import annotations
@@ -37,6 +29,7 @@ from magneton_tasks.kernels.segment import (
     Mask,
     SegmentSettings,
     dense_labels,
+    label_sizes,
     segmentations,
 )
 
@@ -70,7 +63,7 @@ def sweep(
     BadDataError
         As `segment.segment_block`, or no threshold, or one outside [0, 1].
     """
-    descending = _descending(thresholds)
+    descending = descending_thresholds(thresholds)
     for threshold, segments in zip(
         descending, segmentations(affinity, settings, descending, mask), strict=True
     ):
@@ -78,52 +71,6 @@ def sweep(
             yield threshold, Labels(np.zeros(affinity.shape[1:], np.uint32), 0)
         else:
             yield threshold, dense_labels(segments, keep=True)
-
-
-def score_sweep(
-    affinity: Float32,
-    settings: SegmentSettings,
-    thresholds: Sequence[float],
-    truth: NDArray[np.integer],
-    mask: Mask | None = None,
-) -> list[tuple[float, Scores]]:
-    """Scores of one block at many thresholds, each as `evaluate.evaluate` of its segmentation.
-
-    Parameters
-    ----------
-    affinity, settings, thresholds, mask
-        As `sweep`.
-    truth
-        Ids (z, y, x) of the same voxels; 0 isn't scored.
-
-    Returns
-    -------
-    list
-        (threshold, scores), from the highest threshold to the lowest.
-
-    Raises
-    ------
-    BadDataError
-        As `sweep` and `evaluate.evaluate`.
-    """
-    descending = _descending(thresholds)
-    rows = _no_rows = (np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
-    found: list[tuple[float, Scores]] = []
-    steps = segmentations(affinity, settings, descending, mask)
-    for threshold, segments in zip(descending, steps, strict=True):
-        if segments is None:
-            segments = np.zeros(affinity.shape[1:], np.uint64)
-        flat = segments.reshape(-1)
-        if rows is _no_rows:
-            rows = _count(segments, truth)
-            flat[:] = 0
-        else:
-            rows = _joined(flat[: rows[0].size], *rows[1:])
-        found.append((threshold, score_rows(rows)))
-        # What waterz renames for the next threshold need no longer be voxels: the rows' segments
-        # do, and there are no more rows than voxels.
-        flat[: rows[0].size] = rows[0]
-    return found
 
 
 def exact_sweep(
@@ -147,7 +94,7 @@ def exact_sweep(
     BadDataError
         As `sweep`, or as `block_step.segment_block_exact`.
     """
-    descending = _descending(thresholds)
+    descending = descending_thresholds(thresholds)
     found = exact_segmentations(affinity, settings, descending)
     for threshold, (labels, count) in zip(descending, found, strict=True):
         yield threshold, Labels(labels, count)
@@ -158,18 +105,47 @@ def score_exact_sweep(
     settings: ExactSettings,
     thresholds: Sequence[float],
     truth: NDArray[np.integer],
+    min_size_vox: int = 0,
 ) -> list[tuple[float, Scores]]:
-    """As `score_sweep`, of the exact method; parameters as `exact_sweep`."""
-    descending = _descending(thresholds)
+    """Scores of a box at many thresholds, each as `evaluate.evaluate` of its segmentation.
+
+    Parameters
+    ----------
+    affinity, settings, thresholds
+        As `exact_sweep`.
+    truth
+        Ids (z, y, x) of the same voxels; 0 isn't scored.
+    min_size_vox
+        Smaller objects are background, as in a run.
+
+    Returns
+    -------
+    list
+        (threshold, scores), from the highest threshold to the lowest.
+
+    Raises
+    ------
+    BadDataError
+        As `exact_sweep` and `evaluate.evaluate`.
+    """
+    descending = descending_thresholds(thresholds)
     cells, cuts = exact_cuts(affinity, settings, descending)
-    cell, known, n = _count(cells, truth)
-    return [
-        (threshold, score_rows(_joined(label_of[cell].astype(np.uint64), known, n)))
-        for threshold, (label_of, _) in zip(descending, cuts, strict=True)
-    ]
+    cell, known, n = counted(cells, truth)
+    sizes = np.zeros(0, np.uint32)
+    found = []
+    for threshold, (label_of, n_labels) in zip(descending, cuts, strict=True):
+        ids = label_of.astype(np.uint64)
+        if min_size_vox > 0:
+            if not sizes.size:
+                whole = (slice(None), slice(None), slice(None))
+                sizes = label_sizes(cells, whole, label_of.size - 1).read
+            of_label = np.bincount(label_of[1:], weights=sizes, minlength=n_labels + 1)
+            ids[of_label[label_of] < min_size_vox] = 0
+        found.append((threshold, score_rows(joined_rows(ids[cell], known, n))))
+    return found
 
 
-def _descending(thresholds: Sequence[float]) -> list[float]:
+def descending_thresholds(thresholds: Sequence[float]) -> list[float]:
     """Distinct thresholds from the highest to the lowest."""
     outside = [t for t in thresholds if not 0 <= t <= 1]
     if outside or not thresholds:
@@ -178,7 +154,7 @@ def _descending(thresholds: Sequence[float]) -> list[float]:
     return sorted(set(thresholds), reverse=True)
 
 
-def _count(segments: NDArray[np.integer], truth: NDArray[np.integer]) -> Rows:
+def counted(segments: NDArray[np.integer], truth: NDArray[np.integer]) -> Rows:
     """The contingency table of all voxels."""
     if segments.shape != truth.shape:
         raise BadDataError(f"segmentation has shape {segments.shape}, truth {truth.shape}")
@@ -189,7 +165,9 @@ def _count(segments: NDArray[np.integer], truth: NDArray[np.integer]) -> Rows:
     return table.rows()
 
 
-def _joined(segments: NDArray[np.uint64], truth: NDArray[np.uint64], n: NDArray[np.int64]) -> Rows:
+def joined_rows(
+    segments: NDArray[np.uint64], truth: NDArray[np.uint64], n: NDArray[np.int64]
+) -> Rows:
     """Rows of the same segment and truth added up; rows are sorted by truth, and stay so."""
     if n.size == 0:
         return segments, truth, n

@@ -18,12 +18,14 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.grid import Grid
 from magneton_tasks.kernels.block_step import BlockSegmentation, Place, segment_block_exact
 from magneton_tasks.kernels.contacts import face_contacts
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact_sweep import exact_segmentations
+from magneton_tasks.kernels.grid_sweep import cut_block, score_blocks
 from magneton_tasks.kernels.join import join
 from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.overlap import count_overlaps
@@ -37,7 +39,7 @@ from magneton_tasks.kernels.segment import (
     label_sizes,
     segment_block,
 )
-from magneton_tasks.kernels.sweep import score_sweep, sweep
+from magneton_tasks.kernels.sweep import sweep
 from magneton_tasks.kernels.threshold_sums import threshold_sums
 
 Arrays = NDArray[Any]
@@ -64,7 +66,11 @@ def overlap_method() -> None:
     with suppress(BadAffinityError):
         segment_block(2 * affinity, settings)  # where it is wrong is found by a kernel
     list(sweep(affinity, settings, [0.9, 0.5]))
-    score_sweep(affinity, settings, [0.9, 0.5], labels)
+    thresholds, one = (
+        [0.9, 0.5],
+        Grid.of_cells(Box.of_shape(vec3(labels.shape)), vec3(labels.shape)),
+    )
+    score_blocks(one, [cut_block(affinity, settings, thresholds)], thresholds, labels, Rule())
 
 
 def counting() -> None:

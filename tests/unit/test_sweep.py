@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -10,12 +11,17 @@ import pytest
 from numpy.typing import NDArray
 
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import vec3
+from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.grid import Grid
 from magneton_tasks.kernels.block_step import Place, segment_block_exact
-from magneton_tasks.kernels.evaluate import evaluate
+from magneton_tasks.kernels.evaluate import Scores, evaluate
 from magneton_tasks.kernels.exact_settings import ExactSettings
+from magneton_tasks.kernels.grid_sweep import BlockCuts, cut_block, score_blocks
+from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, RuleName, match
+from magneton_tasks.kernels.overlap import count_overlaps
+from magneton_tasks.kernels.pooling import Pooling
 from magneton_tasks.kernels.segment import Float32, SegmentSettings, Supervoxels, segment_block
-from magneton_tasks.kernels.sweep import exact_sweep, score_exact_sweep, score_sweep, sweep
+from magneton_tasks.kernels.sweep import exact_sweep, score_exact_sweep, sweep
 from tests.volumes import affinities, cells
 
 KINDS: tuple[Supervoxels, ...] = get_args(Supervoxels)
@@ -32,6 +38,20 @@ def truth() -> NDArray[np.uint32]:
 @pytest.fixture(scope="module")
 def noisy(truth: NDArray[np.uint32]) -> Float32:
     return np.divide(affinities(truth, noise=0.35), np.float32(255), dtype=np.float32)
+
+
+def score_sweep(
+    affinity: Float32,
+    given: SegmentSettings,
+    thresholds: Sequence[float],
+    truth: NDArray[np.integer],
+    mask: NDArray[np.bool_] | None = None,
+) -> list[tuple[float, Scores]]:
+    """Scores of a box that is one block."""
+    shape = vec3(affinity.shape[1:])
+    one = Grid.of_cells(Box.of_shape(shape), shape)
+    cut = cut_block(affinity, given, thresholds, mask)
+    return score_blocks(one, [cut], thresholds, truth, Rule())
 
 
 def settings(function: str = "mean", kind: Supervoxels = "waterz") -> SegmentSettings:
@@ -163,6 +183,78 @@ def test_a_truth_without_labels_or_of_another_shape_is_refused(noisy: Float32) -
         score_sweep(noisy, settings(), (0.5,), np.ones((24, 40, 35), np.uint32))
 
 
+# --- several blocks
+
+
+GRID = Grid.of_blocks(Box.of_shape(SHAPE), (16, 24, 22), (6, 8, 6), (1, 1, 1), (0, 0, 0))
+
+
+def cuts(noisy: Float32, given: SegmentSettings) -> list[BlockCuts]:
+    parts = (noisy[:, *GRID.read(k).slices((0, 0, 0))] for k in range(len(GRID)))
+    return [cut_block(np.ascontiguousarray(part), given, THRESHOLDS) for part in parts]
+
+
+def run_of_blocks(
+    noisy: Float32, given: SegmentSettings, rule: Rule, min_size_vox: int
+) -> NDArray[np.uint64]:
+    """What segment, count, pool and apply make of the blocks at one threshold."""
+    found = []
+    for key in range(len(GRID)):
+        affinity = np.ascontiguousarray(noisy[:, *GRID.read(key).slices((0, 0, 0))])
+        found.append(segment_block(affinity, given))
+    pooling = Pooling(np.array([n for _, n in found]))
+    for a in range(len(GRID)):
+        for b in GRID.later_neighbours(a):
+            shared = GRID.read(a).intersection(GRID.read(b))
+            here = (found[k].labels[shared.slices(GRID.read(k).begin)] for k in (a, b))
+            sizes = (np.bincount(found[k].labels.ravel())[1:] for k in (a, b))
+            pairs = count_overlaps(*here, *sizes)  # type: ignore[call-arg]
+            columns = {
+                name: getattr(pairs, name, np.full(len(pairs), a if name == "block_a" else b))
+                for name in MATCH_COLUMNS
+            }
+            joined = match({n: c.astype(np.uint32) for n, c in columns.items()}, rule)
+            pooling.add(*(columns[name][joined] for name in MATCH_COLUMNS[:4]))
+    pool, whole = pooling.finish(), np.zeros(SHAPE, np.uint64)
+    cores = []
+    for key, (labels, n) in enumerate(found):
+        core = labels[GRID.core(key).slices(GRID.read(key).begin)]
+        pool.add_sizes(key, np.bincount(core.ravel(), minlength=n + 1)[1:])
+        cores.append(core)
+    pool.leave_out(min_size_vox)
+    for key, core in enumerate(cores):
+        ids = np.append(np.uint64(0), pool.global_ids(key))
+        whole[GRID.core(key).slices((0, 0, 0))] = ids[core]
+    return whole
+
+
+@pytest.mark.parametrize("rule", get_args(RuleName))
+@pytest.mark.parametrize("min_size_vox", [0, 60])
+def test_scores_of_several_blocks_are_those_of_matched_blocks(
+    noisy: Float32, truth: NDArray[np.uint32], rule: RuleName, min_size_vox: int
+) -> None:
+    assert GRID.shape == (3, 3, 3)
+    known, given = truth.copy(), Rule(rule)
+    known[:5, :10] = 0
+    found = score_blocks(GRID, cuts(noisy, settings()), THRESHOLDS, known, given, min_size_vox)
+    assert [t for t, _ in found] == sorted(THRESHOLDS, reverse=True)
+    for threshold, scores in found:
+        alone = run_of_blocks(noisy, replace(settings(), threshold=threshold), given, min_size_vox)
+        expected = evaluate(alone, known)
+        assert (scores.voxels, scores.segments) == (expected.voxels, expected.segments), threshold
+        assert (scores.vi_split, scores.vi_merge, scores.arand) == pytest.approx(
+            (expected.vi_split, expected.vi_merge, expected.arand), abs=1e-12
+        )
+    one = score_sweep(noisy, settings(), THRESHOLDS, known)
+    assert [s.vi for _, s in one] != [s.vi for _, s in found]  # borders do count
+
+
+def test_the_truth_of_several_blocks_is_of_their_box(noisy: Float32) -> None:
+    blocks = cuts(noisy, settings())
+    with pytest.raises(BadDataError, match="shape"):
+        score_blocks(GRID, blocks, THRESHOLDS, np.ones((3, 3, 3), np.uint32), Rule())
+
+
 # --- the exact method
 
 
@@ -197,6 +289,16 @@ def test_labels_and_scores_of_the_exact_method_are_those_of_each_threshold_alone
             (alone.vi_split, alone.vi_merge, alone.arand), abs=1e-12
         )
     assert len({layer.count for _, layer in layers}) > 3
+
+
+def test_small_objects_of_the_exact_method_are_background(truth: NDArray[np.uint32]) -> None:
+    affinity = affinities(truth, noise=0.35)
+    found = score_exact_sweep(affinity.copy(), EXACT, THRESHOLDS, truth, 300)
+    for threshold, score in found:
+        labels = exact_alone(affinity, threshold)
+        labels[np.bincount(labels.ravel())[labels] < 300] = 0
+        alone = evaluate(labels, truth)
+        assert (score.vi, score.segments) == (pytest.approx(alone.vi, abs=1e-12), alone.segments)
 
 
 def test_the_exact_method_without_foreground_or_thresholds(truth: NDArray[np.uint32]) -> None:
