@@ -84,7 +84,7 @@ def _measure(config: Path, truth: str, function: str, edge: int) -> list[Row]:
         many.append(forked(work)[1])
         lowest.append(forked(lambda: one(min(tuning.DEFAULT_THRESHOLDS)))[1])
     once_s, many_s, lowest_s = (min(u.cpu_s for u in used) for used in (once, many, lowest))
-    limit = trials.memory_limit(trial, function, tuning.EXTRA_BYTES_PER_VOXEL)
+    limit = tuning.limits(trial, [function])[function]
     command = magneton(
         "tune", config, "--truth", truth, "--scoring", function, "--plot", config.with_name("t.png")
     )

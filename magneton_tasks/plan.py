@@ -357,7 +357,7 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
         The box lies outside the volume, or blocks don't overlap where several lie side by side.
     """
     box = _segmented_box(config, volume.box)
-    grid = _make_grid(config, box, volume)
+    grid = make_grid(config, box, volume)
     if len(grid) >= 2**31:
         raise ConfigError(f"{len(grid):,} blocks are too many for global ids", "take larger blocks")
     joins = JoinTree.flat(grid.shape) if config.method == "exact" else None
@@ -388,7 +388,7 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
     return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse, joins)
 
 
-def _make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:
+def make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:
     """The blocks: overlapping ones, or (exact) cores side by side that read one plane more."""
     size, chunk, origin = config.block.size, volume.chunk_size, volume.box.begin
     if config.method == "exact":

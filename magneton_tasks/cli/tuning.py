@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,10 +51,7 @@ def tune(request: Request, *, write: bool, as_json: bool) -> None:
         opened.append(stage.truth_info(request.truth, request.truth_mip, affinity))
         return opened[0].box
 
-    trial = trials.open_trial(
-        request.config, request.sets, request.partition, request.box, labelled
-    )
-    functions = trials.parse_functions(request.functions or (trial.function,))
+    trial, functions = _trial(request, labelled)
     thresholds = request.thresholds or stage.DEFAULT_THRESHOLDS
     if not as_json:
         for line in _announce(trial, functions, len(thresholds)):
@@ -79,11 +77,35 @@ def tune(request: Request, *, write: bool, as_json: bool) -> None:
     click.echo(json.dumps(stage.as_json(tuning) | more))
 
 
+def _trial(request: Request, within: Callable[[VolumeInfo], Box]) -> tuple[Trial, tuple[str, ...]]:
+    """The box, and the merge functions; where no box is given, two blocks along each axis if they fit."""
+
+    def opened(blocks: int) -> tuple[Trial, tuple[str, ...]]:
+        trial = trials.open_trial(
+            request.config, request.sets, request.partition, request.box, within, blocks
+        )
+        return trial, trials.parse_functions(request.functions or (trial.function,))
+
+    trial, functions = opened(1)
+    if request.box is None and any(f != EXACT for f in functions):
+        several, _ = opened(2)
+        with suppress(ConfigError):  # too large for this machine's memory
+            stage.limits(several, functions)
+            return several, functions
+    return trial, functions
+
+
 # ------------------------------------------------------------------ words
 def _announce(trial: Trial, functions: tuple[str, ...], n: int) -> Iterator[str]:
     shape = " x ".join(map(str, trial.box.shape))
     yield f"box       {trial.box} (zyx): {shape} voxels, {human_count(trial.box.voxels)}"
-    cpu_s = sum(trials.expected_cpu_s(trial, f) for f in functions)
+    cpu_s = 0.0
+    for function in functions:
+        grid = trial.using(function).grid()
+        reads = sum(grid.read(key).voxels for key in range(len(grid)))
+        cpu_s += trials.expected_cpu_s(trial, function, reads)
+        if function != EXACT and len(grid) > 1:
+            yield f"blocks    {function}: {len(grid)}, matched by pool.rule as a run does"
     yield f"tuning    {', '.join(functions)} at {n} thresholds, about {human_time(1.5 * cpu_s)} CPU"
 
 
@@ -93,7 +115,7 @@ def _table(tuning: Tuning) -> Iterator[str]:
     best = tuning.best
     own = [stage.best_of(tuning.of(f)) for f in tuning.functions]
     for p in tuning.points:
-        mark = "  <- best" if p is best else f"  <- best of {p.merge_function}" if p in own else ""
+        mark = "  <- best" if p == best else f"  <- best of {p.merge_function}" if p in own else ""
         yield (
             f"{p.merge_function:<{width}}  {p.threshold:>9g}  {p.vi_split:>8.3f}  {p.vi_merge:>8.3f}"
             f"  {p.vi:>6.3f}  {p.arand:>6.3f}  {human_count(p.segments):>8}{mark}"
@@ -108,6 +130,12 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
         f"ARAND {best.arand:.3f}, over {human_count(tuning.labelled_vox)} labelled voxels of "
         f"{human_count(tuning.objects)} objects"
     )
+    least = stage.best_of(tuning.points)
+    if best is not least:
+        yield (
+            f"          {least.merge_function} at {least.threshold:g} has {least.vi:.3f}: less than "
+            f"{stage.NEAR_BITS:g} bits means nothing, and exact is the same on any grid"
+        )
     for cost in tuning.costs:
         yield f"took      {cost.merge_function}: {human_time(cost.cpu_s)} CPU, {human_bytes(cost.peak_bytes)}"
     if sets:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks import files
+from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport
@@ -92,10 +93,15 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
 _Joined = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
+def matching_rule(config: RunConfig) -> Rule:
+    """The kernel's rule."""
+    pool = config.pool
+    return Rule(pool.rule, pool.min_overlap_vox, pool.min_frac, pool.min_iou)
+
+
 def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
     """What the rule joins where blocks overlap."""
-    pool = attempt.config.pool
-    rule = Rule(pool.rule, pool.min_overlap_vox, pool.min_frac, pool.min_iou)
+    rule = matching_rule(attempt.config)
     for pairs in _rows(attempt, counts, "pairs"):
         joined = match(pairs, rule)
         a, b = pairs["block_a"][joined], pairs["block_b"][joined]

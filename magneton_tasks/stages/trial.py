@@ -18,14 +18,16 @@ from magneton_tasks.errors import (
     UsageError,
 )
 from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.grid import Grid
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
-from magneton_tasks.plan import digest
+from magneton_tasks.plan import VolumeFacts, digest, make_grid
 from magneton_tasks.runners import resources
 from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.scoring import parse_scoring
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.sampling import sample
+from magneton_tasks.stages.sizes import overlap_of
 
 if TYPE_CHECKING:
     from magneton_tasks.kernels.segment import SegmentSettings
@@ -63,13 +65,31 @@ class Trial:
         """With another merge function, or `EXACT`: and so perhaps another method."""
         if function == self.function:
             return self
-        method = "exact" if function == EXACT else "overlap"
-        segment = self.config.segment
+        config = self.config
+        changes: dict[str, object] = {"method": "exact"}
         if function != EXACT:
-            segment = segment.model_copy(update={"merge_function": function})
-        return replace(
-            self, config=self.config.model_copy(update={"method": method, "segment": segment})
-        )
+            segment = config.segment.model_copy(update={"merge_function": function})
+            changes = {"method": "overlap", "segment": segment}
+            if self.function == EXACT:  # it has no overlap, and the default may not fit its blocks
+                overlap = overlap_of(config.block.size)
+                changes["block"] = config.block.model_copy(update={"overlap": overlap})
+        return replace(self, config=config.model_copy(update=changes))
+
+    def grid(self, box: Box | None = None) -> Grid:
+        """The blocks that a run of the box (or of another) is cut into.
+
+        Raises
+        ------
+        ConfigError
+            Blocks don't overlap where several lie side by side.
+        """
+        return make_grid(self.config, box or self.box, VolumeFacts.of(self.info))
+
+    @property
+    def segmented(self) -> Box:
+        """What a run of the config segments."""
+        box = self.config.box
+        return self.info.box if box is None else Box(box.begin, box.end)
 
     @property
     def input_digest(self) -> str:
@@ -87,13 +107,15 @@ def open_trial(
     partition: str | None,
     box: Box | None,
     within: Callable[[VolumeInfo], Box] | None = None,
+    blocks: int = 1,
 ) -> Trial:
     """Read a config and its affinity map's metadata, and choose the box.
 
     Parameters
     ----------
     box
-        None: the centre of what is segmented, at most as large as ``block.size``.
+        None: the centre of what is segmented, at most as large as so many ``blocks`` along each
+        axis.
     within
         The part of the volume that counts, of the affinity map's metadata; None: all.
 
@@ -109,7 +131,7 @@ def open_trial(
     extent = within(info) if within else info.box
     if box is None:
         segmented = Box(config.box.begin, config.box.end) if config.box else info.box
-        box = central_box(_meeting(segmented, extent), config.block.size)
+        box = central_box(_meeting(segmented, extent), _extent_of(config, blocks))
     elif not info.box.contains(box):
         raise UsageError(
             f"the box {box} reaches out of the volume, which is {info.box} at mip {config.input.mip}",
@@ -123,6 +145,15 @@ def open_trial(
             "give a smaller box",
         )
     return Trial(config, info, box)
+
+
+def _extent_of(config: RunConfig, blocks: int) -> Vec3:
+    """What so many blocks reach over along each axis, in voxels."""
+    size = config.block.size
+    overlap = overlap_of(size) if config.method == "exact" else config.block.overlap
+    if blocks == 1:
+        return size
+    return vec3(blocks * (s - o) for s, o in zip(size, overlap, strict=True))
 
 
 def _meeting(box: Box, extent: Box) -> Box:
@@ -182,7 +213,12 @@ def threshold_name(threshold: float) -> str:
 
 
 # ------------------------------------------------------------------ memory and time
-def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int:
+def memory_limit(
+    trial: Trial,
+    function: str,
+    extra_bytes_per_voxel: int,
+    at_once: Callable[[Box], int] = lambda box: box.voxels,
+) -> int:
     """Bytes that the child may have resident; refuses a box that won't fit before it is read.
 
     Parameters
@@ -191,6 +227,8 @@ def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int
         The merge function, or `EXACT`.
     extra_bytes_per_voxel
         What is held besides what segmenting a block takes.
+    at_once
+        Voxels of a box that are segmented at once; by default all.
 
     Raises
     ------
@@ -202,10 +240,10 @@ def memory_limit(trial: Trial, function: str, extra_bytes_per_voxel: int) -> int
 
     def bound(box: Box, densest: tuple[float, float] | None) -> int:
         return extra_bytes_per_voxel * box.voxels + (
-            exact_projection.block_bound_bytes(box.voxels, densest)
+            exact_projection.block_bound_bytes(at_once(box), densest)
             if function == EXACT
             else projection.segment_bound_bytes(
-                box.voxels, function, config.segment.supervoxels, densest
+                at_once(box), function, config.segment.supervoxels, densest
             )
         )
 
@@ -244,9 +282,9 @@ def _fitting(box: Box, fits: Callable[[Box], bool], function: str, more: str) ->
     return "; ".join([*ways, f"or {more}"])
 
 
-def expected_cpu_s(trial: Trial, function: str) -> float:
-    """About the CPU seconds of one agglomeration of the box; of cortex as usual, nothing is sampled."""
-    voxels, typical = trial.box.voxels, projection.TYPICAL_DENSITY
+def expected_cpu_s(trial: Trial, function: str, voxels: int | None = None) -> float:
+    """About the CPU seconds of one agglomeration of the box (or of so many voxels); of cortex as usual, nothing is sampled."""
+    voxels, typical = voxels or trial.box.voxels, projection.TYPICAL_DENSITY
     if function == EXACT:
         return exact_projection.block_cpu_s(voxels, typical[1])
     return projection.segment_cpu_s(voxels, function, trial.config.segment.supervoxels, *typical)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from magneton_tasks.errors import BadDataError, MagnetonError, OutOfMemoryError
 from magneton_tasks.failures import is_untold_bug
+from magneton_tasks.geometry import Box
 from magneton_tasks.stages.child import ChildResult, rebuild_error, run_in_child
 from magneton_tasks.stages.trial import Trial
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+#: what is made of one box
+_Made = TypeVar("_Made")
 
 
 def in_child(work: Callable[[], Any], limit: int) -> ChildResult:
@@ -67,6 +71,29 @@ def with_affinities(
     )
 
 
+def with_blocks(
+    trial: Trial,
+    boxes: Sequence[Box],
+    each: Callable[[NDArray[np.float32], NDArray[np.bool_] | None], _Made],
+    then: Callable[[list[_Made]], Any],
+) -> Callable[[], Any]:
+    """As `with_affinities`, box by box: ``then`` gets what ``each`` made of them."""
+    from magneton_tasks.stages.inputs import open_affinity, open_mask
+
+    affinity = open_affinity(trial.config)
+    mask = open_mask(trial.config, affinity.info)
+
+    def of(box: Box) -> _Made:
+        found: _Made = _placing(
+            trial,
+            lambda: each(affinity.read(box), None if mask is None else mask.read(box)),
+            box,
+        )()
+        return found
+
+    return lambda: then([of(box) for box in boxes])
+
+
 def with_exact_affinities(
     trial: Trial, work: Callable[[NDArray[np.uint8]], Any]
 ) -> Callable[[], Any]:
@@ -85,16 +112,18 @@ def with_exact_affinities(
     return _placing(trial, lambda: work(reader.read(trial.box)[0]))
 
 
-def _placing(trial: Trial, work: Callable[[], Any]) -> Callable[[], Any]:
-    """What says where in the volume something is wrong."""
+def _placing(trial: Trial, work: Callable[[], Any], box: Box | None = None) -> Callable[[], Any]:
+    """What says where in the volume something is wrong; ``box``: what is read, if not the trial's."""
     from magneton_tasks.kernels.segment import BadAffinityError
+
+    at = box or trial.box
 
     def do() -> Any:
         try:
             return work()
         except BadAffinityError as error:
-            raise error.placed(trial.box.begin, f"{trial.info.url}: ") from None
+            raise error.placed(at.begin, f"{trial.info.url}: ") from None
         except BadDataError as error:
-            raise BadDataError(f"box {trial.box}: {error.what}", error.hint) from None
+            raise BadDataError(f"box {at}: {error.what}", error.hint) from None
 
     return do

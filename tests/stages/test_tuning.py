@@ -16,12 +16,13 @@ from PIL import Image
 from magneton_tasks import exact_projection
 from magneton_tasks.cli import main
 from magneton_tasks.config import load_config
+from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box, vec3
 from magneton_tasks.kernels.segment import segment_block
 from magneton_tasks.lease import acquire
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stages import trial as trials
-from magneton_tasks.stages import trying
+from magneton_tasks.stages import trying, tuning
 from magneton_tasks.stages.inputs import open_affinity
 from magneton_tasks.stages.plan import lease_directories
 from magneton_tasks.stages.segment import segment_settings
@@ -201,10 +202,118 @@ def test_a_truth_of_a_part_of_the_volume_is_scored_where_it_lies(cli: Caller, co
     assert smaller["box"] == {"begin": list(both.begin), "end": list(both.end)}
 
 
-def test_the_default_box_is_central_and_no_larger_than_a_block(cli: Caller, config: Path) -> None:
+@pytest.mark.parametrize(
+    ("scoring", "box"),
+    [
+        ("mean", {"begin": [11, -10, 300], "end": [43, 42, 364]}),
+        ("exact", {"begin": [17, 1, 300], "end": [37, 31, 364]}),  # one says what several would
+    ],
+)
+def test_the_default_box_is_central_and_of_two_blocks_along_each_axis(
+    cli: Caller, config: Path, scoring: str, box: dict[str, list[int]]
+) -> None:
     sets = ("--set", "block.size=[20, 30, 64]", "--set", "block.overlap=[4, 4, 0]")
-    done = cli("tune", config, "--truth", truth_of(config), "--thresholds", LIST, "--json", *sets)
+    args = ("tune", config, "--truth", truth_of(config), "--scoring", scoring, *sets)
+    assert cli(*args, "--thresholds", LIST, "--json").json["box"] == box
+
+
+def test_where_several_blocks_need_too_much_memory_the_default_box_is_one(
+    cli: Caller, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = tuning.limits
+
+    def small(trial: trials.Trial, functions: list[str]) -> dict[str, int]:
+        if trial.box.voxels > 20 * 30 * 64:
+            raise ConfigError("too large")
+        return limits(trial, functions)
+
+    monkeypatch.setattr(tuning, "limits", small)
+    sets = ("--set", "block.size=[20, 30, 64]", "--set", "block.overlap=[4, 4, 0]")
+    done = cli("tune", config, "--truth", truth_of(config), "--json", *sets)
     assert done.json["box"] == {"begin": [17, 1, 300], "end": [37, 31, 364]}
+
+
+def of_one_block(found: Any) -> list[str]:
+    """What is said of a box that is one block."""
+    return [w for w in found["warnings"] if "is one block" in w]
+
+
+def test_scores_of_several_blocks_are_those_of_runs(cli: Caller, tmp_path: Path) -> None:
+    labels = volumes.cells()
+    mask = np.ones(SHAPE, np.uint8)
+    mask[:, 30:34] = 0
+    volumes.write_precomputed(tmp_path / "mask", mask)
+    config = volumes.make_volume(
+        tmp_path, volumes.affinities(labels, noise=0.3),
+        {"block.size": [20, 32, 32], "block.overlap": [4, 8, 8], "segment.min_size_vox": 40,
+         "mask": {"path": f"file://{tmp_path}/mask"}},
+    )  # fmt: skip
+    volumes.write_precomputed(tmp_path / "truth", labels, layer_type="segmentation")
+    box = Box((7, -16, 310), (47, 40, 350))
+    spans = ",".join(f"{b}:{e}" for b, e in zip(box.begin, box.end, strict=True))
+    args = ("--box", spans, "--thresholds", ".5,.7", "--scoring", "mean,exact", "--json")
+    done = cli("tune", config, "--truth", truth_of(config), *args)
+    assert done.code == 0, done.err
+    assert done.json["blocks"] == 18 and of_one_block(done.json) == []
+    known = volumes.read_segmentation(truth_of(config), 0, box)
+    for score in done.json["scores"]:
+        if score["merge_function"] == "exact":
+            continue
+        whole = run_of_box(config, score["threshold"], box)
+        assert (score["vi_split"], score["vi_merge"]) == pytest.approx(
+            plain_vi(whole, known), abs=1e-9
+        )
+        one = plain_vi(alone(config, score["threshold"], box=box), known)
+        assert sum(one) != pytest.approx(score["vi"], abs=1e-3)  # what borders add is there
+
+
+def test_what_is_recommended_is_the_better_one_in_the_full_run(cli: Caller, tmp_path: Path) -> None:
+    labels = volumes.cells()
+    config = volumes.make_volume(
+        tmp_path, volumes.affinities(labels, noise=0.2),
+        {"block.size": [20, 32, 32], "block.overlap": [2, 2, 2], "segment.aff_thresholds": [0.05, 0.95]},
+    )  # fmt: skip
+    volumes.write_precomputed(tmp_path / "truth", labels, layer_type="segmentation")
+    args = ("tune", config, "--truth", truth_of(config), "--scoring", "mean,exact", "--json")
+    spans = ",".join(f"{o}:{o + n}" for o, n in zip(OFFSET, SHAPE, strict=True))
+    found = cli(*args, "--box", spans).json
+    own = {
+        f: min((s for s in found["scores"] if s["merge_function"] == f), key=lambda s: s["vi"])
+        for f in ("mean", "exact")
+    }
+    assert found["best"]["merge_function"] == "exact"
+    # as one block the overlap method is the better one: a run has 27
+    as_one = ("--set", "block.size=[40, 64, 64]", "--set", "block.overlap=[0, 0, 0]")
+    one = cli(*args, "--box", spans, *as_one).json
+    assert one["best"]["merge_function"] == "mean"
+    assert own["mean"]["vi"] > one["best"]["vi"] + 0.05
+
+
+def test_one_block_of_a_run_of_many_is_warned_of(cli: Caller, config: Path) -> None:
+    sets = ("--set", "block.size=[20, 30, 64]", "--set", "block.overlap=[4, 4, 0]")
+    args = ("tune", config, "--truth", truth_of(config), "--thresholds", LIST, "--json")
+    (warning,) = of_one_block(cli(*args, "--box", "15:35,-10:20,300:364", *sets).json)
+    assert "the box is one block of the overlap method, and a run has 9" in warning
+    assert of_one_block(cli(*args, "--box", "15:35,-10:30,300:364", *sets).json) == []
+    # where a run is one block, too, nothing is missing; and exact has no borders to miss
+    assert of_one_block(cli(*args).json) == []
+    exact = ("--scoring", "exact", *sets)
+    assert of_one_block(cli(*args, "--box", "15:35,-10:20,300:364", *exact).json) == []
+
+
+def test_exact_is_preferred_where_it_is_nearly_as_good() -> None:
+    def best(vi_exact: float) -> str:
+        points = [
+            Point("mean", 0.5, 0.3, 0.2, 0.1, 5), Point("exact", 0.4, 0.3, vi_exact - 0.3, 0.1, 5),
+            Point("exact", 0.6, 0.9, 0.9, 0.1, 5),
+        ]  # fmt: skip
+        found = tuning.Tuning(Box.of_shape((9, 9, 9)), tuple(points), 729, 3, ())
+        assert found.best.threshold == (0.4 if found.best.merge_function == "exact" else 0.5)
+        return found.best.merge_function
+
+    assert best(0.529) == "exact"
+    assert best(0.531) == "mean"
+    assert best(0.45) == "exact"
 
 
 def test_a_best_at_the_edge_and_a_poor_truth_are_warned_of(cli: Caller, config: Path) -> None:

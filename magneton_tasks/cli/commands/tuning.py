@@ -106,8 +106,8 @@ def tune(
 ) -> None:
     """Score thresholds on a box with truth, propose the best.
 
-    VI split and merge (bits) and ARAND, over voxels with truth > 0. The box is segmented as one
-    block: what block borders add is not in these figures.
+    VI split and merge (bits) and ARAND, over voxels with truth > 0, as a run would make them: with
+    the overlap method, blocks of block.size are matched. Near ties go to the exact method.
     """
     from magneton_tasks.cli import tuning
     from magneton_tasks.stages.trial import parse_thresholds
