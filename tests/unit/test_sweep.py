@@ -210,10 +210,12 @@ def run_of_blocks(
             sizes = (np.bincount(found[k].labels.ravel())[1:] for k in (a, b))
             pairs = count_overlaps(*here, *sizes)
             columns = {
-                name: getattr(pairs, name, np.full(len(pairs), a if name == "block_a" else b))
+                name: getattr(
+                    pairs, name, np.full(len(pairs), a if name == "block_a" else b, np.uint32)
+                )
                 for name in MATCH_COLUMNS
             }
-            joined = match({n: c.astype(np.uint32) for n, c in columns.items()}, rule)
+            joined = match(columns, rule)
             pooling.add(*(columns[name][joined] for name in MATCH_COLUMNS[:4]))
     pool, whole = pooling.finish(), np.zeros(SHAPE, np.uint64)
     cores = []
