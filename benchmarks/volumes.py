@@ -22,7 +22,7 @@ from magneton_tasks.plan import (
     digest,
     make_geometry,
 )
-from magneton_tasks.stages.thresholds import choose
+from magneton_tasks.stages.thresholds import fixed
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
@@ -80,6 +80,13 @@ def zarr_info(path: Path, shape: Vec3, chunk: int = 64) -> None:
     )  # fmt: skip
 
 
+def _threshold(config: RunConfig) -> float:
+    """What the config says: nothing is read of the map."""
+    found = fixed(config, {})
+    assert found is not None, "the benchmark's config sets no threshold"
+    return found.value
+
+
 class Planned:
     """What plan will find for a config: to write records that it takes for its own."""
 
@@ -88,7 +95,7 @@ class Planned:
         info = read_metadata(self.config.paths.input, self.config.input.mip)
         self.geometry: Geometry = make_geometry(self.config, VolumeFacts.of(info))
         self.fingerprints: Fingerprints = make_fingerprints(
-            self.config, self.geometry, choose(self.config, {}).value
+            self.config, self.geometry, _threshold(self.config)
         )
         self.input_digest = digest(info.digest, self.config.input.version, None)
         self.work = WorkPaths(Path(self.config.paths.work))

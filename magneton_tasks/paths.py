@@ -3,7 +3,7 @@
 ::
 
     work/
-      magneton.json  lease  samples.json  freed.json
+      magneton.json  lease  samples.json  thresholds.json  freed.json
       runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  slurm/  report.html  report.json  preview.png
       segment-<fingerprint>/    labels.zarr  sizes/  residuals/ (exact)  records/
       count-<fingerprint>/      pairs-*.parquet (exact: contacts-*)  sizes-*.parquet  records/
@@ -81,6 +81,11 @@ class WorkPaths:
     def samples(self) -> Path:
         """What plan has sampled from the input, so that the next plan needn't."""
         return self.work / "samples.json"
+
+    @property
+    def thresholds(self) -> Path:
+        """The thresholds that results here took from their maps."""
+        return self.work / "thresholds.json"
 
     @property
     def freed(self) -> Path:

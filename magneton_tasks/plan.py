@@ -173,6 +173,8 @@ class ThresholdChoice:
         Of one from the map: mean affinity between objects and inside them, in [0, 1].
     warnings
         What is doubtful about one from the map, each with what to do.
+    now
+        What the map asks for now, where it has changed since; the result keeps ``value``.
     """
 
     value: float
@@ -180,6 +182,7 @@ class ThresholdChoice:
     between: float | None = None
     inside: float | None = None
     warnings: tuple[str, ...] = ()
+    now: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

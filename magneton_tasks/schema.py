@@ -189,7 +189,7 @@ class Segment(Section):
     threshold: Fraction | None = Field(
         None,
         title="Threshold (affinity)",
-        description="Regions merge while their score is at least this affinity; lower merges more. null: 0.7.",
+        description="Regions merge while their score is at least this affinity; lower merges more. null: from the map itself (exact), 0.7 (overlap).",
     )
     merge_function: str = Field(
         "aff50_his256",

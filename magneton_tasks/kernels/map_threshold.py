@@ -87,6 +87,16 @@ class ThresholdSums:
     def nothing(cls) -> ThresholdSums:
         return cls(np.zeros((3, len(LEVELS)), np.int64), 0, 0, 0, 0, 0)
 
+    def to_data(self) -> list[Any]:
+        """As JSON holds it."""
+        bins, *numbers = (getattr(self, f.name) for f in fields(self))
+        return [bins.tolist(), *numbers]
+
+    @classmethod
+    def from_data(cls, data: list[Any]) -> ThresholdSums:
+        """Back from `to_data`."""
+        return cls(np.array(data[0], np.int64), *data[1:])
+
 
 @dataclass(frozen=True, slots=True)
 class MapThreshold:

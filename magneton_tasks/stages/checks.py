@@ -74,6 +74,11 @@ def check_input(config: RunConfig, info: VolumeInfo) -> None:
         )
 
 
+def input_digest(config: RunConfig, info: VolumeInfo) -> str:
+    """Digest of what is segmented: the affinity map's metadata, its version, and the mask's."""
+    return digest(info.digest, config.input.version, mask_digest(config))
+
+
 def mask_digest(config: RunConfig) -> str | None:
     """Digest of the mask's metadata; refuses a mask of another volume."""
     if config.mask.path is None:

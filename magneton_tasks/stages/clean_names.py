@@ -100,7 +100,7 @@ _FOLDERS: dict[str, Folder] = {
 #: A folder of what is on its way out looks like the work directory, without files of its own.
 TRASH = Folder(folders=_FOLDERS)
 WORK = Folder(
-    r"magneton\.json|samples\.json|freed\.json|lease|lease\.breaking",
+    r"magneton\.json|samples\.json|thresholds\.json|freed\.json|lease|lease\.breaking",
     {**_FOLDERS, TRASH_DIR.pattern: TRASH},
 )
 

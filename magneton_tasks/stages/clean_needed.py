@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
 from magneton_tasks.plan import VolumeFacts, make_geometry
-from magneton_tasks.stages import thresholds
+from magneton_tasks.stages import checks, thresholds
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ def needed(config: RunConfig, what: str) -> Needed:
     ------
     NoInputError, TemporaryError
         Of ``stale``: the input can't be read, so which results are stale isn't known.
+    CorruptFileError
+        Of ``stale``: the file of thresholds is damaged.
     """
     work = WorkPaths(Path(config.paths.work))
     attempts = sorted(_attempts(work), key=lambda a: a[0], reverse=True)
@@ -62,10 +65,7 @@ def needed(config: RunConfig, what: str) -> Needed:
         for stage, fingerprint in plan.get("fingerprints", {}).items()
     }
     try:
-        facts = VolumeFacts.of(read_metadata(config.paths.input, config.input.mip))
-        threshold = thresholds.choose(config, {})
-        prints = make_fingerprints(config, make_geometry(config, facts), threshold.value)
-        stages |= {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
+        stages |= _of_now(config, work)
     except MagnetonError:
         if what == "stale":
             raise
@@ -74,6 +74,18 @@ def needed(config: RunConfig, what: str) -> Needed:
         frozenset(name for name, _ in newest.values()),
         frozenset(name for name, is_verified in verified.items() if is_verified),
     )
+
+
+def _of_now(config: RunConfig, work: WorkPaths) -> set[str]:
+    """Stage folders of the config as it is; all that are there while its threshold isn't known."""
+    info = read_metadata(config.paths.input, config.input.mip)
+    geometry = make_geometry(config, VolumeFacts.of(info))
+    source = checks.input_digest(config, info)
+    threshold = thresholds.known(config, {}, geometry.box, source)
+    if threshold is None:
+        return set(files.listdir(work.work))
+    prints = make_fingerprints(config, geometry, threshold.value)
+    return {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
 
 
 def _attempts(work: WorkPaths) -> Iterator[tuple[float, str, dict[str, Any]]]:

@@ -20,7 +20,6 @@ from magneton_tasks.plan import (
     Geometry,
     Plan,
     VolumeFacts,
-    digest,
     make_geometry,
 )
 from magneton_tasks.stages import checks, thresholds
@@ -91,7 +90,7 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
     try:
         info = read_metadata(config.paths.input, config.input.mip)
         facts = VolumeFacts.of(info)
-        source = digest(info.digest, config.input.version, checks.mask_digest(config))
+        source = checks.input_digest(config, info)
         notes: tuple[str, ...] = ()
     except MagnetonError as error:
         notes = (f"whether the input changed isn't known: {error.what}",)
@@ -102,7 +101,10 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         geometry = _geometry(config, facts, plan)
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
-    threshold = thresholds.choose(config, plan.overrides)
+    try:
+        threshold = thresholds.known(config, plan.overrides, geometry.box, source) or plan.threshold
+    except MagnetonError as error:
+        return Now(attempt, changes, (*notes, error.what))
     fingerprints = make_fingerprints(config, geometry, threshold.value)
     if (fingerprints, source) == (plan.fingerprints, plan.input_digest):
         return Now(attempt, changes, notes)

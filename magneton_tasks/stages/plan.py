@@ -33,7 +33,6 @@ from magneton_tasks.plan import (
     VolumeFacts,
     check_files,
     count_files,
-    digest,
     make_geometry,
     make_stage,
     project_memory,
@@ -84,6 +83,7 @@ class Draft:
     plan: Plan
     samples: Samples | None
     is_new_output: bool
+    threshold: thresholds.Taken
     #: of the cluster that the run works on
     limits: Limits | None = None
 
@@ -120,10 +120,14 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     checks.check_paths(config, write)
     n_files = count_files(geometry, config.apply.chunk_size)
     check_files(config, geometry, n_files)
-    threshold = thresholds.choose(config, request.overrides)
+    input_digest = checks.input_digest(config, info)
+    taken = thresholds.take(
+        config, request.overrides, info, geometry.box, input_digest,
+        restart=request.restart and "segment" in request.stages,
+    )  # fmt: skip
+    threshold = taken.choice
     fingerprints = make_fingerprints(config, geometry, threshold.value)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
-    input_digest = digest(info.digest, config.input.version, checks.mask_digest(config))
     work, limits = WorkPaths(Path(config.paths.work)), _cluster_limits(config)
     machine = (limits.node_bytes if limits else 0) or resources.machine_memory_bytes()
 
@@ -172,7 +176,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         replaces=replaces,
     )  # fmt: skip
     checks.check_disk(config, plan)
-    return Draft(config, plan, samples, is_new, limits)
+    return Draft(config, plan, samples, is_new, taken, limits)
 
 
 def _cluster_limits(config: RunConfig) -> Limits | None:
@@ -230,6 +234,7 @@ def run(
                 agree(drafted)
         work = drafted.work
         mark(work)
+        drafted.threshold.keep(work)
         for stage in drafted.plan.work:
             Manifest(work.records(stage, drafted.plan.fingerprints.of(stage))).compact()
         if drafted.is_new_output:
@@ -248,9 +253,9 @@ def _preflight(request: Request, config: RunConfig) -> None:
     checks.check_input(config, info)
     checks.check_paths(config, write=False)
     geometry = make_geometry(config, VolumeFacts.of(info))
-    threshold = thresholds.choose(config, request.overrides)
-    fingerprint = make_fingerprints(config, geometry, threshold.value).apply
-    checks.check_owner(config, geometry, fingerprint, request.overwrite_output)
+    checks.check_owner(
+        config, geometry, "", request.overwrite_output
+    )  # which result doesn't matter
 
 
 def lease_directories(config: RunConfig) -> list[Path]:

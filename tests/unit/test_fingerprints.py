@@ -13,7 +13,7 @@ from magneton_tasks.config import RunConfig, known_keys, parse_config
 from magneton_tasks.fingerprints import decisive, make_fingerprints
 from magneton_tasks.geometry import Box
 from magneton_tasks.plan import Fingerprints, VolumeFacts, make_geometry
-from magneton_tasks.stages.thresholds import choose
+from magneton_tasks.schema import USUAL_THRESHOLD
 from tests.plans import a_config, a_volume
 
 PLAIN = """
@@ -60,7 +60,7 @@ SECTIONS = (
 
 
 def of(config: RunConfig) -> Fingerprints:
-    threshold = choose(config, {}).value
+    threshold = config.segment.threshold or USUAL_THRESHOLD
     return make_fingerprints(config, make_geometry(config, VOLUME), threshold)
 
 

@@ -23,7 +23,7 @@ from magneton_tasks.plan import (
     make_stage,
     project_memory,
 )
-from magneton_tasks.stages.thresholds import choose
+from magneton_tasks.schema import USUAL_THRESHOLD
 from tests.plans import a_config, a_volume
 
 #: segment, count, pool, apply, downsample of `fingerprints()`
@@ -40,7 +40,7 @@ BASE: dict[str, Any] = {"block.size": [96, 96, 96], "block.overlap": [16, 16, 16
 
 def fingerprints(**sets: Any) -> Fingerprints:
     config = a_config(BASE | {k.replace("__", "."): v for k, v in sets.items()})
-    threshold = choose(config, {}).value
+    threshold = config.segment.threshold or USUAL_THRESHOLD
     return make_fingerprints(config, make_geometry(config, a_volume()), threshold)
 
 
