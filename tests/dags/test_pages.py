@@ -19,6 +19,8 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
 from magneton_tasks import places
 from magneton_tasks.airflow.plugin import URL_PREFIX
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.block_map import BlockMap
 from tests import volumes
 from tests.many_blocks import plan_many, write_records
 
@@ -181,7 +183,6 @@ def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
     """What a record names as its log is another process's word."""
     from magneton_tasks.manifest import Record
     from magneton_tasks.stages import block_detail
-    from magneton_tasks.stages.attempt import Attempt
 
     run = plan_many(tmp_path / "one", (1, 1, 2))
     volumes.release(run)
@@ -246,3 +247,23 @@ def _work() -> Path:
     import yaml
 
     return Path(yaml.safe_load(config.read_text())["paths"]["work"])
+
+
+def test_what_was_only_sampled_isn_t_called_complete(site: Site) -> None:
+    """In the list of volumes and in the block map's summary."""
+    from magneton_tasks.airflow.pages import listing
+
+    (root,) = Path(os.environ[places.CONFIGS_VARIABLE]).parent.glob("many/work/runs/*/1")
+    result = root / "results" / "verify.json"
+    checked = {"how": "sampled", "chunks": 4711, "read": 64}
+    result.parent.mkdir(exist_ok=True)
+    result.write_text(json.dumps({"stage": "verify", "chunks": 4711, "checked": checked}))
+    try:
+        (row,) = listing.rows({"instance_segmentation.many"})
+        found = BlockMap(Attempt.open(root))
+        found.refresh()
+    finally:
+        result.unlink()
+    assert row["state"] == found.summary["state"] == "verified"
+    words = "sampled: sizes of all 4,711 chunks, checksums of 64"
+    assert row["proof"] == found.summary["proof"] == words
