@@ -34,6 +34,9 @@ Buffer = bytes | bytearray | memoryview
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
 
+#: Bytes read at a time to sum a file up.
+_READ_BYTES = 1 << 20
+
 #: `.<name>.<host>-<pid>-<random>.tmp`
 _TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9_.-]+-\d+-[0-9a-f]{8}\.tmp")
 
@@ -104,6 +107,24 @@ def modified_s(path: Path) -> float | None:
         return disk.stat(path).st_mtime
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def crc32_of(path: Path) -> int:
+    """CRC-32 of a file's bytes.
+
+    Raises
+    ------
+    OutputError
+        The file isn't there, or the file system failed.
+    """
+    crc32 = 0
+    try:
+        with open_read(path) as file:
+            while data := file.read(_READ_BYTES):
+                crc32 = zlib.crc32(data, crc32)
+    except OSError as error:
+        raise _reading_failed(path, error) from error
+    return crc32
 
 
 def open_read(path: Path) -> BinaryIO:

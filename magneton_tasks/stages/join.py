@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from magneton_tasks import exact_projection
-from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from magneton_tasks.files import FileInfo
 from magneton_tasks.kernels.join import join
 from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty, empty_residual
@@ -68,6 +69,7 @@ class JoinStage:
         self.attempt, self.stage, self.level, self.keys = attempt, stage, level, keys
         self.tree = tree_of(attempt)
         self.settings = exact_settings(attempt.config, attempt.plan.threshold.value)
+        self._sound = set[Path]()
         self.below, self.store = residual_store(attempt, level - 1), residual_store(attempt, level)
 
     @cached_property
@@ -103,6 +105,7 @@ class JoinStage:
             begin(key)
             try:
                 self._check_memory(key)
+                self._sum_up(key)
                 child = run_in_child(lambda key=key: self.one(key), log, limit)  # type: ignore[misc]
                 value = child.value
                 info = {k: value[k] for k in ("rows", "joins", "files")}
@@ -173,6 +176,38 @@ class JoinStage:
 
     def _contacts(self, key: int) -> Contacts:
         """Contacts over the faces that this join closes, file by file."""
+        found: list[Contacts] = [empty(Contacts)]
+        for path, (info, ranges, owners) in sorted(self._contact_files(key).items()):
+            try:
+                parts = tables.iter_rows(
+                    path,
+                    info,
+                    sorted(ranges),
+                    "contacts",
+                    self.attempt.wait_s,
+                    is_sound=path in self._sound,
+                )
+                found += [Contacts(**columns) for columns in parts]
+            except (CorruptFileError, NotVisibleError) as error:
+                self.attempt.invalidate("count", dict.fromkeys(owners, error.what))
+                raise type(error)(
+                    error.what,
+                    "rerun (in Airflow: clear the task plan): these blocks are counted again",
+                ) from None
+        return concatenate(found)  # type: ignore[no-any-return]
+
+    def _sum_up(self, key: int) -> None:
+        """Many groups read the same files, each in a child: sum them up here, once for all."""
+        for path, (info, _, _) in self._contact_files(key).items():
+            if path not in self._sound:
+                with suppress(CorruptFileError, OutputError):  # the child tells, and invalidates
+                    tables.require_sound(path, info)
+                    self._sound.add(path)
+
+    def _contact_files(
+        self, key: int
+    ) -> dict[Path, tuple[FileInfo, list[tuple[int, int]], set[int]]]:
+        """The files of contacts of a group: as recorded, the rows to read, whose they are."""
         ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
         info: dict[str, FileInfo] = {}
         owners: dict[str, set[int]] = defaultdict(set)
@@ -183,18 +218,8 @@ class JoinStage:
                 ranges[record["file"]].append((row, row + n))
                 owners[record["file"]].add(block)
                 info[record["file"]] = FileInfo(*record["files"]["contacts"])
-        found: list[Contacts] = [empty(Contacts)]
-        for name in sorted(ranges):
-            path = self.attempt.stage_dir("count") / f"contacts-{name}.parquet"
-            try:
-                parts = tables.iter_rows(
-                    path, info[name], sorted(ranges[name]), "contacts", self.attempt.wait_s
-                )
-                found += [Contacts(**columns) for columns in parts]
-            except (CorruptFileError, NotVisibleError) as error:
-                self.attempt.invalidate("count", dict.fromkeys(owners[name], error.what))
-                raise type(error)(
-                    error.what,
-                    "rerun (in Airflow: clear the task plan): these blocks are counted again",
-                ) from None
-        return concatenate(found)  # type: ignore[no-any-return]
+        directory = self.attempt.stage_dir("count")
+        return {
+            directory / f"contacts-{name}.parquet": (info[name], ranges[name], owners[name])
+            for name in ranges
+        }

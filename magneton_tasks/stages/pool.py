@@ -45,10 +45,10 @@ def run(attempt: Attempt) -> int:
                 say("pool: nothing to do, the pairs are those of the last time")
                 result["skipped"] = 1
             else:
-                report = _pool(attempt, counts, digest)
+                report, written = _pool(attempt, counts, digest)
                 info = {"objects": report.objects, "labels": report.labels, "joins": report.joins}
                 writer.add(
-                    0, "done", after=state, attempt=attempt.plan.attempt, input=digest, info=info,
+                    0, "done", after=state, attempt=attempt.plan.attempt, input=digest, info={**info, "files": written},
                     seconds=round(time.time() - began, 3), cpu_s=round(time.process_time() - cpu_began, 3),
                     peak_bytes=own_peak_bytes(),
                 )  # fmt: skip
@@ -69,7 +69,10 @@ def run(attempt: Attempt) -> int:
     return code
 
 
-def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolReport:
+def _pool(
+    attempt: Attempt, counts: dict[int, Record], digest: str
+) -> tuple[PoolReport, dict[str, list[int]]]:
+    """The report, and size and CRC-32 of each file of the pool table by its name."""
     grid, config = attempt.plan.geometry.grid, attempt.config
     labels = np.array([counts[k].info["n"] for k in range(len(grid))], np.int64)
     _check_memory(attempt, int(labels.sum()))
@@ -82,11 +85,13 @@ def _pool(attempt: Attempt, counts: dict[int, Record], digest: str) -> PoolRepor
         _add_sizes(pool, sizes)
     pool.leave_out(config.segment.min_size_vox)
     directory = table_dir(attempt, digest)
+    written = {}
     for some in _file_ranges(labels):
-        tables.write_pool(directory, {k: pool.global_ids(k) for k in some})
+        name, info = tables.write_pool(directory, {k: pool.global_ids(k) for k in some})
+        written[name] = [info.size, info.crc32]
     report = pool.report(grid.box.voxels)
     _report(attempt, report)
-    return report
+    return report, written
 
 
 #: block a, block b, label a, label b of labels that are one object

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magneton_tasks.files import FileInfo
 from magneton_tasks.manifest import Record
 from magneton_tasks.plan import Plan
 from magneton_tasks.schema import RunConfig
@@ -36,7 +37,8 @@ def pool_table(attempt: Attempt, pool: Record) -> PoolTable:
     """The (block, label) -> global id of pool's record."""
     from magneton_tasks.stores.tables import PoolTable
 
-    return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s)
+    recorded = {n: FileInfo(*told) for n, told in pool.info.get("files", {}).items()}
+    return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s, recorded)
 
 
 def segmentation(attempt: Attempt) -> PrecomputedStore:

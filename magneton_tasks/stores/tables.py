@@ -114,6 +114,8 @@ def iter_rows(
     kind: Kind,
     wait_s: float,
     columns: Sequence[str] | None = None,
+    *,
+    is_sound: bool = False,
 ) -> Iterator[Columns]:
     """Read rows of a pair, contact or size table in bounded memory.
 
@@ -125,6 +127,8 @@ def iter_rows(
         Rising row ranges (begin, end) to read, each of whole blocks; None: all rows.
     columns
         Names of the columns to read, with those of the blocks; None: all.
+    is_sound
+        Whether the caller knows that the file is as ``info`` says (`require_sound`).
 
     Yields
     ------
@@ -136,9 +140,12 @@ def iter_rows(
     NotVisibleError
         The file isn't there within ``wait_s``.
     CorruptFileError
-        It is truncated or damaged, or has fewer rows than recorded.
+        It is truncated or damaged (pages have checksums of their own, but what tells where they
+        lie has none), or has fewer rows than recorded.
     """
     files.await_file(path, info.size if info else None, wait_s)
+    if info is not None and not is_sound:
+        require_sound(path, info)
     keys = _GROUPS[kind]
     names = None if columns is None else list(dict.fromkeys([*keys, *columns]))
     yield from _whole_groups(_read_ranges(path, ranges, names), keys)
@@ -204,8 +211,8 @@ def _whole_groups(batches: Iterable[Columns], keys: Sequence[str]) -> Iterator[C
 # ---------------------------------------------------------------------------- the pool table
 
 
-def write_pool(directory: Path, ids: Mapping[int, Column]) -> FileInfo:
-    """Write the pool table's file of a range of blocks.
+def write_pool(directory: Path, ids: Mapping[int, Column]) -> tuple[str, FileInfo]:
+    """Write the pool table's file of a range of blocks; its name, size and checksum.
 
     Parameters
     ----------
@@ -229,7 +236,8 @@ def write_pool(directory: Path, ids: Mapping[int, Column]) -> FileInfo:
         "global_id": np.concatenate([ids[block] for block in blocks]).astype(np.uint64, copy=False),
     }
     path = directory / f"pool-{first:07d}-{stop:07d}.parquet"
-    return _write(path, columns, _POOL_ROW_GROUP, {_OFFSETS: offsets.tobytes().hex().encode()})
+    metadata = {_OFFSETS: offsets.tobytes().hex().encode()}
+    return path.name, _write(path, columns, _POOL_ROW_GROUP, metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +259,18 @@ class PoolTable:
         What `write_pool` wrote to.
     wait_s
         Seconds to look again for a file that isn't there (``visibility_wait``).
+    recorded
+        What pool's record says of its files, by name; None: it was made before that was recorded.
     """
 
-    def __init__(self, directory: Path, wait_s: float = 120.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        wait_s: float = 120.0,
+        recorded: Mapping[str, FileInfo] | None = None,
+    ) -> None:
         self.directory = directory
+        self._recorded = recorded or {}
         self._wait_s = wait_s
         self._starts: list[int] = []
         self._paths: list[tuple[int, Path]] = []
@@ -272,6 +288,8 @@ class PoolTable:
         """
         first, path = self._find(block)
         known = self._known.get(path)
+        if known is None:
+            self._check(path)
         with parquet.opened(path, known.metadata if known else None) as table:
             if known is None:
                 known = self._known[path] = _inspect(path, table)
@@ -295,6 +313,7 @@ class PoolTable:
         self._list()
         found: dict[int, int] = {}
         for first, (_, path) in zip(self._starts, self._paths, strict=True):
+            self._check(path)
             with parquet.opened(path) as table:
                 rows = np.diff(_inspect(path, table).offsets)
             found.update((first + k, int(n)) for k, n in enumerate(rows))
@@ -304,9 +323,14 @@ class PoolTable:
         """Read every row of every file: a page that is damaged raises CorruptFileError."""
         self._list()
         for _, path in self._paths:
+            self._check(path)
             with parquet.opened(path) as table:
                 for group in range(table.metadata.num_row_groups):
                     parquet.read(table, [group])
+
+    def _check(self, path: Path) -> None:
+        if path.name in self._recorded:
+            require_sound(path, self._recorded[path.name])
 
     def _find(self, block: int) -> tuple[int, Path]:
         """First block and path of the file with ``block``."""
@@ -333,6 +357,20 @@ class PoolTable:
         found = sorted((int(m[1]), int(m[2]), self.directory / m[0]) for m in matches if m)
         self._starts = [first for first, _, _ in found]
         self._paths = [(stop, path) for _, stop, path in found]
+
+
+def require_sound(path: Path, info: FileInfo) -> None:
+    """Read a file and compare its checksum.
+
+    Raises
+    ------
+    CorruptFileError
+        Its bytes aren't those that were written.
+    OutputError
+        The file isn't there, or the file system failed.
+    """
+    if files.stat_size(path) != info.size or files.crc32_of(path) != info.crc32:
+        raise parquet.corrupt(path, "its checksum isn't that of its record")
 
 
 def _inspect(path: Path, table: Any) -> _PoolFile:

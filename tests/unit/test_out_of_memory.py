@@ -17,7 +17,6 @@ import zarr
 import zstandard
 
 from magneton_tasks.errors import BadDataError, OutOfMemoryError
-from magneton_tasks.files import FileInfo
 from magneton_tasks.geometry import Box
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stores import parquet, precomputed_codec, tables
@@ -66,8 +65,7 @@ def labels(folder: Path) -> Callable[[], object]:
 def table(folder: Path) -> Callable[[], object]:
     sizes = np.arange(5_000_000, dtype=np.uint32)
     path = folder / "sizes.parquet"
-    tables.write_label_sizes(path, [(0, sizes, sizes)])
-    info = FileInfo(path.stat().st_size, -1)
+    info = tables.write_label_sizes(path, [(0, sizes, sizes)])
     columns = ("block", "core")
     return lambda: list(tables.iter_rows(path, info, [(0, len(sizes))], "sizes", 0, columns))
 

@@ -146,7 +146,7 @@ def test_every_block_finds_its_ids(tmp_path: Path) -> None:
 
 def test_a_million_labels_in_blocks_of_thousands(tmp_path: Path) -> None:
     ids = some_ids(100, [10_000] * 100)
-    info = tables.write_pool(tmp_path, ids)
+    _, info = tables.write_pool(tmp_path, ids)
     assert os.listdir(tmp_path) == ["pool-0000100-0000200.parquet"]
     assert info.size < 1_000_000 * 10
     table = PoolTable(tmp_path, wait_s=0)
@@ -231,15 +231,31 @@ def test_a_truncated_table_is_corrupt(tmp_path: Path) -> None:
             list(tables.iter_pairs(path))
 
 
-def test_a_changed_byte_in_any_page_is_noticed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bit", [1, 4, 16])
+def test_a_changed_bit_anywhere_is_noticed(bit: int, tmp_path: Path) -> None:
+    """In the pages, and in the footer, which has no checksum of its own."""
     path = tmp_path / "p"
     info = tables.write_pairs(path, some_pairs([(0, 1, 20_000)]))
     data = path.read_bytes()
     footer = 8 + int.from_bytes(data[-8:-4], "little")
-    for at in np.linspace(4, len(data) - footer - 1, 40).astype(int):
-        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    pages = np.linspace(4, len(data) - footer - 1, 40).astype(int).tolist()
+    for at in (*pages, *range(len(data) - footer, len(data), 3)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
         with pytest.raises(CorruptFileError, match="/p "):
             list(tables.iter_rows(path, info, None, "pairs", 0))
+
+
+def test_a_changed_bit_anywhere_in_the_pool_table_is_noticed(tmp_path: Path) -> None:
+    ids = some_ids(0, [20, 20])
+    name, info = tables.write_pool(tmp_path, ids)
+    data = (tmp_path / name).read_bytes()
+    for at in range(len(data)):
+        (tmp_path / name).write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        table = PoolTable(tmp_path, 0, {name: info})
+        with pytest.raises(CorruptFileError, match=name):
+            table.global_ids(1)
+        with pytest.raises(CorruptFileError, match=name):
+            table.counts()
 
 
 def test_fewer_rows_than_recorded_are_corrupt(tmp_path: Path) -> None:
