@@ -24,6 +24,7 @@ NAMES = (
     "segment",
     "exact",
     "join",
+    "join_memory",
     "tune",
     "view",
     "docker",

@@ -57,6 +57,23 @@ def reflected(affinity: UInt8, shape: Vec3) -> UInt8:
     return np.ascontiguousarray(grown[(slice(None), *(slice(0, n) for n in shape))])
 
 
+def mirrored(affinity: UInt8, shape: Vec3) -> UInt8:
+    """Affinities doubled along each axis, as often as it takes, each edge in its place; then cut.
+
+    The voxels at both sides of a mirror plane are one: their edge is 255. A neuron goes on there,
+    which `reflected` with its edges one voxel off doesn't care for.
+    """
+    for axis in range(3):
+        while affinity.shape[axis + 1] < shape[axis]:
+            image = np.flip(affinity, axis + 1).copy()
+            image[axis] = np.roll(image[axis], 1, axis)
+            first: list[Any] = [slice(None)] * 3
+            first[axis] = 0
+            image[(axis, *first)] = 255
+            affinity = np.concatenate([affinity, image], axis + 1)
+    return np.ascontiguousarray(affinity[(slice(None), *(slice(0, n) for n in shape))])
+
+
 def write_config(directory: Path, sections: Mapping[str, Any]) -> Path:
     """A volume config; input ``affinity``, output and work lie in the same directory."""
     paths = {
