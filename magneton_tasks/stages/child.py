@@ -32,6 +32,7 @@ from magneton_tasks.errors import (
 )
 from magneton_tasks.projection import segment_allocation_bytes
 from magneton_tasks.stages.work import explain
+from magneton_tasks.stores import parquet
 
 _PR_SET_PDEATHSIG = 1
 #: Bytes of the log's end that stand in the task log after a failure.
@@ -78,6 +79,7 @@ def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> Child
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
+    parquet.reserve()
     reader, writer = os.pipe()
     parent = os.getpid()
     pid = os.fork()

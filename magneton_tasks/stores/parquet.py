@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -100,6 +102,15 @@ def read(table: Any, groups: Iterable[int], columns: Sequence[str] | None = None
     names = list(columns) if columns is not None else None
     found = table.read_row_groups(list(groups), columns=names, use_threads=False)
     return {name: found.column(name).to_numpy() for name in found.column_names}
+
+
+@cache
+def reserve() -> None:
+    """Have Arrow reserve what it does at its first use: over a GiB of addresses, hardly any memory.
+
+    A limit on what a process allocates counts them, if they are reserved after it was set.
+    """
+    read(from_bytes(bytes(encode([{"none": np.zeros(1, np.uint32)}]))), [0])
 
 
 def give_back() -> None:

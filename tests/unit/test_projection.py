@@ -165,6 +165,33 @@ def test_a_block_within_its_bound_passes_under_the_allocation_limit() -> None:
     assert child(held + allowed // 8) in (75, -6)
 
 
+ALLOCATING = """
+import resource
+from pathlib import Path
+from magneton_tasks.stages import child
+from magneton_tasks.stores import parquet
+import numpy as np
+
+def work():
+    before = child._allocated_bytes()
+    data = bytes(parquet.encode([{"a": np.arange(1000)}]))
+    parquet.read(parquet.from_bytes(data), [0])
+    return child._allocated_bytes() - before
+
+print(child.run_in_child(work, Path("log"), 2**30).value)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux")
+def test_reading_and_writing_tables_takes_nothing_of_a_childs_allowance(tmp_path: Path) -> None:
+    """Arrow reserves a GiB of addresses at its first use: before the child's limit is set."""
+    done = subprocess.run(
+        [sys.executable, "-c", ALLOCATING], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )  # fmt: skip
+    assert int(done.stdout) < 100 * MIB
+
+
 def _allocated_bytes() -> int:
     """What RLIMIT_DATA counts of this process: VmData."""
     for line in Path("/proc/self/status").read_text().splitlines():
