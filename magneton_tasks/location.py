@@ -7,6 +7,7 @@ inside the functions (1 CPU s).
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from magneton_tasks.failures import telling
 _PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
 #: What cloud-files opens besides file://.
 _REMOTE = ("gs", "s3", "https", "http", "matrix", "tigerdata")
+#: What of these can't be written.
+_READ_ONLY = ("https", "http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Location:
     url: str
     path: Path | None
     format: str | None
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be written there, whatever the rights."""
+        return self.path is None and self.url.partition("://")[0] in _READ_ONLY
 
     def name_of(self, file: str) -> str:
         """How a message calls a file of this volume."""
@@ -83,7 +91,22 @@ def cloud_files(url: str) -> Any:
     """cloud-files' view of a bucket."""
     from cloudfiles import CloudFiles
 
+    _complete_credentials()
     return CloudFiles(url, progress=False, num_threads=4)
+
+
+def cloud_path(url: str) -> Any:
+    """A bucket's URL as cloud-files takes it apart: protocol, host, bucket, path and alias."""
+    from cloudfiles.paths import extract
+
+    _complete_credentials()
+    return extract(url)
+
+
+def _complete_credentials() -> None:
+    """Keys in the environment that are no temporary ones have no token; cloud-files wants one."""
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        os.environ.setdefault("AWS_SESSION_TOKEN", "")
 
 
 def connection_errors(what: str, *, writes: bool = False) -> AbstractContextManager[None]:

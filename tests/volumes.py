@@ -202,7 +202,7 @@ def run_pipeline(
 
 def release(run: Run) -> None:
     """Give the volume's lease back, so that a run of another name may follow."""
-    directories = planning.lease_directories(run.attempt.config)
+    directories = planning.lease_places(run.attempt.config)
     acquire(directories, run.plan.run, process_bound=False).release()
 
 

@@ -23,6 +23,7 @@ from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.summary import print_summary
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
+from magneton_tasks.lease import Place as Guarded
 from magneton_tasks.lease import acquire
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan
@@ -121,7 +122,7 @@ def place_of(config: RunConfig, request: planning.Request) -> Place:
 
 def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on: str) -> int:
     """Run the stages of an attempt; returns the exit code. Parameters and errors as `perform`."""
-    lease = acquire(planning.lease_directories(config), plan.run, process_bound=not place.outlives)
+    lease = acquire(place.guarded(config), plan.run, process_bound=not place.outlives)
     is_left = False
     try:
         if plan.nothing_to_do:
@@ -138,6 +139,7 @@ def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on
     finally:
         if not is_left:
             with _undisturbed():
+                place.give_back()
                 lease.release()
     place.close()
     if code == EXIT_OK:
@@ -184,6 +186,13 @@ class Place:
     def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
         """Make an attempt, if ``agree``, which shows its plan, raises no `Quit`."""
         raise NotImplementedError
+
+    def guarded(self, config: RunConfig) -> list[Guarded]:
+        """Whose lease this process keeps; the rest is kept where the stages work."""
+        return planning.lease_places(config)
+
+    def give_back(self) -> None:
+        """At the end, the leases that this process doesn't keep."""
 
     def prepare(self) -> None:
         """Whatever must be done once before the first stage."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -15,13 +16,13 @@ from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.run import Place
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
-from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners import docker_run
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import Workshop, plan_task
 from magneton_tasks.stages import replaced
-from magneton_tasks.stages.plan import Request, lease_directories
+from magneton_tasks.stages.plan import Request, lease_places
 
 
 class Containers(Place):
@@ -46,7 +47,7 @@ class Containers(Place):
         )  # fmt: skip
         if agree.may_ask and "apply" in request.stages:
             _ask(agree, workshop.config, request.restart)
-        _break_dead_lease(workshop.config, request.run)
+        _break_dead_lease(workshop, request.run)
         task = plan_task(request.config_path, workshop.config, request.run, command)
         lines: deque[str] = deque(maxlen=100)
         ending = workshop.run(task, lines.append)
@@ -64,6 +65,15 @@ class Containers(Place):
             click.echo(f"removed the container {name} of an earlier run")
         return plan, self._paths
 
+    def guarded(self, config: RunConfig) -> list[lease.Place]:
+        """What isn't in a bucket: plan, each stage and release keep that, in containers."""
+        return [*_directories(config)]
+
+    def give_back(self) -> None:
+        """The lease in a bucket, by a container of its own."""
+        if _directories(self._workshop.config) != lease_places(self._workshop.config):
+            _give_back(self._paths.root)
+
     def prepare(self) -> None:
         """Nothing: the image is warm."""
 
@@ -79,6 +89,8 @@ class Containers(Place):
 
 
 def _ask(agree: Agreement, config: RunConfig, restart: bool) -> None:
+    if _directories(config) != lease_places(config):
+        return  # out of this process's reach; plan says it
     found = replaced.by_settings(config, restart=restart)
     if found is not None:
         for line in replacing.lines(found):
@@ -86,12 +98,34 @@ def _ask(agree: Agreement, config: RunConfig, restart: bool) -> None:
         agree.ask(found)
 
 
-def _break_dead_lease(config: RunConfig, run: str) -> None:
+def _directories(config: RunConfig) -> list[Path]:
+    """What of the leases this process can reach: credentials of buckets are for the containers."""
+    return [place for place in lease_places(config) if isinstance(place, Path)]
+
+
+def _break_dead_lease(workshop: Workshop, run: str) -> None:
     """Break the lease of a run of this machine that was killed: plan, in a container, sees no other process."""
-    directories = lease_directories(config)
+    directories = _directories(workshop.config)
     held = [found for d in directories if (found := lease.look(d)) is not None]
-    if any(holder.is_dead for holder, _ in held):
+    dead = {holder.run for holder, _ in held if holder.is_dead}
+    for name in dead:
+        _release_bucket(workshop, name)
+    if dead:
         lease.acquire(directories, run, process_bound=True).release()
+
+
+def _release_bucket(workshop: Workshop, run: str) -> None:
+    """Give back what a dead run holds in a bucket; its containers may still keep it alive."""
+    attempts = WorkPaths(Path(workshop.config.paths.work)).run(run).glob("*/plan.json")
+    newest = max(attempts, key=lambda path: int(path.parent.name), default=None)
+    if newest is not None and _directories(workshop.config) != lease_places(workshop.config):
+        list(workshop.reap_others(run="", attempt=0))
+        with suppress(MagnetonError, ValueError, KeyError):  # another version's: it turns stale
+            _give_back(newest.parent)
+
+
+def _give_back(root: Path) -> None:
+    docker_run.run_stage(Workshop.of_attempt(root), root, "release", None, 1, _silent)
 
 
 def _silent(_: str) -> None:

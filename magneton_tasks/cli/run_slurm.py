@@ -149,7 +149,7 @@ def attach(where: Path, partition: str | None) -> int:
             "only runs on a cluster can be followed",
         )
     # of the same run: another one that holds the volume refuses here
-    acquire(planning.lease_directories(config), plan.run, process_bound=False)
+    acquire(planning.lease_places(config), plan.run, process_bound=False)
     try:
         return work(config, plan, paths, place, f"magneton attach {paths.root}")
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.lease import Lease, acquire
 from magneton_tasks.paths import join_level
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.plan import lease_directories
+from magneton_tasks.stages.plan import lease_places
 from magneton_tasks.stages.work import Job, raise_on_signals
 
 
@@ -41,7 +41,7 @@ def run_single(stage: str, attempt_dir: Path) -> int:
 
 
 def _lease(attempt: Attempt) -> Lease:
-    return acquire(lease_directories(attempt.config), attempt.plan.run, process_bound=False)
+    return acquire(lease_places(attempt.config), attempt.plan.run, process_bound=False)
 
 
 def _mapped(stage: str) -> Callable[[Job], int]:

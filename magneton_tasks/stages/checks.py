@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks import __version__, files, units
+from magneton_tasks.buckets import open_bucket
 from magneton_tasks.config import RunConfig, known_keys, nearest
-from magneton_tasks.errors import ConfigError, OutputError, UsageError
-from magneton_tasks.location import locate
+from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
+from magneton_tasks.lease import LEASE_NAME
+from magneton_tasks.location import Location, locate, read_file
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.metadata import VolumeInfo, read_metadata
+from magneton_tasks.nesting import are_nested
 from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
 from magneton_tasks.schema_airflow import Notify, WaitForInput
@@ -88,29 +91,47 @@ def mask_digest(config: RunConfig) -> str | None:
 
 def check_paths(config: RunConfig, write: bool) -> None:
     """The work directory: writable, and neither the output, above it, nor in it."""
-    work, output = Path(config.paths.work), locate(config.paths.output).path
-    source = locate(config.paths.input).path
+    work, output = locate(config.paths.work), locate(config.paths.output)
+    source = locate(config.paths.input)
     for name, other in (("output", output), ("input", source)):
-        if other is None:
-            continue
-        a, b = work.resolve(), other.resolve()
-        if a == b or a in b.parents or b in a.parents:
+        if are_nested(work, other):
             raise ConfigError(
-                f"paths.work ({work}) and paths.{name} ({other}) lie in one another",
+                f"paths.work ({work.path}) and paths.{name} ({other.path}) lie in one another",
                 "give them directories side by side: work holds temporary files that clean removes",
             )
-    if output is not None and source is not None and _nested(output.resolve(), source.resolve()):
+    read = [("paths.input", source)]
+    if config.mask.path is not None:
+        read.append(("mask.path", locate(config.mask.path)))
+    for name, other in read:
+        if are_nested(output, other):
+            raise ConfigError(
+                f"paths.output ({_name(output)}) and {name} ({_name(other)}) lie in one another",
+                "write the segmentation elsewhere",
+            )
+    if output.is_read_only:
         raise ConfigError(
-            f"paths.output ({output}) and paths.input ({source}) lie in one another",
-            "write the segmentation elsewhere",
+            f"paths.output ({output.url}) can't be written: http and https are for reading",
+            "give file:///path, a plain path, gs:// or s3://",
         )
     if write:
-        for path in (work, *([output] if output else [])):
-            _check_writable(path)
+        for place in (work, output):
+            if place.path is None:
+                _check_bucket(place.url)
+            else:
+                _check_writable(place.path)
 
 
-def _nested(a: Path, b: Path) -> bool:
-    return a == b or a in b.parents or b in a.parents
+def _name(location: Location) -> str:
+    return location.url if location.path is None else str(location.path)
+
+
+def _check_bucket(url: str) -> None:
+    """Really write there, and remove it again: rights show only so."""
+    bucket, probe = open_bucket(url), f".magneton-probe-{files.unique_suffix()}"
+    bucket.create(probe, b"probe")
+    found = bucket.read(probe)
+    if found is not None:
+        bucket.delete(probe, found.version)
 
 
 def _check_writable(path: Path) -> None:
@@ -156,19 +177,14 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
 
     Records of apply outlive what they tell of: a run with other settings writes over it.
     """
-    from magneton_tasks.stores.precomputed import read_owner
-
-    location = locate(config.paths.output)
-    owner = read_owner(config.paths.output)
+    if overwrite:
+        _check_no_input(config)
+    owner = _owner(config.paths.output, overwrite)
     if owner is None:
-        if (
-            location.path is not None
-            and location.path.exists()
-            and _has_layer(location.path)
-            and not overwrite
-        ):
+        location = locate(config.paths.output)
+        if not overwrite and _has_layer(location):
             raise ConfigError(
-                f"paths.output ({location.path}) holds a layer that Magneton didn't write",
+                f"paths.output ({_name(location)}) holds a layer that Magneton didn't write",
                 "choose another paths.output, or replace it with --overwrite-output",
             )
         return True
@@ -182,8 +198,38 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
     return bool(owner.get("fingerprint") != fingerprint)
 
 
-def _has_layer(path: Path) -> bool:
-    return any(name != "lease" and not name.startswith(".") for name in files.listdir(path))
+def _owner(url: str, overwrite: bool) -> dict[str, Any] | None:
+    from magneton_tasks.stores.precomputed import read_owner
+
+    try:
+        return read_owner(url)
+    except BadDataError as error:
+        if overwrite:
+            return None
+        raise BadDataError(
+            f"whose paths.output is can't be told: {error.what}",
+            "choose another paths.output, or replace it with --overwrite-output",
+        ) from error
+
+
+def _check_no_input(config: RunConfig) -> None:
+    """Refuse to replace the input, which may be reached under several addresses of a bucket."""
+    source, output = locate(config.paths.input), locate(config.paths.output)
+    if source.path is not None and output.path is not None:
+        return  # `check_paths` follows links
+    info = read_file(output, "info")
+    if info is not None and info == read_file(source, "info"):
+        raise ConfigError(
+            f"paths.output ({_name(output)}) holds the very info file of paths.input ({_name(source)}): it seems to be the input under another address",
+            "choose another paths.output; if it is a copy of the input, remove it yourself",
+        )
+
+
+def _has_layer(location: Location) -> bool:
+    from magneton_tasks.stores.objects import Objects
+
+    names = Objects(location).names()
+    return any(name != LEASE_NAME and not name.startswith(".") for name in names)
 
 
 def forget_output(config: RunConfig, plan: Plan) -> None:

@@ -19,7 +19,7 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.grid import Ranges, ranges_len
-from magneton_tasks.lease import acquire
+from magneton_tasks.lease import Place, acquire
 from magneton_tasks.location import locate
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.memory import Memory
@@ -226,7 +226,7 @@ def run(
     """
     config = load(request)
     _preflight(request, config)
-    lease = acquire(lease_directories(config), request.run, process_bound=request.process_bound)
+    lease = acquire(lease_places(config), request.run, process_bound=request.process_bound)
     try:
         drafted = draft(request)
         if agree is not None:
@@ -258,10 +258,10 @@ def _preflight(request: Request, config: RunConfig) -> None:
     )  # which result doesn't matter
 
 
-def lease_directories(config: RunConfig) -> list[Path]:
-    """What a run's lease guards: the work directory, and the output where it's a path."""
-    output = locate(config.paths.output).path
-    return [Path(config.paths.work), *([output] if output else [])]
+def lease_places(config: RunConfig) -> list[Place]:
+    """What a run's lease guards: the work directory and the output."""
+    output = locate(config.paths.output)
+    return [Path(config.paths.work), output.path or output.url]
 
 
 def _check_memory(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from magneton_tasks import files
 from magneton_tasks.config import RunConfig
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.paths import CHOICES, AttemptPaths, WorkPaths
 from magneton_tasks.plan import Replaced
 from magneton_tasks.stages.attempt import Attempt
@@ -37,7 +38,10 @@ def look(
     writes
         Apply has something to do.
     """
-    owner = read_owner(config.paths.output)
+    try:
+        owner = read_owner(config.paths.output)
+    except BadDataError:  # `checks.check_owner` let it pass: --overwrite-output
+        return None
     if owner is None:
         return None
     differs = _differing(owner, config)

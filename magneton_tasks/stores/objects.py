@@ -151,6 +151,14 @@ class Objects:
         self.put(name, (json.dumps(content, indent=2) + "\n").encode())
         self.sync_directory()
 
+    def names(self) -> list[str]:
+        """Files and directories at the top, none where it doesn't exist; of a bucket up to 100."""
+        if self.is_local:
+            return files.listdir(self.path(""))
+        with connection_errors(self.location.url):
+            found = cloud_files(self.location.url).list(flat=True)
+            return [name.rstrip("/") for name in islice(found, 100)]
+
     def some_names(self, directory: str, count: int = 100) -> list[str]:
         """Up to ``count`` file names of a directory on file://, in no order."""
         try:
@@ -167,10 +175,10 @@ class Objects:
         if self.is_local:
             return _sizes_on_disk(self.path(directory))
         with connection_errors(f"{self.location.url}/{directory}"):
-            bucket = cloud_files(self.location.url)
-            names = list(bucket.list(prefix=f"{directory}/", flat=True))
-            sizes = bucket.size(names) if names else {}
-            return {name.rsplit("/", 1)[-1]: int(size) for name, size in sizes.items()}
+            prefix = f"{directory}/"
+            found = cloud_files(self.location.url).list(prefix=prefix, size=True)
+            sizes = {name.removeprefix(prefix): int(size) for name, size in found}
+            return {name: size for name, size in sizes.items() if "/" not in name}
 
 
 def _read_in(directory: int, path: Path, name: str, size: int) -> bytes | None:

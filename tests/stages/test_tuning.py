@@ -24,7 +24,7 @@ from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying, tuning
 from magneton_tasks.stages.inputs import open_affinity
-from magneton_tasks.stages.plan import lease_directories
+from magneton_tasks.stages.plan import lease_places
 from magneton_tasks.stages.segment import segment_settings
 from magneton_tasks.stages.tuning import Point, best_of
 from tests import volumes
@@ -627,7 +627,7 @@ def test_a_kill_leaves_whole_layers_or_none(cli: Caller, config: Path, n: int) -
 
 
 def test_try_needs_no_lease(cli: Caller, config: Path) -> None:
-    lease = acquire(lease_directories(load_config(config)), "a run", process_bound=True)
+    lease = acquire(lease_places(load_config(config)), "a run", process_bound=True)
     try:
         assert cli("try", config, "--thresholds", ".5", "--json").code == 0
     finally:

@@ -66,7 +66,7 @@ def test_processes_of_one_run_share_it(tmp_path: Path) -> None:
     second.heartbeat()
     assert json.loads((tmp_path / "lease").read_bytes())["created"] == created
     second.release()
-    with pytest.raises(LeaseHeldError, match="the file is gone"):
+    with pytest.raises(LeaseHeldError, match="it is gone"):
         first.heartbeat()
 
 

@@ -1,0 +1,328 @@
+"""A whole run whose output lies in a bucket: whose it is, who works on it, whether it is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from magneton_tasks.errors import ConfigError, LeaseHeldError, MagnetonError
+from magneton_tasks.lease import acquire
+from magneton_tasks.paths import STAGES
+from tests import volumes
+from tests.buckets.conftest import GoogleStore, S3Store, Store
+from tests.calls import Caller
+from tests.tiny_volume import write_tiny_volume
+
+ROOT = Path(__file__).parents[2]
+#: children of a test process are larger than those of a worker
+MEMORY = "local: {workers: 1, memory: 8GiB}\n"
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[volumes.Array]:
+    """All mips of the same volume, written to files."""
+    config = write_tiny_volume(tmp_path_factory.mktemp("files"), MEMORY, method="exact")
+    return volumes.all_mips(volumes.run_pipeline(config))
+
+
+def volume(folder: Path, store: Store, output: str = "seg") -> Path:
+    """A tiny volume on files, its output in the bucket."""
+    config = write_tiny_volume(folder, MEMORY, method="exact")
+    text = config.read_text().replace(
+        f"output: file://{folder}/segmentation", f"output: {store.url}/{output}"
+    )
+    assert store.url in text
+    config.write_text(text)
+    return config
+
+
+def is_same(run: volumes.Run, expected: list[volumes.Array]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(volumes.all_mips(run), expected, strict=True))
+
+
+INFO = {
+    "@type": "neuroglancer_multiscale_volume", "type": "image", "data_type": "uint8",
+    "num_channels": 3,
+    "scales": [
+        {"key": "8_8_8", "size": [8, 8, 8], "voxel_offset": [0, 0, 0], "resolution": [8, 8, 8],
+         "chunk_sizes": [[8, 8, 8]], "encoding": "raw"}
+    ],
+}  # fmt: skip
+
+
+def put_layer(store: Store, name: str) -> None:
+    """A layer that another tool wrote."""
+    store.put(f"{name}/info", json.dumps(INFO).encode())
+    store.put(f"{name}/8_8_8/0-8_0-8_0-8", bytes(8**3 * 3))
+
+
+# ------------------------------------------------------------------ a run
+def test_the_result_is_that_of_files_and_a_rerun_has_nothing_to_do(
+    tmp_path: Path, store: Store, expected: list[volumes.Array]
+) -> None:
+    config = volume(tmp_path, store)
+    run = volumes.run_pipeline(config)
+    assert is_same(run, expected)
+    there = store.everything()
+    assert "seg/lease" not in there and not any("probe" in name for name in there)
+    owner = json.loads(there["seg/magneton.json"])
+    assert owner["input"] == run.attempt.config.paths.input
+    assert volumes.run_pipeline(config, run="again").plan.nothing_to_do
+    after = store.everything()
+    assert {n: d for n, d in after.items() if n != "seg/magneton.json"} == {
+        n: d for n, d in there.items() if n != "seg/magneton.json"
+    }
+
+
+@pytest.mark.parametrize("kind", ["missing", "cut off"])
+def test_a_damaged_chunk_is_found_and_written_again(
+    tmp_path: Path, store: Store, expected: list[volumes.Array], kind: str
+) -> None:
+    config = volume(tmp_path, store)
+    run = volumes.plan_run(config)
+    volumes.run_stages(run, stages=[s for s in STAGES if s in run.plan.work])
+    chunk = next(n for n in store.everything() if n.startswith("seg/8_8_8/"))
+    if kind == "missing":
+        store.delete(chunk)
+    else:
+        store.put(chunk, store.everything()[chunk][:-1])
+    volumes.run_stages(run, stages=["verify"])
+    volumes.release(run)
+    assert run.code == 65
+    found = run.result("verify")["failures"][0]["cause"]
+    assert chunk.removeprefix("seg/") in found
+    again = volumes.run_pipeline(config, run="again")
+    assert len(again.made("apply")) == 1 and is_same(again, expected)
+
+
+def test_the_output_removed_is_written_again(
+    tmp_path: Path, store: Store, expected: list[volumes.Array], cli: Caller
+) -> None:
+    config = volume(tmp_path, store)
+    volumes.run_pipeline(config)
+    for name in store.everything():
+        store.delete(name)
+    assert "the output is gone" in cli("status", config).out
+    assert is_same(volumes.run_pipeline(config, run="again"), expected)
+
+
+# ------------------------------------------------------------------ whose it is
+def test_a_layer_of_another_tool_is_refused_before_anything_is_written(
+    tmp_path: Path, store: Store, cli: Caller
+) -> None:
+    config = volume(tmp_path, store, "other")
+    put_layer(store, "other")
+    before = store.everything()
+    done = cli("run", config)
+    assert done.code == 78 and "holds a layer that Magneton didn't write" in done.err
+    assert f"{store.url}/other" in done.err and "--overwrite-output" in done.err
+    assert store.everything() == before and not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "8_8_8/0-8_0-8_0-8"])
+def test_whatever_lies_there_is_somebodys(tmp_path: Path, store: Store, name: str) -> None:
+    config = volume(tmp_path, store)
+    store.put(f"seg/{name}", b"x")
+    store.put("segmentation/info", b"a neighbour, whose name begins so")
+    with pytest.raises(ConfigError, match="Magneton didn't write"):
+        volumes.plan_run(config)
+    store.delete(f"seg/{name}")
+    volumes.release(volumes.plan_run(config))
+
+
+def test_a_layer_is_replaced_where_that_is_asked_for(
+    tmp_path: Path, store: Store, expected: list[volumes.Array]
+) -> None:
+    config = volume(tmp_path, store)
+    put_layer(store, "seg")
+    assert is_same(volumes.run_pipeline(config, overwrite_output=True), expected)
+
+
+def test_the_output_of_another_volume_is_refused(tmp_path: Path, store: Store) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    volumes.run_pipeline(volume(one, store))
+    other = volume(two, store)
+    before = store.everything()
+    with pytest.raises(ConfigError, match="belongs to another volume"):
+        volumes.plan_run(other)
+    assert store.everything() == before
+    volumes.run_pipeline(other, overwrite_output=True)
+    owner = json.loads(store.everything()["seg/magneton.json"])
+    assert owner["input"] == f"file://{two}/affinity"
+
+
+@pytest.mark.parametrize("name", ["magneton.json", "info"])
+def test_what_cannot_be_read_is_refused_and_replaced_where_that_is_asked_for(
+    tmp_path: Path, store: Store, expected: list[volumes.Array], name: str
+) -> None:
+    config = volume(tmp_path, store)
+    store.put(f"seg/{name}", b"{ torn")
+    before = store.everything()
+    with pytest.raises(MagnetonError, match=name if name != "info" else "didn't write") as caught:
+        volumes.plan_run(config)
+    assert "--overwrite-output" in str(caught.value) and store.everything() == before
+    assert is_same(volumes.run_pipeline(config, overwrite_output=True), expected)
+
+
+# ------------------------------------------------------------------ nesting
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("output", ["aff", "aff/", "aff/seg", "./aff", ""])
+def test_the_input_is_never_written(
+    tmp_path: Path, store: Store, output: str, overwrite: bool, cli: Caller
+) -> None:
+    config = volume(tmp_path, store, output)
+    put_layer(store, "aff")
+    text = config.read_text().replace(
+        f"input: file://{tmp_path}/affinity", f"input: precomputed://{store.url}/aff"
+    )
+    config.write_text(text)
+    before = store.everything()
+    done = cli("run", config, *(["--overwrite-output"] if overwrite else []))
+    assert done.code == 78 and "paths.input" in done.err and "lie in one another" in done.err
+    assert store.everything() == before
+
+
+def test_the_input_under_another_address_is_never_written(
+    tmp_path: Path, s3_store: S3Store, s3_address: str, cli: Caller
+) -> None:
+    """Read by the address of a proxy, written by the bucket's name."""
+    config = volume(tmp_path, s3_store, "aff")
+    put_layer(s3_store, "aff")
+    url = f"s3://{s3_address}/{s3_store.bucket}/aff"
+    config.write_text(config.read_text().replace(f"file://{tmp_path}/affinity", url))
+    before = s3_store.everything()
+    done = cli("run", config, "--overwrite-output")
+    assert done.code == 78 and "under another address" in done.err
+    assert s3_store.everything() == before
+
+
+def test_the_mask_is_never_written(tmp_path: Path, store: Store, cli: Caller) -> None:
+    config = volume(tmp_path, store, "mask")
+    put_layer(store, "mask")
+    config.write_text(config.read_text() + f"mask: {{path: '{store.url}/mask'}}\n")
+    before = store.everything()
+    done = cli("run", config, "--overwrite-output")
+    assert done.code == 78 and "mask.path" in done.err and "lie in one another" in done.err
+    assert store.everything() == before
+
+
+def test_an_output_that_can_only_be_read_is_refused(tmp_path: Path, store: Store) -> None:
+    config = volume(tmp_path, store)
+    config.write_text(config.read_text().replace(f"{store.url}/seg", "https://example.com/seg"))
+    with pytest.raises(ConfigError, match="can't be written: http and https are for reading"):
+        volumes.plan_run(config)
+
+
+def test_missing_rights_are_told_before_work_begins(
+    tmp_path: Path, google_store: GoogleStore
+) -> None:
+    config = volume(tmp_path, google_store)
+    google_store.server.is_read_only = True
+    with pytest.raises(MagnetonError, match="may not write") as caught:
+        volumes.plan_run(config)
+    assert caught.value.exit_code == 66
+
+
+# ------------------------------------------------------------------ who works on it
+def test_a_dry_run_writes_nothing(tmp_path: Path, store: Store, cli: Caller) -> None:
+    config = volume(tmp_path, store)
+    done = cli("run", config, "--dry-run")
+    assert done.code == 0, done.err
+    assert store.everything() == {} and not (tmp_path / "work").exists()
+
+
+def test_the_second_of_two_runs_is_told(tmp_path: Path, store: Store, cli: Caller) -> None:
+    """With another work directory, so that nothing but the output is shared."""
+    config = volume(tmp_path / "one", store)
+    first = volumes.plan_run(config, run="first")
+    before = store.everything()
+    assert json.loads(before["seg/lease"])["run"] == "first"
+    second = tmp_path / "second.yaml"
+    second.write_text(config.read_text().replace(f"{tmp_path}/one/work", f"{tmp_path}/work-2"))
+    done = cli("run", second)
+    assert done.code == 75
+    for part in (f"{store.url}/seg is in use by run 'first'", str(os.getpid())):
+        assert part in done.err
+    assert store.everything() == before
+    assert not (tmp_path / "work-2" / "lease").exists()
+    volumes.release(first)
+    assert "seg/lease" not in store.everything()
+
+
+def start(config: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "magneton_tasks", "run", str(config)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def test_a_killed_run_is_gone_on_with(
+    tmp_path: Path, store: Store, expected: list[volumes.Array], cli: Caller
+) -> None:
+    config = volume(tmp_path, store)
+    process = start(config)
+    while not any(name.startswith("seg/8_8_8/") for name in store.everything()):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert "seg/lease" in store.everything(), "nobody gave it back"
+    # bound to a process of this machine that is dead: another run may begin at once
+    done = cli("run", config)
+    assert done.code == 0, done.out + done.err
+    url = f"{store.url}/seg"
+    assert all(
+        np.array_equal(volumes.read_segmentation(url, mip), e) for mip, e in enumerate(expected)
+    )
+    assert "seg/lease" not in store.everything()
+
+
+def test_stages_take_the_lease_of_their_run_and_release_gives_it_back(
+    tmp_path: Path, store: Store, cli: Caller
+) -> None:
+    """As Airflow and clusters do it: a process a stage."""
+    run = volumes.plan_run(volume(tmp_path, store), run="dag")
+    for stage in ("segment", "count"):
+        assert cli(stage, "--run", run.attempt.paths.root, "--batch", 0).code == 0
+        assert "seg/lease" in store.everything()
+    store.make_old("seg/lease", 700)
+    with acquire([f"{store.url}/seg"], "thief", process_bound=False):
+        done = cli("count", "--run", run.attempt.paths.root, "--batch", 0)
+        assert done.code == 75 and "thief" in done.out + done.err
+    with pytest.raises(LeaseHeldError):
+        acquire([tmp_path / "work"], "another", process_bound=False)
+    assert cli("release", "--run", run.attempt.paths.root).code == 0
+    assert "seg/lease" not in store.everything()
+    assert not (tmp_path / "work" / "lease").exists()
+
+
+def test_a_kill_between_owner_and_info_needs_no_flag(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, expected: list[volumes.Array]
+) -> None:
+    from magneton_tasks.stores.objects import Objects
+
+    config = volume(tmp_path, store)
+    real, calls = Objects.put_json, []
+
+    def killed(self: Any, name: str, content: dict[str, Any]) -> None:
+        calls.append(name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(self, name, content)
+
+    monkeypatch.setattr(Objects, "put_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        volumes.plan_run(config)
+    monkeypatch.setattr(Objects, "put_json", real)
+    assert sorted(calls) == ["info", "magneton.json"]
+    assert is_same(volumes.run_pipeline(config, run="again"), expected)
