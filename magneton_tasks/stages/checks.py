@@ -249,14 +249,11 @@ def forget_output(config: RunConfig, plan: Plan) -> None:
 
 
 def claim_output(config: RunConfig, plan: Plan) -> None:
-    """Write the output's owner and info files; the info first, so that chunks can be looked at as they come."""
+    """Write the output's owner and info files, so that chunks can be looked at as they come."""
     from magneton_tasks.stages.stores import create_output
-    from magneton_tasks.stores.precomputed import read_owner, write_owner
 
-    before = read_owner(config.paths.output) or {}
+    before = _owner(config.paths.output, overwrite=True) or {}
     same = before.get("fingerprint") == plan.fingerprints.apply
-    create_output(config, plan, replace=True)
-    create_output(config, plan)  # refuses chunks of another compression beside those to come
     content: dict[str, Any] = {
         "magneton": __version__,
         "volume": identity(config, plan.geometry),
@@ -269,4 +266,4 @@ def claim_output(config: RunConfig, plan: Plan) -> None:
         "finished": before.get("finished") if same else None,
         "config": config.resolved(),
     }
-    write_owner(config.paths.output, content)
+    create_output(config, plan, owner=content)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.files import FileInfo
 from magneton_tasks.manifest import Record
@@ -46,11 +47,14 @@ def segmentation(attempt: Attempt) -> PrecomputedStore:
     return create_output(attempt.config, attempt.plan)
 
 
-def create_output(config: RunConfig, plan: Plan, *, replace: bool = False) -> PrecomputedStore:
-    """As :func:`segmentation`, while planning."""
+def create_output(
+    config: RunConfig, plan: Plan, *, owner: Mapping[str, Any] | None = None
+) -> PrecomputedStore:
+    """As :func:`segmentation`, while planning; with an ``owner`` whatever lies there is replaced."""
     from magneton_tasks.stores.precomputed import create_segmentation
 
     return create_segmentation(
         config.paths.output, plan.geometry.box, plan.volume.voxel_size_nm, config.apply.chunk_size,
-        config.apply.encoding, plan.geometry.cumulative[1:], config.apply.compress, replace=replace,
+        config.apply.encoding, plan.geometry.cumulative[1:], config.apply.compress,
+        replace=owner is not None, owner=owner,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -146,9 +146,9 @@ class Objects:
             raise BadDataError(f"{self.location.url}/{name} isn't a JSON object")
         return found
 
-    def put_json(self, name: str, content: dict[str, Any]) -> None:
+    def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON object, indented."""
-        self.put(name, (json.dumps(content, indent=2) + "\n").encode())
+        self.put(name, (json.dumps(dict(content), indent=2) + "\n").encode())
         self.sync_directory()
 
     def names(self) -> list[str]:

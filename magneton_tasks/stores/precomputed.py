@@ -13,7 +13,7 @@ cloud-volume's) convention. On gs:// and s3:// cloud-files sets the content enco
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
@@ -173,6 +173,7 @@ def create_segmentation(
     compress: str | None = "gzip",
     *,
     replace: bool = False,
+    owner: Mapping[str, Any] | None = None,
 ) -> PrecomputedStore:
     """Write the ``info`` of a uint64 segmentation (or find the same one) and return its store.
 
@@ -185,7 +186,9 @@ def create_segmentation(
     mip_factors
         Of each mip after 0, relative to mip 0: ``[(1, 2, 2), (1, 4, 4)]``.
     replace
-        Replace an ``info`` that says something else.
+        Replace an ``info`` that says something else, or that can't be read.
+    owner
+        Written before the ``info``: a layer without an owner isn't ours, whoever is killed when.
 
     Raises
     ------
@@ -195,6 +198,7 @@ def create_segmentation(
     return _create(
         url, box, voxel_size_nm, chunk_size, encoding, mip_factors, compress,
         dtype="uint64", channels=1, kind="segmentation", replace=replace, sync=True,
+        owner=owner,
     )  # fmt: skip
 
 
@@ -212,6 +216,7 @@ def _create(
     kind: str,
     replace: bool,
     sync: bool,
+    owner: Mapping[str, Any] | None = None,
 ) -> PrecomputedStore:
     codec.check_encoding(encoding, dtype)
     if compress not in (None, "gzip"):
@@ -222,16 +227,19 @@ def _create(
         url, scales, chunk_size, encoding, dtype, channels, compress, objects=objects
     )
     info = build_info(scales, chunk_size, encoding, dtype, channels, kind)
-    existing = objects.get_json("info")
-    if existing is not None and not replace:
+    existing = None if replace else objects.get_json("info")
+    if existing is not None:
         different = sorted(k for k in info if existing.get(k) != info[k])
         if different:
             raise ConfigError(
                 f"{url} already holds a precomputed layer with another {', '.join(different)}",
                 "choose another output, or replace it with --overwrite-output",
             )
+    if existing is not None or replace:
         _check_suffixes(store)
-    if existing is None or replace:
+    if owner is not None:
+        objects.put_json(OWNER_FILE, owner)
+    if existing is None:
         objects.put_json("info", info)
     return store
 

@@ -38,7 +38,8 @@ def volume(folder: Path, store: Store, output: str = "seg") -> Path:
     """A tiny volume on files, its output in the bucket."""
     config = write_tiny_volume(folder, MEMORY, method="exact")
     text = config.read_text().replace(
-        f"output: file://{folder}/segmentation", f"output: {store.url}/{output}"
+        f"output: file://{folder}/segmentation",
+        f"output: {store.url}/{output}\n  visibility_wait_s: 0",
     )
     assert store.url in text
     config.write_text(text)
@@ -229,7 +230,7 @@ def test_missing_rights_are_told_before_work_begins(
     google_store.server.is_read_only = True
     with pytest.raises(MagnetonError, match="may not write") as caught:
         volumes.plan_run(config)
-    assert caught.value.exit_code == 66
+    assert caught.value.exit_code == 78
 
 
 # ------------------------------------------------------------------ who works on it
