@@ -10,6 +10,21 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 #: Lines that something else types, and what.
 ELSEWHERE = {"make test": ".ci/run"}
+#: Beginnings of commands of the documents that no test types as they stand, and why.
+BY_HAND = {
+    "sudo -u postgres": "needs root, and a server that nobody else uses",
+    "make up DB=": "needs the database of the line before; tests/e2e has one of its own",
+    "mkdir -p ~/.config/systemd": "needs systemd and a user who logs in",
+    "cp systemd/": "the same",
+    "echo 'MAGNETON_CONFIGS=": "the same",
+    "systemctl --user": "the same",
+    "loginctl": "the same",
+    "make image": "needs a Docker engine: tests/cluster/docker has one",
+    "magneton run volume.yaml --runner docker": "the same",
+    "docker ": "the same",
+    "cp docker/": "the same",
+    "curl ": "needs a token and a port; tests/e2e asks REST the same",
+}
 _FENCE = re.compile(r"^\s*(?:```|~~~)\s*(\S*)")
 
 

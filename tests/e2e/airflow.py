@@ -19,6 +19,7 @@ from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.services import Services
 from tests.e2e.rest import RefusedError, Rest
+from tests.shell_blocks import Typed
 from tests.tiny_volume import chunk_file, write_tiny_volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,12 +93,18 @@ class Airflow:
 
     def command(self, *arguments: str, code: int = 0) -> str:
         """What ``scripts/airflow ARGUMENTS...`` prints; it is told the home, and nothing else."""
+        return self._ran([str(ROOT / "scripts" / "airflow"), *arguments], self.home.parent, code)
+
+    def types(self, command: Typed) -> str:
+        """What a command of the documents prints, as it stands there, in the project's folder."""
+        return self._ran(["bash", "-c", command.text], ROOT, 0)
+
+    def _ran(self, command: list[str], cwd: Path, code: int) -> str:
         environ = {**clean_environ(), homes.HOME_VARIABLE: str(self.home)}
         done = subprocess.run(
-            [str(ROOT / "scripts" / "airflow"), *arguments],
-            env=environ, cwd=self.home.parent, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
+            command, env=environ, cwd=cwd, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
     # ------------------------------------------------------------------ REST

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.e2e.airflow import PREFIX, Airflow, wait_until
+from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
+from tests.shell_blocks import commands
 from tests.tiny_volume import OBJECTS
 
 
@@ -26,6 +27,25 @@ def test_trigger_list_and_clear(airflow: Airflow) -> None:
 
     wait_until(again, "the cleared task is tried again")
     assert airflow.wait_for_run("typed", run_id) == "success"
+
+
+def test_what_the_documents_show_of_a_volume(airflow: Airflow) -> None:
+    """As it stands there, of a volume that is called as theirs."""
+    airflow.write_volume("cortex", "local: {workers: 2}\n")
+    dag_id = airflow.wait_for_dag("cortex")
+    pages = sorted((ROOT / "docs").glob("*.md"))
+    shown = [c for page in pages for c in commands(page) if dag_id in c.text]
+    assert {c.command.split()[1] for c in shown} >= {"dags", "tasks"}
+    for command in shown:
+        said = airflow.types(command)
+        if "list-runs" in command.text:
+            assert "manual__" in said
+    states = {
+        r["dag_run_id"]: airflow.wait_for_run("cortex", r["dag_run_id"])
+        for r in airflow.runs("cortex")
+    }
+    assert len(states) == sum(" dags trigger " in c.text for c in shown)
+    assert set(states.values()) == {"success"}
 
 
 def test_what_airflow_refuses_has_its_exit_code(airflow: Airflow) -> None:

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.airflow import PREFIX, Airflow, wait_until
+from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
+from tests.shell_blocks import commands
 from tests.tiny_volume import OBJECTS, write_tiny_volume
 
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
@@ -74,7 +75,10 @@ def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Pat
     # A backfill of a DAG that is switched off would wait. (Its own schedule has no input, and fails.)
     airflow.switch(airflow.wait_for_dag("daily"), on=True)
 
-    _backfill(airflow, "--from-date", DAYS[0], "--to-date", DAYS[2])
+    (shown,) = (c for c in commands(ROOT / "docs" / "backfill.md") if " backfill create " in c.text)
+    assert f"--from-date {DAYS[0]} --to-date {DAYS[2]} " in shown.text
+    airflow.types(shown)
+    _wait_for_backfills(airflow)
     assert _states(airflow) == ["success", "failed", "success"]
     for day in (DAYS[0], DAYS[2]):
         assert (days / day / "segmentation" / "info").is_file()
@@ -103,11 +107,14 @@ def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Pat
 
 
 def _backfill(airflow: Airflow, *arguments: str) -> None:
-    """As the documents say it, to its end."""
+    """By command, to its end."""
     airflow.command(
         "backfill", "create", "--dag-id", f"{PREFIX}daily", "--max-active-runs", "2", *arguments
     )
+    _wait_for_backfills(airflow)
 
+
+def _wait_for_backfills(airflow: Airflow) -> None:
     def over() -> bool:
         found = airflow.call(f"/api/v2/backfills?dag_id={PREFIX}daily")["backfills"]
         ends = all(backfill["completed_at"] for backfill in found)
