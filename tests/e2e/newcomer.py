@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -109,6 +111,7 @@ class Newcomer:
         self._shown.close()
         # Harmless where nothing runs; where the test failed, Airflow may.
         subprocess.run(["make", "down"], cwd=self.project, env=self._environ, check=False)
+        shutil.rmtree(self.project / ".venv", ignore_errors=True)  # 1.6 GB, which pytest would keep
 
     def types(self, command: Typed) -> str:
         """Type it and wait for the prompt; what was shown meanwhile.
@@ -120,6 +123,7 @@ class Newcomer:
         AssertionError
             It didn't end with exit code 0.
         """
+        began = time.monotonic()
         self._shell.sendline(command.text)
         said = ""
         waited_for: list[re.Pattern[str]] = [_PROMPT, _SERVES]
@@ -135,6 +139,7 @@ class Newcomer:
         said += _CONTROL.sub("", self._shell.before or "")
         assert self._match()[1] == "0", f"{command}\nended with {self._match()[1]}:\n{said}"
         self.typed.append(command)
+        print(f"{time.monotonic() - began:6.1f} s  {command}")  # with `pytest -s` or where it fails
         return said.partition("\n")[2]  # without the echo of what was typed
 
     def _expect(self, command: Typed, waited_for: list[re.Pattern[str]]) -> re.Pattern[str]:
