@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from magneton_tasks.errors import ConfigError, NoInputError
+from magneton_tasks import config_file
+from magneton_tasks.errors import ConfigError
 from magneton_tasks.schema import UNREAD_BY_METHOD, Pool, RunConfig, Segment
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "uses_partition",
 ]
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Overrides = Mapping[str, object]
 
 
@@ -47,19 +47,12 @@ def load_config(
     Raises
     ------
     NoInputError
-        The file can't be read.
+        There is no such file, or it may not be read.
     ConfigError
-        Malformed YAML, an unknown key or a wrong value: with file, line and key.
+        No file in UTF-8, malformed YAML, an unknown key or a wrong value: with file, line and key.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise NoInputError(
-            f"can't read the config {path}: {error.strerror}",
-            "give the path of a volume config; `magneton sample DIR` makes one to start from",
-        ) from None
-    return parse_config(text, str(path), overrides, partition)
+    return parse_config(config_file.read_text(path), str(path), overrides, partition)
 
 
 def parse_config(
@@ -162,22 +155,16 @@ def unread_keys(key: str, value: object) -> list[str]:
 
 
 def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader) if node is not None else {}
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{name}{where}: malformed YAML: {error.problem or error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: malformed YAML: {error}") from None
+    node = config_file.compose(text, name)
+    if node is None:
+        return {}, {}
+    lines: dict[tuple[str, ...], int] = {}
+    _collect_lines(node, (), lines, name)
+    data = config_file.construct(node, name)
     if not isinstance(data, dict):
         raise ConfigError(
             f"{name}: a config is a mapping of keys to values, not a {type(data).__name__}"
         )
-    lines: dict[tuple[str, ...], int] = {}
-    if node is not None:
-        _collect_lines(node, (), lines, name)
     return data, lines
 
 
@@ -216,7 +203,7 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
         siblings = [k for k in (*known, *sections) if k]
         return f"{where}: unknown key {key}{nearest(key, siblings)}"
     if error["type"] == "missing" and n < len(loc):
-        return f"{where}: {key}: too few values (given: {error.get('input')!r})"
+        return f"{where}: {key}: too few values (given: {_short(error.get('input'))})"
     if error["type"] == "missing":
         return f"{where}: {key} is missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -224,9 +211,15 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
     shown = (
         ""
         if isinstance(given, (dict, BaseModel)) or error["type"] == "value_error"
-        else f" (given: {given!r})"
+        else f" (given: {_short(given)})"
     )
     return f"{where}: {key or 'config'}: {message}{shown}"
+
+
+def _short(value: object) -> str:
+    """A wrong value for a message; a long one in part."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:180]}... ({len(text):,} characters)"
 
 
 def _with_partition(config: RunConfig, partition: str | None, name: str) -> RunConfig:

@@ -15,12 +15,15 @@ def check_size(value: object) -> object:
     return None if value is None else units.parse_size(value)  # type: ignore[arg-type]
 
 
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+#: The largest integer of a config: beyond, numpy and tables have none.
+MOST_INT = 2**63 - 1
+PositiveInt = Annotated[int, Field(gt=0, le=MOST_INT, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=MOST_INT, strict=True)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive3 = tuple[PositiveInt, PositiveInt, PositiveInt]
 NonNegative3 = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
-Integer3 = tuple[int, int, int]
+_Integer = Annotated[int, Field(ge=-MOST_INT, le=MOST_INT)]
+Integer3 = tuple[_Integer, _Integer, _Integer]
 Memory = Annotated[PositiveInt | None, BeforeValidator(check_size)]
 #: How much more the next try gets, as a factor.
 Growth = Annotated[float, Field(gt=1, le=10)]

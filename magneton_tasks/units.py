@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from math import inf, isfinite
 
 _FACTORS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_SIZE = re.compile(r"^\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?b)?\s*$", re.IGNORECASE)
+_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
 
 
 def parse_size(text: str | int) -> int:
@@ -18,12 +19,18 @@ def parse_size(text: str | int) -> int:
     """
     if isinstance(text, int) and not isinstance(text, bool):
         return text
-    match = _SIZE.match(str(text))
-    if match is None:
+    match = _SIZE.fullmatch(str(text))
+    found = float(match[1]) * _FACTORS[match[2].lower()] if match else inf
+    if not isfinite(found):
         raise ValueError(
-            f"{text!r} is not a size; write for instance 8GiB, 512M or a number of bytes"
+            f"{_short(text)} is not a size; write for instance 8GiB, 512M or a number of bytes"
         )
-    return int(float(match[1]) * _FACTORS[match[2].lower()])
+    return int(found)
+
+
+def _short(text: object) -> str:
+    shown = str(text)
+    return repr(text) if len(shown) <= 60 else f"{shown[:50]!r}..."
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -39,11 +46,13 @@ def parse_duration(text: str) -> float:
     ValueError
         Where it isn't a duration; a number alone isn't, for nobody knows its unit.
     """
-    if _DURATION.fullmatch(text) is None:
+    known = _DURATION.fullmatch(text) is not None
+    found = sum(float(n) * _SECONDS[u.lower()] for n, u in _PART.findall(text)) if known else inf
+    if not isfinite(found):
         raise ValueError(
-            f"{text!r} is not a duration; write for instance 30m (minutes), 12h, 7d or 2w"
+            f"{_short(text)} is not a duration; write for instance 30m (minutes), 12h, 7d or 2w"
         )
-    return sum(float(n) * _SECONDS[unit.lower()] for n, unit in _PART.findall(text))
+    return found
 
 
 def human_bytes(n: float) -> str:

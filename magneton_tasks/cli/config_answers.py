@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import click
-import yaml
 
+from magneton_tasks import config_file
 from magneton_tasks.cli import console, templates
 from magneton_tasks.config import parse_config
 from magneton_tasks.errors import ConfigError, UsageError
@@ -69,10 +69,7 @@ class Answers:
         """
 
         def check(text: str) -> object:
-            try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError:
-                raise ValueError(f"{text!r} can't be read") from None
+            value = config_file.value_of(text)
             trial = Answers({**COMPLETE, **self.values, key: value})
             with suppress(TypeError, ValueError):  # a wrong form, which the config says better
                 trial.values.update(also(value))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from magneton_tasks import config_file
 from magneton_tasks.cli import parameters as params
 from magneton_tasks.cli import yaml_file
 from magneton_tasks.cli.console import Quit, ask, confirm, require_terminal, say
@@ -52,14 +53,14 @@ def set_keys(config: Path, texts: Mapping[str, str]) -> None:
         The file can't be read, a value is wrong, the file can't be written: nothing is changed.
     """
     values = params.all_changed(config, {}, texts)
-    _save(config, yaml_file.read(config), values)
+    _save(config, config_file.read_text(config), values)
 
 
 # ---------------------------------------------------------------------------- by table
 
 
 def _edit_values(config: Path) -> None:
-    text = yaml_file.read(config)
+    text = config_file.read_text(config)
     try:
         before = params.parameters(config, {})
     except ConfigError as error:
@@ -74,7 +75,9 @@ def _edit_values(config: Path) -> None:
         say(console, f"  {line}")
     if not confirm(f"save to {config}?", default=True):
         say(console, "not saved")
-    elif (now := yaml_file.read(config)) == text or _confirm_over_change(config, now, overrides):
+    elif (now := config_file.read_text(config)) == text or _confirm_over_change(
+        config, now, overrides
+    ):
         _save(config, now, overrides, quiet=True)
 
 
@@ -115,7 +118,7 @@ def _changes(config: Path, text: str, new: str, values: Mapping[str, object]) ->
 
 def _edit_text(config: Path) -> None:
     command = _editor()
-    before = yaml_file.read(config)
+    before = config_file.read_text(config)
     with tempfile.TemporaryDirectory(prefix="magneton-edit-") as directory:
         copy = Path(directory, config.name)
         copy.write_bytes(before.encode("utf-8"))
@@ -129,7 +132,7 @@ def _edit_text(config: Path) -> None:
                 "dim",
             )
             return
-        if yaml_file.read(config) != before:
+        if config_file.read_text(config) != before:
             say(console, f"{config} was changed by somebody else meanwhile", "yellow")
             if not confirm("replace it by yours? (n keeps theirs, and yours beside it)"):
                 beside = _free_name(config)
@@ -167,7 +170,7 @@ def _edited(command: list[str], copy: Path, config: Path) -> str:
             say(Console(), f"{command[0]} ended with {code}", "yellow")
             raise Quit
         try:
-            text = yaml_file.read(copy)
+            text = config_file.read_text(copy)
             parse_config(text, str(config))
         except ConfigError as error:
             # The line is that of the text in the editor; the name is the one that people know.

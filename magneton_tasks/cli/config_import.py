@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from magneton_tasks import files, projection
+from magneton_tasks import config_file, files, projection
 from magneton_tasks.cli import templates
 from magneton_tasks.cli.old_config import read_old
 from magneton_tasks.cli.old_keys import translate
@@ -91,7 +91,7 @@ def _check_kind(old: Path, keys: set[str]) -> None:
             "import the file that it names under instance_segmentation, main",
         )
     try:
-        parse_config(old.read_text(encoding="utf-8"), str(old))
+        parse_config(config_file.read_text(old), str(old))
     except ConfigError:
         return
     raise UsageError(f"{old} is a volume config of this Magneton already", "use it as it is")

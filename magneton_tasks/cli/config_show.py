@@ -10,6 +10,7 @@ from typing import Any
 import click
 import yaml
 
+from magneton_tasks import config_file
 from magneton_tasks.cli import parameters as params
 from magneton_tasks.cli import yaml_file, yaml_nodes
 from magneton_tasks.config import parse_config
@@ -45,7 +46,7 @@ def show(
     NoInputError, ConfigError
         The config can't be read, or is wrong.
     """
-    text = yaml_file.read(config)
+    text = config_file.read_text(config)
     checked = parse_config(text, str(config), sets)
     if source:
         _show_sources(_sources(text, str(config), sets, resolved), as_json)

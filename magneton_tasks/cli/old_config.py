@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from magneton_tasks.errors import ConfigError, NoInputError
+from magneton_tasks import config_file
+from magneton_tasks.errors import ConfigError
 
 #: Keys of the template and of the code that reads it.
 KNOWN = frozenset({
@@ -121,39 +122,21 @@ def read_old(path: Path) -> list[OldKey]:
     NoInputError
         It can't be read.
     ConfigError
-        It isn't YAML, or no mapping.
+        No file in UTF-8, no YAML, or no mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise NoInputError(
-            f"can't read {path}: {error}", "give a config of the menu tool"
-        ) from None
-    loader = yaml.SafeLoader(text)
-    try:
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError(f"{path} holds no keys", "give a config of the menu tool")
-        return [OldKey(key, name_of(key), value) for key, value in _leaves(loader, node, "")]
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: malformed YAML: {error.problem or error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: malformed YAML: {error}") from None
-    finally:
-        loader.dispose()
+    node = config_file.compose(config_file.read_text(path), str(path))
+    if not isinstance(node, yaml.MappingNode):
+        raise ConfigError(f"{path} holds no keys", "give a config of the menu tool")
+    return [OldKey(key, name_of(key), value) for key, value in _leaves(node, str(path), "")]
 
 
-def _leaves(
-    loader: yaml.SafeLoader, node: yaml.MappingNode, prefix: str
-) -> Iterator[tuple[str, Any]]:
+def _leaves(node: yaml.MappingNode, name: str, prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in node.value:
         dotted = f"{prefix}{key.value}"
         if isinstance(value, yaml.MappingNode) and value.value:
-            yield from _leaves(loader, value, f"{dotted}.")
+            yield from _leaves(value, name, f"{dotted}.")
         else:
-            yield dotted, loader.construct_object(value, deep=True)
+            yield dotted, config_file.construct(value, name)
 
 
 def name_of(key: str) -> str | None:

@@ -27,7 +27,7 @@ def command(
 
 def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, object]:
     """``key=value`` options as a dict; values are YAML."""
-    import yaml
+    from magneton_tasks import config_file
 
     sets: dict[str, object] = {}
     for text in values:
@@ -35,9 +35,9 @@ def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
         if not equals or not key:
             raise click.BadParameter(f"{text!r} is not key=value")
         try:
-            sets[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise click.BadParameter(f"{key}: {value!r} is not YAML") from None
+            sets[key] = config_file.value_of(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{key}: {error}") from None
     return sets
 
 

@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from magneton_tasks.cli import yaml_file, yaml_nodes
+from magneton_tasks import config_file
+from magneton_tasks.cli import yaml_nodes
 from magneton_tasks.config import known_keys, nearest, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.schema import RunConfig
@@ -79,7 +80,7 @@ def parameters(
     NoInputError, ConfigError
         As `magneton_tasks.config.load_config`.
     """
-    return parameters_of(yaml_file.read(config), str(config), overrides, sections)
+    return parameters_of(config_file.read_text(config), str(config), overrides, sections)
 
 
 def parameters_of(
@@ -176,7 +177,7 @@ def changed(config: Path, overrides: Overrides, key: str, text: str) -> dict[str
 
 def all_changed(config: Path, overrides: Overrides, texts: Mapping[str, str]) -> dict[str, object]:
     """As `changed`, of several keys that are checked together."""
-    file = yaml_file.read(config)
+    file = config_file.read_text(config)
     new = dict(overrides)
     for key, text in texts.items():
         value = _parsed(key, text)
@@ -197,13 +198,11 @@ def _parsed(key: str, text: str) -> object:
     if _LIST.fullmatch(text) and _is_list(key):
         text = f"[{_GAP.sub(', ', text)}]"
     try:
-        return _numbers(yaml.safe_load(text))
-    except yaml.YAMLError:
+        return _numbers(config_file.value_of(text))
+    except ValueError as error:
         if _is_text(key):
             return text  # @daily, %Y-%m-%d
-        raise ConfigError(
-            f"{key}: {text!r} is not YAML", "write it as in the config file"
-        ) from None
+        raise ConfigError(f"{key}: {error}", "write it as in the config file") from None
 
 
 def _numbers(value: object) -> object:

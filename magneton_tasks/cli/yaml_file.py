@@ -9,8 +9,9 @@ from pathlib import Path
 
 import yaml
 
+from magneton_tasks import config_file
 from magneton_tasks.cli import yaml_text
-from magneton_tasks.config import load_config, parse_config, unread_keys
+from magneton_tasks.config import parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, OutputError
 from magneton_tasks.files import write_atomic
 from magneton_tasks.schema import RunConfig
@@ -33,26 +34,14 @@ def set_values(path: Path, values: Mapping[str, object]) -> None:
     Raises
     ------
     NoInputError
-        The file can't be read.
+        There is no such file, or it may not be read.
     ConfigError
-        The config with these values is wrong, or the file is written in a way that can't be
+        The config, or the config with these values is wrong, or the file is written in a way that can't be
         changed safely.
     OutputError
         It can't be written.
     """
-    replace(path, with_values(read(path), str(path), values))
-
-
-def read(path: Path) -> str:
-    """The text of a config with its own line ends; errors as `load_config`."""
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError:
-        load_config(path)  # has the message
-        raise
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}, line {line}: not UTF-8", "save it as UTF-8") from None
+    replace(path, with_values(config_file.read_text(path), str(path), values))
 
 
 def with_values(text: str, name: str, values: Mapping[str, object]) -> str:

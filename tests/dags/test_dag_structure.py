@@ -14,6 +14,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks import roots
 from tests.dags.parsing import modules_of_a_parse
+from tests.odd_configs import ODD, TYPICAL
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -191,6 +192,22 @@ def test_broken_config_becomes_a_dag_that_says_so(
     with pytest.raises(Exception, match="broken.yaml") as failure:
         task.execute({})
     assert type(failure.value).__name__ == "AirflowFailException"  # no retry mends a file
+
+
+@pytest.mark.parametrize("kind", TYPICAL)
+def test_odd_config_file_becomes_a_dag_that_says_so(
+    load_dags: Load, write_config: Write, kind: str
+) -> None:
+    path = write_config("broken")
+    write_config("good")
+    path.unlink()
+    make, reason = ODD[kind]
+    make(path)
+    dags = load_dags(path.parent)
+    assert "plan" in dags["instance_segmentation.good"].task_dict
+    broken = dags["instance_segmentation.broken"]
+    assert "broken" in broken.tags
+    assert reason in broken.doc_md
 
 
 def test_same_name_twice_is_told(load_dags: Load, write_config: Write, tmp_path: Path) -> None:

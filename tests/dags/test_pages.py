@@ -23,6 +23,7 @@ from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap
 from tests import volumes
 from tests.many_blocks import plan_many, write_records
+from tests.odd_configs import ODD, TYPICAL
 
 pytestmark = pytest.mark.xdist_group("dags")
 
@@ -172,6 +173,20 @@ def test_the_page_holds_no_markup_from_outside(site: Site) -> None:
     assert "<script>alert" not in page.text
     assert "script-src 'self'" in page.headers["content-security-policy"]
     assert 'href="/' not in page.text, "addresses are relative"
+
+
+def test_odd_config_files_are_rows_that_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from magneton_tasks.airflow.pages import listing
+
+    for number, kind in enumerate(TYPICAL):
+        ODD[kind][0](tmp_path / f"v{number}.yaml")
+    monkeypatch.setenv(places.CONFIGS_VARIABLE, str(tmp_path))
+    rows = list(listing.rows({f"instance_segmentation.v{n}" for n in range(len(TYPICAL))}))
+    assert [row["name"] for row in rows] == [f"v{n}" for n in range(len(TYPICAL))]
+    for row, kind in zip(rows, TYPICAL, strict=True):
+        assert ODD[kind][1] in row["problem"]
 
 
 def test_an_empty_list_for_who_may_read_nothing(site: Site) -> None:

@@ -102,7 +102,10 @@ def config_of(dag_id: str, run_id: str | None = None) -> RunConfig:
 
 def _config(path: Path, given: Mapping[str, str] | None = None) -> RunConfig:
     """Read anew where the file has changed."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:
+        return load_config(path, given)  # says why
     stamp, key = (status.st_mtime_ns, status.st_size), (path, tuple(sorted((given or {}).items())))
     known = _read.get(key)
     if known is None or known[0] != stamp:

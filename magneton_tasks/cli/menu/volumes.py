@@ -38,10 +38,6 @@ class Volume:
             return cls(path, load_config(path, partition=partition), None, partition)
         except MagnetonError as error:
             return cls(path, None, str(error), partition)
-        except OSError as error:
-            return cls(path, None, f"can't be read: {error}", partition)
-        except UnicodeDecodeError:
-            return cls(path, None, "can't be read: no text in UTF-8", partition)
 
     def reloaded(self) -> Volume:
         """As the file is now."""
@@ -64,6 +60,8 @@ def found_volumes(here: Path, environ: Mapping[str, str] = os.environ) -> list[V
 
 def _looks_like_config(path: Path) -> bool:
     """The current directory may hold any YAML: a volume config has paths."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return any(line.startswith("paths:") for line in file)
