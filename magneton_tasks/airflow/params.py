@@ -23,7 +23,7 @@ from magneton_tasks.config import RunConfig, known_keys, nearest, uses_partition
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.location import locate
 from magneton_tasks.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
-from magneton_tasks.schema import UNREAD_BY_METHOD
+from magneton_tasks.schema import UNREAD_BY_METHOD, USUAL_THRESHOLD
 from magneton_tasks.scoring import shipped
 
 #: Config keys that the form offers, by the heading they stand under.
@@ -59,6 +59,8 @@ CONFIG_KEYS = tuple(key for keys in SECTIONS.values() for key in keys)
 #: Stages that a run may be limited to; plan and verify always run, pool implies count.
 CHOOSABLE_STAGES = ("segment", "pool", "apply")
 _THIS_RUN = "This run"
+#: What the schema says of it is about YAML, where null stands for empty.
+_THRESHOLD = "Regions merge while their score is at least this affinity; lower merges more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,9 @@ def _schema(key: str, config: RunConfig) -> dict[str, Any]:
         # Without `items` the form takes an array for lines of text, and sends strings. Those of one
         # array are all alike here.
         schema["items"] = schema.pop("prefixItems")[0]
+    if key == "segment.threshold":
+        usual = "from the map" if config.method == "exact" else f"{USUAL_THRESHOLD:g}"
+        schema["description"] = f"{_THRESHOLD} Empty: {usual}."
     if key == "segment.merge_function":
         schema["enum"] = sorted(shipped())
     if key == "runner.default":

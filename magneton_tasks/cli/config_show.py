@@ -14,6 +14,7 @@ from magneton_tasks import config_file
 from magneton_tasks.cli import parameters as params
 from magneton_tasks.cli import yaml_file, yaml_nodes
 from magneton_tasks.config import parse_config
+from magneton_tasks.schema import USUAL_THRESHOLD
 
 
 def show(
@@ -86,11 +87,24 @@ def _show_sources(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    shown = [(r["key"], params.shown(r["key"], r["value"]), _origin(r)) for r in rows]
+    empty = _of_empty_threshold(rows)
+    shown = [
+        (
+            r["key"], params.shown(r["key"], r["value"]),
+            _origin(r) + (empty if (r["key"], r["value"]) == ("segment.threshold", None) else ""),
+        )
+        for r in rows
+    ]  # fmt: skip
     header = ("key", "value", "source")
     widths = [max(len(row[i]) for row in (header, *shown)) for i in (0, 1)]
     for key, value, origin in (header, *shown):
         click.echo(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
+
+
+def _of_empty_threshold(rows: list[dict[str, Any]]) -> str:
+    """What a threshold that isn't given stands for."""
+    is_exact = any((r["key"], r["value"]) == ("method", "exact") for r in rows)
+    return ": from the map, plan says which" if is_exact else f": {USUAL_THRESHOLD:g}"
 
 
 def _origin(row: Mapping[str, Any]) -> str:

@@ -188,6 +188,7 @@ def _three(value: Any) -> list[int] | None:
 
 # ------------------------------------------------------------------ segmentation
 def _segment(to: Translation) -> None:
+    to.add("method", "overlap", "waterz on blocks that overlap: what the menu tool did")
     if found := to.take("segmentation_stage.thresholds"):
         n, value = found
         listed = value if isinstance(value, list) else [value]

@@ -15,9 +15,10 @@ from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.grid import ranges_len
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES
-from magneton_tasks.plan import Plan, ThresholdChoice
+from magneton_tasks.plan import Plan
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.sampling import Samples
 from magneton_tasks.units import human_bytes, human_count, human_time
 
@@ -57,7 +58,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
     if geometry.joins is not None:
         yield f"joins     {_tree(geometry.joins)}"
-    yield f"threshold {_threshold(plan.threshold)}"
+    yield f"threshold {threshold_words.words(plan.threshold)}"
     for stage in STAGES:
         work, memory = plan.work.get(stage), plan.memory.get(stage)
         if work is None or not work.total or memory is None or CHOICE_OF[stage] not in plan.stages:
@@ -76,21 +77,6 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     for note in (*plan.threshold.warnings, *plan.notes):
         yield f"WARNING   {note}"
     yield from replacing.describe(plan)
-
-
-_SOURCES = {"map": "from the map", "config": "of the config", "run": "set for this run"}
-
-
-def _threshold(chosen: ThresholdChoice) -> str:
-    """Such as ``0.3, from the map: contacts between objects 0.10, inside objects 0.87``."""
-    text = f"{chosen.value:g}, {_SOURCES[chosen.source]}"
-    if chosen.between is not None and chosen.inside is not None:
-        text += (
-            f": contacts between objects {chosen.between:.2f}, inside objects {chosen.inside:.2f}"
-        )
-    if chosen.now is not None:
-        text += f"; the map has changed since, and asks for {chosen.now:g} now"
-    return text
 
 
 def _tree(tree: JoinTree) -> str:

@@ -17,7 +17,7 @@ from magneton_tasks.paths import STAGES, AttemptPaths, join_level
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import expression
-from magneton_tasks.stages import current
+from magneton_tasks.stages import current, threshold_words
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.states import Look, VolumeStates, grid_of, total_of
@@ -278,6 +278,7 @@ class Status:
         return {
             "run": plan.run, "attempt": plan.attempt, "directory": str(self.attempt.paths.root),
             "planned": plan.created, "partition": plan.partition, "overrides": dict(plan.overrides),
+            "threshold": threshold_words.as_data(self.shown.plan.threshold),
             "alive": self.alive,
             "holder": None if held is None else {
                 "run": held[0].run, "host": held[0].host, "pid": held[0].pid,

@@ -11,7 +11,7 @@ import click
 
 from magneton_tasks.lease import Holder
 from magneton_tasks.paths import join_level, noun_of
-from magneton_tasks.stages import current
+from magneton_tasks.stages import current, threshold_words
 from magneton_tasks.stages.states import OTHER_SETTINGS
 from magneton_tasks.units import human_bytes, human_time
 
@@ -76,6 +76,9 @@ def _head(status: Status, now: float) -> Iterator[Line]:
     if plan.overrides:
         given = ", ".join(f"{k}={v}" for k, v in plan.overrides.items())
         yield f"with {given} over what the file says", None
+    yield f"threshold {threshold_words.words(status.shown.plan.threshold)}", None
+    for warning in status.shown.plan.threshold.warnings:
+        yield f"WARNING: {warning}", "yellow"
     changes = status.now.changes
     if changes and not status.is_as_planned:
         what = "what follows is of the run as planned" if status.alive else "see stale"

@@ -12,6 +12,7 @@ from magneton_tasks import files
 from magneton_tasks.config import load_config, require_partition
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
+from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.proof import words
 from magneton_tasks.units import human_count, human_time
@@ -26,6 +27,7 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
         ("blocks", f"{human_count(result['blocks'])} ({result['empty_blocks']} without foreground)")
     ]
     rows.append(("labels", human_count(result["labels"])))
+    rows.append(("threshold", threshold_words.words(attempt.plan.threshold)))
     if "objects" in result:
         rows.append(
             (

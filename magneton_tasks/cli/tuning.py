@@ -13,16 +13,18 @@ import click
 
 from magneton_tasks import files
 from magneton_tasks.cli.console import confirm, is_interactive
+from magneton_tasks.cli.templates import one_line
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import VolumeInfo
 from magneton_tasks.runners.warming import ensure_warm
+from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import tuning as stage
 from magneton_tasks.stages.sizes import overlap_of
 from magneton_tasks.stages.trial import EXACT, Trial
-from magneton_tasks.stages.tuning import Point, Tuning
+from magneton_tasks.stages.tuning import Tuning
 from magneton_tasks.stages.tuning_plot import draw, require_plotting
 from magneton_tasks.units import human_bytes, human_count, human_time
 
@@ -57,9 +59,12 @@ def tune(request: Request, *, write: bool, as_json: bool) -> None:
         for line in _announce(trial, functions, len(thresholds)):
             click.echo(line)
     ensure_warm(partial(click.echo, err=as_json))  # else it's compiled anew each time
-    tuning = stage.run(trial, opened[0], functions, thresholds)
+    own = None
+    if EXACT in functions and not request.thresholds:
+        own = trials.own_threshold(trial.using(EXACT), of_map=True)
+    tuning = stage.run(trial, opened[0], functions, thresholds, own)
     plot = request.plot or request.config.with_name(f"{request.config.stem}-tune.png")
-    proposed = _changes(request, tuning.best)
+    proposed = _changes(request, tuning)
     if not as_json:
         for line in (*_table(tuning), *_verdict(tuning, request.sets)):
             click.echo(line)
@@ -116,6 +121,7 @@ def _table(tuning: Tuning) -> Iterator[str]:
     own = [stage.best_of(tuning.of(f)) for f in tuning.functions]
     for p in tuning.points:
         mark = "  <- best" if p == best else f"  <- best of {p.merge_function}" if p in own else ""
+        mark += "  <- what the map asks for" if p == tuning.at_own else ""
         yield (
             f"{p.merge_function:<{width}}  {p.threshold:>9g}  {p.vi_split:>8.3f}  {p.vi_merge:>8.3f}"
             f"  {p.vi:>6.3f}  {p.arand:>6.3f}  {human_count(p.segments):>8}{mark}"
@@ -131,11 +137,19 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
         f"{human_count(tuning.objects)} objects"
     )
     least = stage.best_of(tuning.points)
-    if best is not least:
+    if best != least:
+        why = (
+            "the map asks for this threshold" if best == tuning.at_own
+            else "exact is the same on any grid"
+        )  # fmt: skip
         yield (
             f"          {least.merge_function} at {least.threshold:g} has {least.vi:.3f}: less than "
-            f"{stage.NEAR_BITS:g} bits means nothing, and exact is the same on any grid"
+            f"{stage.NEAR_BITS:g} bits means nothing, and {why}"
         )
+    if tuning.own is not None:
+        yield f"map       {threshold_words.words(tuning.own)}"
+        for warning in tuning.own.warnings:
+            yield f"WARNING   {warning}"
     for cost in tuning.costs:
         yield f"took      {cost.merge_function}: {human_time(cost.cpu_s)} CPU, {human_bytes(cost.peak_bytes)}"
     if sets:
@@ -156,13 +170,17 @@ def _draw(trial: Trial, tuning: Tuning, path: Path, truth: str) -> None:
     files.write_atomic(path, draw(tuning, trial.config.segment.threshold, title))
 
 
-def _changes(request: Request, best: Point) -> dict[str, object]:
-    """What the config would have to say, where it doesn't yet; the method first."""
-    config = load_config(request.config, {}, request.partition)
+def _changes(request: Request, tuning: Tuning) -> dict[str, object]:
+    """What the config would have to say, where it doesn't yet; the method first.
+
+    A threshold that the map asks for needn't be written: null takes it.
+    """
+    config, best = load_config(request.config, {}, request.partition), tuning.best
     segment = config.segment
     is_exact = best.merge_function == EXACT
     wanted: dict[str, object] = {
-        "method": "exact" if is_exact else "overlap", "segment.threshold": best.threshold
+        "method": "exact" if is_exact else "overlap",
+        "segment.threshold": None if best == tuning.at_own else best.threshold,
     }  # fmt: skip
     now: dict[str, object] = {"method": config.method, "segment.threshold": segment.threshold}
     if not is_exact:
@@ -179,7 +197,7 @@ def _offer(config: Path, changes: dict[str, object], write: bool) -> None:
     if not changes:
         click.echo(f"{config} says so already")
         return
-    said = ", ".join(f"{k}: {v}" for k, v in changes.items())
+    said = ", ".join(f"{k}: {one_line(v)}" for k, v in changes.items())
     if not write and not is_interactive():
         click.echo(f"to take it: {said} in {config} (or this command with --write)")
     elif write or confirm(f"write {said} into {config}?"):

@@ -47,7 +47,7 @@ def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool
         "run": plan.run, "attempt": plan.attempt, "partition": plan.partition,
         "planned": plan.created, "ended": None if state == "running" else _end(attempt, ended),
         "left_s": sum(left) if state == "running" and left else None,
-        "stages": stages, "outside": outside, "notes": list(plan.notes), "cost": _cost(plan),
+        "stages": stages, "outside": outside, "notes": [*plan.threshold.warnings, *plan.notes], "cost": _cost(plan),
         "volume": volume(attempt), "runner": attempt.config.runner.default,
         "pool": _pool(attempt, columns), "has_preview": attempt.paths.preview.is_file(),
         "has_report": attempt.paths.page.is_file(),

@@ -264,6 +264,7 @@ def claim_output(config: RunConfig, plan: Plan) -> None:
         "fingerprint": plan.fingerprints.apply,
         # when verify proved this result complete, and of which run; see `stages.replaced`
         "finished": before.get("finished") if same else None,
+        "threshold": plan.threshold.value,
         "config": config.resolved(),
     }
     create_output(config, plan, owner=content)

@@ -151,7 +151,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     if samples is None and todo["segment"]:
         samples = sampled()
     replaces = replaced.look(
-        config, checks.identity(config, geometry), fingerprints.apply,
+        config, threshold, checks.identity(config, geometry), fingerprints.apply,
         restart=request.restart, writes=bool(todo["apply"] or todo["downsample"]),
     )  # fmt: skip
     density = samples.density if samples else TYPICAL

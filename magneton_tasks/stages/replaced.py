@@ -13,7 +13,7 @@ from magneton_tasks import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.paths import CHOICES, AttemptPaths, WorkPaths
-from magneton_tasks.plan import Replaced
+from magneton_tasks.plan import Replaced, ThresholdChoice
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.differences import decides, differing, flat
 from magneton_tasks.stores.precomputed import read_owner, write_owner
@@ -23,12 +23,15 @@ RESTARTED = "the settings are the same; the restart does all of it anew"
 
 
 def look(
-    config: RunConfig, volume: str, fingerprint: str, *, restart: bool, writes: bool
-) -> Replaced | None:
+    config: RunConfig, threshold: ThresholdChoice, volume: str, fingerprint: str,
+    *, restart: bool, writes: bool,
+) -> Replaced | None:  # fmt: skip
     """The result that apply would write over; None: none, or only what a rerun completes.
 
     Parameters
     ----------
+    threshold
+        That the run takes.
     volume
         What makes an output the same volume: `checks.identity`.
     fingerprint
@@ -44,7 +47,7 @@ def look(
         return None
     if owner is None:
         return None
-    differs = _differing(owner, config)
+    differs = _differing(owner, config, threshold)
     if (owner.get("volume"), owner.get("fingerprint")) != (volume, fingerprint):
         return _replaced(config, owner, differs or (SAME_SETTINGS,))
     # The same settings, but of another input: its version is no part of the fingerprint.
@@ -74,11 +77,17 @@ def mark_finished(attempt: Attempt) -> None:
     write_owner(url, owner | {"finished": {"time": time.time(), "run": attempt.plan.run}})
 
 
-def _differing(owner: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
+def _differing(
+    owner: Mapping[str, Any], config: RunConfig, threshold: ThresholdChoice | None = None
+) -> tuple[str, ...]:
     """Settings that decide results and differ, as ``key: before -> now``."""
     before, now = owner.get("config"), config.resolved()
     if not isinstance(before, dict):
         return ()
+    if threshold is not None and owner.get("threshold") is not None:
+        # what was taken, whatever the configs said
+        before = _with_threshold(before, owner["threshold"])
+        now = _with_threshold(now, threshold.value)
     found = [
         line
         for line in differing(before, now)
@@ -88,6 +97,10 @@ def _differing(owner: Mapping[str, Any], config: RunConfig) -> tuple[str, ...]:
     # What only one of two methods (rules) reads says less than which it was.
     both = flat(before).keys() & flat(now).keys()
     return tuple([line for line in found if line.partition(":")[0] in both] or found)
+
+
+def _with_threshold(config: Mapping[str, Any], value: float) -> dict[str, Any]:
+    return {**config, "segment": {**config.get("segment", {}), "threshold": value}}
 
 
 def _replaced(config: RunConfig, owner: Mapping[str, Any], differs: tuple[str, ...]) -> Replaced:

@@ -85,7 +85,7 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
         "fingerprints": asdict(plan.fingerprints),
         "volume": volume(attempt),
         "settings": list(settings(attempt.config)),
-        "notes": list(plan.notes),
+        "notes": [*plan.threshold.warnings, *plan.notes],
         "failures": failures,
         "verify": dict(verified) if verified else None,
         "proof": words(verified),

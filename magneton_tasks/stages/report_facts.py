@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from magneton_tasks import __version__, files
 from magneton_tasks import versions as kernels
 from magneton_tasks.config import RunConfig
+from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.attempt import Attempt
 
 #: Libraries whose version a methods section may want.
@@ -64,7 +65,7 @@ def volume(attempt: Attempt) -> Data:
     geometry, facts = plan.geometry, plan.volume
     box, is_exact = geometry.box, config.method == "exact"
     return {
-        "method": config.method,
+        "method": config.method, "threshold": threshold_words.as_data(plan.threshold),
         "input": config.paths.input, "mip": config.input.mip, "output": config.paths.output,
         "work": config.paths.work, "digest": plan.input_digest,
         "begin_vox": list(box.begin), "end_vox": list(box.end), "shape_vox": list(box.shape),

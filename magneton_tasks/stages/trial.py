@@ -20,12 +20,12 @@ from magneton_tasks.errors import (
 from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.grid import Grid
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
-from magneton_tasks.plan import VolumeFacts, digest, make_grid
+from magneton_tasks.plan import ThresholdChoice, VolumeFacts, digest, make_grid
 from magneton_tasks.runners import resources
 from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.scoring import parse_scoring
-from magneton_tasks.stages import checks
+from magneton_tasks.stages import checks, thresholds
 from magneton_tasks.stages.sampling import sample
 from magneton_tasks.stages.sizes import overlap_of
 
@@ -291,6 +291,29 @@ def expected_cpu_s(trial: Trial, function: str, voxels: int | None = None) -> fl
 
 
 # ------------------------------------------------------------------ merge functions
+def own_threshold(trial: Trial, *, of_map: bool = False) -> ThresholdChoice:
+    """The threshold that a run of the volume takes with the trial's method.
+
+    Where it comes from the map and no run has taken it yet, the map is looked at, and nothing kept.
+
+    Parameters
+    ----------
+    of_map
+        The map's own, whatever the config says (exact method).
+
+    Raises
+    ------
+    MagnetonError
+        As `thresholds.take`.
+    """
+    config = trial.config
+    if of_map:
+        segment = config.segment.model_copy(update={"threshold": None})
+        config = config.model_copy(update={"segment": segment})
+    source = checks.input_digest(config, trial.info)
+    return thresholds.take(config, {}, trial.info, trial.segmented, source, restart=False).choice
+
+
 def settings_of(trial: Trial, function: str) -> SegmentSettings:
     """The kernel's settings, with another merge function."""
     from magneton_tasks.stages.segment import segment_settings

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import VolumeInfo, read_metadata
+from magneton_tasks.plan import ThresholdChoice
+from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.trial import EXACT, Trial, memory_limit, settings_of
 from magneton_tasks.stages.trial_work import in_child, with_blocks, with_exact_affinities
 
@@ -99,6 +101,8 @@ class Tuning:
     #: None: it wasn't
     blocks: int | None = None
     run_blocks: int | None = None
+    #: what the map asks for with the exact method; None: nobody asked
+    own: ThresholdChoice | None = None
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -113,12 +117,17 @@ class Tuning:
     def best(self) -> Point:
         """The least VI; of equal ones the higher threshold, then the merge function named first.
 
-        The exact method's best where it is nearly as good.
+        Where they are nearly as good, the exact method at what the map asks for, or at its best.
         """
         best, exact = best_of(self.points), self.of(EXACT)
-        if exact and best_of(exact).vi <= best.vi + NEAR_BITS:
-            return best_of(exact)
-        return best
+        preferred = ([self.at_own] if self.at_own else []) + ([best_of(exact)] if exact else [])
+        return next((p for p in preferred if p.vi <= best.vi + NEAR_BITS), best)
+
+    @property
+    def at_own(self) -> Point | None:
+        """The exact method at what the map asks for; None where that wasn't scored."""
+        own = None if self.own is None else self.own.value
+        return next((p for p in self.of(EXACT) if p.threshold == own), None)
 
 
 def best_of(points: Sequence[Point]) -> Point:
@@ -195,9 +204,18 @@ def at_once(trial: Trial, function: str, box: Box) -> int:
 
 
 def run(
-    trial: Trial, truth: VolumeInfo, functions: Sequence[str], thresholds: Sequence[float]
+    trial: Trial,
+    truth: VolumeInfo,
+    functions: Sequence[str],
+    thresholds: Sequence[float],
+    own: ThresholdChoice | None = None,
 ) -> Tuning:
     """Score the box with each merge function, one after the other.
+
+    Parameters
+    ----------
+    own
+        What the map asks for with the exact method, which is scored there as well.
 
     Raises
     ------
@@ -213,7 +231,8 @@ def run(
     costs = []
     labelled = objects = 0
     for function in functions:
-        result = in_child(_work(trial, truth, function, thresholds), allowed[function])
+        at = {*thresholds, own.value} if own and function == EXACT else thresholds
+        result = in_child(_work(trial, truth, function, sorted(at)), allowed[function])
         labelled, objects = result.value["labelled_vox"], result.value["objects"]
         points += [Point(function, **p) for p in reversed(result.value["points"])]
         costs.append(Cost(function, result.cpu_s, result.peak_bytes))
@@ -222,7 +241,7 @@ def run(
         len(overlaps[0].grid(box)) if overlaps else None for box in (trial.box, trial.segmented)
     )
     return Tuning(
-        trial.box, tuple(points), labelled, objects, tuple(costs), blocks, run_blocks
+        trial.box, tuple(points), labelled, objects, tuple(costs), blocks, run_blocks, own
     )  # fmt: skip
 
 
@@ -344,6 +363,7 @@ def as_json(tuning: Tuning) -> dict[str, Any]:
         "scores": [point(p) for p in tuning.points],
         "best": point(tuning.best),
         "blocks": tuning.blocks,
+        "own": None if tuning.own is None else threshold_words.as_data(tuning.own),
         "costs": [asdict(c) for c in tuning.costs],
         "warnings": remarks(tuning),
     }

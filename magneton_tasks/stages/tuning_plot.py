@@ -95,6 +95,11 @@ def _finish(vi: Axes, arand: Axes, tuning: Tuning, threshold: float | None) -> N
         if threshold is not None:
             label = f"segment.threshold now ({threshold:g})" if axes is vi else None
             axes.axvline(threshold, color=_GREY, ls="-.", linewidth=1, zorder=0, label=label)
+        if tuning.own is not None:
+            label = f"what the map asks for ({tuning.own.value:g})" if axes is vi else None
+            axes.axvline(
+                tuning.own.value, color=_GREY, ls=":", linewidth=1.5, zorder=0, label=label
+            )
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     # The ends of the range are bad without limit, and would press what matters flat.

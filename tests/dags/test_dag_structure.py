@@ -237,6 +237,20 @@ def test_form_has_the_defaults_of_the_file(load_dags: Load, write_config: Write)
     assert form["restart"] is False
 
 
+@pytest.mark.parametrize(("method", "said"), [("exact", "from the map"), ("overlap", "0.7")])
+def test_an_empty_threshold_says_what_it_stands_for(
+    load_dags: Load, write_config: Write, method: str, said: str
+) -> None:
+    path = write_config("cortex", f"method: {method}\n")
+    param = load_dags(path.parent)["instance_segmentation.cortex"].params.get_param(
+        "segment.threshold"
+    )
+    assert param.value is None
+    assert param.schema["type"] == ["number", "null"]  # not required, and a number where given
+    assert param.description is not None and param.description.endswith(f"Empty: {said}.")
+    assert "null" not in param.description
+
+
 @pytest.mark.parametrize(
     ("key", "good", "bad"),
     [

@@ -170,6 +170,20 @@ def test_show_source_says_file_and_line_override_or_default(cli: Caller, config:
     assert "segment.threshold" in written
 
 
+def test_an_empty_threshold_says_where_it_will_come_from(cli: Caller, config: Path) -> None:
+    def shown(*sets: str) -> str:
+        more = [part for one in sets for part in ("--set", one)]
+        out = cli("config", "show", config, "--source", *more).out
+        return next(
+            " ".join(line.split()) for line in out.splitlines() if line.startswith("segment.thr")
+        )
+
+    assert shown("segment.threshold=null").endswith("null override (--set): 0.7")
+    config.write_text("paths: {input: file:///a, output: file:///b, work: /c}\nmethod: exact\n")
+    assert shown().endswith("null default: from the map, plan says which")
+    assert shown("segment.threshold=0.3").endswith("0.3 override (--set)")
+
+
 def test_show_as_json_has_exact_numbers(cli: Caller, config: Path) -> None:
     data = json.loads(cli("config", "show", config, "--json").out)
     assert data["local"]["memory"] == 2**33

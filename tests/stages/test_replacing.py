@@ -174,6 +174,19 @@ def test_without_a_terminal_run_goes_on_and_says_so(finished: Run, cli: Caller) 
     assert owner_of(finished)["config"]["pool"]["min_frac"] == 0.7
 
 
+def test_a_threshold_of_the_map_differs_by_what_was_taken(tmp_path: Path, cli: Caller) -> None:
+    settings = {"method": "exact", "segment": {}, "pool": {}, "block": {"size": [40, 40, 40]}}
+    config = volumes.make_volume(tmp_path, settings=settings)
+    run = volumes.run_pipeline(config)
+    value = run.plan.threshold.value
+    assert run.plan.threshold.source == "map" and volumes.read_owner(config)["threshold"] == value
+    assert replacing(cli("run", config, "--dry-run").out) == []
+    same = ["--set", f"segment.threshold={value}"]
+    assert replacing(cli("run", config, "--dry-run", *same).out) == []
+    _, why, _ = replacing(cli("run", config, "--dry-run", "--set", "segment.threshold=0.9").out)
+    assert why == f"segment.threshold: {value:g} -> 0.9"
+
+
 # ------------------------------------------------------------------ containers
 @pytest.mark.parametrize(
     ("sets", "restart", "told"),

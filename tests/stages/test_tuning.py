@@ -15,6 +15,7 @@ from PIL import Image
 
 from magneton_tasks import exact_projection
 from magneton_tasks.cli import main
+from magneton_tasks.cli.trying import exact_cuts
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box, vec3
@@ -508,7 +509,76 @@ def test_the_exact_method_in_the_table_and_its_memory(cli: Caller, exact: Path) 
     assert done.code == 78 and "with exact may need" in done.err and "--box" in done.err
 
 
+def test_what_the_map_asks_for_is_scored_and_taken_where_it_is_nearly_as_good(
+    cli: Caller, tmp_path: Path
+) -> None:
+    exact = volumes.make_volume(tmp_path, settings=EXACT)
+    volumes.write_precomputed(tmp_path / "truth", volumes.cells(), layer_type="segmentation")
+    asked = volumes.plan_run(exact, {"segment.threshold": None})
+    volumes.release(asked)
+    own = asked.plan.threshold
+    args = ("tune", exact, "--truth", truth_of(exact), "--scoring", "exact,mean")
+    done = cli(*args, "--json")
+    assert done.code == 0, done.err
+    found = done.json
+    assert (found["own"]["value"], found["own"]["source"]) == (own.value, "map")
+    (at,) = [
+        s for s in found["scores"]
+        if s["merge_function"] == "exact" and s["threshold"] == own.value
+    ]  # fmt: skip
+    least = min(s["vi"] for s in found["scores"])
+    is_near = at["vi"] <= least + tuning.NEAR_BITS
+    assert is_near, "this volume is one of those where the rule is right"
+    assert found["best"] == at
+    assert found["proposed"] == {"segment.threshold": None}
+    out = cli(*args, "--write").out
+    assert f"map       {own.value:g}, from the map: contacts between objects" in out
+    assert "<- what the map asks for" in out
+    assert "wrote     segment.threshold: null into" in out
+    assert load_config(exact).segment.threshold is None
+    # where thresholds are given nothing else is scored
+    assert cli(*args, "--thresholds", LIST, "--json").json["own"] is None
+
+
 # ------------------------------------------------------------------ try
+def test_try_shows_what_the_map_asks_for_and_cuts_on_both_sides(cli: Caller, exact: Path) -> None:
+    asked = volumes.plan_run(exact, {"segment.threshold": None})
+    volumes.release(asked)
+    own = asked.plan.threshold.value
+    before = files_of(exact.parent)
+    done = cli("try", exact, "--box", SOME, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["own"]["value"], done.json["own"]["source"]) == (own, "map")
+    tried = [x["threshold"] for x in done.json["layers"]]
+    below, above = [t for t in tried if t < own], [t for t in tried if t > own]
+    assert own in tried and len(below) >= 2 and len(above) >= 2
+    assert 0.5 in tried  # what the config says
+    assert not any("thresholds.json" in name for name in files_of(exact.parent) - before)
+    out = cli("try", exact, "--box", SOME, "--no-view").out
+    assert f"threshold {own:g}, from the map: contacts between objects" in out
+    (marked,) = [line for line in out.splitlines() if line.endswith("<- what the map asks for")]
+    assert float(marked.split()[0]) == own
+
+
+@pytest.mark.parametrize("middle", [0.02, 0.06, 0.315, 0.5, 0.9, 0.98])
+def test_cuts_lie_on_both_sides_of_any_threshold(middle: float) -> None:
+    cuts = exact_cuts(middle)
+    assert list(cuts) == sorted(set(cuts)) and middle in cuts
+    assert all(0 < cut < 1 for cut in cuts)
+    assert middle == 0.02 or cuts[0] < middle
+    assert middle == 0.98 or cuts[-1] > middle
+    assert cuts[-1] - cuts[0] > 0.05  # they differ by what one sees
+
+
+def test_try_of_the_overlap_method_adds_what_a_run_takes(cli: Caller, config: Path) -> None:
+    done = cli("try", config, "--box", SOME, "--json", "--set", "segment.threshold=0.6")
+    assert [x["threshold"] for x in done.json["layers"]] == [0.3, 0.5, 0.6, 0.7, 0.9]
+    out = cli("try", config, "--box", SOME, "--no-view", "--set", "segment.threshold=0.6").out
+    assert "threshold 0.6, of the config" in out
+    (marked,) = [x for x in out.splitlines() if x.endswith("<- what a run takes")]
+    assert marked.split()[0] == "0.6"
+
+
 def layer(done: Done, threshold: float) -> Array:
     (url,) = [x["url"] for x in done.json["layers"] if x["threshold"] == threshold]
     return volumes.read_segmentation(url)

@@ -11,7 +11,7 @@ from magneton_tasks import files
 from magneton_tasks.airflow.pages import access, attempts
 from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.stages import current
+from magneton_tasks.stages import current, threshold_words
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_summary import has_output
 from magneton_tasks.stages.proof import words
@@ -72,7 +72,8 @@ def _run(found: Found) -> Data:
         "nothing_to_do": plan.nothing_to_do,
         "ended": files.modified_s(attempt.paths.result("verify")),
         "voxels": plan.geometry.box.voxels, "shape": list(plan.geometry.box.shape),
-        "blocks": len(plan.geometry.grid), "output": attempt.config.paths.output,
+        "blocks": len(plan.geometry.grid), "threshold": threshold_words.as_data(plan.threshold),
+        "output": attempt.config.paths.output,
         "objects": pool["objects"] if pool and state == "verified" else None,
         "can_look": has_output(attempt.config.paths.output) is not False,
         "freed": _freed(attempt),

@@ -42,7 +42,7 @@ BOX = click.option(
 @click.option(
     "--thresholds",
     metavar="LIST",
-    help="Affinities: .5,.6,.7 or first:last:step. Default: .3,.5,.7,.9.",
+    help="Affinities: .5,.6,.7 or first:last:step. Default: what the map asks for (exact), and cuts on both sides of it; overlap: .3,.5,.7,.9.",
 )
 @click.option(
     "--scoring", metavar="FUNCTION", help="Merge function, or exact, instead of the config's."

@@ -12,14 +12,15 @@ export function showState(state, proof) {
   pill.className = `state ${state === "unreadable" ? "failed" : state}`;
   pill.textContent = WORDS[state] + (proof ? `: ${proof}` : "");
 }
-function figure(name, value, unit) {
-  return el("div", {}, el("dt", {}, name), el("dd", {}, value, ...(unit ? [" ", el("small", {}, unit)] : [])));
+function figure(name, value, unit, title) {
+  return el("div", { title: title || null }, el("dt", {}, name), el("dd", {}, value, ...(unit ? [" ", el("small", {}, unit)] : [])));
 }
 export function showFigures(s) {
   const now = s.state === "running" ? Date.now() / 1000 : s.ended, cpu = s.stages.reduce((sum, x) => sum + (x.cpu_s || 0), 0);
   at("figures").replaceChildren(
     figure("Volume", si(s.volume.voxels), "voxels"),
     figure("Blocks", count(s.volume.blocks)),
+    figure("Threshold", String(s.volume.threshold.value), s.volume.threshold.source_words, s.volume.threshold.levels),
     ...(s.pool ? [figure("Objects", si(s.pool.objects))] : []),
     figure(s.state === "running" ? "Time so far" : "Time", seconds(Math.max(now - s.planned, 0))),
     ...(s.left_s !== null ? [figure("Time left, about", about(s.left_s))] : []),

@@ -44,6 +44,8 @@ function card(v) {
     ...pair("Newest run", v.run ? `${v.run}, attempt ${v.attempt}, planned ${moment(v.planned)}${v.ended ? `, took ${seconds(Math.max(v.ended - v.planned, 0))}` : ""}` : null),
     ...pair("Result", v.objects !== null && v.objects !== undefined ? `${count(v.objects)} objects` : null),
     ...pair("Volume", v.voxels ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks, method ${v.method}` : null),
+    ...pair("Threshold", v.threshold ? `${v.threshold.value} ${v.threshold.source_words}${v.threshold.levels ? `: ${v.threshold.levels}` : ""}` : null),
+    ...(v.threshold ? v.threshold.warnings : []).flatMap((w) => pair("Warning", w)),
     ...pair("Input", v.input ? el("code", {}, v.input) : null), ...pair("Segmentation", v.output ? el("code", {}, v.output) : null),
     ...pair("Config", el("code", {}, v.path)), ...pair("Schedule", v.schedule ? el("code", {}, v.schedule) : null),
     ...pair("Freed", v.freed ? `${bytes(v.freed.bytes)} at ${moment(v.freed.time)}` : null));

@@ -1,0 +1,33 @@
+"""A run's threshold for people: where it is from, and the levels that it lies between."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from magneton_tasks.plan import ThresholdChoice
+
+_SOURCES = {"map": "from the map", "config": "of the config", "run": "set for this run"}
+
+
+def words(chosen: ThresholdChoice) -> str:
+    """Such as ``0.315, from the map: contacts between objects 0.10, inside objects 0.87``."""
+    levels = _levels(chosen)
+    return f"{chosen.value:g}, {_SOURCES[chosen.source]}" + (f": {levels}" if levels else "")
+
+
+def as_data(chosen: ThresholdChoice) -> dict[str, Any]:
+    """As pages and ``--json`` have it: the choice, and its words in parts."""
+    return {
+        **asdict(chosen), "warnings": list(chosen.warnings),
+        "source_words": _SOURCES[chosen.source], "levels": _levels(chosen),
+    }  # fmt: skip
+
+
+def _levels(chosen: ThresholdChoice) -> str:
+    text = ""
+    if chosen.between is not None and chosen.inside is not None:
+        text = f"contacts between objects {chosen.between:.2f}, inside objects {chosen.inside:.2f}"
+    if chosen.now is not None:
+        text += f"; the map has changed since, and asks for {chosen.now:g} now"
+    return text

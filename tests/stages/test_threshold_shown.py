@@ -1,0 +1,98 @@
+"""Where a run's threshold is told: log, status, report, block map, Volumes, summary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from magneton_tasks.airflow.pages import listing
+from magneton_tasks.airflow.pages.attempts import Found
+from magneton_tasks.cli.summary import print_summary
+from magneton_tasks.plan import ThresholdChoice
+from magneton_tasks.stages import threshold_words
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.stages.report import write_report
+from tests import volumes
+from tests.calls import Caller
+from tests.volumes import Run
+
+WARNING = "contacts between objects and insides of objects hardly differ: look at it"
+MAP = ThresholdChoice(0.315, "map", 0.1, 0.873, (WARNING,))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run of the exact method, whose threshold came from the map, with a warning."""
+    settings = {"method": "exact", "segment": {}, "pool": {}, "block": {"size": [40, 40, 40]}}
+    config = volumes.make_volume(tmp_path_factory.mktemp("map"), settings=settings)
+    return volumes.run_pipeline(config)
+
+
+@pytest.fixture
+def warned(run: Run, monkeypatch: pytest.MonkeyPatch) -> Attempt:
+    """That run, as if the map had asked for `MAP`."""
+    attempt = replace(run.attempt, plan=replace(run.plan, threshold=MAP))
+    monkeypatch.setattr(Attempt, "open", classmethod(lambda *_: attempt))
+    return attempt
+
+
+def test_words_of_each_source() -> None:
+    levels = "contacts between objects 0.10, inside objects 0.87"
+    assert threshold_words.words(MAP) == f"0.315, from the map: {levels}"
+    now = "; the map has changed since, and asks for 0.4 now"
+    assert threshold_words.words(replace(MAP, now=0.4)) == f"0.315, from the map: {levels}{now}"
+    assert threshold_words.words(ThresholdChoice(0.7, "config")) == "0.7, of the config"
+    assert threshold_words.words(ThresholdChoice(0.5, "run")) == "0.5, set for this run"
+
+
+def test_plan_s_log_tells_it(run: Run, cli: Caller) -> None:
+    out = cli("plan", run.plan.config_path, "--run-id", "again").out
+    line = f"threshold {threshold_words.words(run.plan.threshold)}"
+    assert line in out.splitlines()
+    assert ", from the map: contacts between objects 0." in line
+
+
+def test_status_tells_it(warned: Attempt, cli: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    from magneton_tasks.stages import current
+
+    monkeypatch.setattr(current, "as_planned_now", lambda attempt, _: current.Now(attempt))
+    out = cli("status", warned.plan.config_path).out.splitlines()
+    assert f"threshold {threshold_words.words(MAP)}" in out
+    assert f"WARNING: {WARNING}" in out
+    found = cli("status", warned.plan.config_path, "--json").json["threshold"]
+    assert (found["value"], found["source"], found["warnings"]) == (0.315, "map", [WARNING])
+    assert (found["between"], found["inside"]) == (0.1, 0.873)
+
+
+def test_the_report_tells_it(warned: Attempt) -> None:
+    write_report(warned)
+    page = warned.paths.page.read_text()
+    assert "0.315 <small>from the map</small>" in page
+    assert "exact, threshold 0.315 from the map: contacts between objects 0.10, inside" in page
+    assert f"<b>Warning:</b> {WARNING}" in page
+    data = json.loads(warned.paths.report.read_text())
+    assert data["volume"]["threshold"]["between"] == 0.1 and data["notes"] == [WARNING]
+
+
+def test_the_block_map_tells_it(warned: Attempt) -> None:
+    found = BlockMap(warned)
+    found.refresh()
+    threshold = found.summary["volume"]["threshold"]
+    assert (threshold["value"], threshold["source_words"]) == (0.315, "from the map")
+    assert threshold["levels"] == "contacts between objects 0.10, inside objects 0.87"
+    assert found.summary["notes"] == [WARNING]
+
+
+def test_the_page_of_volumes_tells_it(warned: Attempt) -> None:
+    row: dict[str, Any] = listing._run(Found(warned.paths, warned.work.work, warned.plan.created))
+    assert row["threshold"]["value"] == 0.315 and row["threshold"]["warnings"] == [WARNING]
+
+
+def test_the_summary_tells_it(warned: Attempt, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(Path(warned.paths.root))
+    assert f"threshold     {threshold_words.words(MAP)}" in capsys.readouterr().out
