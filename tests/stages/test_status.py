@@ -362,7 +362,7 @@ def test_check_of_a_sound_volume_finds_nothing(finished: Run, cli: Caller) -> No
     done = cli("status", finished.plan.config_path, "--check", "--json")
     assert {tuple(k) for k in kinds(done).values()} == {("done",)}
     assert done.json["checked"] is True
-    row = cli("status", finished.plan.config_path).out.splitlines()[2].split()
+    row = cli("status", finished.plan.config_path).out.splitlines()[3].split()
     assert row[:9] == ["segment", "8", "0", "0", "0", "0", "0", "-", "8"]
 
 
