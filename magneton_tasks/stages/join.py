@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from magneton_tasks import exact_projection
-from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
+from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutOfMemoryError, OutputError
 from magneton_tasks.files import FileInfo
 from magneton_tasks.kernels.join import join
 from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty, empty_residual
@@ -36,6 +36,7 @@ from magneton_tasks.stages.exact import (
 )
 from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
 from magneton_tasks.stores import parquet, tables
+from magneton_tasks.units import human_bytes
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.
 _LEAST_OF_PROJECTED = 0.8
@@ -131,11 +132,14 @@ class JoinStage:
                 rows[table] += n
         for block, axis in self.tree.faces(self.level, key):
             rows["contacts"] += self.counts[block].info["faces"][axis][1]
-        self.attempt.require_memory(
-            self.stage,
-            int(_LEAST_OF_PROJECTED * exact_projection.join_bytes(dict(rows))),
-            f"join level {self.level} of {int(rows['edges']):,} edges",
-        )
+        least = int(_LEAST_OF_PROJECTED * exact_projection.join_bytes(dict(rows)))
+        what = f"join level {self.level} of {int(rows['edges']):,} edges"
+        self.attempt.require_memory(self.stage, least, what)
+        projected = self.attempt.memory_limit(self.stage)
+        if least > projected:
+            raise OutOfMemoryError(
+                f"{what} may need {human_bytes(least)}, more than was projected ({human_bytes(projected)})"
+            )
 
     def one(self, key: int) -> dict[str, Any]:
         """Join a group and store what stays open; in the child."""
