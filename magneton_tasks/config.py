@@ -225,7 +225,8 @@ def _short(value: object) -> str:
 def _with_partition(config: RunConfig, partition: str | None, name: str) -> RunConfig:
     if partition is None or not (uses_partition(config) or "{partition}" in _marker(config)):
         return config
-    if "/" in partition or partition in ("", ".", ".."):
+    odd = partition != partition.strip() or not partition.isprintable()
+    if odd or "/" in partition or partition in ("", ".", ".."):
         raise ConfigError(f"{name}: the partition {partition!r} can't be a part of a path")
     fields = _partitioned(config)
     paths = config.paths.model_copy(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ _PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zar
 _REMOTE = ("gs", "s3", "https", "http", "matrix", "tigerdata")
 #: What of these can't be written.
 _READ_ONLY = ("https", "http")
+#: What a shell would have replaced: ``~`` or ``~name`` at the begin, a part ``$NAME``.
+_FOR_SHELLS = re.compile(r"\A~|(?:\A|/)\$(?:[A-Za-z_]|\{)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ def locate(url: str) -> Location:
     if not separator:
         if not url:
             raise ConfigError("the URL of a volume is empty", "give file:///path or a plain path")
+        _check_plain(url)
         plain = url.rstrip("/") or "/"
         return Location(plain, Path(plain).absolute(), found)
     rest = rest.rstrip("/")
@@ -76,7 +80,7 @@ def locate(url: str) -> Location:
         if not rest.startswith("/"):
             raise ConfigError(
                 f"{url}: {rest.partition('/')[0]!r} is read as a host's name",
-                f"an absolute path takes three slashes: file:///{rest}",
+                f"an absolute path takes three slashes: {_whole(rest)}",
             )
         return Location(url, Path(rest), found)
     if scheme in _REMOTE:
@@ -85,6 +89,61 @@ def locate(url: str) -> Location:
         f"{url}: scheme {scheme!r} can't be opened",
         "use file:///path, a plain path, gs://, s3:// or https://",
     )
+
+
+def _check_plain(path: str) -> None:
+    """Refuse a plain path that is a URL with slashes missing, or begins in somebody's home.
+
+    Raises
+    ------
+    ConfigError
+    """
+    scheme, separator, rest = path.partition(":")
+    if separator and (scheme in _REMOTE or scheme == "file"):
+        right = f"{scheme}://{rest.lstrip('/')}" if scheme in _REMOTE else f"file:///{rest.lstrip('/')}"  # fmt: skip
+        slashes = "three slashes" if scheme == "file" else "two slashes"
+        raise ConfigError(f"{path}: {scheme}: takes {slashes}", f"write {right}")
+    if path.startswith("~"):
+        raise ConfigError(
+            f"{path}: ~ is replaced by shells only, not here", f"write {_whole(path)}"
+        )
+
+
+def require_absolute(url: str) -> None:
+    """Refuse a place that isn't the same one for each process and each person.
+
+    Raises
+    ------
+    ConfigError
+        As `locate`; or it's relative, holds ``~`` or ``$NAME`` for a shell to replace, or what
+        can't be seen, such as a line break at its end.
+    """
+    if url != url.strip() or not url.isprintable():
+        raise ConfigError(
+            f"{url!r} begins or ends with a space, or holds what can't be seen", "remove that"
+        )
+    rest = url
+    for prefix in (*_PREFIXES, "file"):
+        rest = rest.removeprefix(f"{prefix}://")
+    if _FOR_SHELLS.search(rest):
+        raise ConfigError(
+            f"{url!r}: ~ and $NAME are replaced by shells only, not here", f"write {_whole(rest)}"
+        )
+    if locate(url).path is not None and not rest.startswith("/"):
+        raise ConfigError(
+            f"{url!r} isn't absolute: each process would take it from a directory of its own",
+            f"write the whole path, such as {_whole(rest)}",
+        )
+
+
+def _whole(path: str) -> str:
+    """What somebody may have meant by a path, as a URL."""
+    expanded = os.path.expandvars(os.path.expanduser(path))
+    if "://" in expanded:
+        return expanded
+    if not expanded.startswith("/"):
+        expanded = "/data/" + expanded.lstrip("./~$")
+    return f"file://{expanded}"
 
 
 def cloud_files(url: str) -> Any:

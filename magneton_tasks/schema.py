@@ -24,6 +24,7 @@ from magneton_tasks.schema_types import (
     PositiveInt,
     Section,
     Url,
+    check_url,
 )
 from magneton_tasks.scoring import parse_scoring
 
@@ -59,10 +60,14 @@ class Paths(Section):
     @field_validator("work")
     @classmethod
     def _work_is_a_path(cls, value: str) -> str:
-        value = value.removeprefix("file://")
-        if "://" in value or not value.startswith("/"):
+        path = value.removeprefix("file://")
+        if "://" in path:
             raise ValueError("must be an absolute POSIX path, such as /data/work")
-        return value
+        try:
+            check_url(value)
+        except ValueError as error:
+            raise ValueError(str(error).replace("file://", "")) from None
+        return path
 
     @model_validator(mode="after")
     def _partitions(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from magneton_tasks import units
-from magneton_tasks.schema_types import Section
+from magneton_tasks.schema_types import Section, check_url
 
 
 def _seconds(value: object) -> object:
@@ -39,6 +39,14 @@ class WaitForInput(Section):
         title="Missing input",
         description="What becomes of a run whose input isn't there (in time): fail, or skip: it ends green and does nothing.",
     )
+
+    @field_validator("marker")
+    @classmethod
+    def _marker_is_a_place(cls, value: str | None) -> str | None:
+        if value is not None:  # a plain name lies in the input's directory
+            named = "://" not in value and not value.startswith(("/", "~", "$", "file:"))
+            check_url(f"/{value}" if named else value)
+        return value
 
     @property
     def is_needed(self) -> bool:

@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from magneton_tasks import units
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.location import require_absolute
 from magneton_tasks.worker_env import is_airflows
 
 
@@ -52,10 +54,11 @@ def check_most(memory: int | None, max_memory: int | None) -> None:
 
 
 def check_url(value: str) -> str:
-    if value.startswith("file://") and not value.startswith("file:///"):
-        raise ValueError(
-            f"{value!r} names the host {value[7:].split('/')[0]!r}; a path has three slashes: file:///..."
-        )
+    """Refuse a URL or path that can't be opened, or isn't absolute; see `require_absolute`."""
+    try:
+        require_absolute(value)
+    except ConfigError as error:
+        raise ValueError("; ".join(filter(None, (error.what, error.hint)))) from None
     return value
 
 

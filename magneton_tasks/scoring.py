@@ -123,7 +123,7 @@ def available() -> str:
 
 def _short_of_cpp(name: str) -> str:
     """The short name of a C++ type, or the type without blanks where it isn't known."""
-    queue = re.search(r"_que\d+\s*$", name)
+    queue = re.search(r"_que\d+\s*\Z", name)
     suffix = queue.group().strip() if queue else ""
     function = re.sub(r"\s+", "", name[: queue.start()] if queue else name)
     function = function.replace(

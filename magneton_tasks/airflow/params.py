@@ -139,7 +139,7 @@ def _partition() -> Param:
         "takes its logical date (UTC) when this is empty.",
         section=_THIS_RUN,
         type=["string", "null"],
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.=+-]*$",
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.=+-]*$(?!\n)",
     )
 
 
@@ -267,7 +267,7 @@ def _path_schema(schema: dict[str, Any], default: str | None) -> dict[str, Any]:
     return {
         **schema,
         "type": ["string", "null"] if default is None else "string",
-        "pattern": rf"^(((precomputed|zarr|zarr2|zarr3)://)?(file://)?({under})/.+{own})$",
+        "pattern": rf"^(((precomputed|zarr|zarr2|zarr3)://)?(file://)?({under})/.+{own})$(?!\n)",
         "description": schema["description"] + told,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from magneton_tasks.location import locate
 
 def as_url(text: str) -> str:
     """What a person types for a volume, as a URL: a path becomes ``file://`` and absolute."""
+    text = re.sub(r"\A((?:\w+://)?)file:/(?!/)", r"\1file:///", text)  # the same place, by RFC 8089
     prefix, separator, rest = text.partition("://")
+    if not separator and text.startswith(("gs:", "s3:", "http:", "https:")):
+        return text  # refused by whoever opens it
     if separator and "://" in rest:  # a format before the URL
         return f"{prefix}://{rest.rstrip('/')}"
     formats = ("precomputed", "zarr", "zarr2", "zarr3")

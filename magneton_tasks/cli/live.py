@@ -30,7 +30,7 @@ from magneton_tasks.units import human_bytes, human_time, parse_size
 
 #: A worker's line about one block or cell, see stages/work.py.
 _SETTLED = re.compile(r"^\w+ (?:block|group|cell) (\d+): (done|empty|FAILED|failed)\b")
-_PEAK = re.compile(r", ([\d.]+ [KMGT]?i?B) \(\d+/\d+\)$")
+_PEAK = re.compile(r", ([\d.]+ [KMGT]?i?B) \(\d+/\d+\)\Z")
 #: Seconds between two looks at the workers' memory, and between two drawings.
 _LOOK_S = 1.0
 _DRAW_S = 0.2

@@ -101,7 +101,7 @@ def test_all_wrong_keys_are_named_at_once() -> None:
 
 def test_paths_are_checked() -> None:
     assert "paths.work is missing" in refused("paths: {input: a, output: b}")
-    assert "absolute POSIX path" in refused("paths: {input: /a, output: /b, work: relative}")
+    assert "isn't absolute" in refused("paths: {input: /a, output: /b, work: relative}")
     assert "absolute POSIX path" in refused("paths: {input: /a, output: /b, work: 'gs://c'}")
     assert "three slashes" in refused("paths: {input: 'file://data/a', output: /b, work: /c}")
     assert "not a list" in refused("- a\n- b\n")
