@@ -29,7 +29,6 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
     """The DAG of one volume config."""
     with DAG(
         dag_id,
-        params=params.form(config),
         doc_md=page.page(dag_id, path, config),
         **catalog.settings(config),
     ) as dag:
@@ -49,6 +48,8 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
         announce = stages.announce(dag_id, attempt)
         stages.before_plan(config, str(path)) >> plan
         before >> announce >> stages.release(config).as_teardown()
+    # At last: each task that is made later would hold, and save, a copy of the whole form.
+    dag.params = params.form(config)
     return dag
 
 

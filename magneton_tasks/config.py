@@ -72,7 +72,8 @@ def parse_config(
 def find_configs(places: str | Iterable[str | Path]) -> list[Path]:
     """Volume configs (``*.yaml``, ``*.yml``) in directories or single files, sorted by name.
 
-    ``places``: paths, or one text with paths separated by ``:`` (as in ``$MAGNETON_CONFIGS``).
+    ``places``: paths, or one text with paths separated by ``:`` (as in ``$MAGNETON_CONFIGS``). Hidden
+    files of a directory are none: editors and file systems leave locks and metadata there.
     """
     if isinstance(places, str):
         places = [p for p in places.split(os.pathsep) if p]
@@ -81,7 +82,7 @@ def find_configs(places: str | Iterable[str | Path]) -> list[Path]:
         found += (
             [place]
             if place.is_file()
-            else [p for p in place.glob("*.y*ml") if p.suffix in (".yaml", ".yml")]
+            else [p for p in place.glob("[!.]*.y*ml") if p.suffix in (".yaml", ".yml")]
         )
     return sorted(set(found), key=lambda p: (p.stem, str(p)))
 

@@ -1,7 +1,8 @@
 """From volume configs to DAGs: names, pages, and what becomes of a config that is broken.
 
 One DAG file makes all DAGs, and an import error of that file would take all of them down. So a
-broken config becomes a DAG as well, which says what is wrong (DESIGN 3.14).
+broken config becomes a DAG as well, which says what is wrong (DESIGN 3.14). A task parses the file
+too, once each: it makes the DAG that it belongs to, and reads no other config.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, TriggerRule, get_parsing_context
 from croniter import croniter
 from croniter.croniter import CroniterError
 
@@ -46,13 +47,20 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def make_dags(places: str, make_dag: MakeDag) -> Iterator[DAG]:
-    """One DAG for each config in ``places`` (directories or files, separated by ``:``)."""
+    """One DAG for each config in ``places`` (directories or files, separated by ``:``).
+
+    In a task's process: the task's own alone.
+    """
+    only = get_parsing_context().dag_id
     for dag_id, path, other in named_configs(places):
+        if only is not None and dag_id != only:
+            continue
         try:
             if other is not None:
                 raise ConfigError(
                     f"{path} would make the same DAG as {other}", "rename one of them"
                 )
+            _check_name(path)
             config = load_config(path)
             _check_schedule(path, config)
             yield make_dag(dag_id, path, config)
@@ -61,6 +69,14 @@ def make_dags(places: str, make_dag: MakeDag) -> Iterator[DAG]:
             yield broken(dag_id, path, text if str(path) in text else f"{path}: {text}")
         except Exception as error:  # whatever Airflow itself refuses gets the same treatment
             yield broken(dag_id, path, f"{path}: {error}")
+
+
+def _check_name(path: Path) -> None:
+    """It stands in the DAG's page, and Airflow's messages are UTF-8: one other name ends the parse."""
+    if str(path) != plain(str(path)):
+        raise ConfigError(
+            f"{plain(str(path))}: its path isn't UTF-8 text", "rename the file, or its directory"
+        )
 
 
 def _check_schedule(path: Path, config: RunConfig) -> None:
@@ -77,8 +93,15 @@ def _check_schedule(path: Path, config: RunConfig) -> None:
 
 
 def broken(dag_id: str, path: Path, reason: str) -> DAG:
-    """The DAG of a config that can't be used: tagged, unscheduled, and it fails with the reason."""
-    page = f"**This volume config can't be used.**\n\n```\n{reason}\n```\n\nMend `{path}`; this page follows."
+    """The DAG of a config that can't be used: tagged, unscheduled, and it fails with the reason.
+
+    Never raises, for an id of `named_configs`: all DAGs would be gone.
+    """
+    reason = plain(reason)
+    page = (
+        f"**This volume config can't be used.**\n\n```\n{reason}\n```\n\n"
+        f"Mend `{plain(str(path))}`; this page follows."
+    )
     with DAG(
         dag_id,
         schedule=None,
@@ -88,3 +111,8 @@ def broken(dag_id: str, path: Path, reason: str) -> DAG:
     ) as dag:
         RefuseOperator(task_id="broken_config", reason=reason)
     return dag
+
+
+def plain(text: str) -> str:
+    """Text that Airflow can send and save: what isn't UTF-8, and zero bytes, become ``?``."""
+    return text.replace("\0", "?").encode(errors="replace").decode()

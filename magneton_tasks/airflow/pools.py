@@ -9,12 +9,13 @@ doesn't start tasks whose pool isn't there.
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 
 from magneton_tasks import exact_projection, projection
 from magneton_tasks.config import RunConfig
 from magneton_tasks.exact_plan import join_cost
-from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.grid import Grid
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import apply_memory, count_memory
@@ -65,16 +66,21 @@ def _stage_memory(config: RunConfig, stage: str) -> int:
 
 def _exact_memory(config: RunConfig, stage: str) -> int:
     """As `_stage_memory`, of the exact method; of joins, one of 2 x 2 x 2 blocks."""
-    voxels, faces = prod(config.block.size), exact_projection.TYPICAL_FACES
+    voxels = prod(config.block.size)
     if stage == "segment":
         return exact_projection.block_bound_bytes(voxels, projection.TYPICAL_DENSITY)
     if join_level(stage):
-        doubled = vec3(2 * s for s in config.block.size)
-        grid = Grid.of_blocks(Box.of_shape(doubled), config.block.size, (0, 0, 0))
-        return join_cost(grid, JoinTree.flat(grid.shape), 1, faces, faces).memory.bound
+        return _join_memory(config.block.size)
     if stage in ("apply", "downsample"):
         return apply_memory(_LARGEST_CELL, voxels, 0).bound
     return 0
+
+
+@cache  # six levels of joins, a task of each runner, all volumes: mostly the same block
+def _join_memory(size: Vec3) -> int:
+    faces = exact_projection.TYPICAL_FACES
+    grid = Grid.of_blocks(Box.of_shape(vec3(2 * s for s in size)), size, (0, 0, 0))
+    return join_cost(grid, JoinTree.flat(grid.shape), 1, faces, faces).memory.bound
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,6 +14,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks import roots
+from magneton_tasks.airflow import catalog
 from tests.dags.parsing import modules_of_a_parse
 from tests.odd_configs import ODD, TYPICAL
 
@@ -32,6 +34,9 @@ HEAVY = {
     "waterz",
     "zarr",
 }
+
+#: Set by Airflow where a task's process parses.
+PARSED_DAG = "_AIRFLOW_PARSING_CONTEXT_DAG_ID"
 
 Load = Callable[[Path], dict[str, Any]]
 Write = Callable[..., Path]
@@ -221,6 +226,51 @@ def test_same_name_twice_is_told(load_dags: Load, write_config: Write, tmp_path:
     assert "the same DAG" in dags["instance_segmentation.cortex.2"].doc_md
 
 
+@pytest.mark.parametrize("length", [218, 228, 229, 249])
+def test_a_long_name_takes_no_other_dag_along(
+    load_dags: Load, write_config: Write, length: int
+) -> None:
+    """Airflow's ids have 250 characters, a file's name up to 255: each of these has its own DAG."""
+    write_config("good")
+    write_config("L" * length)
+    folder = write_config("L" * (length - 1) + "M").parent
+    write_config("L" * (length - 1) + "é")  # its letter isn't an id's
+    broken = write_config("L" * (length - 1) + "N", "segmet: {}\n")
+    dags = load_dags(folder)
+    assert len(dags) == 5
+    assert all(len(dag_id) <= 250 for dag_id in dags)
+    assert sum("plan" in dag.task_dict for dag in dags.values()) == 4
+    (told,) = (dag for dag in dags.values() if "broken" in dag.tags)
+    assert str(broken) in told.doc_md
+
+
+def test_a_name_that_is_no_text_takes_no_other_dag_along(
+    load_dags: Load, write_config: Write
+) -> None:
+    """What a parse found goes to Airflow as UTF-8: all DAGs of a file, or none."""
+    good = write_config("good")
+    good.with_name(os.fsdecode(b"caf\xe9.yaml")).write_text(good.read_text())
+    dags = load_dags(good.parent)
+    assert set(dags) == {"instance_segmentation.good", "instance_segmentation.caf_"}
+    assert "isn't UTF-8" in dags["instance_segmentation.caf_"].doc_md
+    for dag in dags.values():
+        json.dumps(DagSerialization.serialize_dag(dag), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("reason", ["", "a\0b", "\udce9", "x" * 10**6, "```\n{{ 1/0 }}\n"])
+def test_a_broken_config_becomes_a_dag_whatever_it_says(reason: str) -> None:
+    dag = catalog.broken("instance_segmentation.x", Path("/configs/\udce9.yaml"), reason)
+    saved = json.dumps(DagSerialization.serialize_dag(dag), ensure_ascii=False)
+    assert "\\u0000" not in saved and saved.encode()
+
+
+def test_hidden_files_are_no_configs(load_dags: Load, write_config: Write) -> None:
+    path = write_config("cortex")
+    path.with_name(".#cortex.yaml").symlink_to("user@host.1:1")
+    path.with_name("._cortex.yaml").write_bytes(b"\x00\x05\x16\x07Mac OS X\xff")
+    assert set(load_dags(path.parent)) == {"instance_segmentation.cortex"}
+
+
 def test_no_configs_no_dags(load_dags: Load, tmp_path: Path) -> None:
     assert load_dags(tmp_path / "nowhere") == {}
 
@@ -333,6 +383,30 @@ def test_lists_of_numbers_stay_numbers(load_dags: Load, write_config: Write) -> 
 
 
 # ------------------------------------------------------------------------------ what it costs
+
+
+def test_a_task_reads_its_own_config_alone(
+    load_dags: Load, write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, own = write_config("retina"), write_config("cortex")
+    read: list[Path] = []
+    load = catalog.load_config
+    monkeypatch.setattr(catalog, "load_config", lambda path: read.append(path) or load(path))
+    load_dags(own.parent)
+    assert read == [own, other], "the parser reads all"
+    read.clear()
+    monkeypatch.setenv(PARSED_DAG, "instance_segmentation.cortex")
+    assert set(load_dags(own.parent)) == {"instance_segmentation.cortex"}
+    assert read == [own]
+    monkeypatch.setenv(PARSED_DAG, "magneton_maintenance.cortex")
+    assert not load_dags(own.parent)
+
+
+def test_a_dag_is_saved_with_one_form(load_dags: Load, write_config: Write) -> None:
+    """Not one a task, which took Airflow 0.2 s a DAG."""
+    dag = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"]
+    saved = json.dumps(DagSerialization.serialize_dag(dag))
+    assert saved.count('"segment.min_size_vox"') == 1
 
 
 def test_a_parse_imports_nothing_heavy(write_config: Write) -> None:

@@ -161,7 +161,7 @@ def test_a_config_that_can_t_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_configs_of_a_folder_are_found_by_name(tmp_path: Path) -> None:
-    for name in ("b.yaml", "a.yml", "notes.txt", "c.yaml~"):
+    for name in ("b.yaml", "a.yml", "notes.txt", "c.yaml~", ".#b.yaml", "._b.yaml", ".yaml"):
         (tmp_path / name).write_text(MINIMAL)
     assert [p.name for p in find_configs(str(tmp_path))] == ["a.yml", "b.yaml"]
     assert find_configs([tmp_path / "b.yaml", tmp_path]) == [
