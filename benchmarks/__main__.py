@@ -16,6 +16,7 @@ from benchmarks.measure import Row, benchmark, table
 NAMES = (
     "start",
     "plan",
+    "dags",
     "pool",
     "pipeline",
     "verify",

@@ -1,4 +1,4 @@
-"""Plans, statuses and reruns of many blocks, and the parse of the DAG file.
+"""Plans, statuses and reruns of many blocks.
 
 - plan: 10^6 blocks of a volume that has metadata and no chunks. Planned twice: the first plan also
   samples the input; the second, whose samples are kept, is the one that counts.
@@ -8,7 +8,6 @@
   ``--full`` also has 43, as with the default chunks of 64^3. Counted is the whole tree of processes
   of ``magneton run``; verify reads each chunk, and what looking at all sizes takes in a plain loop
   is a row of its own.
-- DAG parse: the DAG file with one volume config, after ``import airflow.sdk``.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from zlib import crc32
 
 import numpy as np
 
-from benchmarks.measure import ROOT, Row, command, forked, magneton, python, row
+from benchmarks.measure import Row, command, forked, magneton, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
 from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.plan import digest
@@ -40,7 +39,7 @@ def run(*, full: bool = False) -> list[Row]:
         rows = _plan(root / "plan") + _status(root / "status") + _rerun(root / "rerun", 32)
         if full:
             rows += _rerun(root / "rerun-many", 16, demanded=False)
-    return rows + _parse()
+    return rows
 
 
 def _plan(directory: Path) -> list[Row]:
@@ -188,37 +187,3 @@ def _finish(planned: Planned, attempt: Path) -> int:
         planned.stage_dir("apply") / "records", "apply", range(len(geometry.cells)), written
     )
     return total
-
-
-def _parse() -> list[Row]:
-    code = """
-import time, sys, runpy
-import airflow.sdk, airflow.sdk.bases.operator
-before = time.process_time()
-found = runpy.run_path(sys.argv[1])
-print("cpu", time.process_time() - before, sum(k.startswith("instance_segmentation.") for k in found))
-"""
-    with TemporaryDirectory() as directory:
-        root = Path(directory)
-        for name in ("a", "b", "c"):
-            text = write_config(root, {}).read_text()
-            (root / f"{name}.yaml").write_text(text)
-        (root / "volume.yaml").unlink()
-        environment = {"MAGNETON_CONFIGS": str(root), "AIRFLOW_HOME": f"{root}/home"}
-        used = command(
-            sys.executable, "-c", code, ROOT / "dags" / "instance_segmentation.py", env=environment
-        )
-    cpu_s, dags = next(
-        line.split()[1:] for line in used.stdout.splitlines() if line.startswith("cpu ")
-    )
-    baseline = python("import airflow.sdk, airflow.sdk.bases.operator")
-    return [
-        row(
-            "DAG parse above importing Airflow (3 configs)",
-            float(cpu_s),
-            "CPU s",
-            most=0.5,
-            dags=int(dags),
-        ),
-        row("  importing Airflow", baseline.cpu_s, "CPU s"),
-    ]
