@@ -7,6 +7,7 @@ configs, and making of each DAG what Airflow's parser saves. Of a task: the pars
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,13 +45,17 @@ def run(*, full: bool = False) -> list[Row]:
             row(f"DAG parse above importing Airflow ({FEW} configs)", parse_s, "CPU s", most=0.5),
             row("  importing Airflow", python(_IMPORT).cpu_s, "CPU s"),
         ]
-    for what, more in (("overlap, local", {}), ("exact, three runners", _ALL_RUNNERS)):
+    kinds: tuple[tuple[str, Mapping[str, object]], ...] = (
+        ("overlap, local", {}),
+        ("exact, three runners", _ALL_RUNNERS),
+    )
+    for what, more in kinds:
         with TemporaryDirectory() as directory:
             rows += _many(_configs(Path(directory), MANY, more), what)
     return rows
 
 
-def _configs(directory: Path, count: int, more: dict[str, object]) -> Path:
+def _configs(directory: Path, count: int, more: Mapping[str, object]) -> Path:
     text = write_config(directory, more).read_text()
     configs = directory / "configs"
     configs.mkdir()

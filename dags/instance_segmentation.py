@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, TaskGroup, XComArg, cross_downstream
+from airflow.sdk.definitions.param import ParamsDict
 
 from magneton_tasks.airflow import catalog, page, params, stages
 from magneton_tasks.config import RunConfig
@@ -49,7 +50,7 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
         stages.before_plan(config, str(path)) >> plan
         before >> announce >> stages.release(config).as_teardown()
     # At last: each task that is made later would hold, and save, a copy of the whole form.
-    dag.params = params.form(config)
+    dag.params = ParamsDict(params.form(config))
     return dag
 
 

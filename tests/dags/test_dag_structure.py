@@ -15,6 +15,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks import roots
 from magneton_tasks.airflow import catalog
+from magneton_tasks.config import RunConfig, load_config
 from tests.dags.parsing import modules_of_a_parse
 from tests.odd_configs import ODD, TYPICAL
 
@@ -390,8 +391,12 @@ def test_a_task_reads_its_own_config_alone(
 ) -> None:
     other, own = write_config("retina"), write_config("cortex")
     read: list[Path] = []
-    load = catalog.load_config
-    monkeypatch.setattr(catalog, "load_config", lambda path: read.append(path) or load(path))
+
+    def load(path: Path) -> RunConfig:
+        read.append(path)
+        return load_config(path)
+
+    monkeypatch.setattr(catalog, "load_config", load)
     load_dags(own.parent)
     assert read == [own, other], "the parser reads all"
     read.clear()
