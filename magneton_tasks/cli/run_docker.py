@@ -46,7 +46,7 @@ class Containers(Place):
             request.restart, request.form, request.overwrite_output,
         )  # fmt: skip
         if agree.may_ask and "apply" in request.stages:
-            _ask(agree, workshop.config, request.restart)
+            _ask(agree, workshop.config, request)
         _break_dead_lease(workshop, request.run)
         task = plan_task(request.config_path, workshop.config, request.run, command)
         lines: deque[str] = deque(maxlen=100)
@@ -88,10 +88,12 @@ class Containers(Place):
         return codes[None]
 
 
-def _ask(agree: Agreement, config: RunConfig, restart: bool) -> None:
+def _ask(agree: Agreement, config: RunConfig, request: Request) -> None:
     if _directories(config) != lease_places(config):
         return  # out of this process's reach; plan says it
-    found = replaced.by_settings(config, restart=restart)
+    found = replaced.by_settings(
+        config, restart=request.restart, overwrite=request.overwrite_output
+    )
     if found is not None:
         for line in replacing.lines(found):
             click.echo(line)

@@ -179,10 +179,10 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
     """
     if overwrite:
         _check_no_input(config)
-    owner = _owner(config.paths.output, overwrite)
+    owner = owner_of(config.paths.output, overwrite)
     if owner is None:
         location = locate(config.paths.output)
-        if not overwrite and _has_layer(location):
+        if not overwrite and has_layer(location):
             raise ConfigError(
                 f"paths.output ({_name(location)}) holds a layer that Magneton didn't write",
                 "choose another paths.output, or replace it with --overwrite-output",
@@ -198,7 +198,8 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
     return bool(owner.get("fingerprint") != fingerprint)
 
 
-def _owner(url: str, overwrite: bool) -> dict[str, Any] | None:
+def owner_of(url: str, overwrite: bool) -> dict[str, Any] | None:
+    """The output's ``magneton.json``; None: there is none, or (``overwrite``) it can't be read."""
     from magneton_tasks.stores.precomputed import read_owner
 
     try:
@@ -225,7 +226,8 @@ def _check_no_input(config: RunConfig) -> None:
         )
 
 
-def _has_layer(location: Location) -> bool:
+def has_layer(location: Location) -> bool:
+    """Whether anything lies there but a run's lease."""
     from magneton_tasks.stores.objects import Objects
 
     names = Objects(location).names()
@@ -252,7 +254,7 @@ def claim_output(config: RunConfig, plan: Plan) -> None:
     """Write the output's owner and info files, so that chunks can be looked at as they come."""
     from magneton_tasks.stages.stores import create_output
 
-    before = _owner(config.paths.output, overwrite=True) or {}
+    before = owner_of(config.paths.output, overwrite=True) or {}
     same = before.get("fingerprint") == plan.fingerprints.apply
     content: dict[str, Any] = {
         "magneton": __version__,

@@ -153,6 +153,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     replaces = replaced.look(
         config, threshold, checks.identity(config, geometry), fingerprints.apply,
         restart=request.restart, writes=bool(todo["apply"] or todo["downsample"]),
+        overwrite=request.overwrite_output,
     )  # fmt: skip
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)

@@ -11,20 +11,23 @@ from typing import Any, Literal
 
 from magneton_tasks import files
 from magneton_tasks.config import RunConfig
-from magneton_tasks.errors import BadDataError
+from magneton_tasks.location import locate
 from magneton_tasks.paths import CHOICES, AttemptPaths, WorkPaths
 from magneton_tasks.plan import Replaced, ThresholdChoice
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.checks import has_layer, owner_of
 from magneton_tasks.stages.differences import decides, differing, flat
 from magneton_tasks.stores.precomputed import read_owner, write_owner
 
 SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry are others"
 RESTARTED = "the settings are the same; the restart does all of it anew"
 
+FOREIGN = "it is a layer that Magneton didn't write (--overwrite-output)"
+
 
 def look(
     config: RunConfig, threshold: ThresholdChoice, volume: str, fingerprint: str,
-    *, restart: bool, writes: bool,
+    *, restart: bool, writes: bool, overwrite: bool,
 ) -> Replaced | None:  # fmt: skip
     """The result that apply would write over; None: none, or only what a rerun completes.
 
@@ -40,13 +43,12 @@ def look(
         The run does anew what is done.
     writes
         Apply has something to do.
+    overwrite
+        Also over what belongs to another volume, or to another tool.
     """
-    try:
-        owner = read_owner(config.paths.output)
-    except BadDataError:  # `checks.check_owner` let it pass: --overwrite-output
-        return None
+    owner = owner_of(config.paths.output, overwrite)
     if owner is None:
-        return None
+        return _foreign(config) if overwrite else None
     differs = _differing(owner, config, threshold)
     if (owner.get("volume"), owner.get("fingerprint")) != (volume, fingerprint):
         return _replaced(config, owner, differs or (SAME_SETTINGS,))
@@ -57,13 +59,22 @@ def look(
     return None
 
 
-def by_settings(config: RunConfig, *, restart: bool) -> Replaced | None:
+def by_settings(config: RunConfig, *, restart: bool, overwrite: bool) -> Replaced | None:
     """As `look`, judged by the settings alone: nothing but the output's owner is read."""
-    owner = read_owner(config.paths.output)
-    differs = () if owner is None else _differing(owner, config)
-    if owner is None or not (restart or differs):
+    owner = owner_of(config.paths.output, overwrite)
+    if owner is None:
+        return _foreign(config) if overwrite else None
+    differs = _differing(owner, config)
+    if not (restart or differs):
         return None
     return _replaced(config, owner, differs or (RESTARTED,))
+
+
+def _foreign(config: RunConfig) -> Replaced | None:
+    """A layer that another tool wrote."""
+    if not has_layer(locate(config.paths.output)):
+        return None
+    return Replaced(config.paths.output, "unknown", None, None, (FOREIGN,))
 
 
 def mark_finished(attempt: Attempt) -> None:

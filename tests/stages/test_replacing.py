@@ -12,6 +12,7 @@ import pytest
 from magneton_tasks.cli import run_docker
 from magneton_tasks.cli.planning import agreement
 from magneton_tasks.config import load_config
+from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages import replaced
 from tests import volumes
 from tests.calls import Caller
@@ -165,6 +166,16 @@ def test_overwriting_another_volume_s_output_says_so(
     assert any(line.startswith("paths.input: ") for line in under)
 
 
+@pytest.mark.parametrize("kind", ["another tool's", "broken"])
+def test_overwriting_what_isn_t_magneton_s_says_so(finished: Run, cli: Caller, kind: str) -> None:
+    config = config_of(finished)
+    path = config.parent / "segmentation" / "magneton.json"
+    path.write_text("{") if kind == "broken" else path.unlink()
+    first, why, _ = replacing(cli("run", config, "--dry-run", "--overwrite-output").out)
+    assert first == f"REPLACES  the result in {finished.attempt.config.paths.output}"
+    assert why == replaced.FOREIGN
+
+
 def test_without_a_terminal_run_goes_on_and_says_so(finished: Run, cli: Caller) -> None:
     config = config_of(finished)
     done = cli("run", config, "--set", "pool.min_frac=0.7")
@@ -213,6 +224,7 @@ def test_a_run_in_containers_asks_before_plan_starts(
     monkeypatch.setattr("magneton_tasks.cli.replacing.is_interactive", lambda: True)
     monkeypatch.setattr("magneton_tasks.cli.replacing.confirm", confirm)
     config = load_config(config_of(finished), sets)
-    run_docker._ask(agreement(show=True, yes=False), config, restart)
+    request = planning.Request(config_of(finished), "x", sets, restart=restart)
+    run_docker._ask(agreement(show=True, yes=False), config, request)
     assert replacing(capsys.readouterr().out)[1:-1] == told
     assert len(asked) == bool(told)

@@ -420,3 +420,14 @@ def test_without_a_name_it_lies_beside_the_old_one(tmp_path: Path) -> None:
 def test_a_missing_file_is_no_input(tmp_path: Path) -> None:
     with pytest.raises(NoInputError):
         import_old(tmp_path / "none.yaml", None, force=False)
+
+
+@pytest.mark.parametrize(("text", "threshold"), [(LATER, 0.75), (FLAT, 0.55)])
+def test_it_stays_with_waterz_and_its_threshold(
+    text: str, threshold: float, tmp_path: Path
+) -> None:
+    (tmp_path / "old.yaml").write_text(text)
+    import_old(tmp_path / "old.yaml", tmp_path / "new.yaml", force=False)
+    written = yaml.safe_load((tmp_path / "new.yaml").read_text())
+    assert written["method"] == "overlap"
+    assert written["segment"]["threshold"] == threshold
