@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import SupportsInt
+from typing import Any, SupportsInt
 
 Vec3 = tuple[int, int, int]
 #: voxel size in nm, (z, y, x)
@@ -17,6 +17,19 @@ def vec3(values: Iterable[SupportsInt]) -> Vec3:
     """The three integers of any sequence of them (numpy's too)."""
     z, y, x = values
     return int(z), int(y), int(x)
+
+
+def whole(value: Any) -> int:
+    """An integer of somebody's JSON; ``64.0`` is one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        It has a fraction, or is no number.
+    """
+    if isinstance(value, float) and not value.is_integer():  # nor are inf and NaN
+        raise ValueError(f"{value}, which isn't a whole number")
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def locate(url: str) -> Location:
         if not rest.startswith("/"):
             raise ConfigError(
                 f"{url}: {rest.partition('/')[0]!r} is read as a host's name",
-                f"an absolute path takes three slashes: {_whole(rest)}",
+                f"an absolute path takes three slashes: {_whole(rest if rest[:1] in '~$' else f'/{rest}')}",
             )
         return Location(url, Path(rest), found)
     if scheme in _REMOTE:
@@ -216,6 +216,8 @@ def read_json(location: Location, name: str) -> dict[str, Any] | None:
         ) from error
     except UnicodeDecodeError as error:
         raise BadDataError(f"{where}: not JSON: byte {error.start} isn't UTF-8") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise BadDataError(f"{where}: JSON that can't be read: {error}") from error
     if not isinstance(found, dict):
         raise BadDataError(f"{where}: holds a {type(found).__name__}, not a JSON object")
     return found

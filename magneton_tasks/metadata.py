@@ -10,11 +10,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from itertools import product
+from math import inf
 from typing import Any
 
 from magneton_tasks import metadata_zarr
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.geometry import Box, Size3, Vec3, vec3, whole
 from magneton_tasks.location import Location, locate, missing, read_json
 from magneton_tasks.volume_info import VolumeInfo, checked_dtype, digest_of, no_such_mip
 
@@ -73,7 +74,7 @@ def _precomputed(url: str, location: Location, info: dict[str, Any], mip: int) -
         chunk = _zyx(scale["chunk_sizes"][0])
         sharded = scale.get("sharding") is not None
         encoding = str(scale["encoding"])
-        dtype, channels = str(info["data_type"]), int(info["num_channels"])
+        dtype, channels = str(info["data_type"]), whole(info["num_channels"])
         cseg = _zyx(scale.get("compressed_segmentation_block_size", (8, 8, 8)))
         key = str(scale["key"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -81,7 +82,7 @@ def _precomputed(url: str, location: Location, info: dict[str, Any], mip: int) -
             f"{where} isn't a precomputed volume's: {type(error).__name__} at {error}",
             "is it the info of a mesh, a skeleton or an annotation layer?",
         ) from error
-    if box.is_empty or min(chunk) < 1 or min(size) <= 0 or channels < 1:
+    if box.is_empty or min(chunk) < 1 or channels < 1 or not all(0 < s < inf for s in size):
         raise BadDataError(f"{where}: a size, chunk or voxel size of mip {mip} isn't positive")
     identity = {"data_type": dtype, "num_channels": channels, "scale": scale}
     return VolumeInfo(
@@ -104,8 +105,8 @@ def _precomputed(url: str, location: Location, info: dict[str, Any], mip: int) -
 
 
 def _zyx(xyz: Any) -> Vec3:
-    x, y, z = xyz
-    return vec3((z, y, x))
+    x, y, z = map(whole, xyz)
+    return z, y, x
 
 
 def chunk_name(box: Box) -> str:

@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any
 
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.geometry import Box, Vec3, vec3, whole
 from magneton_tasks.location import Location, locate, read_json
 from magneton_tasks.volume_info import VolumeInfo, checked_dtype, digest_of, no_such_mip
 from magneton_tasks.zarr_space import Space, ZarrArray, attribute_space, ome_space
@@ -165,7 +165,7 @@ def _numpy_name(dtype: Any) -> str:
 
 
 def _ints(values: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)
+    return tuple(map(whole, values))
 
 
 def chunk_names(info: VolumeInfo, index: Vec3) -> Iterator[str]:
@@ -220,4 +220,4 @@ def _parents_space(location: Location, array: ZarrArray) -> Space:
             if multiscale is not None and name in paths:
                 where = parent.name_of("its multiscales")
                 return ome_space(multiscale, paths.index(name), array, where)
-    return attribute_space(array)
+    return attribute_space(array, f"{location.url}: its attributes")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, isfinite
 from typing import Any
+from unicodedata import normalize
 
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.geometry import Vec3, vec3
 
-#: nm in one unit, by the names of OME-Zarr (UDUNITS-2) and the usual short ones.
-UNITS_NM = {
-    "picometer": 1e-3, "pm": 1e-3, "angstrom": 0.1, "Å": 0.1, "nanometer": 1.0, "nm": 1.0,
-    "nanometers": 1.0, "micrometer": 1e3, "micrometers": 1e3, "micron": 1e3, "um": 1e3, "µm": 1e3,
-    "μm": 1e3, "millimeter": 1e6, "mm": 1e6, "centimeter": 1e7, "cm": 1e7, "meter": 1e9, "m": 1e9,
+#: nm in one unit, by its short name: these tell capitals apart.
+_SHORT_NM = {
+    "pm": 1e-3, "Å": 0.1, "nm": 1.0, "um": 1e3, "μm": 1e3, "mm": 1e6, "cm": 1e7, "dm": 1e8, "m": 1e9,
 }  # fmt: skip
+#: By its name of OME-Zarr (UDUNITS-2); also written -metre, with an s, and in capitals.
+_NAMES_NM = {
+    "picometer": 1e-3, "angstrom": 0.1, "nanometer": 1.0, "micrometer": 1e3, "micron": 1e3,
+    "millimeter": 1e6, "centimeter": 1e7, "decimeter": 1e8, "meter": 1e9,
+}  # fmt: skip
+#: Names of axes that only number them.
+_NUMBERED = re.compile(r"(d|dim|axis)_?\d+", re.IGNORECASE)
+#: The note of a volume whose voxel size isn't known.
+NO_VOXEL_SIZE = "no voxel size in its metadata: 1 nm is assumed, and voxel offset 0"
 #: How far a translation may be from whole voxels before it's said, in voxels.
 _WHOLE = 1e-3
 
@@ -64,64 +74,120 @@ def ome_space(multiscale: dict[str, Any], mip: int, array: ZarrArray, where: str
     for axis, unit in zip(axes, units, strict=True):
         if axis in "zyx" and unit is None:
             notes.append(f"axis {axis} has no unit; nm is assumed")
-        if axis in "zyx" and unit is not None and unit not in UNITS_NM:
-            raise ConfigError(f"{where}: axis {axis} has the unit {unit!r}, which isn't a length's")
-        nm[axis] = UNITS_NM.get(unit or "nm", 1.0)
+        nm[axis] = (
+            1.0 if unit is None or axis not in "zyx" else unit_nm(unit, f"{where}: axis {axis}")
+        )
     sizes = {a: s * nm[a] for a, s in zip(axes, scale, strict=True)}
     shifts = {a: s * nm[a] for a, s in zip(axes, shift, strict=True)}
     return _space(axes, [sizes.get(a, 1.0) for a in "zyx"], [shifts.get(a, 0.0) for a in "zyx"],
                   notes, where)  # fmt: skip
 
 
+def unit_nm(unit: Any, where: str) -> float:
+    """Nm in one ``unit``.
+
+    Raises
+    ------
+    ConfigError
+        It isn't known.
+    """
+    short = normalize("NFKC", str(unit).strip())  # the micro sign is a Greek letter, too
+    name = short.lower().removesuffix("s").replace("metre", "meter")
+    found = _SHORT_NM.get(short) or _NAMES_NM.get(name)
+    if found is None:
+        raise ConfigError(
+            f"{where} has the unit {unit!r}, which isn't a length that is known",
+            f"write one of {', '.join(_NAMES_NM)}, or nm, um, mm in the volume's metadata",
+        )
+    return found
+
+
 def _ome_axes(axes: Any, array: ZarrArray) -> tuple[str, list[str | None]]:
     if not axes:  # before OME-Zarr 0.3
         letters = _default_axes(array)
         return letters, [None] * len(letters)
-    letters, units = "", []
+    names, units = [], []
     for axis in axes:
         entry = axis if isinstance(axis, dict) else {"name": axis}
-        name = str(entry["name"]).lower()
-        letters += "c" if entry.get("type") == "channel" else name[:1]
-        units.append(entry.get("unit"))
-    return letters, units
+        kind, name = str(entry.get("type") or "space").lower(), str(entry["name"])
+        is_channel = kind not in ("space", "time") and name.lower() not in ("z", "y", "x", "t")
+        names.append("c" if kind == "channel" or is_channel else name)
+        units.append(entry.get("unit") or None)
+    return letters_of(names) or "?" * len(names), units
 
 
-def attribute_space(array: ZarrArray) -> Space:
+def letters_of(names: Sequence[str]) -> str | None:
+    """One letter an axis, of ``zyxct``; None where the names say nothing.
+
+    ``^`` at a name marks a channel. Numbered names (funlib's ``d0``, ``d1``, ``d2``, xarray's
+    ``dim_0``) say nothing but the order; so the spatial ones are z, y, x. One axis of any other
+    name beside z, y and x is the channels'.
+    """
+    letters = ["c" if "^" in name else name.strip().lower()[:1] for name in names]
+    numbered = [i for i, name in enumerate(names) if "^" not in name and _NUMBERED.fullmatch(name)]
+    if len(numbered) == 3:
+        for i, letter in zip(numbered, "zyx", strict=True):
+            letters[i] = letter
+    elif len(numbered) == len(names):
+        return None
+    others = [i for i, letter in enumerate(letters) if letter not in "zyxct"]
+    if len(others) == 1 and "c" not in letters:
+        letters[others[0]] = "c"
+    return "".join(letter or "?" for letter in letters)
+
+
+def attribute_space(array: ZarrArray, where: str) -> Space:
     """Voxel size and offset (nm) from a plain array's attributes."""
     attributes, notes = array.attributes, []
     names = attributes.get("axis_names") or array.names
-    axes = "".join(str(n).strip("^").lower()[:1] for n in names) if names else _default_axes(array)
+    axes = letters_of([str(n) for n in names]) if names else None
+    axes = axes or _default_axes(array)
     sizes = attributes.get("voxel_size", attributes.get("resolution"))
     shifts = attributes.get("offset", [0.0, 0.0, 0.0])
     if sizes is None:
-        notes.append("no voxel size in its metadata: 1 nm is assumed, and voxel offset 0")
+        notes.append(NO_VOXEL_SIZE)
         sizes, shifts = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
-    order = "".join(a for a in axes if a in "zyx")
-    if len(order) != 3:
+    if sorted(a for a in axes if a in "zyx") != ["x", "y", "z"]:
         return Space(axes, (1.0, 1.0, 1.0), (0, 0, 0), ())  # refused by whoever asked
     try:
-        by_axis = dict(zip(order, [float(v) for v in sizes][-3:], strict=True))
-        shift_of = dict(zip(order, [float(v) for v in shifts][-3:], strict=True))
+        size_of = {a: float(v) for a, v in _by_axis(axes, sizes).items()}
+        shift_of = {a: float(v) for a, v in _by_axis(axes, shifts).items()}
     except (TypeError, ValueError) as error:
-        raise BadDataError(f"voxel size {sizes} and offset {shifts} need 3 numbers each") from error
-    units = attributes.get("units")
-    nm = [1.0, 1.0, 1.0]
-    if isinstance(units, list) and len(units) >= 3:
-        nm = [UNITS_NM.get(str(u), 1.0) for u in units[-3:]]
-    scaled = dict(zip(order, nm, strict=True))
+        raise BadDataError(
+            f"{where}: voxel size {sizes} and offset {shifts} need 3 numbers each"
+        ) from error
+    nm = _attribute_units(axes, attributes.get("units", attributes.get("unit")), notes, where)
     return _space(
         axes,
-        [by_axis.get(a, 1.0) * scaled.get(a, 1.0) for a in "zyx"],
-        [shift_of.get(a, 0.0) * scaled.get(a, 1.0) for a in "zyx"],
+        [size_of[a] * nm[a] for a in "zyx"],
+        [shift_of[a] * nm[a] for a in "zyx"],
         notes,
-        "its attributes",
+        where,
     )
 
 
+def _by_axis(axes: str, values: Any) -> dict[str, Any]:
+    """Values of z, y and x: given for each axis, or for these three in the order of the array."""
+    values = list(values)
+    of = axes if len(values) == len(axes) else [a for a in axes if a in "zyx"]
+    return {a: v for a, v in zip(of, values, strict=True) if a in "zyx"}
+
+
+def _attribute_units(axes: str, units: Any, notes: list[str], where: str) -> dict[str, float]:
+    """Nm in one unit of z, y and x; one text stands for all. None: funlib's habit, nm."""
+    if units is None or units == []:
+        return dict.fromkeys("zyx", 1.0)
+    try:
+        of = dict.fromkeys("zyx", units) if isinstance(units, str) else _by_axis(axes, units)
+    except (TypeError, ValueError):
+        raise BadDataError(f"{where}: units {units!r}: give one for each axis") from None
+    notes += [f"axis {a} has no unit; nm is assumed" for a, unit in of.items() if not unit]
+    return {a: unit_nm(u, f"{where}: axis {a}") if u else 1.0 for a, u in of.items()}
+
+
 def _default_axes(array: ZarrArray) -> str:
-    if array.names:
-        return "".join(name.strip("^").lower()[:1] for name in array.names)
-    return {3: "zyx", 4: "czyx", 5: "tczyx"}.get(len(array.shape), "?" * len(array.shape))
+    named = letters_of(array.names) if array.names else None
+    return named or {3: "zyx", 4: "czyx", 5: "tczyx"}.get(len(array.shape), "?" * len(array.shape))
 
 
 def _space(

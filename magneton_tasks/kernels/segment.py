@@ -102,7 +102,7 @@ class BadAffinityError(BadDataError):
 
     def __init__(self, value: float, channel: int, voxel: Vec3, where: str = "") -> None:
         super().__init__(
-            f"{where}affinity {value:g} at voxel {voxel} (z, y, x), channel {channel} of z, y, x, "
+            f"{where}affinity {value:.9g} at voxel {voxel} (z, y, x), channel {channel} of z, y, x, "
             "isn't in [0, 1]",
             "check input.scale and the volume's data type; NaN stands for missing data in some "
             "tools: write 0 there",

@@ -201,7 +201,7 @@ def parse_thresholds(text: str) -> tuple[float, ...]:
     for value in values:
         if not 0 <= value <= 1:
             raise UsageError(
-                f"threshold {value:g} isn't in [0, 1]",
+                f"threshold {value:.9g} isn't in [0, 1]",
                 "a threshold is an affinity: regions merge while their score is at least this",
             )
     return tuple(sorted({round(value, _DIGITS) for value in values}))

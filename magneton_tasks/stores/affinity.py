@@ -28,6 +28,9 @@ Out = TypeVar("Out", Affinities, UInt8)
 #: Stored value that stands for affinity 1, by dtype.
 _SCALES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
 
+#: By stored dtype, how far rounding may carry an affinity of 0 or 1 beyond; a few steps of it.
+ROUNDING = {"float16": 2e-3, "float32": 5e-7}
+
 
 class AffinityReader:
     """An affinity map of any stored convention.
@@ -187,6 +190,18 @@ class AffinityReader:
         np.divide(stored, np.float32(self.scale), out=out, dtype=np.float32, casting="unsafe")
         if self.invert:
             np.subtract(np.float32(1), out, out=out)
+        rounding = ROUNDING.get(self.info.dtype)
+        if rounding is not None:
+            _without_rounding(out, rounding)
+
+
+def _without_rounding(affinity: Affinities, rounding: float) -> None:
+    """Set what is beyond 0 or 1 by no more than ``rounding`` to 0 or 1, plane by plane."""
+    for plane in affinity:
+        low, high = plane.min(initial=0), plane.max(initial=1)
+        if not (low >= 0 and high <= 1):  # NaN fails it too, and stays
+            np.copyto(plane, 0, where=(plane < 0) & (plane >= -rounding))
+            np.copyto(plane, 1, where=(plane > 1) & (plane <= 1 + rounding))
 
 
 def _shifted(stored: Array, shape: Vec3, axis: int, low: Vec3) -> Array:

@@ -66,5 +66,7 @@ def make_scales(box: Box, voxel_size_nm: Size3, factors: Sequence[Vec3]) -> tupl
 
 def _plain(value: float) -> int | float:
     """A whole number as an int: ``8_8_30`` rather than ``8.0_8.0_30.0``."""
-    value = round(float(value), 9)
-    return int(value) if value.is_integer() else value
+    rounded = round(float(value), 9)
+    if abs(rounded - value) > 1e-7 * value:  # a tiny one: nine digits, wherever they begin
+        rounded = float(f"{value:.9g}")
+    return int(rounded) if rounded.is_integer() else rounded
