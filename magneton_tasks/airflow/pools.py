@@ -20,7 +20,7 @@ from magneton_tasks.grid import Grid
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import apply_memory, count_memory
 from magneton_tasks.paths import join_level
-from magneton_tasks.runners.resources import cores, machine_memory_bytes
+from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"
 _GIB = 2**30
@@ -30,13 +30,14 @@ _LARGEST_CELL = (512, 512, 512)
 
 def machine_slots() -> int:
     """Slots of this machine's pool: its memory in GiB, the same whole number for each core."""
-    return cores() * max(int(machine_memory_bytes() // _GIB) // cores(), 1)
+    cores = this_machine.cores()
+    return cores * max(int(this_machine.memory_bytes() // _GIB) // cores, 1)
 
 
 def task_slots(memory_bytes: int) -> int:
     """Slots of a task with one worker process; never more than the pool has."""
     total = machine_slots()
-    return min(max(-(-memory_bytes // _GIB), total // cores()), total)
+    return min(max(-(-memory_bytes // _GIB), total // this_machine.cores()), total)
 
 
 def stage_slots(config: RunConfig, stage: str, runner: str) -> int:

@@ -25,7 +25,7 @@ from magneton_tasks.errors import ConfigError, MagnetonError, UsageError
 from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.location import locate
 from magneton_tasks.metadata import read_metadata
-from magneton_tasks.runners import resources
+from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
 from magneton_tasks.units import human_bytes
 from magneton_tasks.volume_info import VolumeInfo
@@ -144,9 +144,9 @@ def _fit_block(to: Translation, info: VolumeInfo | None) -> None:
     overlap: Any = to.values.get("block.overlap")
     function = str(to.values.get("segment.merge_function", "aff50_his256"))
     seeds = str(to.values.get("segment.supervoxels", "3d"))
-    machine, typical = resources.machine_memory_bytes(), projection.TYPICAL_DENSITY
+    machine, typical = this_machine.memory_bytes(), projection.TYPICAL_DENSITY
     given: Any = to.values.get("local.workers")
-    wanted = given if isinstance(given, int) and given > 0 else resources.cores()
+    wanted = given if isinstance(given, int) and given > 0 else this_machine.cores()
     fitting = propose_block(
         info.box.shape if info else _UNKNOWN_SHAPE, info.chunk_size if info else _UNKNOWN_CHUNK,
         overlap_bound(function, seeds, typical), machine, wanted,

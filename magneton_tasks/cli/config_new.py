@@ -182,14 +182,14 @@ def _ask_convention(answers: Answers, ask: Ask, proposal: Proposal) -> None:
 
 # ------------------------------------------------------------------ sizes
 def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> None:
-    from magneton_tasks.runners import resources
+    from magneton_tasks.runners import this_machine
     from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
 
     for warning in samples.warnings:
         click.echo(f"  WARNING: {warning}")
     config, densest = answers.trial(), samples.density.densest
     segment, is_exact = config.segment, config.method == "exact"
-    machine, cores = resources.machine_memory_bytes(), resources.cores()
+    machine, cores = this_machine.memory_bytes(), this_machine.cores()
     bound = (
         exact_bound(densest)
         if is_exact

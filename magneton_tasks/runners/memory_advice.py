@@ -16,7 +16,8 @@ from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import apply_memory
 from magneton_tasks.paths import join_level
 from magneton_tasks.plan import Geometry, Plan, VolumeFacts, make_geometry
-from magneton_tasks.runners.resources import USABLE, machine_memory_bytes
+from magneton_tasks.runners import this_machine
+from magneton_tasks.runners.resources import USABLE
 from magneton_tasks.schema import USUAL_THRESHOLD, RunConfig
 from magneton_tasks.schema_runners import RunnerName
 from magneton_tasks.scoring import parse_scoring
@@ -57,7 +58,7 @@ def more_memory(config: RunConfig, runner: RunnerName | None = None) -> str:
     runner = runner or config.runner.default
     worker = config.local if runner == "local" else config.worker
     given = worker.largest_memory
-    if given and (runner != "local" or given < machine_memory_bytes() * USABLE):
+    if given and (runner != "local" or given < this_machine.memory_bytes() * USABLE):
         return f"raise {worker.MEMORY_KEY}"
     return {
         "local": "run it on a machine with more memory",

@@ -1,4 +1,4 @@
-"""What this machine has: memory and cores, limits of its control group included."""
+"""How a machine's memory and cores are shared out among workers, and what each is told of its share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
+from magneton_tasks.runners import this_machine
 
 #: Share of the memory that workers may use; the rest is for the system and its caches.
 USABLE = 0.9
@@ -23,19 +23,6 @@ MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
 PATH_MAP_VARIABLE = "MAGNETON_PATH_MAP"
 #: Marks a failure in a result: with more memory the block may well work.
 OUT_OF_MEMORY = "out_of_memory"
-
-
-def machine_memory_bytes() -> int:
-    """Memory of this machine, or of its control group where that is less."""
-    total = int(psutil.virtual_memory().total)
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            total = min(total, int(text))
-    return total
 
 
 def allowed_memory() -> int | None:
@@ -56,7 +43,7 @@ def more_memory(allowed: int, growth: float, most: int) -> int | None:
 
 def alone_memory(configured: int | None) -> int:
     """What a worker of this machine gets that ran out of memory and is tried again alone, in bytes."""
-    return configured or int(machine_memory_bytes() * USABLE)
+    return configured or int(this_machine.memory_bytes() * USABLE)
 
 
 @contextmanager
@@ -82,11 +69,6 @@ def turn(say: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def workers(bound_bytes: int, memory_bytes: int) -> int:
     """Workers that fit: one a core, as long as each may take its bound."""
-    return max(min(cores(), int(memory_bytes * USABLE) // max(bound_bytes, 1)), 1)
+    return max(min(this_machine.cores(), int(memory_bytes * USABLE) // max(bound_bytes, 1)), 1)

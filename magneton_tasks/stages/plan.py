@@ -38,7 +38,7 @@ from magneton_tasks.plan import (
     project_memory,
 )
 from magneton_tasks.roots import allowed_roots, check_roots
-from magneton_tasks.runners import memory_advice, resources
+from magneton_tasks.runners import memory_advice, resources, this_machine
 from magneton_tasks.runners.slurm import limits as limits_of_cluster
 from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.limits import Limits
@@ -129,7 +129,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     fingerprints = make_fingerprints(config, geometry, threshold.value)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
     work, limits = WorkPaths(Path(config.paths.work)), _cluster_limits(config)
-    machine = (limits.node_bytes if limits else 0) or resources.machine_memory_bytes()
+    machine = (limits.node_bytes if limits else 0) or this_machine.memory_bytes()
 
     def sampled() -> Samples:
         return sample(
@@ -294,7 +294,7 @@ def _check_memory(
 
 
 def _has_memory(config: RunConfig) -> str:
-    return "a node has" if config.runner.default == "slurm" else "this machine has"
+    return "a node has" if config.runner.default == "slurm" else this_machine.memory().given_by
 
 
 def _memory_hint(

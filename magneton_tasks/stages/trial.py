@@ -21,7 +21,7 @@ from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.grid import Grid
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import ThresholdChoice, VolumeFacts, digest, make_grid
-from magneton_tasks.runners import resources
+from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.scoring import parse_scoring
@@ -236,7 +236,7 @@ def memory_limit(
         It needs more than ``local.memory``, or than this machine has; names a box that fits.
     """
     config = trial.using(function).config
-    ceiling = config.local.memory or resources.machine_memory_bytes()
+    ceiling = config.local.memory or this_machine.memory_bytes()
 
     def bound(box: Box, densest: tuple[float, float] | None) -> int:
         return extra_bytes_per_voxel * box.voxels + (

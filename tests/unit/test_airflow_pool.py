@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from magneton_tasks.airflow import pools
+from magneton_tasks.runners import this_machine
 
 GIB = 2**30
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, gib: float, cores: int) -> None:
-    monkeypatch.setattr(pools, "machine_memory_bytes", lambda: int(gib * GIB))
-    monkeypatch.setattr(pools, "cores", lambda: cores)
+    monkeypatch.setattr(this_machine, "memory_bytes", lambda: int(gib * GIB))
+    monkeypatch.setattr(this_machine, "cores", lambda: cores)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from magneton_tasks.cli.old_keys import translate
 from magneton_tasks.cli.old_translation import Row
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
-from magneton_tasks.runners import resources
+from magneton_tasks.runners import this_machine
 from tests import volumes
 
 GIB = 2**30
@@ -121,8 +121,8 @@ colour_of_the_button: blue
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """24 GiB and 4 cores, wherever the tests run."""
-    monkeypatch.setattr(resources, "machine_memory_bytes", lambda: 24 * GIB)
-    monkeypatch.setattr(resources, "cores", lambda: 4)
+    monkeypatch.setattr(this_machine, "memory_bytes", lambda: 24 * GIB)
+    monkeypatch.setattr(this_machine, "cores", lambda: 4)
 
 
 def rows_of(text: str, tmp_path: Path) -> dict[str, Row]:
@@ -315,7 +315,7 @@ def test_a_key_that_stands_twice_is_listed_twice(tmp_path: Path) -> None:
 
 
 def test_a_block_that_fits_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "machine_memory_bytes", lambda: 1024 * GIB)
+    monkeypatch.setattr(this_machine, "memory_bytes", lambda: 1024 * GIB)
     config, new = imported(TEMPLATE, tmp_path)
     assert (config.block.size, config.block.overlap) == ((512,) * 3, (128,) * 3)
     assert "takes about 39.0 GiB" in " ".join(new.read_text().replace("#", "").split())
@@ -324,7 +324,7 @@ def test_a_block_that_fits_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_block_that_doesn_t_fit_names_the_exact_method(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(resources, "machine_memory_bytes", lambda: 24 * GIB)
+    monkeypatch.setattr(this_machine, "memory_bytes", lambda: 24 * GIB)
     config, _ = imported(TEMPLATE, tmp_path)
     assert config.block.size < (512,) * 3 and config.method == "overlap"
     assert "method: exact (mean affinity" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from magneton_tasks.kernels.block_step import segment_block_exact
 from magneton_tasks.kernels.exact_settings import ExactSettings
 from magneton_tasks.kernels.segment import SegmentSettings, segment_block
 from magneton_tasks.plan import make_geometry, project_memory
-from magneton_tasks.runners import memory_advice
+from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.schema import RunConfig
 from magneton_tasks.stages.exact import place_of
 from magneton_tasks.stages.sampling import TYPICAL
@@ -177,7 +177,7 @@ def test_a_lower_threshold_makes_fewer_labels_of_overlapping_blocks() -> None:
 def test_a_key_is_only_to_be_raised_where_there_is_more(
     sets: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_advice, "machine_memory_bytes", lambda: 24 * GIB)
+    monkeypatch.setattr(this_machine, "memory_bytes", lambda: 24 * GIB)
     assert said in memory_advice.advice(a_config(sets), "segment")
 
 

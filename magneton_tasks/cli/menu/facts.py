@@ -38,9 +38,9 @@ def _version(name: str) -> str:
 
 
 def _runners() -> Iterator[tuple[str, str]]:
-    from magneton_tasks.runners import resources
+    from magneton_tasks.runners import this_machine
 
-    cores, memory = resources.cores(), resources.machine_memory_bytes()
+    cores, memory = this_machine.cores(), this_machine.memory_bytes()
     yield "runners", f"local: {cores} cores, {human_bytes(memory)} of memory"
     for runner, program in PROGRAMS.items():
         found = f"{program} is {'' if shutil.which(program) else 'not '}on the PATH"
