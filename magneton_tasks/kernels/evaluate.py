@@ -4,7 +4,8 @@ A contingency table counts, for each pair of ids (segmentation, truth) that shar
 they share. It is sparse and grows block by block, so the size of the volumes doesn't matter; the
 scores come from the counts alone, in sorted order: they don't depend on how the volume was cut.
 
-Voxels where the truth is 0 (not labelled) are left out. The segmentation's 0 is an object like any
+Voxels where the truth is 0 (not labelled) are left out. Other ids may be named that mean what 0
+means, such as the 2^64 - 1 and 2^64 - 3 of CREMI's truth. The segmentation's 0 is an object like any
 other: what a segmentation leaves as background is thus scored as one object, as waterz and
 funlib.evaluate do.
 
@@ -18,7 +19,9 @@ ARAND: I. Arganda-Carreras et al., Front. Neuroanat. 9 (2015), "Segmentation err
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +70,16 @@ class ContingencyTable:
     """Counts of voxels by (segmentation id, truth id), added up over blocks.
 
     Memory is proportional to the distinct pairs of ids seen, not to the voxels.
+
+    Parameters
+    ----------
+    background
+        Ids that mean what 0 means; -1 stands for the largest id of an unsigned dtype, and 2^64 - 1
+        for -1 in a signed one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, background: Sequence[int] = ()) -> None:
+        self._background = tuple(background)
         self._table: Rows = _no_rows()
         self._waiting: list[Rows] = []
         self._waiting_rows = 0
@@ -80,7 +90,8 @@ class ContingencyTable:
         Parameters
         ----------
         segmentation, truth
-            Ids of the same voxels; any shape, the same for both; any integers from 0 to 2^64 - 1.
+            Ids of the same voxels; any shape, the same for both; any integers from 0 to 2^64 - 1,
+            negative ones where they are background.
 
         Raises
         ------
@@ -92,7 +103,8 @@ class ContingencyTable:
                 f"segmentation has shape {segmentation.shape}, truth {truth.shape}",
                 "score the same box of both volumes",
             )
-        rows = _count_runs(_as_ids(segmentation, "segmentation"), _as_ids(truth, "truth"))
+        flat = _flat(segmentation, "segmentation"), _flat(truth, "truth")
+        rows = _count_runs(*flat, self._background)
         self._waiting.append(rows)
         self._waiting_rows += rows[0].size
         # Merging costs a sort of the whole table: wait until as much has come as is there.
@@ -156,16 +168,44 @@ def _no_rows() -> Rows:
     return np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64)
 
 
-def _as_ids(array: NDArray[np.integer], name: str) -> NDArray[np.integer]:
+def _flat(array: NDArray[np.integer], name: str) -> NDArray[np.integer]:
     """The array, flat; ids are compared in its own dtype (a copy to uint64 would cost memory)."""
     if array.dtype.kind not in "biu":
         raise BadDataError(f"{name} has dtype {array.dtype}, not integer ids")
-    if array.dtype.kind == "i" and array.size and array.min() < 0:
-        raise BadDataError(f"{name} holds negative ids, the smallest is {array.min()}")
     return array.reshape(-1)
 
 
-def _count_runs(segmentation: NDArray[np.integer], truth: NDArray[np.integer]) -> Rows:
+def _as_ids(
+    values: NDArray[np.integer], name: str, background: tuple[int, ...]
+) -> NDArray[np.uint64]:
+    """Ids of runs as uint64, 0 where they are background; ``values`` are changed."""
+    for value in background:
+        stored = _in_dtype(value, values.dtype)
+        if stored is not None:
+            values[values == stored] = 0
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise BadDataError(
+            f"{name} holds negative ids, the smallest is {values.min()}",
+            "where they mean background, say so: --ignore-ids",
+        )
+    return values.astype(np.uint64)
+
+
+def _in_dtype(value: int, dtype: np.dtype[Any]) -> np.integer | None:
+    """An id as a dtype has it: -1 is the largest of unsigned ones, 2^64 - 1 is -1 of signed ones."""
+    if dtype.kind == "b":
+        return None
+    bounds = np.iinfo(dtype)
+    if dtype.kind == "u" and value < 0:
+        value += int(bounds.max) + 1
+    if dtype.kind == "i" and value >= 2**63:
+        value -= 2**64
+    return dtype.type(value) if bounds.min <= value <= bounds.max else None
+
+
+def _count_runs(
+    segmentation: NDArray[np.integer], truth: NDArray[np.integer], background: tuple[int, ...]
+) -> Rows:
     """Rows of a block. Ids come in runs along x: sorting runs, not voxels, is ten times less."""
     if truth.size == 0:
         return _no_rows()
@@ -175,13 +215,10 @@ def _count_runs(segmentation: NDArray[np.integer], truth: NDArray[np.integer]) -
     starts[1:] |= segmentation[1:] != segmentation[:-1]
     first = np.flatnonzero(starts)
     length = np.diff(first, append=truth.size)
-    of_truth = truth[first]
+    of_truth = _as_ids(truth[first], "truth", background)
+    of_segment = _as_ids(segmentation[first], "segmentation", background)
     labelled = of_truth != 0
-    return add_up(
-        segmentation[first[labelled]].astype(np.uint64),
-        of_truth[labelled].astype(np.uint64),
-        length[labelled].astype(np.int64),
-    )
+    return add_up(of_segment[labelled], of_truth[labelled], length[labelled].astype(np.int64))
 
 
 def add_up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,21 +45,48 @@ def status(
     )  # fmt: skip
 
 
+def _parse_ids(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """``a,b`` as integers of 64 bits, signed or not."""
+    found = []
+    for text in (value or "").split(",") if value is not None else ():
+        try:
+            number = int(text.strip(), 0)
+        except ValueError:
+            raise click.BadParameter(f"{text!r} is not an id") from None
+        if not -(2**63) <= number < 2**64:
+            raise click.BadParameter(f"{text.strip()} is not an id of 64 bits")
+        found.append(number)
+    return tuple(found)
+
+
 @command(example="magneton evaluate file:///data/segmentation file:///data/truth")
 @click.argument("segmentation")
 @click.argument("truth")
 @click.option(
     "--mip", nargs=2, type=int, default=(0, 0), metavar="SEG TRUTH", help="Mips to compare at."
 )
+@click.option(
+    "--ignore-ids",
+    "background",
+    callback=_parse_ids,
+    metavar="LIST",
+    help="Ids that mean background, as 0 does: -1,18446744073709551613.",
+)
+@click.option(
+    "--resample", is_flag=True, help="Compare other voxel sizes, at the truth's voxel centres."
+)
 @JSON
-def evaluate(segmentation: str, truth: str, mip: tuple[int, int], as_json: bool) -> None:
+def evaluate(
+    segmentation: str, truth: str, mip: tuple[int, int], as_json: bool, **how: Any
+) -> None:
     """Score a segmentation against a truth: VI and ARAND.
 
-    VI split and merge in bits, over voxels with truth > 0; SEGMENTATION and TRUTH are URLs.
+    VI split and merge in bits, over voxels with truth > 0; SEGMENTATION and TRUTH are URLs. Voxel
+    offsets count; other voxel sizes are refused without --resample.
     """
     from magneton_tasks.cli import evaluation
 
-    evaluation.show(segmentation, truth, mip, as_json)
+    evaluation.show(segmentation, truth, mip, as_json, **how)
 
 
 COMMANDS = (status, evaluate)
