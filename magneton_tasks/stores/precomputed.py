@@ -28,6 +28,7 @@ from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.location import locate
 from magneton_tasks.metadata import chunk_name
 from magneton_tasks.stores import precomputed_codec as codec
+from magneton_tasks.stores.inflating import decompress, most_encoded
 from magneton_tasks.stores.objects import Objects
 from magneton_tasks.stores.precomputed_info import Scale, build_info, make_scales
 
@@ -148,8 +149,9 @@ class PrecomputedStore:
             It is truncated or damaged.
         """
         packed = chunk_name(box) + codec.SUFFIXES[self.compress]
-        encoded = codec.decompress(data, packed)
-        return codec.decode_chunk(encoded, self.encoding, (self.channels, *box.shape), self.dtype)
+        shape = (self.channels, *box.shape)
+        most = most_encoded(shape, self.dtype, self.encoding, codec.CSEG_BLOCK)
+        return codec.decode_chunk(decompress(data, packed, most), self.encoding, shape, self.dtype)
 
     def sizes_on_disk(self, mip: int) -> dict[str, int]:
         """Name -> size in bytes of every file of a mip, by one pass over its directory."""

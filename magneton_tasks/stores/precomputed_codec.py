@@ -10,7 +10,6 @@ transposing is a view, never a copy.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,6 @@ SUFFIXES = {None: "", "gzip": ".gz", "br": ".br", "zstd": ".zstd"}
 GZIP_LEVEL = 6
 #: (z, y, x); Neuroglancer's and cloud-volume's default.
 CSEG_BLOCK: Vec3 = (8, 8, 8)
-
-#: The most bytes that one byte can stand for: 258 in two bits (deflate), a block of 128 KiB in
-#: four bytes (zstd).
-_DEFLATE_MOST = 1032
-_ZSTD_MOST = 2**15
 
 _CHUNK_NAME = re.compile(r"(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)_(-?\d+)-(-?\d+)")
 
@@ -154,50 +148,6 @@ def compress(data: bytes, method: str | None) -> bytes:
     import deflate
 
     return bytes(deflate.gzip_compress(data, GZIP_LEVEL))
-
-
-def decompress(data: bytes, path: Path | str) -> bytes:
-    """Undo what the suffix of ``path`` says (.gz, .br, .zstd or nothing).
-
-    Raises
-    ------
-    BadDataError
-        Where the file is truncated or isn't what its suffix says.
-    """
-    suffix = Path(path).suffix
-    with telling(f"{path}: {len(data)} bytes that can't be decompressed", decodes=True):
-        if suffix == ".gz":
-            return _gunzip(data)
-        if suffix == ".br":
-            import brotli
-
-            return bytes(brotli.decompress(data))
-        if suffix == ".zstd":
-            import zstandard
-
-            _check_size(zstandard.frame_content_size(data), data, _ZSTD_MOST)
-            return bytes(zstandard.ZstdDecompressor().decompress(data))
-    return data
-
-
-def _gunzip(data: bytes) -> bytes:
-    import deflate
-
-    # libdeflate checks the CRC but trusts the size in the last four bytes; an empty or cut file
-    # must not reach it.
-    if len(data) < 18 or data[:2] != b"\x1f\x8b":
-        raise ValueError("not a gzip file")
-    _check_size(int.from_bytes(data[-4:], "little"), data, _DEFLATE_MOST)
-    return bytes(deflate.gzip_decompress(data))
-
-
-def _check_size(size: int, data: bytes, most: int) -> None:
-    """Refuse a size that no file of these bytes has: memory for it might not be had.
-
-    Out of memory is tried again with more, and damage isn't.
-    """
-    if size > most * len(data):
-        raise ValueError(f"it says that it holds {size:,} bytes")
 
 
 def _crackle() -> Any:

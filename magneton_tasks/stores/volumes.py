@@ -20,6 +20,7 @@ from magneton_tasks.geometry import Box
 from magneton_tasks.location import connection_errors, locate
 from magneton_tasks.metadata import VolumeInfo, chunk_name, read_metadata
 from magneton_tasks.stores import precomputed_codec as codec
+from magneton_tasks.stores.inflating import decompress, most_encoded
 from magneton_tasks.stores.zarr_volumes import ZarrVolume
 
 Array = npt.NDArray[Any]
@@ -116,7 +117,8 @@ class FileVolume:
                 continue
             shape = (info.channels, *chunk.shape)
             try:
-                raw = codec.decompress(data, path)
+                most = most_encoded(shape, info.dtype, info.encoding, info.cseg_block)
+                raw = decompress(data, path, most)
                 voxels = codec.decode_chunk(raw, info.encoding, shape, info.dtype, info.cseg_block)
             except BadDataError as error:
                 what = f"{path} (chunk {chunk}, read for box {box}): {error.what}"

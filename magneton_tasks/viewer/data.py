@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from magneton_tasks.errors import MagnetonError
+from magneton_tasks.metadata import read_metadata
 from magneton_tasks.viewer import volume_files
 from magneton_tasks.viewer.layers import Shown
 from magneton_tasks.viewer.volume_files import OpenFile
+from magneton_tasks.volume_info import VolumeInfo
 
 NO_STORE = {"Cache-Control": "no-store"}
 #: Any page may read, if it knows the token; no cookie is ever sent along.
@@ -67,13 +70,13 @@ def _answer(request: Request, root: Path, format: str) -> Response:  # noqa: A00
     if file is None:
         return _absent()
     try:
-        return _respond(request, file)
+        return _respond(request, root, file)
     except BaseException:
         file.close()
         raise
 
 
-def _respond(request: Request, file: OpenFile) -> Response:
+def _respond(request: Request, root: Path, file: OpenFile) -> Response:
     """The answer; closes the file, or hands it to a stream that does."""
     headers = {**_FRESH, "ETag": file.etag, "Content-Type": _type_of(request.path_params["name"])}
     given = request.headers
@@ -81,7 +84,7 @@ def _respond(request: Request, file: OpenFile) -> Response:
         file.close()
         return Response(status_code=304, headers=headers)
     if file.encoding is not None:
-        return _encoded(request, file, headers)
+        return _encoded(request, root, file, headers)
     headers["Accept-Ranges"] = "bytes"
     wanted = given.get("range")
     if "if-range" in given and not volume_files.has_etag(given["if-range"], file.etag):
@@ -96,8 +99,15 @@ def _respond(request: Request, file: OpenFile) -> Response:
     begin, end = span or (0, file.size)
     if span is not None:
         headers["Content-Range"] = f"bytes {begin}-{end - 1}/{file.size}"
-    headers["Content-Length"] = str(end - begin)
     status = 200 if span is None else 206
+    return _part(request, file, headers, begin, end, status)
+
+
+def _part(
+    request: Request, file: OpenFile, headers: dict[str, str], begin: int, end: int, status: int
+) -> Response:
+    """The stored bytes from ``begin`` to ``end``; what is large isn't held."""
+    headers["Content-Length"] = str(end - begin)
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers)
@@ -110,27 +120,54 @@ def _respond(request: Request, file: OpenFile) -> Response:
     return Response(content, status, headers)
 
 
-def _encoded(request: Request, file: OpenFile, headers: dict[str, str]) -> Response:
+def _encoded(request: Request, root: Path, file: OpenFile, headers: dict[str, str]) -> Response:
     """A compressed chunk: as it is, with its encoding, where the client takes that.
 
     A range would be one of compressed bytes, which nobody means: the whole is sent.
     """
     headers["Vary"] = "Accept-Encoding"
-    with open(file.descriptor, "rb") as stream:
-        content = stream.read()
     encoding = file.encoding or ""
     if volume_files.accepts(request.headers.get("accept-encoding"), encoding):
         headers["Content-Encoding"] = encoding
-    else:
-        from magneton_tasks.stores.precomputed_codec import decompress
-
-        try:
-            content = decompress(content, file.path)
-        except MagnetonError as error:
-            return PlainTextResponse(str(error), 503, {**_CORS, **NO_STORE})
-        headers["ETag"] = file.etag.removesuffix('"') + '-plain"'
+        return _part(request, file, headers, 0, file.size, 200)
+    try:
+        content = _inflated(root, request.path_params["name"], file)
+    except MagnetonError as error:
+        file.close()
+        return PlainTextResponse(str(error), 503, {**_CORS, **NO_STORE})
+    file.close()
+    headers["ETag"] = file.etag.removesuffix('"') + '-plain"'
     headers["Content-Length"] = str(len(content))
     return Response(b"" if request.method == "HEAD" else content, headers=headers)
+
+
+def _inflated(root: Path, name: str, file: OpenFile) -> bytes:
+    """A compressed chunk's bytes, no more than the volume's ``info`` allows.
+
+    Raises
+    ------
+    MagnetonError
+        It holds more, is damaged, or ``info`` doesn't know its scale.
+    """
+    from magneton_tasks.stores.inflating import BESIDE, decompress, most_encoded
+
+    info = _scale_of(root, name.rpartition("/")[0])
+    shape = (info.channels, *info.chunk_size)
+    most = most_encoded(shape, info.dtype, info.encoding, info.cseg_block)
+    # Compression may make noise a little longer.
+    data = os.pread(file.descriptor, most + most // 8 + BESIDE, 0)
+    return decompress(data, file.path, most)
+
+
+def _scale_of(root: Path, key: str) -> VolumeInfo:
+    """The mip whose chunks lie in a directory of a precomputed volume."""
+    for mip in count():
+        info = read_metadata(
+            f"precomputed://file://{root}", mip
+        )  # refuses the first that isn't one
+        if info.array == key:
+            return info
+    raise AssertionError
 
 
 async def _pieces(file: OpenFile, begin: int, end: int) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import brotli
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,7 +20,8 @@ import zstandard
 from magneton_tasks.errors import BadDataError, OutOfMemoryError
 from magneton_tasks.geometry import Box
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stores import parquet, precomputed_codec, tables
+from magneton_tasks.stores import parquet, tables
+from magneton_tasks.stores.inflating import decompress
 from magneton_tasks.stores.labels import LabelStore
 from magneton_tasks.stores.precomputed import write_volume
 from magneton_tasks.stores.volumes import open_volume
@@ -101,12 +103,12 @@ def test_a_damaged_size_is_damage_and_no_want_of_memory() -> None:
     """4 GiB are told of in a file of 100 bytes: memory for them may not be had anywhere."""
     data = gzip.compress(bytes(1000))
     with pytest.raises(BadDataError, match="4,294,967,295 bytes"):
-        precomputed_codec.decompress(data[:-4] + struct.pack("<I", 2**32 - 1), "0-1_0-1_0-1.gz")
+        decompress(data[:-4] + struct.pack("<I", 2**32 - 1), "0-1_0-1_0-1.gz", MIB)
     frame = zstandard.ZstdCompressor().compress(bytes(300))
     assert frame[4] == 0x60 and frame[5:7] == struct.pack("<H", 300 - 256)
     huge = frame[:4] + b"\xe0" + struct.pack("<Q", 2**40) + frame[7:]
     with pytest.raises(BadDataError, match="1,099,511,627,776 bytes"):
-        precomputed_codec.decompress(huge, "0-1_0-1_0-1.zstd")
+        decompress(huge, "0-1_0-1_0-1.zstd", MIB)
 
 
 def test_the_best_that_compression_does_is_read() -> None:
@@ -114,5 +116,6 @@ def test_the_best_that_compression_does_is_read() -> None:
     for data, name in (
         (gzip.compress(zeros, 9), "x.gz"),
         (zstandard.ZstdCompressor(level=19).compress(zeros), "x.zstd"),
+        (brotli.compress(zeros), "x.br"),
     ):
-        assert precomputed_codec.decompress(data, name) == zeros
+        assert decompress(data, name, len(zeros)) == zeros

@@ -17,6 +17,7 @@ from starlette.routing import Mount
 
 from magneton_tasks.stores.precomputed_codec import compress
 from magneton_tasks.viewer.layers import Layer, resolve
+from tests import bombs
 from tests.viewer.conftest import PAGE, TOKEN, Client, Running, app_of
 
 AFFINITY = "data/0"
@@ -250,6 +251,22 @@ def test_a_torn_gzip_chunk_is_an_error_not_a_picture(client: Client, tmp_path: P
     folder = tmp_path / "segmentation"
     chunk_of(folder).write_bytes(compress(b"0" * 1000, "gzip")[:-5])
     assert client.ask(url_of(folder, 1), accept_encoding="identity")[0] == 503
+
+
+@pytest.mark.parametrize("kind", bombs.KINDS)
+def test_a_bomb_is_cut_off(client: Client, tmp_path: Path, kind: str) -> None:
+    """0.4 MB that would become 400 MB in the server."""
+    folder = tmp_path / "segmentation"
+    url = url_of(folder, 1)
+    chunk = chunk_of(folder)
+    suffix, data = bombs.bomb(kind)
+    bombs.replace_chunk(chunk, kind)
+    with bombs.little_memory(100):
+        status, _, body = client.ask(url, accept_encoding="identity")
+    assert status == 503
+    assert chunk.with_suffix(suffix).name in body.decode()
+    encoding = {".gz": "gzip", ".br": "br", ".zstd": "zstd"}[suffix]
+    assert client.get(url, accept_encoding=encoding) == data, "as it is: the browser's to refuse"
 
 
 # ------------------------------------------------------------------ nothing else
