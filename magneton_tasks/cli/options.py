@@ -51,7 +51,7 @@ def parse_part(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     if value is None:
         return None
     i, slash, k = value.partition("/")
-    if not (slash and i.isdigit() and k.isdigit() and int(i) < int(k)):
+    if not (slash and i.isdecimal() and k.isdecimal() and int(i) < int(k)):
         raise click.BadParameter(f"{value!r} is not I/K with 0 <= I < K")
     return int(i), int(k)
 

@@ -310,6 +310,7 @@ def test_config_commands(small: Path, cli: Caller) -> None:
         (["run", "{config}", "--stages", "segmnt"], "unknown stage segmnt; did you mean segment?"),
         (["run", "{config}", "--workers", "0"], "--workers"),
         (["segment", "--run", "x", "--part", "2/2"], "is not I/K with 0 <= I < K"),
+        (["segment", "--run", "x", "--part", "²/3"], "is not I/K with 0 <= I < K"),
         (["segment", "--run", "x", "--batch", "-1"], "--batch"),
     ],
 )

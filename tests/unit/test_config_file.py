@@ -35,7 +35,7 @@ COMMANDS = (
     "run {c}", "run {c} --dry-run", "plan {c} --run-id r", "status {c}", "status {c} --json",
     "view {c}", "clean {c}", "try {c} --no-view", "tune {c} --truth file:///t", "config check {c}",
     "config show {c}", "config show {c} --source", "config set {c} segment.threshold=0.5",
-    "config import {c} new.yaml", "maintain {c}",
+    "config import {c} new.yaml", "maintain {c}", "report {c}", "attach {c}",
 )  # fmt: skip
 
 
