@@ -23,7 +23,7 @@ from magneton_tasks.lease_buckets import BucketLease
 from magneton_tasks.lease_files import FileLease
 from magneton_tasks.lease_holder import LEASE_NAME, Holder
 
-__all__ = ["LEASE_NAME", "Heart", "Holder", "Lease", "Place", "acquire", "look"]
+__all__ = ["LEASE_NAME", "Heart", "Holder", "Lease", "Place", "acquire", "give_back", "look"]
 
 HEARTBEAT_S = 30.0
 STALE_S = 600.0
@@ -81,8 +81,14 @@ class Lease:
 
     def release(self) -> None:
         """Give the lease back; one that another run holds by now stays."""
+        failed: list[BaseException] = []
         for guard in self._guards:
-            guard.give_back(self._holder)
+            try:
+                guard.give_back(self._holder)
+            except Exception as error:  # the others are given back all the same
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     @contextmanager
     def kept(self, every_s: float = HEARTBEAT_S) -> Iterator[Heart]:
@@ -147,7 +153,12 @@ class Heart:
 
 
 def acquire(
-    places: Iterable[Place], run: str, *, process_bound: bool, stale_s: float = STALE_S
+    places: Iterable[Place],
+    run: str,
+    *,
+    process_bound: bool,
+    by_hand: bool = False,
+    stale_s: float = STALE_S,
 ) -> Lease:
     """Take the lease of each place, or none.
 
@@ -160,6 +171,8 @@ def acquire(
         is stale, or bound to a process of this machine that is dead.
     process_bound
         Whether the run lives in this very process (``magneton run``), not in a DAG's many.
+    by_hand
+        Whether a person started the stage that calls; see `lease_by_hand`.
     stale_s
         Seconds without a heartbeat after which a lease of another run counts as left behind.
 
@@ -170,9 +183,7 @@ def acquire(
     OutputError, TemporaryError, NoInputError
         A lease can't be written.
     """
-    holder = Holder.this_process(run, process_bound)
-    by_name = {guard.name: guard for guard in map(_guard, places)}
-    guards = [by_name[name] for name in sorted(by_name)]
+    holder, guards = Holder.this_process(run, process_bound, by_hand), _guards(places)
     taken: list[Guard] = []
     try:
         for guard in guards:
@@ -184,9 +195,26 @@ def acquire(
     return Lease(guards, holder)
 
 
+def give_back(places: Iterable[Place], run: str) -> None:
+    """Remove a run's lease of each place, by whichever process it was taken; writes nothing.
+
+    Raises
+    ------
+    OutputError, TemporaryError, NoInputError
+        The file system, or the connection to a bucket, failed.
+    """
+    Lease(_guards(places), Holder.this_process(run, process_bound=False)).release()
+
+
 def look(place: Place) -> tuple[Holder, float] | None:
     """Who holds the lease of a place, and how long ago it last beat, in seconds; None if free."""
     return _guard(place).look()
+
+
+def _guards(places: Iterable[Place]) -> list[Guard]:
+    """In one order, whoever asks: two that take the same places never hold one each."""
+    by_name = {guard.name: guard for guard in map(_guard, places)}
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _guard(place: Place) -> Guard:

@@ -36,6 +36,10 @@ class FileLease:
     def take(self, holder: Holder, stale_s: float) -> bool:
         """Whether the lease was taken anew; False where it was this run's already."""
         path = self._path
+        if _beat(
+            path, holder
+        ):  # nothing new is written: a full disk doesn't stop a run that has it
+            return False
         files.make_directory(path.parent)
         temporary = path.parent / f".{path.name}.{files.unique_suffix()}.tmp"
         try:
@@ -64,9 +68,21 @@ class FileLease:
 
     def give_back(self, holder: Holder) -> None:
         """Remove the lease if it is this run's."""
-        # The beat makes it fresh, so that nobody breaks it before it goes.
-        if _beat(self._path, holder):
-            self._path.unlink(missing_ok=True)
+        try:
+            with open(self._path, "rb") as file:
+                if Holder.from_bytes(file.read(LENGTH)).run != holder.run:
+                    return
+                # Fresh, so that nobody breaks it before it goes. Nothing is written: a disk may be full.
+                with suppress(OSError):
+                    os.utime(file.fileno())
+                if os.fstat(file.fileno()).st_nlink > 0:
+                    self._path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
+        except PermissionError:
+            return  # another user's
+        except OSError as error:
+            raise files.writing_failed(self._path, error) from error
 
 
 def _break_or_refuse(

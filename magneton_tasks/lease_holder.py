@@ -28,12 +28,14 @@ class Holder:
     process_bound: bool
     created: float
     heartbeat: float
+    #: taken by a stage that a person started, not by plan: the last such stage gives it back
+    by_hand: bool = False
 
     @classmethod
-    def this_process(cls, run: str, process_bound: bool) -> Holder:
+    def this_process(cls, run: str, process_bound: bool, by_hand: bool = False) -> Holder:
         now = time.time()
         host = socket.gethostname()
-        return cls(run, host, os.getpid(), _boot_id(), process_bound, now, now)
+        return cls(run, host, os.getpid(), _boot_id(), process_bound, now, now, by_hand)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Holder:
@@ -65,7 +67,8 @@ class Holder:
         The workers of a run that is bound to a living process beat for it, not for themselves.
         """
         keeper = self if self.process_bound and not self.is_dead else holder
-        return replace(keeper, created=self.created, heartbeat=time.time())
+        by_hand = self.by_hand and holder.by_hand
+        return replace(keeper, created=self.created, heartbeat=time.time(), by_hand=by_hand)
 
     def __str__(self) -> str:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.created))

@@ -112,5 +112,8 @@ def _end(message: str, code: int) -> None:
 
 def _die_with_parent() -> None:
     """A worker of the local runner ends with the process that started it."""
-    if os.environ.pop("MAGNETON_DIE_WITH_PARENT", None) and sys.platform == "linux":
+    if not os.environ.pop("MAGNETON_DIE_WITH_PARENT", None):
+        return
+    os.environ["MAGNETON_BY_RUNNER"] = "1"  # as `runners.command` reads it
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.lease import Lease, acquire
+from magneton_tasks import lease, lease_by_hand
 from magneton_tasks.paths import join_level
+from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.plan import lease_places
 from magneton_tasks.stages.work import Job, raise_on_signals
@@ -18,7 +18,7 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
     """One batch, or one part of one, of a mapped stage."""
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
-    with _lease(attempt).kept() as heart:
+    with _lease(attempt) as heart:
         return _mapped(stage)(Job(attempt, stage, batch, part, heart.check))
 
 
@@ -27,10 +27,9 @@ def run_single(stage: str, attempt_dir: Path) -> int:
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
     if stage == "release":
-        with suppress(LeaseHeldError):  # another run's by now: nothing to give back
-            _lease(attempt).release()
+        lease.give_back(lease_places(attempt.config), attempt.plan.run)
         return 0
-    with _lease(attempt).kept():
+    with _lease(attempt):
         if stage == "pool":
             from magneton_tasks.stages.pool import run
         elif stage == "probe":
@@ -40,8 +39,12 @@ def run_single(stage: str, attempt_dir: Path) -> int:
         return run(attempt)
 
 
-def _lease(attempt: Attempt) -> Lease:
-    return acquire(lease_places(attempt.config), attempt.plan.run, process_bound=False)
+def _lease(attempt: Attempt) -> AbstractContextManager[lease.Heart]:
+    """The run's lease for one stage; whoever runs the other stages too gives it back at their end."""
+    places, run = lease_places(attempt.config), attempt.plan.run
+    if is_run_by_runner():
+        return lease.acquire(places, run, process_bound=False).kept()
+    return lease_by_hand.kept(places, run)
 
 
 def _mapped(stage: str) -> Callable[[Job], int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,10 +12,19 @@ from typing import Any
 
 import yaml
 
+from magneton_tasks.manifest import IMAGE_VARIABLE, JOB_VARIABLE
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
 
 #: How this project is started by the interpreter that runs it.
 PROGRAM = (sys.executable, "-m", "magneton_tasks")
+
+#: What tells a process that a runner started it: in processes of this machine, in a container, in a job.
+_BY_RUNNER = ("MAGNETON_BY_RUNNER", IMAGE_VARIABLE, JOB_VARIABLE)
+
+
+def is_run_by_runner(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a runner started this stage, which starts the others too; else a person did, by hand."""
+    return any(environ.get(name) for name in _BY_RUNNER)
 
 
 def arguments(command: Sequence[str]) -> list[str]:
