@@ -14,12 +14,13 @@ from math import prod
 from typing import Any, Literal
 
 from magneton_tasks import __version__, exact_projection, mips, projection
-from magneton_tasks.errors import ConfigError
+from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.exact_plan import join_cost
 from magneton_tasks.exact_projection import FaceDensity
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.join_tree import JoinTree
+from magneton_tasks.json_object import json_object
 from magneton_tasks.memory import Memory, apply_memory, count_memory, pool_memory
 from magneton_tasks.paths import JOINS, join_level
 from magneton_tasks.schema import RunConfig
@@ -290,26 +291,38 @@ class Plan:
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
-    def from_json(cls, text: str, where: str = "the attempt") -> Plan:
+    def from_json(cls, text: str | bytes, where: str = "the attempt") -> Plan:
         """Read back what `to_json` wrote.
 
         Raises
         ------
         ConfigError
             Another version of Magneton wrote it; ``where`` is named.
+        BadDataError
+            It holds no plan.
         """
-        return cls.from_data(json.loads(text), where)
-
-    @classmethod
-    def from_data(cls, data: dict[str, Any], where: str = "the attempt") -> Plan:
-        """As `from_json`, of parsed JSON. Versions come first: those of others hold other keys."""
+        try:
+            data = json_object(text)
+        except ValueError as error:
+            raise _no_plan(where, error) from error
+        # Versions come first: those of others hold other keys.
         version = data.get("version")
         if version != __version__:
             raise ConfigError(
                 f"{where} was planned by Magneton {version}; this is {__version__}",
                 "clear the task plan (or rerun), so that this version plans anew",
             )
-        return _build(cls, data)
+        try:
+            return _build(cls, data)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise _no_plan(where, error) from error
+
+
+def _no_plan(where: str, error: Exception) -> BadDataError:
+    return BadDataError(
+        f"plan.json of {where} holds no plan: {type(error).__name__}: {error}",
+        "clear the task plan (or rerun), so that it is planned anew",
+    )
 
 
 def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +40,8 @@ class Attempt:
             It isn't one.
         ConfigError
             Another version of Magneton planned it, or a path from a form leads elsewhere now.
+        BadDataError
+            Its plan.json holds no plan.
         """
         paths = AttemptPaths(root.absolute())
         try:
@@ -51,8 +52,7 @@ class Attempt:
                 "give an attempt's directory, as `magneton plan` prints it",
             ) from None
         with files.open_read(paths.plan) as file:
-            data = json.loads(file.read())
-        plan = Plan.from_data(data, str(root))
+            plan = Plan.from_json(file.read(), str(root))
         with files.open_read(paths.config) as file:
             config = with_mapped_paths(parse_config(file.read().decode(), str(paths.config)))
         if plan.roots is not None:

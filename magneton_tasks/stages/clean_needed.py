@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from magneton_tasks import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.fingerprints import make_fingerprints
+from magneton_tasks.json_object import json_object
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
 from magneton_tasks.plan import VolumeFacts, make_geometry
@@ -92,12 +92,11 @@ def _attempts(work: WorkPaths) -> Iterator[tuple[float, str, dict[str, Any]]]:
     """Time, ``<run>/<n>`` and plan of each attempt, of whatever version."""
     for path in work.runs.glob("*/*/plan.json"):
         with suppress(OSError, ValueError):
-            plan = json.loads(path.read_bytes())
-            if isinstance(plan, dict):
-                yield path.stat().st_mtime, f"{path.parts[-3]}/{path.parts[-2]}", plan
+            plan = json_object(path.read_bytes())
+            yield path.stat().st_mtime, f"{path.parts[-3]}/{path.parts[-2]}", plan
 
 
 def _is_verified(attempt: Path) -> bool:
     with suppress(OSError, ValueError):
-        return not json.loads((attempt / "results" / "verify.json").read_bytes()).get("failures")
+        return not json_object((attempt / "results" / "verify.json").read_bytes()).get("failures")
     return False

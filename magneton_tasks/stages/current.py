@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from magneton_tasks import __version__, files, lease
+from magneton_tasks import files, lease
 from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.fingerprints import make_fingerprints
@@ -132,10 +131,8 @@ def plans_of(work: WorkPaths) -> Iterator[tuple[AttemptPaths, Plan]]:
         if modified is not None:
             found.append((modified, path))
     for _, path in sorted(found, reverse=True):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            data = json.loads(path.read_bytes())
-            if data["version"] == __version__:
-                yield AttemptPaths(path.parent), Plan.from_data(data)
+        with suppress(OSError, MagnetonError):
+            yield AttemptPaths(path.parent), Plan.from_json(path.read_bytes())
 
 
 def older_plans(attempt: Attempt) -> list[Plan]:

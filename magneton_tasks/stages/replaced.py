@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from magneton_tasks import files
 from magneton_tasks.config import RunConfig
+from magneton_tasks.json_object import json_object
 from magneton_tasks.location import locate
 from magneton_tasks.paths import CHOICES, AttemptPaths, WorkPaths
 from magneton_tasks.plan import Replaced, ThresholdChoice
@@ -141,7 +141,7 @@ def _verified(paths: AttemptPaths) -> float | None:
     """When verify found the whole output of an attempt complete."""
     path = paths.result("verify")
     with suppress(OSError, ValueError):
-        result = json.loads(path.read_bytes())
+        result = json_object(path.read_bytes())
         if "chunks" in result and not result.get("failures"):
             return files.modified_s(path)
     return None

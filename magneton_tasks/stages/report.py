@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 from magneton_tasks import files
+from magneton_tasks.json_object import json_object
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES, AttemptPaths
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.current import is_alive
@@ -172,7 +173,7 @@ def earlier(attempt: Attempt) -> Data | None:
         return None
     before = AttemptPaths(max(times)[1].parent)
     with suppress(OSError, ValueError, KeyError):
-        found: Data = json.loads(before.report.read_bytes())
+        found: Data = json_object(before.report.read_bytes())
         same = {
             "format": FORMAT, "state": "verified", "asked": list(attempt.plan.stages),
             "fingerprints": asdict(attempt.plan.fingerprints),
@@ -204,9 +205,12 @@ def results_of(paths: AttemptPaths) -> dict[str, list[Data]]:
     """The results of tasks, by stage."""
     found: dict[str, list[Data]] = {}
     for name in files.listdir(paths.root / "results"):
-        with suppress(OSError, ValueError), files.open_read(paths.root / "results" / name) as file:
-            result = json.loads(file.read())
-            found.setdefault(result["stage"], []).append(result)
+        with (
+            suppress(OSError, ValueError, KeyError),
+            files.open_read(paths.root / "results" / name) as file,
+        ):
+            result = json_object(file.read())
+            found.setdefault(str(result["stage"]), []).append(result)
     return found
 
 

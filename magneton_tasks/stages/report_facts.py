@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from magneton_tasks import __version__, files
 from magneton_tasks import versions as kernels
 from magneton_tasks.config import RunConfig
+from magneton_tasks.json_object import json_object
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.attempt import Attempt
 
@@ -96,7 +97,7 @@ def pool_report(attempt: Attempt) -> Data | None:
     """The report that pool wrote; None before."""
     try:
         with files.open_read(attempt.stage_dir("pool") / "report.json") as file:
-            report: Data = json.loads(file.read())
+            report: Data = json_object(file.read())
     except (OSError, ValueError):
         return None
     return report

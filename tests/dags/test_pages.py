@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,7 @@ import pytest
 from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
-from magneton_tasks import places
+from magneton_tasks import __version__, places
 from magneton_tasks.airflow.plugin import URL_PREFIX
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap
@@ -34,6 +35,9 @@ ROUTES = (
     "summary.json", "layer.json?stage=segment&z=0", "block.json?stage=segment&key=0",
     "log.txt?stage=segment&key=0", "preview.png", "report.html", "look/", "look/v/x/", "",
 )  # fmt: skip
+
+
+BOTH = {"instance_segmentation.many", "instance_segmentation.bad"}
 
 
 class Site:
@@ -262,6 +266,104 @@ def _work() -> Path:
     import yaml
 
     return Path(yaml.safe_load(config.read_text())["paths"]["work"])
+
+
+#: What may stand in a file of JSON that others wrote to.
+DAMAGE = {
+    "list": b"[]",
+    "null": b"null",
+    "number": b"5",
+    "empty": b"",
+    "cut off": b'{"stage": "ver',
+    "no text": b"\xff\xfe\x00",
+    "deep list": b"[" * 100_000,
+    "deep object": b'{"stage":' * 100_000,
+    "empty object": b"{}",
+    "other values": b'{"version": "%s", "run": [], "geometry": 5}' % __version__.encode(),
+    "other result": b'{"stage": "verify", "chunks": []}',
+}
+
+
+@contextmanager
+def damaged(path: Path, content: bytes) -> Iterator[None]:
+    """The file holds something else."""
+    before = path.read_bytes() if path.exists() else None
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "results/verify.json"])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_a_row_that_says_so(site: Site, name: str, kind: str) -> None:
+    """The page of all volumes goes on with the others."""
+    from magneton_tasks.airflow.pages import listing
+
+    (root,) = _work().glob("runs/*/1")
+    with damaged(root / name, DAMAGE[kind]):
+        rows = {row["name"]: row for row in listing.rows(BOTH)}
+        # Airflow has stored no DAG in this database, so the page itself would be empty.
+        answer = site.get("/volumes/instance_segmentation.many/")
+        assert answer.status_code == 307
+        assert site.get(run_path() + "summary.json").status_code == 200
+    assert set(rows) == {"many", "bad"}
+    assert "bad.yaml" in rows["bad"]["problem"]
+    assert str(root) in rows["many"]["problem"]
+    if name != "plan.json":
+        assert rows["many"]["run"] == RUN, "which run it is can still be told"
+
+
+@pytest.mark.parametrize("kind", sorted(DAMAGE.keys() - {"other result"}))
+def test_what_a_row_can_do_without_isnt_a_problem(site: Site, kind: str) -> None:
+    from magneton_tasks.airflow.pages import listing
+
+    (root,) = _work().glob("runs/*/1")
+    attempt = Attempt.open(root)
+    with (
+        damaged(attempt.work.freed, DAMAGE[kind]),
+        damaged(attempt.stage_dir("pool") / "report.json", DAMAGE[kind]),
+        damaged(root / "results" / "segment-0.json", DAMAGE[kind]),
+    ):
+        rows = {row["name"]: row for row in listing.rows(BOTH)}
+    assert rows["many"]["run"] == RUN
+    assert rows["many"]["problem"] is None
+    assert rows["many"]["state"] == "running"
+
+
+def test_a_work_directory_that_is_none_is_a_row_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from magneton_tasks.airflow.pages import listing
+
+    (tmp_path / "file").write_text("no directory")
+    paths = f"{{input: file:///a, output: file:///b, work: {tmp_path}/%s}}"
+    for name, work in (("loop", "loop/work"), ("none", "nowhere"), ("file", "file")):
+        (tmp_path / f"{name}.yaml").write_text(f"paths: {paths % work}\n")
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv(places.CONFIGS_VARIABLE, str(tmp_path))
+    dags = {f"instance_segmentation.{name}" for name in ("loop", "none", "file")}
+    rows = {row["name"]: row for row in listing.rows(dags)}
+    assert set(rows) == {"loop", "none", "file"}
+    assert "can't be read" in rows["loop"]["problem"]
+    assert rows["none"]["problem"] is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/instance_segmentation.many/a%00b/",
+        *(f"/runs/instance_segmentation.many/%00/{route}" for route in ROUTES),
+        "/runs/%00/x/summary.json", "/volumes/%00/", "/static/%00", "/static/block_map.js%00",
+        f"/runs/instance_segmentation.many/{quote(RUN, safe='')}/look/v/x/data/0/%00",
+    ],
+)  # fmt: skip
+def test_a_zero_byte_names_nothing(site: Site, path: str) -> None:
+    assert site.get(path).status_code == 404
 
 
 def test_what_was_only_sampled_isn_t_called_complete(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Volume:
     problem: str | None = None
 
 
+_log = logging.getLogger(__name__)
 _MOST_READ = 1000
 _Stamp = tuple[int, int]
 #: Configs that were read, by path and the paths that a run's form named.
@@ -52,11 +54,8 @@ def volumes() -> Iterator[Volume]:
     for dag_id, path, other in named_configs(_places()):
         if other is not None:
             yield Volume(dag_id, path, None, f"{path} would make the same DAG as {other}")
-            continue
-        try:
-            yield Volume(dag_id, path, _config(path))
-        except MagnetonError as error:
-            yield Volume(dag_id, path, None, str(error))
+        else:
+            yield _volume(dag_id, path)
 
 
 def volume_of(dag_id: str) -> Volume:
@@ -69,11 +68,19 @@ def volume_of(dag_id: str) -> Volume:
     """
     for found, path, other in named_configs(_places()):
         if found == dag_id and other is None:
-            try:
-                return Volume(dag_id, path, _config(path))
-            except MagnetonError as error:
-                return Volume(dag_id, path, None, str(error))
+            return _volume(dag_id, path)
     raise NoInputError(f"{dag_id} isn't the DAG of a volume config")
+
+
+def _volume(dag_id: str, path: Path) -> Volume:
+    """With its config, or what is wrong with that: as the DAG of a broken config says."""
+    try:
+        return Volume(dag_id, path, _config(path))
+    except MagnetonError as error:
+        return Volume(dag_id, path, None, str(error))
+    except Exception as error:
+        _log.exception("the config %s can't be read", path)
+        return Volume(dag_id, path, None, f"{path}: {type(error).__name__}: {error}")
 
 
 def config_of(dag_id: str, run_id: str | None = None) -> RunConfig:

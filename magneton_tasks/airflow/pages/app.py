@@ -26,6 +26,7 @@ from urllib.parse import quote
 import jinja2
 from fastapi import Depends, FastAPI, HTTPException, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from magneton_tasks import __version__
 from magneton_tasks.airflow.pages import access, attempts, listing
@@ -84,7 +85,19 @@ def make_app() -> FastAPI:
         pages.look_on
     )
     app.add_exception_handler(MagnetonError, _told)
+    app.add_middleware(_NoZeros)
     return app
+
+
+class _NoZeros:
+    """Refuses paths with a zero byte: no file, DAG or run has one, and databases fail at it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = _json({"problem": "no such page"}, 404) if "\0" in scope.get("path", "") else None
+        await (answer or self._app)(scope, receive, send)
 
 
 def _told(_: Request, error: Exception) -> Response:
@@ -117,8 +130,8 @@ class _Pages:
         return _json({"volumes": list(listing.rows(readable))})
 
     def newest(self, dag_id: str) -> Response:
-        """To the newest run, or to the list where there's none, or the DAG isn't ours."""
-        with suppress(NoInputError):
+        """To the newest run, or to the list, which says why: there's none, it or the config is damaged."""
+        with suppress(MagnetonError, OSError, ValueError, KeyError):
             works = attempts.work_directories(access.config_of(dag_id))
             found = [a for work in works if (a := attempts.newest(work)) is not None]
             if found:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from magneton_tasks import files
 from magneton_tasks.config import RunConfig
+from magneton_tasks.json_object import json_object
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 
 
@@ -63,4 +63,4 @@ def _attempts(work: Path, run: Path) -> list[Found]:
 def run_id_of(found: Found) -> str:
     """The run's own id: a directory's name is made safe for file systems."""
     with files.open_read(found.paths.plan) as file:
-        return str(json.loads(file.read())["run"])
+        return str(json_object(file.read())["run"])

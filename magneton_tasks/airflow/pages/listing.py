@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from magneton_tasks import files
 from magneton_tasks.airflow.pages import access, attempts
 from magneton_tasks.airflow.pages.attempts import Found
-from magneton_tasks.errors import MagnetonError
+from magneton_tasks.errors import BadDataError, MagnetonError
+from magneton_tasks.json_object import json_object
 from magneton_tasks.stages import current, threshold_words
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.block_detail import as_json
 from magneton_tasks.stages.block_summary import has_output
 from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.report import results_of, run_state, stage_failures
@@ -20,12 +22,17 @@ from magneton_tasks.stages.report_facts import pool_report
 
 Data = dict[str, Any]
 
+_log = logging.getLogger(__name__)
+
 #: Of a volume with partitions, the newest ones are told of.
 MOST_PARTITIONS = 10
 
 
 def rows(readable: Collection[str]) -> Iterator[Data]:
-    """One row for each volume, or partition of a volume, whose DAG may be read."""
+    """One row for each volume, or partition of a volume, whose DAG may be read.
+
+    What can't be read is a row that says so: one volume's files mustn't hide all others.
+    """
     for volume in access.volumes():
         if volume.dag_id not in readable:
             continue
@@ -41,28 +48,49 @@ def rows(readable: Collection[str]) -> Iterator[Data]:
             "method": config.method, "input": config.paths.input, "output": config.paths.output,
             "schedule": config.schedule, "runners": list(config.runner.offered),
         }  # fmt: skip
-        works = attempts.work_directories(config)
-        found = [a for work in works if (a := attempts.newest(work)) is not None]
+        try:
+            works = attempts.work_directories(config)
+            found = [a for work in works if (a := attempts.newest(work)) is not None]
+        except OSError as error:
+            yield row | {"planned": None, "problem": f"the work directory can't be read: {error}"}
+            continue
         found.sort(key=lambda a: -a.planned_s)
         if not found:
             yield row
         for one in found[:MOST_PARTITIONS]:
-            yield row | _run(one)
+            yield row | _told(one)
         if len(found) > MOST_PARTITIONS:
             yield row | {"run": None, "more": len(found) - MOST_PARTITIONS}
 
 
+def _told(found: Found) -> Data:
+    """Where the newest run of a work directory stands, or why that can't be told."""
+    try:
+        run = _run(found)
+        as_json(run)
+        return run
+    except MagnetonError as error:
+        problem = str(error)
+    except Exception as error:  # its files lie where others may write: they may hold anything
+        _log.exception("the run in %s can't be told of", found.paths.root)
+        problem = f"{found.paths.root} can't be read: {type(error).__name__}: {error}"
+    planned = {"run": None, "planned": found.planned_s, "problem": problem}
+    with suppress(OSError, ValueError, KeyError):
+        planned["run"] = attempts.run_id_of(found)
+    return planned
+
+
 def _run(found: Found) -> Data:
     """Where the newest run of a work directory stands."""
-    try:
-        attempt = Attempt.open(found.paths.root)
-    except (MagnetonError, OSError, KeyError, TypeError, ValueError) as error:
-        planned = {"run": None, "planned": found.planned_s, "problem": str(error)}
-        with suppress(OSError, ValueError, KeyError):
-            planned["run"] = attempts.run_id_of(found)
-        return planned
+    attempt = Attempt.open(found.paths.root)
     plan, results = attempt.plan, results_of(attempt.paths)
     verified = results["verify"][0] if "verify" in results else None
+    result = attempt.paths.result("verify")
+    if verified is None and files.modified_s(result) is not None:
+        raise BadDataError(
+            f"{result} holds no result",
+            "clear the task verify (or rerun), so that it is written anew",
+        )
     alive = verified is None and current.is_alive(attempt)
     state = run_state(verified, list(stage_failures(results)), alive)
     pool = pool_report(attempt)
@@ -74,7 +102,7 @@ def _run(found: Found) -> Data:
         "voxels": plan.geometry.box.voxels, "shape": list(plan.geometry.box.shape),
         "blocks": len(plan.geometry.grid), "threshold": threshold_words.as_data(plan.threshold),
         "output": attempt.config.paths.output,
-        "objects": pool["objects"] if pool and state == "verified" else None,
+        "objects": pool.get("objects") if pool and state == "verified" else None,
         "can_look": has_output(attempt.config.paths.output) is not False,
         "freed": _freed(attempt),
     }  # fmt: skip
@@ -83,6 +111,5 @@ def _run(found: Found) -> Data:
 def _freed(attempt: Attempt) -> Data | None:
     """What maintenance has freed here last."""
     with suppress(OSError, ValueError), files.open_read(attempt.work.freed) as file:
-        found: Data = json.loads(file.read())
-        return found
+        return json_object(file.read())
     return None
