@@ -310,7 +310,8 @@ class Plan:
         if version != __version__:
             raise ConfigError(
                 f"{where} was planned by Magneton {version}; this is {__version__}",
-                "clear the task plan (or rerun), so that this version plans anew",
+                f"if that is a compute node or a container, install Magneton {version} there: a rerun "
+                "fails in the same way; else clear the task plan (or rerun), and it is planned anew",
             )
         try:
             return _build(cls, data)

@@ -43,8 +43,6 @@ exit $code
 """
 #: What `timeout` ends with where the time was over.
 _TIMED_OUT = 124
-#: Under which a try keeps its token, for the case that the trigger's time is over.
-_TOKEN = "token"
 
 
 class SlurmOperator(StageTask, BashOperator):
@@ -67,17 +65,19 @@ class SlurmOperator(StageTask, BashOperator):
         try:
             jobs = self.jobs()
             token = jobs.adopt()
-            context["task_state_store"].set(_TOKEN, token)
+            # Not handed on by the deferral: a trigger whose time is over hands nothing on, and
+            # `dag.test` the event alone.
+            store = context["task_state_store"]
+            store.set(_of_try(context), {"token": token, "deadline": deadline})
             return self.act(jobs, jobs.step(token, None), token, deadline)
         except MagnetonError as error:
             raise failure(error.exit_code, str(error)) from None
 
-    def look_again(
-        self, context: Context, event: Mapping[str, Any], token: str, deadline: float | None
-    ) -> Any:
+    def look_again(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on after the trigger fired."""
         if "silent" in event:
             raise AirflowException(event["silent"])
+        token, deadline = self.kept(context)
         try:
             jobs = self.jobs()
             step = jobs.step(token, Snapshot.of_data(event["snapshot"]))
@@ -92,11 +92,16 @@ class SlurmOperator(StageTask, BashOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            cancelled = self.jobs().cancel(str(context["task_state_store"].get(_TOKEN)))
+            cancelled = self.jobs().cancel(self.kept(context)[0])
             raise AirflowException(
                 f"{self.task_id} took longer than its execution_timeout; "
                 f"cancelled jobs: {', '.join(cancelled) or 'none'}"
             ) from None
+
+    def kept(self, context: Context) -> tuple[str, float | None]:
+        """Token and deadline of this try, which `execute` kept."""
+        kept: Any = context["task_state_store"].get(_of_try(context))
+        return kept["token"], kept["deadline"]
 
     def jobs(self) -> BatchJobs:
         """The batch's jobs, submitted through this operator's shell."""
@@ -112,37 +117,34 @@ class SlurmOperator(StageTask, BashOperator):
             if jobs.stage == "verify":
                 self.report(jobs)
             return self.numbered(step.result)
+        if isinstance(step, Failed) and step.by_somebody:
+            raise AirflowFailException(str(step.error))
         if isinstance(step, Failed):
             raise failure(step.error.exit_code, str(step.error))
         if isinstance(step, Wait):
             self.log.info("waiting for %s", ", ".join(step.jobs))
-            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, None), token, deadline)
+            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, None), deadline)
         if isinstance(step, Later):
             self.log.info("%s; looking again within %.0f s", step.why, step.seconds)
-            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, step.seconds), token, deadline)
+            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, step.seconds), deadline)
         raise AirflowFailException("another try of this task has its jobs now; they go on")
 
     def report(self, jobs: BatchJobs) -> None:
         """What the run's jobs used of what they had reserved, at its end."""
-        root, cpus = jobs.attempt.paths.root, jobs.attempt.config.slurm.cpus
+        memory = jobs.attempt.config.slurm.memory
         try:
-            found = usage.collect(jobs.slurm, root, cpus)
-            usage.write(root, found)
+            found = usage.collect(jobs.slurm, jobs.attempt)
+            usage.write(jobs.attempt.paths.root, found, memory)
         except (MagnetonError, OSError) as error:
             self.log.warning("what the jobs used can't be told: %s", error)
             return
-        for line in usage.lines(found):
+        for line in usage.lines(found, memory):
             self.log.info("%s", line)
 
-    def wait(self, trigger: SlurmTrigger, token: str, deadline: float | None) -> NoReturn:
+    def wait(self, trigger: SlurmTrigger, deadline: float | None) -> NoReturn:
         """Give the worker slot back until the trigger fires."""
         left = None if deadline is None else timedelta(seconds=max(deadline - time.time(), 1))
-        self.defer(
-            trigger=trigger,
-            method_name="look_again",
-            kwargs={"token": token, "deadline": deadline},
-            timeout=left,
-        )
+        self.defer(trigger=trigger, method_name="look_again", timeout=left)
 
     def submit(self, slurm: Slurm, arguments: Sequence[str], script: str) -> Answer:
         """Run sbatch by the operator's command."""
@@ -160,6 +162,11 @@ class SlurmOperator(StageTask, BashOperator):
         if done.exit_code == 0:
             return Answer(0, done.output, "")
         return Answer(done.exit_code, "", done.output.replace("\t", "\n"))
+
+
+def _of_try(context: Context) -> str:
+    """A key of this try alone: one that was cleared may still be at work when the next has begun."""
+    return f"try-{context['ti'].try_number}"
 
 
 @dataclass(frozen=True, slots=True)

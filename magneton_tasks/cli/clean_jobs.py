@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from magneton_tasks.cli.left_behind import LeftBehind
 from magneton_tasks.config import RunConfig
-from magneton_tasks.errors import EXIT_OK, TemporaryError
+from magneton_tasks.runners.slurm import left
+from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.runners.slurm.script import PREFIX
 from magneton_tasks.stages import current
-
-_SQUEUE = ("squeue", "--noheader", "--format=%F|%T|%j|%k")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job array of a volume; ``run`` as the job's comment says."""
-
-    job: str
-    state: str
-    name: str
-    run: str
 
 
 def clean(config: RunConfig, dry_run: bool, yes: bool, as_json: bool) -> int:
@@ -37,43 +24,15 @@ def clean(config: RunConfig, dry_run: bool, yes: bool, as_json: bool) -> int:
         The question was left.
     """
     slurm = Slurm.of_config(config)
-    left = LeftBehind(
+    behind = LeftBehind(
         config.paths.work, "jobs", "cancel", "cancelled", over(slurm, config),
-        _line, asdict, lambda found: _cancel(slurm, found),
+        str, asdict, lambda found: left.cancel(slurm, found),
     )  # fmt: skip
-    return left.clean(dry_run, yes, as_json)
+    return behind.clean(dry_run, yes, as_json)
 
 
-def over(slurm: Slurm, config: RunConfig) -> list[Job]:
+def over(slurm: Slurm, config: RunConfig) -> list[LeftJob]:
     """The volume's jobs in the queue, but for those of the run that has its lease."""
     holder = current.holder_of(Path(config.paths.work))
-    answer = slurm.run(_SQUEUE)
-    if answer.code != EXIT_OK:
-        raise TemporaryError(f"squeue failed: {answer.err.strip()}", "try again")
-    found = {j.job: j for j in parse(answer.out, config.paths.work)}
-    return [j for j in found.values() if holder is None or j.run != holder[0].run]
-
-
-def parse(text: str, work: str) -> Iterator[Job]:
-    """The jobs whose comment names this work directory."""
-    for line in text.splitlines():
-        job, _, rest = line.strip().partition("|")
-        state, _, rest = rest.partition("|")
-        name, _, comment = rest.partition("|")
-        head, _, directory = comment.partition(" work=")
-        if name.startswith(f"{PREFIX}-") and directory == work and job.isdigit():
-            run = head.partition(" run=")[2].partition(" task=")[0]
-            yield Job(job, state, name, run)
-
-
-def _line(job: Job) -> str:
-    return f"job {job.job}: {job.name}, {job.state}, of run {job.run}"
-
-
-def _cancel(slurm: Slurm, jobs: Sequence[Job]) -> list[str]:
-    ids = [j.job for j in jobs]
-    if ids:
-        answer = slurm.run(("scancel", "--quiet", *ids))
-        if answer.code != EXIT_OK:
-            raise TemporaryError(f"scancel failed: {answer.err.strip()}", "try again")
-    return ids
+    found = left.of_work(slurm, config.paths.work)
+    return [j for j in found if holder is None or j.run != holder[0].run]

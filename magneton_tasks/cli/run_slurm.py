@@ -106,14 +106,15 @@ class Jobs(Place):
 
     def close(self) -> None:
         """What the jobs used, and a proposal for the next run."""
+        config = self._attempt.config
         try:
-            slurm = Slurm.of_config(self._attempt.config)
-            found = usage.collect(slurm, self._paths.root, self._attempt.config.slurm.cpus)
-            usage.write(self._paths.root, found)
+            slurm = Slurm.of_config(config)
+            found = usage.collect(slurm, self._attempt)
+            usage.write(self._paths.root, found, config.slurm.memory)
         except (MagnetonError, OSError) as error:
             click.echo(f"WARNING: what the jobs used can't be told: {error}")
             return
-        for line in usage.lines(found):
+        for line in usage.lines(found, config.slurm.memory):
             click.echo(line)
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from magneton_tasks import __version__, exact_projection, files, projection, units
 from magneton_tasks.config import RunConfig, load_config, require_partition
-from magneton_tasks.errors import ConfigError
+from magneton_tasks.errors import ConfigError, LeaseHeldError
 from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.grid import Ranges, ranges_len
@@ -41,9 +41,10 @@ from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners import memory_advice, resources, this_machine
 from magneton_tasks.runners.slurm import limits as limits_of_cluster
 from magneton_tasks.runners.slurm import script
+from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import checks, replaced, thresholds
+from magneton_tasks.stages import checks, queued, replaced, thresholds
 from magneton_tasks.stages.differences import differing
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
@@ -86,6 +87,8 @@ class Draft:
     threshold: thresholds.Taken
     #: of the cluster that the run works on
     limits: Limits | None = None
+    #: arrays of earlier runs that are in its queue
+    left: tuple[LeftJob, ...] = ()
 
     @property
     def work(self) -> WorkPaths:
@@ -129,6 +132,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     fingerprints = make_fingerprints(config, geometry, threshold.value)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
     work, limits = WorkPaths(Path(config.paths.work)), _cluster_limits(config)
+    left = queued.followed_by_nobody(config, request.run)
     machine = (limits.node_bytes if limits else 0) or this_machine.memory_bytes()
 
     def sampled() -> Samples:
@@ -172,12 +176,12 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         fingerprints=fingerprints, threshold=threshold, work=stages, memory=memory, memory_limit=limit, workers=workers,
         files=n_files, output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
         label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
-        notes=(*info.notes, *(samples.warnings if samples else ())),
+        notes=(*info.notes, *(samples.warnings if samples else ()), *queued.notes(left)),
         overrides=dict(request.overrides), roots=allowed_roots() if request.form else None,
         replaces=replaces,
     )  # fmt: skip
     checks.check_disk(config, plan)
-    return Draft(config, plan, samples, is_new, taken, limits)
+    return Draft(config, plan, samples, is_new, taken, limits, left)
 
 
 def _cluster_limits(config: RunConfig) -> Limits | None:
@@ -227,12 +231,16 @@ def run(
     """
     config = load(request)
     _preflight(request, config)
-    lease = acquire(lease_places(config), request.run, process_bound=request.process_bound)
+    try:
+        lease = acquire(lease_places(config), request.run, process_bound=request.process_bound)
+    except LeaseHeldError as error:
+        raise queued.with_jobs(error, config, request.config_path, request.partition) from None
     try:
         drafted = draft(request)
         if agree is not None:
             with lease.kept():  # a person may think for long
                 agree(drafted)
+        queued.cancel(config, drafted.left)
         work = drafted.work
         mark(work)
         drafted.threshold.keep(work)

@@ -201,8 +201,15 @@ def told(operator: SlurmOperator, monkeypatch: pytest.MonkeyPatch) -> Callable[.
     return tell
 
 
+@dataclass
+class Try:
+    """A try of a task."""
+
+    try_number: int = 1
+
+
 def context() -> Any:
-    return {"task_state_store": Store()}
+    return {"task_state_store": Store(), "ti": Try()}
 
 
 def deferral(operator: SlurmOperator, about: Any) -> TaskDeferred:
@@ -218,16 +225,16 @@ def test_waiting_is_a_deferral_and_its_end_a_result(
     about = context()
     jobs = told(Wait(("7_[0-3]",)), Done({"done": 12}))
     deferred = deferral(operator, about)
-    trigger, again = deferred.trigger, deferred.kwargs
-    assert again is not None
+    trigger = deferred.trigger
+    assert not deferred.kwargs, "dag.test hands nothing on but the event"
     assert isinstance(trigger, SlurmTrigger) and list(trigger.jobs) == ["7_[0-3]"]
     assert trigger.until is None and deferred.timeout is None
     path, kwargs = trigger.serialize()
     assert path == "magneton_tasks.airflow.slurm_trigger.SlurmTrigger"
     assert SlurmTrigger(**kwargs).serialize() == (path, kwargs)
-    assert kwargs["token"] == again["token"] == about["task_state_store"].get("token")
+    assert kwargs["token"] == about["task_state_store"].get("try-1")["token"]
     event = {"snapshot": Snapshot({}).to_data()}
-    assert operator.look_again(about, event=event, **again) == {"done": 12, "batch": 0}
+    assert operator.look_again(about, event=event) == {"done": 12, "batch": 0}
     assert [token for token, _ in jobs.seen] == [kwargs["token"]] * 2
     assert jobs.seen[1][1] == Snapshot({})
 
@@ -260,9 +267,7 @@ def test_failures(
 
 def test_a_cluster_that_never_answered_fails_and_may_be_retried(operator: SlurmOperator) -> None:
     with pytest.raises(AirflowException, match="slurmctld") as failure:
-        operator.look_again(
-            {}, event={"silent": "slurmctld doesn't answer"}, token="t", deadline=None
-        )
+        operator.look_again(context(), event={"silent": "slurmctld doesn't answer"})
     assert not isinstance(failure.value, AirflowFailException)
 
 
@@ -277,7 +282,7 @@ def test_the_time_out_of_the_trigger_cancels(
     with pytest.raises(AirflowException, match="cancelled jobs: 7") as failure:
         operator.resume_execution("__fail__", {"error": "Trigger timeout"}, about)
     assert not isinstance(failure.value, TaskDeferralTimeout)
-    assert jobs.cancelled == [about["task_state_store"].get("token")]
+    assert jobs.cancelled == [about["task_state_store"].get("try-1")["token"]]
 
 
 def test_another_runner_s_run_skips(tmp_path: Path) -> None:

@@ -83,10 +83,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """For good; what was left in the queue is cancelled."""
+    """For good; what was left in the queue is cancelled.
+
+    ``by_somebody``: who cancelled jobs wants no other try, whatever the exit code allows.
+    """
 
     error: MagnetonError
     notes: tuple[str, ...] = ()
+    by_somebody: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,8 @@ class BatchJobs:
                 if stopped is not None or (known.failures and not known.in_flight):
                     return self._fail(known, token, stopped)
             elif known.in_flight:
-                return Wait(_references(known))
+                jobs = ", ".join(j.job for j in known.in_flight)
+                return Wait(_references(known), (f"{self.task}: goes on with job {jobs}",))
             return self._go_on(known, look, token)
         except SlurmBusyError as error:
             return self._later(known, error)
@@ -185,6 +190,9 @@ class BatchJobs:
         """Submit what waits; done where nothing is left."""
         waiting = known.waiting(self.parts)
         if not known.failures and waiting:
+            has_begun = known.in_flight or known.tries
+            if not has_begun and (halt := self.desk.halted_by()) is not None:
+                return self._halted(*halt)
             if not self.desk.take_slot(self.arrays_at_once):
                 return Later(_ROOM_S, "slurm.max_queued: other batches have the queue")
             for need, parts in self._groups(known, waiting):
@@ -389,9 +397,21 @@ class BatchJobs:
     # -------------------------------------------------------------- ends
     def _fail(self, known: Progress, token: str, stopped: Cause | None) -> Failed:
         error = error_of(self.task, known.failures, stopped)
+        cancelled = next((f for f in known.failures if f.cause is Cause.CANCELLED), None)
+        if cancelled is not None:
+            self.desk.halt(cancelled.words)
         self.desk.save(known)
         self.cancel(token)
-        return Failed(error, tuple(self.notes))
+        return Failed(error, tuple(self.notes), by_somebody=cancelled is not None)
+
+    def _halted(self, task: str, why: str) -> Failed:
+        """Nothing is submitted after somebody cancelled jobs of another batch of the stage."""
+        self.desk.free_slot()
+        error = TemporaryError(
+            f"{self.task}: not submitted, for jobs of {task} were cancelled: {why}",
+            f"if that wasn't meant, rerun (in Airflow: clear {task} too): finished blocks stay",
+        )
+        return Failed(error, tuple(self.notes), by_somebody=True)
 
     def cancel(self, token: str) -> list[str]:
         """Cancel the batch's jobs, while the token is still the owner's; their ids.
@@ -478,7 +498,9 @@ def _lookup(array: script.ArrayJob) -> tuple[str, ...]:
 def _newest(answer: Answer) -> str | None:
     """The newest job that a lookup by name found."""
     if answer.code != EXIT_OK:
-        raise TemporaryError(f"squeue failed: {answer.err.strip()}", "rerun")
+        raise TemporaryError(
+            f"squeue failed: {answer.err.strip()}", "rerun once Slurm answers: jobs go on"
+        )
     ids = {int(line) for line in answer.out.split() if line.isdigit()}
     return str(max(ids)) if ids else None
 

@@ -74,7 +74,7 @@ class PartEnd:
     failures
         What the worker said of those that failed: ``exit_code``, ``cause``, ``hint``, ``key``, ...
     log
-        Where the job's log is, and ``said`` its last words.
+        Where the job's log is; ``said`` its last words, ``advised`` what it says to do.
     """
 
     part: int
@@ -84,6 +84,7 @@ class PartEnd:
     failures: Sequence[Mapping[str, Any]] = ()
     log: str = ""
     said: str = ""
+    advised: str = ""
 
 
 def cause_of(end: PartEnd, need: Need) -> Cause:

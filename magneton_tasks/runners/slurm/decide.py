@@ -241,7 +241,8 @@ def _failure(
     if cause in _WITH_CODE:
         code = end.state.exit_code or EXIT_TEMPORARY
         code = code if code in HOPELESS_EXITS | RETRYABLE_EXITS else EXIT_CONFIG
-    hint = next((str(f["hint"]) for f in end.failures if f.get("cause") and f.get("hint")), hint)
+    told = (str(f["hint"]) for f in end.failures if f.get("cause") and f.get("hint"))
+    hint = next(told, end.advised if cause in _WITH_CODE and end.advised else hint)
     words = _words(end, cause, need)
     if tries > 1:
         words += f" ({tries} tries{'; no more may be had' if at_most else ''})"
@@ -260,6 +261,10 @@ _ENDS = {
     Cause.SILENT: (
         EXIT_BUG,
         "do the compute nodes see the same paths.work? else raise paths.visibility_wait_s",
+    ),
+    Cause.HOPELESS: (
+        EXIT_CONFIG,
+        "see its log and mend what it says: a rerun alone changes nothing",
     ),
     Cause.EXIT: (EXIT_CONFIG, "see its log, and slurm.prelude and slurm.python"),
 }

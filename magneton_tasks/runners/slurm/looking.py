@@ -83,8 +83,9 @@ class Look:
             if missing:
                 failures = list(self._failures(part, keys, states))
         log = self.attempt.paths.job_log(self.stage, self.batch, f"{job}_{part}")
-        said = _last_words(log) if missing and not completed else ""
-        return PartEnd(part, job, state, missing, failures, str(log), said)
+        tail = _tail(log) if missing and not completed else []
+        said, advised = words.last_words(tail), words.last_advice(tail)
+        return PartEnd(part, job, state, missing, failures, str(log), said, advised)
 
     def _missing(
         self, part: int, states: Mapping[int, KeyState], *, strict: bool
@@ -147,11 +148,11 @@ class Look:
         return total
 
 
-def _last_words(log: Path) -> str:
-    """What a log ends with; empty where there is none."""
+def _tail(log: Path) -> list[str]:
+    """The lines that a log ends with; none where there is no log."""
     try:
         with files.open_read(log) as file:
             file.seek(max(log.stat().st_size - _TAIL_BYTES, 0))
-            return words.last_words(file.read().decode(errors="replace").splitlines())
+            return file.read().decode(errors="replace").splitlines()
     except OSError:
-        return ""
+        return []

@@ -4,6 +4,7 @@
 
     <attempt>/slurm/limits.json             what the cluster allows, asked by plan
     <attempt>/slurm/slots/<n>               which batches may have jobs in the queue now
+    <attempt>/slurm/halts/<task>            how somebody cancelled jobs of this batch
     <attempt>/slurm/<task>/owner            token of the try that owns the batch's jobs
     <attempt>/slurm/<task>/jobs.json        `Progress`
     <attempt>/slurm/<task>/cancelled        ids of the jobs that we cancelled ourselves, a line each
@@ -31,6 +32,8 @@ from magneton_tasks.runners.slurm.states import expression, parse_indexes
 
 #: A slot is free when its batch has submitted nothing for so long (s): without jobs, and with some.
 SLOT_STALE_S, SLOT_DEAD_S = 1800.0, 86400.0
+#: Folder of what somebody cancelled.
+_HALTS = "halts"
 
 
 @dataclass
@@ -140,6 +143,7 @@ class Desk:
         """Make a new try the owner of the batch's jobs; its token."""
         token = uuid4().hex
         files.make_directory(self.folder)
+        (folder(self.attempt) / _HALTS / self.task).unlink(missing_ok=True)
         files.write_atomic(self.folder / "owner", token.encode())
         return token
 
@@ -172,6 +176,23 @@ class Desk:
         known = self.cancelled() | set(jobs)
         files.write_atomic(self.folder / "cancelled", "\n".join(sorted(known)).encode())
 
+    # -------------------------------------------------------------- somebody's deed
+    def halt(self, why: str) -> None:
+        """Keep batches of the stage that haven't begun from it: somebody cancelled jobs of this one."""
+        directory = folder(self.attempt) / _HALTS
+        files.make_directory(directory)
+        files.write_atomic(directory / self.task, why.encode())
+
+    def halted_by(self) -> tuple[str, str] | None:
+        """Another batch of the stage whose jobs somebody cancelled, and how; until it's tried again."""
+        directory = folder(self.attempt) / _HALTS
+        for name in sorted(files.listdir(directory)):
+            if name != self.task and name.rpartition("-")[0] == self.stage:
+                why = _text(directory / name)
+                if why is not None:
+                    return name, why
+        return None
+
     # -------------------------------------------------------------- slots
     def take_slot(self, slots: int) -> bool:
         """Whether the batch may have jobs in the queue: one of ``slots`` is its own."""
@@ -179,7 +200,7 @@ class Desk:
         files.make_directory(directory)
         names = files.listdir(directory)
         for name in names:
-            if _holder(directory / name) == self.task:
+            if _text(directory / name) == self.task:
                 os.utime(directory / name)
                 return True
         for n in range(slots):
@@ -193,7 +214,7 @@ class Desk:
 
     def _is_left_behind(self, slot: Path) -> bool:
         """Whether the holder of a slot was killed, and nobody follows its jobs any more."""
-        modified, holder = files.modified_s(slot), _holder(slot)
+        modified, holder = files.modified_s(slot), _text(slot)
         if modified is None or not holder or time.time() - modified < SLOT_STALE_S:
             return False
         jobs = folder(self.attempt) / holder / "jobs.json"
@@ -204,13 +225,21 @@ class Desk:
         """Let another batch have jobs in the queue."""
         directory = folder(self.attempt) / "slots"
         for name in files.listdir(directory):
-            if _holder(directory / name) == self.task:
+            if _text(directory / name) == self.task:
                 (directory / name).unlink(missing_ok=True)
 
 
 def folder(attempt: Path) -> Path:
     """Where an attempt keeps what it knows of its jobs."""
     return AttemptPaths(attempt).jobs
+
+
+def forget_halts(attempt: Path, stage: str) -> None:
+    """Somebody wants the whole stage: what was cancelled before keeps no batch from it."""
+    directory = folder(attempt) / _HALTS
+    for name in files.listdir(directory):
+        if name.rpartition("-")[0] == stage:
+            (directory / name).unlink(missing_ok=True)
 
 
 def desks(attempt: Path) -> Iterator[tuple[str, Progress]]:
@@ -222,7 +251,7 @@ def desks(attempt: Path) -> Iterator[tuple[str, Progress]]:
             yield name, Progress.from_json(path.read_text())
 
 
-def _holder(path: Path) -> str | None:
+def _text(path: Path) -> str | None:
     try:
         return path.read_text().strip()
     except FileNotFoundError:

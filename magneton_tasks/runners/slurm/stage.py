@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.slurm.progress import forget_halts
 from magneton_tasks.runners.slurm.states import COMPLETED
 from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready
 from magneton_tasks.stages.attempt import Attempt
@@ -66,6 +67,7 @@ class StageRun:
         on_counts: Callable[[Counts], None] = lambda _: None,
     ) -> None:
         keys: Sequence[int | None] = [None] if batches is None else list(range(batches))
+        self._attempt, self._stage = attempt, stage
         self._batches = {k: _Batch(BatchJobs.of_attempt(attempt, stage, k)) for k in keys}
         self._timing = Timing.of_config(attempt.config)
         self._on_note, self._on_counts = on_note, on_counts
@@ -83,6 +85,7 @@ class StageRun:
         LostRunError
             Another process adopted a batch; its jobs are that one's now.
         """
+        forget_halts(self._attempt.paths.root, self._stage)
         return asyncio.run(self._run())
 
     async def _run(self) -> dict[int | None, int]:

@@ -10,9 +10,12 @@ from typing import Any
 
 from magneton_tasks import files
 from magneton_tasks.paths import STAGES, AttemptPaths
+from magneton_tasks.runners.resources import first_memory
+from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import parse_elapsed
+from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.units import human_bytes, human_time, parse_size
 
 SACCT = (
@@ -27,7 +30,18 @@ _AT_ONCE = 200
 
 @dataclass
 class Usage:
-    """Of all jobs of a stage; ``reserved_bytes`` is the most that one of them had."""
+    """Of all jobs of a stage.
+
+    Attributes
+    ----------
+    reserved_bytes
+        The most that one of them had.
+    grown_bytes
+        What jobs got in the end after they had run out of memory; 0: none did. What is measured of
+        those that were killed says little.
+    planned_bytes
+        The most that jobs of any stage of the plan get without ``slurm.memory``.
+    """
 
     stage: str
     jobs: int = 0
@@ -36,6 +50,8 @@ class Usage:
     longest_s: float = 0.0
     peak_bytes: int = 0
     reserved_bytes: int = 0
+    grown_bytes: int = 0
+    planned_bytes: int = 0
 
     @property
     def efficiency(self) -> float | None:
@@ -43,17 +59,20 @@ class Usage:
         return self.cpu_s / self.reserved_cpu_s if self.reserved_cpu_s else None
 
 
-def collect(slurm: Slurm, attempt: Path, cpus: int) -> list[Usage]:
+def collect(slurm: Slurm, attempt: Attempt) -> list[Usage]:
     """Usage by stage: of sacct where it tells, else of what the workers wrote."""
+    root, cpus = attempt.paths.root, attempt.config.slurm.cpus
     found: dict[str, Usage] = {}
     owners: dict[str, str] = {}
-    for task, known in desks(attempt):
+    planned = _planned_bytes(attempt)
+    for task, known in desks(root):
         stage = task.partition("-")[0]
-        usage = found.setdefault(stage, Usage(stage))
-        for job in known.jobs:
-            usage.reserved_bytes = max(usage.reserved_bytes, job.need.memory)
-            if job.job:
-                owners[job.job] = stage
+        usage = found.setdefault(stage, Usage(stage, planned_bytes=planned))
+        had = [job.need.memory for job in known.jobs]
+        usage.reserved_bytes = max(usage.reserved_bytes, *had, 0)
+        if len(set(had)) > 1:
+            usage.grown_bytes = max(usage.grown_bytes, *had)
+        owners |= {job.job: stage for job in known.jobs if job.job}
     jobs = list(owners)
     for begin in range(0, len(jobs), _AT_ONCE):
         some = jobs[begin : begin + _AT_ONCE]
@@ -64,9 +83,17 @@ def collect(slurm: Slurm, attempt: Path, cpus: int) -> list[Usage]:
                     _add(found[owners[identity]], row)
     for usage in found.values():
         if not usage.jobs:
-            _add_results(usage, attempt, cpus)
+            _add_results(usage, root, cpus)
     order = ["probe", *STAGES]
     return sorted((u for u in found.values() if u.jobs), key=lambda u: order.index(u.stage))
+
+
+def _planned_bytes(attempt: Attempt) -> int:
+    """The least ``slurm.memory`` that leaves no job with less than plan projects."""
+    allowed = limits.read(attempt.paths.root)
+    most = attempt.config.slurm.max_memory or (allowed.node_bytes if allowed else 0) or 2**60
+    bounds = (projected.bound for projected in attempt.plan.memory.values())
+    return max((first_memory(None, bound, most) for bound in bounds), default=0)
 
 
 def parse(text: str) -> Iterator[tuple[str, Mapping[str, float]]]:
@@ -130,18 +157,30 @@ def _add_results(usage: Usage, attempt: Path, cpus: int) -> None:
         )  # fmt: skip
 
 
-def propose(usages: list[Usage]) -> dict[str, str]:
-    """``memory`` and ``time`` for the next run of this kind."""
+def propose(usages: list[Usage], memory: int | None) -> dict[str, str]:
+    """``memory`` and ``time`` for the next run of this kind, where others than now would do.
+
+    Parameters
+    ----------
+    memory
+        ``slurm.memory`` of this run in bytes; None: each stage got what plan projects, which is
+        proposed to stay unless jobs ran out of it. Less than plan projects is never proposed.
+    """
     peak = max((u.peak_bytes for u in usages), default=0)
     longest = max((u.longest_s for u in usages), default=0.0)
     if not peak or not longest:
         return {}
-    memory = -(-int(peak * _MEMORY_MARGIN) // _MEMORY_STEP) * _MEMORY_STEP
+    grown = max(u.grown_bytes for u in usages)
+    enough = max(int(peak * _MEMORY_MARGIN), grown, *(u.planned_bytes for u in usages))
+    enough = -(-enough // _MEMORY_STEP) * _MEMORY_STEP
     minutes = -(-int(longest * _TIME_MARGIN) // _TIME_STEP_S) * _TIME_STEP_S // 60 or 5
-    return {"memory": f"{memory // 2**20}MiB", "time": f"{minutes // 60:02d}:{minutes % 60:02d}:00"}
+    proposal = {"time": f"{minutes // 60:02d}:{minutes % 60:02d}:00"}
+    if grown or (memory is not None and enough < memory):
+        proposal = {"memory": f"{enough // 2**20}MiB"} | proposal
+    return proposal
 
 
-def lines(usages: list[Usage]) -> Iterator[str]:
+def lines(usages: list[Usage], memory: int | None) -> Iterator[str]:
     """The report for people."""
     for u in usages:
         share = f", {u.efficiency:.0%} of what was reserved" if u.efficiency is not None else ""
@@ -154,12 +193,17 @@ def lines(usages: list[Usage]) -> Iterator[str]:
             f"{u.stage:<10} {u.jobs:,} jobs, longest {human_time(u.longest_s)}, "
             f"{human_time(u.cpu_s)} CPU{share}{peak}"
         )
-    proposal = propose(usages)
+    proposal = propose(usages, memory)
     if proposal:
-        yield f'next time  slurm: {{memory: {proposal["memory"]}, time: "{proposal["time"]}"}} would do'
+        asked = ", ".join(
+            f'{k}: "{v}"' if k == "time" else f"{k}: {v}" for k, v in proposal.items()
+        )
+        ran_out = [u.stage for u in usages if u.grown_bytes]
+        why = f" (jobs of {', '.join(ran_out)} ran out of memory with less)" if ran_out else ""
+        yield f"next time  slurm: {{{asked}}} would do{why}"
 
 
-def write(attempt: Path, usages: list[Usage]) -> None:
+def write(attempt: Path, usages: list[Usage], memory: int | None) -> None:
     """Keep the report in the attempt."""
-    data = {"stages": [asdict(u) for u in usages], "proposal": propose(usages)}
+    data = {"stages": [asdict(u) for u in usages], "proposal": propose(usages, memory)}
     files.write_atomic(AttemptPaths(attempt).jobs / "usage.json", json.dumps(data).encode())

@@ -188,10 +188,9 @@ class Poller:
                 self.failing_since, self.warning, self._error = None, "", None
             except SlurmBusyError as error:
                 self.failing_since = self.failing_since or time.monotonic()
-                silent = human_time(time.monotonic() - self.failing_since)
-                self.warning = (
-                    f"{error.what} (for {silent}; jobs go on, and are watched again then)"
-                )
+                silent_s = time.monotonic() - self.failing_since
+                since = f" (for {human_time(silent_s)})" if silent_s >= 1 else ""
+                self.warning = f"{error.what}; jobs go on, and are watched again then{since}"
             except MagnetonError as error:
                 self._error = error
             except OSError as error:

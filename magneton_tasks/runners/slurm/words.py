@@ -20,6 +20,8 @@ _OUT_OF_MEMORY = re.compile(
 _OF_PROGRAMS = re.compile(
     r"(sbatch|squeue|sacct|scancel|scontrol|sinfo|srun|slurm(_\w+)?)( error)?: "
 )
+#: How the line below an error begins that says what to do, see `errors.MagnetonError`.
+ADVICE = "what to do:"
 
 
 def tells_out_of_memory(line: str) -> bool:
@@ -34,6 +36,13 @@ def last_words(lines: Sequence[str]) -> str:
     memory = [line for line in told if tells_out_of_memory(line)]
     errors = [line for line in told if "error:" in line.lower()]
     return (memory or errors or told or [""])[-1][:300]
+
+
+def last_advice(lines: Sequence[str]) -> str:
+    """What to do, as the worker's last error in a log says; empty where none does."""
+    told = [line.strip() for line in lines]
+    found = [line.removeprefix(ADVICE).strip() for line in told if line.startswith(ADVICE)]
+    return found[-1] if found else ""
 
 
 def of_programs(text: str) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 
 import numpy as np
 import pytest
 
-from magneton_tasks.errors import EXIT_CONFIG
+from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY
 from tests.cluster.slurm.cluster import (
+    PYTHON,
+    ROOT,
     USER,
     Place,
     admin,
@@ -21,6 +24,7 @@ from tests.cluster.slurm.cluster import (
     kill_node,
     stop_controller,
     submit,
+    submitter,
     wait_for,
 )
 from tests.cluster.slurm.conftest import is_right
@@ -214,3 +218,57 @@ def test_200_array_tasks_are_watched_politely(place: Place) -> None:
     calls = place.calls()
     assert len(place.calls("sbatch")) == 1
     assert len(calls) <= 2 * seen.seconds + 4, calls
+
+
+def test_a_rerun_names_what_a_killed_controller_left_and_cancels_it_once_the_lease_is_gone(
+    place: Place,
+) -> None:
+    place.hold.touch()
+    config = place.volume({"prelude": place.holding()})
+    first = place.start("run", str(config), "--runner", "slurm", *ONLY_SEGMENT)
+    wait_for(lambda: len(place.in_state("RUNNING")) == 4, "all parts run")
+    os.killpg(first.pid, signal.SIGKILL)
+    finish(first, None)
+    job = place.in_state("RUNNING")[0][0].split("_")[0]
+    told = place.run(config, *ONLY_SEGMENT, code=EXIT_TEMPORARY)
+    assert f"job {job} (magneton-segment-" in told and f"`magneton attach {config}`" in told
+    for guard in ("work", "segmentation"):  # as if it had turned stale
+        (place.path / guard / "lease").unlink()
+    second = place.start("run", str(config), "--runner", "slurm", *ONLY_SEGMENT)
+    wait_for(lambda: len(place.submissions("segment")) == 2, "the rerun submits its own")
+    wait_for(lambda: len(place.in_state("RUNNING")) == 4, "and nothing else works")
+    assert job not in {i.split("_")[0] for i, *_ in place.in_state("RUNNING")}
+    place.hold.unlink()
+    told = finish(second)
+    assert f"job {job} (magneton-segment-" in told
+    assert is_done_once(place), told
+
+
+def test_after_a_batch_was_cancelled_the_next_is_not_submitted(place: Place) -> None:
+    place.hold.touch()
+    # one batch of four parts at a time
+    small = {"max_queued": 4, "max_running": 4, "target_minutes": 0.00001}
+    config = place.volume({**small, "prelude": place.holding()})
+    running = place.start("run", str(config), "--runner", "slurm", *ONLY_SEGMENT)
+    wait_for(lambda: len(place.in_state("RUNNING")) == 4, "the first batch runs")
+    job = place.in_state("RUNNING")[0][0].split("_")[0]
+    admin("scancel", job)
+    told = finish(running, EXIT_TEMPORARY)
+    assert "cancelled by" in told and "segment-0001: not submitted" in told
+    assert len(place.submissions("segment")) == 1
+    place.hold.unlink()
+    place.run(config, *ONLY_SEGMENT)
+    assert is_done_once(place)
+
+
+def test_a_dag_is_run_without_services(place: Place, expected: list[np.ndarray]) -> None:
+    config = place.volume()
+    environ = {**place.environ(), "MAGNETON_AIRFLOW_HOME": str(place.path / "airflow")}
+    command = [PYTHON, "-m", "magneton_tasks.airflow.run_dag", str(config)]
+    done = subprocess.run(
+        command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, check=False, **submitter(),
+    )  # fmt: skip
+    assert done.returncode == 0 and "run green" in done.stdout, done.stdout
+    assert is_right(place.path, expected)
+    assert is_done_once(place)

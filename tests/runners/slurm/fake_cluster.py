@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,18 @@ class Cluster:
 
     @property
     def jobs(self) -> dict[str, Any]:
+        with self.edited() as state:
+            return dict(state["jobs"])
+
+    @contextmanager
+    def edited(self) -> Iterator[dict[str, Any]]:
+        """The cluster's state, to look at or to change; its programs wait meanwhile."""
         path = self.home / "state.json"
-        return dict(json.loads(path.read_text())["jobs"]) if path.exists() else {}
+        with open(self.home / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            state = json.loads(path.read_text()) if path.exists() else {"jobs": {}, "next": 100}
+            yield state
+            path.write_text(json.dumps(state))
 
     def calls(self, program: str) -> list[list[Any]]:
         """Time and arguments of a program's calls."""

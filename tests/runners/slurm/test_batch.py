@@ -221,6 +221,26 @@ def test_data_errors_are_never_resubmitted(cluster: Cluster, paths: AttemptPaths
     assert arrays(cluster) == ["0-3"]
 
 
+VERSIONS = "error: plan.json was planned by Magneton 0.2.0; this is 0.1.0"
+
+
+@pytest.mark.parametrize(
+    ("says", "hint"),
+    [
+        (f"{VERSIONS}\n  what to do: install Magneton 0.2.0 there", "install Magneton 0.2.0 there"),
+        (VERSIONS, "see its log and mend what it says: a rerun alone changes nothing"),
+    ],
+)
+def test_a_worker_that_can_t_begin_says_what_to_do(
+    says: str, hint: str, paths: AttemptPaths, python: Path
+) -> None:
+    python.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit {EXIT_CONFIG}\n")
+    step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
+    assert isinstance(step, Failed) and step.error.exit_code == EXIT_CONFIG
+    assert VERSIONS.removeprefix("error: ") in step.error.what
+    assert step.error.hint == hint
+
+
 def test_completed_without_its_records_is_an_error(
     cluster: Cluster, paths: AttemptPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +277,49 @@ def test_cancelled_by_somebody_is_said_and_not_resubmitted(
     assert isinstance(step, Failed)
     assert "cancelled by 1007" in step.error.what
     assert arrays(cluster) == ["0-3"]
+
+
+def test_after_somebody_cancelled_a_batch_no_other_is_submitted(
+    cluster: Cluster, planned: Planned
+) -> None:
+    cluster.set(max_array=2, rules={"*": {"state": "CANCELLED", "by": "1007", "exit": "0:15"}})
+    paths = planned("max_queued: 3, max_running: 3")  # one batch at a time
+    first, second = (BatchJobs.open(paths.root, "segment", n) for n in (0, 1))
+    token, turn = first.adopt(), second.adopt()
+    waiting = first.step(token)
+    assert isinstance(second.step(turn), Later)
+    stopped = first.step(token, watch(first, waiting))
+    assert isinstance(stopped, Failed) and stopped.by_somebody
+    halted = second.step(turn)
+    assert isinstance(halted, Failed) and halted.by_somebody
+    assert halted.error.exit_code == EXIT_TEMPORARY
+    assert "segment-0000" in halted.error.what and "cancelled by 1007" in halted.error.what
+    assert len(arrays(cluster)) == 1
+    # whoever tries the first again wants the others, too
+    cluster.set(rules={})
+    assert isinstance(to_its_end(first), Done)
+    assert isinstance(to_its_end(second), Done)
+
+
+def test_a_batch_that_is_at_work_when_another_is_cancelled_goes_on(
+    cluster: Cluster, planned: Planned
+) -> None:
+    cluster.set(max_array=2, rules={"0.1": {"state": "OUT_OF_MEMORY", "exit": "0:125"}})
+    paths = planned("max_queued: 4, max_running: 4")
+    first, second = (BatchJobs.open(paths.root, "segment", n) for n in (0, 1))
+    token, turn = first.adopt(), second.adopt()
+    waits = first.step(token), second.step(turn)
+    cluster.set(rules={"*": {"state": "CANCELLED", "by": "1007", "exit": "0:15"}})
+    seen = watch(first, waits[0])
+    assert isinstance(first.step(token, seen), Failed)
+    cluster.set(rules={"0.1": {"state": "OUT_OF_MEMORY", "exit": "0:125"}})
+    with cluster.edited() as state:
+        (about,) = (a for a in state["jobs"].values() if "segment-0001" in a["name"])
+        about["tasks"] = {i: {"state": "PENDING"} for i in ("0", "1")}
+    step: Step = waits[1]
+    while isinstance(step, Wait):
+        step = second.step(turn, watch(second, step))
+    assert isinstance(step, Done), step
 
 
 # ------------------------------------------------------------------ limits

@@ -145,6 +145,56 @@ def test_a_killed_controller_is_followed_by_another_and_no_job_is_doubled(
     assert tasks(cluster) == list(ORDER)
 
 
+def killed(cluster: Cluster, config: Path) -> None:
+    """A controller that is killed after it submitted."""
+    cluster.set(rules={"*": "wait"})
+    run = magneton("run", str(config))
+    eventually(lambda: cluster.calls("sbatch") and cluster.jobs, "the array is submitted")
+    os.kill(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert states(cluster) == {"PENDING"}
+    cluster.set(rules={})
+
+
+def test_a_rerun_beside_a_fresh_lease_names_the_jobs_and_how_to_go_on_with_them(
+    cluster: Cluster, volume: Volume
+) -> None:
+    config = volume("probe: false")
+    killed(cluster, config)
+    (job,) = cluster.jobs
+    code, out = ends(magneton("run", str(config)))
+    assert code == 75, out
+    assert f"job {job} (magneton-segment-0000-" in out and "PENDING" in out
+    assert f"`magneton attach {config}`" in out
+    assert states(cluster) == {"PENDING"}, "another process may still follow them"
+    code, out = ends(magneton("attach", str(config)))
+    assert code == 0, out
+    assert f"goes on with job {job}" in out
+    assert tasks(cluster) == list(ORDER)
+
+
+def test_a_rerun_cancels_the_jobs_that_nobody_follows_and_says_which(
+    cluster: Cluster, volume: Volume
+) -> None:
+    config = volume("probe: false")
+    killed(cluster, config)
+    (job,) = cluster.jobs
+    for guard in (lease(config), config.parent.parent / "segmentation" / "lease"):
+        guard.unlink()
+    other = {"name": "magneton-segment-0000-aa-1", "comment": "magneton volume=other work=/other"}
+    with cluster.edited() as state:
+        state["jobs"]["7"] = {**state["jobs"][job], **other, "tasks": {"0": {"state": "PENDING"}}}
+    code, out = ends(magneton("run", str(config)))
+    assert code == 0, out
+    assert re.search(rf"job {job} \(magneton-segment-0000-\S+, PENDING\) of run cli_", out)
+    assert {t["state"] for t in cluster.jobs[job]["tasks"].values()} == {"CANCELLED"}
+    (call,) = cluster.calls("scancel")
+    assert call[2:] == ["--quiet", job], "another volume's job is left alone"
+    assert tasks(cluster).count("segment") == 3, (
+        "the dead one's, the other volume's, and this run's"
+    )
+
+
 def test_who_attaches_takes_the_run_over(cluster: Cluster, volume: Volume) -> None:
     cluster.set(rules={"*": "wait"})
     config = volume("probe: false")

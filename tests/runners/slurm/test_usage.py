@@ -27,11 +27,33 @@ def test_a_line_a_job_and_the_peak_of_its_steps() -> None:
 
 def test_the_proposal_has_a_margin_and_round_figures() -> None:
     used = Usage("segment", 10, 1000.0, 1200.0, 700.0, 3 * 2**30, 8 * 2**30)
-    assert usage.propose([used]) == {"memory": "3840MiB", "time": "00:20:00"}
-    assert usage.propose([]) == {}
-    text = "\n".join(usage.lines([used]))
+    assert usage.propose([used], 8 * 2**30) == {"memory": "3840MiB", "time": "00:20:00"}
+    assert usage.propose([], None) == {}
+    text = "\n".join(usage.lines([used], 8 * 2**30))
     assert "83% of what was reserved" in text and "3.0 GiB of 8.0 GiB" in text
     assert 'memory: 3840MiB, time: "00:20:00"' in text
+
+
+MIB = 2**20
+
+
+def used(*, grown: int = 0, planned: int = 0) -> Usage:
+    """Of jobs that were measured with 300 MiB; figures in MiB."""
+    return Usage("segment", 4, 40.0, 40.0, 10.0, 300 * MIB, 2048 * MIB, grown * MIB, planned * MIB)
+
+
+def test_less_than_jobs_needed_in_the_end_is_never_proposed() -> None:
+    assert usage.propose([used()], 2048 * MIB)["memory"] == "512MiB"
+    assert usage.propose([used(grown=768)], 512 * MIB)["memory"] == "768MiB"
+    assert usage.propose([used(grown=768, planned=700)], None)["memory"] == "768MiB"
+    (*_, last) = usage.lines([used(grown=768)], 512 * MIB)
+    assert "memory: 768MiB" in last and "jobs of segment ran out of memory with less" in last
+
+
+def test_less_than_plan_projects_is_never_proposed() -> None:
+    assert usage.propose([used(planned=730)], 2048 * MIB)["memory"] == "768MiB"
+    assert "memory" not in usage.propose([used(planned=730)], None), "plan's figure does"
+    assert "memory" not in usage.propose([used(planned=730)], 512 * MIB), "less did this time"
 
 
 def test_times_and_sizes_of_sacct() -> None:
