@@ -40,6 +40,9 @@ _READ_BYTES = 1 << 20
 #: `.<name>.<host>-<pid>-<random>.tmp`
 _TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9_.-]+-\d+-[0-9a-f]{8}\.tmp")
 
+#: How a line begins that says what was moved out of the way.
+MOVED_ASIDE = "MOVED ASIDE: "
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 #: What a directory's fsync answers where the file system doesn't know such a thing.
@@ -269,6 +272,7 @@ def write_atomic(
     *,
     sync_parent: bool = True,
     mode: int | None = None,
+    is_ours: bool = False,
 ) -> FileInfo:
     """Write a file that appears whole or not at all, and survives a power loss.
 
@@ -283,6 +287,8 @@ def write_atomic(
         files into one directory.
     mode
         Permission bits, from the start; None: as umask has it.
+    is_ours
+        Nobody but us names files here: a directory that lies in the file's place is moved aside.
 
     Raises
     ------
@@ -300,7 +306,13 @@ def write_atomic(
             os.fsync(descriptor)
         finally:
             os.close(descriptor)  # some file systems report a full disk only here
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except IsADirectoryError:
+            if not is_ours:
+                raise
+            move_aside(path, "a directory lay where a file belongs")
+            os.rename(temporary, path)
         if sync_parent:
             sync_directory(path.parent)
     except BaseException as error:
@@ -310,6 +322,26 @@ def write_atomic(
             raise writing_failed(path, error) from error
         raise
     return info
+
+
+def move_aside(path: Path, why: str) -> Path:
+    """Give what lies in the way another name beside the old one, and say so; nothing is deleted.
+
+    Raises
+    ------
+    OutputError
+        It can't be renamed.
+    """
+    aside = path.with_name(f"{path.name[:120]}.aside-{unique_suffix()}")
+    try:
+        os.rename(path, aside)
+        sync_directory(path.parent)
+    except FileNotFoundError:
+        return aside  # another process has just done it
+    except OSError as error:
+        raise writing_failed(path, error) from error
+    print(f"{MOVED_ASIDE}{path} is now {aside}: {why}", flush=True)
+    return aside
 
 
 def _create(path: Path, mode: int) -> int:

@@ -307,6 +307,8 @@ class ManifestReader:
                     self._read_on(path)
                 except FileNotFoundError:
                     continue
+                except IsADirectoryError:
+                    self.bad_lines += 1  # the next plan moves it aside
                 except OSError as error:
                     raise OutputError(
                         f"can't read {path}: {error.strerror}",
@@ -411,8 +413,13 @@ class Manifest:
             How many files were merged.
         """
         now = time.time()
-        paths = (self.directory / name for name in files.listdir(self.directory))
-        quiet = [p for p in paths if p.suffix == ".jsonl" and _is_quiet(p, now, quiet_s)]
+        paths = [self.directory / name for name in files.listdir(self.directory)]
+        for path in paths:
+            if path.suffix == ".jsonl" and path.is_dir():
+                files.move_aside(path, "a directory lay where records belong")
+        quiet = [
+            p for p in paths if p.suffix == ".jsonl" and p.is_file() and _is_quiet(p, now, quiet_s)
+        ]
         if len(quiet) <= min_files:
             return 0
         reader = ManifestReader(self.directory)

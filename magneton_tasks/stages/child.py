@@ -23,7 +23,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-from magneton_tasks import units
+from magneton_tasks import files, units
 from magneton_tasks.errors import (
     EXIT_BUG,
     MagnetonError,
@@ -188,6 +188,7 @@ def _result(
 ) -> ChildResult:
     code = os.waitstatus_to_exitcode(status)
     if code == 0 and answer:
+        _pass_on(log)
         log.unlink(missing_ok=True)
         return ChildResult(
             json.loads(answer)["value"], usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
@@ -211,6 +212,13 @@ def _result(
 def _looks_like_memory(tail: str, usage: resource.struct_rusage, memory_limit: int) -> bool:
     near = memory_limit > 0 and usage.ru_maxrss * 1024 > 0.5 * memory_limit
     return near or bool(_NO_MEMORY.search(tail))
+
+
+def _pass_on(log: Path) -> None:
+    """Say what a child that succeeded moved aside: its log goes."""
+    for line in _tail(log).splitlines():
+        if line.startswith(files.MOVED_ASIDE):
+            print(line, flush=True)
 
 
 def _tail(log: Path) -> str:

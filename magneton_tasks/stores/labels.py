@@ -92,15 +92,21 @@ class LabelStore:
         ------
         CorruptFileError
             There's an array of another shape.
+        OutputError
+            It can't be written.
         """
         path = self.path / "zarr.json"
-        if files.stat_size(path) is None:
-            files.write_atomic(path, self._metadata)
-        elif path.read_bytes() != self._metadata:
-            raise CorruptFileError(
-                f"{path} doesn't describe the blocks of this plan",
-                f"remove {self.path} and rerun: its blocks are computed again",
-            )
+        found = path.read_bytes() if path.is_file() else None
+        if found == self._metadata:
+            return
+        if found is not None:
+            if _is_json(found):
+                raise CorruptFileError(
+                    f"{path} doesn't describe the blocks of this plan",
+                    f"remove {self.path} and rerun: its blocks are computed again",
+                )
+            files.move_aside(path, "it isn't JSON")
+        files.write_atomic(path, self._metadata, is_ours=True)
 
     def block_number(self, index: Vec3) -> int:
         """Raster number of a block."""
@@ -191,7 +197,7 @@ class LabelStore:
         _require(pairs.max(initial=0) < 2**32, "a label has more voxels than uint32 can count")
         content = io.BytesIO()
         np.save(content, pairs.astype(np.uint32), allow_pickle=False)
-        return files.write_atomic(self.sizes_path(index), content.getbuffer())
+        return files.write_atomic(self.sizes_path(index), content.getbuffer(), is_ours=True)
 
     def read_sizes(self, index: Vec3, info: FileInfo | None = None) -> tuple[Labels, Labels]:
         """Voxels of the labels 1..n of a block: (core, read), each (n,) uint32.
@@ -228,6 +234,14 @@ class LabelStore:
 
 def _corrupt(path: Path, error: Exception) -> CorruptFileError:
     return CorruptFileError(f"{path} is damaged ({error})", "rerun: the block is computed again")
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except ValueError:
+        return False
+    return True
 
 
 def _require(condition: bool, message: str) -> None:
@@ -297,7 +311,9 @@ class _ShardStore(Store):
         return prototype.buffer.from_bytes(_read_range(self._shard, byte_range))
 
     async def set(self, key: str, value: Buffer) -> None:
-        self.written = files.write_atomic(self._path / key, value.as_numpy_array().data)
+        self.written = files.write_atomic(
+            self._path / key, value.as_numpy_array().data, is_ours=True
+        )
 
     async def get_partial_values(
         self,

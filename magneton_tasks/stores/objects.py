@@ -46,7 +46,7 @@ class Objects:
         return self.location.path / name
 
     def get(self, name: str, *, raw: bool = False) -> bytes | None:
-        """A file's bytes; None where it isn't there.
+        """A file's bytes; None where it isn't there, or is a directory.
 
         ``raw``: as they are stored; else a bucket's content encoding is undone.
 
@@ -58,7 +58,7 @@ class Objects:
         if self.is_local:
             try:
                 return self.path(name).read_bytes()
-            except FileNotFoundError:
+            except (FileNotFoundError, IsADirectoryError):
                 return None
             except OSError as error:
                 raise OutputError(f"can't read {self.path(name)}: {error.strerror}") from error
@@ -110,7 +110,7 @@ class Objects:
                     name, data, raw=True, compress=compress, cache_control="no-cache"
                 )
         elif self.sync:
-            return files.write_atomic(self.path(name), data, sync_parent=False)
+            return files.write_atomic(self.path(name), data, sync_parent=False, is_ours=True)
         else:
             self._put_unsynced(self.path(name), data)
         return FileInfo(len(data), zlib.crc32(data))
@@ -190,7 +190,7 @@ def _read_in(directory: int, path: Path, name: str, size: int) -> bytes | None:
                 data += more
         finally:
             os.close(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return None
     except OSError as error:
         raise OutputError(f"can't read {path / name}: {error.strerror}") from error

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks.errors import ConfigError
+from magneton_tasks import files
+from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.files import FileInfo
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.location import locate
@@ -241,9 +242,19 @@ def _create(
         _check_suffixes(store)
     if owner is not None:
         objects.put_json(OWNER_FILE, owner)
+        _move_unreadable_aside(objects)
     if existing is None:
         objects.put_json("info", info)
     return store
+
+
+def _move_unreadable_aside(objects: Objects) -> None:
+    """An ``info`` that isn't JSON is replaced; it may be all that tells what happened to the disk."""
+    try:
+        objects.get_json("info")
+    except BadDataError:
+        if objects.is_local:
+            files.move_aside(objects.path("info"), "it isn't JSON")
 
 
 def _check_suffixes(store: PrecomputedStore) -> None:

@@ -143,7 +143,7 @@ class ResidualStore:
                 member = zipfile.ZipInfo(f"{name}.parquet", _DATE)
                 member.external_attr = 0o644 << 16  # else unzip makes files that nobody may read
                 archive.writestr(member, data)
-        return files.write_atomic(self.path(number), content.getbuffer())
+        return files.write_atomic(self.path(number), content.getbuffer(), is_ours=True)
 
     @contextmanager
     def _opened(

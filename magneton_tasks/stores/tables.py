@@ -396,5 +396,7 @@ def _write(
     # rows come block by block
     blocks = [name for name in columns if name.startswith("block")]
     return files.write_atomic(
-        path, parquet.encode(parquet.sliced(columns, rows), metadata=metadata, few=blocks)
+        path,
+        parquet.encode(parquet.sliced(columns, rows), metadata=metadata, few=blocks),
+        is_ours=True,
     )
