@@ -6,6 +6,7 @@ found before memory is taken for it.
 
 from __future__ import annotations
 
+import zlib
 from math import prod
 from pathlib import Path
 
@@ -106,8 +107,38 @@ def _check_size(size: int, data: bytes, ratio: int, most: int) -> None:
     """
     if size > ratio * len(data):
         raise ValueError(f"it says that it holds {size:,} bytes")
+    check_size(size, most)
+
+
+def check_size(size: int, most: int) -> None:
+    """Refuse a size that a header tells of, and that is more than there can be.
+
+    Raises
+    ------
+    ValueError
+    """
     if size > most:
         raise _too_much(most)
+
+
+def inflate_gzip(data: bytes, most: int) -> bytes:
+    """A gzip stream, of one or more members, as it is inflated: to ``most`` bytes.
+
+    Raises
+    ------
+    ValueError, zlib.error
+        It holds more, is cut off, or damaged.
+    """
+    found = b""
+    while data:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        found += member.decompress(data, most - len(found) + 1)
+        if len(found) > most:
+            raise _too_much(most)
+        if not member.eof:
+            raise ValueError("it is cut off")
+        data = member.unused_data.lstrip(b"\0")  # padding, which gzip(1) ignores too
+    return found
 
 
 def _too_much(most: int) -> ValueError:

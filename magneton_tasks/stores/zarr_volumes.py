@@ -114,11 +114,11 @@ class ZarrVolume:
         return np.ascontiguousarray(found, dtype=info.dtype)
 
     def _array(self) -> Any:
-        import zarr
+        from magneton_tasks.stores.zarr_limits import open_limited
 
         location, version = locate(self.info.url), self.info.format[-1:]
         store = str(location.path) if location.path is not None else location.url
         with connection_errors(self.info.url):
-            return zarr.open_array(
+            return open_limited(
                 store=store, path=self.info.array, mode="r", zarr_format=3 if version == "3" else 2
             )

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
+from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.geometry import Box
@@ -47,6 +49,28 @@ def test_a_bomb_is_damage(tmp_path: Path, kind: str, encoding: str) -> None:
         bombs.little_memory(100),
         pytest.raises(BadDataError, match=r"0-32_0-32_0-32.*can't be decompressed"),
     ):
+        volume.read(CORNER)
+
+
+@pytest.mark.parametrize("shards", [None, SHAPE])
+@pytest.mark.parametrize("codec", [GzipCodec(), ZstdCodec(), BloscCodec()])
+def test_a_bomb_in_zarr_is_damage(tmp_path: Path, codec: Any, shards: Any) -> None:
+    """What was written as one chunk of 128 MiB stands where one of 32 KiB should be."""
+
+    def write(name: str, shape: tuple[int, ...], value: int, shards: Any) -> Path:
+        array = zarr.create_array(
+            tmp_path / name, shape=shape, chunks=shape, dtype="uint8", compressors=codec,
+            shards=shards,
+        )  # fmt: skip
+        array[...] = value
+        return tmp_path / name / "c" / "0" / "0" / "0"
+
+    chunk = write("volume", SHAPE, 1, shards)
+    volume = open_volume(str(tmp_path / "volume"))
+    assert volume.read(CORNER).item() == 1
+    bomb = write("bomb", (512,) * 3, 3, shards and (512,) * 3)
+    bomb.replace(chunk)
+    with bombs.little_memory(100), pytest.raises(BadDataError, match="more than the"):
         volume.read(CORNER)
 
 
