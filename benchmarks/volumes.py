@@ -75,7 +75,10 @@ def mirrored(affinity: UInt8, shape: Vec3) -> UInt8:
 
 
 def write_config(directory: Path, sections: Mapping[str, Any]) -> Path:
-    """A volume config; input ``affinity``, output and work lie in the same directory."""
+    """A volume config, of the overlap method where ``sections`` name none.
+
+    Input ``affinity``, output and work lie in the same directory.
+    """
     paths = {
         "input": f"file://{directory}/affinity",
         "output": f"file://{directory}/segmentation",
@@ -83,7 +86,7 @@ def write_config(directory: Path, sections: Mapping[str, Any]) -> Path:
         **sections.get("paths", {}),
     }
     config = directory / "volume.yaml"
-    config.write_text(yaml.safe_dump({**sections, "paths": paths}))
+    config.write_text(yaml.safe_dump({"method": "overlap", **sections, "paths": paths}))
     return config
 
 

@@ -402,9 +402,9 @@ class RunConfig(Section):
     )
     mask: Mask = Mask()
     method: Literal["overlap", "exact"] = Field(
-        "overlap",
+        "exact",
         title="Method",
-        description="overlap: waterz on blocks that overlap, matched where they do; exact: mean affinity on blocks that don't, whose borders leave no trace.",
+        description="exact: mean affinity, on blocks whose borders leave no trace; overlap: waterz on blocks that overlap, matched where they do.",
     )
     block: Block = Block()
     segment: Segment = Segment()
@@ -430,9 +430,7 @@ class RunConfig(Section):
             section, _, leaf = key.partition(".")
             given = getattr(self, section).model_fields_set if leaf else self.model_fields_set
             if (leaf or section) in given:
-                raise ValueError(
-                    f"{key} is not read by method: {self.method}; remove it or change method"
-                )
+                raise ValueError(f"{key} {self._why_unread()}")
         if self.method == "overlap":
             self.block.check_overlap()
         elif 3 * prod(self.block.size) >= 2**32:
@@ -440,6 +438,15 @@ class RunConfig(Section):
                 f"block.size {list(self.block.size)} has more voxels than method: exact can number ({2**32 // 3:,})"
             )
         return self
+
+    def _why_unread(self) -> str:
+        if "method" in self.model_fields_set:
+            return f"is not read by method: {self.method}; remove it or change method"
+        return (
+            "is read by method: overlap only, and no method is given: exact is the default now. "
+            "Add a line: `method: overlap` keeps what waterz made; `method: exact`, without this key, "
+            "makes it anew"
+        )
 
     def resolved(self) -> dict[str, Any]:
         """All values as plain data that :func:`parse_config` reads back to an equal config."""

@@ -28,7 +28,7 @@ from scripts.make_pictures import CHROMIUM, DRAWING_MS, FLAGS, magneton, save_by
 
 #: Voxels of the sample, and blocks small enough that there are many of them.
 SHAPE = (96, 288, 384)
-BLOCKS = "block.size=[48, 64, 64]", "block.overlap=[16, 16, 16]"
+BLOCKS = "method=overlap", "block.size=[48, 64, 64]", "block.overlap=[16, 16, 16]"
 VOLUME = "cortex"
 DAG = f"instance_segmentation.{VOLUME}"
 #: Seconds between two looks at what Airflow does, and how long it may take to do it.

@@ -17,9 +17,13 @@ paths:
 """
 
 
+#: The same by a method that reads more keys.
+OVERLAP = MINIMAL + "method: overlap\n"
+
+
 def a_config(sets: Mapping[str, Any] | None = None, partition: str | None = None) -> RunConfig:
-    """A config with ``sets`` by dotted key; all else is the default."""
-    return parse_config(MINIMAL, "volume.yaml", sets, partition)
+    """A config of the overlap method with ``sets`` by dotted key; all else is the default."""
+    return parse_config(OVERLAP, "volume.yaml", sets, partition)
 
 
 def a_volume(

@@ -39,6 +39,7 @@ CHUNK: Vec3 = (16, 32, 32)
 
 #: 2 x 2 x 2 blocks of the volume of SHAPE; two mips, of which the second halves z too
 SETTINGS: dict[str, Any] = {
+    "method": "overlap",
     "paths": {"visibility_wait_s": 0},
     "block": {"size": [32, 48, 48], "overlap": [8, 16, 16]},
     "segment": {"merge_function": "mean", "threshold": 0.5, "aff_thresholds": [0.05, 0.99]},

@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from magneton_tasks.stages.sampling import Samples
 
 #: The method that is proposed.
-DEFAULT_METHOD = "overlap"
+DEFAULT_METHOD = "exact"
+#: Why this threshold is proposed: of overlap, and of exact.
+_THRESHOLD_WHY = (
+    "a start; magneton try and magneton tune show what others make",
+    "null: from the map itself; magneton plan prints it",
+)
 #: Edges of the box that `magneton try` is proposed for, zyx.
 _TRY_BOX: Vec3 = (64, 256, 256)
 
@@ -214,7 +219,7 @@ def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> No
         answers.ask(ask, "block.overlap", "Overlap of blocks in voxels, [z, y, x]",
                     list(overlap_of(vec3(size))))  # fmt: skip
     answers.ask(ask, "segment.threshold", "Threshold (affinity; lower merges more)",
-             USUAL_THRESHOLD, "a start; magneton try and magneton tune show what others make")  # fmt: skip
+             None if is_exact else USUAL_THRESHOLD, _THRESHOLD_WHY[is_exact])  # fmt: skip
 
 
 def _chunk(answers: Answers, ask: Ask, info: VolumeInfo) -> None:

@@ -40,15 +40,13 @@ paths:
   output: {output}
   work: {work}
 
-# Small blocks, so that a small volume has several; the default is [256, 256, 256], overlap 32.
+# Small blocks, so that a small volume has several; the default is [256, 256, 256].
 block:
-  size: {block}        # z, y, x in voxels, halo included
-  overlap: {overlap}          # width in which neighbours intersect
+  size: {block}        # z, y, x in voxels
 
 # What is most often tuned (these are the defaults):
 # segment:
-#   threshold: 0.7                 # affinity; lower merges more
-#   merge_function: aff50_his256   # or mean
+#   threshold: null                # from the map itself, plan prints it; or an affinity: lower merges more
 #   min_size_vox: 0                # leave out objects that are smaller
 """
 
@@ -173,7 +171,6 @@ def _config_text(path: Path, shape: Vec3, seed: int) -> str:
         output=json.dumps(_url(path / "segmentation"), ensure_ascii=False),
         work=json.dumps(str(path / "work"), ensure_ascii=False),
         block=list(block),
-        overlap=[n // 4 for n in block],
     )
 
 

@@ -44,7 +44,7 @@ from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import checks, queued, replaced, thresholds
+from magneton_tasks.stages import checks, earlier, queued, replaced, thresholds
 from magneton_tasks.stages.differences import differing
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
@@ -107,6 +107,11 @@ def load(request: Request) -> RunConfig:
     return config
 
 
+def check_defaults(request: Request, config: RunConfig) -> None:
+    """Refuse a config whose defaults would silently change a result of before."""
+    earlier.check(config, load_config(request.config_path, request.overrides))
+
+
 def draft(request: Request, *, write: bool = True) -> Draft:
     """Everything but writing the attempt; raises where the run can't work.
 
@@ -116,6 +121,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         False: nothing at all is written (a dry run).
     """
     config = load(request)
+    check_defaults(request, config)
     info = read_metadata(config.paths.input, config.input.mip)
     checks.check_input(config, info)
     facts = VolumeFacts.of(info)
@@ -176,7 +182,10 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         fingerprints=fingerprints, threshold=threshold, work=stages, memory=memory, memory_limit=limit, workers=workers,
         files=n_files, output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
         label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
-        notes=(*info.notes, *(samples.warnings if samples else ()), *queued.notes(left)),
+        notes=(
+            *filter(None, [earlier.remark(config)]), *info.notes,
+            *(samples.warnings if samples else ()), *queued.notes(left),
+        ),
         overrides=dict(request.overrides), roots=allowed_roots() if request.form else None,
         replaces=replaces,
     )  # fmt: skip
@@ -258,6 +267,7 @@ def run(
 
 def _preflight(request: Request, config: RunConfig) -> None:
     """What must be right before the first file is written, the lease's own."""
+    check_defaults(request, config)
     info = read_metadata(config.paths.input, config.input.mip)
     checks.check_input(config, info)
     checks.check_paths(config, write=False)

@@ -56,7 +56,10 @@ def load_dags(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], dict[str, Any
 
 @pytest.fixture
 def write_config(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a volume config into ``tmp_path/configs``; ``more`` is YAML that is added to it."""
+    """Writes a volume config into ``tmp_path/configs``; ``more`` is YAML that is added to it.
+
+    Of the overlap method, which has more parameters, where that names none.
+    """
 
     def write(name: str, more: str = "", *, partition: bool = False) -> Path:
         folder = tmp_path / "configs"
@@ -67,7 +70,9 @@ def write_config(tmp_path: Path) -> Callable[..., Path]:
             "paths:\n"
             f"  input: file://{tmp_path}/no-such-volume{part}\n"
             f"  output: file://{tmp_path}/segmentation{part}\n"
-            f"  work: {tmp_path}/work{part}\n" + more
+            f"  work: {tmp_path}/work{part}\n"
+            + more
+            + ("" if "method:" in more else "\nmethod: overlap\n")
         )
         return path
 

@@ -21,6 +21,7 @@ paths:
 segment: {threshold: 0.70}       # tuned
 pool: {rule: mutual, min_frac: 0.4}
 local: {memory: 8GiB}
+method: overlap
 """
 
 
@@ -104,7 +105,7 @@ def test_set_of_the_method_takes_out_what_it_doesn_t_read(cli: Caller, config: P
         r["key"]: r for r in json.loads(cli("config", "show", config, "--json", "--source").out)
     }
     assert rows["exact.advanced.s_min"] == {
-        "key": "exact.advanced.s_min", "value": 40, "source": "file", "line": 15
+        "key": "exact.advanced.s_min", "value": 40, "source": "file", "line": 14
     }  # fmt: skip
     assert rows["exact.dust"]["source"] == "default" and "pool.rule" not in rows
     data = json.loads(cli("config", "show", config, "--json").out)
@@ -206,7 +207,7 @@ def test_values_that_come_by_a_merge_come_from_the_file(cli: Caller, config: Pat
         r["key"]: r for r in json.loads(cli("config", "show", config, "--json", "--source").out)
     }
     assert (rows["mask.mip"]["value"], rows["mask.mip"]["source"]) == (1, "file")
-    assert rows["mask.mip"]["line"] == 11
+    assert rows["mask.mip"]["line"] == 12
 
 
 def test_show_of_a_wrong_config_says_what_is_wrong(cli: Caller, config: Path) -> None:
@@ -214,7 +215,7 @@ def test_show_of_a_wrong_config_says_what_is_wrong(cli: Caller, config: Path) ->
     for options in ([], ["--source"], ["--as-written"], ["--json"]):
         done = cli("config", "show", config, *options)
         assert done.code == 78
-        assert "line 10: unknown key blok; did you mean block?" in done.err
+        assert "line 11: unknown key blok; did you mean block?" in done.err
 
 
 # ---------------------------------------------------------------------------- questions, help

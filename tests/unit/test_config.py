@@ -14,7 +14,7 @@ from magneton_tasks.config import (
     require_partition,
 )
 from magneton_tasks.errors import ConfigError, NoInputError
-from tests.plans import MINIMAL, a_config
+from tests.plans import MINIMAL, OVERLAP, a_config
 
 
 def refused(text: str, **options: Any) -> str:
@@ -24,7 +24,8 @@ def refused(text: str, **options: Any) -> str:
 
 
 def test_three_paths_make_a_config_and_the_rest_has_defaults() -> None:
-    config = a_config()
+    config = parse_config(MINIMAL, "volume.yaml")
+    assert config.method == "exact"
     assert config.block.size == (256, 256, 256)
     assert (config.segment.threshold, config.segment.merge_function) == (None, "aff50_his256")
     assert config.pool.rule == "mutual"
@@ -56,7 +57,7 @@ def test_what_config_show_prints_reads_back_as_the_same_config() -> None:
         ("block: {size: [64.5, 64, 64]}", "line 5: block.size"),
         ("block: {size: [64, 64, 64], overlap: [-1, 0, 0]}", "line 5: block.overlap"),
         # half of the block or more
-        ("block: {size: [64, 64, 64], overlap: [0, 32, 0]}", "overlap 32 along y is half the block size 64 or more; use at most 31"),
+        ("block: {size: [64, 64, 64], overlap: [0, 32, 0]}\nmethod: overlap", "overlap 32 along y is half the block size 64 or more; use at most 31"),
         ("block: {size: [2048, 2048, 2048]}", "2^31 voxels"),
         # numbers out of range
         ("segment: {threshold: 1.5}", "segment.threshold"),
@@ -71,6 +72,10 @@ def test_what_config_show_prints_reads_back_as_the_same_config() -> None:
         ("local: {workers: 0}", "local.workers"),
         ("apply: {mips: 11}", "apply.mips"),
         ("apply: {encoding: jpeg}", "apply.encoding"),
+        # a key of the method that was the default
+        ("block: {overlap: [8, 8, 8]}", "line 5: block.overlap: block.overlap is read by method: overlap only"),
+        ("segment: {merge_function: mean}", "`method: overlap` keeps what waterz made; `method: exact`, without this key"),
+        ("method: exact\npool: {rule: any}", "line 6: pool.rule: pool.rule is not read by method: exact; remove it"),
         # a key that the choice doesn't read
         ("pool: {rule: iou, min_frac: 0.4}", "min_frac is not read by rule: iou (only by mutual, both, any)"),
         ("segment: {supervoxels: 3d, aff_thresholds: [0, 1]}", "aff_thresholds is not read by supervoxels: 3d"),
@@ -124,7 +129,7 @@ def test_overrides_go_over_the_file_by_dotted_key() -> None:
 
 
 def test_choosing_another_rule_by_override_drops_the_keys_that_it_doesn_t_read() -> None:
-    text = MINIMAL + "pool: {rule: mutual, min_overlap_vox: 9, min_frac: 0.4}\n"
+    text = OVERLAP + "pool: {rule: mutual, min_overlap_vox: 9, min_frac: 0.4}\n"
     config = parse_config(text, "volume.yaml", {"pool.rule": "both"})
     assert (config.pool.rule, config.pool.min_frac) == ("both", 0.4)
 

@@ -23,13 +23,13 @@ from magneton_tasks.cli.parameters import (
 )
 from magneton_tasks.config import known_keys, load_config
 from magneton_tasks.errors import ConfigError
-from tests.plans import MINIMAL
+from tests.plans import MINIMAL, OVERLAP
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "volume.yaml"
-    path.write_text(MINIMAL + "pool: {min_frac: 0.4}\nlocal: {memory: 8G}\n")
+    path.write_text(OVERLAP + "pool: {min_frac: 0.4}\nlocal: {memory: 8G}\n")
     return path
 
 
@@ -65,7 +65,7 @@ def test_a_runner_has_its_rows_once_it_is_offered_or_the_file_says_something_of_
     offered = by_key(parameters(config, {"runner.offered": ["local", "slurm"]}))
     assert {"slurm.time", "local.workers"} <= set(offered)
     assert "docker.image" not in offered
-    config.write_text(MINIMAL + "docker: {image: mine}\n")
+    config.write_text(OVERLAP + "docker: {image: mine}\n")
     assert "docker.image" in by_key(parameters(config, {}))
     assert "docker.cpus" not in by_key(parameters(config, {}))
 

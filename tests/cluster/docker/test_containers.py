@@ -49,7 +49,14 @@ def test_a_sample_is_the_same_as_of_the_local_runner(place: Path, engine: Engine
     odd.mkdir()
     config = write_sample(odd / "volume", (32, 96, 96))
     own(odd)
-    sets = ["--set", "block.size=[32,64,64]", "--set", "block.overlap=[8,16,16]"]
+    sets = [
+        "--set",
+        "method=overlap",
+        "--set",
+        "block.size=[32,64,64]",
+        "--set",
+        "block.overlap=[8,16,16]",
+    ]
     magneton("run", config, "--runner", "docker", *sets)
     work, output = config.parent / "work", config.parent / "segmentation"
     ours = [read_segmentation(f"file://{output}", mip) for mip in range(2)]
