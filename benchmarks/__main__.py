@@ -21,6 +21,7 @@ NAMES = (
     "pipeline",
     "verify",
     "quality",
+    "map_threshold",
     "memory",
     "segment",
     "exact",

@@ -167,7 +167,7 @@ def _pipeline(root: Path, full: bool) -> list[Row]:
         )  # fmt: skip
         attempt, _ = _planned(config)  # the samples are there when the clock starts
         magneton("release", "--run", attempt)
-        (seconds, printed), _ = forked(lambda c=config: _stages_in_one_process(c))  # type: ignore[misc]
+        (seconds, printed), _ = forked(lambda c=config: stages_in_one_process(c))  # type: ignore[misc]
         voxels = edge**3
         decoded, needed = _read_bytes(printed)
         demanded = MOST_PIPELINE_US if block == 256 else None
@@ -181,7 +181,7 @@ def _pipeline(root: Path, full: bool) -> list[Row]:
     return rows
 
 
-def _stages_in_one_process(config: Path) -> tuple[dict[str, float], str]:
+def stages_in_one_process(config: Path) -> tuple[dict[str, float], str]:
     """CPU seconds of each stage (children included), and what was printed."""
     import os
 
@@ -374,7 +374,7 @@ def _compare(
         }
         sections["segment"] |= {"merge_function": "mean"}
     config = write_config(directory, sections)
-    seconds, _ = _stages_in_one_process(config)
+    seconds, _ = stages_in_one_process(config)
     volume = open_volume(f"file://{directory}/out-{name}")
     scores = evaluate(volume.read(volume.info.box)[0], truth)
     work = directory / f"work-{name}"
