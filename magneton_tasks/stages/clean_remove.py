@@ -11,7 +11,7 @@ from magneton_tasks.config import RunConfig
 from magneton_tasks.lease import acquire
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import JOINS, WorkPaths
-from magneton_tasks.stages import checks
+from magneton_tasks.stages import checks, rights
 from magneton_tasks.stages.clean import Item, Listing, find
 from magneton_tasks.stages.clean_folders import Removed, Remover
 from magneton_tasks.stages.clean_names import require_marker
@@ -53,6 +53,7 @@ def run(
         listing = find(config, what, older_than_s)
         asked = None if only is None else {(item.path, item.kind) for item in only}
         items = [i for i in listing.items if asked is None or (i.path, i.kind) in asked]
+        rights.check_removal(work.work / part for item in items for part in item.parts)
         return listing, remove(work.work, items, heart.check)
 
 

@@ -44,7 +44,7 @@ from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import checks, earlier, queued, replaced, thresholds
+from magneton_tasks.stages import checks, earlier, queued, replaced, rights, thresholds
 from magneton_tasks.stages.differences import differing
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
@@ -136,6 +136,8 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     )  # fmt: skip
     threshold = taken.choice
     fingerprints = make_fingerprints(config, geometry, threshold.value)
+    if write:
+        rights.check_folders(config, fingerprints)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
     work, limits = WorkPaths(Path(config.paths.work)), _cluster_limits(config)
     left = queued.followed_by_nobody(config, request.run)
@@ -271,6 +273,7 @@ def _preflight(request: Request, config: RunConfig) -> None:
     info = read_metadata(config.paths.input, config.input.mip)
     checks.check_input(config, info)
     checks.check_paths(config, write=False)
+    rights.check_places(config)
     geometry = make_geometry(config, VolumeFacts.of(info))
     checks.check_owner(
         config, geometry, "", request.overwrite_output
