@@ -21,7 +21,7 @@ from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.json_object import json_object
-from magneton_tasks.memory import Memory, apply_memory, count_memory, pool_memory
+from magneton_tasks.memory import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.paths import JOINS, join_level
 from magneton_tasks.schema import RunConfig
 from magneton_tasks.volume_info import VolumeInfo
@@ -456,7 +456,7 @@ def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> d
     }
     fragments = int(density.fragments_per_voxel * read_voxels)
     memory["count"] = count_memory(geometry.grid.largest_read, config.block.overlap)
-    memory["pool"] = pool_memory(fragments * len(geometry.grid))
+    memory["pool"] = planned_pool_memory(fragments * len(geometry.grid))
     memory["apply"] = apply_memory(geometry.cells.largest_read, read_voxels, fragments)
     if geometry.coarse_cells is not None:
         memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
@@ -483,7 +483,7 @@ def _exact_memory(geometry: Geometry, density: Density) -> dict[str, Memory]:
         memory[JOINS[level - 1]] = join_cost(
             grid, joins, level, density.faces, density.densest_faces
         ).memory
-    memory["pool"] = pool_memory(labels * len(grid))
+    memory["pool"] = planned_pool_memory(labels * len(grid))
     memory["apply"] = apply_memory(geometry.cells.largest_read, voxels, labels)
     if geometry.coarse_cells is not None:
         memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)

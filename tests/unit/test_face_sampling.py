@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from magneton_tasks.geometry import Box
 from magneton_tasks.grid import Grid
 from magneton_tasks.kernels.block_step import segment_block_exact
 from magneton_tasks.kernels.exact_settings import ExactSettings
+from magneton_tasks.memory import pool_memory
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.face_sampling import corner, sample_counts
 from magneton_tasks.stages.sampling import sample_boxes
 from magneton_tasks.stores.affinity import AffinityReader
 from tests import volumes
-from tests.volumes import Array
+from tests.volumes import Array, plan_run, run_stages, write_config
 
 SETTINGS = ExactSettings(0.5)
 EDGE = 40
@@ -87,3 +90,21 @@ def _plane(affinity: Array, core: Box, axis: int) -> Array:
     return np.ascontiguousarray(
         affinity[(axis, *(core.end[axis] if a == axis else at[a] for a in range(3)))]
     )
+
+
+def test_the_pool_of_small_blocks_is_projected_though_the_middle_one_holds_little(
+    tmp_path: Path,
+) -> None:
+    affs = np.random.default_rng(5).integers(0, 256, (3, 48, 48, 48), np.uint8)
+    affs[:, 16:32, 16:32, 16:32] = 255  # the one block that lies in the middle is one object
+    zarr.create_array(
+        tmp_path / "affinity", data=affs, chunks=(3, 48, 48, 48), dimension_names=list("czyx")
+    )
+    settings = {"method": "exact", "block": {"size": [16] * 3}, "segment": {"threshold": 0.5},
+                "pool": {}, "apply.mips": 0}  # fmt: skip
+    run = plan_run(write_config(tmp_path, settings))
+    run_stages(run, stages=["segment"])
+    blocks = run.attempt.manifest("segment").read(set(range(27)))
+    labels = sum(b.valid.info["n"] for b in blocks.values() if b.valid is not None)
+    assert labels > 5_000
+    assert run.plan.memory["pool"].bound >= pool_memory(labels).bound
