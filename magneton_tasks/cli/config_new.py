@@ -36,7 +36,7 @@ DEFAULT_METHOD = "exact"
 #: Why this threshold is proposed: of overlap, and of exact.
 _THRESHOLD_WHY = (
     "a start; magneton try and magneton tune show what others make",
-    "null: from the map itself; magneton plan prints it",
+    "null: from the map itself, and plan prints it; a number here fixes it",
 )
 #: Edges of the box that `magneton try` is proposed for, zyx.
 _TRY_BOX: Vec3 = (64, 256, 256)
@@ -138,9 +138,11 @@ def _method(answers: Answers, ask: Ask, method: str | None) -> None:
     """Before the map is sampled: what is counted in a sample depends on it."""
     if method is not None:
         answers.set("method", method)
-        return
-    answers.ask(ask, "method", "Method: overlap (waterz, blocks overlap) or exact (mean affinity, "
-                "block borders leave no trace)", DEFAULT_METHOD)  # fmt: skip
+    else:
+        answers.ask(ask, "method", "Method: exact (mean affinity, block borders leave no trace) or "
+                    "overlap (waterz, blocks overlap)", DEFAULT_METHOD)  # fmt: skip
+    if answers.values["method"] == DEFAULT_METHOD:
+        del answers.values["method"]  # it says nothing that the comment doesn't
 
 
 # ------------------------------------------------------------------ convention
@@ -307,7 +309,9 @@ def _say_next(config: Path, info: VolumeInfo) -> None:
     click.echo(f"wrote {config}, and the picture {_picture_path(config)}")
     click.echo("next:")
     click.echo(f"  magneton run {config} --dry-run      what a run would do")
-    click.echo(f"  magneton try {config} --box {_middle(info.box)} --thresholds .5,.6,.7,.8")
+    click.echo(
+        f"  magneton try {config} --box {_middle(info.box)}      other thresholds, side by side"
+    )
 
 
 def _middle(box: Box) -> Box:

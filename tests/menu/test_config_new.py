@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+import yaml
 
 from magneton_tasks.config import load_config
 from tests import volumes
@@ -79,6 +80,8 @@ def test_enter_takes_each_proposal(source: Path, tmp_path: Path) -> None:
     assert made.paths.output == f"file://{tmp_path}/out/seg"
     assert (made.method, made.segment.threshold) == ("exact", None)
     assert (made.input.channels, made.block.size) == ("zyx", volumes.SHAPE)
+    assert (made.method, made.segment.threshold) == ("exact", None)
+    assert "method" not in yaml.safe_load((tmp_path / "volume.yaml").read_text())
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "out",
         "volume-convention.png",

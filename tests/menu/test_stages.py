@@ -185,6 +185,19 @@ def test_a_change_is_for_this_run_unless_it_is_saved(copy_of: Copy) -> None:
     assert load_config(config).pool.min_frac == 0.7
 
 
+def test_an_empty_threshold_is_typed_as_null(copy_of: Copy) -> None:
+    config = copy_of()
+    with Terminal(config.parent) as menu:
+        menu.answers((OPTION, "3"), (OPTION, "1"), (START, "p"), (PARAMETER, "threshold"))
+        shown = menu.answer("keeps it [0.5]: ", "null")
+        assert "null: from the map itself (exact), 0.7 (overlap)" in shown
+        assert "segment.threshold: 0.5 -> null" in menu.answer(PARAMETER, "")
+        menu.answer("(y/n) [n]: ", "n")
+        assert "threshold 0.7, of the config" in menu.answer(START, "q")
+        menu.answers((GO_ON, ""), (OPTION, "q"), (OPTION, "q"))
+        assert menu.ends() == 0
+
+
 def test_q_at_every_question_leaves_without_harm(copy_of: Copy) -> None:
     config = copy_of("segment")
     before = listing(config.parent)

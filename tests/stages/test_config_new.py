@@ -101,6 +101,27 @@ def test_what_is_written_explains_every_key(affinity: Array, tmp_path: Path) -> 
     assert set(yaml.safe_load(bare)) >= {"paths", "input", "mask", "block", "pool", "runner"}
 
 
+@pytest.mark.parametrize("method", ["exact", "overlap"])
+def test_a_newcomer_sees_few_keys(affinity: Array, tmp_path: Path, method: str) -> None:
+    where = written(tmp_path, "precomputed", affinity)
+    config = make(tmp_path / "volume.yaml", where, method=method)
+    data = yaml.safe_load(config.read_text())
+    keys = [
+        f"{section}.{key}" if isinstance(values, dict) else section
+        for section, values in data.items()
+        for key in (values if isinstance(values, dict) else [section])
+    ]
+    assert len(keys) <= 15
+    # only who chose the other method finds it written
+    assert data.get("method") == ("overlap" if method == "overlap" else None)
+    threshold = None if method == "exact" else 0.7
+    assert "segment.threshold" in keys and data["segment"]["threshold"] == threshold
+    if method == "exact":
+        before, after = config.read_text().split("  threshold: null\n")
+        assert "from the map itself, and plan prints it" in before.splitlines()[-1]
+        assert "  # merge_function" not in after
+
+
 def _uncommented(text: str) -> str:
     """As a person would write it who removes the # before every default."""
     prose = ("# exact: mean", "# overlap: waterz")  # lines that look like keys
