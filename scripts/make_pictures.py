@@ -102,7 +102,7 @@ def take_convention(sample: Path) -> None:
 def take_curves(config: Path, sample: Path) -> None:
     """``tune.png``: the curves of ``magneton tune``."""
     plot = sample / "tune.png"
-    functions = ("--scoring", "mean,aff50_his256", "--plot", str(plot))
+    functions = ("--scoring", "exact,mean,aff50_his256", "--plot", str(plot))
     magneton("tune", str(config), "--truth", f"file://{sample / 'truth'}", *functions)
     with Image.open(plot) as picture:
         save(picture.reduce(2), "tune.png")

@@ -98,7 +98,7 @@ def _finish(vi: Axes, arand: Axes, tuning: Tuning, threshold: float | None) -> N
         if tuning.own is not None:
             label = f"what the map asks for ({tuning.own.value:g})" if axes is vi else None
             axes.axvline(
-                tuning.own.value, color=_GREY, ls=":", linewidth=1.5, zorder=0, label=label
+                tuning.own.value, color="black", ls="-", linewidth=0.8, zorder=0, label=label
             )
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
