@@ -207,9 +207,8 @@ def _objects(
     for key, (of, voxels) in enumerate(zip(labels, sizes, strict=True)):
         pool.add_sizes(key, _sums(of[1:] - np.uint32(1), voxels, n_labels[key]))
     pool.leave_out(min_size_vox)
-    ids = [pool.global_ids(key)[of[1:] - np.uint32(1)] for key, of in enumerate(labels)]
-    _, dense = np.unique(np.concatenate([np.zeros(1, np.uint64), *ids]), return_inverse=True)
-    return dense.astype(np.uint64)
+    numbers = [pool.numbers(key)[of[1:] - np.uint32(1)] for key, of in enumerate(labels)]
+    return np.concatenate([np.zeros(1, np.uint64), *numbers])
 
 
 def _label_pairs(pair: _CellPairs, of_a: UInt32, of_b: UInt32) -> dict[str, UInt32]:
@@ -233,10 +232,22 @@ def _sums(label_of: UInt32, voxels: NDArray[np.integer], n_labels: int = 0) -> I
 
 def _numbered(ids: NDArray[np.uint64]) -> UInt32:
     """Labels of cells by what they are part of: 1..n, by the first cell of each; (cells + 1,)."""
-    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
-    rank = np.empty(first.size, np.uint32)
-    rank[np.argsort(first)] = np.arange(1, first.size + 1, dtype=np.uint32)
-    return np.append(np.uint32(0), rank[inverse])
+    labels = np.zeros(ids.size + 1, np.uint32)
+    _number(ids, np.zeros(int(ids.max(initial=0)) + 1, np.uint32), labels)
+    return labels
+
+
+@njit(cache=True, nogil=True)
+def _number(ids: NDArray[np.uint64], number_of: UInt32, labels: UInt32) -> None:
+    """Fill ``labels[1:]``; ``number_of``: zeros, one for each id."""
+    count = 0
+    for i in range(ids.size):
+        number = number_of[ids[i]]
+        if number == 0:
+            count += 1
+            number = np.uint32(count)
+            number_of[ids[i]] = number
+        labels[i + 1] = number
 
 
 @njit(cache=True, nogil=True)

@@ -177,6 +177,11 @@ class Pool:
         """Global ids of labels 1..n of a block, uint64 (n,); 0 where the object is left out."""
         return self._ids[self._members(block)]
 
+    def numbers(self, block: int) -> npt.NDArray[np.uint64]:
+        """As `global_ids`, but numbers from 1 on, not above that of objects."""
+        members = self._members(block).astype(np.uint64)
+        return np.where(self.global_ids(block) > 0, members + np.uint64(1), np.uint64(0))
+
     def report(self, volume_vox: int) -> PoolReport:
         """Count the objects and list the largest; ``volume_vox``: voxels of the whole volume."""
         self._require_sizes()
