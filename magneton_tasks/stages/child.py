@@ -110,12 +110,13 @@ def _wait(pipe: FileIO, pid: int, memory_limit: int) -> tuple[bytes, bool]:
             if not data:
                 return answer, False
             answer += data
-        elif memory_limit and _resident_bytes(pid) > memory_limit:
+        elif memory_limit and resident_bytes(pid) > memory_limit:
             os.kill(pid, signal.SIGKILL)
             return b"", True
 
 
-def _resident_bytes(pid: int) -> int:
+def resident_bytes(pid: int) -> int:
+    """What a process holds in memory now; 0 where it can't be read."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

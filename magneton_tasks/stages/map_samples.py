@@ -13,6 +13,7 @@ until `ENOUGH_VOXELS` have a label, or `MOST_BOXES` were tried. The sums of all 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from magneton_tasks import exact_projection, units
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import OutOfMemoryError
 from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.stages.child import run_in_child
+from magneton_tasks.stages.child import resident_bytes, run_in_child
 
 if TYPE_CHECKING:
     from magneton_tasks.kernels.map_threshold import MapThreshold, ThresholdSums
@@ -128,6 +129,8 @@ def look(config: RunConfig, boxes: list[Box]) -> Looked:
     measure = _ready(config, boxes)
     folder = Path(tempfile.mkdtemp(prefix="magneton-"))
     bound = exact_projection.block_bound_bytes(max(b.voxels for b in boxes), None)
+    # A menu, a notebook or a plotting command holds more than a worker does, and so does its child.
+    bound += max(resident_bytes(os.getpid()) - exact_projection.WORKER_BASE_BYTES, 0)
     try:
         result = run_in_child(measure, folder / "log", bound)
     except OutOfMemoryError as error:

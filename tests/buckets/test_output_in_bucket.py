@@ -17,9 +17,11 @@ import pytest
 from magneton_tasks.errors import ConfigError, LeaseHeldError, MagnetonError
 from magneton_tasks.lease import acquire
 from magneton_tasks.paths import STAGES
+from magneton_tasks.stages.stores import segmentation
 from tests import volumes
 from tests.buckets.conftest import GoogleStore, S3Store, Store
 from tests.calls import Caller
+from tests.stages.test_checksums import sampled
 from tests.tiny_volume import write_tiny_volume
 
 ROOT = Path(__file__).parents[2]
@@ -322,3 +324,31 @@ def test_a_kill_between_owner_and_info_needs_no_flag(
     monkeypatch.setattr(Objects, "put_json", real)
     assert sorted(calls) == ["info", "magneton.json"]
     assert is_same(volumes.run_pipeline(config, run="again"), expected)
+
+
+# ------------------------------------------------------------------ damage
+def flip_a_bit(run: volumes.Run, name: str) -> None:
+    store = segmentation(run.attempt)
+    file = f"{store.scales[0].key}/{name}"
+    data = bytearray(store.objects.get(file, raw=True) or b"")
+    data[len(data) // 2] ^= 1
+    store.objects.put(file, bytes(data), "gzip")
+
+
+def test_a_sample_is_read_and_check_reads_all(
+    tmp_path: Path, s3_store: S3Store, expected: list[volumes.Array], cli: Caller
+) -> None:
+    config = volume(tmp_path, s3_store)
+    run = volumes.run_pipeline(config)
+    checked = run.result("verify")["checked"]
+    assert checked["how"] == "sampled"
+    assert 0 < checked["read"] < checked["chunks"]
+    names = sorted(segmentation(run.attempt).sizes_on_disk(0))
+    flip_a_bit(run, outside := next(n for n in names if n not in sampled(run)))
+    assert volumes.run_pipeline(config).plan.nothing_to_do
+    assert f"{outside}: its checksum isn't" in cli("status", config, "--check").out
+    flip_a_bit(run, inside := next(n for n in names if n in sampled(run)))
+    (found,) = volumes.run_pipeline(config, expect=65).result("verify")["failures"]
+    assert inside in str(found["cause"])
+    assert is_same(volumes.run_pipeline(config, restart=True, stages=("apply",)), expected)
+    assert "corrupt: " not in cli("status", config, "--check").out

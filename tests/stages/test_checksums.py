@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks import location
 from magneton_tasks import plan as planning_core
 from magneton_tasks.geometry import Box
 from magneton_tasks.manifest import Record
@@ -319,38 +318,3 @@ def test_check_reads_what_a_sample_leaves_out(finished: Run, cli: Caller) -> Non
     assert volumes.run_pipeline(config).plan.nothing_to_do  # green, and says that it is a sample
     out = cli("status", config, "--check").out
     assert f"{path.parent.name}/{path.name}: its checksum isn't that of its record" in out
-
-
-# ------------------------------------------------------------------ buckets
-@pytest.fixture
-def bucket(copy_of: Copy, base: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A config whose output lies in cloud-files' memory store, which stands for a bucket."""
-    monkeypatch.setattr(location, "_REMOTE", ("mem",))
-    folder = copy_of(work=True).parent
-    url = f"mem://magneton-{os.getpid()}-{folder.name}/seg"
-    return volumes.write_config(folder, input=base.attempt.config.paths.input, output=url)
-
-
-def flip_in_bucket(run: Run, name: str) -> None:
-    store = segmentation(run.attempt)
-    file = f"{store.scales[0].key}/{name}"
-    data = bytearray(store.objects.get(file, raw=True) or b"")
-    data[len(data) // 2] ^= 1
-    store.objects.put(file, bytes(data), "gzip")
-
-
-def test_of_a_bucket_a_sample_is_read_and_check_reads_all(
-    bucket: Path, expected: list[Array], cli: Caller
-) -> None:
-    run = volumes.run_pipeline(bucket)
-    n = run.result("verify")["chunks"]
-    assert run.result("verify")["checked"] == {"how": "sampled", "chunks": n, "read": 2}
-    names = sorted(segmentation(run.attempt).sizes_on_disk(0))
-    flip_in_bucket(run, outside := next(n for n in names if n not in sampled(run)))
-    assert volumes.run_pipeline(bucket).plan.nothing_to_do
-    assert f"{outside}: its checksum isn't" in cli("status", bucket, "--check").out
-    flip_in_bucket(run, inside := next(n for n in names if n in sampled(run)))
-    assert inside in failure(volumes.run_pipeline(bucket, expect=65))
-    again = volumes.run_pipeline(bucket, restart=True, stages=("apply",))
-    assert_same(again, expected)
-    assert "corrupt: " not in cli("status", bucket, "--check").out

@@ -220,7 +220,8 @@ def test_status_of_a_finished_volume(finished: Run, cli: Caller) -> None:
     }  # fmt: skip
     assert done.json["alive"] is False
     text = cli("status", finished.plan.config_path).out
-    assert text.splitlines()[1].split()[:6] == [
+    assert text.splitlines()[1].startswith("threshold ")
+    assert text.splitlines()[2].split()[:6] == [
         "stage",
         "done",
         "running",

@@ -310,6 +310,13 @@ def test_a_cut_out_is_a_volume_of_its_own(tmp_path: Path) -> None:
     assert cut == own
 
 
+def test_a_process_that_holds_much_looks_all_the_same(tmp_path: Path) -> None:
+    config = make(tmp_path)
+    held = np.ones(400 * 2**20, np.uint8)  # as a notebook's own arrays
+    assert planned(config).threshold.source == "map"
+    assert held[-1] == 1
+
+
 def test_conventions_are_those_of_segment(tmp_path: Path) -> None:
     array = tissue()
     own = planned(make(tmp_path / "own", array)).threshold

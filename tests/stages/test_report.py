@@ -145,8 +145,8 @@ def test_settings_say_what_differs_from_the_default(base: Run) -> None:
     settings = {s["key"]: s for s in written(base.attempt.paths)["settings"]}
     changed = {key for key, s in settings.items() if s["changed"]}
     assert changed == {
-        "paths.input", "paths.output", "paths.work", "paths.visibility_wait_s", "block.size",
-        "block.overlap", "segment.merge_function", "segment.threshold", "segment.aff_thresholds",
+        "paths.input", "paths.output", "paths.work", "paths.visibility_wait_s", "method",
+        "block.size", "block.overlap", "segment.merge_function", "segment.threshold", "segment.aff_thresholds",
         "apply.chunk_size", "apply.mips", "local.workers", "local.memory",
     }  # fmt: skip
     threshold = settings["segment.threshold"]
