@@ -14,7 +14,7 @@ from magneton_tasks.errors import CorruptFileError, OutOfMemoryError
 from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import Plan
-from magneton_tasks.stages import current, map_samples
+from magneton_tasks.stages import child, current, map_samples
 from magneton_tasks.stages.clean_needed import needed
 from magneton_tasks.stages.map_samples import EDGE_VOX, MOST_BOXES, WHOLE_VOXELS, places
 from tests import volumes
@@ -310,7 +310,10 @@ def test_a_cut_out_is_a_volume_of_its_own(tmp_path: Path) -> None:
     assert cut == own
 
 
-def test_a_process_that_holds_much_looks_all_the_same(tmp_path: Path) -> None:
+def test_a_process_that_holds_much_looks_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_LOOK_S", 0.001)
     config = make(tmp_path)
     held = np.ones(400 * 2**20, np.uint8)  # as a notebook's own arrays
     assert planned(config).threshold.source == "map"
