@@ -19,6 +19,7 @@ TEXT = """\
 paths:   {input: file:///data/affinity, output: file:///data/segmentation, work: /data/work}
 segment: {threshold: 0.70}       # tuned
 box:     null                    # all of it
+method:  overlap
 """
 NEXT = "number or name to change.*: "
 Terminal = Callable[..., "pexpect.spawn[str]"]
@@ -166,7 +167,7 @@ def test_a_broken_config_is_for_the_editor(terminal: Terminal, config: Path) -> 
     config.write_text(TEXT + "blok: {}\n")
     rest, code = end(terminal())
     assert code == 78
-    assert "line 5: unknown key blok" in rest
+    assert "line 6: unknown key blok" in rest
     assert "config edit" in rest
     assert "--editor" in rest
 
