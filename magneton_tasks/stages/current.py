@@ -18,6 +18,7 @@ from magneton_tasks.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths, st
 from magneton_tasks.plan import (
     Geometry,
     Plan,
+    ThresholdChoice,
     VolumeFacts,
     make_geometry,
 )
@@ -85,7 +86,7 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         config = load_config(config_path, plan.overrides, plan.partition)
     except MagnetonError as error:
         return Now(attempt, notes=(f"the config can't be read now: {error.what}",))
-    changes = tuple(differing(attempt.config.resolved(), config.resolved()))
+    changes = _changes(attempt, config, None)
     try:
         info = read_metadata(config.paths.input, config.input.mip)
         facts = VolumeFacts.of(info)
@@ -101,9 +102,11 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
     try:
-        threshold = thresholds.known(config, plan.overrides, geometry.box, source) or plan.threshold
+        known = thresholds.known(config, plan.overrides, geometry.box, source)
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, error.what))
+    threshold = known or plan.threshold
+    changes = _changes(attempt, config, known)
     fingerprints = make_fingerprints(config, geometry, threshold.value)
     if (fingerprints, source) == (plan.fingerprints, plan.input_digest):
         return Now(attempt, changes, notes)
@@ -112,6 +115,14 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         threshold=threshold, restart=False,
     )  # fmt: skip
     return Now(replace(attempt, plan=now, config=config), changes, notes)
+
+
+def _changes(
+    attempt: Attempt, config: RunConfig, threshold: ThresholdChoice | None
+) -> tuple[str, ...]:
+    """What the config says differently; ``threshold``: what a run takes now, if that's known."""
+    taken = (attempt.plan.threshold.value, None if threshold is None else threshold.value)
+    return tuple(differing(attempt.config.resolved(), config.resolved(), taken))
 
 
 def _geometry(config: RunConfig, facts: VolumeFacts, plan: Plan) -> Geometry:

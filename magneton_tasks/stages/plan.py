@@ -19,6 +19,7 @@ from magneton_tasks.errors import ConfigError, LeaseHeldError
 from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.grid import Ranges, ranges_len
+from magneton_tasks.json_object import json_object
 from magneton_tasks.lease import Place, acquire
 from magneton_tasks.location import locate
 from magneton_tasks.manifest import Manifest
@@ -445,11 +446,15 @@ def _freeze(drafted: Draft) -> tuple[Plan, AttemptPaths]:
 
 def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
     """What differs from the frozen config of the attempt before, as ``key: before -> now``."""
-    before = _previous_config(work, plan)
-    return [] if before is None else differing(before, config.resolved())
+    before = _previous(work, plan)
+    if before is None:
+        return []
+    settings, threshold = before
+    return differing(settings, config.resolved(), (threshold, plan.threshold.value))
 
 
-def _previous_config(work: WorkPaths, plan: Plan) -> dict[str, Any] | None:
+def _previous(work: WorkPaths, plan: Plan) -> tuple[dict[str, Any], float | None] | None:
+    """Config of the attempt before, and the threshold that it took (affinity), where that's told."""
     try:
         found = [p for run in work.runs.iterdir() for p in run.glob("*/plan.json")]
     except OSError:
@@ -460,6 +465,9 @@ def _previous_config(work: WorkPaths, plan: Plan) -> dict[str, Any] | None:
         return None
     try:
         data = yaml.safe_load((older[-1][1].parent / "config.yaml").read_text())
-    except (OSError, yaml.YAMLError):
+        chosen = json_object(older[-1][1].read_bytes()).get("threshold")
+    except (OSError, ValueError, yaml.YAMLError):
         return None
-    return data if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return None
+    return data, chosen.get("value") if isinstance(chosen, dict) else None

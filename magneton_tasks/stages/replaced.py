@@ -95,23 +95,16 @@ def _differing(
     before, now = owner.get("config"), config.resolved()
     if not isinstance(before, dict):
         return ()
-    if threshold is not None and owner.get("threshold") is not None:
-        # what was taken, whatever the configs said
-        before = _with_threshold(before, owner["threshold"])
-        now = _with_threshold(now, threshold.value)
+    taken = (owner.get("threshold"), None if threshold is None else threshold.value)
     found = [
         line
-        for line in differing(before, now)
+        for line in differing(before, now, taken)
         if (key := line.partition(":")[0]) == "input.version"
         or any(decides(key, c) for c in CHOICES)
     ]
     # What only one of two methods (rules) reads says less than which it was.
     both = flat(before).keys() & flat(now).keys()
     return tuple([line for line in found if line.partition(":")[0] in both] or found)
-
-
-def _with_threshold(config: Mapping[str, Any], value: float) -> dict[str, Any]:
-    return {**config, "segment": {**config.get("segment", {}), "threshold": value}}
 
 
 def _replaced(config: RunConfig, owner: Mapping[str, Any], differs: tuple[str, ...]) -> Replaced:

@@ -166,6 +166,7 @@ def test_the_picture_lies_beside_the_config(
     out = capsys.readouterr().out
     assert f"wrote {config}, and the picture {picture}" in out
     assert f"magneton run {config} --dry-run" in out and f"magneton try {config} --box" in out
+    assert "--thresholds" not in out, "the map says which"
     # what plan says: memory, time, files
     for said in ("memory at most", "time ", "files, about"):
         assert said in out

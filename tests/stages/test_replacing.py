@@ -50,7 +50,7 @@ def replacing(out: str) -> list[str]:
         ("pool.min_frac", 0.7, "pool.min_frac: 0.5 -> 0.7"),
         ("apply.encoding", "raw", "apply.encoding: compressed_segmentation -> raw"),
         ("block.size", [40, 64, 64], "block.size: [32, 48, 48] -> [40, 64, 64]"),
-        ("input.version", "second", "input.version: None -> second"),
+        ("input.version", "second", "input.version: null -> second"),
     ],
 )
 def test_a_dry_run_says_which_result_is_replaced_and_what_differs(
@@ -195,7 +195,24 @@ def test_a_threshold_of_the_map_differs_by_what_was_taken(tmp_path: Path, cli: C
     same = ["--set", f"segment.threshold={value}"]
     assert replacing(cli("run", config, "--dry-run", *same).out) == []
     _, why, _ = replacing(cli("run", config, "--dry-run", "--set", "segment.threshold=0.9").out)
-    assert why == f"segment.threshold: {value:g} -> 0.9"
+    assert why == f"segment.threshold: {value:g}, from the map -> 0.9"
+
+
+def test_a_threshold_that_comes_from_the_map_now_is_told_with_its_source(
+    tmp_path: Path, cli: Caller
+) -> None:
+    settings = {
+        "method": "exact", "block": {"size": [40, 40, 40]}, "segment": {"threshold": 0.7}, "pool": {}
+    }  # fmt: skip
+    config = volumes.make_volume(tmp_path, settings=settings)
+    volumes.run_pipeline(config)
+    config.write_text(config.read_text().replace("threshold: 0.7", "threshold: null"))
+    done = cli("plan", config, "--run-id", "again")
+    assert done.code == 0, done.err
+    plan = json.loads((Path(done.json["attempt"]) / "plan.json").read_text())
+    told = f"segment.threshold: 0.7 -> {plan['threshold']['value']}, from the map"
+    assert plan["threshold"]["source"] == "map" and told in replacing(done.out)
+    assert f"changed since the last attempt: {told}" in done.out.splitlines()
 
 
 # ------------------------------------------------------------------ containers

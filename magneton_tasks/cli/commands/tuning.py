@@ -36,7 +36,7 @@ BOX = click.option(
 )
 
 
-@command("try", example="magneton try volume.yaml --thresholds .5,.6,.7,.8 --open")
+@command("try", example="magneton try volume.yaml --open")
 @CONFIG
 @BOX
 @click.option(
