@@ -149,6 +149,12 @@ class KeyState:
         return Record.from_line(line) if line is not None and self.is_valid else None
 
     @property
+    def given_up(self) -> Record | None:
+        """The newest *invalid*, where it hides the result; None elsewhere."""
+        line = self._settled
+        return Record.from_line(line) if line is not None and not self.is_valid else None
+
+    @property
     def digests(self) -> tuple[str | None, str | None]:
         """Input and output of `valid`; a twentieth of the time that parsing it takes."""
         line = self._settled

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from magneton_tasks.cli.status_data import Status
-from magneton_tasks.errors import UsageError
+from magneton_tasks.errors import EXIT_BAD_DATA, EXIT_OK, UsageError
 
 #: Seconds between two looks of ``--watch``.
 WATCH_S = 2.0
@@ -41,8 +41,8 @@ def show(
     slow: int | None = None,
     watch: bool = False,
     check: bool = False,
-) -> None:
-    """Print the status of a volume.
+) -> int:
+    """Print the status of a volume; returns the exit code.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def show(
     watch
         Redraw every 2 s until nothing works on the volume any more, or Ctrl-C.
     check
-        Read the files that records name, and verify their checksums.
+        Read the files that records name, and verify their checksums. The exit code is 65 where
+        some are damaged; damage of the output is marked (`stages.marks`).
 
     Raises
     ------
@@ -71,12 +72,13 @@ def show(
         if as_json or check:
             raise UsageError("--watch goes neither with --json nor with --check", "leave one out")
         text.watch(Status(config, partition), WATCH_S, missing=missing, failed=failed, slow=slow)
-        return
+        return EXIT_OK
     with _uncollected():
         status = Status(config, partition, check=check)
+    code = EXIT_BAD_DATA if any(s.damage for s in status.stages) else EXIT_OK
     if not as_json:
         text.show(text.lines(status, missing=missing, failed=failed, slow=slow, now=time.time()))
-        return
+        return code
     data = status.data()
     if missing:
         data["missing"] = list(status.undone())
@@ -85,3 +87,4 @@ def show(
     if slow is not None:
         data["slow"] = status.slowest(slow)
     click.echo(json.dumps(data))
+    return code

@@ -142,10 +142,10 @@ class Status:
         return status
 
     def _damage(self, stage: str) -> dict[int, list[Data]]:
-        from magneton_tasks.stages import damage  # heavy
+        from magneton_tasks.stages import marks  # heavy
 
         found: dict[int, list[Data]] = {}
-        for one in damage.find(self.shown, stage, self.states.looks(stage)):
+        for one in marks.check(self.shown, stage, self.states):
             found.setdefault(one.key, []).append(self.place(stage, one.key) | asdict(one))
         return found
 

@@ -1,8 +1,8 @@
 """Files that records name, read and compared with what the records say: ``status --check``.
 
-Nothing is changed. A file that is damaged never gets into a result unseen: whoever reads labels,
+Nothing is changed here. A file that is damaged never gets into a result unseen: whoever reads labels,
 pairs or the pool table checks them too, and verify reads the output's chunks. What verify only takes
-a sample of (see `proof`) is read here to the last chunk.
+a sample of (see `proof`) is read here to the last chunk, and `marks` sees to what is damaged there.
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ _MENDED = (
     "nothing is lost: whatever reads it next finds it damaged, and the run after that computes it "
     "again"
 )
-_FOUND = "run twice: verify finds it, the next run writes it again"
-_REWRITTEN = (
-    "remove the file if it is there, then run twice: verify misses it, the next run writes it"
-)
+_WRITTEN = "the cell has to be written again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +129,9 @@ def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
     looked = chunks.ChunkFiles(store)
     for key, record in records:
         for part in chunks.parts(store, geometry, stage, key, record):
-            is_found = objects.is_local and part.crc32 is not None
             for damaged in looked.differing(part, range(len(part.names)), decode=True):
                 file = f"{url.rstrip('/')}/{damaged.file}"
-                yield Damage(key, file, damaged.cause, _FOUND if is_found else _REWRITTEN)
+                yield Damage(key, file, damaged.cause, _WRITTEN)
 
 
 def _compare(path: Path, size: int, crc32: int) -> str | None:

@@ -346,7 +346,14 @@ def test_a_sample_is_read_and_check_reads_all(
     names = sorted(segmentation(run.attempt).sizes_on_disk(0))
     flip_a_bit(run, outside := next(n for n in names if n not in sampled(run)))
     assert volumes.run_pipeline(config).plan.nothing_to_do
-    assert f"{outside}: its checksum isn't" in cli("status", config, "--check").out
+    done = cli("status", config, "--check")
+    assert done.code == 65
+    assert f"{outside}: its checksum isn't" in done.out
+    assert "what to do: the next run writes it again" in done.out
+    again = volumes.run_pipeline(config)
+    assert len(again.made("apply")) == 1
+    assert is_same(again, expected)
+    assert cli("status", config, "--check").code == 0
     flip_a_bit(run, inside := next(n for n in names if n in sampled(run)))
     (found,) = volumes.run_pipeline(config, expect=65).result("verify")["failures"]
     assert inside in str(found["cause"])

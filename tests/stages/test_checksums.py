@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 
 from magneton_tasks import plan as planning_core
+from magneton_tasks.errors import OutputError
 from magneton_tasks.geometry import Box
-from magneton_tasks.manifest import Record
-from magneton_tasks.stages import chunks, proof, verify
+from magneton_tasks.lease import acquire, look
+from magneton_tasks.manifest import Record, RecordWriter
+from magneton_tasks.stages import chunks, damage, proof, verify
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap
 from magneton_tasks.stages.stores import segmentation
@@ -310,11 +313,91 @@ def test_the_same_result_gives_the_same_sample(finished: Run, expected: list[Arr
 
 
 @pytest.mark.usefixtures("reading_is_dear")
-def test_check_reads_what_a_sample_leaves_out(finished: Run, cli: Caller) -> None:
+def test_what_check_finds_outside_of_a_sample_is_written_again(
+    finished: Run, expected: list[Array], cli: Caller
+) -> None:
     config = Path(finished.plan.config_path)
     others = [p for p in volumes.output_files(config) if p.suffix == ".gz"]
     path = next(p for p in others if p.name not in sampled(finished))
     flip_a_bit(path)
     assert volumes.run_pipeline(config).plan.nothing_to_do  # green, and says that it is a sample
+    told = f"{path.parent.name}/{path.name}: its checksum isn't that of its record"
+    for _ in range(2):
+        done = cli("status", config, "--check")
+        assert done.code == 65
+        assert re.search(
+            f"{re.escape(told)}\n  what to do: the next run writes it again\n", done.out
+        )
+    run = volumes.run_pipeline(config)
+    assert len(run.made("apply")) == 1
+    assert_same(run, expected)
+    sound = cli("status", config, "--check")
+    assert sound.code == 0 and "corrupt: " not in sound.out
+
+
+def test_check_marks_what_is_gone_or_has_no_checksum(
+    finished: Run, expected: list[Array], cli: Caller
+) -> None:
+    config = Path(finished.plan.config_path)
+    without_checksums(finished)
+    chunk_of(finished, 0, at=0).unlink()
+    truncated = chunk_of(finished, 1, at=0)
+    truncated.write_bytes(truncated.read_bytes()[:-1])
     out = cli("status", config, "--check").out
-    assert f"{path.parent.name}/{path.name}: its checksum isn't that of its record" in out
+    assert out.count("corrupt: ") == out.count("what to do: the next run writes it again") == 2
+    assert_same(volumes.run_pipeline(config), expected)
+
+
+@pytest.mark.usefixtures("reading_is_dear")
+def test_check_marks_nothing_while_a_run_is_going_on(
+    finished: Run, expected: list[Array], cli: Caller
+) -> None:
+    config, work = Path(finished.plan.config_path), finished.attempt.work.work
+    others = [p for p in volumes.output_files(config) if p.suffix == ".gz"]
+    flip_a_bit(next(p for p in others if p.name not in sampled(finished)))
+    with acquire([work], "another", process_bound=False):
+        os.utime(work / "lease", (0, 0))  # jobs of a cluster may wait in a queue for hours
+        done = cli("status", config, "--check")
+        assert done.code == 65
+        assert f"it isn't marked for the next run: {work} is in use by run 'another'" in done.out
+        assert "check again when nothing works on this volume" in done.out
+        assert "'another'" in str(look(work)), "its lease is left alone"
+    assert volumes.plan_run(config).plan.nothing_to_do
+    volumes.release(finished)
+    assert "the next run writes it again" in cli("status", config, "--check").out
+    assert_same(volumes.run_pipeline(config), expected)
+
+
+def test_check_says_what_it_could_not_mark(
+    finished: Run, cli: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip_a_bit(chunk_of(finished, 0))
+
+    def refused(*_: object) -> None:
+        raise OutputError("can't write here: read-only file system")
+
+    monkeypatch.setattr(RecordWriter, "write", refused)
+    done = cli("status", finished.plan.config_path, "--check")
+    assert done.code == 65
+    assert "isn't marked for the next run: can't write here: read-only file system" in done.out
+    assert look(finished.attempt.work.work) is None
+
+
+def test_check_doesn_t_mark_what_a_run_wrote_meanwhile(
+    finished: Run, cli: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Path(finished.plan.config_path)
+    flip_a_bit(chunk_of(finished, 0))
+    real = damage.find
+
+    def slow(attempt: Attempt, stage: str, looks: Any) -> Any:
+        yield from real(attempt, stage, looks)
+        if stage == "apply":
+            volumes.run_pipeline(config, run="meanwhile", restart=True, stages=("apply",))
+
+    monkeypatch.setattr(damage, "find", slow)
+    done = cli("status", config, "--check")
+    monkeypatch.undo()
+    assert "a run worked on this cell meanwhile: check again" in done.out
+    assert cli("status", config, "--check").code == 0
+    assert volumes.plan_run(config).plan.nothing_to_do

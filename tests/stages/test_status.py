@@ -28,15 +28,15 @@ Copy = Callable[..., Path]
 STAGES = ("segment", "count", "pool", "apply", "verify")
 
 
-def stages(done: Done) -> dict[str, dict[str, Any]]:
-    assert done.code == 0, done.err
+def stages(done: Done, code: int = 0) -> dict[str, dict[str, Any]]:
+    assert done.code == code, done.err
     return {s["stage"]: s for s in done.json["stages"]}
 
 
-def kinds(done: Done) -> dict[str, dict[str, int]]:
+def kinds(done: Done, code: int = 0) -> dict[str, dict[str, int]]:
     """What isn't 0, stage by stage."""
     names = ("done", "empty", "running", "failed", "missing", "stale", "corrupt")
-    return {s: {n: v[n] for n in names if v[n]} for s, v in stages(done).items()}
+    return {s: {n: v[n] for n in names if v[n]} for s, v in stages(done, code).items()}
 
 
 def edit(config: Path | str, **values: Any) -> None:
@@ -327,7 +327,7 @@ def files_of(run: Run) -> dict[str, Path]:
         ("chunk", "apply", 1),
     ],
 )
-def test_check_finds_damaged_files_and_changes_nothing(
+def test_check_finds_damaged_files_and_changes_no_result(
     kind: str, stage: str, corrupt: int, damage: Callable[[Path], None], finished: Run, cli: Caller
 ) -> None:
     path = files_of(finished)[kind]
@@ -336,16 +336,21 @@ def test_check_finds_damaged_files_and_changes_nothing(
     before = everything(config.parent)
     assert set(kinds(cli("status", config, "--json"))[stage]) == {"done"}  # nobody has looked
     done = cli("status", config, "--check", "--json")
-    total = stages(done)[stage]["total"]
+    total = stages(done, 65)[stage]["total"]
     rest = {"done": total - corrupt} if total > corrupt else {}
-    assert kinds(done)[stage] == {**rest, "corrupt": corrupt}
-    assert all(set(k) == {"done"} for s, k in kinds(done).items() if s != stage)
-    found = stages(done)[stage]["damage"]
+    assert kinds(done, 65)[stage] == {**rest, "corrupt": corrupt}
+    assert all(set(k) == {"done"} for s, k in kinds(done, 65).items() if s != stage)
+    found = stages(done, 65)[stage]["damage"]
     assert all(str(path.parent if kind == "pool" else path) in d["file"] for d in found)
-    text = cli("status", config, "--check").out
-    assert f"{stage} {found[0]['key']}: corrupt: " in text
-    assert "what to do: " in text
-    assert everything(config.parent) == before
+    again = cli("status", config, "--check")
+    assert again.code == 65
+    assert f"{stage} {found[0]['key']}: corrupt: {found[0]['file']}: " in again.out
+    assert "what to do: " in again.out
+    after = everything(config.parent)
+    marks = [name for name in after if name not in before]
+    assert len(marks) == (stage == "apply")  # one, however often somebody looks
+    assert all(re.search(r"work/apply-\w+/records/[^/]+\.jsonl$", name) for name in marks)
+    assert {name: after[name] for name in before} == before
 
 
 def test_a_chunk_that_somebody_packed_anew_isn_t_the_one_that_was_recorded(
@@ -354,7 +359,7 @@ def test_a_chunk_that_somebody_packed_anew_isn_t_the_one_that_was_recorded(
     path = files_of(finished)["chunk"]
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 0))
     done = cli("status", finished.plan.config_path, "--check", "--json")
-    (found,) = stages(done)["apply"]["damage"]
+    (found,) = stages(done, 65)["apply"]["damage"]
     assert f"it has {path.stat().st_size:,} bytes; its record says " in found["cause"]
 
 

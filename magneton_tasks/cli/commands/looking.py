@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
 )
 @click.option("--watch", is_flag=True, help="Redraw every 2 s while something runs.")
 @click.option(
-    "--check", is_flag=True, help="Read all files that records name, and verify their checksums."
+    "--check",
+    is_flag=True,
+    help="Read all files that records name, and verify their checksums. Exit code 65 where some are "
+    "damaged; the next run writes damaged parts of the output again.",
 )
 def status(
     config: Path,
@@ -39,10 +43,11 @@ def status(
     """
     from magneton_tasks.cli import status as reporting
 
-    reporting.show(
+    code = reporting.show(
         config, partition, as_json,
         missing=missing, failed=failed, slow=slow, watch=watch, check=check,
     )  # fmt: skip
+    sys.exit(code)
 
 
 def _parse_ids(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
