@@ -13,7 +13,14 @@ from pydantic import BaseModel, ValidationError
 
 from magneton_tasks import config_file
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.schema import UNREAD_BY_METHOD, Pool, RunConfig, Segment
+from magneton_tasks.schema import (
+    ADD_METHOD,
+    CHANGE_METHOD,
+    UNREAD_BY_METHOD,
+    Pool,
+    RunConfig,
+    Segment,
+)
 
 __all__ = [
     "RunConfig",
@@ -65,7 +72,9 @@ def parse_config(
     try:
         config = RunConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(e, lines, name) for e in error.errors())) from None
+        raise ConfigError(
+            "\n".join(_explain(e, lines, name, overrides or {}) for e in error.errors())
+        ) from None
     return _with_partition(config, partition, name)
 
 
@@ -184,12 +193,14 @@ def _collect_lines(
         _collect_lines(value, at, lines, name)
 
 
-def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
+def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str, overrides: Overrides) -> str:
     """One pydantic error as: file, line: key: what is wrong."""
     loc = tuple(str(part) for part in error["loc"])
     if not loc:  # a rule about several sections begins with the key that it is about
         about = error["msg"].removeprefix("Value error, ").split(" ")[0]
         loc = tuple(about.split(".")) if about in (*known_keys(), "exact") else ()
+        if ".".join(loc) in overrides:
+            return f"{name}, set for this run: {_for_this_run(error['msg'])}"
         loc = loc[:1] if loc and loc not in lines else loc
     line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), None)
     # A union's branch names stand in the location after the key itself.
@@ -214,7 +225,28 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str) -> str:
         if isinstance(given, (dict, BaseModel)) or error["type"] == "value_error"
         else f" (given: {_short(given)})"
     )
-    return f"{where}: {key or 'config'}: {message}{shown}"
+    return f"{where}: {key or 'config'}: {message}{shown}{_null(key, error['type'])}"
+
+
+def _for_this_run(message: str) -> str:
+    """A key that the method doesn't read, and that doesn't stand in the file: what to do."""
+    advice = "Set the method with it (--set method=overlap), or leave it out"
+    text = message.removeprefix("Value error, ").replace(ADD_METHOD, advice)
+    return text.replace(CHANGE_METHOD, f"{advice[0].lower()}{advice[1:]}")
+
+
+def _null(key: str, kind: str) -> str:
+    """What null stands for, where a value of another type was given."""
+    if not kind.endswith(("_parsing", "_type")):
+        return ""
+    *sections, leaf = key.split(".")
+    model: Any = RunConfig
+    for name in sections:
+        inner = _types(model.model_fields[name].annotation) if name in model.model_fields else ()
+        model = next((t for t in inner if hasattr(t, "model_fields")), BaseModel)
+    field = model.model_fields.get(leaf)
+    _, null, meaning = ((field.description if field else "") or "").partition("null: ")
+    return f"; {null}{meaning.rstrip('.')}" if null else ""
 
 
 def _short(value: object) -> str:

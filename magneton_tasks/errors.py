@@ -14,6 +14,7 @@
     |   +-- OutOfMemoryError 75   a block met its memory limit
     |   +-- StoppedError     75   a signal asked this process to end
     +-- ConfigError          78   the configuration is wrong or doesn't fit the volume
+        +-- OtherVersionError 78  another version of Magneton planned the attempt
 
 A message says what, where (block, file) and what to do.
 """
@@ -109,3 +110,11 @@ class ConfigError(MagnetonError):
     """The configuration is wrong, or doesn't fit the volume."""
 
     exit_code = EXIT_CONFIG
+
+
+class OtherVersionError(ConfigError):
+    """Another version of Magneton planned the attempt; ``version`` names it."""
+
+    def __init__(self, what: str, hint: str | None = None, version: str = "") -> None:
+        super().__init__(what, hint)
+        self.version = version

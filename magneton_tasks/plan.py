@@ -14,7 +14,7 @@ from math import prod
 from typing import Any, Literal
 
 from magneton_tasks import __version__, exact_projection, mips, projection
-from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.errors import BadDataError, ConfigError, OtherVersionError
 from magneton_tasks.exact_plan import join_cost
 from magneton_tasks.exact_projection import FaceDensity
 from magneton_tasks.geometry import Box, Size3, Vec3, vec3
@@ -308,10 +308,11 @@ class Plan:
         # Versions come first: those of others hold other keys.
         version = data.get("version")
         if version != __version__:
-            raise ConfigError(
+            raise OtherVersionError(
                 f"{where} was planned by Magneton {version}; this is {__version__}",
                 f"if that is a compute node or a container, install Magneton {version} there: a rerun "
                 "fails in the same way; else clear the task plan (or rerun), and it is planned anew",
+                str(version),
             )
         try:
             return _build(cls, data)

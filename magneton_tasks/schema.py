@@ -351,6 +351,14 @@ UNREAD_BY_METHOD: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+#: What to do about such a key that stands in a file.
+ADD_METHOD = (
+    "Add a line: `method: overlap` keeps what waterz made; `method: exact`, without this key, "
+    "makes it anew"
+)
+CHANGE_METHOD = "remove it or change method"
+
+
 def _refuse_unread(
     section: Section, selector: str, choice: str, unread: dict[str, set[str]]
 ) -> None:
@@ -441,11 +449,10 @@ class RunConfig(Section):
 
     def _why_unread(self) -> str:
         if "method" in self.model_fields_set:
-            return f"is not read by method: {self.method}; remove it or change method"
+            return f"is not read by method: {self.method}; {CHANGE_METHOD}"
         return (
             "is read by method: overlap only, and no method is given: exact is the default now. "
-            "Add a line: `method: overlap` keeps what waterz made; `method: exact`, without this key, "
-            "makes it anew"
+            + ADD_METHOD
         )
 
     def resolved(self) -> dict[str, Any]:

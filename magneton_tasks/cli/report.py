@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks.cli.summary import latest_attempt
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.cli.summary import open_latest
 from magneton_tasks.stages.report import write_report
 
 
@@ -24,7 +23,7 @@ def write(config: Path, partition: str | None = None, open_browser: bool = False
     OutputError
         Disk full, quota, I/O error.
     """
-    attempt = Attempt.open(latest_attempt(config, partition).root)
+    attempt = open_latest(config, partition)
     write_report(attempt)
     click.echo(str(attempt.paths.page))
     if open_browser:

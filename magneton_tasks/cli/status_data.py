@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks import files
-from magneton_tasks.cli.summary import latest_attempt
+from magneton_tasks.cli.summary import latest_attempt, open_latest
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import STAGES, AttemptPaths, join_level
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.stages import current, threshold_words
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.states import Look, VolumeStates, grid_of, total_of
 
@@ -79,7 +78,7 @@ class Status:
 
     def __init__(self, config: Path, partition: str | None, *, check: bool = False) -> None:
         self._config, self._partition, self.check = config, partition, check
-        self.attempt = Attempt.open(latest_attempt(config, partition).root)
+        self.attempt = open_latest(config, partition)
         self._open()
 
     def _open(self) -> None:
@@ -97,7 +96,7 @@ class Status:
         """Look again; another attempt may have begun, or this one ended."""
         newest = latest_attempt(self._config, self._partition).root
         if newest != self.attempt.paths.root:
-            self.attempt = Attempt.open(newest)
+            self.attempt = open_latest(self._config, self._partition)
         elif current.is_alive(self.attempt) == self.alive:
             self.states.refresh(self.alive)
             self._collect()

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from magneton_tasks import files
+from magneton_tasks import __version__, files
 from magneton_tasks.config import load_config, require_partition
-from magneton_tasks.errors import NoInputError
+from magneton_tasks.errors import NoInputError, OtherVersionError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.attempt import Attempt
@@ -65,6 +65,28 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
         rows.append(("report", str(attempt.paths.page)))
     for name, value in rows:
         click.echo(f"{name:<13} {value}")
+
+
+def open_latest(config_path: Path, partition: str | None = None) -> Attempt:
+    """The newest attempt of a volume, to be read only.
+
+    Raises
+    ------
+    NoInputError
+        There's none yet.
+    ConfigError
+        Another version of Magneton planned it.
+    """
+    root = latest_attempt(config_path, partition).root
+    try:
+        return Attempt.open(root)
+    except OtherVersionError as error:
+        raise OtherVersionError(
+            f"the newest run is of Magneton {error.version}, this is {__version__}: {root}",
+            f"`magneton run {config_path} --dry-run` shows what stands; the next run brings status "
+            "and report back",
+            error.version,
+        ) from None
 
 
 def latest_attempt(

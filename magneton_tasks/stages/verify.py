@@ -96,7 +96,7 @@ def verify(attempt: Attempt) -> dict[str, Any]:
         counted |= _check_output(attempt, pool, run_cpu_s, findings)
     if findings.problems:
         raise BadDataError(
-            f"the result isn't complete: {len(findings.problems):,} findings; the first: {findings.problems[0]}",
+            f"the result isn't complete: {len(findings.problems):,} finding{'s' * (len(findings.problems) > 1)}; the first: {findings.problems[0]}",
             "rerun (in Airflow: clear the task plan): what is named above is computed again",
         )
     if "apply" in stages:

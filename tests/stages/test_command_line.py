@@ -374,6 +374,15 @@ def test_a_plan_of_another_version_is_78(finished: Run, cli: Caller) -> None:
     done = cli("verify", "--run", finished.attempt.paths.root)
     assert done.code == 78
     assert "was planned by Magneton 0.0.0" in done.err
+    config = finished.plan.config_path
+    for command in ("status", "report"):
+        done = cli(command, config)
+        assert done.code == 78
+        assert "the newest run is of Magneton 0.0.0" in done.err
+        assert (
+            f"`magneton run {config} --dry-run` shows what stands; the next run brings" in done.err
+        )
+        assert "compute node" not in done.err
 
 
 @pytest.mark.parametrize("module", ["magneton", "magneton_tasks"])

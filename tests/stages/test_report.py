@@ -212,6 +212,7 @@ def test_a_failed_verification_is_in_the_report(finished: Run) -> None:
     assert data["state"] == "failed"
     (failure,) = data["failures"]
     assert (failure["stage"], failure["key"]) == ("verify", None)
+    assert "isn't complete: 1 finding; the first: " in failure["cause"]
     assert f"/{chunk.name}: it is gone" in failure["cause"]
     assert f"/{chunk.name}: it is gone" in page_of(finished.attempt.paths).text
 

@@ -91,6 +91,24 @@ def test_a_wrong_line_is_refused_by_line_and_key(line: str, message: str) -> Non
     assert message in text
 
 
+@pytest.mark.parametrize("method", ["", "method: exact\n"])
+@pytest.mark.parametrize("key", ["pool.rule", "block.overlap"])
+def test_a_key_set_for_this_run_alone_is_not_looked_for_in_the_file(method: str, key: str) -> None:
+    value = {"pool.rule": "iou", "block.overlap": [8, 8, 8]}[key]
+    text = refused(MINIMAL + method + "block: {size: [64, 64, 64]}\n", overrides={key: value})
+    assert text.startswith(f"volume.yaml, set for this run: {key} is ")
+    assert "et the method with it (--set method=overlap), or leave it out" in text
+    assert "Add a line" not in text and "remove it" not in text
+
+
+def test_a_value_of_the_wrong_type_is_told_what_null_stands_for() -> None:
+    text = refused(MINIMAL, overrides={"segment.threshold": "map"})
+    assert "(given: 'map'); null: from the map itself (exact), 0.7 (overlap)" in text
+    text = refused(MINIMAL + "local: {workers: all}\n")
+    assert "(given: 'all'); null: as many as cores and memory allow" in text
+    assert "null" not in refused(MINIMAL + "apply: {mips: all}\n")
+
+
 def test_a_merge_function_that_isn_t_prebuilt_lists_those_that_are() -> None:
     text = refused(MINIMAL + "segment: {merge_function: aff51_his256}\n")
     assert "line 5: segment.merge_function" in text
