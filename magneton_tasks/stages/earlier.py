@@ -7,16 +7,19 @@ doesn't say what it wants is refused, with the line to add, where that would rep
    ``method`` (one that sets a key which only overlap reads is refused by the schema already);
 2. what a release before made at 0.7, the default then: by a config without ``segment.threshold``.
 
-Once a run of this release or a later one was accepted as it is now, nothing is asked any more.
+A run of this release or a later one **answers** for its config, and a plain config isn't asked any
+more: where the file itself said so or was plain (what was set for that run alone says nothing of the
+file), and the run made results. It answers for its own partition's results, which it replaced, and
+for those of other partitions as long as another than theirs is planned. A result at 0.7 that a line
+in the file kept still stands: without the line, it is asked about again.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape, glob
 from pathlib import Path
 from typing import Any
@@ -26,14 +29,19 @@ import yaml
 from magneton_tasks import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError, MagnetonError
+from magneton_tasks.json_object import json_object
 from magneton_tasks.location import locate, read_json
-from magneton_tasks.paths import AttemptPaths, WorkPaths
+from magneton_tasks.paths import STAGES, AttemptPaths, WorkPaths
 from magneton_tasks.schema import USUAL_THRESHOLD
 
 #: The first release with the defaults of now.
 NEW_DEFAULTS = (0, 2)
 _PARTITION = "{partition}"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+#: What a config may leave open, by the key that says it.
+_METHOD, _THRESHOLD = "method", "segment.threshold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +54,34 @@ class Made:
         The file that tells.
     is_old
         A release with other defaults made it.
+    is_own
+        Of the partition that is planned.
+    is_output
+        The result in an output.
+    answers
+        The keys that a plain config isn't asked about any more, as this run went on without.
+    writes
+        This run replaced what was in its output.
     """
 
     where: str
     method: str | None
     threshold: float | None
     is_old: bool
+    is_own: bool = False
+    is_output: bool = False
+    answers: frozenset[str] = frozenset()
+    writes: bool = False
+
+    @property
+    def answers_all(self) -> bool:
+        return self.writes and self.answers >= {_METHOD, _THRESHOLD}
+
+    def settles(self, key: str, other: Made) -> bool:
+        """Whether this run answers what ``other`` asks of ``key``."""
+        if key not in self.answers:
+            return False
+        return not other.is_own or (self.is_own and (self.writes or not other.is_output))
 
 
 def check(config: RunConfig, template: RunConfig) -> None:
@@ -73,14 +103,12 @@ def check(config: RunConfig, template: RunConfig) -> None:
     asks_threshold = "threshold" not in config.segment.model_fields_set
     if config.method != "exact" or not (asks_method or asks_threshold):
         return
-    overlap = fixed = None
-    for made in _made(config, template):
-        if made.method == "exact" and not made.is_old:
-            return
-        if made.method == "overlap":
-            overlap = overlap or made
-        elif made.is_old and made.threshold == USUAL_THRESHOLD:
-            fixed = fixed or made
+    found = _found(config, template)
+    overlap = _asking(_METHOD, [m for m in found if m.method == "overlap"], found)
+    at_usual = [
+        m for m in found if m.is_old and m.method != "overlap" and m.threshold == USUAL_THRESHOLD
+    ]
+    fixed = _asking(_THRESHOLD, at_usual, found)
     if asks_method and overlap:
         raise ConfigError(
             f"this config names no method, and {overlap.where} tells of a result that the overlap method "
@@ -108,23 +136,55 @@ def remark(config: RunConfig) -> str | None:
     )
 
 
-def _made(config: RunConfig, template: RunConfig) -> Iterator[Made]:
-    """What is told of, newest runs first: an accepted one ends the search."""
-    folders = _of_all_partitions(template.paths.work, config.paths.work)
+def _found(config: RunConfig, template: RunConfig) -> list[Made]:
+    """What is told of, this partition's first, up to a run that answers for all that is left."""
+    own, *others = _of_all_partitions(template.paths.work, config.paths.work)
+    own_output, *outputs = _outputs(config, template)
+    found: list[Made] = []
+    for run in _runs([own], config, template):
+        found.append(run)
+        if run.is_own and run.answers_all:
+            return found
+    found += _results([own_output], is_own=True)
+    for run in _runs(others, config, template):
+        found.append(run)
+        if run.answers_all:
+            return found
+    return [*found, *_results(outputs, is_own=False)]
+
+
+def _asking(key: str, concerned: list[Made], found: list[Made]) -> Made | None:
+    """The first that no run answers for."""
+    return next((m for m in concerned if not any(a.settles(key, m) for a in found)), None)
+
+
+def _runs(folders: list[str], config: RunConfig, template: RunConfig) -> Iterator[Made]:
+    """The runs in work directories, newest first."""
     paths = [p for f in folders for p in WorkPaths(Path(f)).runs.glob("*/*/config.yaml")]
     found = [(modified, p) for p in paths if (modified := files.modified_s(p)) is not None]
     for _, path in sorted(found, reverse=True):
         with suppress(OSError, yaml.YAMLError, UnicodeDecodeError):
             data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-            yield _read(str(path), data, _planned_by(path))
-    for output in _outputs(config, template):
+            attempt = AttemptPaths(path.parent)
+            plan = _plan_of(attempt)
+            made = _read(str(path), data, plan.get("version"))
+            if not made.is_old and made.method == "exact" and _has_results(attempt):
+                writes = "apply" in (plan.get("stages") or ())
+                made = replace(made, answers=_answers(plan), writes=writes)
+            yield replace(made, is_own=_is_own(path, data, config, template))
+
+
+def _results(outputs: list[str], *, is_own: bool) -> Iterator[Made]:
+    """What outputs hold."""
+    for output in outputs:
         with suppress(
             MagnetonError
         ):  # of this run's own output `checks.check_owner` says what is wrong
             owner = read_json(locate(output), "magneton.json")
             if owner is not None:
                 where = locate(output).name_of("magneton.json")
-                yield _read(where, owner.get("config"), owner.get("magneton"))
+                made = _read(where, owner.get("config"), owner.get("magneton"))
+                yield replace(made, is_own=is_own, is_output=True)
 
 
 def _read(where: str, config: Any, version: object) -> Made:
@@ -135,11 +195,38 @@ def _read(where: str, config: Any, version: object) -> Made:
     return Made(where, data.get("method"), threshold, not _is_new(version))
 
 
-def _planned_by(config: Path) -> object:
-    """The release that planned an attempt; None: nothing tells."""
-    with suppress(OSError, ValueError, AttributeError):
-        return json.loads(AttemptPaths(config.parent).plan.read_bytes()).get("version")
-    return None
+def _plan_of(attempt: AttemptPaths) -> dict[str, Any]:
+    """An attempt's plan, of whatever release; {}: nothing tells."""
+    with suppress(OSError, ValueError):
+        return json_object(attempt.plan.read_bytes())
+    return {}
+
+
+def _answers(plan: dict[str, Any]) -> frozenset[str]:
+    """What a run of this release by the exact method answers, judged by its plan."""
+    if {_METHOD, _THRESHOLD} & set(plan.get("overrides") or ()):
+        return frozenset()  # the file may say something else
+    chosen = plan.get("threshold") or {}
+    if chosen.get("source") == "config" and chosen.get("value") == USUAL_THRESHOLD:
+        return frozenset({_METHOD})  # what was made at the old default was kept
+    return frozenset({_METHOD, _THRESHOLD})
+
+
+def _has_results(attempt: AttemptPaths) -> bool:
+    """Whether a stage has come to an end: a run that was stopped before has replaced nothing."""
+    names = {p.stem.partition("-")[0] for p in attempt.result("verify").parent.glob("*.json")}
+    return not names.isdisjoint(STAGES)
+
+
+def _is_own(path: Path, data: Any, config: RunConfig, template: RunConfig) -> bool:
+    """Whether an attempt is of the partition that is planned."""
+    if not path.is_relative_to(config.paths.work):
+        return False
+    if _PARTITION in template.paths.work or _PARTITION not in template.paths.output:
+        return True
+    # one work directory of all partitions: their outputs tell
+    paths = data.get("paths") if isinstance(data, dict) else None
+    return isinstance(paths, dict) and paths.get("output") == config.paths.output
 
 
 def _is_new(version: object) -> bool:

@@ -57,6 +57,15 @@ def plan(config: Path, run: str = "next", **options: Any) -> Run:
     return found
 
 
+def carried(config: Path, run: str, **options: Any) -> Run:
+    """A run that got as far as the first stage's end."""
+    found = plan(config, run, **options)
+    result = found.attempt.paths.result("segment", 0)
+    result.parent.mkdir(exist_ok=True)
+    result.write_text("{}")
+    return found
+
+
 def of_release(run: Run, version: str, **segment: Any) -> None:
     """As another release left an attempt (and its output): its defaults stood in the config."""
     paths = run.attempt.paths
@@ -109,8 +118,8 @@ def test_a_plain_config_of_a_new_volume_is_exact_and_never_asked(config: Path) -
 
 def test_a_run_by_the_other_method_asks_nothing_later(config: Path) -> None:
     """The plain config was accepted before; overlap was chosen for one run."""
-    plan(config, "first")
-    plan(config, "once", sets={"method": "overlap"})
+    carried(config, "first")
+    carried(config, "once", sets={"method": "overlap"})
     assert plan(config).attempt.config.method == "exact"
 
 
@@ -131,7 +140,7 @@ def test_a_result_of_overlap_is_kept_until_the_config_says_what_it_wants(
         assert (done.code, KEEP_OVERLAP in done.err) == (78, True), command
     kept = plan(write(config, method="overlap"), "kept")
     assert kept.plan.fingerprints == run.plan.fingerprints
-    assert plan(write(config, method="exact"), "anew").plan.threshold.source == "map"
+    assert carried(write(config, method="exact"), "anew").plan.threshold.source == "map"
     # the line may go again: nothing is asked any more
     assert plan(write(config), "plain").attempt.config.method == "exact"
 
@@ -145,7 +154,7 @@ def test_one_of_any_partition_counts(config: Path) -> None:
         assert KEEP_OVERLAP in refused(config, partition="b")
     assert KEEP_OVERLAP in refused(config, partition="a")
     write(config, partition=True, method="exact")
-    plan(config, "b", partition="b")
+    carried(config, "b", partition="b")
     assert plan(write(config, partition=True), "c", partition="c").attempt.config.method == "exact"
 
 
@@ -173,7 +182,7 @@ def test_a_result_at_the_old_threshold_is_kept_until_the_config_says_what_it_wan
     assert KEEP_THRESHOLD in refused(config)
     kept = plan(write(config, **more, segment={"threshold": 0.7}), "kept")
     assert kept.plan.fingerprints == run.plan.fingerprints
-    taken = plan(write(config, **more, segment={"threshold": None}), "taken")
+    taken = carried(write(config, **more, segment={"threshold": None}), "taken")
     assert taken.plan.threshold.source == "map"
     assert plan(write(config, **more), "plain").plan.threshold == taken.plan.threshold
 
@@ -189,6 +198,85 @@ def test_another_threshold_or_a_later_release_asks_nothing(
 def test_overlap_goes_on_at_its_own(config: Path) -> None:
     run = by_overlap(config)
     assert plan(write(config, method="overlap")).plan.fingerprints == run.plan.fingerprints
+
+
+# ------------------------------------------------------------------ what answers for the file
+def test_one_stopped_run_of_another_partition_says_nothing_of_the_file(
+    config: Path, cli: Caller
+) -> None:
+    config = write(config, partition=True)
+    by_overlap(config, partition="a")
+    plan(config, "once", partition="b", sets={"method": "exact"})  # and was killed
+    done = cli("run", config, "--partition", "a", "--yes")
+    assert (done.code, KEEP_OVERLAP in done.err) == (78, True)
+    assert KEEP_OVERLAP in refused(config, partition="b")
+
+
+@pytest.mark.parametrize("partition", ["a", "b"])
+def test_what_was_set_for_one_run_is_asked_again_without_it(config: Path, partition: str) -> None:
+    config = write(config, partition=True)
+    by_overlap(config, partition="a")
+    carried(config, "once", partition=partition, sets={"method": "exact"})
+    assert KEEP_OVERLAP in refused(config, partition="a")
+
+
+def test_a_stopped_run_doesn_t_answer_although_the_file_had_the_line(config: Path) -> None:
+    by_overlap(config)
+    shutil.rmtree(config.parent / "segmentation")
+    plan(write(config, method="exact"), "stopped")
+    assert KEEP_OVERLAP in refused(write(config))
+
+
+def test_a_run_of_another_partition_doesn_t_answer_for_a_result_of_this_one(config: Path) -> None:
+    config = write(config, partition=True)
+    by_overlap(config, partition="a")
+    carried(write(config, partition=True, method="exact"), "b", partition="b")
+    assert KEEP_OVERLAP in refused(write(config, partition=True), partition="a")
+    carried(write(config, partition=True, method="exact"), "a", partition="a")
+    assert plan(write(config, partition=True), partition="a").attempt.config.method == "exact"
+
+
+def test_partitions_that_share_a_work_directory_are_told_apart(config: Path) -> None:
+    def shared(**more: Any) -> Path:
+        data = yaml.safe_load(write(config, partition=True, **more).read_text())
+        data["paths"]["work"] = f"{config.parent}/work"
+        config.write_text(yaml.safe_dump(data))
+        return config
+
+    by_overlap(shared(), partition="a")
+    carried(shared(method="exact"), "b", partition="b")
+    assert KEEP_OVERLAP in refused(shared(), partition="a")
+    assert plan(shared(), partition="c").attempt.config.method == "exact"
+
+
+def test_an_output_of_overlap_stands_while_only_its_labels_were_made_anew(config: Path) -> None:
+    by_overlap(config)
+    shutil.rmtree(config.parent / "work")
+    carried(write(config, method="exact"), "labels", stages=("segment",))
+    assert KEEP_OVERLAP in refused(write(config))
+
+
+@pytest.mark.parametrize("left", ["work", "output", "both"])
+@pytest.mark.parametrize("by", ["set", "file"])
+def test_the_old_threshold_that_was_kept_is_asked_about_again(
+    config: Path, by: str, left: str
+) -> None:
+    run = by_exact(config)
+    if by == "set":
+        kept = carried(config, "kept", sets={"segment.threshold": 0.7})
+    else:
+        kept = carried(write(config, segment={"threshold": 0.7}), "kept")
+    assert kept.plan.fingerprints == run.plan.fingerprints
+    if left != "both":
+        forget(left, config.parent)
+    assert KEEP_THRESHOLD in refused(write(config))
+
+
+def test_a_whole_run_with_the_line_answers_once_the_line_is_gone(config: Path) -> None:
+    by_overlap(config)
+    volumes.run_pipeline(write(config, method="exact"), run="anew")
+    again = volumes.run_pipeline(write(config), run="plain")
+    assert again.plan.nothing_to_do and again.attempt.config.method == "exact"
 
 
 # ------------------------------------------------------------------ what can't be read
