@@ -172,7 +172,7 @@ def test_values_are_typed_as_in_the_file(config: Path, key: str, text: str, valu
         ("local.memory", "lots", "'lots' is not a size"),
         ("pool.min_iou", "0.5", "not read by rule: mutual"),
         ("box.begin", "0 0 0", "box.end is missing"),
-        ("paths.work", "here", "absolute POSIX path"),
+        ("paths.work", "here", "isn't absolute"),
     ],
 )
 def test_a_wrong_value_is_told_and_the_old_ones_stay(
