@@ -17,7 +17,8 @@ from magneton_tasks.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.blocks import Blocks, pool_invalidating
 from magneton_tasks.stages.chunks import info_of
-from magneton_tasks.stages.stores import pool_table, segmentation
+from magneton_tasks.stages.claims import output_to_write
+from magneton_tasks.stages.stores import pool_table
 from magneton_tasks.stages.work import Batch, Job, Outcome, each
 from magneton_tasks.stores.precomputed import PrecomputedStore
 from magneton_tasks.stores.tables import PoolTable
@@ -57,7 +58,7 @@ class ApplyStage:
 
     @cached_property
     def output(self) -> PrecomputedStore:
-        return segmentation(self.attempt)
+        return output_to_write(self.attempt)
 
     @cached_property
     def before(self) -> dict[int, KeyState]:

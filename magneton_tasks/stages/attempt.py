@@ -59,6 +59,11 @@ class Attempt:
             check_roots(config, plan.overrides, with_mapped_roots(plan.roots))
         return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
 
+    def frozen_config(self) -> RunConfig:
+        """The config with paths as they were called where it was planned."""
+        with files.open_read(self.paths.config) as file:
+            return parse_config(file.read().decode(), str(self.paths.config))
+
     @property
     def name(self) -> str:
         """The run's name as records have it: safe for file names."""

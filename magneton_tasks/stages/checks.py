@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import __version__, files, units
+from magneton_tasks import files, units
 from magneton_tasks.buckets import open_bucket
 from magneton_tasks.config import RunConfig, known_keys, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
@@ -248,26 +248,3 @@ def forget_output(config: RunConfig, plan: Plan) -> None:
                     after=state,
                     info={"cause": "the output was new, or held another result"},
                 )
-
-
-def claim_output(config: RunConfig, plan: Plan) -> None:
-    """Write the output's owner and info files, so that chunks can be looked at as they come."""
-    from magneton_tasks.stages.stores import create_output
-
-    before = owner_of(config.paths.output, overwrite=True) or {}
-    same = before.get("fingerprint") == plan.fingerprints.apply
-    content: dict[str, Any] = {
-        # the release whose result it is: `stages.earlier` asks about those of old defaults
-        "magneton": before.get("magneton") if same and not plan.restart else __version__,
-        "volume": identity(config, plan.geometry),
-        "input": config.paths.input,
-        "config_path": plan.config_path,
-        "partition": plan.partition,
-        "run": plan.run,
-        "fingerprint": plan.fingerprints.apply,
-        # when verify proved this result complete, and of which run; see `stages.replaced`
-        "finished": before.get("finished") if same else None,
-        "threshold": plan.threshold.value,
-        "config": config.resolved(),
-    }
-    create_output(config, plan, owner=content)

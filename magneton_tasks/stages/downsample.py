@@ -11,7 +11,7 @@ from magneton_tasks.manifest import Record
 from magneton_tasks.stages.apply import write_mips
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.chunks import info_of, require_sound
-from magneton_tasks.stages.stores import segmentation
+from magneton_tasks.stages.claims import output_to_write
 from magneton_tasks.stages.work import Batch, Job, Outcome, each
 from magneton_tasks.stores.precomputed import PrecomputedStore
 
@@ -40,7 +40,7 @@ class DownsampleStage:
 
     @cached_property
     def output(self) -> PrecomputedStore:
-        return segmentation(self.attempt)
+        return output_to_write(self.attempt)
 
     def is_current(self, key: int, record: Record) -> bool:
         return record.info.get("pool") == self.pool.input

@@ -45,7 +45,7 @@ from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import checks, earlier, queued, replaced, rights, thresholds
+from magneton_tasks.stages import checks, claims, earlier, queued, replaced, rights, thresholds
 from magneton_tasks.stages.differences import differing
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
@@ -158,15 +158,14 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     samples = sampled() if config.method == "exact" else None
     if samples is not None:  # what is to do depends on who is joined with whom
         geometry = _with_joins(config, geometry, samples.density, machine)
-    todo = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new).all(
-        lambda key: config_block_digest(config, geometry, input_digest, key)
-    )
+    looked = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new)
+    todo = looked.all(lambda key: config_block_digest(config, geometry, input_digest, key))
     if samples is None and todo["segment"]:
         samples = sampled()
     replaces = replaced.look(
         config, threshold, checks.identity(config, geometry), fingerprints.apply,
         restart=request.restart, writes=bool(todo["apply"] or todo["downsample"]),
-        overwrite=request.overwrite_output,
+        input_changed=looked.input_changed, overwrite=request.overwrite_output,
     )  # fmt: skip
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
@@ -261,7 +260,7 @@ def run(
         if drafted.is_new_output:
             checks.forget_output(drafted.config, drafted.plan)
         if "apply" in request.stages:
-            checks.claim_output(drafted.config, drafted.plan)
+            claims.take_place(drafted.config, drafted.plan)
         return *_freeze(drafted), drafted
     except BaseException:
         lease.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,20 +13,20 @@ from magneton_tasks.json_object import json_object
 from magneton_tasks.location import locate
 from magneton_tasks.paths import CHOICES, AttemptPaths, WorkPaths
 from magneton_tasks.plan import Replaced, ThresholdChoice
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.checks import has_layer, owner_of
 from magneton_tasks.stages.differences import decides, differing, flat
-from magneton_tasks.stores.precomputed import read_owner, write_owner
 
 SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry are others"
 RESTARTED = "the settings are the same; the restart does all of it anew"
+
+INPUT_CHANGED = "the input changed, or input.identity, by which that is told"
 
 FOREIGN = "it is a layer that Magneton didn't write (--overwrite-output)"
 
 
 def look(
     config: RunConfig, threshold: ThresholdChoice, volume: str, fingerprint: str,
-    *, restart: bool, writes: bool, overwrite: bool,
+    *, restart: bool, writes: bool, input_changed: bool, overwrite: bool,
 ) -> Replaced | None:  # fmt: skip
     """The result that apply would write over; None: none, or only what a rerun completes.
 
@@ -43,6 +42,8 @@ def look(
         The run does anew what is done.
     writes
         Apply has something to do.
+    input_changed
+        Blocks were segmented from an input that isn't there any more.
     overwrite
         Also over what belongs to another volume, or to another tool.
     """
@@ -53,8 +54,9 @@ def look(
     if (owner.get("volume"), owner.get("fingerprint")) != (volume, fingerprint):
         return _replaced(config, owner, differs or (SAME_SETTINGS,))
     # The same settings, but of another input: its version is no part of the fingerprint.
-    if writes and (restart or differs):
-        found = _replaced(config, owner, differs or (RESTARTED,))
+    if writes and (restart or differs or input_changed):
+        why = RESTARTED if restart else INPUT_CHANGED
+        found = _replaced(config, owner, differs or (why,))
         return found if found.state != "unfinished" else None
     return None
 
@@ -77,17 +79,6 @@ def _foreign(config: RunConfig) -> Replaced | None:
     return Replaced(config.paths.output, "unknown", None, None, (FOREIGN,))
 
 
-def mark_finished(attempt: Attempt) -> None:
-    """Note in the output's owner that verify has proved it complete: when, and of which run."""
-    url = attempt.config.paths.output
-    owner = read_owner(url)
-    if owner is None or owner.get("fingerprint") != attempt.plan.fingerprints.apply:
-        return
-    if attempt.plan.nothing_to_do and owner.get("finished"):
-        return
-    write_owner(url, owner | {"finished": {"time": time.time(), "run": attempt.plan.run}})
-
-
 def _differing(
     owner: Mapping[str, Any], config: RunConfig, threshold: ThresholdChoice | None = None
 ) -> tuple[str, ...]:
@@ -108,11 +99,11 @@ def _differing(
 
 
 def _replaced(config: RunConfig, owner: Mapping[str, Any], differs: tuple[str, ...]) -> Replaced:
-    state, finished, run = _state(config, owner)
+    state, finished, run = state_of(config, owner)
     return Replaced(config.paths.output, state, run, finished, differs)
 
 
-def _state(
+def state_of(
     config: RunConfig, owner: Mapping[str, Any]
 ) -> tuple[Literal["finished", "unfinished", "unknown"], float | None, str | None]:
     """Whether verify has proved the result complete, when, and the run that made it."""

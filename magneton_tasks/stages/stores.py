@@ -48,13 +48,17 @@ def segmentation(attempt: Attempt) -> PrecomputedStore:
 
 
 def create_output(
-    config: RunConfig, plan: Plan, *, owner: Mapping[str, Any] | None = None
-) -> PrecomputedStore:
-    """As :func:`segmentation`, while planning; with an ``owner`` whatever lies there is replaced."""
+    config: RunConfig, plan: Plan, *, owner: Mapping[str, Any] | None = None,
+    replace: bool = False, check_only: bool = False,
+) -> PrecomputedStore:  # fmt: skip
+    """As :func:`segmentation`; the options are those of `create_segmentation`.
+
+    With an ``owner``, too, whatever lies there is replaced.
+    """
     from magneton_tasks.stores.precomputed import create_segmentation
 
     return create_segmentation(
         config.paths.output, plan.geometry.box, plan.volume.voxel_size_nm, config.apply.chunk_size,
         config.apply.encoding, plan.geometry.cumulative[1:], config.apply.compress,
-        replace=owner is not None, owner=owner,
+        replace=replace or owner is not None, owner=owner, check_only=check_only,
     )  # fmt: skip

@@ -33,6 +33,8 @@ class Todo:
         self._geometry, self._fingerprints = geometry, fingerprints
         self._stages, self._restart, self._rewrite = stages, restart, rewrite
         self._cleaned: set[int] = set()
+        #: whether blocks have results of another input; known after `all`
+        self.input_changed = False
 
     def all(self, input_digest: InputDigest) -> dict[str, Ranges]:
         """Ranges of blocks (segment, count), of cells (apply, downsample), and [(0, 1)] or [] for pool.
@@ -127,6 +129,7 @@ class Todo:
         if not states:
             return {}, [(0, n)]
         labels = {k: s[1] or "" for k, s in states.items() if s[0] == input_digest(k)}
+        self.input_changed = len(labels) < len(states)
         return labels, to_ranges(k for k in range(n) if k not in labels)
 
     def _count(self, labels: dict[int, str], segment: Ranges) -> tuple[dict[int, str], Ranges]:

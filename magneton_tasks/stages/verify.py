@@ -20,8 +20,8 @@ from magneton_tasks.plan import START_S
 from magneton_tasks.stages import chunks, proof
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
 from magneton_tasks.stages.blocks import pool_invalidating
+from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.inputs import input_digest
-from magneton_tasks.stages.replaced import mark_finished
 from magneton_tasks.stages.report import earlier
 from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
 from magneton_tasks.stages.work import explain, failure_of, finish, say
@@ -182,11 +182,12 @@ def _check_output(
     dict
         ``chunks``: how many there are; ``checked``: how that was found out, see `proof.checked`.
     """
-    geometry, output = attempt.plan.geometry, segmentation(attempt)
+    geometry = attempt.plan.geometry
     cells = {"apply": len(geometry.cells)}
     if geometry.coarse_cells is not None:
         cells["downsample"] = len(geometry.coarse_cells)
     records = {stage: attempt.require(stage, range(n)) for stage, n in cells.items()}
+    output = segmentation(attempt)  # before apply, another result may lie there
     sizes = [mip for of in records.values() for r in of.values() for mip in r.info["chunks"]]
     share = proof.share_to_read(
         sum(map(len, sizes)), sum(map(sum, sizes)), run_cpu_s, is_local=output.objects.is_local

@@ -177,6 +177,7 @@ def create_segmentation(
     *,
     replace: bool = False,
     owner: Mapping[str, Any] | None = None,
+    check_only: bool = False,
 ) -> PrecomputedStore:
     """Write the ``info`` of a uint64 segmentation (or find the same one) and return its store.
 
@@ -192,6 +193,8 @@ def create_segmentation(
         Replace an ``info`` that says something else, or that can't be read.
     owner
         Written before the ``info``: a layer without an owner isn't ours, whoever is killed when.
+    check_only
+        Write nothing; only refuse what can't be written.
 
     Raises
     ------
@@ -201,7 +204,7 @@ def create_segmentation(
     return _create(
         url, box, voxel_size_nm, chunk_size, encoding, mip_factors, compress,
         dtype="uint64", channels=1, kind="segmentation", replace=replace, sync=True,
-        owner=owner,
+        owner=owner, check_only=check_only,
     )  # fmt: skip
 
 
@@ -220,6 +223,7 @@ def _create(
     replace: bool,
     sync: bool,
     owner: Mapping[str, Any] | None = None,
+    check_only: bool = False,
 ) -> PrecomputedStore:
     codec.check_encoding(encoding, dtype)
     if compress not in (None, "gzip"):
@@ -240,21 +244,25 @@ def _create(
             )
     if existing is not None or replace:
         _check_suffixes(store)
+    if check_only:
+        return store
     if owner is not None:
         objects.put_json(OWNER_FILE, owner)
-        _move_unreadable_aside(objects)
-    if existing is None:
+    if replace:
+        existing = _readable_info(objects)
+    if existing is None or owner is not None or existing | info != existing:
         objects.put_json("info", info)
     return store
 
 
-def _move_unreadable_aside(objects: Objects) -> None:
-    """An ``info`` that isn't JSON is replaced; it may be all that tells what happened to the disk."""
+def _readable_info(objects: Objects) -> dict[str, Any] | None:
+    """The ``info``; one that isn't JSON is moved aside: it may be all that tells what happened to the disk."""
     try:
-        objects.get_json("info")
+        return objects.get_json("info")
     except BadDataError:
         if objects.is_local:
             files.move_aside(objects.path("info"), "it isn't JSON")
+        return None
 
 
 def _check_suffixes(store: PrecomputedStore) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from magneton_tasks.cli.planning import agreement
 from magneton_tasks.config import load_config
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages import replaced
+from magneton_tasks.stages.claims import output_to_write
 from tests import volumes
 from tests.calls import Caller
 from tests.menu.terminal import listing
@@ -116,13 +119,98 @@ def test_what_airflow_calls_goes_on_and_its_log_and_plan_say_so(finished: Run, c
 
 def test_an_unfinished_result_is_told_as_such(finished: Run, cli: Caller) -> None:
     config = config_of(finished)
-    volumes.release(volumes.plan_run(config, {"pool.min_frac": 0.7}, run="killed"))
+    run = volumes.plan_run(config, {"pool.min_frac": 0.7}, run="killed")
+    volumes.run_stages(run, stages=["count", "pool", "apply"])
+    volumes.release(run)
     assert owner_of(finished)["finished"] is None
     first, *_ = replacing(cli("run", config, "--dry-run").out)
     assert first.startswith("REPLACES  an unfinished result in ")
     assert first.endswith(", of run killed")
     # the rerun that completes it replaces nothing
     assert replacing(cli("run", config, "--dry-run", "--set", "pool.min_frac=0.7").out) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("segment.threshold", 0.6), ("apply.encoding", "raw")])
+def test_a_run_stopped_before_apply_leaves_the_result_finished(
+    finished: Run, cli: Caller, key: str, value: object
+) -> None:
+    config = config_of(finished)
+    before = listing(config.parent / "segmentation")
+    run = volumes.plan_run(config, {key: value}, run="stopped")
+    volumes.run_stages(run, stages=["segment", "count", "pool"])
+    volumes.release(run)
+    assert listing(config.parent / "segmentation") == before
+    first, why, _ = replacing(cli("run", config, "--dry-run", "--set", "segment.threshold=0.7").out)
+    assert first.startswith("REPLACES  the finished result in ") and first.endswith("of run test")
+    assert why == "segment.threshold: 0.5 -> 0.7"
+    again = volumes.run_pipeline(config, run="again")
+    assert again.plan.nothing_to_do
+    # and the run that was stopped can still be gone on with
+    stopped = volumes.run_pipeline(config, {key: value}, run="stopped")
+    assert owner_of(finished)["finished"]["run"] == "stopped"
+    assert len(volumes.all_mips(stopped)) == len(stopped.plan.geometry.factors) + 1
+
+
+def test_the_owner_is_that_of_the_new_result_before_its_first_chunk(finished: Run) -> None:
+    config = config_of(finished)
+    run = volumes.plan_run(config, {"apply.encoding": "raw"}, run="killed")
+
+    def killed() -> None:
+        def is_chunk(source: object, *_: object) -> bool:
+            return "segmentation" in str(source) and ".gz" in str(source)
+
+        volumes.kill_at(1, "rename", when=is_chunk)
+        volumes.run_stages(run, stages=["count", "pool", "apply"])
+
+    assert volumes.in_fork(killed) == -signal.SIGKILL
+    owner = owner_of(finished)
+    assert (owner["finished"], owner["run"]) == (None, "killed")
+    volumes.release(run)
+    assert not volumes.plan_run(config, run="killed").plan.nothing_to_do
+
+
+def test_tasks_of_apply_at_once_may_find_the_owner_written_and_the_info_not(finished: Run) -> None:
+    config = config_of(finished)
+    info = config.parent / "segmentation" / "info"
+    before = info.read_bytes()
+    run = volumes.plan_run(config, {"apply.encoding": "raw"}, run="many")
+    volumes.run_stages(run, stages=["count", "pool"])
+    output_to_write(run.attempt)
+    owner = owner_of(finished)
+    info.write_bytes(before)
+    output_to_write(run.attempt)
+    assert owner_of(finished) == owner
+    assert json.loads(info.read_bytes())["scales"][0]["encoding"] == "raw"
+    assert volumes.run_stages(run, stages=["apply", "verify"]).code == 0
+
+
+def test_what_a_run_writes_nothing_of_stays_that_of_its_maker(finished: Run) -> None:
+    config = config_of(finished)
+    before = owner_of(finished)
+    path = config.parent / "segmentation" / "magneton.json"
+    # of a release that didn't say so in the output
+    path.write_text(json.dumps({k: v for k, v in before.items() if k != "finished"}))
+    assert volumes.run_pipeline(config, run="nothing to do").plan.nothing_to_do
+    after = owner_of(finished)
+    assert after["run"] == after["finished"]["run"] == "test"
+    # labels are made again, and are the same: no chunk is written
+    sets: dict[str, object] = {"input.version": "second"}
+    other = volumes.run_pipeline(config, sets, run="same labels")
+    assert not other.plan.nothing_to_do
+    assert owner_of(finished)["finished"] == after["finished"]
+    assert owner_of(finished)["config"]["input"]["version"] == "second"
+
+
+def test_a_changed_input_is_told(finished: Run, cli: Caller) -> None:
+    config = config_of(finished)
+    chunk = next(p for p in (config.parent / "affinity").rglob("*.gz"))
+    os.utime(chunk, (1, 1))
+    sets = ["--set", "input.identity=chunks"]
+    volumes.run_pipeline(config, {"input.identity": "chunks"}, run="chunks")
+    os.utime(chunk, (2, 2))
+    first, why, _ = replacing(cli("run", config, "--dry-run", *sets).out)
+    assert first.startswith("REPLACES  the finished result in ")
+    assert why == replaced.INPUT_CHANGED
 
 
 def test_the_owner_says_which_run_made_the_result_and_when(finished: Run) -> None:

@@ -1,0 +1,128 @@
+"""Whose result the output holds: its ``magneton.json``, from plan to verify.
+
+It tells of the result whose chunks are there: a run that would write over one changes neither it
+nor the ``info`` before apply has a first chunk to write. Stopped earlier, it leaves the result
+as it was, and known as such::
+
+    plan     no owner yet       owner and info are written: the place is taken
+             this result        info is written where it is gone or damaged
+             another result     nothing is written
+    apply    first chunk        owner (unfinished, of this run) and info, where they aren't so yet
+    verify   proved complete    finished: when, and of the run that wrote last
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from magneton_tasks import __version__
+from magneton_tasks.config import RunConfig
+from magneton_tasks.plan import Plan
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.checks import identity, owner_of
+from magneton_tasks.stages.replaced import state_of
+from magneton_tasks.stages.stores import create_output
+
+if TYPE_CHECKING:  # heavy
+    from magneton_tasks.stores.precomputed import PrecomputedStore
+
+#: How often an owner that lags behind is looked for, in seconds.
+_LOOK_S = 0.5
+
+
+def take_place(config: RunConfig, plan: Plan) -> None:
+    """What plan writes into the output, so that chunks can be looked at as they come.
+
+    Raises
+    ------
+    ConfigError
+        What lies there can't be written over.
+    """
+    owner = owner_of(config.paths.output, overwrite=True)
+    if owner is None:
+        create_output(config, plan, owner=_content(config, plan))
+    elif owner.get("fingerprint") == plan.fingerprints.apply:
+        create_output(config, plan, replace=True)
+    else:
+        create_output(config, plan, replace=True, check_only=True)
+
+
+def output_to_write(attempt: Attempt) -> PrecomputedStore:
+    """The output, which from now on holds this attempt's result; called before the first chunk.
+
+    Many tasks may do so at once, on several machines: all write the same.
+    """
+    config, plan = attempt.config, attempt.plan
+    owner = owner_of(config.paths.output, overwrite=True)
+    if owner is not None and _is_claimed(owner, plan):
+        # another task may have written the owner, and not the info yet
+        return create_output(config, plan, replace=True)
+    content = _content(attempt.frozen_config(), plan)
+    if owner is not None and owner.get("fingerprint") == plan.fingerprints.apply and not plan.restart:
+        content |= _release(owner)
+    return create_output(config, plan, owner=content)
+
+
+def mark_finished(attempt: Attempt) -> None:
+    """Note in the output's owner that verify has proved it complete: when, and of which run.
+
+    Where nothing was written since it was proved so before, both stay.
+    """
+    from magneton_tasks.stores.precomputed import write_owner
+
+    url = attempt.config.paths.output
+    owner = _own_owner(attempt)
+    if owner is None:
+        return
+    state, finished_s, run = state_of(attempt.config, owner)
+    if state != "finished":
+        finished_s, run = time.time(), owner.get("run") or attempt.plan.run
+    told = {"run": owner.get("run"), "finished": {"time": finished_s, "run": run}}
+    content = _content(attempt.frozen_config(), attempt.plan) | told | _release(owner)
+    if content != owner:
+        write_owner(url, content)
+
+
+def _own_owner(attempt: Attempt) -> dict[str, Any] | None:
+    """The owner that this result has; waited for, as another machine may just have written it."""
+    until = time.monotonic() + attempt.wait_s
+    while True:
+        owner = owner_of(attempt.config.paths.output, overwrite=True)
+        if owner is not None and owner.get("fingerprint") == attempt.plan.fingerprints.apply:
+            return owner
+        if time.monotonic() >= until:
+            return None
+        time.sleep(_LOOK_S)
+
+
+def _is_claimed(owner: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether the owner says that this run is writing this result."""
+    told = owner.get("fingerprint"), owner.get("run"), owner.get("finished", "unknown")
+    return told == (plan.fingerprints.apply, plan.run, None)
+
+
+def _release(owner: Mapping[str, Any]) -> dict[str, Any]:
+    """The release whose result it is, which stays: `stages.earlier` asks about those of old defaults."""
+    return {"magneton": owner.get("magneton")}
+
+
+def _content(config: RunConfig, plan: Plan) -> dict[str, Any]:
+    """What tells of a plan's result, unfinished; the same in each of its tasks.
+
+    ``config``: with paths as they were planned.
+    """
+    return {
+        "magneton": __version__,
+        "volume": identity(config, plan.geometry),
+        "input": config.paths.input,
+        "config_path": plan.config_path,
+        "partition": plan.partition,
+        "run": plan.run,
+        "fingerprint": plan.fingerprints.apply,
+        # when verify proved this result complete, and of which run; see `stages.replaced`
+        "finished": None,
+        "threshold": plan.threshold.value,
+        "config": config.resolved(),
+    }
