@@ -60,7 +60,11 @@ def output_to_write(attempt: Attempt) -> PrecomputedStore:
         # another task may have written the owner, and not the info yet
         return create_output(config, plan, replace=True)
     content = _content(attempt.frozen_config(), plan)
-    if owner is not None and owner.get("fingerprint") == plan.fingerprints.apply and not plan.restart:
+    if (
+        owner is not None
+        and owner.get("fingerprint") == plan.fingerprints.apply
+        and not plan.restart
+    ):
         content |= _release(owner)
     return create_output(config, plan, owner=content)
 
