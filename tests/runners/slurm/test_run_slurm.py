@@ -132,14 +132,8 @@ def test_detach_says_what_is_wrong_at_once(cluster: Cluster, volume: Volume) -> 
 def test_a_killed_controller_is_followed_by_another_and_no_job_is_doubled(
     cluster: Cluster, volume: Volume
 ) -> None:
-    cluster.set(rules={"*": "wait"})
     config = volume("probe: false")
-    run = magneton("run", str(config))
-    eventually(lambda: len(cluster.calls("squeue")) > 2, "the queue is looked at")
-    os.kill(run.pid, signal.SIGKILL)
-    run.communicate()
-    assert states(cluster) == {"PENDING"}
-    cluster.set(rules={})
+    killed(cluster, config)
     code, out = ends(magneton("attach", str(config)))
     assert code == 0, out
     assert tasks(cluster) == list(ORDER)
