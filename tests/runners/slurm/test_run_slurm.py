@@ -193,7 +193,7 @@ def test_who_attaches_takes_the_run_over(cluster: Cluster, volume: Volume) -> No
     cluster.set(rules={"*": "wait"})
     config = volume("probe: false")
     first = magneton("run", str(config))
-    eventually(lambda: len(cluster.calls("squeue")) > 2, "the queue is looked at")
+    eventually(lambda: cluster.calls("sbatch") and cluster.jobs, "the array is submitted")
     cluster.set(frozen=True)
     second = magneton("attach", str(config))
     eventually(lambda: "attach" in " ".join(psutil.Process(second.pid).cmdline()), "it runs")
