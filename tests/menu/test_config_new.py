@@ -183,9 +183,9 @@ def test_an_existing_config_is_replaced_only_when_told_so(source: Path, tmp_path
     assert config.read_text() == "mine"
     dialog = Dialog(tmp_path, "--input", str(source))
     dialog.answer("volume.yaml: replace", "y")
-    for question in QUESTIONS[1:]:
+    for question, text in list(zip(QUESTIONS, answers(source), strict=True))[1:]:
         dialog.answer(
-            question, "" if question != "Segmentation to write" else str(tmp_path / "seg")
+            question, text if question != "Segmentation to write" else str(tmp_path / "seg")
         )
     assert dialog.end()[0] == 0
     assert load_config(config).paths.input == f"file://{source}"
