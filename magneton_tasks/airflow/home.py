@@ -31,7 +31,6 @@ _FIXED = {
         "DATABASE__SQL_ALCHEMY_CONN", "DATABASE__SQL_ALCHEMY_CONN_CMD",
         "DATABASE__SQL_ALCHEMY_CONN_SECRET", "DATABASE__SQL_ALCHEMY_CONN_ASYNC",
         "CORE__SQL_ALCHEMY_CONN", "CORE__SQL_ALCHEMY_CONN_CMD", "LOGGING__BASE_LOG_FOLDER",
-        "LOGGING__WORKER_LOG_SERVER_PORT", "LOGGING__TRIGGER_LOG_SERVER_PORT",
     )
 }  # fmt: skip
 
@@ -90,6 +89,7 @@ def settings(home: Path, root: Path, database: Mapping[str, str] | None = None) 
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": 64,
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
+        "LOGGING__LOGGING_CONFIG_CLASS": "magneton_tasks.airflow.task_logs.LOGGING",
         "USAGE_DATA_COLLECTION__ENABLED": False,
         # A changed or new volume config shows up within half a minute.
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,

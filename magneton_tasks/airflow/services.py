@@ -32,7 +32,12 @@ from magneton_tasks.roots import ROOTS_VARIABLE
 from magneton_tasks.worker_env import is_of_make_up
 
 FIRST = "api-server"
-OTHERS = ("scheduler", "dag-processor", "triggerer")
+#: The others with their arguments. Their log servers would listen on all interfaces, see task_logs.
+OTHERS = {
+    "scheduler": ["--skip-serve-logs"],
+    "dag-processor": [],
+    "triggerer": ["--skip-serve-logs"],
+}
 #: How long the services may take to become healthy, in seconds: about 40 s on two idle cores.
 START_WAIT_S = 300
 #: How long a stopped service may take for its own clean-up, in seconds, before it is killed.
@@ -93,7 +98,7 @@ class Services:
         return found
 
     def _orphans(self) -> set[psutil.Process]:
-        """What killed services left behind: workers with their tasks, servers of logs.
+        """What killed services left behind: workers with their tasks.
 
         They are of the service's session, whose number Linux gives to no other while they live.
         """
@@ -150,19 +155,16 @@ class Services:
         self._wait("it answers", lambda: self._health() is not None)
         if self.password_file.exists():  # of the simple logins; Airflow writes it for all to read
             self.password_file.chmod(0o600)
-        for name in OTHERS:
+        for name, arguments in OTHERS.items():
             if name not in alive:
-                self._launch(name, [], environ)
+                self._launch(name, arguments, environ)
         say(f"starting {', '.join(OTHERS)}")
         self._wait("all services are healthy", self.healthy)
 
     def environ(self) -> dict[str, str]:
         """The environment of the services: this one's, with Airflow's settings and the ports."""
-        ports = self.state()["ports"]
         ours = {
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.address}/execution/",
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports["task_logs"]),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports["trigger_logs"]),
             # `airflow` and `python` of this environment, whether it was activated or not.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             # A proxy has no business between these processes.
@@ -181,9 +183,8 @@ class Services:
         return {"AIRFLOW__API__BASE_URL": self.address, **theirs, **airflow, **given, **ours}
 
     def _choose_ports(self) -> dict[str, int]:
-        ports = free_ports("api", "task_logs", "trigger_logs")
         given = homes.given_settings(self.home).get(homes.PORT)
-        return {**ports, "api": int(given)} if given else ports
+        return {"api": int(given)} if given else free_ports("api")
 
     def _migrate(self, environ: Mapping[str, str]) -> None:
         log = self.log("migrate")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 from playwright.sync_api import Page, expect
@@ -41,6 +42,7 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     assert tasks["segment", 1]["pool"] == "magneton_local"
     assert airflow.result("tiny", "verify")["objects"] == OBJECTS
 
+    assert _listening(airflow) == {airflow.address.removeprefix("http://")}, "and nowhere else"
     assert airflow.address in _script(airflow, "airflow_health")
     assert "dag_run" in _script(airflow, "airflow_db_clean", "--dry-run")
     killed = {q for n in ("scheduler", "triggerer") for q in _family(started[n])}
@@ -56,8 +58,7 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     _script(airflow, "airflow_down")
     assert airflow.services.running() == {}
     assert not [p for p in everything if p.is_running()]
-    home = str(airflow.home)
-    assert not [p for p in psutil.process_iter() if home in _environ(p).get("AIRFLOW_HOME", "")]
+    assert not _of_home(airflow)
     assert "isn't running" in _script(airflow, "airflow_down")
     assert "isn't running" in _script(airflow, "airflow_health", code=2)
 
@@ -106,6 +107,26 @@ def _script(airflow: Airflow, name: str, *arguments: str, code: int = 0) -> str:
 
 def _family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
+
+
+def _of_home(airflow: Airflow) -> set[psutil.Process]:
+    """Every process of a home; most of Airflow's overwrite the title that their environment follows."""
+    home = str(airflow.home)
+    told = {p for p in psutil.process_iter() if home in _environ(p).get("AIRFLOW_HOME", "")}
+    return told | {q for p in airflow.services.running().values() for q in _family(p)}
+
+
+def _listening(airflow: Airflow) -> set[str]:
+    """Where the processes of a home listen, by IPv4 and IPv6."""
+    found = set()
+    for process in _of_home(airflow):
+        with suppress(psutil.NoSuchProcess):
+            found |= {
+                f"{c.laddr.ip}:{c.laddr.port}"
+                for c in process.net_connections("inet")
+                if c.status == psutil.CONN_LISTEN
+            }
+    return found
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:

@@ -63,6 +63,8 @@ def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
     chunk = HeldChunk(airflow.volumes / name / "affinity", SECOND_LAYER)
     wait_until(lambda: sum(records(work, "started").values()) == 7, "it is in the middle")
     assert sum(records(work, "done").values()) == 6
+    log = airflow.log(name, run_id, "segment", index=0)  # of a task that runs
+    assert "magneton" in log and "Could not read" not in log
     if killed == "worker":
         worker_of(work).kill()
         chunk.release(has_reader=False)

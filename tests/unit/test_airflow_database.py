@@ -27,7 +27,7 @@ def services(tmp_path: Path) -> Services:
     home = tmp_path / "a home's; x"
     home.mkdir()
     made = Services(home, ROOT)
-    ports = {"api": 5001, "task_logs": 5002, "trigger_logs": 5003}
+    ports = {"api": 5001}
     made.state_file.write_text(json.dumps({"ports": ports}))
     return made
 

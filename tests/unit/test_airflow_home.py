@@ -97,9 +97,7 @@ def test_settings_of_another_airflow_do_not_leak_in(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remember(services, "api-server", 1, 0.0)
-    services.state_file.write_text(
-        json.dumps({"ports": {"api": 5001, "task_logs": 5002, "trigger_logs": 5003}})
-    )
+    services.state_file.write_text(json.dumps({"ports": {"api": 5001}}))
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://elsewhere")
     environ = services.environ()
