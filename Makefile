@@ -2,6 +2,9 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
+# Images and CI set it. Here it would compile all modules anew at each start of a Python, which takes
+# more than half of a start, and the tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -12,9 +13,24 @@ from hypothesis import settings
 from magneton_tasks import kernel_archives
 from magneton_tasks.runners.warming import ensure_warm
 
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
+
 # The first call of a compiled kernel takes seconds, and machines differ: no test is about time.
 settings.register_profile("magneton", deadline=None)
 settings.load_profile("magneton")
+
+
+def _without_waiting(fd: int | HasFileno) -> None:
+    """In place of `os.fsync`: the tests call it some 10,000 times, and would wait for the disk.
+
+    They kill processes, never the machine: what a process wrote is there for the next one without
+    it too. Commands in processes of their own sync as ever.
+    """
+    os.fstat(fd if isinstance(fd, int) else fd.fileno())  # the same error for a closed file
+
+
+os.fsync = _without_waiting
 
 # Also for the processes of tests that have another home.
 os.environ["MAGNETON_KERNEL_CACHE"] = kernel_archives.root()
