@@ -1,4 +1,4 @@
-"""`make down`: stop what `make up` started; harmless where nothing runs."""
+"""`make down`: end all processes of this Airflow; harmless where nothing runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from magneton_tasks.errors import MagnetonError
 def main() -> int:
     try:
         services = Services(home.airflow_home(), home.project_root())
-        if services.running():
-            services.stop()
-            print("Airflow is down.")
-        else:
-            print("Airflow isn't running.")
+        print("Airflow is down." if services.stop() else "Airflow isn't running.")
     except MagnetonError as error:
         print(error, file=sys.stderr)
         return error.exit_code

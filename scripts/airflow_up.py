@@ -17,14 +17,7 @@ from magneton_tasks.places import CONFIGS_VARIABLE
 def main() -> int:
     try:
         services = Services(home.airflow_home(), home.project_root())
-        if given := os.environ.get(database.VARIABLE):
-            # The services don't get this, so it mustn't open the database here.
-            os.environ.pop("PGPASSWORD", None)
-            ask = getpass if sys.stdin.isatty() else None
-            is_running = bool(services.running())
-            database.choose(services.home, given, is_running=is_running, ask=ask)
-        if not (services.running().keys() >= {"api-server", "scheduler"} and services.healthy()):
-            services.start()
+        services.start(before=lambda: choose_database(services))
         environ = services.environ()
         configs, people_use = environ[CONFIGS_VARIABLE], environ["AIRFLOW__API__BASE_URL"]
         unknown = wait_for_dags(services, [dag_id for dag_id, _, _ in named_configs(configs)])
@@ -44,6 +37,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def choose_database(services: Services) -> None:
+    """As `database.choose`, where `make up` was told one."""
+    if given := os.environ.get(database.VARIABLE):
+        # The services don't get this, so it mustn't open the database here.
+        os.environ.pop("PGPASSWORD", None)
+        ask = getpass if sys.stdin.isatty() else None
+        database.choose(services.home, given, is_running=bool(services.running()), ask=ask)
 
 
 if __name__ == "__main__":

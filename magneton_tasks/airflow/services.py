@@ -1,7 +1,8 @@
 """Airflow's services on this machine: start, look, stop (`make up`, `make down`).
 
 Each service is a process group of its own, with a log file in the home; ``services.json`` keeps
-their process ids and start times, so that a process that got a recycled id is never touched.
+their process ids and start times, so that a process that got a recycled id is never touched. To stop
+is to end all processes of the home (`processes`), whoever started them and whatever was killed before.
 The api-server comes first: tasks that start before it listens fail.
 """
 
@@ -26,7 +27,9 @@ import psutil
 
 from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
-from magneton_tasks.errors import OutputError
+from magneton_tasks.airflow import processes
+from magneton_tasks.airflow.turns import Holder, Turn
+from magneton_tasks.errors import OutputError, TemporaryError
 from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
 from magneton_tasks.roots import ROOTS_VARIABLE
 from magneton_tasks.worker_env import is_of_make_up
@@ -69,6 +72,14 @@ class Services:
     def password_file(self) -> Path:
         return self.home / "simple_auth_manager_passwords.json.generated"
 
+    @property
+    def up(self) -> Turn:
+        return Turn(self.home, "make up")
+
+    @property
+    def down(self) -> Turn:
+        return Turn(self.home, "make down")
+
     def log(self, name: str) -> Path:
         return self.home / "logs" / "services" / f"{name}.log"
 
@@ -97,24 +108,6 @@ class Services:
                     found[name] = process
         return found
 
-    def _orphans(self) -> set[psutil.Process]:
-        """What killed services left behind: workers with their tasks.
-
-        They are of the service's session, whose number Linux gives to no other while they live.
-        """
-        state = self.state()
-        lost = [*state.get("lost", ()), *state.get("processes", {}).values()]
-        sessions = {pid: started for pid, started in lost if not psutil.pid_exists(pid)}
-        home = os.path.realpath(self.home)
-        found = set()
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, ProcessLookupError):
-                started = sessions.get(os.getsid(process.pid))
-                began = process.create_time()
-                if started is not None and began > started - 1 and process.cwd() == home:
-                    found.update(_with_descendants(process))
-        return found
-
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.state()['ports']['api']}"
@@ -125,22 +118,38 @@ class Services:
 
     # ------------------------------------------------------------------------------ start
 
-    def start(self, say: Say = print) -> None:
+    def start(self, say: Say = print, before: Callable[[], None] | None = None) -> None:
         """Start what doesn't run yet and wait until all of it is healthy.
+
+        Who comes while another process does so waits for it, and finds it done.
+
+        Parameters
+        ----------
+        before
+            Done first, when nobody else starts or stops.
 
         Raises
         ------
         OutputError
             A service ended, or wasn't healthy in time; names its log.
+        TemporaryError
+            It was stopped meanwhile.
         """
+        tell = _told(say)
+        with self.down.taken(tell):
+            pass
+        with self.up.taken(tell):
+            if before is not None:
+                before()
+            if not self.healthy():
+                self._start(say)
+
+    def _start(self, say: Say) -> None:
         alive = self.running()
         if FIRST not in alive:
             # The ports belong to the api-server's start: whatever runs without it would not find it.
-            self.stop(say)
-            given = {k: v for k in (CONFIGS_VARIABLE, ROOTS_VARIABLE) if (v := os.environ.get(k))}
-            if CONFIGS_VARIABLE in given:  # from here, relative paths lead there
-                given[CONFIGS_VARIABLE] = configs_places(self.root, given)
-            self._save({"ports": self._choose_ports(), "processes": {}, "given": given})
+            self._end_all(say)
+            self._save({"ports": self._choose_ports(), "processes": {}, "given": self._given()})
             alive = {}
         environ = self.environ()
         if not alive:
@@ -160,6 +169,12 @@ class Services:
                 self._launch(name, arguments, environ)
         say(f"starting {', '.join(OTHERS)}")
         self._wait("all services are healthy", self.healthy)
+
+    def _given(self) -> dict[str, str]:
+        given = {k: v for k in (CONFIGS_VARIABLE, ROOTS_VARIABLE) if (v := os.environ.get(k))}
+        if CONFIGS_VARIABLE in given:  # from here, relative paths lead there
+            given[CONFIGS_VARIABLE] = configs_places(self.root, given)
+        return given
 
     def environ(self) -> dict[str, str]:
         """The environment of the services: this one's, with Airflow's settings and the ports."""
@@ -193,8 +208,10 @@ class Services:
         for command in ([sys.executable, "-m", "airflow", "db", "migrate"], pools):
             with log.open("ab") as out:
                 done = subprocess.run(
-                    command, env=environ, stdout=out, stderr=out, cwd=self.home, check=False
-                )
+                    command, env={**environ, **processes.mark(self.home)},
+                    stdout=out, stderr=out, cwd=self.home, check=False,
+                )  # fmt: skip
+            self._check_not_stopped()
             if done.returncode != 0:
                 raise OutputError(f"Airflow's database could not be prepared; see {log}")
 
@@ -204,7 +221,7 @@ class Services:
         with log.open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", name, *arguments],
-                env=environ,
+                env={**environ, **processes.mark(self.home)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -212,8 +229,6 @@ class Services:
                 start_new_session=True,  # Ctrl-C in this terminal isn't meant for them
             )
         state = self.state()
-        if name in state["processes"]:  # it was killed; `stop` looks for what it left
-            state.setdefault("lost", []).append(state["processes"][name])
         state["processes"][name] = (process.pid, psutil.Process(process.pid).create_time())
         self._save(state)
 
@@ -233,6 +248,8 @@ class Services:
 
     def problems(self) -> list[str]:
         """What is wrong with the services, each in a line; none: all are healthy."""
+        if not self.running():
+            return ["Airflow isn't running"]
         missing = {FIRST, *OTHERS} - self.running().keys()
         problems = [f"{name} isn't running; see {self.log(name)}" for name in sorted(missing)]
         health = self._health()
@@ -247,6 +264,7 @@ class Services:
     def _wait(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_WAIT_S
         while not done():
+            self._check_not_stopped()
             dead = self.state()["processes"].keys() - self.running().keys()
             if dead:
                 name = min(dead)
@@ -258,48 +276,72 @@ class Services:
                 )
             time.sleep(0.5)
 
+    def _check_not_stopped(self) -> None:
+        if (holder := self.down.holder()) is not None:
+            raise TemporaryError(f"{holder} stops Airflow meanwhile", "make up, to start it again")
+
     # ------------------------------------------------------------------------------ stop
 
-    def stop(self, say: Say = print) -> None:
-        """Stop what runs, with the tasks that run under it; nothing is left behind."""
-        alive, family = self.running(), self._orphans()
-        if not alive and not family:
-            self._forget()
-            return
-        say(f"stopping {', '.join(alive) or 'what killed services left behind'}")
-        # The scheduler first, so that no task starts any more; with it everything below each service.
-        order = sorted(alive, key=lambda name: (name != "scheduler", name == FIRST))
-        family.update(p for name in order for p in _with_descendants(alive[name]))
-        for name in order:
-            with suppress(psutil.NoSuchProcess):
-                alive[name].terminate()
-        _, left = psutil.wait_procs(list(alive.values()), timeout=STOP_WAIT_S / 2)
-        family.update(q for p in left for q in _with_descendants(p))
-        # Tasks end by themselves on SIGTERM: a worker of ours stops after the file that it writes.
-        _signal(family, signal.SIGTERM)
-        _, stubborn = psutil.wait_procs(list(family), timeout=STOP_WAIT_S / 2)
-        family.update(q for p in stubborn for q in _with_descendants(p))
-        _signal(family, signal.SIGKILL)
-        psutil.wait_procs(list(family), timeout=5)
-        self._forget()
+    def stop(self, say: Say = print) -> bool:
+        """End every process of this home, with the tasks that run under it.
 
-    def _forget(self) -> None:
-        state = self.state()
-        if state:
-            self._save({**state, "processes": {}, "lost": []})
+        Returns
+        -------
+        Whether there was any.
+
+        Raises
+        ------
+        OutputError
+            A process can't be ended.
+        """
+        with self.down.taken(_told(say)):
+            found = self._end_all(say)
+            # A `make up` that is at work ends by itself now; one that doesn't, a stopped job of a
+            # terminal's, would go on later.
+            with self.up.taken(_impatient(say)):
+                return self._end_all(say) or found
+
+    def _end_all(self, say: Say) -> bool:
+        alive, family = self.running(), processes.of_home(self.home)
+        if family:
+            say(f"stopping {', '.join(alive) or 'what killed services left behind'}")
+            # The scheduler first, so that no task starts any more.
+            order = sorted(alive, key=lambda name: (name != "scheduler", name == FIRST))
+            left = processes.end(self.home, [alive[name] for name in order], STOP_WAIT_S / 2)
+            if left:
+                pids = ", ".join(str(p.pid) for p in sorted(left, key=lambda p: p.pid))
+                raise OutputError(
+                    f"processes {pids} of {self.home} don't end",
+                    "they wait for a disk or a network: make down again when that answers",
+                )
+        if state := self.state():
+            self._save({**state, "processes": {}})
+        return bool(family)
 
 
-def _with_descendants(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+def _told(say: Say) -> Callable[[Holder], None]:
+    """Says once whom it waits for."""
+    known: set[Holder] = set()
+
+    def wait(holder: Holder) -> None:
+        if holder not in known:
+            known.add(holder)
+            say(f"{holder} is at work: waiting for it")
+
+    return wait
 
 
-def _signal(processes: set[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):  # psutil compares start times: no recycled id is hit
-            process.send_signal(number)
+def _impatient(say: Say) -> Callable[[Holder], None]:
+    """As `_told`, and ends who takes too long."""
+    tell, since = _told(say), time.monotonic()
+
+    def wait(holder: Holder) -> None:
+        tell(holder)
+        if time.monotonic() > since + STOP_WAIT_S and (process := holder.process):
+            say(f"ending {holder}")
+            processes.signal_all([process], signal.SIGKILL)
+
+    return wait
 
 
 def free_ports(*names: str) -> dict[str, int]:

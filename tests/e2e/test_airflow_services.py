@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from playwright.sync_api import Page, expect
@@ -23,9 +24,10 @@ from tests.volumes import run_pipeline
 def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     airflow = airflow_of()
     airflow.write_volume("tiny", "local: {workers: 2}\n")
-    told = _script(airflow, "airflow_up")
-    assert airflow.address in told
-    assert airflow.services.password() in told
+    for told in _twice_at_once(airflow, "airflow_up"):
+        assert airflow.address in told
+        assert airflow.services.password() in told
+    assert "is at work: waiting for it" in told
     assert airflow.services.password_file.stat().st_mode & 0o777 == 0o600
     started = airflow.services.running()
     assert set(started) == {"api-server", "scheduler", "dag-processor", "triggerer"}
@@ -55,7 +57,11 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     started = airflow.services.running()
 
     everything = {*killed, *(q for p in started.values() for q in _family(p))}
-    _script(airflow, "airflow_down")
+    for process in started.values():
+        process.kill()
+        process.wait()
+    assert [p for p in everything if p.is_running()], "Airflow's own children outlive it"
+    assert "Airflow is down" in _script(airflow, "airflow_down")
     assert airflow.services.running() == {}
     assert not [p for p in everything if p.is_running()]
     assert not _of_home(airflow)
@@ -92,28 +98,41 @@ def test_behind_a_proxy_with_a_prefix(
         assert not failed
 
 
+def _twice_at_once(airflow: Airflow, name: str) -> list[str]:
+    """What a script prints that is run twice; last, what the one prints that came second."""
+    both = [_begun(airflow, name) for _ in range(2)]
+    told = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    return sorted(told, key=lambda text: "waiting for it" in text)
+
+
 def _script(airflow: Airflow, name: str, *arguments: str, code: int = 0) -> str:
     """What a script of the project prints, run as `make` runs it."""
+    process = _begun(airflow, name, *arguments)
+    said, errors = process.communicate()
+    assert process.returncode == code, said + errors
+    return said
+
+
+def _begun(airflow: Airflow, name: str, *arguments: str) -> subprocess.Popen[str]:
     environ = {
         **clean_environ(),
         homes.HOME_VARIABLE: str(airflow.home),
         places.CONFIGS_VARIABLE: str(airflow.configs),
     }
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *arguments]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
+    return subprocess.Popen(
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _of_home(airflow: Airflow) -> set[psutil.Process]:
-    """Every process of a home; most of Airflow's overwrite the title that their environment follows."""
-    home = str(airflow.home)
-    told = {p for p in psutil.process_iter() if home in _environ(p).get("AIRFLOW_HOME", "")}
-    return told | {q for p in airflow.services.running().values() for q in _family(p)}
+def _of_home(airflow: Airflow) -> list[psutil.Process]:
+    """Every process whose environment tells of the home."""
+    return [p for p in psutil.process_iter() if str(airflow.home) in _environ(p)]
 
 
 def _listening(airflow: Airflow) -> set[str]:
@@ -129,8 +148,9 @@ def _listening(airflow: Airflow) -> set[str]:
     return found
 
 
-def _environ(process: psutil.Process) -> dict[str, str]:
+def _environ(process: psutil.Process) -> str:
+    """All that stands where the kernel keeps the environment."""
     try:
-        return process.environ()
-    except psutil.Error:
-        return {}
+        return Path(f"/proc/{process.pid}/environ").read_text(errors="replace")
+    except OSError:
+        return ""

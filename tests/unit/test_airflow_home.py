@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from magneton_tasks import places
@@ -25,13 +20,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def services(tmp_path: Path) -> Services:
     return Services(tmp_path, ROOT)
-
-
-@pytest.fixture
-def process() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as started:
-        yield started
-        started.kill()
 
 
 def remember(services: Services, name: str, pid: int, started: float) -> None:
@@ -127,40 +115,6 @@ def test_what_make_up_was_given_holds_in_other_shells(
         environ = services.environ()
         assert environ[places.CONFIGS_VARIABLE] == str(tmp_path / "mine")
         assert environ["MAGNETON_ROOTS"] == "/data"
-
-
-def test_a_recycled_process_id_is_never_touched(
-    services: Services, process: subprocess.Popen[bytes]
-) -> None:
-    remember(services, "scheduler", process.pid, time.time() - 3600)
-    assert services.running() == {}
-    services.stop(lambda text: None)
-    assert process.poll() is None
-
-
-def test_stop_ends_a_service_and_all_below_it(
-    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A service that ignores SIGTERM, and a task of it in a session of its own."""
-    monkeypatch.setattr(services_module, "STOP_WAIT_S", 2)
-    told = tmp_path / "pid"
-    code = (
-        "import signal, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        f"open({str(told)!r}, 'w').write(str(child.pid))\n"
-        "time.sleep(600)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code]) as service:
-        while not told.exists() or not told.read_text():
-            time.sleep(0.02)
-        child = int(told.read_text())
-        remember(services, "scheduler", service.pid, psutil.Process(service.pid).create_time())
-        assert list(services.running()) == ["scheduler"]
-        services.stop(lambda text: None)
-        assert services.running() == {}
-        for pid in (service.pid, child):
-            assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
 
 
 def test_a_service_that_ends_at_its_start_is_told_with_its_log(
