@@ -45,11 +45,11 @@ def _ways(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
     if config.schedule is None:
         yield "**On a schedule**: not yet; give the config a `schedule:`, such as `0 3 * * *`."
     else:
-        yield f"**On a schedule**: `{config.schedule}` (UTC), once the DAG is switched on."
+        yield f"**On a schedule**: `{config.schedule}` (UTC), once the DAG is switched on: its latest past date at once."
     if asks and config.schedule is not None:
         yield (
             "**Backfill** of past partitions: *Trigger*, then *Backfill*, or "
-            f"`scripts/airflow backfill create --dag-id {dag_id} --from-date 2026-01-01 --to-date 2026-01-31`."
+            f"`scripts/airflow backfill create --dag-id {dag_id} --from-date 2026-01-01 --to-date 2026-01-31T23:59`."
         )
     elif asks:
         yield "**Backfill** of past partitions needs a `schedule:`: it tells which dates there are."

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.services import Services
 from tests.e2e.rest import RefusedError, Rest
-from tests.shell_blocks import Typed
+from tests.shell_blocks import Block, typed
 from tests.tiny_volume import chunk_file, write_tiny_volume
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,19 +93,20 @@ class Airflow:
 
     def command(self, *arguments: str, code: int = 0) -> str:
         """What ``scripts/airflow ARGUMENTS...`` prints; it is told the home, and nothing else."""
-        return self._ran([str(ROOT / "scripts" / "airflow"), *arguments], self.home.parent, code)
-
-    def types(self, command: Typed) -> str:
-        """What a command of the documents prints, as it stands there, in the project's folder."""
-        return self._ran(["bash", "-c", command.text], ROOT, 0)
-
-    def _ran(self, command: list[str], cwd: Path, code: int) -> str:
-        environ = {**clean_environ(), homes.HOME_VARIABLE: str(self.home)}
         done = subprocess.run(
-            command, env=environ, cwd=cwd, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
+            [str(ROOT / "scripts" / "airflow"), *arguments], env=self._environ(),
+            cwd=self.home.parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"{arguments}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
+
+    def types(self, *shown: Block, answers: Sequence[str] = ()) -> str:
+        """What blocks of the documents print, as they stand there, in the project's folder."""
+        return typed(shown, ROOT, self._environ(), answers)
+
+    def _environ(self) -> dict[str, str]:
+        """Of somebody who knows the home, and nothing else."""
+        return {**clean_environ(), homes.HOME_VARIABLE: str(self.home)}
 
     # ------------------------------------------------------------------ REST
     def token(self, user: str = "admin") -> str:

@@ -14,7 +14,7 @@ from typing import Self
 
 import pexpect
 
-from tests.e2e.airflow import ROOT
+from tests.clones import clone
 from tests.e2e.rest import fetched
 from tests.shell_blocks import Typed
 
@@ -33,27 +33,6 @@ _SERVES = re.compile(r"(http://127\.0\.0\.1:\d+/v/\S+/).*Ctrl-C ends it", re.DOT
 _QUESTION = re.compile(r"\[[^\r\n]*\]: $")
 #: Only these may ask; what else waits for an answer hangs, as it would for the reader.
 _ASKS = ("magneton config new ",)
-
-
-def clone(folder: Path) -> Path:
-    """A clone of this checkout in ``folder``, with what isn't committed yet."""
-    made = folder / "magneton"
-    _git(folder, "clone", "--quiet", str(ROOT), str(made))
-    changed = _git(ROOT, "diff", "--binary", "HEAD")
-    if changed:
-        subprocess.run(["git", "apply"], cwd=made, input=changed, check=True)
-    new = _git(ROOT, "ls-files", "-z", "--others", "--exclude-standard").decode()
-    for name in filter(None, new.split("\0")):
-        target = made / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-        target.chmod((ROOT / name).stat().st_mode)
-    return made
-
-
-def _git(folder: Path, *arguments: str) -> bytes:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True).stdout
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+from croniter import croniter
+
 from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
-from tests.shell_blocks import commands
-from tests.tiny_volume import OBJECTS, write_tiny_volume
+from tests.shell_blocks import blocks, shown_to
+from tests.tiny_volume import METHODS, OBJECTS, write_tiny_volume
 
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
+#: What the tiny volume needs beside what a page shows.
+TINY = f"{METHODS['overlap']}apply: {{chunk_size: [16, 16, 16], mips: 1}}\nlocal: {{workers: 2}}\n"
 
 
 def test_ticks_with_and_without_new_data(airflow: Airflow) -> None:
@@ -64,40 +70,71 @@ def test_a_missing_input_may_be_skipped(airflow: Airflow) -> None:
     assert not airflow.work("spared").exists()
 
 
-def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Path) -> None:
-    days = airflow.volumes / "daily"
-    for day in (DAYS[0], DAYS[2]):
-        write_tiny_volume(days / day)
-    config = airflow.configs / "daily.yaml"
-    text = (days / DAYS[0] / "configs" / "tiny.yaml").read_text()
-    text = text.replace(DAYS[0], "{partition}") + 'schedule: "0 0 * * *"\nlocal: {workers: 2}\n'
-    config.write_text(text)
-    # A backfill of a DAG that is switched off would wait. (Its own schedule has no input, and fails.)
-    airflow.switch(airflow.wait_for_dag("daily"), on=True)
+def test_switching_it_on_runs_the_latest_past_date_alone(airflow: Airflow) -> None:
+    data = airflow.volumes / "scheduled"
+    write_tiny_volume(data)
+    shown = _shown_config("schedules.md", data)
+    schedule = yaml.safe_load(shown)["schedule"]
+    (airflow.configs / "scheduled.yaml").write_text(f"{shown}\n{TINY}")
+    dag_id = airflow.wait_for_dag("scheduled")
 
-    (shown,) = (c for c in commands(ROOT / "docs" / "backfill.md") if " backfill create " in c.text)
-    assert f"--from-date {DAYS[0]} --to-date {DAYS[2]} " in shown.text
-    airflow.types(shown)
-    _wait_for_backfills(airflow)
-    assert _states(airflow) == ["success", "failed", "success"]
+    def latest_past_date(now: datetime) -> datetime:
+        found: datetime = croniter(schedule, now).get_prev(datetime)
+        return found
+
+    def has_its_next_run_to_come() -> bool:
+        found = airflow.call(f"/api/v2/dags/{dag_id}/details")["next_dagrun_run_after"]
+        return found is not None and datetime.fromisoformat(found) > datetime.now(UTC)
+
+    before = datetime.now(UTC)
+    airflow.switch(dag_id, on=True)
+    wait_until(lambda: bool(airflow.runs("scheduled")), "it runs at once")
+    (run,) = airflow.runs("scheduled")
+    assert run["run_type"] == "scheduled"
+    dates = {latest_past_date(before), latest_past_date(datetime.now(UTC))}
+    assert datetime.fromisoformat(run["logical_date"]) in dates
+    assert airflow.wait_for_run("scheduled", run["dag_run_id"]) == "success"
+    airflow.switch(dag_id, on=False)
+    airflow.switch(dag_id, on=True)
+    wait_until(has_its_next_run_to_come, "the next run is one of the future")
+    runs = [found["dag_run_id"] for found in airflow.runs("scheduled")]
+    assert runs == [run["dag_run_id"]], "this date has had its run"
+
+
+def test_backfill_of_three_days_with_one_missing(airflow: Airflow) -> None:
+    data = airflow.volumes / "daily"
     for day in (DAYS[0], DAYS[2]):
-        assert (days / day / "segmentation" / "info").is_file()
+        _write_affinity_of(data, day)
+    text = f"{_shown_config('backfill.md', data)}\n{TINY}"
+    config = airflow.configs / "daily.yaml"
+    config.write_text(text)
+    airflow.wait_for_dag("daily")
+    create, again, by_rest = shown_to(__file__, "backfill.md")
+    for block in (create, again):
+        assert f"--from-date {DAYS[0]} --to-date {DAYS[2]}" in block.text
+
+    airflow.types(create)
+    _wait_for_backfills(airflow)
+    assert [run["logical_date"][:10] for run in _runs(airflow)] == list(DAYS)
+    assert _states(airflow) == ["success", "failed", "success"]
+    (at_once,) = (run for run in airflow.runs("daily") if run["run_type"] == "scheduled")
+    assert airflow.wait_for_run("daily", at_once["dag_run_id"]) == "failed", "it has no input"
+    for day in (DAYS[0], DAYS[2]):
+        assert (data / "segmentation" / day / "info").is_file()
     missing = _runs(airflow)[1]["dag_run_id"]
-    assert f"{days}/{DAYS[1]}/affinity doesn't exist" in airflow.log("daily", missing, "plan")
+    assert f"{data}/affinity/{DAYS[1]} doesn't exist" in airflow.log("daily", missing, "plan")
     found = airflow.call(f"/api/v2/assets/events?source_dag_id={PREFIX}daily")["asset_events"]
     assert sorted(e["partition_key"] for e in found) == [DAYS[0], DAYS[2]]
 
-    write_tiny_volume(days / DAYS[1])
-    _backfill(
-        airflow, "--from-date", DAYS[0], "--to-date", DAYS[2], "--reprocess-behavior", "failed"
-    )
+    _write_affinity_of(data, DAYS[1])
+    airflow.types(again)
+    _wait_for_backfills(airflow)
     assert _states(airflow) == ["success"] * 3
-    assert [len(list(days.glob(f"{day}/work/runs/*/*"))) for day in DAYS] == [1, 1, 1]
+    assert [len(list(data.glob(f"work/{day}/runs/*/*"))) for day in DAYS] == [1, 1, 1]
 
     config.write_text(text + "pool: {rule: any}\n")
-    _backfill(
-        airflow, "--from-date", DAYS[0], "--to-date", DAYS[0], "--reprocess-behavior", "completed"
-    )
+    airflow.types(by_rest, answers=(airflow.address, airflow.services.password()))
+    _wait_for_backfills(airflow)
     assert _states(airflow) == ["success"] * 3
     first = _runs(airflow)[0]["dag_run_id"]
     tasks = airflow.tasks("daily", first)
@@ -106,12 +143,17 @@ def test_backfill_of_three_days_with_one_missing(airflow: Airflow, tmp_path: Pat
     assert tasks["pool", -1]["state"] == "success", "the file was read anew"
 
 
-def _backfill(airflow: Airflow, *arguments: str) -> None:
-    """By command, to its end."""
-    airflow.command(
-        "backfill", "create", "--dag-id", f"{PREFIX}daily", "--max-active-runs", "2", *arguments
-    )
-    _wait_for_backfills(airflow)
+def _shown_config(page: str, data: Path) -> str:
+    """The config that a page begins with, its volumes below ``data``."""
+    first = next(block for block in blocks(ROOT / "docs" / page) if block.language == "yaml")
+    assert "schedule:" in first.text and "/data/" in first.text
+    return first.text.replace("/data/", f"{data}/")
+
+
+def _write_affinity_of(data: Path, day: str) -> None:
+    write_tiny_volume(data / day)
+    (data / "affinity").mkdir(exist_ok=True)
+    (data / day / "affinity").rename(data / "affinity" / day)
 
 
 def _wait_for_backfills(airflow: Airflow) -> None:

@@ -11,10 +11,21 @@ import click
 import pytest
 
 from magneton_tasks.cli.main import cli
-from tests.shell_blocks import BY_HAND, ELSEWHERE, README, blocks, commands, to_type
+from tests.shell_blocks import (
+    ANYWHERE,
+    ELSEWHERE,
+    EXCUSES,
+    OF_README,
+    PAGES,
+    README,
+    Block,
+    blocks,
+    commands,
+    shown_to,
+    to_type,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 _CODE = re.compile(r"```sh\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 _COMMAND = re.compile(r"(?:^|\$\()magneton ((?:[a-z]+ ?)+)(.*)")
@@ -73,9 +84,14 @@ def test_make_runs_its_script(target: str) -> None:
 
 
 # ------------------------------------------------------------------ what people type
+#: How a command begins, whatever stands before it: a prompt, a user, a variable, a folder.
 _SHELL = re.compile(
-    r"\s*(\$ |\S*/)?(magneton|make|airflow|pip|python3?|git|docker|sudo|cp|curl)\b ?"
+    r"\s*([$#] |sudo |\w+=\S* |[^\s=]*/)*(magneton|make|airflow|pip3?|python3?|git|docker(-compose)?|cp|mkdir"
+    r"|curl|sbatch|srun|squeue|scancel|sinfo|systemctl|loginctl|psql|createdb|ssh|apt(-get)?|cd|export)(\s|$)"
 )
+#: Languages of blocks that nobody types.
+_SHOWN = {"yaml", "ini", "nginx", "dockerfile", "text"}
+BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def test_every_line_of_readmes_shell_is_typed() -> None:
@@ -91,21 +107,28 @@ def test_every_line_of_readmes_shell_is_typed() -> None:
         assert command in (ROOT / where).read_text()
 
 
-def test_what_the_other_documents_show_is_typed_or_says_why_not() -> None:
-    """`scripts/airflow ...` is typed by tests/e2e/test_airflow_command.py and test_schedules.py."""
-    others = [c for page in PAGES if page != README for c in commands(page)]
-    by_hand = {start for start in BY_HAND if any(c.text.startswith(start) for c in others)}
-    assert by_hand == set(BY_HAND), "a reason for what isn't shown any more"
-    left = [c for c in others if not c.text.startswith((*BY_HAND, "scripts/airflow "))]
-    assert not left, "neither typed nor said why not"
-    for typed in (c for c in others if c.text.startswith("scripts/airflow ")):
-        assert "instance_segmentation.cortex" in typed.text or "backfill create" in typed.text
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "sh"], ids=str)
+def test_a_block_of_shell_is_typed_by_a_test_or_says_why_not(block: Block) -> None:
+    assert "<!--" not in block.above or block.test != ANYWHERE, "a mark that says nothing"
+    if block.excuse is not None:
+        kind, _ = block.excuse
+        assert kind in EXCUSES, f"only {', '.join(EXCUSES)} excuse a block"
+        return
+    assert block.test is not None
+    test = ROOT / block.test
+    assert test.is_file(), f"{block.test}, which types it, isn't there"
+    if block.test != OF_README:
+        assert block in shown_to(str(test))
+        source = test.read_text()
+        calls = re.findall(r"shown_to\(\s*__file__(.*?)\)", source, re.DOTALL)
+        assert any(not names or f'"{block.page.name}"' in names for names in calls)
 
 
-def test_readme_hides_no_command_in_another_kind_of_block() -> None:
-    for block in blocks(README):
-        if block.language != "sh":
-            assert not [line for _, line in block.lines if _SHELL.match(line)], block
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language != "sh"], ids=str)
+def test_no_other_kind_of_block_hides_a_command(block: Block) -> None:
+    assert block.language in _SHOWN, "say what it is; `sh` is what people type"
+    if block.language != "dockerfile":
+        assert not [line for _, line in block.lines if _SHELL.match(line)], block
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -28,7 +28,7 @@ STATE = Path(os.environ.get("SLURM_STATE", "/var/lib/magneton-slurm"))
 USER = os.environ.get("SUBMITTER", "magneton-submitter")
 #: What the submitting user runs; its packages are those of this clone.
 PYTHON = os.environ.get("SLURM_PYTHON", sys.executable)
-PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
+PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo", "srun")
 #: Settings for which nobody waits.
 QUICK = {"poll_s": 1, "max_poll_s": 2, "grace_s": 20, "memory": "800MiB", "probe": False}
 

@@ -134,7 +134,7 @@ SlurmdParameters=config_overrides
 $storage
 CONF
         for i in "${!nodes[@]}"; do
-            echo "NodeName=${nodes[i]} NodeHostname=$host NodeAddr=127.0.0.1 Port=$((16821 + i)) CPUs=2 RealMemory=4000 State=UNKNOWN"
+            echo "NodeName=${nodes[i]} NodeHostname=$host NodeAddr=127.0.0.1 Port=$((16821 + i)) CPUs=2 RealMemory=4000 Feature=zen3 State=UNKNOWN"
         done
         echo "PartitionName=main Nodes=$names Default=YES MaxTime=04:00:00 DefaultTime=60 State=UP"
         echo "PartitionName=urgent Nodes=$names MaxTime=5 DefaultTime=1 PriorityTier=10 State=UP"
