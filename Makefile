@@ -9,7 +9,7 @@ SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down health db-clean test test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
+.PHONY: help venv sample run up down health db-clean test test-long test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airf
 
 test: $(STAMP) ## run all tests that need neither root nor a cluster
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser and not e2e"
+
+test-long: $(STAMP) ## the property tests again, on some thousand examples each: three minutes
+	@$(PYTHON) -m pytest -n 2 -m hypothesis --hypothesis-profile long tests/property tests/unit
 
 test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
 	@$(PYTHON) -m pytest -m browser

@@ -12,12 +12,15 @@ from hypothesis import settings
 
 from magneton_tasks import kernel_archives
 from magneton_tasks.runners.warming import ensure_warm
+from tests.examples import LONG
 
 if TYPE_CHECKING:
     from _typeshed import HasFileno
 
 # The first call of a compiled kernel takes seconds, and machines differ: no test is about time.
-settings.register_profile("magneton", deadline=None)
+# `make test-long` asks for the other profile, with many more examples.
+settings.register_profile("magneton", deadline=None, max_examples=50)
+settings.register_profile(LONG, deadline=None, max_examples=2000)
 settings.load_profile("magneton")
 
 

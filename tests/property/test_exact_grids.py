@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from magneton_tasks.geometry import Vec3, vec3
@@ -21,6 +20,7 @@ from magneton_tasks.kernels.exact_settings import ExactSettings
 from tests.exact.oracle import oracle
 from tests.exact.volumes import KINDS, volume
 from tests.exact.whole import Cuts, Grid, by_twos, one_block, regular, same, segment_whole
+from tests.examples import examples
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def cases(draw: st.DrawFn, longest: int) -> Case:
     return Case(kind, seed, cuts, settings, mask_seed, draw(st.booleans()))
 
 
-@examples(max_examples=300)
+@examples(100, 3000)
 @given(cases(longest=18))
 def test_any_grid_equals_one_block(case: Case) -> None:
     whole = segment_whole(case.affinity, one_block(case.shape), case.settings, mask=case.mask)
@@ -92,7 +92,7 @@ def test_any_grid_equals_one_block(case: Case) -> None:
     assert same(whole, found)
 
 
-@examples(max_examples=120)
+@examples(60, 1500)
 @given(cases(longest=6))
 def test_any_grid_is_what_the_oracle_says(case: Case) -> None:
     expected = oracle(case.affinity, case.settings, case.mask)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.grid import Grid, items, ranges_len, share, to_ranges
 from magneton_tasks.plan import make_geometry
+from tests.examples import examples
 from tests.plans import a_config, a_volume
 
 vectors = st.tuples(*[st.integers(1, 40)] * 3)
@@ -34,7 +35,7 @@ def axis_grid(axis: tuple[int, int, int, int, int, int]) -> Grid:
     )  # fmt: skip
 
 
-@settings(max_examples=400)
+@examples(200, 4000)
 @given(axes())
 @example((0, 7, 5, 2, 90, -89))  # a cut that would move to 1, as near as the halo is wide
 def test_an_axis_is_cut_as_designed(axis: tuple[int, int, int, int, int, int]) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from magneton_tasks.manifest import KeyState, Manifest, Record
+from tests.examples import examples
 
-#: Each example syncs files: how long that takes says nothing about the code.
-unhurried = settings(deadline=None, max_examples=60)
+#: Each example writes files.
+with_files = examples(30, 600)
 
 events = st.builds(
     Record,
@@ -54,7 +55,7 @@ def model(records: list[Record]) -> dict[int, tuple[str, float, bool]]:
     return result
 
 
-@unhurried
+@with_files
 @given(st.lists(st.lists(events, max_size=8), max_size=5))
 def test_any_interleaving_is_read_as_the_contract_says_and_compaction_keeps_it(
     parts: list[list[Record]],
@@ -66,7 +67,7 @@ def test_any_interleaving_is_read_as_the_contract_says_and_compaction_keeps_it(
         assert told(manifest.read()) == expected
 
 
-@unhurried
+@with_files
 @given(st.lists(st.lists(events, min_size=1, max_size=6), min_size=1, max_size=4), st.data())
 def test_merging_any_of_the_files_and_keeping_any_of_the_merged_ones_loses_nothing(
     parts: list[list[Record]], data: st.DataObject
@@ -96,7 +97,7 @@ def test_a_line_holds_the_whole_record(record: Record) -> None:
     )  # fmt: skip
 
 
-@unhurried
+@with_files
 @given(st.lists(events, max_size=6), st.integers(1, 400))
 def test_cutting_a_file_anywhere_keeps_the_records_before_the_cut(
     records: list[Record], cut: int

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from magneton_tasks.errors import BadDataError
@@ -17,6 +17,7 @@ from magneton_tasks.grid import Grid
 from magneton_tasks.stores import exact_reader, precomputed, zarr_volumes
 from magneton_tasks.stores.affinity import AffinityReader, MaskReader
 from magneton_tasks.stores.exact_reader import ExactReader, high_plane
+from tests.examples import examples
 
 OFFSET: Vec3 = (10, -20, 30)
 SHAPE: Vec3 = (12, 14, 16)
@@ -191,7 +192,7 @@ def _cuts(draw: st.DrawFn, begin: int, end: int) -> list[int]:
     return [begin, *sorted(inner), end]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(30, 500)
 @given(data=st.data(), sign=st.sampled_from([-1, 1]), masked=st.booleans(), kept=st.booleans())
 def test_in_any_order_blocks_are_what_the_whole_volume_holds(
     tmp_path_factory: pytest.TempPathFactory,

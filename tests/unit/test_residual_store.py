@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from magneton_tasks import files
@@ -37,6 +37,7 @@ from magneton_tasks.kernels.residual import (
 )
 from magneton_tasks.stores import parquet, residuals, tables
 from magneton_tasks.stores.residuals import ResidualStore
+from tests.examples import examples
 from tests.lagging import hide_new_files
 
 TABLES = (Regions, Edges, Basins, BasinPairs, FaceBasins)
@@ -148,7 +149,7 @@ def test_tables_of_several_row_groups(
     assert_same_table(store.read_joins(0, info), some_joins())
 
 
-@settings(max_examples=30, deadline=None)
+@examples(15, 300)
 @given(
     affinity=st.integers(1, 255), position=st.integers(0, 2**54 - 1), last=st.integers(0, 2**63 - 1)
 )
