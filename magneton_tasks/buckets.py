@@ -10,7 +10,6 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from magneton_tasks.errors import ConfigError
@@ -80,6 +79,8 @@ def open_bucket(url: str) -> Bucket:
 
 def age_s(written: datetime, date: str | None) -> float:
     """Seconds since an object was written; ``date``: of the store's answer, or this machine's clock."""
+    from email.utils import parsedate_to_datetime  # heavy, and for buckets only
+
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
     return (now - written).total_seconds()
 

@@ -26,6 +26,7 @@ from magneton_tasks.plan import Plan
 from magneton_tasks.stages import apply, count, downsample, join, pool, segment, verify
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.guarded import lease_places
 from magneton_tasks.stages.work import Job
 from magneton_tasks.stores import precomputed
 from magneton_tasks.stores.volumes import open_volume
@@ -203,7 +204,7 @@ def run_pipeline(
 
 def release(run: Run) -> None:
     """Give the volume's lease back, so that a run of another name may follow."""
-    directories = planning.lease_places(run.attempt.config)
+    directories = lease_places(run.attempt.config)
     acquire(directories, run.plan.run, process_bound=False).release()
 
 

@@ -31,6 +31,7 @@ from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.guarded import lease_places
 
 #: What a shell makes of Ctrl-C.
 EXIT_STOPPED = 130
@@ -189,7 +190,7 @@ class Place:
 
     def guarded(self, config: RunConfig) -> list[Guarded]:
         """Whose lease this process keeps; the rest is kept where the stages work."""
-        return planning.lease_places(config)
+        return lease_places(config)
 
     def give_back(self) -> None:
         """At the end, the leases that this process doesn't keep."""

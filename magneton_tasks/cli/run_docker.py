@@ -22,7 +22,8 @@ from magneton_tasks.runners import docker_run
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import Workshop, plan_task
 from magneton_tasks.stages import replaced
-from magneton_tasks.stages.plan import Request, lease_places
+from magneton_tasks.stages.guarded import lease_places
+from magneton_tasks.stages.plan import Request
 
 
 class Containers(Place):

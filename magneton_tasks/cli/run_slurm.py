@@ -30,6 +30,7 @@ from magneton_tasks.runners.slurm.progress import folder
 from magneton_tasks.runners.slurm.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.guarded import lease_places
 from magneton_tasks.worker_env import worker_environ
 
 
@@ -150,7 +151,7 @@ def attach(where: Path, partition: str | None) -> int:
             "only runs on a cluster can be followed",
         )
     # of the same run: another one that holds the volume refuses here
-    acquire(planning.lease_places(config), plan.run, process_bound=False)
+    acquire(lease_places(config), plan.run, process_bound=False)
     try:
         return work(config, plan, paths, place, f"magneton attach {paths.root}")
     except KeyboardInterrupt:

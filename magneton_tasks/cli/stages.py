@@ -10,7 +10,7 @@ from magneton_tasks import lease, lease_by_hand
 from magneton_tasks.paths import join_level
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.plan import lease_places
+from magneton_tasks.stages.guarded import lease_places
 from magneton_tasks.stages.work import Job, raise_on_signals
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-import waterz
 from numba import njit
 from numpy.typing import NDArray
 
@@ -277,6 +276,8 @@ def _agglomerate(
     thresholds: list[float],
 ) -> Iterator[NDArray[np.uint64]]:
     """Run waterz with its own thresholds (1 - affinity), ascending; see `segmentations`."""
+    import waterz  # the exact method does without
+
     low, high = settings.aff_thresholds
     steps = waterz.agglomerate(
         affinity,

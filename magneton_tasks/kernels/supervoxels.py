@@ -21,7 +21,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 FRAGMENT_DTYPE = np.uint64
 #: Levels of the flooded boundary map. Affinities come in 8 bits as a rule.
@@ -77,6 +76,8 @@ def _add_seeds(
     if inside.all():
         fragments[...] = first + 1  # no boundary to be distant from
         return first + 1
+    from scipy import ndimage  # takes longer to import than all of numba
+
     nearest = ndimage.distance_transform_edt(inside, return_distances=False, return_indices=True)
     distance = _squared_distance(nearest.reshape(inside.ndim, -1), np.array(inside.shape))
     del nearest

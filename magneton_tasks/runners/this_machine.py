@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-import psutil
-
 _ROOT = Path("/")
 #: Addresses that a worker reserves and never touches, in bytes: measured were 1.5 GiB (libraries,
 #: stacks of threads, arenas) beside what is resident. ``ulimit -v`` counts them.
@@ -45,6 +43,8 @@ class _Groups:
 
 def memory(root: Path = _ROOT) -> Memory:
     """The least of what limits this process's memory."""
+    import psutil  # most stages never ask, and its import is heavy
+
     found = [Memory(int(psutil.virtual_memory().total), "this machine has")]
     for groups in _groups(root, "memory"):
         for folder in groups.folders:

@@ -20,8 +20,7 @@ from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.grid import Ranges, ranges_len
 from magneton_tasks.json_object import json_object
-from magneton_tasks.lease import Place, acquire
-from magneton_tasks.location import locate
+from magneton_tasks.lease import acquire
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.memory import Memory
 from magneton_tasks.metadata import read_metadata
@@ -47,6 +46,7 @@ from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages import checks, claims, earlier, queued, replaced, rights, thresholds
 from magneton_tasks.stages.differences import differing
+from magneton_tasks.stages.guarded import lease_places
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
 from magneton_tasks.stages.todo import Todo
@@ -278,12 +278,6 @@ def _preflight(request: Request, config: RunConfig) -> None:
     checks.check_owner(
         config, geometry, "", request.overwrite_output
     )  # which result doesn't matter
-
-
-def lease_places(config: RunConfig) -> list[Place]:
-    """What a run's lease guards: the work directory and the output."""
-    output = locate(config.paths.output)
-    return [Path(config.paths.work), output.path or output.url]
 
 
 def _check_memory(

@@ -18,23 +18,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
-from zarr.abc.store import (
-    ByteRequest,
-    OffsetByteRequest,
-    RangeByteRequest,
-    Store,
-    SuffixByteRequest,
-)
-from zarr.core.buffer import Buffer, BufferPrototype
 
 from magneton_tasks import files
 from magneton_tasks.causes import Kind, kind_of
@@ -46,6 +35,7 @@ from magneton_tasks.errors import (
 )
 from magneton_tasks.files import FileInfo
 from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.stores import shards
 
 Labels = npt.NDArray[np.uint32]
 
@@ -55,9 +45,7 @@ _PER_DIRECTORY = 2000
 
 
 class LabelStore:
-    """The labels of all blocks of one segment stage. Not for several threads at once.
-
-    Works in children forked after the parent has used it (zarr renews its event loop there).
+    """The labels of all blocks of one segment stage.
 
     Parameters
     ----------
@@ -79,11 +67,9 @@ class LabelStore:
         self.grid_shape = grid_shape
         self.block_shape = block_shape
         self._wait_s = wait_s
-        inner = vec3(ceil(size / ceil(size / _INNER)) for size in block_shape)
-        self._shard = vec3(ceil(s / i) * i for s, i in zip(block_shape, inner, strict=True))
-        self._metadata = _metadata(grid_shape, self._shard, inner)
-        self._store = _ShardStore(self.path, self._metadata)
-        self._array: zarr.Array[Any] | None = None
+        self._inner = vec3(ceil(size / ceil(size / _INNER)) for size in block_shape)
+        self._shard = vec3(ceil(s / i) * i for s, i in zip(block_shape, self._inner, strict=True))
+        self._metadata = _metadata(grid_shape, self._shard, self._inner)
 
     def create(self) -> None:
         """Write the array's metadata; any number of processes may, the result is the same.
@@ -143,8 +129,8 @@ class LabelStore:
             whole = np.zeros(self._shard, np.uint32)
             whole[Box.of_shape(vec3(labels.shape)).slices()] = labels
             labels = whole
-        self._open()[self._box(index, Box.of_shape(self._shard)).slices()] = labels
-        return self._store.written
+        data = shards.encode(labels, self._inner)
+        return files.write_atomic(self.shard_path(index), data, is_ours=True)
 
     def read(self, index: Vec3, box: Box, info: FileInfo | None = None) -> Labels:
         """Read a part of a block; only the inner chunks that it touches are decoded.
@@ -169,8 +155,8 @@ class LabelStore:
         path = self.shard_path(index)
         files.await_file(path, info.size if info else None, self._wait_s)
         try:
-            with self._store.reading(path):
-                found = self._open()[self._box(index, box).slices()]
+            with files.open_read(path) as file:
+                return shards.decode(file, self._shard, self._inner, box)
         except FileNotFoundError as error:
             raise NotVisibleError(f"{path} has just gone", "rerun") from error
         except OSError as error:
@@ -181,7 +167,6 @@ class LabelStore:
             if kind_of(error, decodes=True) is not Kind.DAMAGED:
                 raise
             raise _corrupt(path, error) from error
-        return np.asarray(found, np.uint32)
 
     def write_sizes(
         self, index: Vec3, core_sizes: npt.NDArray[Any], read_sizes: npt.NDArray[Any]
@@ -220,17 +205,6 @@ class LabelStore:
             raise _corrupt(path, error) from error
         return core, read
 
-    def _box(self, index: Vec3, box: Box) -> Box:
-        begin = vec3(i * s for i, s in zip(index, self._shard, strict=True))
-        return box.translate(begin)
-
-    def _open(self) -> zarr.Array[Any]:
-        if self._array is None:
-            array = zarr.open_array(self._store, mode="r+", zarr_format=3)
-            # All-zero chunks are written too: one that isn't there is damage.
-            self._array = array.with_config({"write_empty_chunks": True})
-        return self._array
-
 
 def _corrupt(path: Path, error: Exception) -> CorruptFileError:
     return CorruptFileError(f"{path} is damaged ({error})", "rerun: the block is computed again")
@@ -253,7 +227,7 @@ def _metadata(grid_shape: Vec3, shard: Vec3, inner: Vec3) -> bytes:
     """``zarr.json``, the same bytes whatever the version of zarr."""
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     checksum = {"name": "crc32c"}
-    zstd = {"name": "zstd", "configuration": {"level": 1, "checksum": False}}
+    zstd = {"name": "zstd", "configuration": {"level": shards.ZSTD_LEVEL, "checksum": False}}
     sharding = {
         "chunk_shape": inner,
         "codecs": [little, zstd, checksum],
@@ -273,88 +247,3 @@ def _metadata(grid_shape: Vec3, shard: Vec3, inner: Vec3) -> bytes:
         "dimension_names": ["z", "y", "x"],
     }
     return json.dumps(metadata, indent=1).encode()
-
-
-class _ShardStore(Store):
-    """What zarr sees: metadata from memory, one shard to read, shards to write through `files`.
-
-    A shard that isn't there is an error here; zarr would take it for zeros.
-    """
-
-    supports_writes = True
-    supports_deletes = False
-    supports_listing = False
-
-    def __init__(self, path: Path, metadata: bytes) -> None:
-        super().__init__()
-        self.written = FileInfo(0, 0)
-        self._path = path
-        self._metadata = metadata
-        self._shard: BinaryIO | None = None
-
-    @contextmanager
-    def reading(self, path: Path) -> Iterator[None]:
-        """Opens the shard once for all the parts that zarr asks for."""
-        with files.open_read(path) as self._shard:
-            try:
-                yield
-            finally:
-                self._shard = None
-
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        if key == "zarr.json":
-            return prototype.buffer.from_bytes(self._metadata)
-        if self._shard is None:
-            return None  # writing: the whole shard is replaced, what it held doesn't matter
-        return prototype.buffer.from_bytes(_read_range(self._shard, byte_range))
-
-    async def set(self, key: str, value: Buffer) -> None:
-        self.written = files.write_atomic(
-            self._path / key, value.as_numpy_array().data, is_ours=True
-        )
-
-    async def get_partial_values(
-        self,
-        prototype: BufferPrototype,
-        key_ranges: Iterable[tuple[str, ByteRequest | None]],
-    ) -> list[Buffer | None]:
-        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
-
-    async def exists(self, key: str) -> bool:
-        return key == "zarr.json"
-
-    async def delete(self, key: str) -> None:
-        raise NotImplementedError
-
-    def list(self) -> AsyncIterator[str]:
-        raise NotImplementedError
-
-    def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        raise NotImplementedError
-
-    def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        raise NotImplementedError
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ShardStore) and self._path == other._path
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _read_range(file: BinaryIO, byte_range: ByteRequest | None) -> bytes:
-    size = file.seek(0, io.SEEK_END)
-    match byte_range:
-        case RangeByteRequest(begin, end):
-            pass
-        case OffsetByteRequest(begin):
-            end = size
-        case SuffixByteRequest(suffix):
-            begin, end = size - suffix, size
-        case _:
-            begin, end = 0, size
-    if not 0 <= begin < end <= size:  # zarr would take no bytes for zeros
-        raise EOFError(f"it has {size} bytes")
-    file.seek(begin)
-    return file.read(end - begin)

@@ -24,8 +24,8 @@ from magneton_tasks.lease import acquire
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying, tuning
+from magneton_tasks.stages.guarded import lease_places
 from magneton_tasks.stages.inputs import open_affinity
-from magneton_tasks.stages.plan import lease_places
 from magneton_tasks.stages.segment import segment_settings
 from magneton_tasks.stages.tuning import Point, best_of
 from tests import volumes

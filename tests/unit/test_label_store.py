@@ -83,6 +83,35 @@ def test_zarr_itself_reads_the_array(store: LabelStore) -> None:
     np.testing.assert_array_equal(array[40:80, 0:96, 140:210], labels)
 
 
+@pytest.mark.parametrize(
+    "block",
+    [SHAPE, (65, 130, 5), (200, 70, 140)],  # chunks: 1 x 2 x 2, 2 x 3 x 1, 4 x 2 x 3
+)
+def test_a_shard_is_byte_for_byte_what_zarr_writes(tmp_path: Path, block: Vec3) -> None:
+    store = LabelStore(tmp_path / "ours", (1, 1, 1), block)
+    store.create()
+    labels = some_labels(block) % np.uint32(1000)
+    store.write((0, 0, 0), labels)
+    metadata = tmp_path / "theirs" / "zarr.json"
+    metadata.parent.mkdir()
+    metadata.write_bytes((store.path / "zarr.json").read_bytes())
+    array = zarr.open_array(metadata.parent, mode="r+")
+    assert isinstance(array, zarr.Array)
+    array[tuple(slice(0, n) for n in block)] = labels
+    theirs = metadata.parent / "c" / "0" / "0" / "0"
+    assert store.shard_path((0, 0, 0)).read_bytes() == theirs.read_bytes()
+
+
+def test_a_block_that_zarr_wrote_is_read(store: LabelStore) -> None:
+    labels = some_labels() % np.uint32(7)
+    array = zarr.open_array(store.path, mode="r+")
+    assert isinstance(array, zarr.Array)
+    array[40:80, 0:96, 140:210] = labels
+    np.testing.assert_array_equal(store.read((1, 0, 2), WHOLE), labels)
+    part = Box((3, 40, 30), (37, 60, 50))
+    np.testing.assert_array_equal(store.read((1, 0, 2), part), labels[part.slices()])
+
+
 def test_a_block_of_zeros_is_a_file_too(store: LabelStore) -> None:
     # zarr would leave it out; but a file that is missing must mean that something went wrong
     info = store.write((0, 0, 0), np.zeros(SHAPE, np.uint32))

@@ -6,7 +6,6 @@ is waited for (`SlurmBusyError`); what it refuses for good is an error of the co
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shlex
@@ -138,6 +137,8 @@ class Slurm:
 
     async def run_async(self, arguments: Sequence[str], stdin: str = "") -> Answer:
         """As `run`, without blocking the event loop."""
+        import asyncio  # heavy; every stage imports this module, and only a loop that runs calls this
+
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
