@@ -57,10 +57,10 @@ db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airf
 	@$(PYTHON) scripts/airflow_db_clean.py
 
 test: $(STAMP) ## run all tests that need neither root nor a cluster
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser and not e2e"
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser and not e2e and not long"
 
-test-long: $(STAMP) ## the property tests again, on some thousand examples each: three minutes
-	@$(PYTHON) -m pytest -n 2 -m hypothesis --hypothesis-profile long tests/property tests/unit
+test-long: $(STAMP) ## what takes minutes: grids of thousands of blocks, property tests on thousands of examples
+	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m "long or hypothesis" --hypothesis-profile long tests/stages tests/property tests/unit
 
 test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
 	@$(PYTHON) -m pytest -m browser

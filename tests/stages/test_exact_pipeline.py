@@ -249,15 +249,22 @@ def test_a_join_that_would_not_fit_is_refused_before_anything_starts(
 
 
 @needs_shared_data
-def test_real_tissue_at_four_thousand_small_blocks(
-    tmp_path: Path, by_twos: Callable[[], None]
+@pytest.mark.parametrize(
+    ("size", "n_blocks", "levels"),
+    [
+        pytest.param(32, 64, 2, id="64 blocks"),
+        pytest.param(8, 4096, 4, id="4096 blocks", marks=pytest.mark.long),
+    ],
+)
+def test_real_tissue_in_small_blocks(
+    tmp_path: Path, by_twos: Callable[[], None], size: int, n_blocks: int, levels: int
 ) -> None:
-    """16^3 blocks of 8^3 voxels, through the stores, in a tree of four levels."""
+    """Through the stores, in a tree of levels."""
     array = pub128()
     settings = {"exact": {}, "segment": {"threshold": 0.3}}
     _, whole = segment(tmp_path / "whole", array, [128, 128, 128], **settings)
     by_twos()
-    run, cut = segment(tmp_path / "cut", array, [8, 8, 8], **settings)
-    assert len(run.plan.geometry.grid) == 4096
-    assert run.plan.geometry.joins.levels == 4  # type: ignore[union-attr]
+    run, cut = segment(tmp_path / "cut", array, [size] * 3, **settings)
+    assert len(run.plan.geometry.grid) == n_blocks
+    assert run.plan.geometry.joins.levels == levels  # type: ignore[union-attr]
     assert volumes.same_partition(whole, cut)
