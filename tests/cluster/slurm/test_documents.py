@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,10 +13,12 @@ from tests.shell_blocks import Block, shown_to, typed
 
 
 def _types(place: Place, shown: Sequence[Block]) -> str:
-    environ = place.environ()
-    environ["PATH"] = f"{environ['PATH']}{os.pathsep}{Path(PYTHON).parent}"
+    """In the folder of the test, as the user who submits; ``magneton`` is that of this clone."""
     assert shown
-    return typed(shown, place.path, environ, who=submitter())
+    command = place.bin / "magneton"
+    command.write_text(f'#!/bin/sh\nexec {PYTHON} -m magneton_tasks "$@"\n')
+    command.chmod(0o755)
+    return typed(shown, place.path, place.environ(), who=submitter())
 
 
 def test_what_the_page_on_slurm_shows(place: Place, expected: list[np.ndarray]) -> None:
@@ -31,6 +31,6 @@ def test_what_the_page_on_slurm_shows(place: Place, expected: list[np.ndarray]) 
 def test_kernels_are_compiled_on_a_node_of_a_kind(place: Place) -> None:
     """All nodes of the test cluster are said to have that CPU."""
     _types(place, shown_to(__file__, "compiled-code.md"))
-    (_, _, _, told) = place.calls("srun")[0].split(" ", 3)
-    assert told == "--constraint=zen3 magneton warm"
+    (call,) = place.calls("srun")
+    assert call.split(" ", 2)[2] == "--constraint=zen3 magneton warm"
     place.magneton("warm", "--check")
