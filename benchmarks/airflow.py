@@ -40,8 +40,10 @@ def run(*, full: bool = False) -> list[Row]:
         magneton("sample", sample, "--shape", *SHAPE)
         rows = _of(sample, "the sample", None)
     if full:
-        with TemporaryDirectory() as directory, postgres() as database:
-            rows += _of(_many_blocks(Path(directory) / "many"), f"{prod(GRID):,} blocks", database)
+        with TemporaryDirectory() as directory, postgres() as server:
+            rows += _of(
+                _many_blocks(Path(directory) / "many"), f"{prod(GRID):,} blocks", server.address
+            )
     return rows
 
 

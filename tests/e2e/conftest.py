@@ -49,8 +49,8 @@ def database() -> Iterator[str]:
         assert workers == "1", f"{DATABASE_VARIABLE} is one database: run pytest -n 0"
         yield given
         return
-    with postgres() as address:
-        yield address
+    with postgres() as server:
+        yield server.address
 
 
 @pytest.fixture(scope="session")

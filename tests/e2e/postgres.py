@@ -9,16 +9,38 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from magneton_tasks.airflow.services import free_ports
 
 HERE = Path(__file__).parent
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A PostgreSQL that runs.
+
+    Attributes
+    ----------
+    address
+        Of an empty database, with the password of the user that owns it.
+    folder
+        Holds its socket, by which its administrator gets in without a password.
+    """
+
+    address: str
+    folder: Path
+
+    @property
+    def port(self) -> str:
+        return str(urlsplit(self.address).port)
+
+
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Address of an empty database on a server that runs meanwhile.
+def postgres() -> Iterator[Server]:
+    """A server that runs meanwhile.
 
     Raises
     ------
@@ -35,7 +57,7 @@ def postgres() -> Iterator[str]:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(done.stderr)
-        yield done.stdout.splitlines()[-1]
+        yield Server(done.stdout.splitlines()[-1], folder)
     finally:
         subprocess.run([str(HERE / "postgres_down.sh"), str(folder)], check=False)
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
-from tests.e2e.airflow import PREFIX, Airflow, wait_until
-from tests.shell_blocks import shown_to
+from magneton_tasks.airflow import home as homes
+from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
+from tests.shell_blocks import blocks, shown_to
 from tests.tiny_volume import OBJECTS
 
 
@@ -42,6 +44,26 @@ def test_what_the_documents_show_of_a_volume(airflow: Airflow) -> None:
     }
     assert len(states) == sum(block.text.count(" dags trigger ") for block in shown)
     assert set(states.values()) == {"success"}
+
+
+def test_the_line_for_cron(airflow: Airflow, tmp_path: Path) -> None:
+    """For a checkout in ~/magneton, in the little environment that cron gives."""
+    shown = next(b for b in blocks(ROOT / "docs" / "operating.md") if b.language == "crontab")
+    *_, command = shown.text.split(maxsplit=5)
+    project = tmp_path / "magneton"
+    project.mkdir()
+    for entry in ROOT.iterdir():
+        if entry.name != "airflow_home":
+            (project / entry.name).symlink_to(entry)
+    (project / "airflow_home").symlink_to(airflow.home)
+    environ = {
+        "HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh",
+        homes.HOME_VARIABLE: str(airflow.home),
+    }  # fmt: skip
+    done = subprocess.run(["sh", "-c", command], env=environ, cwd=tmp_path, check=False)
+    said = (airflow.home / "logs" / "db-clean.log").read_text()
+    assert done.returncode == 0, said
+    assert "dag_run" in said
 
 
 def test_what_airflow_refuses_has_its_exit_code(airflow: Airflow) -> None:

@@ -6,6 +6,7 @@ searched from then on until `make down` is over.
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from urllib.parse import quote
 import pexpect
 import psutil
 import pytest
-from sqlalchemy import create_engine, text
 
 from magneton_tasks import places
 from magneton_tasks.airflow import database as databases
@@ -28,6 +28,7 @@ from magneton_tasks.runners.command import PROGRAM
 from tests.e2e.airflow import PATIENCE_S, ROOT, Airflow, HeldChunk, clean_environ, wait_until
 from tests.e2e.postgres import postgres
 from tests.e2e.test_faults import SECOND_LAYER, worker_of
+from tests.shell_blocks import shown_to
 
 #: How often all processes are looked at, in seconds: the shortest that Airflow starts lives longer.
 PAUSE_S = 0.1
@@ -82,23 +83,59 @@ class Search:
             thread.join()
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An empty database that was made as the page shows it, and a password that nobody else knows.
+
+    Attributes
+    ----------
+    database
+        What `make up` is told, as the page shows it: an address without a password.
+    environ
+        By which whoever types that gets to the server of this test.
+    """
+
+    database: str
+    password: str
+    environ: dict[str, str]
+
+
 @pytest.fixture
-def login() -> Iterator[tuple[str, str]]:
-    """An empty database's address without a password, and the password, which nobody else knows."""
-    with postgres() as address:
-        # The server's own processes show the password that it was started with.
-        password = f"p@ss/w:rd%{secrets.token_hex(8)}"
-        engine = create_engine(databases.checked(address))
-        with engine.begin() as connection:
-            connection.execute(text("alter role airflow password :new"), {"new": password})
-        engine.dispose()
-        yield databases.without_password(address), password
+def login(tmp_path: Path) -> Iterator[Login]:
+    (shown,) = shown_to(__file__, "operating.md")
+    *lines, up = [line for _, line in shown.lines]
+    _, _, database = up.partition("#")[0].split()
+    # The server's own processes show the password that it was started with.
+    password = f"p@ss/w:rd%{secrets.token_hex(8)}"
+    with postgres() as server:
+        # Who administers this machine's server stands for that of the test's.
+        command = tmp_path / "bin" / "sudo"
+        command.parent.mkdir()
+        become = 'runuser -u postgres -- "$@"' if os.geteuid() == 0 else '"$@"'
+        command.write_text(
+            f'#!/bin/sh\n[ "$1 $2" = "-u postgres" ] || exit 64\nshift 2\ncd /\n'
+            f"export PGHOST={server.folder} PGPORT={server.port}\nexec {become}\n"
+        )
+        command.chmod(0o755)
+        path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
+        emptied = ["sudo -u postgres dropdb airflow", "sudo -u postgres dropuser airflow"]
+        child = pexpect.spawn(
+            "bash", ["-exc", "\n".join([*emptied, *lines])], env={**os.environ, "PATH": path},
+            timeout=PATIENCE_S, encoding="utf-8",
+        )  # fmt: skip
+        for question in ("Enter password for new role: ", "Enter it again: "):
+            child.expect(question)
+            child.sendline(password)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0, child.before
+        yield Login(database, password, {"PGPORT": server.port})
 
 
 def test_no_process_shows_a_secret(
-    login: tuple[str, str], tmp_path: Path, request: pytest.FixtureRequest
+    login: Login, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    address, password = login
+    password = login.password
     connection, bucket = f"smtp://me:{secrets.token_hex(8)}@localhost", secrets.token_hex(8)
     airflow = Airflow(tmp_path / "air flow")
     request.addfinalizer(airflow.stop)
@@ -106,6 +143,7 @@ def test_no_process_shows_a_secret(
     airflow.write_volume("tiny", "local: {workers: 1}\n")
     environ = {
         **clean_environ(),
+        **login.environ,
         homes.HOME_VARIABLE: str(airflow.home),
         places.CONFIGS_VARIABLE: str(airflow.configs),
         "AIRFLOW_CONN_OTHER": connection,
@@ -116,16 +154,16 @@ def test_no_process_shows_a_secret(
     search = Search((password.encode(), quote(password, safe="").encode()), connection.encode())
     sees_what_is_there(search, password)
     refused = subprocess.run(
-        ["make", *MAKE, "up", f"DB={address}"], env={**environ, "PGPASSWORD": password},
+        ["make", *MAKE, "up", login.database], env={**environ, "PGPASSWORD": password},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "no password supplied" in refused.stderr and "pgpass" in refused.stderr
     assert not databases.kept_file(airflow.home).exists()
     with search.going_on():
-        told = make(environ, "up", f"DB={address}", password="mistyped", code=2)
+        told = make(environ, "up", login.database, password="mistyped", code=2)
         assert "password authentication failed" in told
-        make(environ, "up", f"DB={address}", password=password)
-        assert make(environ, "up", f"DB={address}").count("Airflow is up") == 1, "asks once"
+        make(environ, "up", login.database, password=password)
+        assert make(environ, "up", login.database).count("Airflow is up") == 1, "asks once"
         airflow.wait_for_dag("tiny")
         run_id = airflow.trigger("tiny")
         airflow.wait_planned("tiny")

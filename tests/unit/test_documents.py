@@ -90,7 +90,7 @@ _SHELL = re.compile(
     r"|curl|sbatch|srun|squeue|scancel|sinfo|systemctl|loginctl|psql|createdb|ssh|apt(-get)?|cd|export)(\s|$)"
 )
 #: Languages of blocks that nobody types.
-_SHOWN = {"yaml", "ini", "nginx", "dockerfile", "text"}
+_SHOWN = {"yaml", "ini", "nginx", "dockerfile", "text", "crontab"}
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
