@@ -22,7 +22,7 @@ def main() -> int:
     except MagnetonError as error:
         print(error, file=sys.stderr)
         return SICK
-    if not services.running():
+    if not services.is_up():
         print("Airflow isn't running")
         return DOWN
     problems = services.problems()

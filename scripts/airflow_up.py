@@ -45,7 +45,7 @@ def choose_database(services: Services) -> None:
         # The services don't get this, so it mustn't open the database here.
         os.environ.pop("PGPASSWORD", None)
         ask = getpass if sys.stdin.isatty() else None
-        database.choose(services.home, given, is_running=bool(services.running()), ask=ask)
+        database.choose(services.home, given, is_running=services.is_up(), ask=ask)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,8 @@ def settings(home: Path, root: Path, database: Mapping[str, str] | None = None) 
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
         "LOGGING__LOGGING_CONFIG_CLASS": "magneton_tasks.airflow.task_logs.LOGGING",
         "USAGE_DATA_COLLECTION__ENABLED": False,
+        # A killed scheduler is replaced at once, which takes over what the other had queued by this.
+        "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,
         # A changed or new volume config shows up within half a minute.
         "DAG_PROCESSOR__REFRESH_INTERVAL": 30,
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": 30,

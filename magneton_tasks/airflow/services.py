@@ -1,9 +1,8 @@
 """Airflow's services on this machine: start, look, stop (`make up`, `make down`).
 
-Each service is a process group of its own, with a log file in the home; ``services.json`` keeps
-their process ids and start times, so that a process that got a recycled id is never touched. To stop
-is to end all processes of the home (`processes`), whoever started them and whatever was killed before.
-The api-server comes first: tasks that start before it listens fail.
+A supervisor starts them and starts again what ends (`supervision`, `launch`). Each is a process group
+of its own, with a log file in the home. To stop is to end all processes of the home (`processes`),
+whoever started them and whatever was killed before. One at a time does either (`turns`).
 """
 
 from __future__ import annotations
@@ -11,14 +10,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,21 +21,27 @@ from typing import Any
 import psutil
 
 from magneton_tasks.airflow import database as databases
+from magneton_tasks.airflow import health as healths
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow import processes
-from magneton_tasks.airflow.turns import Holder, Turn
+from magneton_tasks.airflow.ports import free_ports
+from magneton_tasks.airflow.supervision import SUPERVISOR, Supervision
+from magneton_tasks.airflow.turns import Turn, impatient, told
 from magneton_tasks.errors import OutputError, TemporaryError
 from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
 from magneton_tasks.roots import ROOTS_VARIABLE
 from magneton_tasks.worker_env import is_of_make_up
 
 FIRST = "api-server"
-#: The others with their arguments. Their log servers would listen on all interfaces, see task_logs.
-OTHERS = {
+#: The services with their arguments. Log servers would listen on all interfaces, see task_logs.
+SERVICES = {
+    FIRST: ["--proxy-headers"],
     "scheduler": ["--skip-serve-logs"],
     "dag-processor": [],
     "triggerer": ["--skip-serve-logs"],
 }
+#: How often a service may end while `make up` waits for it.
+FAILED_STARTS = 3
 #: How long the services may take to become healthy, in seconds: about 40 s on two idle cores.
 START_WAIT_S = 300
 #: How long a stopped service may take for its own clean-up, in seconds, before it is killed.
@@ -81,12 +82,12 @@ class Services:
         return Turn(self.home, "make down")
 
     def log(self, name: str) -> Path:
-        return self.home / "logs" / "services" / f"{name}.log"
+        return self.supervision.log(name)
 
     # ------------------------------------------------------------------------------ state
 
     def state(self) -> dict[str, Any]:
-        """Ports, and process id and start time of each service; empty before the first start."""
+        """The port, and what `make up` was given; empty before the first start."""
         try:
             state: dict[str, Any] = json.loads(self.state_file.read_text())
         except (FileNotFoundError, json.JSONDecodeError):
@@ -98,19 +99,26 @@ class Services:
         temporary.write_text(json.dumps(state, indent=1))
         temporary.replace(self.state_file)
 
+    @property
+    def supervision(self) -> Supervision:
+        return Supervision(self.home)
+
     def running(self) -> dict[str, psutil.Process]:
         """The services that live, by name."""
-        found = {}
-        for name, (pid, started) in self.state().get("processes", {}).items():
-            with suppress(psutil.NoSuchProcess):
-                process = psutil.Process(pid)
-                if abs(process.create_time() - started) < 0.1 and process.status() != "zombie":
-                    found[name] = process
-        return found
+        return self.supervision.running()
+
+    def is_up(self) -> bool:
+        """Whether anything of it runs, be it the supervisor alone."""
+        return bool(self.running()) or self.supervision.supervisor() is not None
+
+    @property
+    def port(self) -> int:
+        """Of the api-server."""
+        return int(self.state()["ports"]["api"])
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.state()['ports']['api']}"
+        return f"http://127.0.0.1:{self.port}"
 
     def password(self, user: str = "admin") -> str:
         passwords: dict[str, str] = json.loads(self.password_file.read_text())
@@ -135,7 +143,7 @@ class Services:
         TemporaryError
             It was stopped meanwhile.
         """
-        tell = _told(say)
+        tell = told(say)
         with self.down.taken(tell):
             pass
         with self.up.taken(tell):
@@ -145,29 +153,20 @@ class Services:
                 self._start(say)
 
     def _start(self, say: Say) -> None:
-        alive = self.running()
-        if FIRST not in alive:
-            # The ports belong to the api-server's start: whatever runs without it would not find it.
+        if self.supervision.supervisor() is None:
+            if self.running():
+                say("the supervisor has ended: all services are started anew")
             self._end_all(say)
-            self._save({"ports": self._choose_ports(), "processes": {}, "given": self._given()})
-            alive = {}
-        environ = self.environ()
-        if not alive:
+            self._save({"ports": self._choose_ports(), "given": self._given()})
+            environ = self.environ()
             say("preparing Airflow's database")
             self._migrate(environ)
-        ports = self.state()["ports"]
-        if FIRST not in alive:
-            # Only a proxy of this machine reaches it, and says for whom it asks.
-            asked = ["--host", "127.0.0.1", "--port", str(ports["api"]), "--proxy-headers"]
-            self._launch(FIRST, asked, environ)
-            say(f"starting the {FIRST} (about 20 s)")
-        self._wait("it answers", lambda: self._health() is not None)
+            launch = [sys.executable, "-P", "-m", "magneton_tasks.airflow.launch"]
+            self.supervision.start({name: [*launch, name] for name in SERVICES}, environ)
+            say(f"starting {', '.join(SERVICES)} (about 40 s)")
+        self._wait("it answers", lambda: self.health() is not None)
         if self.password_file.exists():  # of the simple logins; Airflow writes it for all to read
             self.password_file.chmod(0o600)
-        for name, arguments in OTHERS.items():
-            if name not in alive:
-                self._launch(name, arguments, environ)
-        say(f"starting {', '.join(OTHERS)}")
         self._wait("all services are healthy", self.healthy)
 
     def _given(self) -> dict[str, str]:
@@ -215,32 +214,9 @@ class Services:
             if done.returncode != 0:
                 raise OutputError(f"Airflow's database could not be prepared; see {log}")
 
-    def _launch(self, name: str, arguments: list[str], environ: Mapping[str, str]) -> None:
-        log = self.log(name)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", name, *arguments],
-                env={**environ, **processes.mark(self.home)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                cwd=self.home,
-                start_new_session=True,  # Ctrl-C in this terminal isn't meant for them
-            )
-        state = self.state()
-        state["processes"][name] = (process.pid, psutil.Process(process.pid).create_time())
-        self._save(state)
-
-    def _health(self) -> dict[str, Any] | None:
+    def health(self) -> dict[str, Any] | None:
         """What the api-server says of all services; None while it doesn't answer."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(f"{self.address}/api/v2/monitor/health", timeout=10) as answer:
-                health: dict[str, Any] = json.load(answer)
-        except (OSError, urllib.error.URLError, json.JSONDecodeError):
-            return None
-        return health
+        return healths.asked(self.address)
 
     def healthy(self) -> bool:
         """Whether all services run and say so."""
@@ -248,27 +224,33 @@ class Services:
 
     def problems(self) -> list[str]:
         """What is wrong with the services, each in a line; none: all are healthy."""
-        if not self.running():
+        if not self.is_up():
             return ["Airflow isn't running"]
-        missing = {FIRST, *OTHERS} - self.running().keys()
-        problems = [f"{name} isn't running; see {self.log(name)}" for name in sorted(missing)]
-        health = self._health()
+        problems = []
+        if self.supervision.supervisor() is None:
+            problems.append(
+                "the supervisor isn't running: what ends isn't started again; make up starts all anew"
+            )
+        missing = SERVICES.keys() - self.running().keys()
+        problems += [f"{name} isn't running; see {self.log(name)}" for name in sorted(missing)]
+        health = self.health()
         if health is None:
             return [*problems, f"{FIRST} doesn't answer; see {self.log(FIRST)}"]
-        for name in ("metadatabase", "scheduler", "dag_processor", "triggerer"):
-            status = (health.get(name) or {}).get("status")
-            if status != "healthy":
-                problems.append(f"{name} says: {status}")
-        return problems
+        return [*problems, *healths.complaints(health)]
 
     def _wait(self, what: str, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_WAIT_S
+        before = {name: self.supervision.starts(name) for name in SERVICES}
         while not done():
             self._check_not_stopped()
-            dead = self.state()["processes"].keys() - self.running().keys()
-            if dead:
-                name = min(dead)
-                raise OutputError(f"Airflow's {name} ended at its start; see {self.log(name)}")
+            for name, starts in before.items():
+                if self.supervision.starts(name) > starts + FAILED_STARTS:
+                    raise OutputError(
+                        f"Airflow's {name} ends whenever it is started; see {self.log(name)}",
+                        "it is tried again and again, until make down",
+                    )
+            if self.supervision.supervisor() is None:
+                raise OutputError(f"Airflow's supervisor ended; see {self.log(SUPERVISOR)}")
             if time.monotonic() > deadline:
                 raise OutputError(
                     f"Airflow wasn't ready in {START_WAIT_S} s (waiting until {what}); "
@@ -294,11 +276,11 @@ class Services:
         OutputError
             A process can't be ended.
         """
-        with self.down.taken(_told(say)):
+        with self.down.taken(told(say)):
             found = self._end_all(say)
             # A `make up` that is at work ends by itself now; one that doesn't, a stopped job of a
             # terminal's, would go on later.
-            with self.up.taken(_impatient(say)):
+            with self.up.taken(impatient(say, STOP_WAIT_S)):
                 return self._end_all(say) or found
 
     def _end_all(self, say: Say) -> bool:
@@ -307,6 +289,9 @@ class Services:
             say(f"stopping {', '.join(alive) or 'what killed services left behind'}")
             # The scheduler first, so that no task starts any more.
             order = sorted(alive, key=lambda name: (name != "scheduler", name == FIRST))
+            if (supervisor := self.supervision.supervisor()) is not None:
+                # Not asked: it would end the services at its pace, and has nothing to tidy up.
+                processes.signal_all([supervisor], signal.SIGKILL)
             left = processes.end(self.home, [alive[name] for name in order], STOP_WAIT_S / 2)
             if left:
                 pids = ", ".join(str(p.pid) for p in sorted(left, key=lambda p: p.pid))
@@ -314,43 +299,5 @@ class Services:
                     f"processes {pids} of {self.home} don't end",
                     "they wait for a disk or a network: make down again when that answers",
                 )
-        if state := self.state():
-            self._save({**state, "processes": {}})
+        self.supervision.forget()
         return bool(family)
-
-
-def _told(say: Say) -> Callable[[Holder], None]:
-    """Says once whom it waits for."""
-    known: set[Holder] = set()
-
-    def wait(holder: Holder) -> None:
-        if holder not in known:
-            known.add(holder)
-            say(f"{holder} is at work: waiting for it")
-
-    return wait
-
-
-def _impatient(say: Say) -> Callable[[Holder], None]:
-    """As `_told`, and ends who takes too long."""
-    tell, since = _told(say), time.monotonic()
-
-    def wait(holder: Holder) -> None:
-        tell(holder)
-        if time.monotonic() > since + STOP_WAIT_S and (process := holder.process):
-            say(f"ending {holder}")
-            processes.signal_all([process], signal.SIGKILL)
-
-    return wait
-
-
-def free_ports(*names: str) -> dict[str, int]:
-    """A free port on loopback for each name; held together, so that all differ."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in names]
-    try:
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return {name: int(held.getsockname()[1]) for name, held in zip(names, sockets, strict=True)}
-    finally:
-        for held in sockets:
-            held.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,11 @@ from pathlib import Path
 
 import psutil
 
+from magneton_tasks.airflow.processes import signal_all
+
 _PAUSE_S = 0.2
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +100,28 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def told(say: Say) -> Callable[[Holder], None]:
+    """Says once whom it waits for."""
+    known: set[Holder] = set()
+
+    def wait(holder: Holder) -> None:
+        if holder not in known:
+            known.add(holder)
+            say(f"{holder} is at work: waiting for it")
+
+    return wait
+
+
+def impatient(say: Say, patience_s: float) -> Callable[[Holder], None]:
+    """As `told`, and ends who takes longer than ``patience_s``."""
+    tell, since = told(say), time.monotonic()
+
+    def wait(holder: Holder) -> None:
+        tell(holder)
+        if time.monotonic() > since + patience_s and (process := holder.process):
+            say(f"ending {holder}")
+            signal_all([process], signal.SIGKILL)
+
+    return wait

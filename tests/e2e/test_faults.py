@@ -73,7 +73,7 @@ def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
         scheduler.kill()
         scheduler.wait()
         chunk.release()  # the worker works on, with nobody to tell
-        airflow.start()
+        airflow.start()  # waits for the one that is started instead
     assert airflow.wait_for_run(name, run_id) == "success"
     assert airflow.result(name, "verify")["objects"] == OBJECTS
     assert sum(records(work, "done").values()) <= 13, "nothing twice but the block in work"

@@ -18,6 +18,7 @@ import pytest
 from magneton_tasks.airflow import processes
 from magneton_tasks.airflow import services as services_module
 from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.supervision import SUPERVISOR
 from magneton_tasks.airflow.turns import Turn
 from magneton_tasks.errors import TemporaryError
 
@@ -53,10 +54,13 @@ def python(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         one.stdout.close()
 
 
-def remember(services: Services, name: str, pid: int, started: float) -> None:
-    services.state_file.write_text(
-        json.dumps({"ports": {"api": 1}, "processes": {name: [pid, started]}})
-    )
+def note(services: Services, name: str, pid: int, began: float | None = None) -> None:
+    """As a service does that starts."""
+    folder = services.home / "services"
+    folder.mkdir(exist_ok=True)
+    if began is None:
+        began = psutil.Process(pid).create_time()
+    (folder / f"{name}.json").write_text(json.dumps({"pid": pid, "began": began, "starts": 1}))
 
 
 def told(process: subprocess.Popen[str]) -> str:
@@ -72,7 +76,7 @@ def test_a_recycled_process_id_is_never_touched(
     services: Services, python: Callable[..., subprocess.Popen[str]]
 ) -> None:
     process = python(SLEEP, home=None)
-    remember(services, "scheduler", process.pid, time.time() - 3600)
+    note(services, "scheduler", process.pid, time.time() - 3600)
     assert services.running() == {}
     assert not services.stop(lambda text: None)
     assert process.poll() is None
@@ -90,7 +94,7 @@ def test_down_ends_a_service_that_ignores_it_and_all_below(
         time.sleep(60)
         """)
     child = int(told(service))
-    remember(services, "scheduler", service.pid, psutil.Process(service.pid).create_time())
+    note(services, "scheduler", service.pid)
     assert list(services.running()) == ["scheduler"]
     assert services.stop(lambda text: None)
     assert services.running() == {}
@@ -179,7 +183,7 @@ def test_make_up_gives_way_to_make_down(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it has started is ended; it must not start more."""
-    remember(services, "api-server", os.getpid(), psutil.Process().create_time())
+    note(services, SUPERVISOR, os.getpid())
     down, leave = threading.Event(), threading.Event()
 
     def stop() -> None:

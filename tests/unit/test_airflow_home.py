@@ -10,9 +10,10 @@ import pytest
 
 from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow import services as services_module
+from magneton_tasks.airflow.ports import free_ports
 from magneton_tasks.airflow.services import Services
-from magneton_tasks.errors import ConfigError, OutputError
+from magneton_tasks.airflow.supervision import Supervision
+from magneton_tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,12 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def services(tmp_path: Path) -> Services:
     return Services(tmp_path, ROOT)
-
-
-def remember(services: Services, name: str, pid: int, started: float) -> None:
-    services.state_file.write_text(
-        json.dumps({"ports": {"api": 1}, "processes": {name: [pid, started]}})
-    )
 
 
 def test_network_file_system_is_refused_with_advice(
@@ -84,7 +79,6 @@ def test_configs_are_those_of_the_variable_or_of_the_project(tmp_path: Path) -> 
 def test_settings_of_another_airflow_do_not_leak_in(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remember(services, "api-server", 1, 0.0)
     services.state_file.write_text(json.dumps({"ports": {"api": 5001}}))
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql://elsewhere")
@@ -103,7 +97,7 @@ def test_what_make_up_was_given_holds_in_other_shells(
     """`scripts/airflow` would else read other configs than the dag-processor."""
     monkeypatch.setattr(Services, "_migrate", lambda *_: None)
     monkeypatch.setattr(Services, "_wait", lambda *_: None)
-    monkeypatch.setattr(Services, "_launch", lambda *_: None)
+    monkeypatch.setattr(Supervision, "start", lambda *_: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(places.CONFIGS_VARIABLE, "mine")
     monkeypatch.setenv("MAGNETON_ROOTS", "/data")
@@ -117,15 +111,7 @@ def test_what_make_up_was_given_holds_in_other_shells(
         assert environ["MAGNETON_ROOTS"] == "/data"
 
 
-def test_a_service_that_ends_at_its_start_is_told_with_its_log(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    remember(services, "api-server", 2**22 - 1, 0.0)
-    with pytest.raises(OutputError, match=r"api-server ended at its start; see .*api-server\.log"):
-        services._wait("it answers", lambda: False)
-
-
 def test_ports_differ_and_are_free() -> None:
-    ports = services_module.free_ports("a", "b", "c")
+    ports = free_ports("a", "b", "c")
     assert len(set(ports.values())) == 3
     assert all(1024 < port < 65536 for port in ports.values())
