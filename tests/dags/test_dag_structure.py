@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import timezone
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -162,6 +164,27 @@ def test_page_shows_the_config(load_dags: Load, write_config: Write) -> None:
     daily = write_config("daily", 'schedule: "0 3 * * *"\n', partition=True)
     page = load_dags(daily.parent)["instance_segmentation.daily"].doc_md
     assert "`scripts/airflow backfill create --dag-id instance_segmentation.daily" in page
+
+
+def test_a_backfill_as_the_pages_show_it_takes_the_last_day(
+    load_dags: Load, write_config: Write
+) -> None:
+    """A date alone is its midnight, before that day's run."""
+    config = write_config("daily", 'schedule: "0 3 * * *"\n', partition=True)
+    dag = load_dags(config.parent)["instance_segmentation.daily"]
+    saved = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+
+    def days(begin: str, end: str) -> list[str]:
+        infos = saved.iter_dagrun_infos_between(timezone.parse(begin), timezone.parse(end))
+        return [f"{info.logical_date:%Y-%m-%d}" for info in infos]
+
+    shown = re.compile(r"--from-date (\S+) --to-date ([^\s`]+)")
+    for text in ((ROOT / "docs" / "backfill.md").read_text(), dag.doc_md):
+        for begin, end in shown.findall(text):
+            taken = days(begin, end)
+            assert [taken[0], taken[-1]] == [begin[:10], end[:10]]
+            assert days(begin, end[:10]) == taken[:-1]
+        assert shown.search(text)
 
 
 # ------------------------------------------------------------------------------ broken configs
