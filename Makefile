@@ -9,10 +9,10 @@ SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down health db-clean test test-long test-browser test-docker test-e2e test-slurm image lint format bench pictures constraints clean
+.PHONY: help venv sample run up down health db-clean test test-long test-browser test-docker test-e2e test-slurm image image-airflow lint format bench pictures constraints clean
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## set up .venv (the other targets do it by themselves)
 
@@ -76,6 +76,9 @@ test-e2e: $(STAMP) ## tests that drive a real Airflow; needs Chromium and Postgr
 
 image: ## build the worker image magneton-tasks; needs a Docker engine
 	@scripts/image.sh
+
+image-airflow: ## build Airflow's image magneton-airflow, for docker/compose.yaml; needs a Docker engine
+	@scripts/image.sh airflow
 
 lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck, hadolint
 	.venv/bin/ruff check .

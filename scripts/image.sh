@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
-# Builds the worker image with this machine's own pip settings and CA bundle, as build secrets.
+# Builds the worker image, or Airflow's, with this machine's own pip settings and CA bundle, as build
+# secrets.
 #
-# env: IMAGE (default magneton-tasks), BASE_IMAGE (default: the Dockerfile's), NO_CACHE=1 (take nothing
-# from the engine's cache), and DOCKER_HOST as usual
+# usage: image.sh [worker|airflow]
+# env: IMAGE (default magneton-tasks or magneton-airflow), BASE_IMAGE (default: the Dockerfile's),
+# NO_CACHE=1 (take nothing from the engine's cache), and DOCKER_HOST as usual
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-image=${IMAGE:-magneton-tasks}
+case ${1:-worker} in
+worker) file=Dockerfile image=${IMAGE:-magneton-tasks} ;;
+airflow) file=docker/Dockerfile.airflow image=${IMAGE:-magneton-airflow} ;;
+*)
+    echo "usage: $0 [worker|airflow]" >&2
+    exit 64
+    ;;
+esac
 
 # A client without buildx can't build with secrets; Debian's own can.
 client=docker
@@ -57,7 +66,7 @@ fi
 if [ "${NO_CACHE:-0}" = 1 ]; then
     arguments+=(--no-cache)
 fi
-DOCKER_BUILDKIT=1 "$client" build --network host --progress "${PROGRESS:-plain}" \
+DOCKER_BUILDKIT=1 "$client" build --network host --progress "${PROGRESS:-plain}" --file "$file" \
     --secret "id=pip_conf,src=$secrets/pip.conf" --secret "id=ca_bundle,src=$secrets/ca.pem" \
     "${arguments[@]}" --tag "$image" --tag "$image:$version" .
 "$client" image inspect --format "$image: {{.Size}} bytes, {{.Id}}" "$image"

@@ -21,14 +21,7 @@ if ! command -v mmdebstrap >/dev/null; then
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# shellcheck disable=SC2016  # apt's own variables
-apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-    awk -v suite="$suite" '$2 == suite || index($2, suite "-") == 1 {print "deb", $1, $2, $3}' |
-    sort -u >"$scratch/sources"
-if ! [ -s "$scratch/sources" ]; then
-    echo "this machine has no apt source for $suite" >&2
-    exit 1
-fi
+"$(dirname "${BASH_SOURCE[0]}")/apt_sources.sh" "$suite" >"$scratch/sources"
 # Nothing of this machine's settings stays in it: no apt sources, no resolver, no host name.
 # shellcheck disable=SC2016  # mmdebstrap's hooks get the root directory as $1
 mmdebstrap --quiet --variant=minbase --mode=root \

@@ -43,7 +43,7 @@ if [ -s "$run/docker.pid" ] && ! kill -0 "$(cat "$run/docker.pid")" 2>/dev/null;
 fi
 setsid nohup dockerd --host "$address" --data-root "$state/data" --exec-root "$run/exec" \
     --pidfile "$run/docker.pid" --bridge=none --iptables=false --ip6tables=false \
-    --ip-forward=false --ip-masq=false --userland-proxy=false \
+    --ip-forward=false --ip-masq=false \
     >>"$state/dockerd.log" 2>&1 </dev/null &
 engine=$!
 for _ in $(seq 240); do

@@ -29,8 +29,8 @@ def filled(tmp_path: Path, but: str = "") -> Path:
     """env.example, filled in, but for one line."""
     lines = []
     for line in (FOLDER / "env.example").read_text(encoding="utf-8").splitlines():
-        name, equals, _ = line.partition("=")
-        is_line = bool(equals) and not line.startswith("#")
+        name, equals, value = line.partition("=")
+        is_line = bool(equals) and not value and not line.startswith("#")
         lines.append(f"{name}=/data/x1" if is_line and name != but else line)
     path = tmp_path / "env"
     path.write_text("\n".join(lines), encoding="utf-8")
