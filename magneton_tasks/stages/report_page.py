@@ -8,7 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from magneton_tasks.units import human_bytes, human_count, human_time
 
+_HERE = Path(__file__).parent
 #: A larger preview is embedded as JPEG: noisy affinities take 2 MB as PNG.
 PNG_BYTES = 300_000
 _JPEG_QUALITY = 85
@@ -38,9 +39,24 @@ def render(data: Data, preview: bytes | None = None) -> str:
     preview
         The PNG of the preview.
     """
-    here = Path(__file__).parent
+    return _template().render(
+        r=data,
+        shown_failures=data["failures"][:_SHOWN_FAILURES],
+        picture=picture(preview) if preview else None,
+        lanes=lanes(data),
+        histograms=histograms(data["pool"]),
+        maps=script_json(light(data)),
+        # ours, and whole: nothing in them comes from a run
+        style=Markup((_HERE / "report.css").read_text()),
+        script=Markup(script(_HERE)),
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    """The page's template; to compile it takes longer than all else of a small volume's report."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here), autoescape=True, undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
@@ -51,17 +67,7 @@ def render(data: Data, preview: bytes | None = None) -> str:
         "when": local_time, "clock": partial(local_time, form="%H:%M:%S"),
         "setting": setting, "utc": utc,
     }  # fmt: skip
-    return environment.get_template("report.html.j2").render(
-        r=data,
-        shown_failures=data["failures"][:_SHOWN_FAILURES],
-        picture=picture(preview) if preview else None,
-        lanes=lanes(data),
-        histograms=histograms(data["pool"]),
-        maps=script_json(light(data)),
-        # ours, and whole: nothing in them comes from a run
-        style=Markup((here / "report.css").read_text()),
-        script=Markup(script(here)),
-    )
+    return environment.get_template("report.html.j2")
 
 
 def script(folder: Path) -> str:
