@@ -15,6 +15,7 @@ from benchmarks.measure import Row, benchmark, table
 
 NAMES = (
     "start",
+    "stage_start",
     "plan",
     "dags",
     "pool",

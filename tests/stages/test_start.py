@@ -1,0 +1,86 @@
+"""What the processes of a run on files import: what is heavy, and what serves buckets, stays out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_volume import write_tiny_volume
+
+#: For buckets, Airflow, Zarr volumes, and what numba looks for in scipy: seconds of CPU a process.
+HEAVY = (
+    "airflow", "boto3", "botocore", "cloudfiles", "cloudvolume", "google.api_core", "google.auth",
+    "google.cloud", "matplotlib", "numcodecs", "scipy.linalg", "scipy.ndimage", "tensorstore", "zarr",
+)  # fmt: skip
+#: Each process leaves a file with its command and the modules that it has at its end; a forked
+#: child ends with os._exit, which calls no functions of atexit.
+WATCH = """
+import atexit, os, sys
+
+def leave_note():
+    with open(os.path.join(os.environ["NOTES"], str(os.getpid())), "w") as file:
+        print(*sys.argv[1:2], *sorted(sys.modules), sep="\\n", file=file)
+
+def end(code, end=os._exit):
+    leave_note()
+    end(code)
+
+atexit.register(leave_note)
+os._exit = end
+"""
+
+
+class Watched:
+    """Runs `magneton`, and collects what its processes imported."""
+
+    def __init__(self, folder: Path) -> None:
+        self._notes = folder / "notes"
+        self._notes.mkdir()
+        (folder / "watch").mkdir()
+        (folder / "watch" / "sitecustomize.py").write_text(WATCH)
+        paths = [str(folder / "watch"), os.environ.get("PYTHONPATH", "")]
+        self._environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)), "NOTES": str(self._notes)
+        }  # fmt: skip
+
+    def __call__(self, *arguments: object) -> list[tuple[str, set[str]]]:
+        """Command and modules of each process that took part."""
+        for note in self._notes.iterdir():
+            note.unlink()
+        command = [sys.executable, "-m", "magneton_tasks", *map(str, arguments)]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        notes = [note.read_text().splitlines() for note in self._notes.iterdir()]
+        return [(command, set(modules)) for command, *modules in notes]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("method", "stages"),
+    [
+        ("exact", {"segment", "count", "join1", "pool", "apply", "verify"}),
+        ("overlap", {"segment", "count", "pool", "apply", "verify"}),
+    ],
+)
+def test_no_process_of_a_run_on_files_imports_what_serves_others(
+    tmp_path: Path, watched: Watched, method: str, stages: set[str]
+) -> None:
+    unwanted = {*HEAVY, "waterz"} if method == "exact" else {*HEAVY}
+    config = write_tiny_volume(tmp_path, method=method)
+    found = watched("run", config, "--workers", 1)
+    assert {command for command, _ in found} == {"run", *stages}
+    assert sum(command == "segment" for command, _ in found) > 1  # children of blocks, too
+    heavy = {(command, name) for command, names in found for name in names & unwanted}
+    assert heavy == set()
+
+    # The next plan takes the samples of before, and has nothing to compute.
+    ((_, modules),) = watched("plan", config, "--run-id", "again")
+    assert modules & {*HEAVY, "numba", "pyarrow", "waterz"} == set()
