@@ -31,6 +31,11 @@ MARKS = [
 OWNER = 12345
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, else it would end alone."""
+    items.sort(key=lambda item: "test_compose_stack" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     return Engine.connect()

@@ -52,4 +52,4 @@ wait "$stack" || {
     exit 1
 }
 tail -n 1 airflow-image-build.log
-.venv/bin/python -m pytest -n 2 -m docker tests/cluster/docker "$@"
+.venv/bin/python -m pytest -n 2 --maxschedchunk 1 -m docker tests/cluster/docker "$@"
