@@ -27,6 +27,7 @@ class Blocks:
         self.grid = attempt.plan.geometry.grid
         self.records = attempt.require("segment", keys)
         self.store = label_store(attempt)
+        self._wait_s = attempt.wait_s
 
     def digest(self, key: int) -> str:
         return self.records[key].output or ""
@@ -49,7 +50,16 @@ class Blocks:
             empty = np.zeros(0, np.uint32)
             return empty, empty
         with self.invalidating(key):
-            return self.store.read_sizes(self.grid.index3(key), self.file(key, "sizes"))
+            if "sizes" in self.records[key].info["files"]:  # overlap; exact: of a release before
+                return self.store.read_sizes(self.grid.index3(key), self.file(key, "sizes"))
+            return self._exact_sizes(key)
+
+    def _exact_sizes(self, key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        from magneton_tasks.stages.exact import residual_store  # heavy
+
+        store = residual_store(self.attempt, 0, self._wait_s)
+        core = store.read_sizes(key, self.file(key, "residual"))
+        return core, core  # its read box is its core
 
     def file(self, key: int, name: str) -> FileInfo:
         """What the block's record says of one of its files."""
@@ -65,6 +75,7 @@ class Blocks:
         except (CorruptFileError, NotVisibleError) as error:
             self.attempt.invalidate("segment", {key: error.what})
             if isinstance(error, NotVisibleError):  # the others' files have had as long by now
+                self._wait_s = 0
                 self.store = label_store(self.attempt, wait_s=0)
             raise type(error)(
                 f"block {key}: {error.what}",

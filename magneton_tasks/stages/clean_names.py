@@ -75,6 +75,7 @@ _FOLDERS: dict[str, Folder] = {
                 r"zarr\.json",
                 {"c": Folder(folders={r"\d+": Folder(folders={r"\d+": Folder(r"\d+")})})},
             ),
+            # of overlap; exact: of releases before
             "sizes": Folder(folders={r"\d{4,}": Folder(r"\d+\.npy")}),
             "residuals": _RESIDUALS,
         }

@@ -91,8 +91,7 @@ class ExactSegmentStage(SegmentStage):
         at = self.grid.index3(key)
         written = {
             "labels": self.store.write(at, found.labels),
-            "sizes": self.store.write_sizes(at, sizes, sizes),
-            "residual": self.residuals.write_block(key, found.residual, found.faces),
+            "residual": self.residuals.write_block(key, found.residual, found.faces, sizes),
         }
         files = {name: [f.size, f.crc32] for name, f in written.items()}
         return {

@@ -4,7 +4,7 @@
 
     labels.zarr/zarr.json
     labels.zarr/c/<z>/<y>/<x>      one shard a block, inner chunks of about 64 with a CRC32C each
-    sizes/<k>/<block>.npy          voxels of each label, in the core and in the read box
+    sizes/<k>/<block>.npy          voxels of each label, in the core and in the read box (overlap)
 
 A block whose read box is smaller than the largest fills the low corner of its shard, the rest is
 0. The array is for us and for whoever debugs: it isn't the volume, for blocks overlap.

@@ -5,6 +5,7 @@
     residuals/<k>/<number>.zip      2,000 in a directory
         regions.parquet  edges.parquet  basins.parquet  pairs.parquet  face_basins.parquet
         faces.parquet                 of a block with neighbours: a row group a face, planes row by row
+        sizes.parquet                 of a block: voxels of each label (releases before: in `LabelStore`)
         joins.parquet                 of a group: which labels are one object
 
 The tables are those of `kernels.residual`. Where they have a ``key``, two columns stand for it that
@@ -81,15 +82,20 @@ class ResidualStore:
         """The file of a block or group."""
         return self._root / f"{number // _PER_DIRECTORY:04d}" / f"{number}.zip"
 
-    def write_block(self, number: int, residual: Residual, faces: Faces) -> FileInfo:
-        """Write what a block leaves open, and its faces; atomically and synced.
+    def write_block(self, number: int, residual: Residual, faces: Faces, sizes: Column) -> FileInfo:
+        """Write what a block leaves open, its faces and sizes; atomically and synced.
+
+        Parameters
+        ----------
+        sizes
+            uint32 (n,), voxels of the labels 1..n.
 
         Raises
         ------
         OutputError
             Disk full, quota, I/O error.
         """
-        return self._write(number, _block_members(residual, faces))
+        return self._write(number, _block_members(residual, faces, sizes))
 
     def write_join(self, number: int, residual: Residual, joins: Joins) -> FileInfo:
         """Write what a group leaves open, and which labels it found to be one object.
@@ -135,6 +141,11 @@ class ResidualStore:
         """Some faces of a block; only these are decoded. Errors as `read_residual`."""
         with self._opened(number, info) as archive:
             return archive.faces(list(sides))
+
+    def read_sizes(self, number: int, info: FileInfo | None = None) -> Column:
+        """Voxels of a block's labels, uint32 (n,); nothing else is read. Errors as `read_residual`."""
+        with self._opened(number, info) as archive:
+            return archive.sizes()
 
     def _write(self, number: int, members: Iterable[tuple[str, memoryview]]) -> FileInfo:
         content = io.BytesIO()
@@ -221,15 +232,23 @@ class _Archive:
             found[side] = Face(planes["basins"], planes["picks"], affinity)
         return found
 
+    def sizes(self) -> Column:
+        table = self._member("sizes")
+        voxels: Column = parquet.read(table, list(range(table.num_row_groups)))["voxels"]
+        return voxels
+
     def _member(self, name: str) -> Any:
         return parquet.from_bytes(self._zip.read(f"{name}.parquet"))  # compares its CRC-32
 
 
 # ------------------------------------------------------------------ what is stored
-def _block_members(residual: Residual, faces: Faces) -> Iterator[tuple[str, memoryview]]:
+def _block_members(
+    residual: Residual, faces: Faces, sizes: Column
+) -> Iterator[tuple[str, memoryview]]:
     yield from _residual_members(residual)
     if faces:
         yield "faces", _encode_faces(faces)
+    yield "sizes", parquet.encode(parquet.sliced({"voxels": sizes}))
 
 
 def _join_members(residual: Residual, joins: Joins) -> Iterator[tuple[str, memoryview]]:

@@ -105,7 +105,6 @@ def test_status_names_the_groups_that_are_to_do(config: Path, cli: Caller) -> No
     ("pattern", "stage", "key", "n"),
     [
         ("segment-*/residuals/0000/4.zip", "segment", 4, 1),
-        ("segment-*/sizes/0000/5.npy", "segment", 5, 1),
         ("count-*/contacts-*.parquet", "count", None, 18),
         ("join-*/level-1/residuals/0000/3.zip", "join1", 3, 1),
         ("join-*/level-2/residuals/0000/0.zip", "join2", 0, 1),

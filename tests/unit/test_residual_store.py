@@ -103,6 +103,10 @@ def assert_same_faces(found: Faces, expected: Faces) -> None:
             np.testing.assert_array_equal(found[side].affinity, face.affinity)
 
 
+#: voxels of the labels of a block
+SIZES = np.array([7, 1, 70000], np.uint32)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ResidualStore:
     return ResidualStore(tmp_path, wait_s=0)
@@ -111,11 +115,12 @@ def store(tmp_path: Path) -> ResidualStore:
 # ------------------------------------------------------------------ what comes back
 def test_a_block_comes_back(store: ResidualStore) -> None:
     residual, faces = some_residual(), some_faces()
-    info = store.write_block(7, residual, faces)
+    info = store.write_block(7, residual, faces, SIZES)
     content = store.path(7).read_bytes()
     assert (info.size, info.crc32) == (len(content), zlib.crc32(content))
     assert_same(store.read_residual(7, info), residual)
     assert_same_faces(store.read_faces(7, info, ALL_SIDES), faces)
+    np.testing.assert_array_equal(store.read_sizes(7, info), SIZES)
 
 
 def test_a_group_comes_back(store: ResidualStore) -> None:
@@ -126,7 +131,7 @@ def test_a_group_comes_back(store: ResidualStore) -> None:
 
 
 def test_what_is_empty_comes_back_with_its_dtypes(store: ResidualStore) -> None:
-    block = store.write_block(1, empty_residual(), {})
+    block = store.write_block(1, empty_residual(), {}, SIZES)
     assert_same(store.read_residual(1, block), empty_residual())
     assert store.read_faces(1, block, []) == {}
     group = store.write_join(2, empty_residual(), empty(Joins))
@@ -135,7 +140,7 @@ def test_what_is_empty_comes_back_with_its_dtypes(store: ResidualStore) -> None:
 
 
 def test_without_a_record_any_file_will_do(store: ResidualStore) -> None:
-    store.write_block(7, some_residual(), some_faces())
+    store.write_block(7, some_residual(), some_faces(), SIZES)
     assert_same(store.read_residual(7), some_residual())
     assert_same_faces(store.read_faces(7, None, [(2, 0)]), {(2, 0): some_faces()[2, 0]})
 
@@ -182,34 +187,46 @@ def test_only_the_sides_asked_for_are_decoded(
 
     decoded: list[int] = []
     real = parquet.read
-    info = store.write_block(0, some_residual(), some_faces())
+    info = store.write_block(0, some_residual(), some_faces(), SIZES)
     monkeypatch.setattr(parquet, "read", read)
     found = store.read_faces(0, info, sides)
     assert_same_faces(found, {side: some_faces()[side] for side in sides})
     assert decoded == [2 * axis + side for axis, side in sides]
 
 
+def test_sizes_are_read_without_the_rest_of_the_file(store: ResidualStore) -> None:
+    info = store.write_block(0, some_residual(), some_faces(), SIZES)
+    with zipfile.ZipFile(store.path(0)) as archive:
+        edges = archive.getinfo("edges.parquet").header_offset
+    content = bytearray(store.path(0).read_bytes())
+    content[edges + 100] ^= 1
+    store.path(0).write_bytes(content)
+    np.testing.assert_array_equal(store.read_sizes(0, info), SIZES)
+    with pytest.raises(CorruptFileError):
+        store.read_residual(0, info)
+
+
 def test_blocks_one_voxel_thick_and_with_some_neighbours(store: ResidualStore) -> None:
     faces = some_faces((1, 6, 1))
     faces = {side: faces[side] for side in [(0, 1), (2, 0)]}
-    info = store.write_block(0, some_residual(), faces)
+    info = store.write_block(0, some_residual(), faces, SIZES)
     assert_same_faces(store.read_faces(0, info, [(0, 1), (2, 0)]), faces)
 
 
 # ------------------------------------------------------------------ the files
 def test_equal_content_gives_equal_bytes(store: ResidualStore) -> None:
-    first = store.write_block(0, some_residual(), some_faces())
-    second = store.write_block(1, some_residual(), some_faces())
+    first = store.write_block(0, some_residual(), some_faces(), SIZES)
+    second = store.write_block(1, some_residual(), some_faces(), SIZES)
     assert first == second
     assert store.path(0).read_bytes() == store.path(1).read_bytes()
 
 
 def test_anyone_can_read_them(store: ResidualStore, tmp_path: Path) -> None:
-    store.write_block(0, some_residual(), some_faces())
+    store.write_block(0, some_residual(), some_faces(), SIZES)
     with zipfile.ZipFile(store.path(0)) as archive:
         archive.extractall(tmp_path / "all")
     names = {path.stem for path in (tmp_path / "all").iterdir()}
-    assert names == {f.name for f in fields(Residual)} | {"faces"}
+    assert names == {f.name for f in fields(Residual)} | {"faces", "sizes"}
     table = pq.read_table(tmp_path / "all" / "edges.parquet")
     edges = some_residual().edges
     assert table.column("sum").to_pylist() == edges.sum.tolist()
@@ -227,12 +244,12 @@ def test_no_directory_gets_more_than_two_thousand_files(store: ResidualStore) ->
 
 
 def test_a_child_forked_after_use_writes_and_reads(store: ResidualStore) -> None:
-    store.read_residual(0, store.write_block(0, some_residual(), some_faces()))
+    store.read_residual(0, store.write_block(0, some_residual(), some_faces(), SIZES))
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            info = store.write_block(1, some_residual(seed=1), some_faces(seed=1))
+            info = store.write_block(1, some_residual(seed=1), some_faces(seed=1), SIZES)
             assert_same(store.read_residual(1, info), some_residual(seed=1))
             assert_same(store.read_residual(0), some_residual())
             status = 0
@@ -252,7 +269,7 @@ def test_a_missing_file_is_an_error_and_not_an_empty_block(store: ResidualStore)
 def test_a_file_that_shows_up_a_minute_late_is_read(tmp_path: Path, recorded: bool) -> None:
     store = ResidualStore(tmp_path, wait_s=120)
     with hide_new_files(60, tmp_path) as disk:
-        info = store.write_block(0, some_residual(), some_faces())
+        info = store.write_block(0, some_residual(), some_faces(), SIZES)
         assert_same(store.read_residual(0, info if recorded else None), some_residual())
         assert disk.hidden_asks
     with hide_new_files(60, tmp_path):
@@ -264,7 +281,7 @@ def test_a_file_that_shows_up_a_minute_late_is_read(tmp_path: Path, recorded: bo
 def test_a_truncated_file_is_corrupt_with_or_without_its_record(
     store: ResidualStore, end: int
 ) -> None:
-    info = store.write_block(0, some_residual(), some_faces())
+    info = store.write_block(0, some_residual(), some_faces(), SIZES)
     content = store.path(0).read_bytes()
     store.path(0).write_bytes(content[:end])
     for record in (info, None):
@@ -272,6 +289,8 @@ def test_a_truncated_file_is_corrupt_with_or_without_its_record(
             store.read_residual(0, record)
         with pytest.raises(CorruptFileError, match="0.zip"):
             store.read_faces(0, record, ALL_SIDES)
+        with pytest.raises(CorruptFileError, match="0.zip"):
+            store.read_sizes(0, record)
 
 
 def damaged(path: Path, content: bytes, step: int) -> Iterator[int]:
@@ -302,7 +321,7 @@ def test_a_changed_byte_is_noticed_wherever_it_is(store: ResidualStore) -> None:
 
 def test_a_changed_byte_of_faces_is_noticed(store: ResidualStore) -> None:
     faces = some_faces((2, 2, 2))
-    info = store.write_block(0, empty_residual(), faces)
+    info = store.write_block(0, empty_residual(), faces, SIZES)
     content, noticed = store.path(0).read_bytes(), []
     for at in damaged(store.path(0), content, 53):
         try:
@@ -319,12 +338,12 @@ def test_an_older_file_of_the_same_size_is_not_taken(store: ResidualStore) -> No
 
 
 def test_a_table_or_side_that_is_not_there_is_corrupt(store: ResidualStore) -> None:
-    block = store.write_block(0, some_residual(), {(0, 1): some_faces()[0, 1]})
+    block = store.write_block(0, some_residual(), {(0, 1): some_faces()[0, 1]}, SIZES)
     with pytest.raises(CorruptFileError, match=r"\(0, 0\)"):
         store.read_faces(0, block, [(0, 0)])
     with pytest.raises(CorruptFileError, match="joins"):
         store.read_joins(0, block)
-    alone = store.write_block(1, some_residual(), {})
+    alone = store.write_block(1, some_residual(), {}, SIZES)
     with pytest.raises(CorruptFileError, match="faces"):
         store.read_faces(1, alone, [(0, 0)])
 
@@ -344,10 +363,10 @@ def test_a_full_disk_is_an_output_error_and_the_old_file_stays(
     def fail(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    store.write_block(0, some_residual(), some_faces())
+    store.write_block(0, some_residual(), some_faces(), SIZES)
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OutputError, match="[Nn]o space"):
-        store.write_block(0, some_residual(seed=1), some_faces())
+        store.write_block(0, some_residual(seed=1), some_faces(), SIZES)
     assert_same(store.read_residual(0), some_residual())
 
 
