@@ -306,13 +306,20 @@ class ManifestReader:
         OutputError
             The file system failed. A file that a compaction removed meanwhile is no error.
         """
+        if not self._read_all():
+            self._read_all()  # what has gone since it was listed lies in another file now
+        return self.states
+
+    def _read_all(self) -> bool:
+        """Read every file on; False where one has gone meanwhile."""
+        is_whole = True
         for name in files.listdir(self._directory):
             if name.endswith(".jsonl"):
                 path = self._directory / name
                 try:
                     self._read_on(path)
                 except FileNotFoundError:
-                    continue
+                    is_whole = False
                 except IsADirectoryError:
                     self.bad_lines += 1  # the next plan moves it aside
                 except OSError as error:
@@ -320,7 +327,7 @@ class ManifestReader:
                         f"can't read {path}: {error.strerror}",
                         "mend the file system or the permissions, then rerun; finished work stays",
                     ) from error
-        return self.states
+        return is_whole
 
     def _read_on(self, path: Path) -> None:
         offset = self.offsets.get(path.name, 0)
@@ -431,14 +438,15 @@ class Manifest:
         reader = ManifestReader(self.directory)
         for path in quiet:
             reader._read_on(path)
-        files.write_atomic(self._next_compact(), _merged(reader.states))
+        files.write_atomic(self.next_compact(), _merged(reader.states))
         for path in quiet:
             if _is_quiet(path, now, quiet_s):  # else whoever writes it isn't dead after all
                 path.unlink(missing_ok=True)
         files.sync_directory(self.directory)
         return len(quiet)
 
-    def _next_compact(self) -> Path:
+    def next_compact(self) -> Path:
+        """Where records of many processes are put together next."""
         names = (name for name in files.listdir(self.directory) if name.startswith("compact-"))
         numbers = [int(n) for name in names if (n := name[8:].removesuffix(".jsonl")).isdigit()]
         return self.directory / f"compact-{max(numbers, default=0) + 1}.jsonl"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -15,7 +14,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from magneton_tasks import files
 from magneton_tasks.cli import planning as plans
 from magneton_tasks.cli.console import Quit, say
 from magneton_tasks.cli.live import STOPS, Display
@@ -30,6 +28,7 @@ from magneton_tasks.plan import Plan
 from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages import results
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.guarded import lease_places
 
@@ -292,11 +291,9 @@ def _run_stage(stage: str, plan: Plan, place: Place, display: Display) -> int:
 def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> None:
     """What failed, why, what to do, and where the logs are."""
     shown = 0
-    for name in files.listdir(paths.root / "results"):
-        if not name.startswith(stage):
+    for task, result in results.read(paths).items():
+        if not task.startswith(stage):
             continue
-        with files.open_read(paths.root / "results" / name) as file:
-            result = json.loads(file.read())
         for failure in result.get("failures", ()):
             shown += 1
             if shown <= 5:

@@ -26,7 +26,7 @@ from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import usage
 from magneton_tasks.runners.slurm.batch import PROBE
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.runners.slurm.progress import folder
+from magneton_tasks.runners.slurm.progress import begun
 from magneton_tasks.runners.slurm.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
@@ -198,7 +198,7 @@ def _controller_log(paths: AttemptPaths) -> Path:
 
 def _begun(paths: AttemptPaths) -> list[str]:
     """Stages that have had jobs in this attempt, in their order."""
-    names = {p.name.partition("-")[0] for p in folder(paths.root).glob("*/jobs.json")}
+    names = begun(paths.root)
     return [s for s in STAGES if s in names]
 
 

@@ -17,7 +17,7 @@ from magneton_tasks.paths import STAGES, AttemptPaths, join_level
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import expression
-from magneton_tasks.stages import current, threshold_words
+from magneton_tasks.stages import current, results, threshold_words
 from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.states import Look, VolumeStates, grid_of, total_of
 
@@ -208,12 +208,10 @@ class Status:
     def _outside(self, stage: str) -> list[Data]:
         """What failed outside any block, from the results of the attempt's tasks."""
         found = []
-        directory = self.attempt.paths.result(stage).parent
-        for name in files.listdir(directory):
-            if name.startswith(f"{stage}-"):
-                with files.open_read(directory / name) as file:
-                    failures = json.loads(file.read()).get("failures", ())
-                log = str(self.attempt.paths.logs / name.replace(".json", ".log"))
+        for task, result in results.read(self.attempt.paths).items():
+            if task.startswith(f"{stage}-"):
+                log = str(self.attempt.paths.logs / f"{task}.log")
+                failures = result.get("failures", ())
                 found += [{"log": log} | f for f in failures if f.get("key") is None]
         return found
 

@@ -11,6 +11,7 @@ from typing import Any
 from magneton_tasks import files
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import AttemptPaths, noun_of
+from magneton_tasks.stages import task_logs
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.states import grid_of, total_of
 
@@ -92,7 +93,10 @@ def _try(attempt: Attempt, record: Record) -> Data:
 
 
 def log_of(attempt: Attempt, stage: str, key: int, known: list[Record]) -> Path | None:
-    """The log that tells most of a block: its own, else that of the task that worked it last."""
+    """The log that tells most of a block: its own, else that of the task that worked it last.
+
+    It may have been gathered: see `task_logs`.
+    """
     runs = Path(os.path.realpath(attempt.work.runs))
     for record in reversed(known):
         candidates = [Path(log)] if isinstance(log := record.info.get("log"), str) else []
@@ -105,8 +109,11 @@ def log_of(attempt: Attempt, stage: str, key: int, known: list[Record]) -> Path 
             candidates.append(paths.log(stage, batch))
         for candidate in candidates:
             real = Path(os.path.realpath(candidate))
+            holding = Path(os.path.realpath(task_logs.place_of(real) or real))
             # What a record names is another process's word: nothing outside the runs is shown.
-            if real.is_file() and real.is_relative_to(runs) and real.suffix == ".log":
+            if holding.is_file() and all(
+                p.is_relative_to(runs) and p.suffix == ".log" for p in (real, holding)
+            ):
                 return real
     return None
 
@@ -116,11 +123,8 @@ def log_tail(attempt: Attempt, stage: str, key: int) -> str | None:
     path = log_of(attempt, stage, key, events(attempt, stage, key))
     if path is None:
         return None
-    with suppress(OSError), files.open_read(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - LOG_BYTES, 0))
-        text = file.read().decode("utf-8", "replace")
-        return text if size <= LOG_BYTES else "...\n" + text.partition("\n")[2]
+    with suppress(OSError):
+        return task_logs.tail(path, LOG_BYTES)
     return None
 
 

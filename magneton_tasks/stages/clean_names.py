@@ -58,11 +58,23 @@ def is_temporary(name: str) -> bool:
 _RECORDS = Folder(rf"compact-\d+\.jsonl|.+-[a-z]+\d?--?\d+-\d+-{_SUFFIX}\.jsonl")
 _LAYER = Folder(r"info|magneton\.json", {r"[\d._]+": Folder(rf"{_SPAN}_{_SPAN}_{_SPAN}(\.gz)?")})
 _THRESHOLD = r"[01](\.\d+)?"
+_TASK = r"[a-z]+\d?(-\d+)?"
 _ATTEMPT = Folder(
     r"config\.yaml|plan\.json|report\.json|report\.html|preview\.png",
     {
         "results": Folder(r"[a-z]+\d?(-\d+)*\.json"),
-        "logs": Folder(r"[a-z]+\d?(-block)?(-\d+)*\.log"),
+        "logs": Folder(
+            r"[a-z]+\d?(-blocks?)?(-\d+)*\.log",
+            {"slurm": Folder(rf"{_TASK}\.log", {_TASK: Folder(r"\d+_\d+\.log")})},
+        ),
+        "slurm": Folder(
+            r"(limits|usage|gathered)\.json",
+            {
+                "slots": Folder(r"\d+"),
+                "halts": Folder(_TASK),
+                _TASK: Folder(r"owner|cancelled|jobs\.json|job-\d+\.sh"),
+            },
+        ),
     },
 )
 #: exact: what blocks, or groups of blocks, leave open

@@ -33,6 +33,7 @@ from magneton_tasks.json_object import json_object
 from magneton_tasks.location import locate, read_json
 from magneton_tasks.paths import STAGES, AttemptPaths, WorkPaths
 from magneton_tasks.schema import USUAL_THRESHOLD
+from magneton_tasks.stages import results
 
 #: The first release with the defaults of now.
 NEW_DEFAULTS = (0, 2)
@@ -214,7 +215,7 @@ def _answers(plan: dict[str, Any]) -> frozenset[str]:
 
 def _has_results(attempt: AttemptPaths) -> bool:
     """Whether a stage has come to an end: a run that was stopped before has replaced nothing."""
-    names = {p.stem.partition("-")[0] for p in attempt.result("verify").parent.glob("*.json")}
+    names = {task.partition("-")[0] for task in results.read(attempt)}
     return not names.isdisjoint(STAGES)
 
 

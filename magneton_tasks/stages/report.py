@@ -17,6 +17,7 @@ from typing import Any
 from magneton_tasks import files
 from magneton_tasks.json_object import json_object
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES, AttemptPaths
+from magneton_tasks.stages import results
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.current import is_alive
 from magneton_tasks.stages.proof import words
@@ -204,12 +205,8 @@ def run_state(verified: Mapping[str, Any] | None, failures: list[Data], alive: b
 def results_of(paths: AttemptPaths) -> dict[str, list[Data]]:
     """The results of tasks, by stage."""
     found: dict[str, list[Data]] = {}
-    for name in files.listdir(paths.root / "results"):
-        with (
-            suppress(OSError, ValueError, KeyError),
-            files.open_read(paths.root / "results" / name) as file,
-        ):
-            result = json_object(file.read())
+    for result in results.read(paths).values():
+        if "stage" in result:
             found.setdefault(str(result["stage"]), []).append(result)
     return found
 

@@ -21,6 +21,7 @@ from magneton_tasks.stages import chunks, proof
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
 from magneton_tasks.stages.blocks import pool_invalidating
 from magneton_tasks.stages.claims import mark_finished
+from magneton_tasks.stages.gather import gather
 from magneton_tasks.stages.inputs import input_digest
 from magneton_tasks.stages.report import earlier
 from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
@@ -61,7 +62,17 @@ def run(attempt: Attempt) -> int:
     result["seconds"] = round(time.time() - began, 3)
     _report(attempt, result)
     finish(attempt, "verify", result)
+    if code == 0:
+        _gather(attempt)
     return code
+
+
+def _gather(attempt: Attempt) -> None:
+    """Put together what the run's tasks left; the result is what it is, whether or not that works."""
+    try:
+        gather(attempt)
+    except Exception as caught:
+        say(f"verify: WARNING: files of {attempt.work.work} couldn't be put together: {caught}")
 
 
 def _report(attempt: Attempt, result: dict[str, Any]) -> None:

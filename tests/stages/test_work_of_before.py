@@ -81,5 +81,5 @@ def test_its_files_are_checked_and_those_that_are_made_again_are_of_today(
 
 def test_clean_knows_its_files(begun: Path, cli: Caller) -> None:
     volumes.run_pipeline(begun, run="now")
-    assert "not known" not in cli("clean", begun, "cache", "--yes").out
+    assert "not known" not in cli("clean", begun, "--what", "cache", "--yes").out
     assert not list(begun.parent.glob("work/segment-*/sizes"))

@@ -12,9 +12,11 @@ from magneton_tasks import files
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.grid import share
 from magneton_tasks.manifest import KeyState
+from magneton_tasks.paths import task_name
 from magneton_tasks.runners.slurm import words
 from magneton_tasks.runners.slurm.causes import PartEnd
 from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
+from magneton_tasks.stages import results
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import Job
 
@@ -137,8 +139,10 @@ class Look:
             "stage": self.stage, "batch": self.batch, "part": None, **dict.fromkeys(_COUNTS, 0),
             "cpu_s": 0.0, "peak_bytes": 0, "failures": [],
         }  # fmt: skip
+        gathered = results.gathered(self.attempt.paths)
         for part in range(self.parts):
-            one = self._result(part, 0)
+            name = task_name(self.stage, self.batch, part)
+            one = self._result(part, 0) or gathered.get(name)
             if one is None:
                 continue
             for name in _COUNTS:

@@ -8,6 +8,8 @@
     <attempt>/slurm/<task>/owner            token of the try that owns the batch's jobs
     <attempt>/slurm/<task>/jobs.json        `Progress`
     <attempt>/slurm/<task>/cancelled        ids of the jobs that we cancelled ourselves, a line each
+    <attempt>/slurm/<task>/job-<n>.sh       what sbatch got
+    <attempt>/slurm/gathered.json           once the run is verified: {task: its `Progress`}
 
 Only the owner writes ``jobs.json``; a try that finds another's token leaves everything alone.
 """
@@ -34,6 +36,7 @@ from magneton_tasks.runners.slurm.states import expression, parse_indexes
 SLOT_STALE_S, SLOT_DEAD_S = 1800.0, 86400.0
 #: Folder of what somebody cancelled.
 _HALTS = "halts"
+_GATHERED = "gathered.json"
 
 
 @dataclass
@@ -156,10 +159,8 @@ class Desk:
 
     # -------------------------------------------------------------- progress
     def load(self) -> Progress:
-        try:
-            return Progress.from_json((self.folder / "jobs.json").read_text())
-        except FileNotFoundError:
-            return Progress()
+        text = _text(self.folder / "jobs.json") or _gathered(self.attempt).get(self.task)
+        return Progress.from_json(text) if text is not None else Progress()
 
     def save(self, progress: Progress) -> None:
         files.write_atomic(self.folder / "jobs.json", progress.to_json().encode())
@@ -244,15 +245,60 @@ def forget_halts(attempt: Path, stage: str) -> None:
 
 def desks(attempt: Path) -> Iterator[tuple[str, Progress]]:
     """Task and progress of each batch that has had jobs."""
+    for name, text in _desks(attempt).items():
+        yield name, Progress.from_json(text)
+
+
+def begun(attempt: Path) -> set[str]:
+    """Stages that have had jobs."""
+    return {task.partition("-")[0] for task in _desks(attempt)}
+
+
+def _desks(attempt: Path) -> dict[str, str]:
+    """Text of `Progress` of each task."""
     directory = folder(attempt)
-    for name in files.listdir(directory):
-        path = directory / name / "jobs.json"
-        if path.is_file():
-            yield name, Progress.from_json(path.read_text())
+    found = {name: _text(directory / name / "jobs.json") for name in files.listdir(directory)}
+    # read last: what has gone since it was listed is in there
+    return _gathered(attempt) | {name: text for name, text in found.items() if text is not None}
+
+
+# ------------------------------------------------------------------ once the run is verified
+def scripts(attempt: Path, task: str) -> list[Path]:
+    """What sbatch got for a task."""
+    directory = folder(attempt) / task
+    return [directory / n for n in files.listdir(directory) if n.startswith("job-")]
+
+
+def gather(attempt: Path, *, but: str) -> None:
+    """Put what is known of the jobs of all tasks into one file; of ``but`` it stays where it is.
+
+    Raises
+    ------
+    OutputError
+        Disk full, quota, I/O error; nothing is lost.
+    """
+    directory = folder(attempt)
+    tasks = [
+        n for n in files.listdir(directory) if n != but and (directory / n / "owner").is_file()
+    ]
+    if not tasks:
+        return
+    known = {task: text for task, text in _desks(attempt).items() if task != but}
+    files.write_atomic(directory / _GATHERED, json.dumps(known, indent=1).encode())
+    for task in tasks:
+        for name in ("jobs.json", "cancelled", "owner"):  # the owner last: it tells what is to do
+            (directory / task / name).unlink(missing_ok=True)
+        with suppress(OSError):  # something else lies there
+            (directory / task).rmdir()
+
+
+def _gathered(attempt: Path) -> dict[str, str]:
+    text = _text(folder(attempt) / _GATHERED)
+    return {} if text is None else dict(json.loads(text))
 
 
 def _text(path: Path) -> str | None:
     try:
         return path.read_text().strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None

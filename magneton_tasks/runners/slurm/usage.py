@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from magneton_tasks import files
 from magneton_tasks.paths import STAGES, AttemptPaths
@@ -15,6 +14,7 @@ from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import parse_elapsed
+from magneton_tasks.stages import results
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.units import human_bytes, human_time, parse_size
 
@@ -141,12 +141,9 @@ def _add(usage: Usage, row: Mapping[str, float]) -> None:
 
 def _add_results(usage: Usage, attempt: Path, cpus: int) -> None:
     """Without accounting: what the workers measured, their start not included."""
-    directory = AttemptPaths(attempt).result(usage.stage).parent
-    for name in files.listdir(directory):
-        if name.removesuffix(".json").partition("-")[0] != usage.stage:
+    for task, one in results.read(AttemptPaths(attempt)).items():
+        if task.partition("-")[0] != usage.stage:
             continue
-        with files.open_read(directory / name) as file:
-            one: dict[str, Any] = json.loads(file.read())
         seconds = float(one.get("seconds") or 0)
         _add(
             usage,

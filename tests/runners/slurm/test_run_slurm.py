@@ -11,9 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from magneton_tasks.runners.slurm.progress import Progress, desks
+from magneton_tasks.stages import task_logs
+from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages.gather import gather
+from tests.file_limits import assert_few_files
 from tests.menu.terminal import Terminal
 from tests.runners.slurm.fake_cluster import Cluster, Volume
 
@@ -205,3 +211,36 @@ def test_who_attaches_takes_the_run_over(cluster: Cluster, volume: Volume) -> No
     assert code == 0, out
     assert first_code == 130 and "another process follows this run now" in said
     assert tasks(cluster) == list(ORDER)
+
+
+def test_few_files_are_left_of_many_jobs_and_all_that_they_told(
+    cluster: Cluster, volume: Volume
+) -> None:
+    config = volume("tries: 2")
+    cluster.set(rules={"1.1": {"state": "NODE_FAIL", "node": "n2"}})
+    code, out = ends(magneton("run", str(config)))
+    assert code == 0, out
+    work = config.parent.parent / "work"
+    (plan,) = work.glob("runs/*/*/plan.json")
+    attempt = Attempt.open(plan.parent)
+    before, (job, *_) = status(config)["jobs"], desks_of(attempt)["segment-0000"].jobs
+    said = task_logs.tail(attempt.paths.job_log("segment", 0, f"{job.job}_0"), 10_000)
+    assert said is not None
+    gather(attempt)
+    assert_few_files(work)
+    assert status(config)["jobs"] == before
+    assert task_logs.tail(attempt.paths.job_log("segment", 0, f"{job.job}_0"), 10_000) == said
+    gathered = (attempt.paths.logs / "slurm" / "segment-0000.log").read_text()
+    assert "==> job-1.sh <==\n#!/bin/bash" in gathered, "what was submitted"
+    code, out = ends(magneton("attach", str(config)))
+    assert code == 0, out
+    assert len(cluster.jobs) == len({j["job"] for j in before}) + 1, "verify alone, once more"
+
+
+def status(config: Path) -> Any:
+    command = [sys.executable, "-m", "magneton_tasks", "status", str(config), "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def desks_of(attempt: Attempt) -> dict[str, Progress]:
+    return dict(desks(attempt.paths.root))

@@ -1,0 +1,101 @@
+"""Few files for many tasks: what processes left one by one is put together once a run is verified.
+
+While a run goes on, each process writes files of its own, so that none has to wait for another:
+records, a result, a log; on a cluster a few a job. Verify, the last stage, holds the lease when
+all of them have ended, and gathers what they left, in this attempt and in those before it.
+
+Each file is written whole before what it was made of goes, and gathering what a kill left half
+done makes the same of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from magneton_tasks import files
+from magneton_tasks.manifest import Manifest
+from magneton_tasks.paths import AttemptPaths, WorkPaths
+from magneton_tasks.runners.slurm import progress
+from magneton_tasks.stages import results, task_logs
+from magneton_tasks.stages.attempt import Attempt
+
+
+def gather(attempt: Attempt) -> None:
+    """Gather what the tasks of this attempt, and of all before it, have left.
+
+    Raises
+    ------
+    OutputError
+        Disk full, quota, I/O error; nothing is lost.
+    """
+    for stage, work in attempt.plan.work.items():
+        gather_records(attempt.manifest(stage), work.batches)
+    for paths in _attempts(attempt.work):
+        _gather_logs(paths)
+        progress.gather(paths.root, but="verify")
+        results.gather(paths)
+
+
+def gather_records(manifest: Manifest, most: int) -> None:
+    """Put the files of single processes together where there are more than ``most``.
+
+    Unlike `Manifest.compact` it keeps every record, so that a block's tries can still be told.
+    """
+    directory = manifest.directory
+    names = [n for n in files.listdir(directory) if n.endswith(".jsonl")]
+    paths = [directory / n for n in names if not n.startswith("compact-")]
+    if len(paths) <= max(most, 1):
+        return
+    read: dict[Path, int] = {}
+    files.write_atomic(manifest.next_compact(), _whole_lines(paths, read))
+    late = [data for path, size in read.items() if (data := _remove(path, size))]
+    if late:
+        files.write_atomic(manifest.next_compact(), late)
+    files.sync_directory(directory)
+
+
+def _whole_lines(paths: list[Path], read: dict[Path, int]) -> Iterator[bytes]:
+    """All lines of files, without those that a kill tore; ``read`` gets their sizes."""
+    for path in paths:
+        if not path.is_file():
+            continue
+        with files.open_read(path) as file:
+            data = file.read()
+        if b"\0" in data:
+            continue  # bytes of another machine that are still on their way
+        read[path] = len(data)
+        whole, newline, _ = data.rpartition(b"\n")
+        yield whole + newline
+
+
+def _remove(path: Path, size: int) -> bytes:
+    """Remove a file of records that has this size; what a process added to it meanwhile."""
+    with files.open_read(path) as file:
+        if files.stat_size(path) != size:
+            return b""  # it is being written to: what it holds counts twice, which is no harm
+        path.unlink()
+        file.seek(size)
+        return file.read()
+
+
+def _gather_logs(paths: AttemptPaths) -> None:
+    for into, blocks in groupby(task_logs.blocks_of(paths.logs), task_logs.gathered):
+        task_logs.gather(blocks, into)
+    jobs = paths.logs / "slurm"
+    for task in files.listdir(jobs):
+        directory = jobs / task
+        if task.startswith("verify") or not directory.is_dir():
+            continue  # this very process may be writing there
+        scripts = progress.scripts(paths.root, task)
+        logs = [directory / name for name in files.listdir(directory) if name.endswith(".log")]
+        task_logs.gather([*scripts, *logs], jobs / f"{task}.log")
+
+
+def _attempts(work: WorkPaths) -> Iterator[AttemptPaths]:
+    """All attempts of a work directory."""
+    for run in files.listdir(work.runs):
+        for number in files.listdir(work.runs / run) if (work.runs / run).is_dir() else ():
+            if number.isdigit():
+                yield AttemptPaths(work.runs / run / number)

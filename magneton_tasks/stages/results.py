@@ -1,0 +1,72 @@
+"""What an attempt's tasks came to: a file each while it runs, one file of all once it is verified.
+
+::
+
+    results/<stage>-<batch>[-<part>].json     a task each
+    results/gathered.json                     {"<stage>-<batch>-<part>": {...}, ...}
+    results/verify.json                       says that the run ended, and stays by itself
+
+A task that is done again after that writes a file of its own, which counts.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks import files
+from magneton_tasks.json_object import json_object
+from magneton_tasks.paths import AttemptPaths
+
+Data = dict[str, Any]
+
+_GATHERED = "gathered"
+#: Looked for by name, by whoever wants to know how the run ended.
+_ALONE = ("plan", "verify")
+
+
+def read(paths: AttemptPaths) -> dict[str, Data]:
+    """The results of an attempt's tasks by `task_name`; those that can't be read are left out."""
+    directory = paths.result(_GATHERED).parent
+    found = {}
+    for name in files.listdir(directory):
+        task, dot, kind = name.partition(".")
+        if dot and kind == "json" and task != _GATHERED:
+            result = _read(directory / name)
+            if result is not None:
+                found[task] = result
+    # read last: what has gone since it was listed is in there
+    return gathered(paths) | found
+
+
+def gathered(paths: AttemptPaths) -> dict[str, Data]:
+    """Those that `gather` has put together."""
+    known = _read(paths.result(_GATHERED)) or {}
+    return {task: result for task, result in known.items() if isinstance(result, dict)}
+
+
+def gather(paths: AttemptPaths) -> None:
+    """Put the results of an attempt whose tasks have ended into one file.
+
+    Raises
+    ------
+    OutputError
+        Disk full, quota, I/O error; nothing is lost.
+    """
+    directory = paths.result(_GATHERED).parent
+    found = read(paths)
+    single = [t for t in found if t not in _ALONE and files.stat_size(directory / f"{t}.json")]
+    if not single:
+        return
+    kept = {task: found[task] for task in sorted(found) if task not in _ALONE}
+    files.write_atomic(paths.result(_GATHERED), json.dumps(kept).encode())
+    for task in single:
+        (directory / f"{task}.json").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Data | None:
+    with suppress(OSError, ValueError), files.open_read(path) as file:
+        return json_object(file.read())
+    return None

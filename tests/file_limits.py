@@ -1,0 +1,40 @@
+"""How many files a work directory may hold, and how many it does."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from magneton_tasks.paths import MAPPED
+from magneton_tasks.plan import Plan
+
+PER_BLOCK, PER_BATCH, PER_RUN = 2, 4, 20
+
+
+def assert_few_files(work: Path) -> None:
+    """At most 2 files a block, 4 a batch and 20 a run; of the exact method, 1 a group beside these."""
+    plans = [Plan.from_json(p.read_bytes(), str(p)) for p in work.glob("runs/*/*/plan.json")]
+    assert plans, f"no run in {work}"
+    batches = sum(p.work[s].batches for p in plans for s in p.work if s in MAPPED)
+    geometry = plans[-1].geometry
+    groups = 0
+    if geometry.joins is not None:
+        groups = sum(map(geometry.joins.groups, range(1, geometry.joins.levels + 1)))
+    found = by_kind(work)
+    of_blocks = Counter(
+        {
+            k: n
+            for k, n in found.items()
+            if re.match("(segment|join)-.*/(labels.zarr/c|sizes|residuals)/", k)
+        }
+    )
+    assert of_blocks.total() <= PER_BLOCK * len(geometry.grid) + groups, of_blocks
+    rest, most = found - of_blocks, PER_BATCH * batches + PER_RUN * len(plans)
+    assert rest.total() <= most, f"{rest.total()} files, {most} allowed: {rest}"
+
+
+def by_kind(work: Path) -> Counter[str]:
+    """Files of a work directory by their names, without numbers and what is chosen at random."""
+    names = (str(p.relative_to(work)) for p in work.rglob("*") if not p.is_dir())
+    return Counter(re.sub(r"\d+", "0", re.sub(r"[0-9a-f]{8,}", "f", name)) for name in names)
