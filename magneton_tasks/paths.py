@@ -5,6 +5,7 @@
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json
       runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  slurm/  report.html  report.json  preview.png
+                                (of a verified run put together: `stages.gather`)
       segment-<fingerprint>/    labels.zarr  sizes/ (overlap)  residuals/ (exact)  records/
       count-<fingerprint>/      pairs-*.parquet (exact: contacts-*)  sizes-*.parquet  records/
       join-<fingerprint>/level-<l>/  residuals/  records/                  (exact)

@@ -1,8 +1,8 @@
-"""What an attempt's tasks came to: a file each while it runs, one file of all once it is verified.
+"""What an attempt's tasks came to: a file each; of a run in many parts one of all, once it is verified.
 
 ::
 
-    results/<stage>-<batch>[-<part>].json     a task each
+    results/<stage>-<batch>[-<part>].json     a task, or a part of one, each
     results/gathered.json                     {"<stage>-<batch>-<part>": {...}, ...}
     results/verify.json                       says that the run ended, and stays by itself
 
@@ -48,7 +48,7 @@ def gathered(paths: AttemptPaths) -> dict[str, Data]:
 
 
 def gather(paths: AttemptPaths) -> None:
-    """Put the results of an attempt whose tasks have ended into one file.
+    """Put the results of an attempt into one file, where its tasks had parts; they have ended.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def gather(paths: AttemptPaths) -> None:
     directory = paths.result(_GATHERED).parent
     found = read(paths)
     single = [t for t in found if t not in _ALONE and files.stat_size(directory / f"{t}.json")]
-    if not single:
-        return
+    if not any(task.count("-") == 2 for task in single):
+        return  # one a batch is few enough
     kept = {task: found[task] for task in sorted(found) if task not in _ALONE}
     files.write_atomic(paths.result(_GATHERED), json.dumps(kept).encode())
     for task in single:

@@ -15,7 +15,7 @@ import pytest
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import chunk_name
-from magneton_tasks.stages import segment
+from magneton_tasks.stages import results, segment
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import Job
 from tests import volumes
@@ -46,9 +46,8 @@ def test_the_way_there_changes_no_voxel(way: str, copy_of: Copy, expected: list[
         }  # fmt: skip
     elif way == "parts":
         run = volumes.run_pipeline(config, parts=3, reverse=True)
-        results = sorted(p.name for p in (run.attempt.paths.root / "results").iterdir())
-        assert [r for r in results if r.startswith("segment")] == [
-            f"segment-0000-000{k}.json" for k in range(3)
+        assert [r for r in sorted(results.read(run.attempt.paths)) if r.startswith("segment")] == [
+            f"segment-0000-000{k}" for k in range(3)
         ]
     else:
         for stages in (("segment",), ("pool",), ("apply",)):

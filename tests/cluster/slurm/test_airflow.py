@@ -11,6 +11,7 @@ import pytest
 from tests.cluster.slurm.airflow import ONLY_SEGMENT, SlurmAirflow
 from tests.cluster.slurm.cluster import Place, admin, wait_for
 from tests.cluster.slurm.conftest import is_right
+from tests.file_limits import assert_few_files
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,9 @@ def test_a_dag_is_identical_and_holds_no_worker_slot(
     block = airflow.call(f"{here}block.json?stage=segment&key=0")
     assert block["tries"][-1]["state"] == "done" and block["log"]
     job = block["tries"][-1]["job"]
-    assert list(airflow.work(name).glob(f"runs/*/1/logs/slurm/segment-0000/{job}.log"))
+    (log,) = airflow.work(name).glob("runs/*/1/logs/slurm/segment-0000.log")
+    assert f"==> {job}.log <==" in log.read_text()
+    assert_few_files(airflow.work(name))
 
 
 def test_a_task_is_cleared_in_each_state_of_its_jobs(airflow: SlurmAirflow) -> None:

@@ -28,6 +28,7 @@ from tests.cluster.slurm.cluster import (
     wait_for,
 )
 from tests.cluster.slurm.conftest import is_right
+from tests.file_limits import assert_few_files
 
 #: For tests of what happens to jobs; voxels are compared where the whole pipeline runs.
 ONLY_SEGMENT = ("--stages", "segment")
@@ -54,6 +55,7 @@ def test_a_run_is_identical_to_a_local_one(place: Place, expected: list[np.ndarr
     assert stages["segment"]["jobs"] == 4 and stages["segment"]["cpu_s"] > 0.5
     assert 50e6 < stages["segment"]["peak_bytes"] <= stages["segment"]["reserved_bytes"]
     assert "next time" in told
+    assert_few_files(place.path / "work")
 
 
 def test_an_array_is_split_where_the_qos_takes_few(place: Place) -> None:
