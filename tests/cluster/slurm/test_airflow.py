@@ -66,8 +66,8 @@ def test_a_dag_is_identical_and_holds_no_worker_slot(
     block = airflow.call(f"{here}block.json?stage=segment&key=0")
     assert block["tries"][-1]["state"] == "done" and block["log"]
     job = block["tries"][-1]["job"]
-    (log,) = airflow.work(name).glob("runs/*/1/logs/slurm/segment-0000.log")
-    assert f"==> {job}.log <==" in log.read_text()
+    (gathered,) = airflow.work(name).glob("runs/*/1/logs/slurm/segment-0000.log")
+    assert f"==> {job}.log <==" in gathered.read_text()
     assert_few_files(airflow.work(name))
 
 
