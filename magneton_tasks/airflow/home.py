@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from magneton_tasks.airflow import database as databases
+from magneton_tasks.airflow.at_once import tasks_at_once
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.files import is_network_filesystem
 from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
@@ -84,8 +85,9 @@ def settings(home: Path, root: Path, database: Mapping[str, str] | None = None) 
         "CORE__PLUGINS_FOLDER": home / "plugins",
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
-        # What runs at once is capped by the Airflow pool, see pools.py.
-        "CORE__PARALLELISM": 64,
+        # What works at once is capped by the Airflow pool, see pools.py. The scheduler keeps a process
+        # for each of these, whether there is a task for it or not.
+        "CORE__PARALLELISM": tasks_at_once(),
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": 64,
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "LOGGING__BASE_LOG_FOLDER": home / "logs",

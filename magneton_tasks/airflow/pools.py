@@ -13,6 +13,7 @@ from functools import cache
 from math import prod
 
 from magneton_tasks import exact_projection, projection
+from magneton_tasks.airflow.at_once import services_bytes
 from magneton_tasks.config import RunConfig
 from magneton_tasks.exact_plan import join_cost
 from magneton_tasks.geometry import Box, Vec3, vec3
@@ -29,15 +30,19 @@ _LARGEST_CELL = (512, 512, 512)
 
 
 def machine_slots() -> int:
-    """Slots of this machine's pool: its memory in GiB, the same whole number for each core."""
+    """Slots of this machine's pool: the GiB that Airflow's services leave, a multiple of the cores.
+
+    Where a core has less than a GiB, they are as many as there are GiB, and some cores have no task.
+    """
     cores = this_machine.cores()
-    return cores * max(int(this_machine.memory_bytes() // _GIB) // cores, 1)
+    left = max(int((this_machine.memory_bytes() - services_bytes()) // _GIB), 1)
+    return left - left % cores if left >= cores else left
 
 
 def task_slots(memory_bytes: int) -> int:
     """Slots of a task with one worker process; never more than the pool has."""
     total = machine_slots()
-    return min(max(-(-memory_bytes // _GIB), total // this_machine.cores()), total)
+    return min(max(-(-memory_bytes // _GIB), total // this_machine.cores(), 1), total)
 
 
 def stage_slots(config: RunConfig, stage: str, runner: str) -> int:

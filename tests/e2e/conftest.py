@@ -17,7 +17,7 @@ from magneton_tasks.airflow import database as databases
 from tests.chromium import browser, new_page
 from tests.e2e.airflow import Airflow
 from tests.e2e.mailbox import Mailbox
-from tests.e2e.postgres import postgres
+from tests.e2e.postgres import Server, postgres
 
 __all__ = ["browser", "new_page"]
 
@@ -42,15 +42,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def database() -> Iterator[str]:
-    """Address of an empty database."""
-    if given := os.environ.get(DATABASE_VARIABLE):
+def server() -> Iterator[Server | None]:
+    """A PostgreSQL with an empty database; None: an address was given, of one that isn't ours."""
+    if os.environ.get(DATABASE_VARIABLE):
         workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
         assert workers == "1", f"{DATABASE_VARIABLE} is one database: run pytest -n 0"
-        yield given
+        yield None
         return
-    with postgres() as server:
-        yield server.address
+    with postgres() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def database(server: Server | None) -> str:
+    """Address of an empty database."""
+    return server.address if server else os.environ[DATABASE_VARIABLE]
 
 
 @pytest.fixture(scope="session")

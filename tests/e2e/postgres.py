@@ -37,6 +37,24 @@ class Server:
     def port(self) -> str:
         return str(urlsplit(self.address).port)
 
+    def stop(self) -> None:
+        """End it with all sessions; its data stay."""
+        subprocess.run([str(HERE / "postgres_down.sh"), str(self.folder)], check=True)
+
+    def start(self) -> None:
+        """As it was before `stop`."""
+        _up(self.folder, self.port, str(urlsplit(self.address).password))
+
+
+def _up(folder: Path, port: str, password: str) -> str:
+    done = subprocess.run(
+        [str(HERE / "postgres_up.sh"), str(folder), port],
+        env={**os.environ, "PGPASSWORD": password}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    return done.stdout.splitlines()[-1]
+
 
 @contextmanager
 def postgres() -> Iterator[Server]:
@@ -50,14 +68,9 @@ def postgres() -> Iterator[Server]:
     # In a directory that the server's own user reaches; pytest's are for this user alone.
     folder = Path(tempfile.mkdtemp(prefix="magneton-postgres-"))
     folder.chmod(0o755)
-    port = free_ports("postgres")["postgres"]
-    command = [str(HERE / "postgres_up.sh"), str(folder), str(port)]
-    environ = {**os.environ, "PGPASSWORD": secrets.token_hex(16)}
     try:
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(done.stderr)
-        yield Server(done.stdout.splitlines()[-1], folder)
+        port = str(free_ports("postgres")["postgres"])
+        yield Server(_up(folder, port, secrets.token_hex(16)), folder)
     finally:
         subprocess.run([str(HERE / "postgres_down.sh"), str(folder)], check=False)
         shutil.rmtree(folder, ignore_errors=True)

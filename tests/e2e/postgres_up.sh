@@ -3,7 +3,7 @@
 #
 # usage: PGPASSWORD=... postgres_up.sh DIRECTORY PORT
 # Where it isn't installed: Debian and root, by apt-get. As root it runs as the user postgres, who must
-# be able to reach DIRECTORY. It goes on until postgres_down.sh.
+# be able to reach DIRECTORY. It goes on until postgres_down.sh, and may be started again after it.
 set -euo pipefail
 
 directory=$1 port=$2 password=${PGPASSWORD:?set it to a password of letters and digits}
@@ -34,7 +34,9 @@ if [ "$(id -u)" = 0 ]; then
 else
     mkdir -p "$directory"
 fi
+is_new=
 if [ ! -s "$directory/data/PG_VERSION" ]; then
+    is_new=yes
     as_postgres "$bin/initdb" -D "$directory/data" -E UTF8 --locale=C.UTF-8 --auth-local=trust \
         --auth-host=scram-sha-256 >"$directory/initdb.log"
 fi
@@ -42,8 +44,10 @@ fi
 as_postgres "$bin/pg_ctl" -D "$directory/data" -w -t 60 -l "$directory/data/server.log" \
     -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$directory -c fsync=off -c synchronous_commit=off -c full_page_writes=off" \
     start >/dev/null
-as_postgres "$bin/psql" -h "$directory" -p "$port" -v ON_ERROR_STOP=1 -qAt postgres <<SQL
+if [ -n "$is_new" ]; then
+    as_postgres "$bin/psql" -h "$directory" -p "$port" -v ON_ERROR_STOP=1 -qAt postgres <<SQL
 create role airflow login password '$password';
 create database airflow owner airflow encoding 'UTF8' template template0;
 SQL
+fi
 echo "postgresql://airflow:$password@127.0.0.1:$port/airflow"

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.e2e.airflow import Airflow, HeldChunk, wait_until
+from tests.e2e.postgres import Server
 from tests.tiny_volume import OBJECTS, chunk_file
 
 #: Begin of a chunk that the first layer of blocks doesn't read.
@@ -79,6 +80,21 @@ def test_killed_in_the_middle(airflow: Airflow, killed: str) -> None:
     assert sum(records(work, "done").values()) <= 13, "nothing twice but the block in work"
     undisturbed(airflow)
     assert same_voxels(work.parent / "segmentation", airflow.volumes / "calm" / "segmentation")
+
+
+def test_an_outage_of_the_database(airflow: Airflow, server: Server | None) -> None:
+    """It ends services, but not for good: nobody has to start them again."""
+    if server is None:
+        pytest.skip("the database isn't ours to stop")
+    scheduler = airflow.services.running()["scheduler"]
+    server.stop()
+    try:
+        wait_until(lambda: not scheduler.is_running(), "the scheduler ends")
+    finally:
+        server.start()
+    wait_until(airflow.services.healthy, "all services are healthy again")
+    airflow.write_volume("outlived", "local: {workers: 1}\n")
+    assert airflow.run("outlived")[1] == "success"
 
 
 def undisturbed(airflow: Airflow) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from magneton_tasks.airflow import pools
+from magneton_tasks.airflow import at_once, pools
+from magneton_tasks.airflow import home as homes
 from magneton_tasks.runners import this_machine
 
 GIB = 2**30
@@ -20,8 +23,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, gib: float, cores: int) -> None:
     [
         (23.4, 2, 1, 2),  # cores are the limit, also where they don't divide the memory
         (23.4, 8, 1, 8),
-        (64, 16, 3.5, 16),
-        (64, 16, 8, 8),  # memory is
+        (66, 16, 3.5, 16),
+        (66, 16, 8, 8),  # memory is
+        (64, 8, 8, 7),  # an eighth would leave nothing to Airflow's services
         (64, 16, 40, 1),
         (
             64,
@@ -29,7 +33,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, gib: float, cores: int) -> None:
             500,
             1,
         ),  # more than the machine has: plan refuses it; a task must not wait for ever
-        (3, 8, 0.5, 8),  # less than a GiB a core
+        (3, 8, 0.5, 1),  # less than a GiB a core: 8 of these would not fit
+        (4, 4, 1, 2),
+        (1, 2, 0.5, 1),  # what the services need, and no more: one at a time
     ],
 )
 def test_tasks_at_once(
@@ -37,3 +43,21 @@ def test_tasks_at_once(
 ) -> None:
     machine(monkeypatch, gib, cores)
     assert pools.machine_slots() // pools.task_slots(int(task_gib * GIB)) == at_once
+
+
+@pytest.mark.parametrize(("gib", "cores"), [(4, 4), (16, 4), (23.4, 2), (64, 16), (500, 64)])
+def test_slots_leave_room_for_airflow_itself(
+    monkeypatch: pytest.MonkeyPatch, gib: float, cores: int
+) -> None:
+    machine(monkeypatch, gib, cores)
+    assert pools.machine_slots() + at_once.services_bytes() / GIB <= gib
+
+
+@pytest.mark.parametrize("cores", [1, 2, 16, 128])
+def test_the_scheduler_keeps_as_many_processes_as_tasks_are_of_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cores: int
+) -> None:
+    machine(monkeypatch, 64, cores)
+    kept = int(homes.settings(tmp_path, tmp_path)["AIRFLOW__CORE__PARALLELISM"])
+    assert kept == cores + at_once.SHORT_TASKS
+    assert kept > pools.machine_slots() // pools.task_slots(0), "what the pool admits finds one"
