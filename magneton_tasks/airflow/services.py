@@ -26,7 +26,7 @@ from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow import processes
 from magneton_tasks.airflow.ports import free_ports
 from magneton_tasks.airflow.supervision import SUPERVISOR, Supervision
-from magneton_tasks.airflow.turns import Turn, impatient, told
+from magneton_tasks.airflow.turns import Say, Turn, impatient, told
 from magneton_tasks.errors import OutputError, TemporaryError
 from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
 from magneton_tasks.roots import ROOTS_VARIABLE
@@ -46,8 +46,6 @@ FAILED_STARTS = 3
 START_WAIT_S = 300
 #: How long a stopped service may take for its own clean-up, in seconds, before it is killed.
 STOP_WAIT_S = 20
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +259,6 @@ class Services:
     def _check_not_stopped(self) -> None:
         if (holder := self.down.holder()) is not None:
             raise TemporaryError(f"{holder} stops Airflow meanwhile", "make up, to start it again")
-
-    # ------------------------------------------------------------------------------ stop
 
     def stop(self, say: Say = print) -> bool:
         """End every process of this home, with the tasks that run under it.
