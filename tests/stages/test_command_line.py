@@ -29,6 +29,9 @@ from tests.volumes import Array, Run
 
 Copy = Callable[..., Path]
 
+# One process: what `finished_run` does takes longer than all tests of it.
+pytestmark = pytest.mark.xdist_group("command line")
+
 #: two blocks along x, all memory settings as shipped
 SMALL = (20, 40, 64)
 SETTINGS: dict[str, Any] = {

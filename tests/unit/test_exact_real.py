@@ -37,7 +37,13 @@ def shape_of(affinity: npt.NDArray[np.uint8]) -> Vec3:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"s2": 0, "dust": 0, "s_min": 0, "t_high": 255}], ids=["default", "bare"]
+    "settings",
+    [
+        pytest.param({}, id="default"),
+        pytest.param(
+            {"s2": 0, "dust": 0, "s_min": 0, "t_high": 255}, id="bare", marks=pytest.mark.long
+        ),
+    ],
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_any_grid_equals_one_block(name: str, settings: dict[str, int]) -> None:

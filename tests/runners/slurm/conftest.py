@@ -25,8 +25,8 @@ FAST = "poll_s: 1, max_poll_s: 1, grace_s: 1, memory: 1GiB, max_memory: 3GiB"
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     home = tmp_path / "cluster"
     (home / "bin").mkdir(parents=True)
-    # this interpreter, and without site-packages: hundreds of calls a test
-    text = FAKE.read_text().replace("#!/usr/bin/env python3", f"#!{sys.executable} -S", 1)
+    # this interpreter, and without site-packages: some twenty calls a test
+    text = FAKE.read_text().replace("#!/usr/bin/env python3", f"#!{sys.executable} -SI", 1)
     for name in PROGRAMS:
         path = home / "bin" / name
         path.write_text(text)
