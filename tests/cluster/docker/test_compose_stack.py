@@ -19,7 +19,7 @@ from magneton_tasks import __version__
 from magneton_tasks.airflow.ports import free_ports
 from magneton_tasks.runners.engine import Engine
 from tests.clones import clone
-from tests.cluster.docker.conftest import MARKS, OWNER, own, wait_for
+from tests.cluster.docker.conftest import MARKS, OWNER, own, records, wait_for
 from tests.e2e.rest import RefusedError, Rest, fetched
 from tests.shell_blocks import shown_to, typed
 from tests.tiny_volume import OBJECTS, write_tiny_volume
@@ -152,6 +152,7 @@ def test_login_a_run_in_containers_and_down(stack: Stack, engine: Engine, place:
     rest = Rest(lambda: address, lambda _: stack.lines["ADMIN_PASSWORD"])
     expect_green(rest)
 
+    assert {r.image for r in records(place / "work")} == {engine.image_digest("magneton-tasks")}
     output = f"file://{place}/segmentation"
     assert len({*read_segmentation(output, 0).ravel().tolist()} - {0}) == OBJECTS
     made = [p for p in place.rglob("*") if p.is_file()]
@@ -159,14 +160,32 @@ def test_login_a_run_in_containers_and_down(stack: Stack, engine: Engine, place:
 
 
 def expect_on_this_machine_only(stack: Stack, engine: Engine) -> None:
-    """One port is published, on loopback."""
+    """One port is published, on loopback; in compose's own network nothing listens that needn't."""
+    containers = stack.containers(engine)
     ports = {
         (p["IP"], str(p["PublicPort"]))
-        for c in stack.containers(engine).values()
+        for c in containers.values()
         for p in c["Ports"]
         if "PublicPort" in p
     }
     assert ports == {("127.0.0.1", stack.lines["PORT"])}
+    listening = {n: beyond_loopback(engine.process_id(containers[n]["Id"])) for n in LASTING}
+    assert {n: p for n, p in listening.items() if p} == {"postgres": {5432}, "api-server": {8080}}
+
+
+def beyond_loopback(process: int) -> set[int]:
+    """Ports on which something listens in a process's network, but for those on loopback."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{name}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            address, port = local.split(
+                ":"
+            )  # in hexadecimal, the bytes of a word the other way round
+            is_loopback = address.endswith("7F") or address == f"{'0' * 24}01000000"
+            if state == "0A" and not is_loopback:
+                found.add(int(port, 16))
+    return found
 
 
 def expect_no_secret(stack: Stack, engine: Engine) -> None:
