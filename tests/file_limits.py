@@ -12,8 +12,11 @@ from magneton_tasks.plan import Plan
 PER_BLOCK, PER_BATCH, PER_RUN = 2, 4, 20
 
 
-def assert_few_files(work: Path) -> None:
-    """At most 2 files a block, 4 a batch and 20 a run; of the exact method, 1 a group beside these."""
+def assert_few_files(work: Path, parts: int = 1) -> None:
+    """At most 2 files a block, 4 a batch and 20 a run; 1 a group of joins, 2 a process that counted.
+
+    ``parts``: processes a batch, where the plan doesn't know of them.
+    """
     plans = [Plan.from_json(p.read_bytes(), str(p)) for p in work.glob("runs/*/*/plan.json")]
     assert plans, f"no run in {work}"
     batches = sum(p.work[s].batches for p in plans for s in p.work if s in MAPPED)
@@ -30,7 +33,13 @@ def assert_few_files(work: Path) -> None:
         }
     )
     assert of_blocks.total() <= PER_BLOCK * len(geometry.grid) + groups, of_blocks
-    rest, most = found - of_blocks, PER_BATCH * batches + PER_RUN * len(plans)
+    # Of its own of each process: a record says which rows of which file are a block's.
+    counted = Counter(
+        {k: n for k, n in found.items() if re.match("count-[^/]*/[a-z]+-.*parquet", k)}
+    )
+    counting = [p.work["count"] for p in plans if "count" in p.work]
+    assert counted.total() <= 2 * sum(w.batches * max(w.parts, parts) for w in counting), counted
+    rest, most = found - of_blocks - counted, PER_BATCH * batches + PER_RUN * len(plans)
     assert rest.total() <= most, f"{rest.total()} files, {most} allowed: {rest}"
 
 

@@ -37,15 +37,15 @@ def test_a_run_that_failed_and_was_done_again_in_many_parts(config: Path) -> Non
     content = chunk.read_bytes()
     failed = volumes.plan_run(config, run="failed")
     chunk.write_bytes(content[:100])
-    volumes.release(volumes.run_stages(failed, parts=4))
+    volumes.release(volumes.run_stages(failed, parts=8))
     assert failed.code == 65
     blocks = [k for k, record in failed.last("segment").items() if record.state == "failed"]
     assert blocks
     for key in blocks:  # here its child says nothing: the test keeps what is printed
         failed.attempt.paths.block_log("segment", key).write_text(f"why {key} failed\n")
     chunk.write_bytes(content)
-    run = volumes.run_pipeline(config, run="mended", parts=4)
-    assert_few_files(config.parent / "work")
+    run = volumes.run_pipeline(config, run="mended", parts=8)
+    assert_few_files(config.parent / "work", parts=8)
     for key in blocks:
         assert block_detail.log_tail(run.attempt, "segment", key) == f"why {key} failed\n"
         tries = block_detail.detail(run.attempt, "segment", key)["tries"]
