@@ -22,6 +22,8 @@ def modules_of_a_parse(configs: Path) -> tuple[set[str], set[str]]:
         "print(*{m.partition('.')[0] for m in sys.modules})\n"
     )
     environ = {**os.environ, places.CONFIGS_VARIABLE: str(configs)}
+    # A module of ours, which is there before any parse.
+    environ.pop("AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS", None)
     command = [sys.executable, "-W", "ignore", "-c", code, str(DAG_FILE)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
     before, after = done.stdout.splitlines()[-2:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +11,9 @@ from typing import Any
 import pytest
 
 from magneton_tasks.airflow import operators
+from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners.command import stage_command
+from magneton_tasks.stages import results
 from tests.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
 
 pytestmark = [
@@ -40,7 +41,7 @@ class Run:
         return [str(ti.state) for ti in self.tasks[task]]
 
     def result(self, name: str) -> dict[str, Any]:
-        return json.loads((self.attempt / "results" / f"{name}.json").read_text())  # type: ignore[no-any-return]
+        return results.read(AttemptPaths(self.attempt))[name]
 
 
 @pytest.fixture
@@ -114,16 +115,16 @@ def test_bad_block_makes_the_run_red_and_costs_only_itself(
     for stage in ("count", "pool", "apply", "downsample", "verify"):
         assert red.states(stage) == ["upstream_failed"]
     assert red.states("release") == ["success"], "the volume is free for the next run"
-    results = [red.result(f"segment-{n:04d}") for n in range(2)]
-    assert sum(r["done"] for r in results) == 12 - sum(r["failed"] for r in results)
-    assert 0 < sum(r["failed"] for r in results) < 6, "the batch's other blocks are done first"
+    failing = [red.result(f"segment-{n:04d}") for n in range(2)]
+    assert sum(r["done"] for r in failing) == 12 - sum(r["failed"] for r in failing)
+    assert 0 < sum(r["failed"] for r in failing) < 6, "the batch's other blocks are done first"
 
     monkeypatch.setattr(operators, "stage_command", stage_command)
     torn.write_bytes(content)
     green = run_dag()
     assert green.state == "success"
     redone = [green.result(f"segment-{n:04d}") for n in range(len(green.tasks["segment"]))]
-    assert sum(r["done"] for r in redone) == sum(r["failed"] for r in results)
+    assert sum(r["done"] for r in redone) == sum(r["failed"] for r in failing)
     assert green.result("verify")["objects"] == OBJECTS
 
 
