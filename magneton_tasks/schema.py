@@ -30,31 +30,31 @@ from magneton_tasks.scoring import parse_scoring
 
 
 class Paths(Section):
-    """Where things lie. ``{partition}`` may stand in each; if in input, then also in output."""
+    """Where the data is. Each path may hold ``{partition}``; if input does, output and work must."""
 
     input: Url = Field(
         title="Affinity map",
-        description="URL of the affinity map: Neuroglancer precomputed or Zarr (v2, v3, OME-Zarr).",
+        description="URL of the affinity map. Formats: Neuroglancer precomputed and Zarr (v2, v3, OME-Zarr).",
     )
     output: Url = Field(
         title="Segmentation",
-        description="URL of the precomputed segmentation to write (file, gs or s3).",
+        description="URL of the precomputed segmentation that Magneton writes (file, gs or s3).",
     )
     work: str = Field(
         title="Work directory",
         min_length=1,
-        description="POSIX path for block labels, tables and records; not in the output, on storage that all workers see.",
+        description="Directory (POSIX path) for block labels, tables and records. All workers must see it. It must lie outside the output.",
     )
     max_files: PositiveInt = Field(
         500_000,
         title="Most output files",
-        description="plan refuses a run that would write more files than this into the output.",
+        description="Most files that a run may write into the output. plan refuses a run that needs more.",
     )
     visibility_wait_s: float = Field(
         120,
         ge=0,
         title="Visibility wait (s)",
-        description="How long a recorded file is looked for on a lagging shared file system before it counts as missing, in seconds.",
+        description="Seconds to wait for a recorded file that a slow shared file system does not show yet. After that it counts as missing.",
     )
 
     @field_validator("work")
@@ -82,7 +82,7 @@ class Paths(Section):
 
 
 class Input(Section):
-    """How the affinity map is to be read."""
+    """How to read the affinity map."""
 
     mip: NonNegativeInt = Field(
         0, title="Mip", description="Resolution level of the affinity map; 0 is the finest."
@@ -90,33 +90,33 @@ class Input(Section):
     channels: str | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
         "zyx",
         title="Channels",
-        description="Which channel is which axis: an order such as zyx or xyz, or the numbers of the z, y and x channel where there are more than three.",
+        description="Axis of each channel: an order such as zyx or xyz. If the map has more than three channels: the numbers of the z, y and x channel.",
     )
     offset_sign: Literal[-1, 1] = Field(
         -1,
         title="Offset sign",
-        description="-1: affinity d of voxel v joins v and v - e_d; 1: v and v + e_d.",
+        description="Voxels that affinity d of voxel v joins. -1: v and v - e_d. 1: v and v + e_d.",
     )
     invert: bool = Field(
         False,
         title="Invert",
-        description="The map holds boundaries (1 = border) instead of affinities.",
+        description="Set this to true if the map holds boundaries (1 = border) instead of affinities.",
     )
     scale: float | None = Field(
         None,
         gt=0,
         title="Scale",
-        description="Stored value that stands for affinity 1; null: 255 for uint8, 65535 for uint16, 1 for floats.",
+        description="Stored value that means affinity 1. null: 255 for uint8, 65535 for uint16, 1 for floats.",
     )
     version: str | int | None = Field(
         None,
         title="Version",
-        description="Change this when the content of the input changed: blocks are computed again.",
+        description="Label of the input's content. Change it when the content changes; a run then computes all blocks again.",
     )
     identity: Literal["metadata", "chunks"] = Field(
         "metadata",
         title="Identity",
-        description="What tells that the input changed: its metadata and version, or also sizes and times of its chunks.",
+        description="How a run detects a changed input. metadata: by its metadata and input.version. chunks: also by size and time of each chunk.",
     )
 
     @field_validator("channels")
@@ -130,10 +130,10 @@ class Input(Section):
 
 
 class BoxConfig(Section):
-    """A cut-out in voxels of the input's mip, zyx, in the input's own frame (voxel offset included)."""
+    """The box to segment: z, y, x in voxels of the input's mip, voxel offset included."""
 
-    begin: Integer3 = Field(title="Begin", description="First voxel, [z, y, x].")
-    end: Integer3 = Field(title="End", description="First voxel beyond, [z, y, x].")
+    begin: Integer3 = Field(title="Begin", description="First voxel of the box, [z, y, x].")
+    end: Integer3 = Field(title="End", description="First voxel after the box, [z, y, x].")
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -145,10 +145,10 @@ class BoxConfig(Section):
 
 
 class Mask(Section):
-    """Voxels outside the mask are background."""
+    """Where the volume is segmented: voxels outside the mask become background."""
 
     path: Url | None = Field(
-        None, title="Mask", description="URL of the mask volume (0 = outside), or null."
+        None, title="Mask", description="URL of the mask volume (0 = outside). null: no mask."
     )
     mip: NonNegativeInt = Field(0, title="Mask mip", description="Resolution level of the mask.")
 
@@ -159,12 +159,12 @@ class Block(Section):
     size: Positive3 = Field(
         (256, 256, 256),
         title="Block size (voxels)",
-        description="Largest block that is read, halo included, [z, y, x] in voxels.",
+        description="Largest box that one block reads, [z, y, x] in voxels. The halo is included.",
     )
     overlap: NonNegative3 = Field(
         (32, 32, 32),
         title="Overlap (voxels)",
-        description="Width in which neighbouring blocks intersect, [z, y, x] in voxels; less than half the block.",
+        description="Width of the overlap of neighbouring blocks, [z, y, x] in voxels. It must be less than half the block.",
     )
 
     @model_validator(mode="after")
@@ -189,42 +189,42 @@ USUAL_THRESHOLD = 0.7
 
 
 class Segment(Section):
-    """Segmentation of one block; keys of waterz are those of the overlap method."""
+    """How one block is segmented."""
 
     threshold: Fraction | None = Field(
         None,
         title="Threshold (affinity)",
-        description="Regions merge while their score is at least this affinity; lower merges more. null: from the map itself (exact), 0.7 (overlap).",
+        description="Regions merge while their score is at least this affinity. A lower value merges more. null: from the map itself (exact), 0.7 (overlap).",
     )
     merge_function: str = Field(
         "aff50_his256",
         title="Merge function",
-        description="waterz scoring function: mean, aff<quantile>_his256, or waterz's full name; only those that waterz ships prebuilt.",
+        description="Scoring function of waterz: mean, aff<quantile>_his256, or its full name in waterz. waterz must ship it prebuilt.",
     )
     supervoxels: Literal["waterz", "3d", "2d"] = Field(
         "waterz",
         title="Supervoxels",
-        description="waterz: its own watershed; 3d or 2d: seeds from the distance transform, in the volume or per section.",
+        description="How supervoxels are made. waterz: by waterz's watershed. 3d: from seeds of a distance transform in the volume. 2d: the same per section.",
     )
     aff_thresholds: tuple[Fraction, Fraction] = Field(
         (0.0001, 0.9999),
         title="Watershed thresholds (affinity)",
-        description="Low and high affinity threshold of waterz's watershed; read by supervoxels: waterz.",
+        description="Low and high affinity threshold of waterz's watershed. Only supervoxels: waterz reads it.",
     )
     interior_threshold: Fraction = Field(
         0.1,
         title="Interior threshold (affinity)",
-        description="Voxels whose mean affinity is above this are inside; read by supervoxels: 3d and 2d.",
+        description="Voxels with a mean affinity above this are inside an object. Only supervoxels: 3d and 2d read it.",
     )
     min_distance: PositiveInt = Field(
         3,
         title="Seed distance (voxels)",
-        description="Least distance of two seeds in voxels; read by supervoxels: 3d and 2d.",
+        description="Smallest distance between two seeds, in voxels. Only supervoxels: 3d and 2d read it.",
     )
     min_size_vox: NonNegativeInt = Field(
         0,
         title="Least object size (voxels)",
-        description="Objects of fewer voxels, over all blocks, are left out.",
+        description="Smallest object to keep, in voxels over all blocks. Smaller objects become background.",
     )
 
     UNREAD: ClassVar[dict[str, set[str]]] = {
@@ -257,27 +257,27 @@ class Pool(Section):
     rule: Literal["mutual", "both", "iou", "any"] = Field(
         "mutual",
         title="Matching rule",
-        description="mutual: each is the other's best; both: most of each lies in the other; iou; any: most of one lies in the other (the menu tool's rule, chains false merges).",
+        description="Which labels of two overlapping blocks join. mutual: each is the other's best match. both: most of each lies in the other. iou: their intersection over union is large enough. any: most of one lies in the other (the menu tool's rule; it chains false merges).",
     )
     min_overlap_vox: PositiveInt = Field(
         5,
         title="Least overlap (voxels)",
-        description="Fewer shared voxels never join; read by rule mutual.",
+        description="Fewest shared voxels with which two labels may join. Only rule mutual reads it.",
     )
     min_frac: Fraction = Field(
         0.5,
         title="Least fraction",
-        description="Least share of the intersection; read by rules mutual, both and any.",
+        description="Smallest share of a label inside the overlap that must lie in the other label. Only rules mutual, both and any read it.",
     )
     min_iou: Fraction = Field(
         0.5,
         title="Least IoU",
-        description="Least intersection over union inside the overlap; read by rule iou.",
+        description="Smallest intersection over union inside the overlap. Only rule iou reads it.",
     )
     largest_object_warning: Fraction = Field(
         0.1,
         title="Largest object warning (share)",
-        description="Warn when one object holds more than this share of the segmented voxels.",
+        description="Largest share of the segmented voxels that one object may hold without a warning.",
     )
 
     UNREAD: ClassVar[dict[str, set[str]]] = {
@@ -294,27 +294,27 @@ class Pool(Section):
 
 
 class ExactAdvanced(Section):
-    """Settings of the exact method whose defaults fit most volumes; affinities as uint8, 255 = 1."""
+    """Settings whose defaults fit most volumes. Affinities are uint8: 255 is affinity 1."""
 
     t_low: Annotated[int, Field(ge=1, le=254, strict=True)] = Field(
         1,
         title="Low threshold (uint8)",
-        description="A voxel without an edge of this affinity (of 255) is background; above 26 loses objects on real data.",
+        description="Voxels without an edge of at least this affinity (of 255) become background. Values above 26 lose objects on real data.",
     )
     t_high: Annotated[int, Field(ge=2, le=256, strict=True)] = Field(
         255,
         title="High threshold (uint8)",
-        description="Edges of this affinity (of 255) join at once; less floods where the map saturates. 256: none does, which is more accurate and takes twice the time.",
+        description="Edges of this affinity (of 255) or more join at once. Lower values merge too much if the map saturates. 256: no edge joins at once, which is more accurate and takes twice the time.",
     )
     s_min: Annotated[int, Field(ge=0, le=100_000, strict=True)] = Field(
         50,
         title="Least basin (voxels)",
-        description="Basins of fewer voxels join the one across their best edge; 0: off, which is slow and inaccurate.",
+        description="Basins of fewer voxels join the basin across their best edge. 0: off, which is slow and inaccurate.",
     )
     t_size: Annotated[int, Field(ge=1, le=255, strict=True)] = Field(
         1,
         title="Least affinity of size rules (uint8)",
-        description="s_min, s2 and dust join nothing over edges below this affinity (of 255).",
+        description="Lowest affinity (of 255) of an edge over which s_min, s2 and dust join.",
     )
 
     @model_validator(mode="after")
@@ -325,17 +325,17 @@ class ExactAdvanced(Section):
 
 
 class Exact(Section):
-    """The exact method: the result doesn't depend on the blocks."""
+    """Settings of method: exact."""
 
     s2: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
         200,
         title="Small regions (voxels)",
-        description="Regions of fewer voxels merge over their best edge before mean affinities count; 0: off.",
+        description="Regions of fewer voxels merge over their best edge, before mean affinities count. 0: off.",
     )
     dust: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
         100,
         title="Dust (voxels)",
-        description="Objects of fewer voxels join the neighbour over their best edge; 0: off.",
+        description="Objects of fewer voxels join the neighbour over their best edge. 0: off.",
     )
     advanced: ExactAdvanced = ExactAdvanced()
 
@@ -370,23 +370,23 @@ def _refuse_unread(
 
 
 class Apply(Section):
-    """How the segmentation is written."""
+    """How to write the segmentation."""
 
     chunk_size: Positive3 = Field(
         (64, 64, 64),
         title="Chunk size (voxels)",
-        description="Chunks of the output, [z, y, x] in voxels.",
+        description="Size of the output's chunks, [z, y, x] in voxels.",
     )
     encoding: Literal["compressed_segmentation", "raw", "crackle"] = Field(
         "compressed_segmentation", title="Encoding", description="Encoding of the output's chunks."
     )
     compress: Literal["gzip"] | None = Field(
-        "gzip", title="Compression", description="Compression over the encoding."
+        "gzip", title="Compression", description="Compression of the encoded chunks. null: none."
     )
     mips: Annotated[int, Field(ge=0, le=10, strict=True)] = Field(
         3,
         title="Additional mips",
-        description="Further resolution levels, each about half the one before; factors follow the voxel size until it is isotropic.",
+        description="Number of further resolution levels. Each has about half the resolution of the one before. The factors per axis make the voxels isotropic first.",
     )
 
 
@@ -394,25 +394,25 @@ class RunConfig(Section):
     """Everything about one volume."""
 
     schedule: str | None = Field(
-        None, title="Schedule", description="Cron expression, or null: by hand."
+        None, title="Schedule", description="Cron expression. null: runs start by hand."
     )
     partition_format: str = Field(
         "%Y-%m-%d",
         title="Partition format",
-        description="strftime format that makes {partition} of a scheduled run's logical date, UTC.",
+        description="strftime format of {partition}. It is applied to the logical date (UTC) of a scheduled run.",
     )
     wait_for_input: WaitForInput = WaitForInput()
     notify: Notify = Notify()
     paths: Paths
     input: Input = Input()
     box: BoxConfig | None = Field(
-        None, title="Cut-out", description="Segment only this box; null: the whole volume."
+        None, title="Cut-out", description="Box to segment. null: the whole volume."
     )
     mask: Mask = Mask()
     method: Literal["overlap", "exact"] = Field(
         "exact",
         title="Method",
-        description="exact: mean affinity, on blocks whose borders leave no trace; overlap: waterz on blocks that overlap, matched where they do.",
+        description="exact: mean affinity, with a result that does not depend on the blocks. overlap: waterz on overlapping blocks, whose labels are matched in the overlap.",
     )
     block: Block = Block()
     segment: Segment = Segment()

@@ -18,26 +18,28 @@ Duration = Annotated[float, Field(gt=0), BeforeValidator(_seconds)]
 
 
 class WaitForInput(Section):
-    """What a run does whose affinity map isn't there yet."""
+    """What a run does if its affinity map is not there yet."""
 
     timeout: Duration | None = Field(
         None,
         title="Wait at most",
-        description="How long a run waits for its input, such as 12h, without taking up a slot; null: it doesn't.",
+        description="How long a run waits for its input, such as 12h. Waiting takes no slot. null: a run does not wait.",
     )
     poll: Duration = Field(
-        60.0, title="Look every", description="How often it looks meanwhile, such as 30s or 10m."
+        60.0,
+        title="Look every",
+        description="Time between two looks for the input, such as 30s or 10m.",
     )
     marker: str | None = Field(
         None,
         min_length=1,
         title="Done marker",
-        description="File that is written once the input is complete: a name in the input's directory, or a path or URL, in which {partition} may stand; null: the input's metadata.",
+        description="File that appears when the input is complete: a name in the input's directory, a path or a URL. It may hold {partition}. null: the input's metadata.",
     )
     missing: Literal["fail", "skip"] = Field(
         "fail",
         title="Missing input",
-        description="What becomes of a run whose input isn't there (in time): fail, or skip: it ends green and does nothing.",
+        description="How a run ends if its input is not there in time. fail: it fails. skip: it ends green and does nothing.",
     )
 
     @field_validator("marker")
@@ -65,17 +67,17 @@ Notices = tuple[dict[str, Any], ...]
 
 
 class Notify(Section):
-    """Who is told how a run ended, by Airflow's notifiers."""
+    """Whom Airflow's notifiers tell how a run ended."""
 
     failure: Notices = Field(
         (),
         title="After a failure",
-        description="Airflow notifiers that are called when a run has failed: a list of {notifier: import path of the class, arguments: {its arguments, which are templates}}.",
+        description="Airflow notifiers to call after a run has failed: a list of {notifier: import path of the class, arguments: {...}}. Airflow renders the arguments as templates.",
     )
     success: Notices = Field(
         (),
         title="After a success",
-        description="As notify.failure, when a run has ended green.",
+        description="Airflow notifiers to call after a run has ended green; the form is that of notify.failure.",
     )
 
     @field_validator("failure", "success")

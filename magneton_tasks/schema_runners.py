@@ -19,12 +19,17 @@ RunnerName = Literal["local", "docker", "slurm"]
 
 
 class Runner(Section):
-    """Where stages run; the choice that a trigger form offers."""
+    """Where stages run."""
 
     offered: tuple[RunnerName, ...] = Field(
-        ("local",), min_length=1, title="Offered runners", description="Runners that may be chosen."
+        ("local",),
+        min_length=1,
+        title="Offered runners",
+        description="Runners that a run may choose; a DAG offers these.",
     )
-    default: RunnerName = Field("local", title="Runner", description="Runner of this run.")
+    default: RunnerName = Field(
+        "local", title="Runner", description="Runner of a run that chooses none."
+    )
 
     @model_validator(mode="after")
     def _default_is_offered(self) -> Self:
@@ -38,7 +43,7 @@ class Runner(Section):
 
 
 class Local(Section):
-    """The runner on this machine."""
+    """Runner local: worker processes on this machine."""
 
     #: what to raise where a worker may not take what it needs
     MEMORY_KEY: ClassVar[str] = "local.memory"
@@ -46,12 +51,12 @@ class Local(Section):
     workers: PositiveInt | None = Field(
         None,
         title="Workers",
-        description="Processes at once; null: as many as cores and memory allow.",
+        description="Worker processes at the same time. null: as many as cores and memory allow.",
     )
     memory: Memory = Field(
         None,
         title="Memory per worker",
-        description="Memory limit of one worker, such as 8GiB; null: what the block size needs.",
+        description="Memory limit of one worker, such as 8GiB. null: what the block size needs.",
     )
 
     @property
@@ -61,7 +66,7 @@ class Local(Section):
 
 
 class Docker(Section):
-    """The runner in containers of the worker image."""
+    """Runner docker: containers of the worker image."""
 
     MEMORY_KEY: ClassVar[str] = "docker.max_memory"
 
@@ -69,33 +74,33 @@ class Docker(Section):
         "magneton-tasks",
         pattern=r"^[A-Za-z0-9][^\s]*$",
         title="Image",
-        description="Worker image, by name or digest; `make image` builds it. It is never pulled by itself.",
+        description="Worker image, by name or digest. `make image` builds it. Magneton never pulls it.",
     )
     engine: str | None = Field(
         None,
         pattern=r"^(unix|tcp|ssh|npipe)://[^\s]+$",
         title="Engine",
-        description="Address of the Docker engine; null: $DOCKER_HOST, else unix:///var/run/docker.sock.",
+        description="Address of the Docker engine. null: $DOCKER_HOST, else unix:///var/run/docker.sock.",
     )
     workers: PositiveInt | None = Field(
         None,
         title="Containers",
-        description="Containers at once; null: as many as cores and memory allow.",
+        description="Containers at the same time. null: as many as cores and memory allow.",
     )
     memory: Memory = Field(
         None,
         title="Memory per container",
-        description="Memory limit of a container at first, such as 8GiB; null: what the block size needs.",
+        description="Memory limit of a container's first try, such as 8GiB. null: what the block size needs.",
     )
     max_memory: Memory = Field(
         None,
         title="Most memory",
-        description="A container that runs out of memory is tried again with more, up to this; null: what the machine has.",
+        description="Largest memory limit of a later try. A container that runs out of memory is tried again with more. null: what the machine has.",
     )
     memory_growth: Growth = Field(
         1.5,
         title="Memory growth",
-        description="How much more memory the next try gets after one that ran out of it, as a factor.",
+        description="Factor by which memory grows for the next try, if a container runs out of it.",
     )
     cpus: Annotated[float, Field(gt=0)] = Field(
         1.0, title="CPUs per container", description="CPU limit of a container."
@@ -104,17 +109,17 @@ class Docker(Section):
         "bridge",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
         title="Network",
-        description="Docker network of containers that reach gs, s3 or https; where all volumes are files, they have none.",
+        description="Docker network of containers that need gs, s3 or https. If all volumes are files, containers get no network.",
     )
     environment: tuple[str, ...] = Field(
         (),
         title="Environment",
-        description="Names of variables that containers get from the runner's own environment, such as AWS_ACCESS_KEY_ID.",
+        description="Names of environment variables that containers inherit from the runner, such as AWS_ACCESS_KEY_ID.",
     )
     credentials: tuple[str, ...] = Field(
         (),
         title="Credentials",
-        description="Files or directories with credentials, mounted read-only at the same place; a `.cloudvolume` directory or its `secrets` is found there.",
+        description="Files or directories with credentials. Containers see them read-only at the same path. cloud-volume finds its secrets in a directory `.cloudvolume` or in that directory's `secrets`.",
     )
 
     @property

@@ -73,7 +73,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Slurm(Section):
-    """The runner on a cluster: a batch is a job array, an index of it works a part."""
+    """Runner slurm: a job array per batch, whose tasks share its blocks."""
 
     MEMORY_KEY: ClassVar[str] = "slurm.max_memory"
 
@@ -81,139 +81,146 @@ class Slurm(Section):
         None,
         pattern=_NAMES,
         title="Slurm partition",
-        description="Partition; null: Slurm's default.",
+        description="Slurm partition of the jobs. null: Slurm's default.",
     )
     account: str | None = Field(
-        None, pattern=_NAME, title="Account", description="Account to charge; null: your default."
+        None, pattern=_NAME, title="Account", description="Account to charge. null: your default."
     )
     qos: str | None = Field(
-        None, pattern=_NAME, title="QOS", description="Quality of service; null: the default."
+        None,
+        pattern=_NAME,
+        title="QOS",
+        description="Quality of service (QOS). null: Slurm's default.",
     )
     constraint: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_.:&|*()\[\],-]+$",
         title="Constraint",
-        description="Features that nodes must have, as `sbatch --constraint` takes them.",
+        description="Features that nodes must have, as in `sbatch --constraint`. null: any node.",
     )
     exclude: tuple[str, ...] = Field(
-        (), title="Excluded nodes", description="Nodes that no job may run on."
+        (), title="Excluded nodes", description="Nodes that run no job."
     )
     time: Time = Field(
         "00:30:00",
         title="Time limit",
-        description='Time limit of a job at first, "HH:MM:SS", "D-HH:MM:SS" or 30m.',
+        description='Time limit of a job\'s first try: "HH:MM:SS", "D-HH:MM:SS" or 30m.',
     )
     max_time: Time | None = Field(
         None,
         title="Longest time limit",
-        description="A job that runs out of time is tried again with more, up to this; null: what the partition allows.",
+        description="Longest time limit of a later try. A job that runs out of time is tried again with more. null: what the partition allows.",
     )
     time_growth: Growth = Field(
-        2.0, title="Time growth", description="How much more time the next try gets, as a factor."
+        2.0,
+        title="Time growth",
+        description="Factor by which the time limit grows for the next try, if a job runs out of time.",
     )
     memory: Memory = Field(
         None,
         title="Memory per job",
-        description="Memory of a job at first, such as 8GiB; null: what the block size needs.",
+        description="Memory of a job's first try, such as 8GiB. null: what the block size needs.",
     )
     max_memory: Memory = Field(
         None,
         title="Most memory",
-        description="A job that runs out of memory is tried again with more, up to this; null: what the partition's nodes have.",
+        description="Largest memory of a later try. A job that runs out of memory is tried again with more. null: what the partition's nodes have.",
     )
     memory_growth: Growth = Field(
         1.5,
         title="Memory growth",
-        description="How much more memory the next try gets, as a factor.",
+        description="Factor by which memory grows for the next try, if a job runs out of it.",
     )
-    cpus: PositiveInt = Field(1, title="CPUs per job", description="CPUs of a job.")
+    cpus: PositiveInt = Field(1, title="CPUs per job", description="CPUs per job.")
     max_running: PositiveInt = Field(
-        200, title="Most running jobs", description="Jobs of a run that work at once, at most."
+        200, title="Most running jobs", description="Most jobs of a run that run at the same time."
     )
     max_queued: PositiveInt = Field(
         1000,
         title="Most jobs in the queue",
-        description="Jobs of a run that wait or work at once, at most; an index of an array is a job.",
+        description="Most jobs of a run in the queue, waiting or running. Each task of a job array counts as one job.",
     )
     target_minutes: Annotated[float, Field(gt=0)] = Field(
         20,
         title="Minutes of work",
-        description="What a job should have to do, in minutes: it works through so many blocks.",
+        description="Minutes of work per job. It decides how many blocks one job works through.",
     )
     tries: PositiveInt = Field(
         3,
         title="Tries",
-        description="How often a part is tried where its job ran out of memory or time, or its node failed.",
+        description="How often a job's work is tried if the job runs out of memory or time, or if its node fails.",
     )
     requeue: bool = Field(
         True,
         title="Requeue",
-        description="Let Slurm itself start a job again whose node failed or that was preempted.",
+        description="Whether Slurm itself starts a job again if it was preempted or its node failed.",
     )
     signal_s: Annotated[int, Field(ge=0, le=300, strict=True)] = Field(
         60,
         title="Warning before the end",
-        description="A job is asked to end so many seconds before its time limit; 0: it isn't, and neither where the limit is below 10 minutes.",
+        description="Seconds before the time limit at which a job gets SIGTERM. 0 turns it off. It is also off if the time limit is below 10 minutes.",
     )
     probe: bool = Field(
         True,
         title="Probe",
-        description="Run one small job first that checks paths, versions and compiled code on a compute node.",
+        description="Whether a run first submits one small job that checks paths, versions and compiled code on a compute node.",
     )
     poll_s: Annotated[float, Field(ge=1)] = Field(
-        10, title="Poll interval", description="Seconds between two looks at the queue, at least."
+        10,
+        title="Poll interval",
+        description="Shortest time between two looks at the queue, in seconds.",
     )
     max_poll_s: Annotated[float, Field(ge=1)] = Field(
         120,
         title="Longest poll interval",
-        description="The interval grows up to this while nothing changes, in seconds.",
+        description="Longest time between two looks at the queue, in seconds. The interval grows up to this while nothing changes.",
     )
     grace_s: Seconds = Field(
         120,
         title="Accounting lag",
-        description="How long sacct may take to know a job that left the queue, in seconds.",
+        description="Seconds that sacct may take to report a job that has left the queue.",
     )
     give_up_s: Seconds = Field(
         7200,
         title="Patience",
-        description="How long Slurm may fail to answer, or refuse new jobs, before a run gives up, in seconds.",
+        description="Seconds after which a run gives up if Slurm does not answer or refuses new jobs.",
     )
     host: str | None = Field(
         None,
         pattern=r"^(ssh://)?([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?$",
         title="Host",
-        description="Login node where Slurm's commands are run over ssh; null: this machine.",
+        description="Login node on which Slurm's commands run, over ssh. null: this machine.",
     )
     path_map: dict[str, str] = Field(
         {},
         title="Path map",
-        description="Prefixes of paths here, and what they are called on the cluster.",
+        description="Path prefixes that differ on the cluster: {path here: path there}.",
     )
     python: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9_./][^\x00-\x1f]*$",
         title="Python",
-        description="Interpreter with Magneton on the compute nodes; null: the one that submits.",
+        description="Python interpreter with Magneton on the compute nodes. null: the one that submits the jobs.",
     )
     prelude: tuple[str, ...] = Field(
         (),
         title="Prelude",
-        description="Shell lines before the command, such as `module load gcc`; only from this file.",
+        description="Shell lines that a job runs before the command, such as `module load gcc`. Only the config file can set them.",
     )
     command_prefix: tuple[str, ...] = Field(
         (),
         title="Command prefix",
-        description="Words before the command, such as [apptainer, exec, magneton.sif].",
+        description="Words in front of the command, such as [apptainer, exec, magneton.sif].",
     )
     extra_args: dict[str, str | int | bool | None] = Field(
         {},
         title="Further options",
-        description="Further options of sbatch by long name, such as {gres: 'lscratch:20'}; null or true: without a value.",
+        description="Further options of sbatch by long name, such as {gres: 'lscratch:20'}. An option with the value null or true is passed without a value.",
     )
     environment: tuple[str, ...] = Field(
         (),
         title="Environment",
-        description="Names of variables that jobs get from the environment that submits.",
+        description="Names of environment variables that jobs inherit from the process that submits them.",
     )
 
     @property

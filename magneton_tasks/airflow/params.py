@@ -59,8 +59,8 @@ CONFIG_KEYS = tuple(key for keys in SECTIONS.values() for key in keys)
 #: Stages that a run may be limited to; plan and verify always run, pool implies count.
 CHOOSABLE_STAGES = ("segment", "pool", "apply")
 _THIS_RUN = "This run"
-#: What the schema says of it is about YAML, where null stands for empty.
-_THRESHOLD = "Regions merge while their score is at least this affinity; lower merges more."
+#: Text of the form for the threshold; the schema's names both methods.
+_THRESHOLD = "Regions merge while their score is at least this affinity. A lower value merges more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _stages() -> Param:
     return Param(
         list(CHOOSABLE_STAGES),
         title="Stages",
-        description="Stages to run; plan and verify always do, and pool implies count.",
+        description="Stages to run. plan and verify always run. pool includes count.",
         section=_THIS_RUN,
         type="array",
         items={"type": "string", "enum": list(CHOOSABLE_STAGES)},
@@ -135,8 +135,8 @@ def _partition() -> Param:
     return Param(
         None,
         title="Partition",
-        description="What {partition} in the paths stands for; a scheduled or backfilled run "
-        "takes its logical date (UTC) when this is empty.",
+        description="Value of {partition} in the paths. Empty: a scheduled or backfilled run takes "
+        "its logical date (UTC).",
         section=_THIS_RUN,
         type=["string", "null"],
         pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.=+-]*$(?!\n)",
@@ -147,7 +147,7 @@ def _restart() -> Param:
     return Param(
         False,
         title="Start over",
-        description="Compute everything anew, also what is already done.",
+        description="Compute everything again, including what is already done.",
         section=_THIS_RUN,
         type="boolean",
     )
@@ -248,6 +248,8 @@ def _schema(key: str, config: RunConfig) -> dict[str, Any]:
         # Without `items` the form takes an array for lines of text, and sends strings. Those of one
         # array are all alike here.
         schema["items"] = schema.pop("prefixItems")[0]
+    # null is YAML's word; a form has a field that stays empty
+    schema["description"] = schema["description"].replace("null: ", "Empty: ")
     if key == "segment.threshold":
         usual = "from the map" if config.method == "exact" else f"{USUAL_THRESHOLD:g}"
         schema["description"] = f"{_THRESHOLD} Empty: {usual}."
@@ -263,7 +265,7 @@ def _path_schema(schema: dict[str, Any], default: str | None) -> dict[str, Any]:
     roots = allowed_roots()
     under = "|".join(re.escape(root.rstrip("/")) for root in roots)
     own = f"|{re.escape(default)}" if default else ""
-    told = f" Under {' or '.join(roots)}."
+    told = f" It must lie under {' or '.join(roots)}."
     return {
         **schema,
         "type": ["string", "null"] if default is None else "string",

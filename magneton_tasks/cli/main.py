@@ -36,9 +36,9 @@ from magneton_tasks.failures import is_untold_bug, ours
 @click.version_option(__version__, prog_name="magneton")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """From an affinity map of an EM volume to one segmentation of the full volume.
+    """Turn an affinity map of an EM volume into one segmentation of the full volume.
 
-    Without a command, on a terminal: the menu.
+    Without a command, it opens the menu on a terminal.
     """
     if context.invoked_subcommand is not None:
         return

@@ -57,25 +57,25 @@ def parse_part(_: click.Context, __: click.Parameter, value: str | None) -> tupl
 
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path))
-PARTITION = click.option("--partition", help="What {partition} in the paths stands for.")
+PARTITION = click.option("--partition", help="Value of {partition} in the paths.")
 SETS = click.option(
     "--set",
     "sets",
     multiple=True,
     metavar="KEY=VALUE",
     callback=parse_sets,
-    help="Override a config value, e.g. --set segment.threshold=0.6; may be repeated.",
+    help="Override a config value, e.g. --set segment.threshold=0.6. Can be repeated.",
 )
 OPEN = click.option(
-    "--open", "open_browser", is_flag=True, help="Open the link in the browser, too."
+    "--open", "open_browser", is_flag=True, help="Also open the link in the browser."
 )
 PORT = click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=0,
-    help="On this machine's loopback; a free one by default.",
+    help="Port on this machine's loopback. Default: a free one.",
 )
-JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,19 +88,17 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--stages",
                 callback=parse_stages,
                 metavar="LIST",
-                help="Of segment,pool,apply; plan and verify always run, pool implies count.",
+                help="Stages to run, of segment,pool,apply. plan and verify always run. pool includes count.",
             ),
             click.option(
-                "--restart", is_flag=True, help="Do these stages anew, also what is done."
+                "--restart", is_flag=True, help="Run these stages again, including what is done."
             ),
             click.option(
                 "--overwrite-output",
                 is_flag=True,
-                help="Write into an output that belongs to another volume or config.",
+                help="Allow an output that belongs to another volume or config.",
             ),
-            click.option(
-                "--yes", is_flag=True, help="Replace a finished result without being asked."
-            ),
+            click.option("--yes", is_flag=True, help="Replace a finished result without asking."),
         ]
     ):
         command = option(command)

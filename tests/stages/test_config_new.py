@@ -90,7 +90,7 @@ def test_what_is_written_explains_every_key(affinity: Array, tmp_path: Path) -> 
     for key in set(known_keys()) - unread - {"box.begin", "box.end"}:
         assert f"{key.rpartition('.')[2]}: " in text, key
     for meaning in (
-        "lower merges more",
+        "A lower value merges more",
         "in voxels",
         "told from the data",
         "fit beside each other",

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from magneton_tasks.cli.main import cli
+from magneton_tasks.cli.parameters import fields
 from tests.shell_blocks import (
     ANYWHERE,
     ELSEWHERE,
@@ -65,6 +66,21 @@ def test_the_config_reference_is_that_of_the_schema() -> None:
         [sys.executable, "scripts/config_reference.py", "--check"], cwd=ROOT, check=False
     )
     assert done.returncode == 0, "run: python scripts/config_reference.py"
+
+
+def test_the_config_reference_says_all_of_every_key() -> None:
+    """A row a key with its meaning, default and allowed values."""
+    rows = {}
+    for line in (ROOT / "docs" / "config.md").read_text().splitlines():
+        if line.startswith("| `"):
+            key, *said = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+            rows[key.strip("`")] = said
+    assert set(fields()) == set(rows)
+    for key, said in rows.items():
+        assert len(said) == 3 and all(said), key
+    assert rows["segment.threshold"][1:] == ["`null`", "number ≥ 0, ≤ 1, or null"]
+    assert rows["paths.work"][1:] == ["required", "absolute path"]
+    assert rows["slurm.max_memory"][2] == "size such as 8GiB, or null"
 
 
 def test_targets_of_make_exist() -> None:

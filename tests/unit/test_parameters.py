@@ -51,7 +51,7 @@ def test_every_key_that_is_read_is_listed_with_value_default_source_and_meaning(
     threshold = rows["segment.threshold"]
     assert (threshold.section, threshold.name) == ("segment", "threshold")
     assert (threshold.value, threshold.default, threshold.source) == (0.2, None, "override")
-    assert "lower merges more" in threshold.meaning
+    assert "lower value merges more" in threshold.meaning
     assert (rows["pool.min_frac"].value, rows["pool.min_frac"].source) == (0.4, "file")
     assert (rows["pool.rule"].value, rows["pool.rule"].source) == ("mutual", "default")
     assert (rows["box.begin"].value, rows["box.begin"].default) == (None, None)
@@ -119,7 +119,7 @@ def test_the_table_numbers_its_rows_and_marks_what_is_for_this_run(config: Path)
     console.print(table(rows, console.width))
     lines = console.export_text().splitlines()
     assert any(line.split()[:4] == ["1", "segment", "threshold", "0.2"] for line in lines)
-    assert any("0.2 *" in line and "lower merges more" in line for line in lines)
+    assert any("0.2 *" in line and "Regions merge while" in line for line in lines)
     assert any(line.split()[:3] == ["2", "merge_function", "aff50_his256"] for line in lines)
 
 

@@ -30,20 +30,20 @@ def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -
     type=click.Choice(WHAT),
     default="cache",
     show_default=True,
-    help="cache: labels of blocks, what joins leave open, layers of try. records: merge checkpoints "
-    "(pairs, joins, pool tables, records of apply). stale: results of other settings. runs: earlier attempts and their logs. "
-    "containers: those that runs which are over left in the Docker engine. "
-    "jobs: those that runs which are over left in Slurm's queue.",
+    help="cache: labels of blocks, open faces of joins, layers of try. records: merge checkpoints "
+    "(pairs, joins, pool tables, records of apply). stale: results of other settings. runs: earlier "
+    "attempts and their logs. containers: containers in the Docker engine whose run is over. "
+    "jobs: jobs in Slurm's queue whose run is over.",
 )
 @click.option(
     "--older-than",
     "older_than_s",
     callback=parse_older_than,
     metavar="TIME",
-    help="Only what hasn't changed for so long: 30m, 12h, 7d, 2w.",
+    help="Free only what has not changed for this long: 30m, 12h, 7d, 2w.",
 )
 @click.option("--dry-run", is_flag=True, help="List what would be freed; change nothing.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @PARTITION
 @JSON
 def clean(
@@ -55,9 +55,9 @@ def clean(
     partition: str | None,
     as_json: bool,
 ) -> None:
-    """Free what can be computed again; never touches the output.
+    """Free what can be computed again; the output stays.
 
-    Only inside paths.work, and only what is known to be Magneton's own.
+    It deletes only files inside paths.work, and only those that Magneton made.
     """
     from magneton_tasks.cli import clean as cleaning
 
@@ -76,8 +76,8 @@ MAINTAINED = ("stale", "cache", "runs", "containers", "jobs")
     type=click.Choice([w for w in WHAT if w != "all"]),
     default=MAINTAINED,
     show_default=True,
-    help="As of `magneton clean`; may be given several times. Of cache and records, only what belongs "
-    "to verified runs.",
+    help="As in `magneton clean`. Can be repeated. cache and records are freed only if their run is "
+    "verified.",
 )
 @click.option(
     "--older-than",
@@ -86,15 +86,15 @@ MAINTAINED = ("stale", "cache", "runs", "containers", "jobs")
     default="30d",
     show_default=True,
     metavar="TIME",
-    help="Only what hasn't changed for so long: 12h, 7d, 2w.",
+    help="Free only what has not changed for this long: 12h, 7d, 2w.",
 )
 @click.option("--dry-run", is_flag=True, help="List what would be freed; change nothing.")
 def maintain(config: Path, what: tuple[str, ...], older_than_s: float, dry_run: bool) -> None:
     """Free what old runs of a volume left, without asking.
 
-    All partitions of it; one that is being worked on is left alone. As `clean`, only inside
-    paths.work, and only what is known to be Magneton's own. Airflow's DAG magneton_maintenance
-    calls this for each volume.
+    It covers all partitions, except those that a run is working on. Like `clean`, it deletes only
+    files inside paths.work, and only those that Magneton made. Airflow's DAG magneton_maintenance
+    calls this command per volume.
     """
     from magneton_tasks.cli import maintain as maintaining
 

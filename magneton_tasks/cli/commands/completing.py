@@ -21,10 +21,10 @@ VARIABLE = "_MAGNETON_COMPLETE"
 def completion(context: click.Context, shell: str | None) -> None:
     """Print the script that lets a shell complete commands.
 
-    Completes commands, options and file names, in SHELL; yours, if left out.
+    It completes commands, options and file names. SHELL defaults to your shell.
 
     \b
-    To have it in every new shell:
+    To use it in every new shell:
       bash  echo 'eval "$(magneton completion bash)"' >> ~/.bashrc
       zsh   echo 'eval "$(magneton completion zsh)"' >> ~/.zshrc
       fish  magneton completion fish > ~/.config/fish/completions/magneton.fish

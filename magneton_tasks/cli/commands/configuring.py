@@ -16,12 +16,12 @@ def config() -> None:
 
 @command("new", example="magneton config new volume.yaml --input file:///data/affinity")
 @CONFIG
-@click.option("--input", "input_url", metavar="URL", help="Affinity map; asked where not given.")
-@click.option("--output", metavar="URL", help="Segmentation to write; asked where not given.")
-@click.option("--work", metavar="DIR", help="Work directory; asked where not given.")
-@click.option("--mip", type=click.IntRange(min=0), help="Mip of the input; asked where not given.")
-@click.option("--method", type=click.Choice(["overlap", "exact"]), help="Asked where not given.")
-@click.option("--yes", is_flag=True, help="Take all proposals, ask nothing.")
+@click.option("--input", "input_url", metavar="URL", help="Affinity map. Asked if not given.")
+@click.option("--output", metavar="URL", help="Segmentation to write. Asked if not given.")
+@click.option("--work", metavar="DIR", help="Work directory. Asked if not given.")
+@click.option("--mip", type=click.IntRange(min=0), help="Mip of the input. Asked if not given.")
+@click.option("--method", type=click.Choice(["overlap", "exact"]), help="Asked if not given.")
+@click.option("--yes", is_flag=True, help="Accept all proposals without asking.")
 def config_new(
     config: Path,
     input_url: str | None,
@@ -31,9 +31,9 @@ def config_new(
     method: str | None,
     yes: bool,
 ) -> None:
-    """Make a volume config: look at the input, propose what fits.
+    """Make a volume config: read the input, propose settings.
 
-    What fits the volume (its convention, chunk size) and this machine (block size).
+    The settings fit the volume (its convention, chunk size) and this machine (block size).
     """
     from magneton_tasks.cli import config_new as making
 
@@ -44,11 +44,15 @@ def config_new(
 
 @command("edit", example="magneton config edit volume.yaml")
 @CONFIG
-@click.option("--editor", is_flag=True, help="In $VISUAL or $EDITOR; checked when you leave it.")
+@click.option(
+    "--editor",
+    is_flag=True,
+    help="Open the file in $VISUAL or $EDITOR. It is checked when you leave the editor.",
+)
 def config_edit(config: Path, editor: bool) -> None:
     """Change values in a numbered table, or in your editor.
 
-    Each value is checked as it is typed, the file when you leave the editor; comments stay.
+    The table checks each value that you type. Comments stay.
     """
     from magneton_tasks.cli import config_edit as editing
 
@@ -61,7 +65,7 @@ def config_edit(config: Path, editor: bool) -> None:
 @CONFIG
 @click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")
 def config_set(config: Path, values: tuple[str, ...]) -> None:
-    """Set values without questions; comments stay."""
+    """Set values without asking. Comments stay."""
     from magneton_tasks.cli import config_edit as editing
 
     texts = {}
@@ -77,7 +81,7 @@ def config_set(config: Path, values: tuple[str, ...]) -> None:
 @CONFIG
 @SETS
 def config_check(config: Path, sets: dict[str, object]) -> None:
-    """Check a volume config: prints `ok`, or what is wrong."""
+    """Check a volume config: print `ok`, or what is wrong."""
     from magneton_tasks.config import load_config
 
     load_config(config, sets)
@@ -90,9 +94,11 @@ def config_check(config: Path, sets: dict[str, object]) -> None:
 @click.option(
     "--resolved/--as-written",
     default=True,
-    help="All values with defaults filled in (this is so by default), or the file as it is.",
+    help="Print all values with defaults filled in (the default), or the file as it is.",
 )
-@click.option("--source", is_flag=True, help="Where each value comes from, with the line.")
+@click.option(
+    "--source", is_flag=True, help="Also print where each value comes from, with the line."
+)
 @JSON
 def config_show(
     config: Path, sets: dict[str, object], resolved: bool, source: bool, as_json: bool
@@ -106,11 +112,11 @@ def config_show(
 @command("import", example="magneton config import old/config.yaml volume.yaml")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("config", type=click.Path(path_type=Path), required=False)
-@click.option("--force", is_flag=True, help="Replace CONFIG where it exists.")
+@click.option("--force", is_flag=True, help="Replace CONFIG if it exists.")
 def config_import(old: Path, config: Path | None, force: bool) -> None:
     """Translate a config of the Magneton menu tool.
 
-    Says what became of each key: carried over, translated, or left out, with the reason.
+    It prints what became of each key: carried over, translated or left out, with the reason.
     """
     from magneton_tasks.cli import config_import as importing
 
@@ -119,7 +125,7 @@ def config_import(old: Path, config: Path | None, force: bool) -> None:
 
 @command("schema", example="magneton config schema > schema.json")
 def config_schema() -> None:
-    """The JSON schema of a volume config."""
+    """Print the JSON schema of a volume config."""
     import json
 
     from magneton_tasks.config import RunConfig

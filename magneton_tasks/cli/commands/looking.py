@@ -15,7 +15,7 @@ from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
 @CONFIG
 @PARTITION
 @JSON
-@click.option("--missing", is_flag=True, help="List the blocks that a run would still do.")
+@click.option("--missing", is_flag=True, help="List the blocks that are still to do.")
 @click.option("--failed", is_flag=True, help="List all blocks that failed, with their causes.")
 @click.option(
     "--slow", type=click.IntRange(min=1), metavar="N", help="List the N blocks that took longest."
@@ -24,8 +24,8 @@ from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
 @click.option(
     "--check",
     is_flag=True,
-    help="Read all files that records name, and verify their checksums. Exit code 65 where some are "
-    "damaged; the next run writes damaged parts of the output again.",
+    help="Read all files that records name, and verify their checksums. Exit code 65 if some are "
+    "damaged. The next run writes damaged parts of the output again.",
 )
 def status(
     config: Path,
@@ -37,9 +37,10 @@ def status(
     watch: bool,
     check: bool,
 ) -> None:
-    """What is done, running, failed or missing, block by block.
+    """Show what is done, running, failed or missing, per block.
 
-    Also what is stale (made with other settings, or of other input), empty, or corrupt (--check).
+    It also shows what is stale (made with other settings or from other input), empty, or corrupt
+    (with --check).
     """
     from magneton_tasks.cli import status as reporting
 
@@ -75,10 +76,10 @@ def _parse_ids(_: click.Context, __: click.Parameter, value: str | None) -> tupl
     "background",
     callback=_parse_ids,
     metavar="LIST",
-    help="Ids that mean background, as 0 does: -1,18446744073709551613.",
+    help="Further ids that mean background, besides 0: -1,18446744073709551613.",
 )
 @click.option(
-    "--resample", is_flag=True, help="Compare other voxel sizes, at the truth's voxel centres."
+    "--resample", is_flag=True, help="If voxel sizes differ, compare at the truth's voxel centres."
 )
 @JSON
 def evaluate(
@@ -86,8 +87,8 @@ def evaluate(
 ) -> None:
     """Score a segmentation against a truth: VI and ARAND.
 
-    VI split and merge in bits, over voxels with truth > 0; SEGMENTATION and TRUTH are URLs. Voxel
-    offsets count; other voxel sizes are refused without --resample.
+    SEGMENTATION and TRUTH are URLs. VI split and merge are in bits, over voxels with truth > 0.
+    Voxel offsets count. Different voxel sizes are refused without --resample.
     """
     from magneton_tasks.cli import evaluation
 

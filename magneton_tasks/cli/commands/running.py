@@ -24,9 +24,9 @@ RUNNERS = ("local", "docker", "slurm")
     default=(256, 256, 256),
     show_default=True,
     metavar="Z Y X",
-    help="Voxels.",
+    help="Shape in voxels.",
 )
-@click.option("--seed", default=0, show_default=True, help="Another seed, another volume.")
+@click.option("--seed", default=0, show_default=True, help="Another seed makes another volume.")
 @click.option(
     "--format",
     "fmt",
@@ -47,16 +47,16 @@ def sample(
 @command(example="magneton run volume.yaml --set segment.threshold=0.6 --workers 2")
 @CONFIG
 @run_options
-@click.option("--workers", type=click.IntRange(min=1), help="Processes at once.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes at the same time.")
 @click.option(
     "--runner",
     type=click.Choice(RUNNERS),
-    help="Where stages run; default: the config's runner.default.",
+    help="Where stages run. Default: the config's runner.default.",
 )
 @click.option(
-    "--detach", is_flag=True, help="Slurm: plan, then go on in the background; see attach."
+    "--detach", is_flag=True, help="With Slurm: plan, then continue in the background (see attach)."
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan, do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
 def run(config: Path, **options: Any) -> None:
     """Run the whole pipeline from this machine, without Airflow."""
     from magneton_tasks.cli import run as running
@@ -68,9 +68,9 @@ def run(config: Path, **options: Any) -> None:
 @click.argument("where", type=click.Path(path_type=Path), metavar="CONFIG_OR_ATTEMPT")
 @PARTITION
 def attach(where: Path, partition: str | None) -> None:
-    """Follow a run on a cluster that goes on without a terminal.
+    """Follow a run on a cluster that continues without a terminal.
 
-    Another process that follows it leaves it to this one.
+    If another process follows the run, it hands the run over to this one.
     """
     from magneton_tasks.cli import run_slurm
 
@@ -79,13 +79,13 @@ def attach(where: Path, partition: str | None) -> None:
 
 @command(example="magneton plan volume.yaml --run-id trial")
 @CONFIG
-@click.option("--run-id", required=True, help="Names the run; Airflow's run id, for instance.")
+@click.option("--run-id", required=True, help="Name of the run, for example Airflow's run id.")
 @run_options
-@click.option("--form", is_flag=True, help="The values come from a form: check them as such.")
+@click.option("--form", is_flag=True, help="Check the values as those of a trigger form.")
 def plan(config: Path, run_id: str, form: bool, **options: Any) -> None:
-    """Check, find what is to do, make an attempt.
+    """Check the config, find what is to do, make an attempt.
 
-    The last line is its JSON.
+    The last line of the output is the attempt as JSON.
     """
     from magneton_tasks.cli import planning
 
@@ -98,7 +98,7 @@ ATTEMPT = click.option(
     required=True,
     type=click.Path(path_type=Path),
     metavar="ATTEMPT_DIR",
-    help="As `magneton plan` printed it.",
+    help="Directory of the attempt, as `magneton plan` printed it.",
 )
 
 
@@ -106,10 +106,17 @@ def _mapped(stage: str, text: str) -> click.Command:
     @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1 --batch 0")
     @ATTEMPT
     @click.option(
-        "--batch", type=click.IntRange(min=0), default=0, show_default=True, help="Which batch."
+        "--batch",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Number of the batch.",
     )
     @click.option(
-        "--part", callback=parse_part, metavar="I/K", help="The I-th of K shares of the batch."
+        "--part",
+        callback=parse_part,
+        metavar="I/K",
+        help="Run only share I of K of the batch; I counts from 0.",
     )
     def run_mapped(attempt: Path, batch: int, part: tuple[int, int] | None) -> None:
         from magneton_tasks.cli import stages
@@ -131,7 +138,7 @@ def _single(stage: str, text: str) -> click.Command:
 
 
 STAGES = (
-    _single("probe", "Check on this machine that the stages of a run will work here."),
+    _single("probe", "Check that the stages of a run will work on this machine."),
     _mapped("segment", "Segment a batch of blocks."),
     _mapped("count", "Count how the labels of neighbouring blocks overlap."),
     *(
@@ -140,7 +147,7 @@ STAGES = (
     ),
     _single("pool", "Join the labels of all blocks and give them global ids."),
     _mapped("apply", "Write a batch of cells of the output."),
-    _mapped("downsample", "Write the mips that don't fit into apply's cells."),
+    _mapped("downsample", "Write the mips that do not fit into apply's cells."),
     _single("verify", "Prove that the result is complete."),
     _single("release", "Give the volume's lease back."),
 )

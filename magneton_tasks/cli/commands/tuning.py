@@ -32,7 +32,7 @@ BOX = click.option(
     "--box",
     callback=_parse_box,
     metavar="Z0:Z1,Y0:Y1,X0:X1",
-    help="In voxels of the input's mip, voxel offset included. Default: the centre, as much as a block.",
+    help="Box in voxels of the input's mip, voxel offset included. Default: one block at the centre.",
 )
 
 
@@ -42,22 +42,24 @@ BOX = click.option(
 @click.option(
     "--thresholds",
     metavar="LIST",
-    help="Affinities: .5,.6,.7 or first:last:step. Default: what the map asks for (exact), and cuts on both sides of it; overlap: .3,.5,.7,.9.",
+    help="Affinities: .5,.6,.7 or first:last:step. Default: with exact, the map's own threshold and some on both sides of it; with overlap, .3,.5,.7,.9.",
 )
 @click.option(
     "--scoring", metavar="FUNCTION", help="Merge function, or exact, instead of the config's."
 )
 @SETS
 @PARTITION
-@click.option("--no-view", is_flag=True, help="Make the layers and show the table only.")
+@click.option(
+    "--no-view", is_flag=True, help="Make the layers and print the table, without the viewer."
+)
 @OPEN
 @PORT
 @JSON
 def try_(config: Path, thresholds: str | None, no_view: bool, **options: Any) -> None:
     """Segment a box at several thresholds, see them side by side.
 
-    Needs no truth. One agglomeration makes all; each threshold becomes a layer under paths.work,
-    and layers that are there are not made again. With --json nothing is opened.
+    It needs no truth. One agglomeration serves all thresholds. Each threshold becomes a layer under
+    paths.work; existing layers are not made again. With --json, it opens nothing.
     """
     from magneton_tasks.cli import trying
     from magneton_tasks.stages.trial import parse_thresholds
@@ -72,26 +74,33 @@ def try_(config: Path, thresholds: str | None, no_view: bool, **options: Any) ->
 
 @command(example="magneton tune volume.yaml --truth file:///data/truth --scoring mean,aff50_his256")
 @CONFIG
-@click.option("--truth", metavar="URL", required=True, help="Ids; 0 is not labelled, not scored.")
+@click.option(
+    "--truth",
+    metavar="URL",
+    required=True,
+    help="Segmentation with the true ids. Voxels with id 0 are not scored.",
+)
 @click.option("--truth-mip", type=click.IntRange(min=0), default=0, help="Mip of the truth.")
 @BOX
 @click.option(
     "--scoring",
     metavar="LIST",
     default="",
-    help="Merge functions, and exact for the exact method. Default: the config's.",
+    help="Merge functions; exact means the exact method. Default: the config's.",
 )
 @click.option(
     "--thresholds",
     metavar="LIST",
-    help="Affinities: .5,.6,.7 or first:last:step. Default: 0.05:1:0.05; 1 is the bare supervoxels.",
+    help="Affinities: .5,.6,.7 or first:last:step. Default: 0.05:1:0.05. Threshold 1 gives the bare supervoxels.",
 )
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="PNG of the curves. Default: CONFIG's name with -tune.png, beside it.",
+    help="PNG file for the curves. Default: CONFIG's name with -tune.png, in its directory.",
 )
-@click.option("--write", is_flag=True, help="Write the best into CONFIG; its comments stay.")
+@click.option(
+    "--write", is_flag=True, help="Write the best setting into CONFIG. Its comments stay."
+)
 @SETS
 @PARTITION
 @JSON
@@ -106,8 +115,8 @@ def tune(
 ) -> None:
     """Score thresholds on a box with truth, propose the best.
 
-    VI split and merge (bits) and ARAND, over voxels with truth > 0, as a run would make them: with
-    the overlap method, blocks of block.size are matched. Near ties go to the exact method.
+    It computes VI split and merge (bits) and ARAND over voxels with truth > 0. It segments as a run
+    would: with the overlap method, it matches blocks of block.size. Near ties go to the exact method.
     """
     from magneton_tasks.cli import tuning
     from magneton_tasks.stages.trial import parse_thresholds

@@ -18,9 +18,10 @@ from magneton_tasks.cli.options import CONFIG, OPEN, PARTITION, PORT, command
 def view(
     config: Path, partition: str | None, truth: str | None, open_browser: bool, port: int
 ) -> None:
-    """Look at affinity map and segmentation in Neuroglancer.
+    """Show affinity map and segmentation in Neuroglancer.
 
-    Needs no internet; Ctrl-C ends it. Works while a run is still writing: reload the page to see what has been added.
+    It needs no internet. Ctrl-C ends it. It works while a run is still writing: reload the page to
+    see what is new.
     """
     from magneton_tasks.cli import viewing
 
@@ -30,11 +31,12 @@ def view(
 @command(example="magneton report volume.yaml --open")
 @CONFIG
 @PARTITION
-@click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser, too.")
+@click.option("--open", "open_browser", is_flag=True, help="Also open the page in the browser.")
 def report(config: Path, partition: str | None, open_browser: bool) -> None:
     """Write report.html and report.json of the newest attempt.
 
-    A run writes it at its end; this works at any time, also for a run that failed or goes on.
+    A run writes the report at its end. This command works at any time, also if the run failed or
+    is still running.
     """
     from magneton_tasks.cli import report as reporting
 

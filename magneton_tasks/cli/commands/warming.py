@@ -10,11 +10,14 @@ from magneton_tasks.cli.options import command
 
 
 @command(example="srun --constraint=zen3 magneton warm")
-@click.option("--check", is_flag=True, help="Only say whether it is done: exit code 0, or 75.")
+@click.option(
+    "--check", is_flag=True, help="Compile nothing. Exit with 0 if all is compiled, else with 75."
+)
 def warm(check: bool) -> None:
-    """Compile what Magneton compiles, once for each kind of CPU.
+    """Compile Magneton's kernels, once per kind of CPU.
 
-    Into $MAGNETON_KERNEL_CACHE, or ~/.cache/magneton/kernels; `magneton run` does it by itself.
+    They go to $MAGNETON_KERNEL_CACHE or ~/.cache/magneton/kernels. `magneton run` does this by
+    itself.
     """
     from magneton_tasks.cli import warming
 
