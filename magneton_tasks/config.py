@@ -187,7 +187,7 @@ def _collect_lines(
         at = (*path, str(key.value))
         if at in lines:
             raise ConfigError(
-                f"{name}, line {key.start_mark.line + 1}: {'.'.join(at)} stands twice (first in line {lines[at]})"
+                f"{name}, line {key.start_mark.line + 1}: {'.'.join(at)} appears twice (first in line {lines[at]})"
             )
         lines[at] = key.start_mark.line + 1
         _collect_lines(value, at, lines, name)
@@ -230,7 +230,7 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str, overrides
 
 def _for_this_run(message: str) -> str:
     """A key that the method doesn't read, and that doesn't stand in the file: what to do."""
-    advice = "Set the method with it (--set method=overlap), or leave it out"
+    advice = "Set the method too (--set method=overlap), or omit this key"
     text = message.removeprefix("Value error, ").replace(ADD_METHOD, advice)
     return text.replace(CHANGE_METHOD, f"{advice[0].lower()}{advice[1:]}")
 
@@ -290,6 +290,6 @@ def require_partition(config: RunConfig, name: str) -> None:
     left = list(_partitioned(config))
     if left:
         raise ConfigError(
-            f"{name}: {{partition}} stands in paths.{', paths.'.join(left)}, and this run has no partition",
+            f"{name}: paths.{', paths.'.join(left)} needs a partition, and this run has none",
             "give one: --partition P on the command line, or the form's field partition",
         )

@@ -53,7 +53,7 @@ def _not_opened(path: Path, error: OSError) -> NoInputError | ConfigError:
     if os.path.islink(path) and not os.path.exists(path):
         return ConfigError(
             f"can't read the config {path}: it is a link to {os.readlink(path)}, which isn't there",
-            "mend the link, or remove it",
+            "fix the link, or remove it",
         )
     return NoInputError(
         f"can't read the config {path}: {error.strerror}",
@@ -159,7 +159,7 @@ def _check_depth(text: str, name: str) -> None:
             level += 1
             if level > MOST_LEVELS:
                 raise ConfigError(
-                    f"{name}: lists or mappings lie more than {MOST_LEVELS} deep in each other",
+                    f"{name}: lists or mappings are nested more than {MOST_LEVELS} deep",
                     "is it the YAML file of a volume?",
                 )
         elif isinstance(event, yaml.CollectionEndEvent):
@@ -186,11 +186,13 @@ def _check_aliases(root: Any, name: str) -> None:
         line = node.start_mark.line + 1
         if id(node) in open_nodes:
             raise ConfigError(
-                f"{name}, line {line}: an alias stands for the very value that it stands in",
+                f"{name}, line {line}: an alias refers to the value that holds it",
                 "write the value out instead of *alias",
             )
         if level > MOST_LEVELS:
-            raise ConfigError(f"{name}, line {line}: aliases lie more than {MOST_LEVELS} deep")
+            raise ConfigError(
+                f"{name}, line {line}: aliases are nested more than {MOST_LEVELS} deep"
+            )
         open_nodes.add(id(node))
         found = 1 + sum(size(child, level + 1) for child in _children(node))
         open_nodes.remove(id(node))
@@ -225,7 +227,7 @@ def _bad_value(root: Any, name: str, error: Exception) -> ConfigError:
                 )
                 return ConfigError(
                     f"{where}: {text} can't be read as {kind}{reason}",
-                    "mend the value, or put it in quotes where it's a text",
+                    "fix the value, or put it in quotes if it is text",
                 )
     finally:
         loader.dispose()

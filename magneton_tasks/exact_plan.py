@@ -55,7 +55,7 @@ def choose_tree(grid: Grid, mean: FaceDensity, densest: FaceDensity, limit: int)
         return found
     need = _least_limit(grid, mean, densest, limit)
     raise ConfigError(
-        f"joining {len(grid):,} blocks may need {units.human_bytes(need)} a worker, more than "
+        f"joining {len(grid):,} blocks may need {units.human_bytes(need)} per worker, more than "
         f"{units.human_bytes(limit)}, however they are grouped"
     )
 

@@ -19,7 +19,7 @@ from magneton_tasks.errors import (
 
 _BUG_HINT = "this is a bug in Magneton: report it with the log"
 #: Where the stage isn't known; else `runners.memory_advice` says more.
-_MEMORY_HINT = "give it more memory, or run less beside it"
+_MEMORY_HINT = "give it more memory, or run less at the same time"
 
 
 def error_for(
@@ -57,17 +57,17 @@ _ERRORS: dict[Kind, tuple[type[MagnetonError], str]] = {
     ),
     Kind.MISSING: (NoInputError, "check the bucket and the path; complete what is missing"),
     Kind.NETWORK: (TemporaryError, "check the network, then rerun"),
-    Kind.FILES: (TemporaryError, "mend the file system, then rerun"),
+    Kind.FILES: (TemporaryError, "fix the file system, then rerun"),
     Kind.FULL: (OutputError, "free space (or quota), then rerun; finished work stays"),
     Kind.DAMAGED: (BadDataError, "write the chunks there again, or take them from a backup"),
     Kind.PACKAGE: (
-        ConfigError, "install the package that it names; ours: pip install 'magneton[compute]'"
+        ConfigError, "install the package that it names; for those of Magneton: pip install 'magneton[compute]'"
     ),
     Kind.SETTING: (ConfigError, "check the URL, the region, the encoding and the environment's variables"),
 }  # fmt: skip
 _OF_OUTPUTS = {
     Kind.DENIED: "check the credentials, and that this user has the right to write there",
-    Kind.MISSING: "check the bucket and the path; a bucket must be made before",
+    Kind.MISSING: "check the bucket and the path; the bucket must exist",
 }
 
 
@@ -113,7 +113,7 @@ def ours(error: BaseException) -> MagnetonError | None:
         of, hint = _ERRORS[kind]
         return of(_said(error), hint)
     if isinstance(error, OSError) and kind is not Kind.BUG:
-        return OutputError(str(error), "mend the file system, then rerun; finished work stays")
+        return OutputError(str(error), "fix the file system, then rerun; finished work stays")
     return None
 
 

@@ -244,7 +244,7 @@ def read_recorded(path: Path, size: int, wait_s: float, crc32: int | None = None
 def _reading_failed(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"can't read {path}: {error.strerror or error}",
-        "mend the file system or the permissions, then rerun; finished work stays",
+        "fix the file system or the permissions, then rerun; finished work stays",
     )
 
 
@@ -401,7 +401,7 @@ def writing_failed(path: Path, error: OSError) -> OutputError:
     elif error.errno in _DENIED:
         hint = "give this user the right to write there"
     else:
-        hint = "mend the file system"
+        hint = "fix the file system"
     reason = error.strerror or str(error)
     return OutputError(f"can't write {path}: {reason}", f"{hint}, then rerun; finished work stays")
 

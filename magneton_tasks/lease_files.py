@@ -174,4 +174,4 @@ def _look(path: Path) -> tuple[Holder, float] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise OutputError(f"can't read {path}: {error.strerror}", "mend it, then rerun") from error
+        raise OutputError(f"can't read {path}: {error.strerror}", "fix it, then rerun") from error

@@ -97,7 +97,7 @@ def refuse_unless_stale(
     raise LeaseHeldError(
         f"{place} is in use by {holder}; its last sign of life was {max(age_s, 0):.0f} s ago",
         f"wait until that run ends, or stop it; if it is dead, rerun in "
-        f"{max(stale_s - age_s, 0):.0f} s, or remove {lease} after making sure",
+        f"{max(stale_s - age_s, 0):.0f} s, or make sure of that and remove {lease}",
     )
 
 

@@ -131,7 +131,7 @@ def require_absolute(url: str) -> None:
         )
     if locate(url).path is not None and not rest.startswith("/"):
         raise ConfigError(
-            f"{url!r} isn't absolute: each process would take it from a directory of its own",
+            f"{url!r} isn't absolute: each process would look for it in its own directory",
             f"write the whole path, such as {_whole(rest)}",
         )
 

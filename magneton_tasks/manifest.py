@@ -325,7 +325,7 @@ class ManifestReader:
                 except OSError as error:
                     raise OutputError(
                         f"can't read {path}: {error.strerror}",
-                        "mend the file system or the permissions, then rerun; finished work stays",
+                        "fix the file system or the permissions, then rerun; finished work stays",
                     ) from error
         return is_whole
 

@@ -136,7 +136,7 @@ def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None)
     if path is None or info.file_size is None:
         kind = "sharded" if path is not None else "not on file://"
         raise ConfigError(
-            f"input.identity: chunks can't be had for {url}: it is {kind}",
+            f"input.identity: chunks doesn't work for {url}: it is {kind}",
             "use input.identity: metadata, and raise input.version when the input changes",
         )
     digest = hashlib.sha256(info.digest.encode())

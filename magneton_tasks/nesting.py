@@ -1,4 +1,4 @@
-"""Whether two volumes lie in one another, by their addresses; standard library only."""
+"""Whether two volumes must not contain one another, by their addresses; standard library only."""
 
 from __future__ import annotations
 

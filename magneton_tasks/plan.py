@@ -310,8 +310,8 @@ class Plan:
         if version != __version__:
             raise OtherVersionError(
                 f"{where} was planned by Magneton {version}; this is {__version__}",
-                f"if that is a compute node or a container, install Magneton {version} there: a rerun "
-                "fails in the same way; else clear the task plan (or rerun), and it is planned anew",
+                f"if that is a compute node or a container, install Magneton {version} there, because a "
+                "rerun fails in the same way; else clear the task plan (or rerun) to plan it again",
                 str(version),
             )
         try:
@@ -323,7 +323,7 @@ class Plan:
 def _no_plan(where: str, error: Exception) -> BadDataError:
     return BadDataError(
         f"plan.json of {where} holds no plan: {type(error).__name__}: {error}",
-        "clear the task plan (or rerun), so that it is planned anew",
+        "clear the task plan (or rerun) to plan it again",
     )
 
 
@@ -416,7 +416,7 @@ def make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:
     for axis, n, overlap in zip("zyx", grid.shape, config.block.overlap, strict=True):
         if n > 1 and overlap == 0:
             raise ConfigError(
-                f"block.overlap is 0 along {axis}, where {n} blocks lie side by side: nothing would join them",
+                f"block.overlap is 0 along {axis}, but {n} blocks lie side by side there: nothing would join them",
                 "give an overlap (32 is usual), a block size that spans the axis, or method: exact",
             )
     return grid
@@ -509,7 +509,7 @@ def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:
     raise ConfigError(
         f"the output would hold {files:,} files, more than paths.max_files ({config.paths.max_files:,})",
         f"apply.chunk_size {list(larger)} makes {count_files(geometry, larger):,} of them; "
-        "or raise paths.max_files if your storage takes that",
+        "or raise paths.max_files if your storage allows it",
     )
 
 

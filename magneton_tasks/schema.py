@@ -75,7 +75,7 @@ class Paths(Section):
             "{partition}" in p for p in (self.output, self.work)
         ):
             raise ValueError(
-                "{partition} stands in input, so it must stand in output and work too: "
+                "input holds {partition}, so output and work must hold it too: "
                 "otherwise one partition would overwrite another"
             )
         return self
@@ -354,7 +354,7 @@ UNREAD_BY_METHOD: dict[str, tuple[str, ...]] = {
 #: What to do about such a key that stands in a file.
 ADD_METHOD = (
     "Add a line: `method: overlap` keeps what waterz made; `method: exact`, without this key, "
-    "makes it anew"
+    "computes it again"
 )
 CHANGE_METHOD = "remove it or change method"
 
@@ -394,7 +394,7 @@ class RunConfig(Section):
     """Everything about one volume."""
 
     schedule: str | None = Field(
-        None, title="Schedule", description="Cron expression. null: runs start by hand."
+        None, title="Schedule", description="Cron expression, in UTC. null: runs start by hand."
     )
     partition_format: str = Field(
         "%Y-%m-%d",

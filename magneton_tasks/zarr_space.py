@@ -96,7 +96,7 @@ def unit_nm(unit: Any, where: str) -> float:
     found = _SHORT_NM.get(short) or _NAMES_NM.get(name)
     if found is None:
         raise ConfigError(
-            f"{where} has the unit {unit!r}, which isn't a length that is known",
+            f"{where} has the unit {unit!r}, which isn't a known unit of length",
             f"write one of {', '.join(_NAMES_NM)}, or nm, um, mm in the volume's metadata",
         )
     return found

@@ -23,8 +23,8 @@ def _written(path: Path, data: bytes) -> None:
 ODD: dict[str, tuple[Make, str]] = {
     "latin-1": (_text(f"# 4 µm\n{MINIMAL}", "latin-1"), "line 1: not UTF-8: byte 0xb5"),
     "utf-16": (_text(MINIMAL, "utf-16"), "written in UTF-16, not UTF-8"),
-    "itself": (_text("paths: &p\n  input: *p\n"), "line 1: an alias stands for the very value"),
-    "itself in a list": (_text(f"{MINIMAL}box: &b [*b]\n"), "line 5: an alias stands for"),
+    "itself": (_text("paths: &p\n  input: *p\n"), "line 1: an alias refers to the value that holds it"),
+    "itself in a list": (_text(f"{MINIMAL}box: &b [*b]\n"), "line 5: an alias refers to"),
     "aliases": (
         _text("a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
             f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)

@@ -100,7 +100,7 @@ def broken(dag_id: str, path: Path, reason: str) -> DAG:
     reason = plain(reason)
     page = (
         f"**This volume config can't be used.**\n\n```\n{reason}\n```\n\n"
-        f"Mend `{plain(str(path))}`; this page follows."
+        f"Fix `{plain(str(path))}`; Airflow then reads it again."
     )
     with DAG(
         dag_id,

@@ -72,10 +72,10 @@ def choose(home: Path, given: str, *, is_running: bool, ask: Ask | None = None) 
     """
     if has_password(given):
         raise ConfigError(
-            "the address of Airflow's database holds a password, and every process that it is handed "
-            "to would show it",
-            f"leave it out: make up DB={without_password(given)} asks for it, on a terminal, and keeps "
-            "it in Airflow's home; where there is none, ~/.pgpass has it. If others use this machine, "
+            "the address of Airflow's database holds a password, and every process that gets the "
+            "address would show it",
+            f"omit it: make up DB={without_password(given)} asks for it on a terminal, and keeps "
+            "it in Airflow's home; without a terminal, put it into ~/.pgpass. If others use this machine, "
             "change the password: they could read it",
         )
     file = kept_file(home)
@@ -84,7 +84,7 @@ def choose(home: Path, given: str, *, is_running: bool, ask: Ask | None = None) 
     if address in (kept, without_password(kept)):
         return
     if is_running:
-        raise ConfigError("Airflow runs on another database", "make down, then this again")
+        raise ConfigError("Airflow runs on another database", "run make down, then run this again")
     if address != SQLITE:
         address = _with_password(address, ask) if ask else address
         reach(address)
@@ -144,7 +144,7 @@ def reach(address: str) -> None:
         raise ConfigError(
             f"Airflow's database can't be used: {str(error.orig).strip()}",
             "check address, user and password; the password is asked for on a terminal, else "
-            "~/.pgpass has it",
+            "it is read from ~/.pgpass",
         ) from None
     engine.dispose()
 

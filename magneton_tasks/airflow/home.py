@@ -130,7 +130,7 @@ def given_settings(home: Path) -> dict[str, str]:
         if name in _FIXED:
             raise ConfigError(
                 f"{file}, line {number}: {name} can't be set here",
-                "it follows from where the project and Airflow's home lie (make up DB=postgresql://user@host/name for the database)",
+                "the places of the project and of Airflow's home decide it (make up DB=postgresql://user@host/name for the database)",
             )
         if name == PORT and not value.isdecimal():
             raise ConfigError(f"{file}, line {number}: {value!r} is no port", "give a number: 8080")

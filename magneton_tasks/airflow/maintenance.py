@@ -33,17 +33,17 @@ def form(places: str) -> dict[str, Param]:
         "keep_days": Param(
             30,
             title="Keep (days)",
-            description="Only what nothing has written to for so many days.",
+            description="Free only what nothing has written to for this many days.",
             type="number",
             minimum=0,
         ),
         "what": Param(
             list(_DEFAULT),
             title="What",
-            description="stale: results of settings that are no longer used; cache: labels of blocks "
-            "of verified runs; runs: earlier attempts and their logs; containers, jobs: those "
-            "that runs which are over left; records: merge checkpoints of verified runs, without which a rerun "
-            "writes the whole output again.",
+            description="stale: results of settings that are no longer used. cache: labels of blocks "
+            "of verified runs. runs: earlier attempts and their logs. containers, jobs: those whose run "
+            "is over. records: merge checkpoints of verified runs; without them, a rerun writes the "
+            "whole output again.",
             type="array",
             items={"type": "string", "enum": list(KINDS)},
             examples=list(KINDS),
@@ -53,7 +53,7 @@ def form(places: str) -> dict[str, Param]:
         "volume": Param(
             ALL,
             title="Volume",
-            description="One volume config, by its name, or all.",
+            description="Name of one volume config, or all.",
             type="string",
             enum=[ALL, *names],
         ),

@@ -252,7 +252,7 @@ class StageOperator(StageTask, CommandOperator):
                 self.log.warning("ran out of memory; trying again with %s", human_bytes(most))
                 exit_code, tail = self.run_once(command, {resources.MEMORY_VARIABLE: str(most)})
             if exit_code == EXIT_TEMPORARY and ran_out_of_memory(last_result(tail)):
-                self.log.warning("ran out of memory once more: no more may be had")
+                self.log.warning("ran out of memory once more: no more is available")
                 exit_code = EXIT_CONFIG
         raise_for(exit_code, command, tail)
         return last_result(tail)

@@ -25,8 +25,8 @@ def _parts(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
     yield "### How to run it"
     yield "\n".join(f"- {line}" for line in _ways(dag_id, path, config))
     yield (
-        "What a run will take (memory, time, files) stands in the log of its task *plan*. A rerun "
-        "does only what isn't done yet; values that a form or `--conf` gives hold for that run alone."
+        "The log of the task *plan* says what a run will take (memory, time, files). A rerun does "
+        "only what isn't done yet. Values from a form or from `--conf` apply to that run only."
     )
     text = yaml.dump(config.resolved(), Dumper=_Dumper, sort_keys=False, default_flow_style=None)
     yield "### The config"
@@ -38,19 +38,19 @@ def _ways(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
     asks = uses_partition(config)
     conf = {"partition": "2026-01-31"} if asks else {"segment.threshold": config.segment.threshold}
     yield (
-        f"**By hand**: the button *Trigger*{' (its field *Partition* is needed)' if asks else ''}, or "
+        f"**By hand**: the button *Trigger*{' (fill in its field *Partition*)' if asks else ''}, or "
         f"`scripts/airflow dags trigger {dag_id} --conf '{json.dumps(conf)}'` in the project's folder "
-        "(in an Airflow that `make up` didn't start: its own `airflow`)."
+        "(if `make up` didn't start this Airflow: with its own `airflow`)."
     )
     if config.schedule is None:
-        yield "**On a schedule**: not yet; give the config a `schedule:`, such as `0 3 * * *`."
+        yield "**On a schedule**: not yet. Add a `schedule:` to the config, such as `0 3 * * *`."
     else:
-        yield f"**On a schedule**: `{config.schedule}` (UTC), once the DAG is switched on: its latest past date at once."
+        yield f"**On a schedule**: `{config.schedule}` (UTC), after the DAG is switched on. The latest past date then runs at once."
     if asks and config.schedule is not None:
         yield (
             "**Backfill** of past partitions: *Trigger*, then *Backfill*, or "
             f"`scripts/airflow backfill create --dag-id {dag_id} --from-date 2026-01-01 --to-date 2026-01-31T23:59`."
         )
     elif asks:
-        yield "**Backfill** of past partitions needs a `schedule:`: it tells which dates there are."
+        yield "**Backfill** of past partitions needs a `schedule:`, which says which dates there are."
     yield f"**Without Airflow**: `magneton run {path}`; `magneton status` and `magneton view` tell more."

@@ -153,7 +153,7 @@ class Services:
     def _start(self, say: Say) -> None:
         if self.supervision.supervisor() is None:
             if self.running():
-                say("the supervisor has ended: all services are started anew")
+                say("the supervisor has ended: starting all services again")
             self._end_all(say)
             self._save({"ports": self._choose_ports(), "given": self._given()})
             environ = self.environ()
@@ -227,7 +227,7 @@ class Services:
         problems = []
         if self.supervision.supervisor() is None:
             problems.append(
-                "the supervisor isn't running: what ends isn't started again; make up starts all anew"
+                "the supervisor isn't running: no service is restarted when it ends; make up starts all again"
             )
         missing = SERVICES.keys() - self.running().keys()
         problems += [f"{name} isn't running; see {self.log(name)}" for name in sorted(missing)]
@@ -293,7 +293,7 @@ class Services:
                 pids = ", ".join(str(p.pid) for p in sorted(left, key=lambda p: p.pid))
                 raise OutputError(
                     f"processes {pids} of {self.home} don't end",
-                    "they wait for a disk or a network: make down again when that answers",
+                    "they wait for a disk or a network: run make down again when it answers",
                 )
         self.supervision.forget()
         return bool(family)

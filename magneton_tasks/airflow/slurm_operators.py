@@ -127,7 +127,9 @@ class SlurmOperator(StageTask, BashOperator):
         if isinstance(step, Later):
             self.log.info("%s; looking again within %.0f s", step.why, step.seconds)
             self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, step.seconds), deadline)
-        raise AirflowFailException("another try of this task has its jobs now; they go on")
+        raise AirflowFailException(
+            "another try of this task has taken over its jobs; they continue"
+        )
 
     def report(self, jobs: BatchJobs) -> None:
         """What the run's jobs used of what they had reserved, at its end."""
@@ -136,7 +138,7 @@ class SlurmOperator(StageTask, BashOperator):
             found = usage.collect(jobs.slurm, jobs.attempt)
             usage.write(jobs.attempt.paths.root, found, memory)
         except (MagnetonError, OSError) as error:
-            self.log.warning("what the jobs used can't be told: %s", error)
+            self.log.warning("it is unknown what the jobs used: %s", error)
             return
         for line in usage.lines(found, memory):
             self.log.info("%s", line)

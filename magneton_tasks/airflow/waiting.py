@@ -60,8 +60,8 @@ class WaitForInputOperator(BaseOperator, SkipMixin):
         text = f"there isn't {Awaited.of(config)} {waited}"
         if wait.missing == "fail":
             raise AirflowFailException(
-                f"{text}\n  what to do: see to it and clear this task; or raise wait_for_input.timeout, "
-                "or let such runs be skipped by wait_for_input.missing: skip"
+                f"{text}\n  what to do: provide it and clear this task; or raise wait_for_input.timeout; "
+                "or set wait_for_input.missing: skip, which skips such runs"
             )
         self.log.info("%s: this run is skipped, as wait_for_input.missing says", text)
         self.skip(context["ti"], rest_of(self))

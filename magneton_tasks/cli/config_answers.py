@@ -91,11 +91,11 @@ def questions(question: str, check: Callable[[str], T], default: str | None, /) 
 def proposals(question: str, check: Callable[[str], T], default: str | None, /) -> T:
     """The proposal, checked as an answer would be."""
     if default is None:
-        raise UsageError(f"there is no proposal for: {question}", "leave --yes out, to be asked")
+        raise UsageError(f"there is no proposal for: {question}", "omit --yes to be asked")
     try:
         value = check(default)
     except ValueError as error:
-        raise UsageError(f"{question}: {error}", "leave --yes out, to be asked") from None
+        raise UsageError(f"{question}: {error}", "omit --yes to be asked") from None
     click.echo(f"{question}: {default}")
     return value
 

@@ -64,7 +64,7 @@ def _edit_values(config: Path) -> None:
     try:
         before = params.parameters(config, {})
     except ConfigError as error:
-        raise ConfigError(error.what, f"mend it: magneton config edit {config} --editor") from None
+        raise ConfigError(error.what, f"fix it: magneton config edit {config} --editor") from None
     overrides = params.edit_table(config, {}, None)
     lines = params.differences(before, params.parameters(config, overrides))
     console = Console()
@@ -148,7 +148,7 @@ def _editor() -> list[str]:
     for name in ("VISUAL", "EDITOR"):
         if words := shlex.split(os.environ.get(name, "")):
             if shutil.which(words[0]) is None:
-                raise UsageError(f"${name} names {words[0]}, which isn't here", f"set {name} anew")
+                raise UsageError(f"${name} names {words[0]}, which isn't here", f"set {name} again")
             return words
     for name in ("nano", "vi"):
         if shutil.which(name):
@@ -164,7 +164,7 @@ def _edited(command: list[str], copy: Path, config: Path) -> str:
                 code = subprocess.run([*command, str(copy)], check=False).returncode
             except OSError as error:
                 raise UsageError(
-                    f"can't start {command[0]}: {error.strerror}", "set EDITOR anew"
+                    f"can't start {command[0]}: {error.strerror}", "set EDITOR again"
                 ) from None
         if code:
             say(Console(), f"{command[0]} ended with {code}", "yellow")

@@ -229,7 +229,7 @@ def _checked(text: str, old: Path, to: Translation) -> RunConfig:
     missing = [k for k in ("paths.input", "paths.output") if k not in to.values]
     if missing:
         raise ConfigError(
-            f"{old}: nothing was written, for {' and '.join(missing)} can't be had from it",
+            f"{old}: nothing was written, because {' and '.join(missing)} can't be taken from it",
             "add paths: {input: ..., output: ...} to the old file; or make a config from the volume "
             "itself: magneton config new volume.yaml",
         )
@@ -237,8 +237,8 @@ def _checked(text: str, old: Path, to: Translation) -> RunConfig:
         return parse_config(text, "the translated config")
     except ConfigError as error:
         raise ConfigError(
-            f"{old}: nothing was written, for the result couldn't be loaded: {error.what}",
-            "mend these values in the old file, then import it again",
+            f"{old}: nothing was written, because the result couldn't be loaded: {error.what}",
+            "fix these values in the old file, then import it again",
         ) from None
 
 
@@ -257,7 +257,7 @@ def _warnings(config: RunConfig, info: VolumeInfo | None) -> Iterator[str]:
     if output is not None and (output / "info").exists():
         yield (
             f"{output} holds a layer already, perhaps the menu tool's: a run refuses it without "
-            "--overwrite-output, so better give another paths.output"
+            "--overwrite-output, so choose another paths.output"
         )
 
 

@@ -19,7 +19,7 @@ def levels_of(text: str) -> list[VolumeInfo]:
     url = as_url(text)
     if "{partition}" in url:
         raise ConfigError(
-            f"{url} holds {{partition}}, and this reads the volume",
+            f"{url} holds {{partition}}, but this command reads the volume",
             "give one partition's URL, and put {partition} into the config afterwards",
         )
     levels = [read_metadata(url, 0)]

@@ -67,7 +67,7 @@ def new(
         console.require_terminal(
             "take all proposals: magneton config new volume.yaml --input URL --yes"
         )
-        click.echo("Enter takes what stands in brackets; q leaves, and nothing is written.")
+        click.echo("Enter accepts the value in brackets. q leaves without writing anything.")
     ask = proposals if yes else questions
     _check_target(config, yes)
     answers = Answers()
@@ -95,7 +95,7 @@ def _check_target(config: Path, yes: bool) -> None:
     if there and yes:
         raise UsageError(
             f"{' and '.join(map(str, there))} exist{'s' if len(there) == 1 else ''} already",
-            "--yes replaces nothing: give another name, or leave --yes out, to be asked",
+            "--yes replaces nothing: give another name, or omit --yes to be asked",
         )
     if config.is_dir():
         raise UsageError(f"{config} is a directory", "give the name of the file to write")
@@ -183,7 +183,7 @@ def _ask_convention(answers: Answers, ask: Ask, proposal: Proposal) -> None:
     answers.ask(ask, "input.offset_sign", "Offset sign: -1 joins v and v - e, 1 joins v and v + e",
              best.offset_sign, clear)  # fmt: skip
     answers.ask(ask, "input.invert", "Inverted: high is a border", best.invert, inversion)
-    answers.ask(ask, "input.scale", "Stored value that stands for 1 (null: that of the data type)",
+    answers.ask(ask, "input.scale", "Stored value that means affinity 1 (null: that of the data type)",
              best.scale)  # fmt: skip
 
 
@@ -277,7 +277,7 @@ def _show_plan(config: Path, answers: Answers, private: Path, yes: bool) -> None
         if yes:
             raise
         click.echo(f"plan refuses this: {str(error).replace(str(trial), str(config))}")
-        confirm("Write it all the same?", False)
+        confirm("Write it anyway?", False)
         return
     click.echo("this is what plan says:")
     for line in describe(drafted.plan, drafted.samples):

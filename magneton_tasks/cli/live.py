@@ -37,7 +37,7 @@ _DRAW_S = 0.2
 #: Characters of columns whose text changes its length: the table shouldn't jump.
 _WIDTHS = {"stage": 10, "time": 10, "left": 10, "memory": 9, "largest worker": 22}
 #: What Ctrl-C does where nothing outlives the process.
-STOPS = "Ctrl-C stops; what is done stays"
+STOPS = "Ctrl-C stops; finished work stays"
 #: Terminals narrower than this (characters) do without a column.
 _WIDE = 112
 

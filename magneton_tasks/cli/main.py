@@ -96,7 +96,7 @@ def _fail(error: Exception) -> None:
     """End with the message and the exit code of an error; a bug's traceback comes before that."""
     found = ours(error)
     if found is None and isinstance(error, OSError):
-        found = OutputError(str(error), "mend the file system, then rerun")
+        found = OutputError(str(error), "fix the file system, then rerun")
     if found is None or is_untold_bug(found):
         traceback.print_exc()
     if found is None:

@@ -20,10 +20,12 @@ from magneton_tasks.units import human_bytes, parse_size
 
 _NOTHING = "the menu tool read it and did nothing with it"
 _RECORDS = "records of what is done lie in paths.work"
+_CLUSTER = (
+    "not converted: runs go to this machine; for a cluster, set the sections runner and slurm"
+)
 #: One fate for whole sections.
 _SECTIONS = {
-    "hpc": "this version has no slurm section yet: runs go to this machine; keep the old file for it",
-    "slurm": "this version has no slurm section yet: runs go to this machine; keep the old file for it",
+    "hpc": _CLUSTER, "slurm": _CLUSTER,
     "export_tif": "not needed: each run writes a preview (preview.png), and the result opens in Neuroglancer",
     "mito": "a mode that Magneton doesn't have", "bouton": "a mode that Magneton doesn't have",
     "synapse": "a mode that Magneton doesn't have",

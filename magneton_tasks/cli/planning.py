@@ -67,7 +67,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         what = (
             "nothing to do" if not todo else f"{todo:,} of {work.total:,} in {work.batches} batches"
         )
-        needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} a worker"
+        needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} per worker"
         time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
         yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
     yield f"output    {plan.files:,} files, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"

@@ -34,7 +34,7 @@ from magneton_tasks.stages.guarded import lease_places
 
 #: What a shell makes of Ctrl-C.
 EXIT_STOPPED = 130
-GO_ON = "run the same command to go on"
+GO_ON = "run the same command to continue"
 
 
 def run(
@@ -66,10 +66,10 @@ def run(
             return detached(request, plans.agreement(show=True, yes=yes))
         return perform(request, GO_ON, yes=yes)
     except Quit:
-        click.echo("left; the result that is there stays as it is", err=True)
+        click.echo("left; the existing result stays as it is", err=True)
         return EXIT_STOPPED
     except KeyboardInterrupt:
-        click.echo(f"stopped; what is done stays: {GO_ON}", err=True)
+        click.echo(f"stopped; finished work stays: {GO_ON}", err=True)
         return EXIT_STOPPED
 
 
@@ -148,7 +148,7 @@ def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on
         _report(paths)
         console = Console()
         say(console, f"logs: {paths.logs}")
-        say(console, f"what is done stays: {go_on}")
+        say(console, f"finished work stays: {go_on}")
     return code
 
 

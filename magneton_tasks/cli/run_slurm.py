@@ -58,12 +58,12 @@ class Jobs(Place):
         """The probe: what would fail every job fails one."""
         if not self._attempt.config.slurm.probe or _begun(self._paths):
             return
-        click.echo("probe: one small job looks around on a compute node")
+        click.echo("probe: one small job checks a compute node")
         codes = self._run(StageRun(self._attempt, PROBE, None, click.echo))
         if codes[None] != EXIT_OK:
             error = MagnetonError(
                 "the probe failed, so no other job was submitted",
-                "mend what is said above, then run the same command again",
+                "fix what is named above, then run the same command again",
             )
             error.exit_code = codes[None]
             raise error
@@ -83,7 +83,7 @@ class Jobs(Place):
             return stage_run.run()
         except LostRunError:
             raise LeftError(
-                "another process follows this run now; this one leaves it", EXIT_STOPPED
+                "another process follows this run now; this one stops following it", EXIT_STOPPED
             ) from None
         except InterruptedRunError:
             self._running = stage_run
@@ -113,7 +113,7 @@ class Jobs(Place):
             found = usage.collect(slurm, self._attempt)
             usage.write(self._paths.root, found, config.slurm.memory)
         except (MagnetonError, OSError) as error:
-            click.echo(f"WARNING: what the jobs used can't be told: {error}")
+            click.echo(f"WARNING: it is unknown what the jobs used: {error}")
             return
         for line in usage.lines(found, config.slurm.memory):
             click.echo(line)
@@ -155,7 +155,7 @@ def attach(where: Path, partition: str | None) -> int:
     try:
         return work(config, plan, paths, place, f"magneton attach {paths.root}")
     except KeyboardInterrupt:
-        click.echo("stopped; what is done stays", err=True)
+        click.echo("stopped; finished work stays", err=True)
         return EXIT_STOPPED
 
 
@@ -187,7 +187,7 @@ def _wants_cancel() -> bool:
 
 def _left(process: int, paths: AttemptPaths) -> tuple[str, ...]:
     return (
-        f"the run goes on in process {process}; log: {_controller_log(paths)}",
+        f"the run continues in process {process}; log: {_controller_log(paths)}",
         f"follow it with:  magneton attach {paths.root}",
     )
 

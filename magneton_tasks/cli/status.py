@@ -67,10 +67,12 @@ def show(
         if not sys.stdout.isatty():
             raise UsageError(
                 "--watch redraws a terminal, and the output isn't one",
-                "leave it out, or ask again and again: magneton status CONFIG --json",
+                "omit it, or repeat this command: magneton status CONFIG --json",
             )
         if as_json or check:
-            raise UsageError("--watch goes neither with --json nor with --check", "leave one out")
+            raise UsageError(
+                "--watch works neither with --json nor with --check", "omit one of them"
+            )
         text.watch(Status(config, partition), WATCH_S, missing=missing, failed=failed, slow=slow)
         return EXIT_OK
     with _uncollected():

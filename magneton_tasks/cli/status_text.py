@@ -75,17 +75,17 @@ def _head(status: Status, now: float) -> Iterator[Line]:
         yield f"held by run {held[0].run} ({_holder(*held)})", None
     if plan.overrides:
         given = ", ".join(f"{k}={v}" for k, v in plan.overrides.items())
-        yield f"with {given} over what the file says", None
+        yield f"with {given} in place of what the file says", None
     yield f"threshold {threshold_words.words(status.shown.plan.threshold)}", None
     for warning in status.shown.plan.threshold.warnings:
         yield f"WARNING: {warning}", "yellow"
     changes = status.now.changes
     if changes and not status.is_as_planned:
-        what = "what follows is of the run as planned" if status.alive else "see stale"
+        what = "what follows describes the run as planned" if status.alive else "see stale"
         yield f"the config changed since ({what}): {'; '.join(changes)}", "yellow"
     elif changes:
         yield (
-            f"the config changed since, in nothing that decides results: {'; '.join(changes)}",
+            f"the config changed since, but nothing that decides results: {'; '.join(changes)}",
             None,
         )
     if not status.is_as_planned and status.now.attempt.plan.input_digest != plan.input_digest:
@@ -122,12 +122,12 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
         more = "" if status.check else "; --check reads every chunk"
         yield f"{stage.stage}: {stage.proof}{more}", "yellow"
     if status.is_spare(stage):
-        yield f"{stage.stage}: nothing of it is needed: the pool of these blocks is there", None
+        yield f"{stage.stage}: nothing is needed, because these blocks are pooled already", None
     if stage.cleaned:
         what = "files" if join_level(stage.stage) else "labels"
         yield (
             f"{stage.stage}: the {what} of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
-            "they are computed again where something has to be done that reads them",
+            "they are computed again if a stage has to read them",
             None,
         )
     for block in stage.working[:WORKING]:
@@ -224,7 +224,7 @@ def watch(status: Status, every_s: float, **wanted: Any) -> None:
                 live.update(_drawn(status, wanted), refresh=True)
     except KeyboardInterrupt:
         return
-    click.echo("nothing works on this volume now")
+    click.echo("no run works on this volume now")
 
 
 def _drawn(status: Status, wanted: dict[str, Any]) -> Text:

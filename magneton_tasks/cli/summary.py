@@ -83,8 +83,8 @@ def open_latest(config_path: Path, partition: str | None = None) -> Attempt:
     except OtherVersionError as error:
         raise OtherVersionError(
             f"the newest run is of Magneton {error.version}, this is {__version__}: {root}",
-            f"`magneton run {config_path} --dry-run` shows what stands; the next run brings status "
-            "and report back",
+            f"`magneton run {config_path} --dry-run` shows what is still valid; after the next run, status "
+            "and report work again",
             error.version,
         ) from None
 

@@ -99,7 +99,7 @@ def _announce(trial: Trial, todo: list[float], own: ThresholdChoice | None) -> I
         for warning in own.warnings:
             yield f"WARNING   {warning}"
     if not todo:
-        yield f"trying    {function}: nothing to do, all layers are there"
+        yield f"trying    {function}: nothing to do, all layers exist"
         return
     names = ", ".join(map(threshold_name, todo))
     cpu_s = trials.expected_cpu_s(trial, function)
@@ -114,15 +114,15 @@ def _table(trial: Trial, tried: Tried, own: ThresholdChoice | None) -> Iterator[
             f"  {human_count(round(layer.median_vox)):>9} vox  {human_count(layer.typical_vox):>10} vox{_remark(layer)}{_mark(layer, own)}"
         )
     yield (
-        "Lower thresholds merge more. Where the largest object (share of what is segmented) takes over,\n"
+        "Lower thresholds merge more. If the largest object (share of what is segmented) takes over,\n"
         "too much was merged. Half of the segmented voxels lie in objects of the typical size or more:\n"
-        "where it is far below that of a cell's part in this box, too little was.\n"
+        "if it is far below that of a cell's part in this box, too little was merged.\n"
     )
     if tried.made:
         yield f"took      {human_time(tried.cpu_s)} CPU, {human_bytes(tried.peak_bytes)}"
     yield f"layers    {tried.directory}"
     if trial.config.segment.min_size_vox:
-        yield "note      segment.min_size_vox isn't applied: sizes are known over all blocks only"
+        yield "note      segment.min_size_vox isn't applied, because sizes are known only over all blocks"
 
 
 def _remark(layer: LayerFacts) -> str:

@@ -126,7 +126,7 @@ def _table(tuning: Tuning) -> Iterator[str]:
             f"{p.merge_function:<{width}}  {p.threshold:>9g}  {p.vi_split:>8.3f}  {p.vi_merge:>8.3f}"
             f"  {p.vi:>6.3f}  {p.arand:>6.3f}  {human_count(p.segments):>8}{mark}"
         )
-    yield "VI in bits: split grows where objects are cut, merge where they are joined; 0 is perfect.\n"
+    yield "VI in bits: split grows if objects are cut, merge if they are joined. 0 is perfect.\n"
 
 
 def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
@@ -143,8 +143,8 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
             else "exact is the same on any grid"
         )  # fmt: skip
         yield (
-            f"          {least.merge_function} at {least.threshold:g} has {least.vi:.3f}: less than "
-            f"{stage.NEAR_BITS:g} bits means nothing, and {why}"
+            f"          {least.merge_function} at {least.threshold:g} has {least.vi:.3f}: a difference "
+            f"below {stage.NEAR_BITS:g} bits means nothing, and {why}"
         )
     if tuning.own is not None:
         yield f"map       {threshold_words.words(tuning.own)}"
@@ -199,10 +199,10 @@ def _offer(config: Path, changes: dict[str, object], write: bool) -> None:
         return
     said = ", ".join(f"{k}: {one_line(v)}" for k, v in changes.items())
     if not write and not is_interactive():
-        click.echo(f"to take it: {said} in {config} (or this command with --write)")
+        click.echo(f"to use it: {said} in {config} (or this command with --write)")
     elif write or confirm(f"write {said} into {config}?"):
         _write(config, changes)
-        click.echo(f"wrote     {said} into {config}; blocks will be segmented anew")
+        click.echo(f"wrote     {said} into {config}; a run will segment all blocks again")
 
 
 def _write(config: Path, changes: dict[str, object]) -> None:

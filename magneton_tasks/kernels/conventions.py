@@ -163,12 +163,12 @@ def _value_warnings(samples: Sequence[Affinities]) -> list[str]:
         low = min(s.minimum for s in statistics)
         warnings.append(
             f"sampled affinities reach from {low:g} to {highest:g}, which isn't [0, 1]: "
-            "set input.scale to the stored value that stands for 1"
+            "set input.scale to the stored value that means affinity 1"
         )
     elif highest < 0.5:
         warnings.append(
             f"no sampled affinity is above {highest:g}: set input.scale to the stored value that "
-            "stands for 1"
+            "means affinity 1"
         )
     constant = [s.axis for s in statistics if s.minimum == s.maximum]
     if constant:

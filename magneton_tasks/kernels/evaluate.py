@@ -186,7 +186,7 @@ def _as_ids(
     if values.dtype.kind == "i" and values.size and values.min() < 0:
         raise BadDataError(
             f"{name} holds negative ids, the smallest is {values.min()}",
-            "where they mean background, say so: --ignore-ids",
+            "if they mean background, list them with --ignore-ids",
         )
     return values.astype(np.uint64)
 

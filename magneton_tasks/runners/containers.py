@@ -138,7 +138,7 @@ def make_directories(config: RunConfig) -> None:
             except OSError as error:
                 raise ConfigError(
                     f"{directory} can't be made: {error.strerror}",
-                    "make it, owned by the user that containers shall run as",
+                    "make it, owned by the user that containers should run as",
                 ) from None
 
 

@@ -154,7 +154,7 @@ class Workshop:
             if self.stopper.is_stopping:
                 return ending
             if more is None:
-                on_line(f"{task.title}: WARNING: {what}; no more may be had")
+                on_line(f"{task.title}: WARNING: {what}; no more is available")
                 hint = advice(self.config, task.stage, self.plan)
                 return Ending(EXIT_CONFIG, ending.tail, _no_more(what, most, hint))
             on_line(f"{task.title}: {what}; trying again with {human_bytes(more)}")
@@ -277,7 +277,7 @@ def _out_of_memory(ending: Ending, end: End) -> bool:
 
 
 def _no_more(what: str, most: int, hint: str) -> MagnetonError:
-    return ConfigError(f"{what}, and no more than {human_bytes(most)} may be had", hint)
+    return ConfigError(f"{what}, and no more than {human_bytes(most)} is available", hint)
 
 
 def _foreign(attempt: Path, owner: int, root: Path, user: int) -> MagnetonError:

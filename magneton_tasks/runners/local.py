@@ -153,7 +153,7 @@ class _Runner:
             what = f"{name} ran out of memory" + (f" (ended with {code})" if code < 0 else "")
             given = "" if self.alone_bytes is None else f" with {human_bytes(self.alone_bytes)}"
             if worker.is_alone:
-                self.on_line(f"{what}, alone{given}: no more may be had")
+                self.on_line(f"{what}, alone{given}: no more is available")
                 return EXIT_CONFIG if code == EXIT_TEMPORARY else code
             self.on_line(f"{what}; trying again, alone{given}")
             self.alone.append(batch)

@@ -45,10 +45,10 @@ def check_stages(stages: tuple[str, ...]) -> None:
         if stage not in CHOICES:
             raise UsageError(
                 f"unknown stage {stage}{nearest(stage, CHOICES)}",
-                "choose of segment, pool, apply; plan and verify always run, pool implies count",
+                "choose from segment, pool, apply; plan and verify always run; pool includes count",
             )
     if not stages:
-        raise UsageError("no stage was chosen", "choose of segment, pool, apply")
+        raise UsageError("no stage was chosen", "choose from segment, pool, apply")
 
 
 def check_form(overrides: Mapping[str, object]) -> None:
@@ -96,7 +96,7 @@ def check_paths(config: RunConfig, write: bool) -> None:
     for name, other in (("output", output), ("input", source)):
         if are_nested(work, other):
             raise ConfigError(
-                f"paths.work ({work.path}) and paths.{name} ({other.path}) lie in one another",
+                f"paths.work ({work.path}) and paths.{name} ({other.path}) must not contain one another",
                 "give them directories side by side: work holds temporary files that clean removes",
             )
     read = [("paths.input", source)]
@@ -105,12 +105,12 @@ def check_paths(config: RunConfig, write: bool) -> None:
     for name, other in read:
         if are_nested(output, other):
             raise ConfigError(
-                f"paths.output ({_name(output)}) and {name} ({_name(other)}) lie in one another",
+                f"paths.output ({_name(output)}) and {name} ({_name(other)}) must not contain one another",
                 "write the segmentation elsewhere",
             )
     if output.is_read_only:
         raise ConfigError(
-            f"paths.output ({output.url}) can't be written: http and https are for reading",
+            f"paths.output ({output.url}) can't be written: http and https are read-only",
             "give file:///path, a plain path, gs:// or s3://",
         )
     if write:
@@ -208,7 +208,7 @@ def owner_of(url: str, overwrite: bool) -> dict[str, Any] | None:
         if overwrite:
             return None
         raise BadDataError(
-            f"whose paths.output is can't be told: {error.what}",
+            f"it is unknown whose paths.output is: {error.what}",
             "choose another paths.output, or replace it with --overwrite-output",
         ) from error
 
@@ -221,7 +221,7 @@ def _check_no_input(config: RunConfig) -> None:
     info = read_file(output, "info")
     if info is not None and info == read_file(source, "info"):
         raise ConfigError(
-            f"paths.output ({_name(output)}) holds the very info file of paths.input ({_name(source)}): it seems to be the input under another address",
+            f"paths.output ({_name(output)}) holds the same info file as paths.input ({_name(source)}): it seems to be the input under another address",
             "choose another paths.output; if it is a copy of the input, remove it yourself",
         )
 

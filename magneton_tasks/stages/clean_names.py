@@ -142,5 +142,5 @@ def require_marker(work: WorkPaths) -> None:
     if not isinstance(content, dict) or content.get("magneton") != "work directory":
         raise ConfigError(
             f"{work.work} isn't a work directory of Magneton: it has no magneton.json that says so",
-            "check paths.work; the first run makes it, and there's nothing to clean before",
+            "check paths.work; the first run makes it, and before that there is nothing to clean",
         )

@@ -63,7 +63,7 @@ def scan(path: Path, relative: str, folder: Folder, device: int, scanned: Scanne
         return
     except OSError as error:
         raise OutputError(
-            f"can't read {path}: {error.strerror}", "mend the permissions or the file system"
+            f"can't read {path}: {error.strerror}", "fix the permissions or the file system"
         ) from error
 
 

@@ -93,7 +93,7 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         source = checks.input_digest(config, info)
         notes: tuple[str, ...] = ()
     except MagnetonError as error:
-        notes = (f"whether the input changed isn't known: {error.what}",)
+        notes = (f"it is unknown whether the input changed: {error.what}",)
         if any(c.startswith(("paths.input:", "input.", "mask.")) for c in changes):
             return Now(attempt, changes, notes)
         facts, source = plan.volume, plan.input_digest

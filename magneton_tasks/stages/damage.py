@@ -27,8 +27,8 @@ from magneton_tasks.stores.residuals import ResidualStore
 _READ_BYTES = 8 << 20
 
 _MENDED = (
-    "nothing is lost: whatever reads it next finds it damaged, and the run after that computes it "
-    "again"
+    "nothing is lost: the next run that reads it finds the damage, and the run after that computes "
+    "it again"
 )
 _WRITTEN = "the cell has to be written again"
 

@@ -112,14 +112,14 @@ def check(config: RunConfig, template: RunConfig) -> None:
     fixed = _asking(_THRESHOLD, at_usual, found)
     if asks_method and overlap:
         raise ConfigError(
-            f"this config names no method, and {overlap.where} tells of a result that the overlap method "
-            "made, which was the default; now exact is",
-            "add a line to the config: `method: overlap` keeps it, `method: exact` makes it anew",
+            f"this config names no method, but {overlap.where} records a result of the overlap method, "
+            "the earlier default; the default is exact now",
+            "add a line to the config: `method: overlap` keeps it, `method: exact` computes it again",
         )
     if asks_threshold and fixed:
         raise ConfigError(
-            f"this config sets no threshold, and {fixed.where} tells of a result made at "
-            f"{USUAL_THRESHOLD:g}, which was the default; now exact takes the map's own",
+            f"this config sets no threshold, but {fixed.where} records a result made at "
+            f"{USUAL_THRESHOLD:g}, the earlier default; exact takes the map's own threshold now",
             f"add a line to the config: `segment.threshold: {USUAL_THRESHOLD:g}` keeps it, "
             "`segment.threshold: null`, written out, takes the map's",
         )
@@ -131,7 +131,7 @@ def remark(config: RunConfig) -> str | None:
     if "method" in config.model_fields_set or threshold is None:
         return None
     return (
-        f"segment.threshold {threshold:g} is for method: exact, the default, as the config names none: "
+        f"segment.threshold {threshold:g} applies to method: exact, because the config names none and exact is the default: "
         f"there .2 to .5 are usual, and null takes the map's own; {USUAL_THRESHOLD:g} is usual for method: "
         "overlap. A line `method: exact` (or overlap) says which is meant"
     )

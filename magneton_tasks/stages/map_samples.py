@@ -136,7 +136,7 @@ def look(config: RunConfig, boxes: list[Box]) -> Looked:
     except OutOfMemoryError as error:
         raise OutOfMemoryError(
             f"taking the threshold from the map needs up to {units.human_bytes(bound)}: {error.what}",
-            "plan where there is more memory, or set segment.threshold: nothing is sampled for it then",
+            "plan on a machine with more memory, or set segment.threshold, which needs no samples",
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -302,7 +302,7 @@ def _check_memory(
             else f"{_has_memory(config)} ({units.human_bytes(machine)})"
         )
         raise ConfigError(
-            f"{stage} may need {units.human_bytes(needed[stage])} a worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
+            f"{stage} may need {units.human_bytes(needed[stage])} per worker (expected: {units.human_bytes(memory[stage].expected)}), more than {given}",
             _memory_hint(config, stage, largest, densest, volume),
         )
     return limit

@@ -1,4 +1,4 @@
-"""Stage probe: one small job looks around on a compute node before thousands start there.
+"""Stage probe: one small job checks a compute node before thousands start there.
 
 What would fail every job fails this one, and says so once: paths that aren't there or can't be
 written, an input that can't be reached, another version, compiled code that is missing.

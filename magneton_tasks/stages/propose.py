@@ -43,7 +43,7 @@ CHANCE = 0.9
 MOST_CHANNELS = 16
 #: Edge of the boxes that are compared: of three channels, of more.
 _EDGE_VOX, _SMALL_EDGE_VOX = 64, 48
-#: Stored value that stands for 1, by dtype, as `stores.affinity` takes it.
+#: Stored value that means affinity 1, by dtype, as `stores.affinity` takes it.
 _FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
 #: Other full scales that are met.
 _SCALES = (1.0, 100.0, 127.0, 255.0, 1000.0, 1023.0, 4095.0, 10000.0, 32767.0, 65535.0)
@@ -185,7 +185,7 @@ def find_scale(samples: Sequence[Stored], dtype: str) -> tuple[float | None, str
         scale = float(np.nextafter(np.float32(high), np.float32(2)))
     else:
         scale = next((s for s in _SCALES if s >= high), high)
-    return scale, f"the highest value is {high:g} in {dtype}: {scale:g} is taken to stand for 1"
+    return scale, f"the highest value is {high:g} in {dtype}: {scale:g} is taken to mean affinity 1"
 
 
 def find_inversion(samples: Sequence[Float32]) -> tuple[bool, bool]:

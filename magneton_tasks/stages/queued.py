@@ -44,7 +44,7 @@ def cancel(config: RunConfig, jobs: tuple[LeftJob, ...]) -> None:
 def notes(jobs: tuple[LeftJob, ...]) -> tuple[str, ...]:
     """What the plan says of them."""
     return tuple(
-        f"{job} is in the queue, and nobody follows it: it is cancelled when this run begins"
+        f"{job} is in the queue, but no process follows it: this run cancels it when it begins"
         for job in jobs
     )
 
@@ -65,6 +65,6 @@ def with_jobs(
         words += ["--partition", partition]
     return LeaseHeldError(
         f"{error.what}; in the queue: {', '.join(map(str, jobs))}",
-        f"`{shlex.join(words)}` goes on with these jobs if the run's process is gone; "
+        f"`{shlex.join(words)}` continues with these jobs if the run's process is gone; "
         f"else {error.hint}",
     )

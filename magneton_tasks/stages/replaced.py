@@ -16,8 +16,8 @@ from magneton_tasks.plan import Replaced, ThresholdChoice
 from magneton_tasks.stages.checks import has_layer, owner_of
 from magneton_tasks.stages.differences import decides, differing, flat
 
-SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry are others"
-RESTARTED = "the settings are the same; the restart does all of it anew"
+SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry changed"
+RESTARTED = "the settings are the same; the restart does all of it again"
 
 INPUT_CHANGED = "the input changed, or input.identity, by which that is told"
 

@@ -73,12 +73,12 @@ class Entry:
 
 #: What is doubtful, and what to do.
 _WARNINGS = {
-    "few contacts": "what was looked at holds too few contacts to tell a threshold, so {value:g} is taken: "
+    "few contacts": "the samples hold too few contacts to find a threshold, so {value:g} is used: "
     "is the box or the mask right? set segment.threshold (magneton try shows what several make)",
     "poor contrast": "contacts between objects ({between:.2f}) and insides of objects ({inside:.2f}) hardly "
     "differ: is the map read right (input.channels, offset_sign, invert)? look at several thresholds "
     "with magneton try",
-    "stopped early": "the threshold {value:g} lies higher than the levels ask for, as a lower one would "
+    "stopped early": "the threshold {value:g} lies higher than the levels ask for, because a lower one would "
     "merge much more: look at lower ones with magneton try",
     "cliff below": "at {low:g}, a little below the threshold {value:g}, much more merges ({cliff_bits:.1f} bits): "
     "look for merged objects; mask what isn't tissue (mask.path), or set a higher segment.threshold",
@@ -214,5 +214,5 @@ def read(work: WorkPaths) -> dict[str, Entry]:
         raise CorruptFileError(
             f"{work.thresholds}, which keeps the thresholds that results were made with, is damaged: {error}",
             "restore it from a backup; or remove it, and the next run takes the threshold from the map "
-            "anew (the same one where the map hasn't changed)",
+            "again (the same one if the map hasn't changed)",
         ) from None

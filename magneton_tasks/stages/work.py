@@ -167,7 +167,7 @@ class Batch:
             self.counts["failed"] += 1
             self.failures.append({"key": key, **last.info})
             say(
-                f"{self.job.stage} {self.noun} {key}: failed before, and a retry can't mend it: {last.info.get('cause')}"
+                f"{self.job.stage} {self.noun} {key}: failed before, and a retry can't fix it: {last.info.get('cause')}"
             )
             return True
         return False

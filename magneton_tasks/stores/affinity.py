@@ -47,7 +47,7 @@ class AffinityReader:
     invert
         The map holds boundaries: affinity = 1 - stored.
     scale
-        Stored value that stands for 1; None: 255 for uint8, 65535 for uint16, 1 for floats.
+        Stored value that means affinity 1; None: 255 for uint8, 65535 for uint16, 1 for floats.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def _channel_numbers(info: VolumeInfo, channels: str | Sequence[int]) -> Vec3:
         if info.channels != 3:
             raise ConfigError(
                 f"{info.url} has {info.channels} channels, and input.channels is {channels!r}",
-                "an affinity map has three; of more, name them: input.channels: [z, y, x] as numbers"
+                "an affinity map has three; if there are more, name them: input.channels: [z, y, x] as numbers"
                 if info.channels > 3
                 else "an affinity map has three channels: is this the right volume?",
             )

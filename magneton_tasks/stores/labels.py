@@ -160,7 +160,9 @@ class LabelStore:
         except FileNotFoundError as error:
             raise NotVisibleError(f"{path} has just gone", "rerun") from error
         except OSError as error:
-            raise OutputError(f"can't read {path}: {error.strerror}", "mend it, rerun") from error
+            raise OutputError(
+                f"can't read {path}: {error.strerror}", "fix it, then rerun"
+            ) from error
         except MagnetonError:
             raise
         except Exception as error:

@@ -140,7 +140,9 @@ def told(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError) as error:
         # Arrow tells of damage by OSErrors without a number.
         if isinstance(error, OSError) and error.errno is not None:
-            raise OutputError(f"can't read {path}: {error.strerror}", "mend it, rerun") from error
+            raise OutputError(
+                f"can't read {path}: {error.strerror}", "fix it, then rerun"
+            ) from error
         raise corrupt(path, str(error)) from error
 
 

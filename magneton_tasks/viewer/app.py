@@ -219,7 +219,7 @@ class _Guard:
             return PlainTextResponse("no such page", 404, NO_STORE)
         if not secrets.compare_digest(given.encode(), self._token):
             return PlainTextResponse(
-                "this link isn't of the viewer that runs now: use the link that it printed",
+                "this link belongs to an earlier viewer: use the link that the running one printed",
                 403, NO_STORE,
             )  # fmt: skip
         return None

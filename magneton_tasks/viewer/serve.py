@@ -113,8 +113,8 @@ def _listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"port {port} on {_HOST} can't be had: {error.strerror}",
-            "leave --port out, and a free one is taken",
+            f"port {port} on {_HOST} isn't available: {error.strerror}",
+            "omit --port to use a free one",
         ) from None
     return listener
 

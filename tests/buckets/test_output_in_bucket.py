@@ -190,7 +190,9 @@ def test_the_input_is_never_written(
     config.write_text(text)
     before = store.everything()
     done = cli("run", config, *(["--overwrite-output"] if overwrite else []))
-    assert done.code == 78 and "paths.input" in done.err and "lie in one another" in done.err
+    assert (
+        done.code == 78 and "paths.input" in done.err and "must not contain one another" in done.err
+    )
     assert store.everything() == before
 
 
@@ -214,14 +216,16 @@ def test_the_mask_is_never_written(tmp_path: Path, store: Store, cli: Caller) ->
     config.write_text(config.read_text() + f"mask: {{path: '{store.url}/mask'}}\n")
     before = store.everything()
     done = cli("run", config, "--overwrite-output")
-    assert done.code == 78 and "mask.path" in done.err and "lie in one another" in done.err
+    assert (
+        done.code == 78 and "mask.path" in done.err and "must not contain one another" in done.err
+    )
     assert store.everything() == before
 
 
 def test_an_output_that_can_only_be_read_is_refused(tmp_path: Path, store: Store) -> None:
     config = volume(tmp_path, store)
     config.write_text(config.read_text().replace(f"{store.url}/seg", "https://example.com/seg"))
-    with pytest.raises(ConfigError, match="can't be written: http and https are for reading"):
+    with pytest.raises(ConfigError, match="can't be written: http and https are read-only"):
         volumes.plan_run(config)
 
 

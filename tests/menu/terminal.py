@@ -96,7 +96,7 @@ class Terminal:
 
 #: Prompts of the menu.
 OPTION = "option: "
-GO_ON = "Enter to go on"
+GO_ON = "Enter to continue"
 START = "change parameters first (p)? [s]: "
 PARAMETER = "q: leave [done]: "
 

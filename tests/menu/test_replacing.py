@@ -110,7 +110,7 @@ def test_a_restart_in_the_menu_asks(finished: Path) -> None:
     with Terminal(finished.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "5"), ("1 or 2 [1]: ", "2"), (START, "s"))
         shown = menu.answer(ASKS, "")
-        assert "the settings are the same; the restart does all of it anew" in shown
+        assert "the settings are the same; the restart does all of it again" in shown
         menu.answers((GO_ON, ""), (OPTION, "q"), (OPTION, "q"))
         assert menu.ends() == 0
     assert result(finished) == before

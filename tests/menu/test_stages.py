@@ -122,7 +122,7 @@ def test_a_stage_that_fails_says_why_and_the_menu_goes_on(tmp_path: Path) -> Non
         shown = menu.answer(GO_ON, "")
         assert "segment 4: block 4: affinity nan" in shown
         assert "what to do: check input.scale" in shown
-        assert "what is done stays: choose option 1 again" in shown
+        assert "finished work stays: choose option 1 again" in shown
         assert f"report: {attempt_of(config).paths.page}" in shown
         menu.answer(OPTION, "1")
         assert "4 of 5 blocks are done already" in menu.answer("1 or 2 [1]: ", "q")
@@ -171,7 +171,7 @@ def test_a_change_is_for_this_run_unless_it_is_saved(copy_of: Copy) -> None:
         assert "pool.min_frac: 0.5 -> 0.6" in menu.answer(PARAMETER, "")
         menu.answer("(y/n) [n]: ", "n")
         shown = menu.answer("1 or 2 [1]: ", "")
-        assert "The changes hold for this run alone" in shown
+        assert "The changes apply to this run only" in shown
         menu.answer(START, "s")
         menu.answer(GO_ON, "")
         assert attempt_of(config).config.pool.min_frac == 0.6
@@ -233,7 +233,7 @@ def test_ctrl_c_stops_cleanly_and_resuming_gives_the_undisturbed_result(
         menu.until_match(SOME_DONE)
         menu.interrupt()
         shown = menu.answer(GO_ON, "")
-        assert "stopped; what is done stays" in shown
+        assert "stopped; finished work stays" in shown
         assert "choose option 1 again, and resume" in shown
         assert workers_of(config.parent) == []
         assert not (config.parent / "work" / "lease").exists()
@@ -266,7 +266,7 @@ def test_magneton_run_shows_the_live_table_and_ctrl_c_ends_with_130(
         run.until_match(SOME_DONE)
         run.interrupt()
         assert run.ends() == 130
-        assert "what is done stays: run the same command to go on" in run.shown
+        assert "finished work stays: run the same command to continue" in run.shown
         assert "Traceback" not in run.shown
         coloured = any(f"\x1b[{c}m" in run.raw for c in ("31", "32"))
         assert not (no_color and coloured)

@@ -103,7 +103,7 @@ def test_a_broken_config_is_listed_with_its_error_and_can_be_edited(
         assert "WRONG: " in menu.answer(CHOICE, "2")
         shown = menu.answer(OPTION, "1")
         assert "did you mean segment.threshold?" in shown
-        assert "mend the config first: option 9" in menu.answer(GO_ON, "")
+        assert "fix the config first: option 9" in menu.answer(GO_ON, "")
         menu.answers((OPTION, "9"), (GO_ON, ""))
         assert "WRONG" not in menu.answer(OPTION, "1")
         assert "27 of 27" in menu.answer(START, "q")
@@ -132,7 +132,7 @@ def test_a_partition_is_asked_for_and_remembered(copy_of: Copy, tmp_path: Path) 
     before = listing(tmp_path)
     with Terminal(tmp_path) as menu:
         menu.answer(OPTION, "3")
-        assert f"{{partition}} stands in the paths of {config}" in menu.until("partition: ")
+        assert f"The paths of {config} hold {{partition}}." in menu.until("partition: ")
         menu.process.sendline("a/b")
         assert "can't be a part of a path" in menu.answer("partition: ", "day1")
         shown = menu.answer(OPTION, "1")

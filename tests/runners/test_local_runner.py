@@ -135,7 +135,7 @@ def test_what_all_memory_is_too_little_for_is_no_temporary_failure(
     codes = local.run_stage(tmp_path, "join1", 3, 1, lines.append, alone_bytes=2**30)
     assert codes == {0: 0, 1: 78, 2: 0}
     assert [line for line in lines if line.startswith("try")].count("try 1") == 2
-    assert "join1: batch 1 ran out of memory, alone with 1.0 GiB: no more may be had" in lines
+    assert "join1: batch 1 ran out of memory, alone with 1.0 GiB: no more is available" in lines
 
 
 def test_workers_end_with_the_runner(worker: Worker, tmp_path: Path) -> None:

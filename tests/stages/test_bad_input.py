@@ -108,7 +108,7 @@ def test_work_and_output_may_not_lie_in_one_another(
     output: str, work: str, copy_of: Copy, tmp_path: Path
 ) -> None:
     sets = {"paths.output": f"file://{tmp_path}/{output}", "paths.work": f"{tmp_path}/{work}"}
-    assert "lie in one another" in refused(copy_of(), ConfigError, sets)
+    assert "must not contain one another" in refused(copy_of(), ConfigError, sets)
     assert not (tmp_path / "place").exists()
 
 
@@ -118,7 +118,7 @@ def test_work_and_output_may_not_lie_in_the_input(copy_of: Copy, tmp_path: Path)
         ("paths.work", f"{tmp_path}/affinity/work"),
         ("paths.output", f"file://{tmp_path}/affinity"),
     ):
-        assert "lie in one another" in refused(config, ConfigError, {key: value})
+        assert "must not contain one another" in refused(config, ConfigError, {key: value})
 
 
 @pytest.mark.parametrize("name", ["work", "segmentation"])

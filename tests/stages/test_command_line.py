@@ -124,7 +124,7 @@ def test_a_failed_block_is_told_with_cause_remedy_and_log(tmp_path: Path) -> Non
     log = re.search(r"log: (\S+)", done.stdout)
     assert log
     assert "affinity nan" in Path(log[1]).read_text()
-    assert "run the same command to go on" in done.stdout
+    assert "run the same command to continue" in done.stdout
     report = re.search(r"^report: (\S+)$", done.stdout, re.MULTILINE)
     assert report
     assert "affinity nan" in Path(report[1]).read_text()
@@ -383,7 +383,8 @@ def test_a_plan_of_another_version_is_78(finished: Run, cli: Caller) -> None:
         assert done.code == 78
         assert "the newest run is of Magneton 0.0.0" in done.err
         assert (
-            f"`magneton run {config} --dry-run` shows what stands; the next run brings" in done.err
+            f"`magneton run {config} --dry-run` shows what is still valid; after the next run"
+            in done.err
         )
         assert "compute node" not in done.err
 

@@ -220,9 +220,13 @@ def test_nothing_is_replaced(affinity: Array, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"output": "{input}/inside"}, ConfigError, "lie in one another"),
-        ({"work": "{input}"}, ConfigError, "lie in one another"),
-        ({"work": "{folder}/affinity-segmentation/work"}, ConfigError, "lie in one another"),
+        ({"output": "{input}/inside"}, ConfigError, "must not contain one another"),
+        ({"work": "{input}"}, ConfigError, "must not contain one another"),
+        (
+            {"work": "{folder}/affinity-segmentation/work"},
+            ConfigError,
+            "must not contain one another",
+        ),
         ({"output": "ftp://host/x"}, ConfigError, "can't be opened"),
         ({"output": "/dev/null/x"}, ConfigError, "no directory"),
         ({"mip": 7}, UsageError, "mip 7 isn't there"),

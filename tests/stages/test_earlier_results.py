@@ -18,7 +18,7 @@ from tests import volumes
 from tests.calls import Caller
 from tests.volumes import Run
 
-KEEP_OVERLAP = "`method: overlap` keeps it, `method: exact` makes it anew"
+KEEP_OVERLAP = "`method: overlap` keeps it, `method: exact` computes it again"
 KEEP_THRESHOLD = (
     "`segment.threshold: 0.7` keeps it, `segment.threshold: null`, written out, takes the map's"
 )
@@ -312,9 +312,7 @@ def test_of_a_bucket_only_this_run_s_output_is_looked_at(
 def test_a_threshold_without_a_method_is_told_which_it_is_for(config: Path, cli: Caller) -> None:
     write(config, segment={"threshold": 0.7})
     shown = cli("plan", config, "--run-id", "next").out
-    assert (
-        "segment.threshold 0.7 is for method: exact, the default, as the config names none" in shown
-    )
+    assert "segment.threshold 0.7 applies to method: exact, because the config names none" in shown
     assert "0.7 is usual for method: overlap" in shown
     silent: list[dict[str, Any]] = [{"method": "exact", "segment": {"threshold": 0.4}}, {}]
     for more in silent:

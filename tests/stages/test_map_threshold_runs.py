@@ -336,7 +336,7 @@ def test_too_few_contacts_are_warned_of_with_what_to_do(tmp_path: Path, cli: Cal
     chosen = planned(config).threshold
     assert (chosen.value, chosen.source) == (0.5, "map")
     shown = cli("plan", config, "--run-id", "shown").out
-    assert "WARNING   what was looked at holds too few contacts" in shown
+    assert "WARNING   the samples hold too few contacts" in shown
     assert "set segment.threshold" in shown
 
 

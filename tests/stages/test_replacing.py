@@ -94,7 +94,7 @@ def test_what_changes_no_result_replaces_none(finished: Run, cli: Caller) -> Non
 def test_a_restart_replaces_the_finished_result_too(finished: Run, cli: Caller) -> None:
     first, why, _ = replacing(cli("run", config_of(finished), "--dry-run", "--restart").out)
     assert first.startswith("REPLACES  the finished result in ")
-    assert why == "the settings are the same; the restart does all of it anew"
+    assert why == "the settings are the same; the restart does all of it again"
 
 
 def test_stages_before_apply_say_what_apply_will_replace(finished: Run, cli: Caller) -> None:

@@ -131,7 +131,7 @@ def test_a_key_that_decides_nothing_is_told_and_no_more(finished: Run, cli: Call
     edit(finished.plan.config_path, local__workers=2)
     done = cli("status", finished.plan.config_path, "--json")
     assert set(kinds(done)["segment"]) == {"done"}
-    assert "in nothing that decides results" in cli("status", finished.plan.config_path).out
+    assert "but nothing that decides results" in cli("status", finished.plan.config_path).out
 
 
 def test_a_changed_input_makes_everything_stale(finished: Run, cli: Caller) -> None:
@@ -167,8 +167,8 @@ def test_an_input_that_is_away_doesn_t_keep_the_status_from_being_told(
     (folder / "affinity").rename(folder / "elsewhere")
     done = cli("status", run.plan.config_path, "--json")
     assert {tuple(k) for k in kinds(done).values()} == {("done",)}
-    assert "whether the input changed isn't known" in done.json["notes"][0]
-    assert "note: whether the input" in cli("status", run.plan.config_path).out
+    assert "it is unknown whether the input changed" in done.json["notes"][0]
+    assert "note: it is unknown whether the input" in cli("status", run.plan.config_path).out
 
 
 def test_values_given_for_one_run_aren_t_taken_for_a_changed_config(
@@ -179,7 +179,7 @@ def test_values_given_for_one_run_aren_t_taken_for_a_changed_config(
     done = cli("status", config, "--json")
     assert {tuple(k) for k in kinds(done).values()} == {("done",)}
     assert (done.json["overrides"], done.json["changed"]) == ({"pool.min_frac": 0.61}, [])
-    assert "with pool.min_frac=0.61 over what the file says" in cli("status", config).out
+    assert "with pool.min_frac=0.61 in place of what the file says" in cli("status", config).out
 
 
 # ------------------------------------------------------------------ while something runs
@@ -197,7 +197,7 @@ def test_while_it_runs_the_status_is_that_of_the_run(finished: Run, cli: Caller)
     assert abs(working[0]["since"] - time.time()) < 100
     text = cli("status", config).out
     assert f", working (host {os.uname().nodename}, pid {os.getpid()}, last sign of life" in text
-    assert "what follows is of the run as planned" in text
+    assert "what follows describes the run as planned" in text
     core = run.plan.geometry.grid.core(3)
     assert f"segment 3 (0, 1, 1) core {core} runs on " in text
     assert " since 2" in text
@@ -414,7 +414,7 @@ def test_watch_redraws_until_nothing_runs_any_more(finished: Run) -> None:
         writer.add(6, "done", attempt=1, after=manifest.read()[6], **values)
         terminal.expect(r"segment +1 +0 ")
     volumes.release(run)
-    terminal.expect("nothing works on this volume now")
+    terminal.expect("no run works on this volume now")
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0

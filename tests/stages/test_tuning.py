@@ -118,7 +118,7 @@ def test_the_table_marks_the_best_and_says_how_to_take_it(cli: Caller, config: P
         f"best      mean at threshold {best['threshold']:g}: VI {best['vi']:.3f} bits" in done.out
     )
     if best["threshold"] != 0.5:
-        assert f"to take it: segment.threshold: {best['threshold']}" in done.out
+        assert f"to use it: segment.threshold: {best['threshold']}" in done.out
     assert config.read_text() == before
 
 
@@ -641,7 +641,7 @@ def test_the_table_says_what_each_threshold_gave(cli: Caller, config: Path) -> N
         start = f"{layer_facts['threshold']:>9g}  {layer_facts['objects']:>8,}"
         (line,) = [text for text in lines if text.startswith(start)]
         assert f"{layer_facts['largest_share']:.1%}" in line
-    assert any("nothing to do, all layers are there" in line for line in lines)
+    assert any("nothing to do, all layers exist" in line for line in lines)
 
 
 def test_layers_that_are_there_are_not_made_again(cli: Caller, config: Path) -> None:

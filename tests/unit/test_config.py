@@ -81,7 +81,7 @@ def test_what_config_show_prints_reads_back_as_the_same_config() -> None:
         ("segment: {supervoxels: 3d, aff_thresholds: [0, 1]}", "aff_thresholds is not read by supervoxels: 3d"),
         # YAML
         ("segment: [1, 2", "line 6, column 1: malformed YAML"),
-        ("segment: {threshold: 0.5}\nsegment: {}", "line 6: segment stands twice (first in line 5)"),
+        ("segment: {threshold: 0.5}\nsegment: {}", "line 6: segment appears twice (first in line 5)"),
         ("\tsegment: {}", "line 5, column 1"),
     ],
 )  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_key_set_for_this_run_alone_is_not_looked_for_in_the_file(method: str,
     value = {"pool.rule": "iou", "block.overlap": [8, 8, 8]}[key]
     text = refused(MINIMAL + method + "block: {size: [64, 64, 64]}\n", overrides={key: value})
     assert text.startswith(f"volume.yaml, set for this run: {key} is ")
-    assert "et the method with it (--set method=overlap), or leave it out" in text
+    assert "et the method too (--set method=overlap), or omit this key" in text
     assert "Add a line" not in text and "remove it" not in text
 
 
@@ -163,7 +163,7 @@ def test_a_partition_stands_in_the_paths_and_a_run_without_one_is_refused() -> N
     for bad in ("a/b", "..", ""):
         assert "part of a path" in refused(text, partition=bad)
     # one partition would overwrite another
-    assert "must stand in output" in refused(
+    assert "output and work must hold it too" in refused(
         "paths: {input: '/d/{partition}', output: /s, work: /w}"
     )
 

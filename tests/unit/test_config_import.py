@@ -202,7 +202,7 @@ def test_the_template_becomes_this(tmp_path: Path, capsys: pytest.CaptureFixture
         ("merge_stage.min_overlap_vox", "left out", "mutual does"),
         ("segmentation_stage.aff_thresholds", "left out", "did nothing: waterz reads it"),
         ("segmentation_stage.thresholds", "translated", "segment.threshold: 0.7 (its threshold t is 1 - t here"),
-        ("segmentation_stage.hpc.time", "left out", "no slurm section yet"),
+        ("segmentation_stage.hpc.time", "left out", "set the sections runner and slurm"),
         ("merge_stage.export_tif.path", "left out", "preview"),
         ("checkpoint.merge_dir", "left out", "records"),
         ("mask.path", "left out", "switched off"),
@@ -369,7 +369,7 @@ def test_an_input_that_is_there_is_checked(
 @pytest.mark.parametrize(
     ("text", "error", "said"),
     [
-        ("paths: {output: file:///o}", ConfigError, "nothing was written, for paths.input"),
+        ("paths: {output: file:///o}", ConfigError, "nothing was written, because paths.input"),
         ("segmentation_stage: {mip: 0}", ConfigError, "paths.input and paths.output"),
         ("paths: {input: ftp://x/y, output: file:///o}", ConfigError, "paths.input"),
         (TEMPLATE.replace("mip: 0\n  thresholds", "mip: top\n  thresholds"), ConfigError, "couldn't be loaded"),

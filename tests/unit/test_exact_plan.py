@@ -56,7 +56,7 @@ def test_a_top_join_that_fits_nowhere_is_refused_with_the_memory_that_it_takes()
     blocks = grid((16, 16, 16), 512)
     with pytest.raises(ConfigError) as refusal:
         choose_tree(blocks, TYPICAL_FACES, TYPICAL_FACES, 8 * GIB)
-    found = re.search(r"joining 4,096 blocks may need ([\d.]+ \wiB) a worker", str(refusal.value))
+    found = re.search(r"joining 4,096 blocks may need ([\d.]+ \wiB) per worker", str(refusal.value))
     assert found
     need = units.parse_size(found[1].replace(" ", ""))
     assert need > 8 * GIB

@@ -45,7 +45,7 @@ def test_failed_blocks_take_time_but_make_no_voxels() -> None:
 def test_a_second_try_mends_a_failure() -> None:
     progress = stage()
     progress.line("segment block 7: FAILED (75): was killed", 1001.0)
-    progress.line("segment block 7: failed before, and a retry can't mend it: x", 1002.0)
+    progress.line("segment block 7: failed before, and a retry can't fix it: x", 1002.0)
     assert (progress.done, progress.failed) == (0, {7})
     progress.line(done(7), 1003.0)
     assert (progress.done, progress.failed) == (1, set())

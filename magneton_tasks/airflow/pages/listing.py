@@ -72,7 +72,7 @@ def _told(found: Found) -> Data:
     except MagnetonError as error:
         problem = str(error)
     except Exception as error:  # its files lie where others may write: they may hold anything
-        _log.exception("the run in %s can't be told of", found.paths.root)
+        _log.exception("the run in %s can't be shown", found.paths.root)
         problem = f"{found.paths.root} can't be read: {type(error).__name__}: {error}"
     planned = {"run": None, "planned": found.planned_s, "problem": problem}
     with suppress(OSError, ValueError, KeyError):
@@ -89,7 +89,7 @@ def _run(found: Found) -> Data:
     if verified is None and files.modified_s(result) is not None:
         raise BadDataError(
             f"{result} holds no result",
-            "clear the task verify (or rerun), so that it is written anew",
+            "clear the task verify (or rerun) to write it again",
         )
     alive = verified is None and current.is_alive(attempt)
     state = run_state(verified, list(stage_failures(results)), alive)

@@ -30,5 +30,5 @@ def choose(question: str, valid: Collection[str], says: str, default: str | None
 def pause() -> None:
     """Let a person read before the menu comes back."""
     with suppress(EOFError, KeyboardInterrupt):
-        input("\nEnter to go on ")
+        input("\nEnter to continue ")
     click.echo()

@@ -39,15 +39,13 @@ def dialog(console: Console, volume: Volume, option: StageOption, number: str) -
     say(console, "  runner: {offered: [local, slurm], default: slurm}")
     say(console, "  slurm: {slurm_partition: null, account: null}   # null: the cluster's default")
     say(console, "")
-    say(console, "Without that: the local runner inside one allocation, for instance")
+    say(console, "Without them, you can use the local runner inside one allocation, for example")
     try:
         plan = planning.draft(_request(volume, option), write=False).plan
         say(console, f"  {allocation(volume, option, plan)}")
     except MagnetonError as error:
         say(console, f"  {allocation(volume, option, None)}")
-        say(
-            console, f"(memory and time are a guess: plan refuses this step as it is: {error.what})"
-        )
+        say(console, f"(memory and time are a guess, because plan refuses this step: {error.what})")
 
 
 def missing(config: RunConfig, path: Path) -> Iterator[str]:

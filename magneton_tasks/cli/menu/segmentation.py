@@ -70,7 +70,7 @@ def _perform(menu: _Menu, option: str) -> None:
     try:
         if volume.error is not None and option != "9":
             say(console, volume.error, "red")
-            say(console, "mend the config first: option 9")
+            say(console, "fix the config first: option 9")
             return
         if option in _LOCAL:
             stage.dialog(console, volume, _LOCAL[option], option)

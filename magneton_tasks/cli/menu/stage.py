@@ -153,7 +153,7 @@ def _asks_restart(console: Console, plan: Plan, option: StageOption) -> bool:
     say(console, f"{done:,} of {total:,} {noun} are done already:")
     resume = "resume: do the rest" if done < total else "keep them: check that all is complete"
     say(console, f"  1  {resume}")
-    say(console, f"  2  restart: do all {total:,} anew")
+    say(console, f"  2  restart: do all {total:,} again")
     return choose("1 or 2", ("1", "2"), "1, 2, or q to leave", "1") == "2"
 
 
@@ -173,7 +173,7 @@ def _change(console: Console, asked: _Asked) -> None:
         asked.volume = asked.volume.reloaded()
         say(console, f"saved in {path}")
     else:
-        say(console, "The changes hold for this run alone; the next step reads the file.")
+        say(console, "The changes apply to this run only. The next step reads the file.")
 
 
 def _run(console: Console, asked: _Asked, restart: bool, number: str) -> None:
@@ -187,8 +187,8 @@ def _run(console: Console, asked: _Asked, restart: bool, number: str) -> None:
             say(console, asked.option.next.format(config=asked.volume.path))
     except KeyboardInterrupt:
         click.echo()
-        say(console, "stopped; what is done stays", "bold")
-        say(console, f"To go on: choose option {number} again, and resume.")
+        say(console, "stopped; finished work stays", "bold")
+        say(console, f"To continue: choose option {number} again, and resume.")
         if asked.overrides:
             sets = ", ".join(f"{k}: {parameters.shown(k, v)}" for k, v in asked.overrides.items())
             say(console, f"Give it the same changes: {sets}.")

@@ -139,7 +139,7 @@ def _table(found: list[Volume]) -> Table:
 
 def ask_partition(console: Console, volume: Volume, default: str | None) -> str:
     """What ``{partition}`` in the paths stands for."""
-    say(console, f"{{partition}} stands in the paths of {volume.path}.")
+    say(console, f"The paths of {volume.path} hold {{partition}}.")
 
     def check(answer: str) -> str:
         load_config(volume.path, partition=answer)

@@ -174,7 +174,7 @@ class BatchJobs:
                     return self._fail(known, token, stopped)
             elif known.in_flight:
                 jobs = ", ".join(j.job for j in known.in_flight)
-                return Wait(_references(known), (f"{self.task}: goes on with job {jobs}",))
+                return Wait(_references(known), (f"{self.task}: continues with job {jobs}",))
             return self._go_on(known, look, token)
         except SlurmBusyError as error:
             return self._later(known, error)
@@ -194,7 +194,7 @@ class BatchJobs:
             if not has_begun and (halt := self.desk.halted_by()) is not None:
                 return self._halted(*halt)
             if not self.desk.take_slot(self.arrays_at_once):
-                return Later(_ROOM_S, "slurm.max_queued: other batches have the queue")
+                return Later(_ROOM_S, "slurm.max_queued: other batches fill the queue")
             for need, parts in self._groups(known, waiting):
                 if not self._submit_all(known, look, token, need, parts):
                     break
@@ -259,9 +259,7 @@ class BatchJobs:
         """Keep away from nodes that failed more than once."""
         found = to_exclude(known.blamed, known.exclude, self._working_nodes())
         for node in found[len(known.exclude) :]:
-            self.notes.append(
-                f"{self.task}: jobs failed on {node} more than once; keeping away from it"
-            )
+            self.notes.append(f"{self.task}: jobs failed on {node} more than once; avoiding it")
         known.exclude = found
 
     def _working_nodes(self) -> set[str]:
@@ -389,7 +387,7 @@ class BatchJobs:
             return Failed(
                 TemporaryError(
                     f"{self.task}: {error.what}, for {human_time(waited)}",
-                    "rerun once Slurm answers; jobs in the queue go on, and a rerun finds them",
+                    "rerun once Slurm answers; jobs in the queue continue, and a rerun finds them",
                 )
             )
         return Later(_ROOM_S, error.what, _references(known), tuple(self.notes))
@@ -408,7 +406,7 @@ class BatchJobs:
         """Nothing is submitted after somebody cancelled jobs of another batch of the stage."""
         self.desk.free_slot()
         error = TemporaryError(
-            f"{self.task}: not submitted, for jobs of {task} were cancelled: {why}",
+            f"{self.task}: not submitted, because jobs of {task} were cancelled: {why}",
             f"if that wasn't meant, rerun (in Airflow: clear {task} too): finished blocks stay",
         )
         return Failed(error, tuple(self.notes), by_somebody=True)
@@ -499,7 +497,7 @@ def _newest(answer: Answer) -> str | None:
     """The newest job that a lookup by name found."""
     if answer.code != EXIT_OK:
         raise TemporaryError(
-            f"squeue failed: {answer.err.strip()}", "rerun once Slurm answers: jobs go on"
+            f"squeue failed: {answer.err.strip()}", "rerun once Slurm answers: jobs continue"
         )
     ids = {int(line) for line in answer.out.split() if line.isdigit()}
     return str(max(ids)) if ids else None

@@ -245,7 +245,7 @@ def _failure(
     hint = next(told, end.advised if cause in _WITH_CODE and end.advised else hint)
     words = _words(end, cause, need)
     if tries > 1:
-        words += f" ({tries} tries{'; no more may be had' if at_most else ''})"
+        words += f" ({tries} tries{'; no more is available' if at_most else ''})"
     if first is not None:
         words += f"; the first: {first}"
     return Failure(end.part, end.job, cause, end.state.node, code, words, hint, end.log)
@@ -264,7 +264,7 @@ _ENDS = {
     ),
     Cause.HOPELESS: (
         EXIT_CONFIG,
-        "see its log and mend what it says: a rerun alone changes nothing",
+        "see its log and fix the cause: a rerun alone changes nothing",
     ),
     Cause.EXIT: (EXIT_CONFIG, "see its log, and slurm.prelude and slurm.python"),
 }

@@ -165,9 +165,7 @@ class StageRun:
         if snapshot.warning:
             self._say_once(None, "silent", f"WARNING: {snapshot.warning}")
         for job, reason in snapshot.stuck.items():
-            self._say_once(
-                key, "stuck", f"WARNING: job {job} waits for what may never come: {reason}"
-            )
+            self._say_once(key, "stuck", f"WARNING: job {job} may wait for ever: {reason}")
         self._tell()
 
     def _say_once(self, key: int | None, kind: str, text: str) -> None:

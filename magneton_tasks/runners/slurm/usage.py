@@ -197,7 +197,7 @@ def lines(usages: list[Usage], memory: int | None) -> Iterator[str]:
         )
         ran_out = [u.stage for u in usages if u.grown_bytes]
         why = f" (jobs of {', '.join(ran_out)} ran out of memory with less)" if ran_out else ""
-        yield f"next time  slurm: {{{asked}}} would do{why}"
+        yield f"next time  slurm: {{{asked}}} would be enough{why}"
 
 
 def write(attempt: Path, usages: list[Usage], memory: int | None) -> None:

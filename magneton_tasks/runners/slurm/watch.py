@@ -190,7 +190,7 @@ class Poller:
                 self.failing_since = self.failing_since or time.monotonic()
                 silent_s = time.monotonic() - self.failing_since
                 since = f" (for {human_time(silent_s)})" if silent_s >= 1 else ""
-                self.warning = f"{error.what}; jobs go on, and are watched again then{since}"
+                self.warning = f"{error.what}; jobs continue, and are watched again later{since}"
             except MagnetonError as error:
                 self._error = error
             except OSError as error:
@@ -331,7 +331,7 @@ class Watch:
             if silent > poller.timing.give_up_s:
                 raise SlurmBusyError(
                     poller.warning,
-                    "rerun once Slurm answers; jobs in the queue go on, and are found",
+                    "rerun once Slurm answers; jobs in the queue continue, and are found",
                 )
         return Snapshot(
             {j: self._of(j, indexes) for j, indexes in self._jobs.items()}, poller.warning

@@ -228,7 +228,7 @@ VERSIONS = "error: plan.json was planned by Magneton 0.2.0; this is 0.1.0"
     ("says", "hint"),
     [
         (f"{VERSIONS}\n  what to do: install Magneton 0.2.0 there", "install Magneton 0.2.0 there"),
-        (VERSIONS, "see its log and mend what it says: a rerun alone changes nothing"),
+        (VERSIONS, "see its log and fix the cause: a rerun alone changes nothing"),
     ],
 )
 def test_a_worker_that_can_t_begin_says_what_to_do(

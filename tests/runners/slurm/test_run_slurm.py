@@ -113,7 +113,7 @@ def test_ctrl_c_and_leave_goes_on_in_the_background(cluster: Cluster, volume: Vo
         run.interrupt()
         run.answer("cancel them (c)? [l]: ", "")
         assert run.ends() == 130
-        assert "the run goes on in process" in run.shown
+        assert "the run continues in process" in run.shown
     assert states(cluster) == {"PENDING"} and lease(config).exists()
     cluster.set(rules={})
     eventually(lambda: results(config) and not lease(config).exists(), "it ends by itself")
@@ -169,7 +169,7 @@ def test_a_rerun_beside_a_fresh_lease_names_the_jobs_and_how_to_go_on_with_them(
     assert states(cluster) == {"PENDING"}, "another process may still follow them"
     code, out = ends(magneton("attach", str(config)))
     assert code == 0, out
-    assert f"goes on with job {job}" in out
+    assert f"continues with job {job}" in out
     assert tasks(cluster) == list(ORDER)
 
 

@@ -166,7 +166,7 @@ def test_silence_is_a_warning_first(monkeypatch: pytest.MonkeyPatch) -> None:
     found = wait([reference("1", [0])], on_snapshot=lambda s: warnings.append(s.warning))
     assert found.is_ready and warnings[-1] == ""
     assert warnings[0] == (
-        "squeue: Unable to contact slurm controller; jobs go on, and are watched again then"
+        "squeue: Unable to contact slurm controller; jobs continue, and are watched again later"
     )
 
 

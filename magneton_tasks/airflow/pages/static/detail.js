@@ -55,7 +55,7 @@ export async function explainNothing(data) {
     const link = el("a", { href: taskLink("plan", null).href, onclick: leaveFrame }, "The task plan in Airflow");
     if (task.state === "failed" || task.state === "up_for_retry" || task.state === "upstream_failed") {
       say(task.state === "up_for_retry" ? "Plan failed and will be tried again" : "Plan failed: nothing was begun",
-        "No block was touched. What plan said:", el("span", {}, link, "; once the cause is mended, clear that task (or trigger a new run)."));
+        "No block was touched. What plan said:", el("span", {}, link, ". Fix the cause, then clear that task (or trigger a new run)."));
       const lines = await planLog(task.try_number);
       log.hidden = !lines.length;
       log.textContent = lines.join("\n");
