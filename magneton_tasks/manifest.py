@@ -68,7 +68,7 @@ class Record:
     job
         The cluster's job that did the work, ``12345_6``; None elsewhere.
     info
-        What the stage adds: ``n_labels``, ``files`` {name: [size, crc32]}, ``exit_code``,
+        What the stage adds: ``n`` (labels), ``files`` {name: [size, crc32]}, ``exit_code``,
         ``cause``, ``hint``, ``log``, ...; plain JSON.
     """
 

@@ -1,4 +1,4 @@
-"""Whether two volumes must not contain one another, by their addresses; standard library only."""
+"""Whether one of two volumes lies in the other, by their addresses; standard library only."""
 
 from __future__ import annotations
 

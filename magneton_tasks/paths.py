@@ -1,6 +1,7 @@
-"""Every path of a run, once (DESIGN section 4).
+"""The paths of a run's directories and of its attempts' files (DESIGN section 4).
 
-::
+The files inside a stage's directory are named by the modules of `stores` that write them, and those
+of ``try-<hash>/`` by `stages.trying`::
 
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json
@@ -12,6 +13,7 @@
       pool-<fingerprint>/       pool-*.parquet  report.json  records/
       apply-<fingerprint>/      records/
       downsample-<fingerprint>/ records/
+      try-<hash>/               try.json  layers of `magneton try`
 """
 
 from __future__ import annotations
@@ -158,7 +160,7 @@ class AttemptPaths:
         return self.job_logs(stage, batch) / f"{job}.log"
 
     def block_log(self, stage: str, key: int) -> Path:
-        """Log of one failed block."""
+        """Log of one failed block, group or cell."""
         return self.logs / f"{stage}-block-{key}.log"
 
 

@@ -1,4 +1,4 @@
-"""What plan refuses before any work starts."""
+"""What plan checks before any work starts: stages, forms, input, paths, disk, the output's owner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from magneton_tasks.schema_slurm import Slurm
 
 #: What a form may say of jobs: numbers.
 _SLURM_OFFERED = ("time", "memory", "max_running", "max_queued", "target_minutes")
-#: Keys that only the YAML file may set: they name places, not numbers or choices (DESIGN 3.12).
+#: Keys that only the YAML file may set: commands, hosts, places, and what machines give (DESIGN 3.12).
 _FILE_ONLY = (
     "schedule",
     "partition_format",
@@ -40,7 +40,7 @@ _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
 
 
 def check_stages(stages: tuple[str, ...]) -> None:
-    """Only stages that can be chosen."""
+    """Refuse stages that can't be chosen, and no stage at all."""
     for stage in stages:
         if stage not in CHOICES:
             raise UsageError(
@@ -52,7 +52,10 @@ def check_stages(stages: tuple[str, ...]) -> None:
 
 
 def check_form(overrides: Mapping[str, object]) -> None:
-    """What came from a form: numbers, choices, and paths (which `check_roots` looks at)."""
+    """Refuse keys from a form that are unknown or that only the YAML file may set.
+
+    `roots.check_roots` looks at paths.
+    """
     known = known_keys()
     for key in overrides:
         if key not in known:
@@ -62,7 +65,7 @@ def check_form(overrides: Mapping[str, object]) -> None:
 
 
 def check_input(config: RunConfig, info: VolumeInfo) -> None:
-    """Type and channels of the affinity map."""
+    """Refuse a volume whose data type or channels aren't those of an affinity map."""
     if info.dtype not in _AFFINITY_DTYPES:
         raise ConfigError(
             f"{info.url} holds {info.dtype}; an affinity map is one of {', '.join(_AFFINITY_DTYPES)}",
@@ -83,14 +86,18 @@ def input_digest(config: RunConfig, info: VolumeInfo) -> str:
 
 
 def mask_digest(config: RunConfig) -> str | None:
-    """Digest of the mask's metadata; refuses a mask of another volume."""
+    """Digest of the mask's metadata; None: there is no mask."""
     if config.mask.path is None:
         return None
     return read_metadata(config.mask.path, config.mask.mip).digest
 
 
 def check_paths(config: RunConfig, write: bool) -> None:
-    """The work directory: writable, and neither the output, above it, nor in it."""
+    """Refuse nested paths, and an output that can't be written.
+
+    Work lies beside output and input, output beside input and mask. With ``write``, a file is
+    written to work and to output, and removed.
+    """
     work, output = locate(config.paths.work), locate(config.paths.output)
     source = locate(config.paths.input)
     for name, other in (("output", output), ("input", source)):

@@ -1,4 +1,4 @@
-"""Block and chunk sizes that fit a machine and a volume; standard library only."""
+"""Block and chunk sizes that fit a machine and a volume; pure, without numpy."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_an_error_of_plan_is_shown_and_can_be_mended_with_parameters(copy_of: Co
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "1"))
         shown = menu.answer("Change parameters? (y/n) [y]: ", "y")
-        assert "error: block.overlap is 0 along z, where 2 blocks lie side by side" in shown
+        assert "error: block.overlap is 0 along z, but 2 blocks lie side by side" in shown
         menu.answers((PARAMETER, "block.overlap"), ("keeps it [", "4 8 8"), (PARAMETER, ""))
         menu.answer("(y/n) [n]: ", "n")
         assert "segment   27 of 27" in menu.answer(START, "q")

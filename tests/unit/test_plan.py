@@ -128,7 +128,7 @@ def test_cells_that_grow_too_large_leave_mips_to_downsample() -> None:
 
 
 def test_blocks_side_by_side_need_an_overlap() -> None:
-    with pytest.raises(ConfigError, match=r"block\.overlap is 0 along y, where 4 blocks"):
+    with pytest.raises(ConfigError, match=r"block\.overlap is 0 along y, but 4 blocks"):
         make_geometry(
             a_config({"block.size": [256, 64, 256], "block.overlap": [0, 0, 32]}), a_volume()
         )
