@@ -47,8 +47,8 @@ class Paths(Section):
     )
     max_files: PositiveInt = Field(
         500_000,
-        title="Most output files",
-        description="Most files that a run may write into the output. plan refuses a run that needs more.",
+        title="Maximum number of output files",
+        description="Maximum number of files in the output. plan refuses a run that needs more.",
     )
     visibility_wait_s: float = Field(
         120,
@@ -223,7 +223,7 @@ class Segment(Section):
     )
     min_size_vox: NonNegativeInt = Field(
         0,
-        title="Least object size (voxels)",
+        title="Minimum object size (voxels)",
         description="Smallest object to keep, in voxels over all blocks. Smaller objects become background.",
     )
 
@@ -261,17 +261,17 @@ class Pool(Section):
     )
     min_overlap_vox: PositiveInt = Field(
         5,
-        title="Least overlap (voxels)",
-        description="Fewest shared voxels with which two labels may join. Only rule mutual reads it.",
+        title="Minimum overlap (voxels)",
+        description="Minimum number of shared voxels for two labels to join. Only rule mutual reads it.",
     )
     min_frac: Fraction = Field(
         0.5,
-        title="Least fraction",
+        title="Minimum fraction",
         description="Smallest share of a label inside the overlap that must lie in the other label. Only rules mutual, both and any read it.",
     )
     min_iou: Fraction = Field(
         0.5,
-        title="Least IoU",
+        title="Minimum IoU",
         description="Smallest intersection over union inside the overlap. Only rule iou reads it.",
     )
     largest_object_warning: Fraction = Field(
@@ -308,12 +308,12 @@ class ExactAdvanced(Section):
     )
     s_min: Annotated[int, Field(ge=0, le=100_000, strict=True)] = Field(
         50,
-        title="Least basin (voxels)",
+        title="Minimum basin size (voxels)",
         description="Basins of fewer voxels join the basin across their best edge. 0: off, which is slow and inaccurate.",
     )
     t_size: Annotated[int, Field(ge=1, le=255, strict=True)] = Field(
         1,
-        title="Least affinity of size rules (uint8)",
+        title="Minimum affinity for size rules (uint8)",
         description="Lowest affinity (of 255) of an edge over which s_min, s2 and dust join.",
     )
 

@@ -27,7 +27,7 @@ class WaitForInput(Section):
     )
     poll: Duration = Field(
         60.0,
-        title="Look every",
+        title="Check every",
         description="Time between two looks for the input, such as 30s or 10m.",
     )
     marker: str | None = Field(

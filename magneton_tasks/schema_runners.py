@@ -94,7 +94,7 @@ class Docker(Section):
     )
     max_memory: Memory = Field(
         None,
-        title="Most memory",
+        title="Maximum memory",
         description="Largest memory limit of a later try. A container that runs out of memory is tried again with more. null: what the machine has.",
     )
     memory_growth: Growth = Field(

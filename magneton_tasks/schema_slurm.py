@@ -123,7 +123,7 @@ class Slurm(Section):
     )
     max_memory: Memory = Field(
         None,
-        title="Most memory",
+        title="Maximum memory",
         description="Largest memory of a later try. A job that runs out of memory is tried again with more. null: what the partition's nodes have.",
     )
     memory_growth: Growth = Field(
@@ -133,16 +133,18 @@ class Slurm(Section):
     )
     cpus: PositiveInt = Field(1, title="CPUs per job", description="CPUs per job.")
     max_running: PositiveInt = Field(
-        200, title="Most running jobs", description="Most jobs of a run that run at the same time."
+        200,
+        title="Maximum running jobs",
+        description="Maximum number of jobs of a run that run at the same time.",
     )
     max_queued: PositiveInt = Field(
         1000,
-        title="Most jobs in the queue",
-        description="Most jobs of a run in the queue, waiting or running. Each task of a job array counts as one job.",
+        title="Maximum queued jobs",
+        description="Maximum number of jobs of a run in the queue, waiting or running. Each task of a job array counts as one job.",
     )
     target_minutes: Annotated[float, Field(gt=0)] = Field(
         20,
-        title="Minutes of work",
+        title="Minutes of work per job",
         description="Minutes of work per job. It decides how many blocks one job works through.",
     )
     tries: PositiveInt = Field(
@@ -157,7 +159,7 @@ class Slurm(Section):
     )
     signal_s: Annotated[int, Field(ge=0, le=300, strict=True)] = Field(
         60,
-        title="Warning before the end",
+        title="Signal before the end (s)",
         description="Seconds before the time limit at which a job gets SIGTERM. 0 turns it off. It is also off if the time limit is below 10 minutes.",
     )
     probe: bool = Field(
@@ -182,7 +184,7 @@ class Slurm(Section):
     )
     give_up_s: Seconds = Field(
         7200,
-        title="Patience",
+        title="Give up after (s)",
         description="Seconds after which a run gives up if Slurm does not answer or refuses new jobs.",
     )
     host: str | None = Field(

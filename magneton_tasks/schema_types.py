@@ -38,7 +38,7 @@ def check_passed_on(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if not VARIABLE.fullmatch(name):
             raise ValueError(
-                "must be names of variables; their values are taken from the environment of whatever starts the work"
+                "must be names of variables; their values come from the environment of the process that starts the work"
             )
         if is_airflows(name):
             raise ValueError(

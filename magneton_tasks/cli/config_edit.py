@@ -134,10 +134,10 @@ def _edit_text(config: Path) -> None:
             return
         if config_file.read_text(config) != before:
             say(console, f"{config} was changed by somebody else meanwhile", "yellow")
-            if not confirm("replace it by yours? (n keeps theirs, and yours beside it)"):
+            if not confirm("replace it with yours? (n keeps theirs, and saves yours beside it)"):
                 beside = _free_name(config)
                 yaml_file.replace(beside, text)
-                say(console, f"yours is {beside}; {config} is as they left it")
+                say(console, f"your version is {beside}; {config} keeps theirs")
                 return
         yaml_file.replace(config, text)
         say(console, f"saved {config}")

@@ -226,7 +226,7 @@ def _seeds(to: Translation) -> None:
         supervoxels = kind[1]
         ignored = to.old[kind[0]].name == "segmentation_stage.supervoxel" and supervoxels != "3d"
         to.set(kind[0], "segment.supervoxels", supervoxels,
-               "the menu tool read the key sv_type and so made 3d ones whatever stood here; set 3d to get what it made"
+               "the menu tool read the key sv_type instead of this one, so it made 3d ones; set 3d to get what it made"
                if ignored else "")  # fmt: skip
     else:
         if kind:
@@ -241,7 +241,7 @@ def _seeds(to: Translation) -> None:
                 and interior[1] != 0.1
             )
             to.set(interior[0], "segment.interior_threshold", interior[1],
-                   "the menu tool read the key interior_thr and so took 0.1 whatever stood here"
+                   "the menu tool read the key interior_thr instead of this one, so it took 0.1"
                    if ignored else "")  # fmt: skip
         if distance:
             to.set(distance[0], "segment.min_distance", distance[1])

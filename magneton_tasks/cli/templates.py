@@ -3,11 +3,11 @@
 What a section and a key mean is taken from the schema, so the text can't fall behind it. Keys that
 were set stand as they are; all others stand in comments with their defaults::
 
-    # Segmentation of one block; keys of waterz are those of the overlap method.
+    # How one block is segmented.
     segment:
-      # Regions merge while their score is at least this affinity; lower merges more.
+      # Regions merge while their score is at least this affinity. A lower value merges more.
       threshold: 0.7
-      # Objects of fewer voxels, over all blocks, are left out.
+      # Smallest object to keep, in voxels over all blocks. Smaller objects become background.
       # min_size_vox: 0
 
 What the chosen method, rule or supervoxels don't read is left out.

@@ -46,7 +46,7 @@ block:
 
 # What is most often tuned (these are the defaults):
 # segment:
-#   threshold: null                # from the map itself, plan prints it; or an affinity: lower merges more
+#   threshold: null                # null: from the map itself (plan prints it); a lower number merges more
 #   min_size_vox: 0                # leave out objects that are smaller
 """
 

@@ -19,7 +19,7 @@ from magneton_tasks.stages.differences import decides, differing, flat
 SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry changed"
 RESTARTED = "the settings are the same; the restart does all of it again"
 
-INPUT_CHANGED = "the input changed, or input.identity, by which that is told"
+INPUT_CHANGED = "the input changed, or input.identity, which detects that"
 
 FOREIGN = "it is a layer that Magneton didn't write (--overwrite-output)"
 

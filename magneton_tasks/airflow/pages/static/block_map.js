@@ -118,7 +118,7 @@ async function jump(to, key) {
 }
 async function tell(of, key) {
   told = [of, key];
-  try { await showDetail(summary, ...told); } catch (error) { trouble(`Nothing can be told of ${of} ${key}: ${error.message}`); }
+  try { await showDetail(summary, ...told); } catch (error) { trouble(`${of} ${key} can't be shown: ${error.message}`); }
 }
 
 // ------------------------------------------------------------------ wiring
