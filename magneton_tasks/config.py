@@ -203,7 +203,7 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str, overrides
             return f"{name}, set for this run: {_for_this_run(error['msg'])}"
         loc = loc[:1] if loc and loc not in lines else loc
     line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), None)
-    # A union's branch names stand in the location after the key itself.
+    # A union's branch names are in the location after the key itself.
     known = known_keys()
     sections = {k.rpartition(".")[0] for k in known}
     n = len(loc)
@@ -229,7 +229,7 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str, overrides
 
 
 def _for_this_run(message: str) -> str:
-    """A key that the method doesn't read, and that doesn't stand in the file: what to do."""
+    """A key that the method doesn't read, and that isn't in the file: what to do."""
     advice = "Set the method too (--set method=overlap), or omit this key"
     text = message.removeprefix("Value error, ").replace(ADD_METHOD, advice)
     return text.replace(CHANGE_METHOD, f"{advice[0].lower()}{advice[1:]}")
@@ -281,7 +281,7 @@ def _marker(config: RunConfig) -> str:
 
 
 def uses_partition(config: RunConfig) -> bool:
-    """Whether ``{partition}`` stands in the config's paths."""
+    """Whether the config's paths hold ``{partition}``."""
     return bool(_partitioned(config))
 
 

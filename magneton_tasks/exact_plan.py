@@ -17,7 +17,7 @@ from magneton_tasks.grid import Grid
 from magneton_tasks.join_tree import MAX_LEVELS, JoinTree
 from magneton_tasks.memory import Memory
 
-#: Up to so many blocks are joined at once where memory allows: more levels only cost time.
+#: Up to this many blocks are joined at once where memory allows: more levels only cost time.
 FLAT_BLOCKS = 64
 #: Groups that one join takes, per axis: the largest that fits.
 FAN_INS = (4, 3, 2)

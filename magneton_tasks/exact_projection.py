@@ -24,9 +24,9 @@ MIB = 1 << 20
 #: child has resident too.
 WORKER_BASE_BYTES = 300 * MIB
 FORKED_BASE_BYTES = 140 * MIB
-#: Block step: bytes a voxel, a region (after clean-up) and an edge of theirs at the peak. Of the
+#: Block step: bytes per voxel, per region (after clean-up) and per edge of theirs at the peak. Of the
 #: voxel, 3 are the input and 4 its label; the rest, and 23 of an edge, are the 9 bytes of each voxel
-#: edge between two regions, of which there are about .35 a voxel and 2.6 an edge.
+#: edge between two regions, of which there are about .35 per voxel and 2.6 per edge.
 BYTES_PER_VOXEL = 10.2
 BYTES_PER_REGION = 25
 BYTES_PER_EDGE = 63
@@ -51,10 +51,10 @@ REACH_VOX = 256
 #: Edges of the largest sample box, in voxels.
 SAMPLED_EDGE_VOX = 79
 #: What stays open in a group whatever its faces, of the regions and edges there are after clean-up:
-#: 8.5e-5 and 7.5e-4 a voxel of mouse cortex, which has .016 and .053 of them.
+#: 8.5e-5 and 7.5e-4 per voxel of mouse cortex, which has .016 and .053 of them.
 VOLUME_SHARE = (0.0053, 0.014)
 
-#: CPU s a voxel of the block step (reading and writing included), and a residual edge of a join.
+#: CPU s per voxel of the block step (reading and writing included), and per residual edge of a join.
 BLOCK_S_PER_VOXEL = 0.13e-6
 BLOCK_S_PER_EDGE = 0.5e-6
 JOIN_S_PER_EDGE = 0.5e-6
@@ -129,7 +129,7 @@ def block_cpu_s(voxels: int, edges: float) -> float:
 
 
 def join_bytes(counts: dict[str, float], base: int = JOIN_BASE_BYTES) -> int:
-    """Resident bytes at the peak of a join that reads so many rows of each table."""
+    """Resident bytes at the peak of a join that reads this many rows of each table."""
     return base + int(sum(JOIN_BYTES[table] * n for table, n in counts.items()))
 
 

@@ -139,7 +139,7 @@ class Grid:
         return [j for j in self._near(index) if j > index]
 
     def each_later_neighbours(self) -> Iterator[list[int]]:
-        """:meth:`later_neighbours` of every block, ascending: a fifth of the time a block."""
+        """:meth:`later_neighbours` of every block, ascending: a fifth of the time per block."""
         _, ny, nx = self.shape
         z, y, x = (
             _meeting(cuts, low, high)

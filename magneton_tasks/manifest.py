@@ -3,7 +3,7 @@
 Every process appends to a file of its own, one `write` a line, so that no two writers share a
 file and no lock is needed, on any shared file system. The directory as a whole is the manifest::
 
-    records/<run>-<stage>-<batch>-<part>-<host>-<pid>-<random>.jsonl      one a process
+    records/<run>-<stage>-<batch>-<part>-<host>-<pid>-<random>.jsonl      one per process
     records/compact-<n>.jsonl                                             older ones, merged
 
 A kill leaves at most a torn last line, which is ignored. What counts for a key is its newest
@@ -164,7 +164,7 @@ class KeyState:
         return (found[1], found[2]) if found else (None, None)
 
     def holds(self, text: str) -> bool:
-        """Whether a piece of compact JSON stands in the line of `valid`; costs no parsing."""
+        """Whether the line of `valid` holds a piece of compact JSON; costs no parsing."""
         return self.is_valid and self._settled is not None and text in self._settled
 
     @property
@@ -193,7 +193,7 @@ class RecordWriter:
     """Appends the records of this process to a file of its own, made at the first record.
 
     After a fork, the child's first record opens a file of the child's own. Let the parent write
-    the records of children that do one block each, or there will be one file a block.
+    the records of children that do one block each, or there will be one file per block.
     """
 
     def __init__(self, directory: Path, run: str, stage: str, batch: int, part: int) -> None:

@@ -18,7 +18,7 @@ BASE_EXPECTED_BYTES = 300 * 2**20
 POOL_BASE_EXPECTED_BYTES = 215 * 2**20
 #: pool: batches of pair rows, and pyarrow's buffers.
 POOL_STREAM_BYTES = 100 * 2**20
-#: pool: bytes a label, at most and to be expected: 13 with 20,000 labels a block (benchmarks.pool),
+#: pool: bytes per label, at most and to be expected: 13 with 20,000 labels per block (benchmarks.pool),
 #: 22 with 250,000 (benchmarks.pipeline), both beside the half of the streams.
 POOL_BYTES_PER_LABEL = (60, 20)
 #: pool: labels that the plan's bound has room for at least; 29 MiB.

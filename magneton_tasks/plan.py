@@ -515,7 +515,7 @@ def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:
 
 # ------------------------------------------------------------------ batches
 def make_stage(total: int, todo: Ranges, cpu_s: float, workers: int) -> StagePlan:
-    """Cut what is to do into batches: one a worker at least, minutes each, 256 at most."""
+    """Cut what is to do into batches: one per worker at least, minutes each, 256 at most."""
     n = ranges_len(todo)
     wanted = max(workers, round(cpu_s / TARGET_BATCH_S))
     return StagePlan(total, todo, min(n, wanted, MAX_BATCHES), cpu_s)

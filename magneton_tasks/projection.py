@@ -33,13 +33,13 @@ MIB = 1 << 20
 WORKER_BASE_BYTES = 300 * MIB
 #: Bytes of it that a forked child has resident too (its ru_maxrss before any work).
 FORKED_BASE_BYTES = 170 * MIB
-#: Bytes a voxel: affinities (float32 x 3).
+#: Bytes per voxel: affinities (float32 x 3).
 AFFINITY_BYTES_PER_VOXEL = 12
-#: Bytes a voxel: fragments (uint64, 8), and what the watershed leaves in the heap (0-4 seen).
+#: Bytes per voxel: fragments (uint64, 8), and what the watershed leaves in the heap (0-4 seen).
 FRAGMENT_BYTES_PER_VOXEL = 10
-#: Bytes a voxel while seeds are sought (coordinates of the distance transform, levels).
+#: Bytes per voxel while seeds are sought (coordinates of the distance transform, levels).
 SEEDING_BYTES_PER_VOXEL = 18
-#: Bytes a voxel: affinities of the faces between seeded fragments, which have few edges.
+#: Bytes per voxel: affinities of the faces between seeded fragments, which have few edges.
 SEEDED_FACE_BYTES_PER_VOXEL = 6
 #: Bytes a fragment, bytes an edge of the region graph, any merge function.
 BYTES_PER_FRAGMENT = 80
@@ -61,7 +61,7 @@ ALLOCATION_FACTOR = 1.6
 #: Within this share below a power of two, the next step of the histograms is projected.
 _STEP_UNCERTAINTY = 0.03
 
-#: CPU s a voxel, and an edge of the initial graph by what is kept for it. Within a factor of two:
+#: CPU s per voxel, and per edge of the initial graph by what is kept for it. Within a factor of two:
 #: how many edges become stale while merging isn't known beforehand.
 CPU_S_PER_VOXEL = {"waterz": 0.12e-6, "3d": 0.45e-6, "2d": 0.30e-6}
 CPU_S_PER_EDGE: dict[Kind, float] = {"mean": 2.7e-6, "histogram": 6.5e-6, "size": 2.7e-6}

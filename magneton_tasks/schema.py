@@ -1,7 +1,7 @@
-"""The volume config: one YAML file a volume; these models are the contract.
+"""The volume config: one YAML file per volume; these models are the contract.
 
 Unknown keys are refused with the nearest known name, and so is a key that the chosen rule or
-supervoxel method doesn't read. ``{partition}`` may stand in the paths.
+supervoxel method doesn't read. The paths may hold ``{partition}``.
 """
 
 from __future__ import annotations
@@ -351,7 +351,7 @@ UNREAD_BY_METHOD: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-#: What to do about such a key that stands in a file.
+#: What to do about such a key in a file.
 ADD_METHOD = (
     "Add a line: `method: overlap` keeps what waterz made; `method: exact`, without this key, "
     "computes it again"

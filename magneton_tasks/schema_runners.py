@@ -1,4 +1,4 @@
-"""The config's sections about where stages run: what a DAG offers, and one section a runner."""
+"""The config's sections about where stages run: what a DAG offers, and one section per runner."""
 
 from __future__ import annotations
 

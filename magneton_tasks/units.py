@@ -44,7 +44,7 @@ def parse_duration(text: str) -> float:
     Raises
     ------
     ValueError
-        Where it isn't a duration; a number alone isn't, for nobody knows its unit.
+        Where it isn't a duration; a number alone isn't, because nobody knows its unit.
     """
     known = _DURATION.fullmatch(text) is not None
     found = sum(float(n) * _SECONDS[u.lower()] for n, u in _PART.findall(text)) if known else inf

@@ -13,7 +13,7 @@ _WORKER_BYTES = 24 * 2**20
 
 
 def tasks_at_once() -> int:
-    """Processes that the scheduler keeps for tasks: one a core for those of the pool, and some."""
+    """Processes that the scheduler keeps for tasks: one per core for those of the pool, and some."""
     return this_machine.cores() + SHORT_TASKS
 
 

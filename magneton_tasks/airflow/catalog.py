@@ -72,7 +72,7 @@ def make_dags(places: str, make_dag: MakeDag) -> Iterator[DAG]:
 
 
 def _check_name(path: Path) -> None:
-    """It stands in the DAG's page, and Airflow's messages are UTF-8: one other name ends the parse."""
+    """The DAG's page shows it, and Airflow's messages are UTF-8: one other name ends the parse."""
     if str(path) != plain(str(path)):
         raise ConfigError(
             f"{plain(str(path))}: its path isn't UTF-8 text", "rename the file, or its directory"

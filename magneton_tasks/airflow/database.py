@@ -150,7 +150,7 @@ def reach(address: str) -> None:
 
 
 def has_password(address: str) -> bool:
-    """Whether a password stands in an address: before the host, or among the options."""
+    """Whether an address holds a password: before the host, or among the options."""
     found = _ADDRESS.fullmatch(address)
     return bool(found and (found["password"] or _QUERY_PASSWORD.search(found["rest"])))
 

@@ -203,7 +203,7 @@ def request_command(config_path: str, run_id: str, request: forms.Request) -> li
 class BatchesOperator(BaseOperator):
     """Returns the batches of a mapped stage: ``[{"batch": 3, "name": "batch 3: blocks 24-31"}, ...]``.
 
-    One task a stage: Airflow maps over the return value of a task only, not over another XCom.
+    One task per stage: Airflow maps over the return value of a task only, not over another XCom.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""All processes of one Airflow home: found by what stands in their environment, never by name.
+"""All processes of one Airflow home: found by their environment, never by name.
 
 `make up` marks what it starts with the home. Whatever these start inherits the mark: workers, tasks,
 stages, in whichever session or process group, and whoever was killed above them.

@@ -73,7 +73,7 @@ class SlurmTrigger(BaseTrigger):
     def of_batch(
         cls, jobs: batches.BatchJobs, token: str, ids: Sequence[str], wait_s: float | None
     ) -> SlurmTrigger:
-        """For the jobs of a batch; ``wait_s``: for so many seconds at most."""
+        """For the jobs of a batch; ``wait_s``: for this many seconds at most."""
         until = None if wait_s is None else time.time() + wait_s
         return cls(
             slurm=jobs.slurm.to_data(), timing=asdict(Timing.of_config(jobs.attempt.config)),

@@ -1,6 +1,6 @@
 """The operators of each runner, for the DAG file: which runner's, and with which limits.
 
-With one runner offered a stage is one task; with several, one task a runner (``segment_local``,
+With one runner offered a stage is one task; with several, one task per runner (``segment_local``,
 ``segment_docker``), and those that a run hasn't chosen are skipped.
 """
 
@@ -46,7 +46,7 @@ def announce(dag_id: str, attempt: Any) -> BaseOperator:
 
 
 def release(config: RunConfig) -> BaseOperator:
-    """The end of a run: where plan ran, for its lease is what is given back."""
+    """The end of a run: where plan ran, because its lease is what is given back."""
     if _has_processes(config):
         return ReleaseOperator(task_id="release")
     from magneton_tasks.airflow.container_operators import ReleaseContainerOperator

@@ -1,7 +1,7 @@
 """The supervisor of a home's services: starts again whichever ends, after a pause that grows.
 
 It's supervisord of the package supervisor (http://supervisord.org), told by a file in the home. It
-needs no address and no password: what is to be known of the services stands in files in ``services/``,
+needs no address and no password: files hold what is to be known of the services, in ``services/``,
 which each writes when it starts (`launch`), and to stop is to end all processes of the home.
 """
 

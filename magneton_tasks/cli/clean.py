@@ -42,7 +42,7 @@ def clean(
     what
         One of `stages.clean.CHOICES`, ``containers`` or ``jobs``.
     older_than_s
-        Only what nothing has written to for so many seconds.
+        Only what nothing has written to for this many seconds.
     dry_run
         List only; nothing at all is written.
     yes

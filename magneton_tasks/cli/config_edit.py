@@ -144,7 +144,7 @@ def _edit_text(config: Path) -> None:
 
 
 def _editor() -> list[str]:
-    """The person's editor as an argument list; what stands in ``$VISUAL`` comes first."""
+    """The person's editor as an argument list; ``$VISUAL`` comes first."""
     for name in ("VISUAL", "EDITOR"):
         if words := shlex.split(os.environ.get(name, "")):
             if shutil.which(words[0]) is None:

@@ -1,6 +1,6 @@
 """``magneton config import``: a config of the menu tool becomes a volume config.
 
-Every key of the old file stands in the table that is printed: carried over, translated, or left
+The printed table shows every key of the old file: carried over, translated, or left
 out with the reason. Nothing is written where the result couldn't be loaded.
 """
 

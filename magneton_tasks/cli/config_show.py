@@ -69,7 +69,7 @@ def show(
 def _sources(
     text: str, name: str, sets: Mapping[str, object], resolved: bool
 ) -> list[dict[str, Any]]:
-    """One row a key; ``line`` is that of the file, counted from 1."""
+    """One row per key; ``line`` is that of the file, counted from 1."""
     lines = yaml_nodes.key_lines(text)
     return [
         {

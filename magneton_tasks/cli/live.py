@@ -1,4 +1,4 @@
-"""What a run shows while it works: a live table on a terminal, a line a stage elsewhere.
+"""What a run shows while it works: a live table on a terminal, a line per stage elsewhere.
 
 `StageProgress` is the model: lines of workers and samples of their memory go in, figures come
 out, and every time is given to it. `Display` draws it.
@@ -210,7 +210,7 @@ def _style(row: StageProgress) -> str:
 class Display:
     """Shows the stages of a plan while they run; a context manager.
 
-    Without a terminal it prints a line a stage, and what goes wrong.
+    Without a terminal it prints a line per stage, and what goes wrong.
     """
 
     def __init__(self, plan: Plan, console: Console, on_interrupt: str = STOPS) -> None:

@@ -39,7 +39,7 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
     what
         Of `stages.clean.CHOICES` but ``all``, and ``containers`` and ``jobs``.
     older_than_s
-        Only what nothing has written to for so many seconds; containers and jobs whenever.
+        Only what nothing has written to for this many seconds; containers and jobs whenever.
     dry_run
         List only; nothing at all is written.
     """

@@ -89,7 +89,7 @@ class Agreement:
     def ask(self, found: Replaced | None) -> None:
         """Ask whether to replace a result; who doesn't answer, or isn't there to, keeps or replaces it.
 
-        Without a terminal the run goes on: what it replaces stands in its plan.
+        Without a terminal the run goes on: its plan says what it replaces.
 
         Raises
         ------

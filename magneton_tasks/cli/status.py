@@ -47,7 +47,7 @@ def show(
     Parameters
     ----------
     missing, failed, slow
-        List what is still to do, all that failed, the so many slowest blocks.
+        List what is still to do, all that failed, and this many of the slowest blocks.
     watch
         Redraw every 2 s until nothing works on the volume any more, or Ctrl-C.
     check

@@ -1,7 +1,7 @@
 """The commented YAML that `config new` and `config import` write.
 
 What a section and a key mean is taken from the schema, so the text can't fall behind it. Keys that
-were set stand as they are; all others stand in comments with their defaults::
+were set are as they are; all others are comments with their defaults::
 
     # How one block is segmented.
     segment:
@@ -31,7 +31,7 @@ WIDTH = 96
 
 #: What a scheduler reads stands at the end.
 _LAST = ("schedule", "partition_format")
-#: What stands in comments where the default is null and shows nothing of the form.
+#: Comment for a default null, which shows nothing of the form.
 _EXAMPLES = {"box": "{begin: [0, 0, 0], end: [512, 2048, 2048]}"}
 
 

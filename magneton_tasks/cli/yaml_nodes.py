@@ -142,7 +142,7 @@ def _matches(pattern: str, text: str, start: int, end: int) -> Iterator[tuple[in
 
 
 def as_text(value: object) -> str:
-    """A value on one line, as it would stand in the YAML file."""
+    """A value on one line, as it would be in the YAML file."""
     return dump(plain(value), in_flow=False)
 
 

@@ -42,7 +42,7 @@ from magneton_tasks.units import human_bytes
 
 OnLine = Callable[[str], None]
 
-#: Among so many last lines is the result.
+#: Among this many last lines is the result.
 _LAST_LINES = 8
 #: 128 + SIGKILL, as the engine tells it.
 _KILLED = 137

@@ -1,4 +1,4 @@
-"""A stage's batches in containers, so many at a time: the docker runner of ``magneton run``."""
+"""A stage's batches in containers, a limited number at a time: the docker runner of ``magneton run``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The local runner: a stage's batches as processes of this machine, so many at a time.
+"""The local runner: a stage's batches as processes of this machine, a limited number at a time.
 
 A batch starts with what plan projects for a block. One that runs out of memory is tried again once
 the others have ended: alone, with all that a worker may have.
@@ -31,7 +31,7 @@ DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
 TRIES = 2
 #: Seconds that workers get to end after SIGTERM.
 GRACE_S = 10.0
-#: Among so many last lines of a worker is its result.
+#: Among this many last lines of a worker is its result.
 _LAST_LINES = 8
 
 OnLine = Callable[[str], None]

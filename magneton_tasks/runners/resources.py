@@ -70,5 +70,5 @@ def turn(say: Callable[[str], None]) -> Iterator[None]:
 
 
 def workers(bound_bytes: int, memory_bytes: int) -> int:
-    """Workers that fit: one a core, as long as each may take its bound."""
+    """Workers that fit: one per core, as long as each may take its bound."""
     return max(min(this_machine.cores(), int(memory_bytes * USABLE) // max(bound_bytes, 1)), 1)

@@ -67,7 +67,7 @@ def memory_bytes(root: Path = _ROOT) -> int:
 
 
 def cores(root: Path = _ROOT) -> int:
-    """Cores that this process can keep busy; a part of one counts as one, for it is there to be used."""
+    """Cores that this process can keep busy; a part of one counts as one, because it is there to be used."""
     found = [
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ]

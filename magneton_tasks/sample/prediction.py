@@ -51,7 +51,7 @@ class Faults:
     gap_depth: tuple[float, float] = (0.3, 0.5)
     false_membranes_per_um3: float = 2.6
     false_membrane_depth: tuple[float, float] = (0.55, 1.0)
-    #: one bad section in so many
+    #: one bad section in this many
     bad_section_every: int = 110
     bad_section_contrast: float = 0.6
     #: logits added to the edges in a bad section, and to those that lead into and out of it

@@ -170,7 +170,7 @@ def count_input(labels: dict[int, str], block: int, later: list[int]) -> str:
 def join_input(below: list[str]) -> str:
     """Digest of what a join reads: the inputs of the joins below, or (level 1) of the blocks' counts.
 
-    It tells groups of different trees apart, for these are of different blocks.
+    It tells groups of different trees apart, because these are of different blocks.
     """
     return digest("join", below)
 

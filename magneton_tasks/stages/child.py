@@ -35,7 +35,7 @@ from magneton_tasks.stages.work import explain
 from magneton_tasks.stores import parquet
 
 _PR_SET_PDEATHSIG = 1
-#: Bytes of the log's end that stand in the task log after a failure.
+#: Bytes of the log's end that the task log shows after a failure.
 _TAIL_BYTES = 4000
 #: What the C++ library and Python print, as lines of their own, where memory or a thread's stack
 #: can't be had.

@@ -104,7 +104,7 @@ def find(
     what
         One of `CHOICES`.
     older_than_s
-        Only what nothing has written to for so many seconds.
+        Only what nothing has written to for this many seconds.
     now
         Unix seconds; for tests.
 

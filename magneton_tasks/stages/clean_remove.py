@@ -78,7 +78,7 @@ def _stage_of(folder: Path) -> str:
 def mark_cleaned(records: Path, stage: str) -> int:
     """Let the records of blocks or groups say that their files are gone; how many there are.
 
-    Such a block counts as done, for its labels are known by their digest, until something has to
+    Such a block counts as done, because its labels are known by their digest, until something has to
     be done that reads them: see `stages.todo`.
     """
     lines = []

@@ -22,7 +22,7 @@ from magneton_tasks.stages.blocks import Blocks
 from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
 from magneton_tasks.stores import tables
 
-#: A file is written when it has this many rows, or after so many seconds: what a kill may cost.
+#: A file is written when it has this many rows, or after this many seconds: what a kill may cost.
 FLUSH_ROWS = 2_000_000
 FLUSH_S = 60.0
 

@@ -17,7 +17,7 @@ from magneton_tasks.stores.residuals import ResidualStore
 
 
 def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
-    """The kernels' settings; the threshold is the plan's, for the config's may be null."""
+    """The kernels' settings; the threshold is the plan's, because the config's may be null."""
     exact, more = config.exact, config.exact.advanced
     return ExactSettings(
         threshold=threshold, s2=exact.s2, dust=exact.dust, t_low=more.t_low,

@@ -51,7 +51,7 @@ from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
 from magneton_tasks.stages.todo import Todo
 
-#: CPU seconds a voxel of the volume, start-up of one process included, and bytes a voxel that is
+#: CPU seconds per voxel of the volume, start-up of one process included, and bytes per voxel that is
 #: read (labels) or written (output, all mips): benchmarks/pipeline.py, pub128 at threshold 0.7.
 COUNT_S_PER_VOXEL = 0.04e-6
 APPLY_S_PER_VOXEL = 0.09e-6

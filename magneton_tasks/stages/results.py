@@ -59,7 +59,7 @@ def gather(paths: AttemptPaths) -> None:
     found = read(paths)
     single = [t for t in found if t not in _ALONE and files.stat_size(directory / f"{t}.json")]
     if not any(task.count("-") == 2 for task in single):
-        return  # one a batch is few enough
+        return  # one per batch is few enough
     kept = {task: found[task] for task in sorted(found) if task not in _ALONE}
     files.write_atomic(paths.result(_GATHERED), json.dumps(kept).encode())
     for task in single:

@@ -35,7 +35,7 @@ def run(job: Job) -> int:
 
 
 def segment_settings(config: RunConfig, threshold: float) -> SegmentSettings:
-    """The kernel's settings; the threshold is the plan's, for the config's may be null."""
+    """The kernel's settings; the threshold is the plan's, because the config's may be null."""
     segment = config.segment
     return SegmentSettings(
         threshold=threshold, merge_function=segment.merge_function,

@@ -41,7 +41,7 @@ class BlockSize:
     workers: int
 
 
-#: Bytes that segmenting a block of so many voxels never exceeds.
+#: Bytes that segmenting a block of this many voxels never exceeds.
 Bound = Callable[[int], int]
 
 

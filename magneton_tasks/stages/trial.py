@@ -114,7 +114,7 @@ def open_trial(
     Parameters
     ----------
     box
-        None: the centre of what is segmented, at most as large as so many ``blocks`` along each
+        None: the centre of what is segmented, at most as large as this many ``blocks`` along each
         axis.
     within
         The part of the volume that counts, of the affinity map's metadata; None: all.
@@ -148,7 +148,7 @@ def open_trial(
 
 
 def _extent_of(config: RunConfig, blocks: int) -> Vec3:
-    """What so many blocks reach over along each axis, in voxels."""
+    """What this many blocks reach over along each axis, in voxels."""
     size = config.block.size
     overlap = overlap_of(size) if config.method == "exact" else config.block.overlap
     if blocks == 1:
@@ -283,7 +283,7 @@ def _fitting(box: Box, fits: Callable[[Box], bool], function: str, more: str) ->
 
 
 def expected_cpu_s(trial: Trial, function: str, voxels: int | None = None) -> float:
-    """About the CPU seconds of one agglomeration of the box (or of so many voxels); of cortex as usual, nothing is sampled."""
+    """About the CPU seconds of one agglomeration of the box (or of this many voxels); of cortex as usual, nothing is sampled."""
     voxels, typical = voxels or trial.box.voxels, projection.TYPICAL_DENSITY
     if function == EXACT:
         return exact_projection.block_cpu_s(voxels, typical[1])

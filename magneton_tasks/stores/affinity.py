@@ -85,7 +85,7 @@ class AffinityReader:
     def read(self, box: Box) -> Affinities:
         """Affinities of a box: float32 (3, z, y, x), C order.
 
-        At the peak, holds the stored channels (uint8: 3 bytes a voxel or more), the result (12)
+        At the peak, holds the stored channels (uint8: 3 bytes per voxel or more), the result (12)
         and one decoded chunk. Values are neither clipped nor checked.
 
         Index 0 along d joins to the voxel before the box. With ``offset_sign`` +1 it is read from
@@ -104,7 +104,7 @@ class AffinityReader:
         """As `read`, with 255 for affinity 1: rint(255 a), what the exact method computes with.
 
         Stored uint8 of scale 255 stays as it is. At the peak, holds what is stored, the result
-        (3 bytes a voxel) and one decoded chunk; of other dtypes also one channel as float32.
+        (3 bytes per voxel) and one decoded chunk; of other dtypes also one channel as float32.
 
         Raises
         ------

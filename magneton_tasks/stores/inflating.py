@@ -32,7 +32,7 @@ def most_encoded(
     if encoding == "raw":
         return voxels * size
     if encoding == "compressed_segmentation":
-        # One offset a channel; of each block a header, a table of a label a voxel, 32 bits a voxel.
+        # One offset per channel; of each block a header, a table of one label per voxel, 32 bits per voxel.
         blocks = shape[0] * prod(-(-s // b) for s, b in zip(shape[1:], cseg_block, strict=True))
         return 4 * shape[0] + blocks * (8 + prod(cseg_block) * (size + 4))
     # Noise in crackle has 1.5 bytes for each of uint64, 2 of uint32; no other comes near.

@@ -3,14 +3,14 @@
 ::
 
     labels.zarr/zarr.json
-    labels.zarr/c/<z>/<y>/<x>      one shard a block, inner chunks of about 64 with a CRC32C each
+    labels.zarr/c/<z>/<y>/<x>      one shard per block, inner chunks of about 64 with a CRC32C each
     sizes/<k>/<block>.npy          voxels of each label, in the core and in the read box (overlap)
 
 A block whose read box is smaller than the largest fills the low corner of its shard, the rest is
 0. The array is for us and for whoever debugs: it isn't the volume, for blocks overlap.
 
 Measured on 256^3 (2 cores, labels of 4,000 voxels; CPU s to write, to read, to read a slab of 32
-planes, and bytes a voxel): zstd level 1 .17 / .10 / .022 / .21; lz4 with shuffle .17 / .09 /
+planes, and bytes per voxel): zstd level 1 .17 / .10 / .022 / .21; lz4 with shuffle .17 / .09 /
 .020 / .64; blosc zstd with shuffle .23 / .13 / .03 / .28; inner chunks of 32 cost 2-3 times that.
 """
 

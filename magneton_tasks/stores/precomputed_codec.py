@@ -23,7 +23,7 @@ from magneton_tasks.geometry import Box, Vec3, vec3
 ENCODINGS = ("raw", "compressed_segmentation", "crackle")
 #: File name suffix of each compression on ``file://`` (the convention of cloud-files).
 SUFFIXES = {None: "", "gzip": ".gz", "br": ".br", "zstd": ".zstd"}
-#: libdeflate's level 6: 0.004 us a voxel of compressed_segmentation and 0.073 bytes; level 9
+#: libdeflate's level 6: 0.004 us per voxel of compressed_segmentation and 0.073 bytes; level 9
 #: (cloud-volume's default) takes five times as long for 1 % less, level 1 gives 17 % more.
 GZIP_LEVEL = 6
 #: (z, y, x); Neuroglancer's and cloud-volume's default.

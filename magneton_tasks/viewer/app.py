@@ -88,7 +88,7 @@ def make_app(
         Makes the state for an address (that ends with a slash) below which ``data/<n>/`` lies;
         called at each opening of the page.
     token
-        Must stand in each path.
+        Each path must hold it.
     hosts
         Names that a ``Host`` header may have, without a port; None: whoever mounts it checks.
     closing

@@ -293,7 +293,7 @@ def test_a_threshold_is_turned_round_without_noise(old: float, new: float) -> No
         ("segmentation_stage: {merge_function: max10}", "segmentation_stage.merge_function", "isn't one that waterz ships"),
         ("segmentation_stage: {supervoxel: 4d}", "segmentation_stage.supervoxel", "must be 3d or 2d"),
         ("segmentation_stage: {supervoxel: 2d}", "segmentation_stage.supervoxel", "read the key sv_type"),
-        ("segmentation_stage: {interior_threshold: 0.4}", "segmentation_stage.interior_threshold", "took 0.1 whatever stood here"),
+        ("segmentation_stage: {interior_threshold: 0.4}", "segmentation_stage.interior_threshold", "so it took 0.1"),
         ("block: {size: [512, 512]}", "block.size", "three whole numbers"),
         ("block: {roi: [1, 2]}", "block.roi", "[z1, z2, y1, y2, x1, x2]"),
         ("mask:", "mask", "empty"),

@@ -82,7 +82,7 @@ def require_known(attempt: Attempt, config: RunConfig) -> None:
 
 
 def token_of(root: Path) -> str:
-    """What stands in the viewer's addresses; no secret, for the login guards them."""
+    """What the viewer's addresses hold; no secret, because the login guards them."""
     return safe_name(f"{root.parent.name}-{root.name}")
 
 

@@ -23,7 +23,7 @@ from magneton_tasks.runners.slurm.states import COMPLETED, GONE
 from magneton_tasks.schema_slurm import Slurm as Settings
 from magneton_tasks.units import human_bytes, human_time
 
-#: More than half of an array must fail for one cause, and at least so many, before the rest is stopped.
+#: More than half of an array must fail for one cause, and at least this many, before the rest is stopped.
 STOP_FROM = 5
 #: What resubmitting mends.
 _RETRIED = frozenset(

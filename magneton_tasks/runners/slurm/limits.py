@@ -18,7 +18,7 @@ from magneton_tasks.units import human_bytes, human_time
 
 #: What Slurm takes where its configuration says nothing.
 DEFAULT_MAX_ARRAY = 1001
-#: Little work is still spread over so many jobs: one that fails then costs less.
+#: Little work is still spread over this many jobs: one that fails then costs less.
 _SPREAD = 4
 _FIELD = re.compile(r"(\w+)\s*=\s*(\S+)")
 _MIB = 2**20

@@ -118,7 +118,7 @@ def parse_squeue(text: str) -> States:
 
 
 def parse_sacct(text: str) -> States:
-    """Of `SACCT`; what sacct still calls running is left out, for it lags."""
+    """Of `SACCT`; what sacct still calls running is left out, because it lags."""
     states: States = {}
     for line in text.splitlines():
         fields = line.strip().split("|", 5)
