@@ -388,6 +388,7 @@ def test_paths_are_offered_under_roots(
             with pytest.raises(ParamValidationError):
                 param.resolve(bad)
         assert "/data/em or /scratch" in param.description
+        assert "null" not in param.description
 
 
 def test_every_parameter_explains_itself(load_dags: Load, write_config: Write) -> None:
@@ -395,6 +396,7 @@ def test_every_parameter_explains_itself(load_dags: Load, write_config: Write) -
     for key in params:
         param = params.get_param(key)
         assert param.description and param.schema["title"] and param.schema["section"], key
+        assert "null" not in param.description, f"{key}: a form has empty fields, no null"
 
 
 def test_lists_of_numbers_stay_numbers(load_dags: Load, write_config: Write) -> None:
