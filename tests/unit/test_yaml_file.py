@@ -194,7 +194,7 @@ def test_a_file_of_comments_becomes_a_config() -> None:
     [
         (MINIMAL, {"segment.threshold": 7}, "segment.threshold"),
         (MINIMAL, {"segment.treshold": 0.7}, "did you mean segment.threshold?"),
-        (MINIMAL + "pool: {}\npool: {}\n", {"pool.rule": "any"}, "line 6: pool stands twice"),
+        (MINIMAL + "pool: {}\npool: {}\n", {"pool.rule": "any"}, "line 6: pool appears twice"),
         (OVERLAP + "pool: {rule: iou}\n", {"pool.min_frac": 0.3}, "not read by rule: iou"),
         # one section for two
         (MINIMAL + "input: &i {mip: 1}\nmask: *i\n", {"mask.mip": 0}, "v.yaml --editor"),
