@@ -1,6 +1,6 @@
 """Removes from a venv what a worker never reads; standard library only. `slim.py VENV`
 
-The image's size by package is in docs/docker.md.
+The image's size by package is in docs/performance.md.
 """
 
 import shutil

@@ -6,7 +6,7 @@ from magneton_tasks.runners import this_machine
 
 #: Tasks that need no slot of the Airflow pool: they plan, submit, hand on and give back.
 SHORT_TASKS = 4
-#: The four services and their supervisor, in bytes, as measured: see docs/operating.md.
+#: The four services and their supervisor, in bytes, as measured: see docs/performance.md.
 _SERVICES_BYTES = 1 * 2**30
 #: A process of the scheduler's that runs tasks, or waits for one, in bytes, as measured.
 _WORKER_BYTES = 24 * 2**20
