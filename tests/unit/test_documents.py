@@ -6,16 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-import yaml
-from pydantic_core import PydanticUndefined
 
 from magneton_tasks.cli.main import cli
 from magneton_tasks.cli.parameters import fields
-from magneton_tasks.schema import RunConfig
 from tests.shell_blocks import (
     ANYWHERE,
     ELSEWHERE,
@@ -58,28 +54,6 @@ def _anchors(page: Path) -> set[str]:
 def test_a_link_to_a_heading_leads_to_one(page: Path) -> None:
     for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text()):
         assert anchor in _anchors(page.parent / link if link else page), f"{link}#{anchor}"
-
-
-def _default(key: str) -> Any:
-    """What a key of the config is without a line; PydanticUndefined: it needs one."""
-    model: Any = RunConfig
-    for name in key.split(".")[:-1]:
-        model = model.model_fields[name].annotation
-    return model.model_fields[key.rpartition(".")[2]].default
-
-
-def test_readme_keeps_ten_keys_and_their_defaults() -> None:
-    """All of them are in docs/config.md; a newcomer's view stays small."""
-    table = README.read_text().partition("## Configuration")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", table, re.MULTILINE)
-    assert len(rows) == 10
-    for key, shown in rows:
-        default = _default(key)
-        if shown == "required":
-            assert default is PydanticUndefined, key
-        else:
-            value = list(default) if isinstance(default, tuple) else default
-            assert yaml.safe_load(shown.strip("`")) == value, key
 
 
 @pytest.mark.parametrize(

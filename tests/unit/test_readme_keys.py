@@ -1,0 +1,34 @@
+"""README's ten keys of the config: they are there, with the defaults that it shows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from pydantic_core import PydanticUndefined
+
+from magneton_tasks.schema import RunConfig
+from tests.shell_blocks import README
+
+
+def _default(key: str) -> Any:
+    """What a key of the config is without a line; PydanticUndefined: it needs one."""
+    model: Any = RunConfig
+    for name in key.split(".")[:-1]:
+        model = model.model_fields[name].annotation
+    return model.model_fields[key.rpartition(".")[2]].default
+
+
+def test_readme_keeps_ten_keys_and_their_defaults() -> None:
+    """All of them are in docs/config.md; a newcomer's view stays small."""
+    table = README.read_text().partition("## Configuration")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", table, re.MULTILINE)
+    assert len(rows) == 10
+    for key, shown in rows:
+        default = _default(key)
+        if shown == "required":
+            assert default is PydanticUndefined, key
+        else:
+            value = list(default) if isinstance(default, tuple) else default
+            assert yaml.safe_load(shown.strip("`")) == value, key
