@@ -23,7 +23,7 @@ import zarr
 
 from benchmarks.measure import Row, magneton, row
 from benchmarks.volumes import source, write_config, zarr_info
-from magneton_tasks.geometry import vec3
+from magneton_tasks.base.geometry import vec3
 from tests.e2e.airflow import Airflow
 from tests.e2e.postgres import postgres
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 from benchmarks.measure import ROOT, Row, magneton, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
 from magneton_tasks.airflow import home as homes
-from magneton_tasks.geometry import vec3
+from magneton_tasks.base.geometry import vec3
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.places import CONFIGS_VARIABLE

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.measure import Row, Usage, forked, magneton, row
 from benchmarks.segment import bare_waterz
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.paths import JOINS, STAGES
 from magneton_tasks.plan import Plan
 

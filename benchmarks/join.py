@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import reflected, source
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.kernels.block_step import Place, segment_block_exact
 from magneton_tasks.kernels.contacts import face_contacts
 from magneton_tasks.kernels.exact_settings import ExactSettings

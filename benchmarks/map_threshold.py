@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from benchmarks.exact import stages_in_one_process
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, source, write_config
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.config import load_config
-from magneton_tasks.geometry import Box
 
 UInt8 = NDArray[np.uint8]
 

@@ -28,7 +28,7 @@ from benchmarks.volumes import (
     write_config,
     zarr_info,
 )
-from magneton_tasks.geometry import vec3
+from magneton_tasks.base.geometry import vec3
 from magneton_tasks.plan import Plan
 
 SIZE, OVERLAP, BLOCKS = 256, 32, 3

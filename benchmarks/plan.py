@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.measure import Row, command, forked, magneton, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.plan import digest
 
 MANY, STATUS_BLOCKS, RERUN_BLOCKS = 100, 100_000, 10_000
@@ -126,7 +126,7 @@ for folder in os.scandir(sys.argv[1]):
 
 def _finish(planned: Planned, attempt: Path) -> int:
     """Leave all that a finished run leaves, but for labels and pairs; how many chunks there are."""
-    from magneton_tasks.files import FileInfo
+    from magneton_tasks.base.files import FileInfo
     from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
     from magneton_tasks.stages.chunks import info_of
     from magneton_tasks.stages.stores import segmentation, table_dir

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from benchmarks.measure import Row, forked, magneton, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 
 PAIRS_PER_LABEL = 3
 LABELS_PER_BLOCK = 20_000

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, write_config
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3
 
 RULES = ("mutual", "both", "iou", "any")
 

@@ -21,9 +21,9 @@ import waterz
 
 from benchmarks.measure import MAGNETON, Row, Usage, forked, magneton, row, started
 from benchmarks.volumes import VOXEL_SIZE_NM, reflected, source, write_config
-from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.plan import Plan
-from magneton_tasks.scoring import parse_scoring
 from magneton_tasks.stores.precomputed import write_volume
 
 #: Two blocks an axis have a halo on one side only: 240 + 16 voxels are read of the largest 272.

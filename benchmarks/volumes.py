@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.fingerprints import make_fingerprints
-from magneton_tasks.geometry import Vec3
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import (

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from magneton_tasks.base.failures import bug, ours
+from magneton_tasks.base.location import locate, read_file
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import BadDataError, NoInputError, TemporaryError
-from magneton_tasks.failures import bug, ours
-from magneton_tasks.location import locate, read_file
 from magneton_tasks.metadata import read_metadata
 
 #: Not 1, with which Python itself ends.

@@ -9,11 +9,11 @@ from itertools import product
 from math import prod
 
 from magneton_tasks import exact_projection as projection
-from magneton_tasks import units
+from magneton_tasks.base import units
+from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.exact_projection import FaceDensity
-from magneton_tasks.geometry import Vec3, vec3
-from magneton_tasks.grid import Grid
 from magneton_tasks.join_tree import MAX_LEVELS, JoinTree
 from magneton_tasks.memory import Memory
 

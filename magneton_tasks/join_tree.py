@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 
 #: As many slots for levels as a DAG has.
 MAX_LEVELS = 6

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from magneton_tasks import lease
+from magneton_tasks.base import lease
+from magneton_tasks.base.lease import LEASE_NAME, Heart, Place
 from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.lease import LEASE_NAME, Heart, Place
 
 _LOOKS = 5
 
@@ -28,12 +28,12 @@ def kept(places: list[Place], run: str) -> Iterator[Heart]:
     Parameters
     ----------
     places
-        As `lease.acquire`; the work directory, a path, first.
+        As `base.lease.acquire`; the work directory, a path, first.
 
     Raises
     ------
     LeaseHeldError, OutputError, TemporaryError, NoInputError
-        As `lease.acquire`.
+        As `base.lease.acquire`.
     """
     work = places[0]
     assert isinstance(work, Path)

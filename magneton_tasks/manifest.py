@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import OutputError
 
 State = Literal["started", "failed", "empty", "done", "invalid"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3
 
 #: Resident bytes of a process of count, pool or apply that has done next to nothing: measured are
 #: 215 MiB for pool, some 300 MiB for the others with their first chunks.

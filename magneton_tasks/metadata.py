@@ -14,9 +14,9 @@ from math import inf
 from typing import Any
 
 from magneton_tasks import metadata_zarr
+from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3, whole
+from magneton_tasks.base.location import Location, locate, missing, read_json
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.geometry import Box, Size3, Vec3, vec3, whole
-from magneton_tasks.location import Location, locate, missing, read_json
 from magneton_tasks.volume_info import VolumeInfo, checked_dtype, digest_of, no_such_mip
 
 __all__ = ["VolumeInfo", "chunk_identity", "chunk_name", "read_metadata"]

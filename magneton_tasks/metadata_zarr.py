@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from magneton_tasks.base.geometry import Box, Vec3, vec3, whole
+from magneton_tasks.base.location import Location, locate, read_json
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.geometry import Box, Vec3, vec3, whole
-from magneton_tasks.location import Location, locate, read_json
 from magneton_tasks.volume_info import VolumeInfo, checked_dtype, digest_of, no_such_mip
 from magneton_tasks.zarr_space import Space, ZarrArray, attribute_space, ome_space
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import isfinite
 
+from magneton_tasks.base.geometry import Size3, Vec3, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Size3, Vec3, vec3
 
 
 def mip_factors(voxel_size_nm: Size3, mips: int) -> list[Vec3]:

@@ -25,7 +25,7 @@ warm worker, ru_maxrss; run it again when one of these changes.
 
 from __future__ import annotations
 
-from magneton_tasks.scoring import Kind, parse_scoring
+from magneton_tasks.base.scoring import Kind, parse_scoring
 
 MIB = 1 << 20
 

@@ -10,9 +10,9 @@ import os
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
+from magneton_tasks.base.location import locate
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.location import locate
 
 #: Directories, separated by colons, under which a form may name paths.
 ROOTS_VARIABLE = "MAGNETON_ROOTS"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.schema_airflow import Notify, WaitForInput
 from magneton_tasks.schema_runners import Docker, Local, Runner
@@ -26,7 +27,6 @@ from magneton_tasks.schema_types import (
     Url,
     check_url,
 )
-from magneton_tasks.scoring import parse_scoring
 
 
 class Paths(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from magneton_tasks import units
+from magneton_tasks.base import units
 from magneton_tasks.schema_types import Section, check_url
 
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from magneton_tasks import units
+from magneton_tasks.base import units
+from magneton_tasks.base.location import require_absolute
+from magneton_tasks.base.worker_env import is_airflows
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.location import require_absolute
-from magneton_tasks.worker_env import is_airflows
 
 
 def check_size(value: object) -> object:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, Size3, Vec3, vec3
 
 #: numpy names of the dtypes that a volume may have.
 DTYPES = frozenset(

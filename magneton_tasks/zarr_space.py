@@ -9,8 +9,8 @@ from math import floor, isfinite
 from typing import Any
 from unicodedata import normalize
 
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.geometry import Vec3, vec3
 
 #: nm in one unit, by its short name: these tell capitals apart.
 _SHORT_NM = {

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 
 #: Times of files are those of the kernel's last tick: a jump keeps this distance from them.
 _TICK_S = 0.011

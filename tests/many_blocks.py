@@ -8,7 +8,7 @@ from typing import Any
 
 import zarr
 
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.inputs import input_digest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.config import RunConfig, parse_config
-from magneton_tasks.geometry import Box, Size3, Vec3
 from magneton_tasks.plan import VolumeFacts
 
 MINIMAL = """\

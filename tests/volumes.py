@@ -18,8 +18,8 @@ import psutil
 import yaml
 
 from magneton_tasks import projection
-from magneton_tasks.geometry import Box, Vec3
-from magneton_tasks.lease import acquire
+from magneton_tasks.base.geometry import Box, Vec3
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import JOINS, MAPPED, STAGES
 from magneton_tasks.plan import Plan

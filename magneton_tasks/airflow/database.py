@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from magneton_tasks.base.files import write_atomic
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.files import write_atomic
 
 #: The address that `make up DB=...` was given.
 VARIABLE = "MAGNETON_AIRFLOW_DATABASE"

@@ -25,9 +25,11 @@ from airflow.sdk.types import DagRunProtocol
 from magneton_tasks.airflow import params as forms
 from magneton_tasks.airflow.ends import TAIL_LINES, Result, raise_for, result_of
 from magneton_tasks.airflow.stage_task import StageTask, is_chosen
+from magneton_tasks.base.grid import items
+from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.config import load_config, parse_config
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, MagnetonError
-from magneton_tasks.grid import items
 from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
 from magneton_tasks.roots import allowed_roots, check_roots
@@ -39,8 +41,6 @@ from magneton_tasks.runners.command import (
     stage_command,
 )
 from magneton_tasks.runners.local import DIE_WITH_PARENT
-from magneton_tasks.units import human_bytes
-from magneton_tasks.worker_env import worker_environ
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
 GRACE_S = 3.0

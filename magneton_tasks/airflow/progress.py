@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from magneton_tasks.units import human_time
+from magneton_tasks.base.units import human_time
 
 
 class Progress:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
+from magneton_tasks.base.units import human_time
 from magneton_tasks.errors import EXIT_BAD_DATA, MagnetonError, OutputError
-from magneton_tasks.units import human_time
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.cli import console
 from magneton_tasks.config import load_config, require_partition
 from magneton_tasks.errors import EXIT_OK, LeaseHeldError, UsageError
@@ -19,7 +20,6 @@ from magneton_tasks.stages import clean as cleaning
 from magneton_tasks.stages import clean_remove, current
 from magneton_tasks.stages.clean import Alone, Item, Listing
 from magneton_tasks.stages.clean_folders import Removed
-from magneton_tasks.units import human_bytes, human_time
 
 #: How many things that stay are told one by one.
 _TOLD = 20

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks.base.units import human_time
 from magneton_tasks.cli.left_behind import LeftBehind
 from magneton_tasks.config import RunConfig
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.docker import name_of
 from magneton_tasks.runners.engine import Engine
 from magneton_tasks.stages import current
-from magneton_tasks.units import human_time
 
 Container = Mapping[str, Any]
 

@@ -15,19 +15,20 @@ from typing import Any
 
 import click
 
-from magneton_tasks import config_file, files, projection
+from magneton_tasks import config_file, projection
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.location import locate
+from magneton_tasks.base.units import human_bytes
 from magneton_tasks.cli import templates
 from magneton_tasks.cli.old_config import read_old
 from magneton_tasks.cli.old_keys import translate
 from magneton_tasks.cli.old_translation import Row, Translation
 from magneton_tasks.config import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, MagnetonError, UsageError
-from magneton_tasks.geometry import Vec3, vec3
-from magneton_tasks.location import locate
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
-from magneton_tasks.units import human_bytes
 from magneton_tasks.volume_info import VolumeInfo
 
 #: Stands for a volume that can't be read from here.

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.location import locate
+from magneton_tasks.base.units import human_bytes, human_count
 from magneton_tasks.cli import config_places as places
 from magneton_tasks.cli import console
 from magneton_tasks.cli.config_answers import Answers, Ask, confirm, proposals, questions
 from magneton_tasks.cli.config_levels import described, levels_of
 from magneton_tasks.config import parse_config
 from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
-from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.location import locate
 from magneton_tasks.schema import USUAL_THRESHOLD
-from magneton_tasks.units import human_bytes, human_count
 from magneton_tasks.volume_info import VolumeInfo
 
 if TYPE_CHECKING:

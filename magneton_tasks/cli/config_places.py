@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from magneton_tasks.base.location import locate
 from magneton_tasks.cli.config_answers import Answers
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.location import locate
 
 
 def as_url(text: str) -> str:

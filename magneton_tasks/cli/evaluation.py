@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from magneton_tasks.base.geometry import Box, Size3, vec3
 from magneton_tasks.errors import ConfigError, MagnetonError
-from magneton_tasks.geometry import Box, Size3, vec3
 from magneton_tasks.metadata import VolumeInfo, read_metadata
 from magneton_tasks.zarr_space import NO_VOXEL_SIZE
 

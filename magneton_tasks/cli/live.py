@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from magneton_tasks.base.grid import ranges_len
+from magneton_tasks.base.units import human_bytes, human_time, parse_size
 from magneton_tasks.cli.console import say
-from magneton_tasks.grid import ranges_len
 from magneton_tasks.paths import STAGES
 from magneton_tasks.plan import Plan
-from magneton_tasks.units import human_bytes, human_time, parse_size
 
 #: A worker's line about one block or cell, see stages/work.py.
 _SETTLED = re.compile(r"^\w+ (?:block|group|cell) (\d+): (done|empty|FAILED|failed)\b")

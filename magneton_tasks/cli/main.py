@@ -11,6 +11,7 @@ import traceback
 import click
 
 from magneton_tasks import __version__, kernel_cache
+from magneton_tasks.base.failures import is_untold_bug, ours
 from magneton_tasks.cli.commands import (
     cleaning,
     completing,
@@ -24,7 +25,6 @@ from magneton_tasks.cli.commands import (
 from magneton_tasks.cli.console import Quit, is_interactive
 from magneton_tasks.cli.options import Commands
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, MagnetonError, OutputError
-from magneton_tasks.failures import is_untold_bug, ours
 
 
 @click.group(

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks.base.location import locate
+from magneton_tasks.base.scoring import parse_scoring
+from magneton_tasks.base.units import human_bytes, parse_size
 from magneton_tasks.cli.old_config import OldKey, nearest
 from magneton_tasks.cli.old_translation import Translation
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.location import locate
-from magneton_tasks.scoring import parse_scoring
-from magneton_tasks.units import human_bytes, parse_size
 
 _NOTHING = "the menu tool read it and did nothing with it"
 _RECORDS = "records of what is done lie in paths.work"

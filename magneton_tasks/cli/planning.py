@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.grid import ranges_len
+from magneton_tasks.base.units import human_bytes, human_count, human_time
 from magneton_tasks.cli import replacing
 from magneton_tasks.cli.replacing import Agreement
-from magneton_tasks.grid import ranges_len
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.plan import Plan
@@ -20,7 +21,6 @@ from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.sampling import Samples
-from magneton_tasks.units import human_bytes, human_count, human_time
 
 
 def plan(

@@ -14,6 +14,8 @@ from typing import Any
 import click
 from rich.console import Console
 
+from magneton_tasks.base.lease import Place as Guarded
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli import planning as plans
 from magneton_tasks.cli.console import Quit, say
 from magneton_tasks.cli.live import STOPS, Display
@@ -21,8 +23,6 @@ from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.summary import print_summary
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
-from magneton_tasks.lease import Place as Guarded
-from magneton_tasks.lease import acquire
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners import local, resources

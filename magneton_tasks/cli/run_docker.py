@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks import lease
+from magneton_tasks.base import lease
 from magneton_tasks.cli import replacing
 from magneton_tasks.cli.live import Display
 from magneton_tasks.cli.replacing import Agreement

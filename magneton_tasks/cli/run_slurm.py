@@ -13,13 +13,14 @@ from pathlib import Path
 
 import click
 
+from magneton_tasks.base.lease import acquire
+from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.cli.console import Quit, ask, is_interactive
 from magneton_tasks.cli.live import Display
 from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.run import EXIT_STOPPED, LeftError, Place, verify_here, work
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
-from magneton_tasks.lease import acquire
 from magneton_tasks.paths import STAGES, AttemptPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners.command import PROGRAM
@@ -31,7 +32,6 @@ from magneton_tasks.runners.slurm.stage import Counts, InterruptedRunError, Lost
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.guarded import lease_places
-from magneton_tasks.worker_env import worker_environ
 
 
 class Jobs(Place):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from magneton_tasks import lease, lease_by_hand
+from magneton_tasks import lease_by_hand
+from magneton_tasks.base import lease
 from magneton_tasks.paths import join_level
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages.attempt import Attempt

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.cli.summary import latest_attempt, open_latest
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import STAGES, AttemptPaths, join_level

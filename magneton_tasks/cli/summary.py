@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from magneton_tasks import __version__, files
+from magneton_tasks import __version__
+from magneton_tasks.base import files
+from magneton_tasks.base.units import human_count, human_time
 from magneton_tasks.config import load_config, require_partition
 from magneton_tasks.errors import NoInputError, OtherVersionError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.proof import words
-from magneton_tasks.units import human_count, human_time
 
 
 def print_summary(attempt_dir: Path, truth: str | None = None) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.units import human_bytes, human_count, human_time
 from magneton_tasks.cli.console import confirm, is_interactive
 from magneton_tasks.cli.templates import one_line
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import VolumeInfo
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import threshold_words
@@ -26,7 +27,6 @@ from magneton_tasks.stages.sizes import overlap_of
 from magneton_tasks.stages.trial import EXACT, Trial
 from magneton_tasks.stages.tuning import Tuning
 from magneton_tasks.stages.tuning_plot import draw, require_plotting
-from magneton_tasks.units import human_bytes, human_count, human_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks import files, kernel_archives, kernel_cache
+from magneton_tasks import kernel_archives, kernel_cache
+from magneton_tasks.base import files
+from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
-from magneton_tasks.units import human_bytes
 
 #: Archives for one CPU that are kept: those of other installations, or of kernels before an edit.
 KEPT = 4

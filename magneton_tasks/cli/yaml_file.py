@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 from magneton_tasks import config_file
+from magneton_tasks.base.files import write_atomic
 from magneton_tasks.cli import yaml_text
 from magneton_tasks.config import parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, OutputError
-from magneton_tasks.files import write_atomic
 from magneton_tasks.schema import RunConfig
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.kernels.exact_settings import KEY_BITS
 from magneton_tasks.kernels.faces import Face, Faces, Side
 from magneton_tasks.kernels.residual import BasinPairs, Int64, Mask, UInt8, UInt32

@@ -20,8 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from magneton_tasks import versions
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.geometry import Vec3
 from magneton_tasks.kernels.basins import Planes
 from magneton_tasks.kernels.block_faces import (
     Inner,

@@ -14,8 +14,8 @@ from math import prod
 import numpy as np
 from numba import njit
 
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Vec3
 from magneton_tasks.kernels.exact_settings import KEY_BITS, ExactSettings
 from magneton_tasks.kernels.faces import Face
 from magneton_tasks.kernels.residual import Contacts, Int64, Mask, UInt8, UInt32

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from numba import njit
 
 from magneton_tasks import versions
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Vec3
 
 #: Bump when the same labels give another mip; guarded by the golden test.
 KERNEL_VERSION = versions.DOWNSAMPLE

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from magneton_tasks.base.geometry import vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import vec3
 from magneton_tasks.kernels.block_regions import (
     BlockRegions,
     link_by_mean,

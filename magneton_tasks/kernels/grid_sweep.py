@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.grid import Grid
 from magneton_tasks.kernels.evaluate import Rows, Scores, add_up, score_rows
 from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.overlap import count_overlaps

@@ -25,10 +25,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from magneton_tasks import versions
+from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.scoring import Scoring, parse_scoring
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.kernels.supervoxels import seeded_fragments
-from magneton_tasks.scoring import Scoring, parse_scoring
 
 #: To be bumped when the labels of an unchanged input change (tests hold golden results).
 KERNEL_VERSION = versions.SEGMENT
@@ -54,7 +54,7 @@ class SegmentSettings:
     threshold
         Affinity in [0, 1]: regions merge while their score is at least this.
     merge_function
-        A name that ``scoring.parse_scoring`` takes.
+        A name that ``base.scoring.parse_scoring`` takes.
     supervoxels
         ``waterz``: its watershed on affinities; ``3d``, ``2d``: seeds by distance transform.
     aff_thresholds

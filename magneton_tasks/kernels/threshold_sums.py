@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numba import njit
 
-from magneton_tasks.geometry import vec3
+from magneton_tasks.base.geometry import vec3
 from magneton_tasks.kernels.block_regions import BlockRegions, link_by_mean, link_small, start_block
 from magneton_tasks.kernels.block_step import (
     Place,

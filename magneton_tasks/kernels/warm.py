@@ -18,8 +18,8 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.grid import Grid
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.kernels.block_step import BlockSegmentation, Place, segment_block_exact
 from magneton_tasks.kernels.contacts import face_contacts
 from magneton_tasks.kernels.downsample import mode_pool

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks.base.grid import items
+from magneton_tasks.base.units import human_bytes
 from magneton_tasks.config import RunConfig, load_config, parse_config
 from magneton_tasks.errors import (
     EXIT_CONFIG,
@@ -22,7 +24,6 @@ from magneton_tasks.errors import (
     MagnetonError,
     TemporaryError,
 )
-from magneton_tasks.grid import items
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan
@@ -38,7 +39,6 @@ from magneton_tasks.runners.containers import Task
 from magneton_tasks.runners.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
-from magneton_tasks.units import human_bytes
 
 OnLine = Callable[[str], None]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import apply_memory
 from magneton_tasks.paths import join_level
@@ -20,7 +21,6 @@ from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.resources import USABLE
 from magneton_tasks.schema import USUAL_THRESHOLD, RunConfig
 from magneton_tasks.schema_runners import RunnerName
-from magneton_tasks.scoring import parse_scoring
 
 
 @dataclass(frozen=True, slots=True)

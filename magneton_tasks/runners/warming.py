@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Callable
 
 from magneton_tasks import kernel_archives
+from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.local import DIE_WITH_PARENT
-from magneton_tasks.worker_env import worker_environ
 
 
 def ensure_warm(say: Callable[[str], object] = print) -> bool:

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from magneton_tasks.geometry import Size3, Vec3, vec3
+from magneton_tasks.base.geometry import Size3, Vec3, vec3
 from magneton_tasks.sample.noise import lattice, value_noise
 from magneton_tasks.sample.skeletons import Skeletons
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from magneton_tasks.geometry import Size3, Vec3
+from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.sample.noise import lattice, value_noise
 from magneton_tasks.sample.skeletons import Skeletons
 

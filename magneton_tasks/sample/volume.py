@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.errors import UsageError
-from magneton_tasks.geometry import Size3, Vec3
 from magneton_tasks.sample.prediction import predict_affinity
 from magneton_tasks.sample.skeletons import grow_skeletons
 from magneton_tasks.sample.tissue import fill_tissue

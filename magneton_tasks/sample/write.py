@@ -16,9 +16,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+from magneton_tasks.base.files import make_directory, write_atomic
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.errors import ConfigError, UsageError
-from magneton_tasks.files import make_directory, write_atomic
-from magneton_tasks.geometry import Vec3, vec3
 from magneton_tasks.sample.volume import SampleVolume, check_sample_parameters, make_sample
 
 Format = Literal["precomputed", "zarr"]

@@ -8,8 +8,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.files import FileInfo
-from magneton_tasks.geometry import Box
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
 from magneton_tasks.manifest import KeyState, Record

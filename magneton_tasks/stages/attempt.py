@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.units import human_bytes
 from magneton_tasks.config import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, OutOfMemoryError
 from magneton_tasks.manifest import Manifest, Record
@@ -15,7 +16,6 @@ from magneton_tasks.roots import check_roots
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import allowed_memory
 from magneton_tasks.stages.mapping import with_mapped_paths, with_mapped_roots
-from magneton_tasks.units import human_bytes
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
 _ATTEMPT_WAIT_S = 120.0

@@ -14,8 +14,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from math import prod
 
-from magneton_tasks.geometry import Vec3
-from magneton_tasks.grid import Grid, Ranges
+from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import CHOICE_OF
 from magneton_tasks.stages.attempt import Attempt

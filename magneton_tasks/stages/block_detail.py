@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.stages import task_logs

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.paths import STAGES, noun_of
 from magneton_tasks.stages import block_summary
 from magneton_tasks.stages.attempt import Attempt

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import CHOICE_OF, noun_of
 from magneton_tasks.plan import START_S, Plan
@@ -57,7 +57,7 @@ def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool
 
 def has_output(url: str) -> bool | None:
     """Whether there is a volume at a ``file://`` URL; None: it lies elsewhere, where nobody looked."""
-    from magneton_tasks.location import locate
+    from magneton_tasks.base.location import locate
 
     place = locate(url).path
     return None if place is None else files.stat_size(place / "info") is not None

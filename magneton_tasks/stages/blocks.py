@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
-from magneton_tasks.files import FileInfo
-from magneton_tasks.geometry import Box
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.stores import label_store
 

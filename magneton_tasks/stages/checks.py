@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files, units
-from magneton_tasks.buckets import open_bucket
+from magneton_tasks.base import files, units
+from magneton_tasks.base.buckets import open_bucket
+from magneton_tasks.base.lease import LEASE_NAME
+from magneton_tasks.base.location import Location, locate, read_file
+from magneton_tasks.base.nesting import are_nested
 from magneton_tasks.config import RunConfig, known_keys, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
-from magneton_tasks.lease import LEASE_NAME
-from magneton_tasks.location import Location, locate, read_file
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.metadata import VolumeInfo, read_metadata
-from magneton_tasks.nesting import are_nested
 from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
 from magneton_tasks.schema_airflow import Notify, WaitForInput

@@ -23,7 +23,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-from magneton_tasks import files, units
+from magneton_tasks.base import files, units
 from magneton_tasks.errors import (
     EXIT_BUG,
     MagnetonError,

@@ -14,9 +14,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.files import FileInfo
-from magneton_tasks.geometry import Box, vec3
 from magneton_tasks.manifest import Record
 from magneton_tasks.plan import Geometry
 from magneton_tasks.stages.attempt import Attempt

@@ -22,9 +22,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from magneton_tasks import units
+from magneton_tasks.base import units
+from magneton_tasks.base.location import locate
 from magneton_tasks.config import RunConfig
-from magneton_tasks.location import locate
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.clean_names import (

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.stages.clean import Alone, Item
 from magneton_tasks.stages.clean_names import TRASH, Folder, folder_of

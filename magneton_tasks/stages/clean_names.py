@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.paths import WorkPaths
 
 _HEX = "[0-9a-f]{16}"
-#: as `files.unique_suffix`
+#: as `base.files.unique_suffix`
 _SUFFIX = r"[A-Za-z0-9_.]+-\d+-[0-9a-f]{8}"
 _SPAN = r"-?\d+--?\d+"
 

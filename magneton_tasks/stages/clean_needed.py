@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.fingerprints import make_fingerprints
-from magneton_tasks.json_object import json_object
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
 from magneton_tasks.plan import VolumeFacts, make_geometry

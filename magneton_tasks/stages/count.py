@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.kernels.overlap import Pairs, count_overlaps
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input

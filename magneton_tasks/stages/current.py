@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from magneton_tasks import files, lease
+from magneton_tasks.base import files, lease
+from magneton_tasks.base.lease import Holder
+from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.fingerprints import make_fingerprints
-from magneton_tasks.lease import Holder
-from magneton_tasks.location import locate, read_json
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths, stage_folder
 from magneton_tasks.plan import (

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.location import locate
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import join_level
 from magneton_tasks.stages import chunks

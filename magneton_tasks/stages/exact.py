@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from magneton_tasks.base.geometry import vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.geometry import vec3
-from magneton_tasks.grid import Grid
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels.block_step import Place
 from magneton_tasks.kernels.exact_settings import ExactSettings

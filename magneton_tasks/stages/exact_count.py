@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.kernels.contacts import face_contacts
 from magneton_tasks.kernels.faces import Faces, Side
 from magneton_tasks.kernels.residual import Contacts, concatenate, empty

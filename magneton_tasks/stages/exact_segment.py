@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.grid import Grid
 from magneton_tasks.kernels.block_step import segment_block_exact
 from magneton_tasks.kernels.segment import BadAffinityError, label_sizes
 from magneton_tasks.plan import digest as plan_digest

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from magneton_tasks.geometry import Box, vec3
-from magneton_tasks.grid import Grid
+from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.kernels.block_faces import Inner
 from magneton_tasks.kernels.block_step import Place, segment_block_exact
 from magneton_tasks.kernels.exact_settings import ExactSettings

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.runners.slurm import progress

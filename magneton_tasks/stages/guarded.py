@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from magneton_tasks.base.lease import Place
+from magneton_tasks.base.location import locate
 from magneton_tasks.config import RunConfig
-from magneton_tasks.lease import Place
-from magneton_tasks.location import locate
 
 
 def lease_places(config: RunConfig) -> list[Place]:

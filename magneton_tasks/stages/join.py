@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from magneton_tasks import exact_projection
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutOfMemoryError, OutputError
-from magneton_tasks.files import FileInfo
 from magneton_tasks.kernels.join import join
 from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty, empty_residual
 from magneton_tasks.manifest import Record
@@ -36,7 +37,6 @@ from magneton_tasks.stages.exact import (
 )
 from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
 from magneton_tasks.stores import parquet, tables
-from magneton_tasks.units import human_bytes
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.
 _LEAST_OF_PROJECTED = 0.8

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from magneton_tasks import files, lease
+from magneton_tasks.base import files, lease
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
 from magneton_tasks.manifest import KeyState
 from magneton_tasks.stages import damage

@@ -13,14 +13,15 @@ from typing import Any
 
 import yaml
 
-from magneton_tasks import __version__, exact_projection, files, projection, units
+from magneton_tasks import __version__, exact_projection, projection
+from magneton_tasks.base import files, units
+from magneton_tasks.base.grid import Ranges, ranges_len
+from magneton_tasks.base.json_object import json_object
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.config import RunConfig, load_config, require_partition
 from magneton_tasks.errors import ConfigError, LeaseHeldError
 from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.fingerprints import make_fingerprints
-from magneton_tasks.grid import Ranges, ranges_len
-from magneton_tasks.json_object import json_object
-from magneton_tasks.lease import acquire
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.memory import Memory
 from magneton_tasks.metadata import read_metadata

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from magneton_tasks import files
-from magneton_tasks.geometry import Box
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.inputs import open_affinity
 from magneton_tasks.stages.stores import segmentation

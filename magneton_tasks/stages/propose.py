@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.kernels.conventions import is_inverted, plane_contradiction
 from magneton_tasks.stages.sampling import SAMPLE_BOXES, sample_boxes
 from magneton_tasks.stores.volumes import Volume

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
+from magneton_tasks.base.location import locate
 from magneton_tasks.config import RunConfig
-from magneton_tasks.json_object import json_object
-from magneton_tasks.location import locate
 from magneton_tasks.paths import CHOICES, AttemptPaths, WorkPaths
 from magneton_tasks.plan import Replaced, ThresholdChoice
 from magneton_tasks.stages.checks import has_layer, owner_of

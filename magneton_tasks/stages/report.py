@@ -14,8 +14,8 @@ from dataclasses import asdict
 from math import prod
 from typing import Any
 
-from magneton_tasks import files
-from magneton_tasks.json_object import json_object
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES, AttemptPaths
 from magneton_tasks.stages import results
 from magneton_tasks.stages.attempt import Attempt

@@ -21,8 +21,8 @@ from itertools import pairwise, product
 from math import prod
 from typing import Any
 
-from magneton_tasks.geometry import Vec3, vec3
-from magneton_tasks.grid import Grid
+from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import join_level, noun_of
 from magneton_tasks.stages.attempt import Attempt

@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from magneton_tasks.units import human_bytes, human_count, human_time
+from magneton_tasks.base.units import human_bytes, human_count, human_time
 
 _HERE = Path(__file__).parent
 #: A larger preview is embedded as JPEG: noisy affinities take 2 MB as PNG.
@@ -89,7 +89,7 @@ def si(n: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``"1.02 s"``, ``"94.0 s"``; from two minutes on as :func:`units.human_time`."""
+    """``"1.02 s"``, ``"94.0 s"``; from two minutes on as :func:`base.units.human_time`."""
     if not 1 <= seconds < 120:
         return human_time(seconds)
     return f"{seconds:#.3g} s" if seconds < 99.95 else f"{seconds:.0f} s"

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
-from magneton_tasks.json_object import json_object
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.paths import AttemptPaths
 
 Data = dict[str, Any]

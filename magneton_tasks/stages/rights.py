@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from magneton_tasks.base.location import locate
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import OutputError
-from magneton_tasks.location import locate
 from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
 from magneton_tasks.plan import Fingerprints
 

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.config import RunConfig
 from magneton_tasks.exact_projection import (
     SAMPLED_EDGE_VOX,
@@ -20,8 +22,6 @@ from magneton_tasks.exact_projection import (
     VOLUME_SHARE,
     FaceDensity,
 )
-from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.grid import Grid
 from magneton_tasks.plan import Density, digest
 from magneton_tasks.projection import TYPICAL_DENSITY
 

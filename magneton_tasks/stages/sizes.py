@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from magneton_tasks import exact_projection, projection
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.plan import VolumeFacts, count_files, make_geometry
 from magneton_tasks.runners.resources import USABLE
 from magneton_tasks.schema import RunConfig

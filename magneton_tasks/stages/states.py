@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from magneton_tasks.grid import Grid
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.manifest import KeyState, Manifest, ManifestReader, Record
 from magneton_tasks.paths import JOINS, MAPPED, join_level
 from magneton_tasks.plan import Geometry, Plan

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks.files import FileInfo
+from magneton_tasks.base.files import FileInfo
 from magneton_tasks.manifest import Record
 from magneton_tasks.plan import Plan
 from magneton_tasks.schema import RunConfig

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 
 _BLOCK = re.compile(r"([a-z]+\d?)-block-\d+\.log")
 _HEAD = re.compile(rb"^==> \S+ <==$", re.MULTILINE)

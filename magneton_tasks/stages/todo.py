@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from magneton_tasks.base.grid import Grid, Ranges, items, ranges_len, to_ranges
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.grid import Grid, Ranges, items, ranges_len, to_ranges
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import CHOICE_OF, JOINS, WorkPaths, join_level

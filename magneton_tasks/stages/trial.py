@@ -11,20 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magneton_tasks import exact_projection, projection, units
+from magneton_tasks import exact_projection, projection
+from magneton_tasks.base import units
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.config import RunConfig, load_config, require_partition
 from magneton_tasks.errors import (
     ConfigError,
     UsageError,
 )
-from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.grid import Grid
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import ThresholdChoice, VolumeFacts, digest, make_grid
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.schema import USUAL_THRESHOLD
-from magneton_tasks.scoring import parse_scoring
 from magneton_tasks.stages import checks, thresholds
 from magneton_tasks.stages.sampling import sample
 from magneton_tasks.stages.sizes import overlap_of

@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from magneton_tasks.base.failures import is_untold_bug
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, MagnetonError, OutOfMemoryError
-from magneton_tasks.failures import is_untold_bug
-from magneton_tasks.geometry import Box
 from magneton_tasks.stages.child import ChildResult, rebuild_error, run_in_child
 from magneton_tasks.stages.trial import Trial
 

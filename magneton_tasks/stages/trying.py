@@ -23,9 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks import __version__, files, versions
+from magneton_tasks import __version__, versions
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import OutputError
-from magneton_tasks.geometry import Box, vec3
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import digest
 from magneton_tasks.stages import checks

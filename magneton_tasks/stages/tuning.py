@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
-from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan import ThresholdChoice
 from magneton_tasks.stages import threshold_words

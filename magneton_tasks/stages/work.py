@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal
 
-from magneton_tasks import files, units
-from magneton_tasks.causes import is_memory
+from magneton_tasks.base import files, units
+from magneton_tasks.base.causes import is_memory
+from magneton_tasks.base.failures import bug, is_untold_bug, ours
+from magneton_tasks.base.grid import items, share, z_ordered
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
     EXIT_CONFIG,
@@ -27,8 +29,6 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     StoppedError,
 )
-from magneton_tasks.failures import bug, is_untold_bug, ours
-from magneton_tasks.grid import items, share, z_ordered
 from magneton_tasks.manifest import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 from magneton_tasks.paths import noun_of
 from magneton_tasks.runners.memory_advice import advice

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.metadata import VolumeInfo
 from magneton_tasks.stores.volumes import Volume, open_volume
 

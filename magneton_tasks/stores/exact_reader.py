@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.kernels.segment import BadAffinityError
 from magneton_tasks.stores.affinity import AffinityReader, MaskReader
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks.failures import telling
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.base.failures import telling
+from magneton_tasks.base.geometry import Vec3
 
 #: The most bytes that one byte can stand for: 258 in two bits (deflate), a block of 128 KiB in
 #: four bytes (zstd).

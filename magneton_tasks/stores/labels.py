@@ -25,16 +25,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks import files
-from magneton_tasks.causes import Kind, kind_of
+from magneton_tasks.base import files
+from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import (
     CorruptFileError,
     MagnetonError,
     NotVisibleError,
     OutputError,
 )
-from magneton_tasks.files import FileInfo
-from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.stores import shards
 
 Labels = npt.NDArray[np.uint32]

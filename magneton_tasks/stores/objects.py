@@ -1,6 +1,6 @@
 """The files of one volume, on file:// or in a bucket, behind five calls.
 
-On file:// every write is atomic (`files.write_atomic`); gs:// and s3:// are atomic by themselves
+On file:// every write is atomic (`base.files.write_atomic`); gs:// and s3:// are atomic by themselves
 and go through cloud-files, imported only then.
 """
 
@@ -15,10 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.location import Location, cloud_files, connection_errors
 from magneton_tasks.errors import BadDataError, OutputError
-from magneton_tasks.files import FileInfo
-from magneton_tasks.location import Location, cloud_files, connection_errors
 
 
 class Objects:

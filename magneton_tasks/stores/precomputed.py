@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.files import FileInfo
-from magneton_tasks.geometry import Box, Size3, Vec3, vec3
-from magneton_tasks.location import locate
 from magneton_tasks.metadata import chunk_name
 from magneton_tasks.stores import precomputed_codec as codec
 from magneton_tasks.stores.inflating import decompress, most_encoded

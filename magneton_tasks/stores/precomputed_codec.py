@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from magneton_tasks.base.failures import telling
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.failures import telling
-from magneton_tasks.geometry import Box, Vec3, vec3
 
 #: What can be written; ``raw`` takes any dtype, the others hold labels.
 ENCODINGS = ("raw", "compressed_segmentation", "crackle")

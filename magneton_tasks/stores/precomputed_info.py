@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, Size3, Vec3
 from magneton_tasks.stores import precomputed_codec as codec
 
 

@@ -34,8 +34,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from magneton_tasks import files
-from magneton_tasks.files import FileInfo
+from magneton_tasks.base import files
+from magneton_tasks.base.files import FileInfo
 from magneton_tasks.kernels.exact_settings import KEY_BITS
 from magneton_tasks.kernels.faces import Face, Faces, Side
 from magneton_tasks.kernels.residual import (

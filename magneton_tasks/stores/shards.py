@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 
 Labels = npt.NDArray[np.uint32]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from magneton_tasks.geometry import Box
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.kernels.conventions import (
     ChannelStatistics,
     channel_statistics,

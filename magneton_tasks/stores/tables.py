@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.files import FileInfo
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.files import FileInfo
 from magneton_tasks.stores import parquet
 from magneton_tasks.stores.parquet import ROW_GROUP, Column, Columns
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from magneton_tasks.base.failures import telling
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.location import connection_errors, locate
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.failures import telling
-from magneton_tasks.geometry import Box
-from magneton_tasks.location import connection_errors, locate
 from magneton_tasks.metadata import VolumeInfo, chunk_name, read_metadata
 from magneton_tasks.stores import precomputed_codec as codec
 from magneton_tasks.stores.inflating import decompress, most_encoded

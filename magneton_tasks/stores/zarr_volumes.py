@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from magneton_tasks.base.failures import telling
+from magneton_tasks.base.geometry import Box, Size3, Vec3
+from magneton_tasks.base.location import connection_errors, locate
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.failures import telling
-from magneton_tasks.geometry import Box, Size3, Vec3
-from magneton_tasks.location import connection_errors, locate
 from magneton_tasks.volume_info import VolumeInfo
 
 Array = npt.NDArray[Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from magneton_tasks.base.location import Location, read_json
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.location import Location, read_json
 from magneton_tasks.volume_info import VolumeInfo
 
 _DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"})

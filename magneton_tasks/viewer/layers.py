@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from magneton_tasks.base.location import locate
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError
-from magneton_tasks.location import locate
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.viewer import drawable
 from magneton_tasks.volume_info import VolumeInfo

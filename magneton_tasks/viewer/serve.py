@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.errors import UsageError
-from magneton_tasks.geometry import Size3, Vec3
 from magneton_tasks.viewer.layers import Layer, resolve
 from magneton_tasks.viewer.state import State, make_state
 

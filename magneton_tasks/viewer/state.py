@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from magneton_tasks.geometry import Size3, Vec3
+from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.viewer.layers import Shown
 
 State = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from magneton_tasks.buckets import open_bucket
+from magneton_tasks.base.buckets import open_bucket
 from magneton_tasks.errors import ConfigError
 from tests.buckets.conftest import Store
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks import lease
+from magneton_tasks.base import lease
 from magneton_tasks.cli import run_docker
 from magneton_tasks.config import load_config
 from magneton_tasks.runners import docker_run

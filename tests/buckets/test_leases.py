@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks import lease as leases
-from magneton_tasks import lease_buckets
-from magneton_tasks.buckets import open_bucket
+from magneton_tasks.base import lease as leases
+from magneton_tasks.base import lease_buckets
+from magneton_tasks.base.buckets import open_bucket
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
-from magneton_tasks.lease import acquire
 from tests.buckets.conftest import GoogleStore, S3Store, Store
 
 ROOT = Path(__file__).parents[2]
@@ -142,9 +142,9 @@ def test_a_damaged_lease_is_somebodys_until_it_is_stale(store: Store, content: b
 
 _RACER = """
 import sys
-from magneton_tasks.buckets import open_bucket
+from magneton_tasks.base.buckets import open_bucket
 from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.lease import acquire
+from magneton_tasks.base.lease import acquire
 url, run = sys.argv[1], sys.argv[2]
 open_bucket(url)
 print("ready", flush=True)
@@ -269,7 +269,7 @@ def test_without_conditions_a_lease_must_stay_as_it_was_written(
     def wait(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr("magneton_tasks.lease_buckets.time.sleep", wait)
+    monkeypatch.setattr("magneton_tasks.base.lease_buckets.time.sleep", wait)
     with acquire([place(s3_store)], "run-a", process_bound=False) as lease:
         assert waits == [lease_buckets.SETTLE_S]
         with pytest.raises(LeaseHeldError):
@@ -282,7 +282,7 @@ def test_without_conditions_a_lease_must_stay_as_it_was_written(
         other = json.loads(s3_store.everything()["seg/lease"]) | {"run": "run-a"}
         s3_store.put("seg/lease", json.dumps(other).encode())
 
-    monkeypatch.setattr("magneton_tasks.lease_buckets.time.sleep", overwritten)
+    monkeypatch.setattr("magneton_tasks.base.lease_buckets.time.sleep", overwritten)
     with pytest.raises(LeaseHeldError, match="run-a"):
         acquire([place(s3_store)], "run-b", process_bound=False)
     assert held_by(s3_store) == "run-a"

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import ConfigError, LeaseHeldError, MagnetonError
-from magneton_tasks.lease import acquire
 from magneton_tasks.paths import STAGES
 from magneton_tasks.stages.stores import segmentation
 from tests import volumes

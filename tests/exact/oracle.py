@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.kernels.exact_settings import ExactSettings
 
 #: Labels of voxels; background has none.

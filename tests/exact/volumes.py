@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3
 
 KINDS = (
     "constant",  # one affinity everywhere: all scores tie

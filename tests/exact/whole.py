@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels.block_step import BlockSegmentation, Place, segment_block_exact
 from magneton_tasks.kernels.contacts import face_contacts

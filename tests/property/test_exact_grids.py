@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.kernels.exact_settings import ExactSettings
 from tests.exact.oracle import oracle
 from tests.exact.volumes import KINDS, volume

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.grid import Grid, items, ranges_len, share, to_ranges
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid, items, ranges_len, share, to_ranges
 from magneton_tasks.plan import make_geometry
 from tests.examples import examples
 from tests.plans import a_config, a_volume

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from magneton_tasks.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.overlap import count_overlaps

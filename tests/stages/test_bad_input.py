@@ -16,7 +16,7 @@ import psutil
 import pytest
 import zarr
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import (
     BadDataError,
     ConfigError,

@@ -19,9 +19,9 @@ import pexpect
 import pytest
 import yaml
 
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError, LeaseHeldError
-from magneton_tasks.lease import acquire
 from magneton_tasks.stages import clean, clean_remove
 from magneton_tasks.stages.clean import CHOICES
 from tests import volumes
@@ -444,7 +444,7 @@ def refused(cli: Caller, config: Path, code: int, *options: object) -> str:
 HOLD = """
 import sys, time
 from pathlib import Path
-from magneton_tasks.lease import acquire
+from magneton_tasks.base.lease import acquire
 acquire([Path(sys.argv[1])], "busy", process_bound=sys.argv[2] == "bound")
 print("held", flush=True)
 time.sleep(600)

@@ -263,7 +263,7 @@ def test_a_plan_that_refuses_writes_nothing(
     affinity: Array, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = written(tmp_path, "precomputed", affinity)
-    monkeypatch.setattr("magneton_tasks.files.free_bytes", lambda path: 10)
+    monkeypatch.setattr("magneton_tasks.base.files.free_bytes", lambda path: 10)
     with pytest.raises(MagnetonError, match="free"):
         make(tmp_path / "volume.yaml", where)
     assert [p.name for p in tmp_path.iterdir()] == ["affinity"]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import zarr
 
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stores import zarr_volumes
 from tests import volumes

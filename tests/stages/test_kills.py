@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.stages import segment, work
 from magneton_tasks.stages.work import Job
 from magneton_tasks.stores.inflating import decompress

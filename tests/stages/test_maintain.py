@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import EXIT_OK
-from magneton_tasks.lease import acquire
 from tests.calls import Caller
 from tests.volumes import Run
 

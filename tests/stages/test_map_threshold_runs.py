@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import CorruptFileError, OutOfMemoryError
-from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import child, current, map_samples

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box
 from magneton_tasks.metadata import chunk_name
 from magneton_tasks.stages import results, segment
 from magneton_tasks.stages.attempt import Attempt

@@ -18,7 +18,7 @@ import pexpect
 import pytest
 import yaml
 
-from magneton_tasks.lease import acquire
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.stages.stores import label_store, segmentation, table_dir
 from tests import volumes
 from tests.calls import Caller, Done

@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 from magneton_tasks import exact_projection
+from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli import main
 from magneton_tasks.cli.trying import exact_cuts
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, vec3
 from magneton_tasks.kernels.segment import segment_block
-from magneton_tasks.lease import acquire
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying, tuning

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, Vec3
 from magneton_tasks.kernels.conventions import channel_statistics, convention_warnings
 from magneton_tasks.stores import precomputed, zarr_volumes
 from magneton_tasks.stores.affinity import AffinityReader, MaskReader

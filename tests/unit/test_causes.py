@@ -36,7 +36,8 @@ import zarr.errors
 import zstandard
 from botocore import exceptions as boto
 
-from magneton_tasks.causes import Kind, kind_of
+from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.failures import ours, telling
 from magneton_tasks.cli import main
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
@@ -50,7 +51,6 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     StoppedError,
 )
-from magneton_tasks.failures import ours, telling
 
 WHERE = "s3://lab-403/aff, box 401:412,0:64,500:503 (z, y, x)"
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Vec3
 from magneton_tasks.kernels import downsample
 from magneton_tasks.kernels.downsample import mode_pool
 

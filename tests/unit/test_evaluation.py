@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import zarr
 
+from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.cli import evaluation
 from magneton_tasks.cli.evaluation import score
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.geometry import Size3, Vec3
 from magneton_tasks.kernels.evaluate import ContingencyTable
 from magneton_tasks.stores.precomputed import write_volume
 from tests.calls import Caller

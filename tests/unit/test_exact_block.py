@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.geometry import Vec3
 from magneton_tasks.kernels import block_step, region_graph
 from magneton_tasks.kernels.basins import Planes
 from magneton_tasks.kernels.block_faces import Inner

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Vec3
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels import region_graph
 from magneton_tasks.kernels.block_step import BlockSegmentation

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Box, Vec3, vec3
-from magneton_tasks.grid import Grid
 from magneton_tasks.stores import exact_reader, precomputed, zarr_volumes
 from magneton_tasks.stores.affinity import AffinityReader, MaskReader
 from magneton_tasks.stores.exact_reader import ExactReader, high_plane

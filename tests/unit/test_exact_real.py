@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from magneton_tasks.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.kernels.evaluate import evaluate
 from magneton_tasks.kernels.exact_settings import ExactSettings
 from tests.exact.whole import Grid, by_twos, one_block, regular, same, segment_whole

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from magneton_tasks.geometry import Box
-from magneton_tasks.grid import Grid
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.kernels.block_step import segment_block_exact
 from magneton_tasks.kernels.exact_settings import ExactSettings
 from magneton_tasks.memory import pool_memory

@@ -18,6 +18,9 @@ import pytest
 import zarr
 
 from magneton_tasks.arrival import NOT_YET, Awaited
+from magneton_tasks.base.failures import telling
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.location import Location
 from magneton_tasks.errors import (
     EXIT_BUG,
     EXIT_TEMPORARY,
@@ -28,9 +31,6 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     TemporaryError,
 )
-from magneton_tasks.failures import telling
-from magneton_tasks.geometry import Box
-from magneton_tasks.location import Location
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stores import volumes

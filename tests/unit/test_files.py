@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from tests.lagging import fake_clock, hide_new_files
 
@@ -116,7 +116,7 @@ def test_a_file_cut_short_by_the_system_is_never_seen(tmp_path: Path) -> None:
 _ENDLESS = """
 import sys, time
 from pathlib import Path
-from magneton_tasks import files
+from magneton_tasks.base import files
 def pieces():
     for k in range(10**6):
         yield b"x" * 4096

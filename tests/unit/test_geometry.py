@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from magneton_tasks.geometry import Box, vec3
+from magneton_tasks.base.geometry import Box, vec3
 
 
 def test_vec3_makes_plain_integers_of_numpy_s() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from magneton_tasks.geometry import Box
-from magneton_tasks.grid import Grid, items, ranges_len, share, to_ranges
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.grid import Grid, items, ranges_len, share, to_ranges
 
 
 def along_x(length: int, size: int, overlap: int, chunk: int = 1, begin: int = 0) -> Grid:

@@ -13,8 +13,8 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Box
 from magneton_tasks.stores import precomputed_codec as codec
 from magneton_tasks.stores.inflating import decompress, most_encoded
 from magneton_tasks.stores.precomputed import write_volume

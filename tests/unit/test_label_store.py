@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import zarr
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
-from magneton_tasks.geometry import Box, Vec3
 from magneton_tasks.stores.labels import LabelStore
 from tests.lagging import hide_new_files
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks import lease as leases
+from magneton_tasks.base import lease as leases
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.lease import acquire
 
 ROOT = Path(__file__).parents[2]
 FORK = multiprocessing.get_context("fork")
@@ -139,7 +139,7 @@ _RACER = """
 import os, sys, time
 from pathlib import Path
 from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.lease import acquire
+from magneton_tasks.base.lease import acquire
 directory, run = Path(sys.argv[1]), sys.argv[2]
 print("ready", flush=True)
 for round_ in sys.stdin:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks import files, lease, lease_by_hand
+from magneton_tasks import lease_by_hand
+from magneton_tasks.base import files, lease
 from magneton_tasks.cli import stages
 from magneton_tasks.errors import OutputError
 from tests.tiny_volume import write_tiny_volume

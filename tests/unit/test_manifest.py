@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import OutputError
 from magneton_tasks.manifest import Manifest, Record, State
 from tests.lagging import hide_new_files

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.exact_plan import choose_tree
 from magneton_tasks.exact_projection import TYPICAL_FACES
-from magneton_tasks.geometry import Box
-from magneton_tasks.grid import Grid
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels.block_step import segment_block_exact
 from magneton_tasks.kernels.exact_settings import ExactSettings

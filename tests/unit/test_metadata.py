@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import zarr
 
+from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.geometry import Box, Vec3
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.stores import precomputed, zarr_volumes
 

@@ -8,8 +8,8 @@ from math import sqrt
 
 import pytest
 
+from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Size3, Vec3
 from magneton_tasks.mips import mip_factors
 
 PLANE = (1, 2, 2)

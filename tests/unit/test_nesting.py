@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.location import locate
-from magneton_tasks.nesting import are_nested
+from magneton_tasks.base.location import locate
+from magneton_tasks.base.nesting import are_nested
 
 
 @pytest.mark.parametrize(

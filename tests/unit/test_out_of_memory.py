@@ -17,8 +17,8 @@ import pytest
 import zarr
 import zstandard
 
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, OutOfMemoryError
-from magneton_tasks.geometry import Box
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stores import parquet, tables
 from magneton_tasks.stores.inflating import decompress

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from magneton_tasks.base.location import locate
 from magneton_tasks.cli.config_places import as_url
 from magneton_tasks.config import parse_config
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.location import locate
 from tests.plans import MINIMAL, a_config
 
 HOME = "/home/somebody"

@@ -7,10 +7,10 @@ import pytest
 
 from magneton_tasks import __version__
 from magneton_tasks import plan as planning
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.fingerprints import make_fingerprints
-from magneton_tasks.geometry import Box
-from magneton_tasks.grid import ranges_len
 from magneton_tasks.plan import (
     Density,
     Fingerprints,

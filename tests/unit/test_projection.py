@@ -125,7 +125,7 @@ def test_quantiles_and_voxels_cost_time() -> None:
 
 def test_projecting_needs_the_standard_library_only() -> None:
     code = (
-        "import sys, magneton_tasks.projection, magneton_tasks.scoring;"
+        "import sys, magneton_tasks.projection, magneton_tasks.base.scoring;"
         "print(sorted({'numpy', 'waterz', 'numba', 'zarr'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[2]

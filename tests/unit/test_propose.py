@@ -15,8 +15,8 @@ from PIL import Image
 from scipy import ndimage
 
 from magneton_tasks import exact_projection, projection
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.geometry import Box, Vec3, vec3
 from magneton_tasks.runners.resources import USABLE
 from magneton_tasks.stages import propose_picture
 from magneton_tasks.stages.propose import (

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import CorruptFileError, MagnetonError, NotVisibleError, OutputError
 from magneton_tasks.kernels.exact_settings import KEY_BITS
 from magneton_tasks.kernels.faces import Face, Faces

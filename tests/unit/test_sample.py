@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError, UsageError
-from magneton_tasks.geometry import Vec3
 from magneton_tasks.kernels.evaluate import evaluate
 from magneton_tasks.sample import write as write_module
 from magneton_tasks.sample.prediction import Faults, predict_affinity

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from magneton_tasks.base.scoring import available, parse_scoring, shipped
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.scoring import available, parse_scoring, shipped
 
 codegen = pytest.importorskip("waterz._codegen", reason="needs the [compute] extra")
 

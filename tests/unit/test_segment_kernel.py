@@ -10,6 +10,7 @@ import pytest
 import waterz
 from numpy.typing import NDArray
 
+from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.segment import (
     KERNEL_VERSION,
@@ -21,7 +22,6 @@ from magneton_tasks.kernels.segment import (
     segment_block,
     warm_up,
 )
-from magneton_tasks.scoring import parse_scoring
 
 KINDS: tuple[Supervoxels, ...] = get_args(Supervoxels)
 MEAN = SegmentSettings(0.5, "mean")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.geometry import Box, vec3
-from magneton_tasks.grid import Grid
 from magneton_tasks.kernels.block_step import Place, segment_block_exact
 from magneton_tasks.kernels.evaluate import Scores, evaluate
 from magneton_tasks.kernels.exact_settings import ExactSettings

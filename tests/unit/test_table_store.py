@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from magneton_tasks.kernels.overlap import Pairs
 from magneton_tasks.stores import tables

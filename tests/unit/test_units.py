@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from magneton_tasks.units import human_bytes, human_count, human_time, parse_duration, parse_size
+from magneton_tasks.base.units import (
+    human_bytes,
+    human_count,
+    human_time,
+    parse_duration,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(

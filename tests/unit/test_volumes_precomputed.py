@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.errors import (
     BadDataError,
     ConfigError,
@@ -20,7 +21,6 @@ from magneton_tasks.errors import (
     OutputError,
     TemporaryError,
 )
-from magneton_tasks.geometry import Box, Vec3
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stores import precomputed, volumes
 from magneton_tasks.stores.objects import Objects
@@ -412,7 +412,7 @@ def test_owner(tmp_path: Path) -> None:
 
 def test_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """cloud-files' memory store stands for a bucket: same calls, no file names' suffixes."""
-    from magneton_tasks import location
+    from magneton_tasks.base import location
 
     monkeypatch.setattr(location, "_REMOTE", ("mem",))
     url = f"mem://magneton-{os.getpid()}/seg"
@@ -435,7 +435,7 @@ def test_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failed_connection_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    from magneton_tasks import location
+    from magneton_tasks.base import location
     from magneton_tasks.stores import objects
 
     class Broken:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import zarr
 
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, ConfigError, TemporaryError
-from magneton_tasks.geometry import Box
 from magneton_tasks.stores import zarr_volumes
 from magneton_tasks.stores.volumes import open_volume
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.runners.local import run_stage
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.schema_runners import Docker
 from magneton_tasks.schema_slurm import Slurm as SlurmSettings
-from magneton_tasks.worker_env import worker_environ
 
 SECRET = "pa55"
 AIRFLOWS = {

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config import RunConfig
-from magneton_tasks.json_object import json_object
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 
 

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
-from magneton_tasks import files
 from magneton_tasks.airflow.pages import access, attempts
 from magneton_tasks.airflow.pages.attempts import Found
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError, MagnetonError
-from magneton_tasks.json_object import json_object
 from magneton_tasks.stages import current, threshold_words
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_detail import as_json

@@ -15,7 +15,7 @@ WHAT = ("cache", "records", "stale", "runs", "all", "containers", "jobs")
 
 def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     """``7d`` as seconds."""
-    from magneton_tasks.units import parse_duration
+    from magneton_tasks.base.units import parse_duration
 
     try:
         return None if value is None else parse_duration(value)

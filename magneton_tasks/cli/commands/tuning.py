@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.cli.options import CONFIG, JSON, OPEN, PARTITION, PORT, SETS, command
-from magneton_tasks.geometry import Box, vec3
 
 _SPAN = r"(-?\d+):(-?\d+)"
 

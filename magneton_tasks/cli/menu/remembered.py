@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.errors import OutputError
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import click
 from rich.console import Console
 
+from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.cli import parameters, yaml_file
 from magneton_tasks.cli import planning as plans
 from magneton_tasks.cli import run as running
@@ -14,7 +15,6 @@ from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
 from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.errors import EXIT_OK, MagnetonError
-from magneton_tasks.grid import ranges_len
 from magneton_tasks.paths import CHOICE_OF
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import plan as planning

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.units import human_time
 from magneton_tasks.errors import EXIT_OK, ConfigError, MagnetonError, TemporaryError
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
@@ -44,7 +45,6 @@ from magneton_tasks.runners.slurm.progress import Desk, Progress, Submitted
 from magneton_tasks.runners.slurm.states import COMPLETED, reference
 from magneton_tasks.runners.slurm.watch import Snapshot
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.units import human_time
 
 #: The stage before the first: one small job that looks around on a compute node.
 PROBE = "probe"

@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.grid import share
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.grid import share
 from magneton_tasks.manifest import KeyState
 from magneton_tasks.paths import task_name
 from magneton_tasks.runners.slurm import words

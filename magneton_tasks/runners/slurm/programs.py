@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError, TemporaryError
 from magneton_tasks.runners.slurm import words
-from magneton_tasks.worker_env import worker_environ
 
 #: How long a program may take, in seconds; Slurm's own time-outs are shorter.
 TIMEOUT_S = 60.0

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from magneton_tasks import files
+from magneton_tasks.base import files
 from magneton_tasks.paths import AttemptPaths, task_name
 from magneton_tasks.runners.slurm.causes import Cause, Need
 from magneton_tasks.runners.slurm.decide import Failure

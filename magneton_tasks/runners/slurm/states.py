@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from magneton_tasks.grid import to_ranges
+from magneton_tasks.base.grid import to_ranges
 
 #: Arguments of squeue: one line an index, or one for all that still wait.
 SQUEUE = ("squeue", "--noheader", "--states=all", "--format=%F|%K|%T|%M|%N|%r")

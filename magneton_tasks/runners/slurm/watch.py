@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
+from magneton_tasks.base.units import human_time
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.runners.slurm import states as outputs
@@ -33,7 +34,6 @@ from magneton_tasks.runners.slurm.states import (
     TaskState,
     split,
 )
-from magneton_tasks.units import human_time
 
 #: How much longer the interval gets while nothing changes, as a factor; and how far chance moves it.
 _GROWTH = 1.3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.grid import items
+from magneton_tasks.base.grid import items
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.stages import plan as planning
 from tests.runners.slurm.fake_cluster import Cluster, Planned, Volume

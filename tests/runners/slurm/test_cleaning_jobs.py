@@ -6,8 +6,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli.main import cli
-from magneton_tasks.lease import acquire
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners.slurm.batch import BatchJobs

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from magneton_tasks.grid import share
+from magneton_tasks.base.grid import share
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import AttemptPaths
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from magneton_tasks.causes import Kind, is_memory, kind_of
+from magneton_tasks.base.causes import Kind, is_memory, kind_of
 from magneton_tasks.errors import (
     EXIT_BUG,
     BadDataError,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks.base.failures import telling
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.failures import telling
 
 #: Format prefixes that may stand before the URL, as Neuroglancer writes them.
 _PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
@@ -169,7 +169,7 @@ def _complete_credentials() -> None:
 
 
 def connection_errors(what: str, *, writes: bool = False) -> AbstractContextManager[None]:
-    """What a bucket's libraries raise at ``what``, as an error of ours; see `failures.telling`."""
+    """What a bucket's libraries raise at ``what``, as an error of ours; see `base.failures.telling`."""
     return telling(what, writes=writes)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from magneton_tasks.buckets import Stored, age_s, key_of
-from magneton_tasks.location import connection_errors
+from magneton_tasks.base.buckets import Stored, age_s, key_of
+from magneton_tasks.base.location import connection_errors
 
 #: Seconds for a connection, and for an answer.
 _CONNECT_S, _ANSWER_S = 10, 60

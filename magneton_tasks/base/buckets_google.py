@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from magneton_tasks.buckets import Stored, age_s, key_of
-from magneton_tasks.location import connection_errors
+from magneton_tasks.base.buckets import Stored, age_s, key_of
+from magneton_tasks.base.location import connection_errors
 
 #: Looks at an object that is written to in the same moment.
 _LOOKS = 5

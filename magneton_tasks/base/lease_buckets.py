@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import time
 
-from magneton_tasks.buckets import Bucket, Stored, open_bucket
+from magneton_tasks.base.buckets import Bucket, Stored, open_bucket
+from magneton_tasks.base.lease_holder import LEASE_NAME, Holder, refuse_unless_stale
 from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.lease_holder import LEASE_NAME, Holder, refuse_unless_stale
 
 #: How long a lease must stay as it was written, in seconds, in a store without conditions.
 SETTLE_S = 5.0
@@ -27,7 +27,7 @@ _LOOKS = 5
 
 
 class BucketLease:
-    """The lease of an output in a bucket; what `lease.Guard` asks for."""
+    """The lease of an output in a bucket; what `base.lease.Guard` asks for."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from magneton_tasks.base.location import cloud_path, connection_errors
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.location import cloud_path, connection_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Stored:
 class Bucket(Protocol):
     """The objects below one URL.
 
-    All methods raise what `location.connection_errors` makes of a failed connection or of missing
+    All methods raise what `base.location.connection_errors` makes of a failed connection or of missing
     rights.
     """
 
@@ -57,7 +57,7 @@ class Bucket(Protocol):
 
 
 def open_bucket(url: str) -> Bucket:
-    """The bucket of a URL as `location.locate` gives it: gs://, s3:// and what cloud-files makes S3.
+    """The bucket of a URL as `base.location.locate` gives it: gs://, s3:// and what cloud-files makes S3.
 
     Raises
     ------
@@ -67,11 +67,11 @@ def open_bucket(url: str) -> Bucket:
     with connection_errors(url, writes=True):
         path = cloud_path(url)
         if path.protocol == "gs":
-            from magneton_tasks.buckets_google import GoogleBucket
+            from magneton_tasks.base.buckets_google import GoogleBucket
 
             return GoogleBucket(path)
         if path.protocol == "s3":
-            from magneton_tasks.buckets_s3 import S3Bucket
+            from magneton_tasks.base.buckets_s3 import S3Bucket
 
             return S3Bucket(path)
     raise ConfigError(f"{url} can't be written", "use file:///path, a plain path, gs:// or s3://")

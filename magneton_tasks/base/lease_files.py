@@ -18,16 +18,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from magneton_tasks import files
+from magneton_tasks.base import files
+from magneton_tasks.base.lease_holder import LEASE_NAME, LENGTH, Holder, refuse_unless_stale
 from magneton_tasks.errors import LeaseHeldError, OutputError
-from magneton_tasks.lease_holder import LEASE_NAME, LENGTH, Holder, refuse_unless_stale
 
 #: Whoever breaks a lease needs milliseconds; a breaker's file this old (s) is of a dead one.
 _BREAKER_STALE_S = 60.0
 
 
 class FileLease:
-    """The lease of a directory; what `lease.Guard` asks for."""
+    """The lease of a directory; what `base.lease.Guard` asks for."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory.absolute() / LEASE_NAME

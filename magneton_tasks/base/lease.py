@@ -18,10 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from magneton_tasks.base.lease_buckets import BucketLease
+from magneton_tasks.base.lease_files import FileLease
+from magneton_tasks.base.lease_holder import LEASE_NAME, Holder
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
-from magneton_tasks.lease_buckets import BucketLease
-from magneton_tasks.lease_files import FileLease
-from magneton_tasks.lease_holder import LEASE_NAME, Holder
 
 __all__ = ["LEASE_NAME", "Heart", "Holder", "Lease", "Place", "acquire", "give_back", "look"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from magneton_tasks.location import Location
+from magneton_tasks.base.location import Location
 
 #: Where the buckets of a scheme are reached; cloud-files knows the last two by these names.
 _HOSTS = {

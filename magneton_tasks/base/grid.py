@@ -23,7 +23,7 @@ from functools import lru_cache
 from itertools import pairwise, product
 from math import prod
 
-from magneton_tasks.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 
 Cuts = tuple[int, ...]
 #: half-open ranges of block or cell indices, ascending

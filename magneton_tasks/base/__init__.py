@@ -1,0 +1,1 @@
+"""What knows neither a config nor a volume: files, leases, boxes of voxels, units, places."""
