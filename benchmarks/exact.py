@@ -285,8 +285,8 @@ def _quality(full: bool) -> list[Row]:
 
 def _curve(arrays: Mapping[str, Any], thresholds: NDArray[np.float64]) -> list[dict[str, float]]:
     from magneton_tasks.kernels.evaluate import evaluate
-    from magneton_tasks.kernels.exact_settings import ExactSettings
-    from magneton_tasks.kernels.exact_sweep import exact_segmentations
+    from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+    from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 
     descending = sorted((round(float(t), 4) for t in thresholds), reverse=True)
     affinity = np.ascontiguousarray(arrays["affs"])

@@ -27,11 +27,11 @@ import numpy as np
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import reflected, source
 from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.kernels.block_step import Place, segment_block_exact
-from magneton_tasks.kernels.contacts import face_contacts
-from magneton_tasks.kernels.exact_settings import ExactSettings
-from magneton_tasks.kernels.join import Joined, join
-from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty
+from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.exact.contacts import face_contacts
+from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.join import Joined, join
+from magneton_tasks.kernels.exact.residual import Contacts, Residual, concatenate, empty
 
 #: Voxels of a block along each axis. The block of the tree is smaller, that it has more levels.
 EDGE, TREE_EDGE = 256, 64

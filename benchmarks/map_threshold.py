@@ -104,11 +104,11 @@ def _distorted(
 def _scores(affinity: UInt8, truth: NDArray[Any]) -> dict[str, Any]:
     """VI at the map's own threshold and at the best one, of one block; of overlap at its defaults."""
     from magneton_tasks.kernels.evaluate import evaluate
-    from magneton_tasks.kernels.exact_settings import ExactSettings
-    from magneton_tasks.kernels.map_threshold import choose
-    from magneton_tasks.kernels.segment import SegmentSettings, segment_block
-    from magneton_tasks.kernels.sweep import score_exact_sweep
-    from magneton_tasks.kernels.threshold_sums import threshold_sums
+    from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+    from magneton_tasks.kernels.exact.map_threshold import choose
+    from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
+    from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
+    from magneton_tasks.kernels.overlap.sweep import score_exact_sweep
 
     chosen = choose(threshold_sums(affinity.copy(), ExactSettings(0.5)))
     tried = sorted({*THRESHOLDS, chosen.value})
@@ -151,7 +151,7 @@ def _sampling(config_path: Path) -> list[tuple[float, float]]:
     """CPU seconds of sampling, and of reading and segmenting the same boxes; three times in turn."""
     from time import process_time
 
-    from magneton_tasks.kernels.block_step import Place, segment_block_exact
+    from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
     from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.stages.inputs import open_affinity
     from magneton_tasks.stages.map_samples import measured, places

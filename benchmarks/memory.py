@@ -26,7 +26,7 @@ from scipy import ndimage, spatial
 
 from benchmarks.measure import Row, forked, magneton, row
 from magneton_tasks import projection
-from magneton_tasks.kernels.segment import (
+from magneton_tasks.kernels.overlap.segment import (
     Density,
     SegmentSettings,
     Supervoxels,

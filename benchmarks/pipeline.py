@@ -109,7 +109,7 @@ def measure(
 
 def _segmented(config: Path, size: int, core: int) -> None:
     """Labels and records of all blocks."""
-    from magneton_tasks.kernels.segment import SegmentSettings, segment_block
+    from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
 
     affinity = reflected(source(), vec3([core] * 3))
     affinity = np.pad(affinity, [(0, 0), *[(0, size - core)] * 3], mode="wrap")

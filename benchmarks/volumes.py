@@ -132,7 +132,7 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     labels
         Of one block of the largest read box; a block takes the part that fits its read box.
     """
-    from magneton_tasks.kernels.segment import dense_labels, label_sizes
+    from magneton_tasks.kernels.overlap.segment import dense_labels, label_sizes
     from magneton_tasks.manifest import Manifest
     from magneton_tasks.plan import digest
     from magneton_tasks.stores.labels import LabelStore

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from magneton_tasks import versions
+from magneton_tasks.kernels import versions
 from magneton_tasks.plan import Fingerprints, Geometry, digest
 from magneton_tasks.schema import RunConfig
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from magneton_tasks import kernel_archives
+from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.runners.warming import ensure_warm
 from tests.examples import LONG
 

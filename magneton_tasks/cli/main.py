@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from magneton_tasks import __version__, kernel_cache
+from magneton_tasks import __version__
 from magneton_tasks.base.failures import is_untold_bug, ours
 from magneton_tasks.cli.commands import (
     cleaning,
@@ -25,6 +25,7 @@ from magneton_tasks.cli.commands import (
 from magneton_tasks.cli.console import Quit, is_interactive
 from magneton_tasks.cli.options import Commands
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, MagnetonError, OutputError
+from magneton_tasks.kernels.compiled import cache as kernel_cache
 
 
 @click.group(

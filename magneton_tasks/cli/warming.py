@@ -12,10 +12,11 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks import kernel_archives, kernel_cache
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
+from magneton_tasks.kernels.compiled import archives as kernel_archives
+from magneton_tasks.kernels.compiled import cache as kernel_cache
 
 #: Archives for one CPU that are kept: those of other installations, or of kernels before an edit.
 KEPT = 4
@@ -64,7 +65,7 @@ def warm() -> int:
 
 
 def _compile() -> None:
-    from magneton_tasks.kernels.warm import compile_all
+    from magneton_tasks.kernels.compiled.warm import compile_all
     from magneton_tasks.sample.volume import MIN_SHAPE, make_sample
 
     compile_all()

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from magneton_tasks import versions
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.kernels import versions
+from magneton_tasks.kernels.compiled.jit import njit
 
 #: Bump when the same labels give another mip; guarded by the golden test.
 KERNEL_VERSION = versions.DOWNSAMPLE

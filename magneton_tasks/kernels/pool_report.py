@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from magneton_tasks.kernels.compiled.jit import njit
 
 #: How many of the largest objects a report lists.
 REPORTED_OBJECTS = 20

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from magneton_tasks import versions
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
+from magneton_tasks.kernels import versions
+from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.pool_report import PoolReport, largest_objects, size_histogram
 
 #: Bump when the same pairs (and rule: see matching.py) give other ids; guarded by the golden test.

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.kernels.compiled.jit import njit
 
 
 def relabel_into(

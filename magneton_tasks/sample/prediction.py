@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from magneton_tasks.base.geometry import Size3, Vec3, vec3
+from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.sample.noise import lattice, value_noise
 from magneton_tasks.sample.skeletons import Skeletons
 

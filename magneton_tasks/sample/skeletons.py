@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from math import pi
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from magneton_tasks.kernels.compiled.jit import njit
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

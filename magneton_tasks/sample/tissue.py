@@ -9,10 +9,10 @@ their neighbours in sweeps over the volume (P.-E. Danielsson, Comput. Graph. Ima
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Size3, Vec3
+from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.sample.noise import lattice, value_noise
 from magneton_tasks.sample.skeletons import Skeletons
 

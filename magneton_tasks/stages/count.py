@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
-from magneton_tasks.kernels.overlap import Pairs, count_overlaps
+from magneton_tasks.kernels.overlap.overlap import Pairs, count_overlaps
 from magneton_tasks.manifest import Record
 from magneton_tasks.stages.attempt import Attempt, count_input
 from magneton_tasks.stages.blocks import Blocks

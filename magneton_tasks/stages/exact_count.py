@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
-from magneton_tasks.kernels.contacts import face_contacts
-from magneton_tasks.kernels.faces import Faces, Side
-from magneton_tasks.kernels.residual import Contacts, concatenate, empty
+from magneton_tasks.kernels.exact.contacts import face_contacts
+from magneton_tasks.kernels.exact.faces import Faces, Side
+from magneton_tasks.kernels.exact.residual import Contacts, concatenate, empty
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.count import CountStage, Due
 from magneton_tasks.stages.exact import exact_settings, place_of, residual_store

@@ -15,8 +15,8 @@ import numpy as np
 
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.kernels.block_step import segment_block_exact
-from magneton_tasks.kernels.segment import BadAffinityError, label_sizes
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
+from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
 from magneton_tasks.plan import digest as plan_digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child

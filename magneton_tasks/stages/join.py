@@ -20,8 +20,14 @@ from magneton_tasks import exact_projection
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutOfMemoryError, OutputError
-from magneton_tasks.kernels.join import join
-from magneton_tasks.kernels.residual import Contacts, Residual, concatenate, empty, empty_residual
+from magneton_tasks.kernels.exact.join import join
+from magneton_tasks.kernels.exact.residual import (
+    Contacts,
+    Residual,
+    concatenate,
+    empty,
+    empty_residual,
+)
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import JOINS, join_level
 from magneton_tasks.plan import digest as plan_digest

@@ -30,7 +30,7 @@ from magneton_tasks.errors import OutOfMemoryError
 from magneton_tasks.stages.child import resident_bytes, run_in_child
 
 if TYPE_CHECKING:
-    from magneton_tasks.kernels.map_threshold import MapThreshold, ThresholdSums
+    from magneton_tasks.kernels.exact.map_threshold import MapThreshold, ThresholdSums
     from magneton_tasks.stores.affinity import AffinityReader, MaskReader
 
 #: Largest volume that is looked at as a whole, in voxels; enough labelled ones of a larger one.
@@ -125,7 +125,7 @@ def look(config: RunConfig, boxes: list[Box]) -> Looked:
     MagnetonError
         The input can't be read, or its values are no affinities.
     """
-    from magneton_tasks.kernels.map_threshold import ThresholdSums, choose
+    from magneton_tasks.kernels.exact.map_threshold import ThresholdSums, choose
 
     measure = _ready(config, boxes)
     folder = Path(tempfile.mkdtemp(prefix="magneton-"))
@@ -149,8 +149,8 @@ def _ready(config: RunConfig, boxes: list[Box]) -> Callable[[], Any]:
     """What measures, in a child; volumes are opened and compiled code is loaded before it forks."""
     import numpy as np
 
-    from magneton_tasks.kernels.exact_settings import ExactSettings
-    from magneton_tasks.kernels.threshold_sums import threshold_sums
+    from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+    from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
     from magneton_tasks.stages.inputs import open_affinity, open_mask
 
     affinity = open_affinity(config)
@@ -168,9 +168,9 @@ def measured(
     config: RunConfig, affinity: AffinityReader, mask: MaskReader | None, boxes: list[Box]
 ) -> tuple[ThresholdSums, int]:
     """The sums of as many boxes as are needed, and how many that were."""
-    from magneton_tasks.kernels.map_threshold import ThresholdSums
-    from magneton_tasks.kernels.segment import BadAffinityError
-    from magneton_tasks.kernels.threshold_sums import threshold_sums
+    from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
+    from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
+    from magneton_tasks.kernels.overlap.segment import BadAffinityError
     from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.stores.exact_reader import ExactReader
 

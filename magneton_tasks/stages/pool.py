@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from magneton_tasks.base import files
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
-from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.manifest import Record

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import __version__, kernel_archives
+from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.config import parse_config
 from magneton_tasks.errors import EXIT_OK, ConfigError
 from magneton_tasks.fingerprints import make_fingerprints
+from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.plan import VolumeFacts
 from magneton_tasks.runners.warming import ensure_warm

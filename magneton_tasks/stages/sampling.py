@@ -155,7 +155,7 @@ def _density(
     config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
 ) -> Density:
     """Of waterz's region graph."""
-    from magneton_tasks.kernels.segment import BadAffinityError, graph_density
+    from magneton_tasks.kernels.overlap.segment import BadAffinityError, graph_density
     from magneton_tasks.stages.segment import segment_settings
 
     densities = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.kernels.segment import (
+from magneton_tasks.kernels.overlap.segment import (
     BadAffinityError,
     SegmentSettings,
     label_sizes,

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks import versions
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.config import RunConfig
 from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.fingerprints import decisive
+from magneton_tasks.kernels import versions
 from magneton_tasks.metadata import chunk_identity
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import ThresholdChoice, digest
@@ -40,7 +40,7 @@ class Entry:
     Attributes
     ----------
     value, between, inside, change_bits, cliff_bits, low, warned
-        As `kernels.map_threshold.MapThreshold`.
+        As `kernels.exact.map_threshold.MapThreshold`.
     boxes
         So many of the `map_samples.places` were looked at.
     content

@@ -31,7 +31,7 @@ from magneton_tasks.stages.sampling import sample
 from magneton_tasks.stages.sizes import overlap_of
 
 if TYPE_CHECKING:
-    from magneton_tasks.kernels.segment import SegmentSettings
+    from magneton_tasks.kernels.overlap.segment import SegmentSettings
 
 #: As `schema.Block`: labels and waterz don't hold more.
 _MOST_VOXELS = 2**31 - 1

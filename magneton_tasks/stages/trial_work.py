@@ -100,7 +100,7 @@ def with_exact_affinities(
     """As `with_affinities`, as the exact method reads a volume that is this box."""
     import numpy as np
 
-    from magneton_tasks.kernels.exact_sweep import exact_segmentations
+    from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
     from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.stages.inputs import open_affinity, open_mask
     from magneton_tasks.stores.exact_reader import ExactReader
@@ -114,7 +114,7 @@ def with_exact_affinities(
 
 def _placing(trial: Trial, work: Callable[[], Any], box: Box | None = None) -> Callable[[], Any]:
     """What says where in the volume something is wrong; ``box``: what is read, if not the trial's."""
-    from magneton_tasks.kernels.segment import BadAffinityError
+    from magneton_tasks.kernels.overlap.segment import BadAffinityError
 
     at = box or trial.box
 

@@ -23,10 +23,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks import __version__, versions
+from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import OutputError
+from magneton_tasks.kernels import versions
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import digest
 from magneton_tasks.stages import checks
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from magneton_tasks.kernels.segment import Labels
+    from magneton_tasks.kernels.overlap.segment import Labels
 
 #: A copy of the labels (uint32), their numbering, and what encoding takes.
 EXTRA_BYTES_PER_VOXEL = 10
@@ -144,7 +145,7 @@ def run(trial: Trial, thresholds: Sequence[float]) -> Tried:
 # ------------------------------------------------------------------ in the child
 def _work(trial: Trial, thresholds: Sequence[float], temporary: Path) -> Callable[[], Any]:
     """What writes the layers, in a child."""
-    from magneton_tasks.kernels.sweep import exact_sweep, sweep
+    from magneton_tasks.kernels.overlap.sweep import exact_sweep, sweep
 
     if trial.function == EXACT:
         from magneton_tasks.stages.exact import exact_settings
@@ -177,7 +178,7 @@ def _write_layer(
 ) -> None:
     import numpy as np
 
-    from magneton_tasks.kernels.segment import label_sizes
+    from magneton_tasks.kernels.overlap.segment import label_sizes
     from magneton_tasks.stores.precomputed import create_segmentation, write_owner
 
     whole = (slice(None), slice(None), slice(None))

@@ -3,7 +3,7 @@
 The exact method is one of these functions here, so that it can be compared with the others. Each is
 scored as a run would make it: with the overlap method, a box of more than ``block.size`` is cut into
 blocks, whose labels are matched at each threshold. One agglomeration of each block for each merge
-function (see `kernels.grid_sweep`); nothing is written.
+function (see `kernels.overlap.grid_sweep`); nothing is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from magneton_tasks.kernels.evaluate import Scores
-    from magneton_tasks.kernels.segment import SegmentSettings
+    from magneton_tasks.kernels.overlap.segment import SegmentSettings
 
 #: 0.05 to 1 in steps of 0.05: 20 thresholds. 1 is the supervoxels as they are, before any merge:
 #: what they split is the most there can be, and what they merge no threshold undoes. Below 0.05
@@ -247,7 +247,7 @@ def run(
 
 def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[float]) -> Any:
     """What the child of one merge function does."""
-    from magneton_tasks.kernels.sweep import score_exact_sweep
+    from magneton_tasks.kernels.overlap.sweep import score_exact_sweep
     from magneton_tasks.stores.volumes import open_volume
 
     ids, trial = open_volume(truth.url, truth.mip), trial.using(function)
@@ -279,7 +279,7 @@ def _work_of_blocks(
     known: Callable[[], NDArray[np.integer]],
 ) -> Any:  # fmt: skip
     """The overlap method, on the blocks that a run of the box has."""
-    from magneton_tasks.kernels.grid_sweep import cut_block, score_blocks
+    from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
     from magneton_tasks.stages.pool import matching_rule
 
     grid, rule = trial.grid(), matching_rule(trial.config)

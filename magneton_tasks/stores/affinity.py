@@ -222,7 +222,7 @@ def _first(axis: int) -> tuple[slice, ...]:
 
 def _not_affinity(affinity: Affinities, axis: int) -> Exception:
     """The error for the first value of a channel that isn't in [0, 1]."""
-    from magneton_tasks.kernels.segment import BadAffinityError  # which imports numba
+    from magneton_tasks.kernels.overlap.segment import BadAffinityError  # which imports numba
 
     voxel = vec3(np.argwhere(~((affinity >= 0) & (affinity <= 1)))[0])
     return BadAffinityError(float(affinity[voxel]), axis, voxel)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
-from magneton_tasks.kernels.segment import BadAffinityError
+from magneton_tasks.kernels.overlap.segment import BadAffinityError
 from magneton_tasks.stores.affinity import AffinityReader, MaskReader
 
 UInt8 = NDArray[np.uint8]
@@ -36,7 +36,7 @@ KEPT_BYTES = 64 << 20
 
 
 class ExactReader:
-    """Reads blocks of a segmented box as `kernels.block_step` wants them.
+    """Reads blocks of a segmented box as `kernels.exact.block_step` wants them.
 
     Parameters
     ----------

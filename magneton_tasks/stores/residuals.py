@@ -8,7 +8,7 @@
         sizes.parquet                 of a block: voxels of each label (releases before: in `LabelStore`)
         joins.parquet                 of a group: which labels are one object
 
-The tables are those of `kernels.residual`. Where they have a ``key``, two columns stand for it that
+The tables are those of `kernels.exact.residual`. Where they have a ``key``, two columns stand for it that
 say more and take less: ``key_affinity`` (uint8) and ``key_position``, key = (affinity << 54) -
 position; ``last``, the largest position, is stored as ``last_after``, how much it lies after that.
 
@@ -36,9 +36,9 @@ import numpy as np
 
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
-from magneton_tasks.kernels.exact_settings import KEY_BITS
-from magneton_tasks.kernels.faces import Face, Faces, Side
-from magneton_tasks.kernels.residual import (
+from magneton_tasks.kernels.exact.exact_settings import KEY_BITS
+from magneton_tasks.kernels.exact.faces import Face, Faces, Side
+from magneton_tasks.kernels.exact.residual import (
     DTYPES,
     BasinPairs,
     Basins,

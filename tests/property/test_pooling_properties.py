@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as hnp
 
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.kernels.downsample import mode_pool
-from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
-from magneton_tasks.kernels.overlap import count_overlaps
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.pooling import Pool, Pooling
 
 Join = tuple[int, int, int, int]  # block_a, block_b, label_a, label_b

@@ -20,7 +20,7 @@ from magneton_tasks.cli import main
 from magneton_tasks.cli.trying import exact_cuts
 from magneton_tasks.config import load_config
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.kernels.segment import segment_block
+from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying, tuning
@@ -451,7 +451,7 @@ def test_the_layers_of_the_exact_method_are_what_a_run_of_that_box_makes(
 def test_the_proposal_for_the_exact_method_is_the_minimum_of_an_independent_scan(
     cli: Caller, exact: Path
 ) -> None:
-    from magneton_tasks.kernels.exact_sweep import exact_segmentations
+    from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
     from magneton_tasks.stages.exact import exact_settings
 
     whole = "7:47,-16:48,300:364"

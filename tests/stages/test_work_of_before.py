@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks.kernels.block_step import segment_block_exact
-from magneton_tasks.kernels.segment import label_sizes
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
+from magneton_tasks.kernels.overlap.segment import label_sizes
 from magneton_tasks.plan import digest
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.exact_segment import ExactSegmentStage

@@ -13,12 +13,12 @@ import pytest
 
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.kernels import block_step, region_graph
-from magneton_tasks.kernels.basins import Planes
-from magneton_tasks.kernels.block_faces import Inner
-from magneton_tasks.kernels.block_step import BlockSegmentation, Place, segment_block_exact
-from magneton_tasks.kernels.exact_settings import KEY_BITS, ExactSettings
-from magneton_tasks.kernels.exact_sweep import exact_segmentations
+from magneton_tasks.kernels.exact import block_step, region_graph
+from magneton_tasks.kernels.exact.basins import Planes
+from magneton_tasks.kernels.exact.block_faces import Inner
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
+from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from tests.exact.oracle import oracle
 from tests.exact.volumes import KINDS, volume
 from tests.exact.whole import same

@@ -14,16 +14,16 @@ import pytest
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.join_tree import JoinTree
-from magneton_tasks.kernels import region_graph
-from magneton_tasks.kernels.block_step import BlockSegmentation
-from magneton_tasks.kernels.contacts import face_contacts
-from magneton_tasks.kernels.exact_settings import KEY_BITS, ExactSettings
-from magneton_tasks.kernels.faces import Face
-from magneton_tasks.kernels.join import Joined, join
-from magneton_tasks.kernels.join_edges import set_aside
-from magneton_tasks.kernels.join_tables import rows_of
-from magneton_tasks.kernels.position_ranks import rank_positions
-from magneton_tasks.kernels.residual import (
+from magneton_tasks.kernels.exact import region_graph
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation
+from magneton_tasks.kernels.exact.contacts import face_contacts
+from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
+from magneton_tasks.kernels.exact.faces import Face
+from magneton_tasks.kernels.exact.join import Joined, join
+from magneton_tasks.kernels.exact.join_edges import set_aside
+from magneton_tasks.kernels.exact.join_tables import rows_of
+from magneton_tasks.kernels.exact.position_ranks import rank_positions
+from magneton_tasks.kernels.exact.residual import (
     DTYPES,
     BasinPairs,
     Basins,

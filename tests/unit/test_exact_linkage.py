@@ -8,13 +8,13 @@ import numpy.typing as npt
 import pytest
 
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.kernels import mean_linkage as mean_linkage_module
-from magneton_tasks.kernels import region_graph as region_graph_module
-from magneton_tasks.kernels.exact_settings import KEY_BITS, SCORE_BITS, ExactSettings
-from magneton_tasks.kernels.mean_linkage import HUB_DEGREE, Linkage, mean_linkage
-from magneton_tasks.kernels.region_graph import MAX_SUM, aggregate
-from magneton_tasks.kernels.residual import Edges
-from magneton_tasks.kernels.size_limited_linkage import size_limited
+from magneton_tasks.kernels.exact import mean_linkage as mean_linkage_module
+from magneton_tasks.kernels.exact import region_graph as region_graph_module
+from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, SCORE_BITS, ExactSettings
+from magneton_tasks.kernels.exact.mean_linkage import HUB_DEGREE, Linkage, mean_linkage
+from magneton_tasks.kernels.exact.region_graph import MAX_SUM, aggregate
+from magneton_tasks.kernels.exact.residual import Edges
+from magneton_tasks.kernels.exact.size_limited_linkage import size_limited
 from magneton_tasks.kernels.union_find import add_by_number, find, flatten, number_roots, unite
 
 #: (sum, count, last, key) of a pair of regions

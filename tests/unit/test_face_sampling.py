@@ -11,8 +11,8 @@ import zarr
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.kernels.block_step import segment_block_exact
-from magneton_tasks.kernels.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
+from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.memory import pool_memory
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.face_sampling import corner, sample_counts

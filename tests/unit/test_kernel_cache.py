@@ -19,12 +19,10 @@ from typing import Any
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-import magneton_tasks
-import magneton_tasks.kernels
-import magneton_tasks.sample
-from magneton_tasks import kernel_archives, kernel_cache
 from magneton_tasks.cli import warming as command
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
+from magneton_tasks.kernels.compiled import archives as kernel_archives
+from magneton_tasks.kernels.compiled import cache as kernel_cache
 from magneton_tasks.runners import warming
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +33,7 @@ WARM = Path(kernel_archives.archive())
 RELABEL = """
 import json, os
 import numpy as np
-from magneton_tasks import kernel_cache
+from magneton_tasks.kernels.compiled import cache as kernel_cache
 kernel_cache.talks = True
 from magneton_tasks.kernels.relabel import relabel_into
 relabel_into(np.zeros((1, 1, 1), np.uint64), np.zeros((1, 1, 1), np.uint32), np.zeros(1, np.uint64))
@@ -55,13 +53,13 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Other sources: a.py compiles and uses b.py, which uses c.py; d.py compiles by itself."""
     folder = tmp_path / "kernels"
-    folder.mkdir()
-    (tmp_path / "sample").mkdir()
+    for package in (*kernel_archives.PACKAGES, "kernels/compiled"):
+        (tmp_path / package).mkdir(exist_ok=True)
     (folder / "a.py").write_text("from magneton_tasks.kernels.b import LIMIT\n@njit(cache=True)\n")
     (folder / "b.py").write_text("from magneton_tasks.kernels import (\n    c,\n)\nLIMIT = 1\n")
     (folder / "c.py").write_text("from magneton_tasks.kernels.a import nothing\n")  # a circle
     (folder / "d.py").write_text("@njit(cache=True)\n")
-    (folder / "warm.py").write_text("")
+    (folder / "compiled" / "warm.py").write_text("")
     monkeypatch.setattr(kernel_archives, "_HERE", str(tmp_path))
     kernel_archives.module_digests.cache_clear()
     yield folder
@@ -136,20 +134,21 @@ def test_a_module_is_another_when_what_it_imports_is(sources: Path) -> None:
 
 def test_another_call_in_warm_makes_another_archive(sources: Path) -> None:
     before = kernel_archives.archive()
-    (sources / "warm.py").write_text("more()\n")
+    (sources / "compiled" / "warm.py").write_text("more()\n")
     assert kernel_archives.archive() != before
 
 
 def test_compiled_code_uses_names_of_its_own_packages_only() -> None:
-    """Else a change elsewhere would go unnoticed, see `kernel_archives.module_digests`."""
-    for package in (magneton_tasks.kernels, magneton_tasks.sample):
-        for info in pkgutil.iter_modules(package.__path__):
-            tree = ast.parse((Path(package.__path__[0]) / f"{info.name}.py").read_text())
+    """Else a change elsewhere would go unnoticed, see `kernels.compiled.archives.module_digests`."""
+    for package in kernel_archives.PACKAGES:
+        for path in Path(kernel_archives.folder(package)).glob("*.py"):
+            tree = ast.parse(path.read_text())
             foreign = {
                 alias.asname or alias.name
                 for node in ast.walk(tree)
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("magneton_")
                 and (node.module or "").split(".")[1:2] not in ([p] for p in kernel_archives.PACKAGES)
+                and node.module != "magneton_tasks.kernels.compiled.jit"
                 for alias in node.names
             }  # fmt: skip
             for function in ast.walk(tree):
@@ -158,7 +157,7 @@ def test_compiled_code_uses_names_of_its_own_packages_only() -> None:
                 ):
                     body = ast.Module(function.body, [])
                     used = {n.id for n in ast.walk(body) if isinstance(n, ast.Name)}
-                    assert not used & foreign, (info.name, function.name)
+                    assert not used & foreign, (path, function.name)
 
 
 # ------------------------------------------------------------------ what a process does
@@ -218,7 +217,7 @@ def test_a_damaged_archive_is_told_and_not_used(
 
 
 def test_nothing_is_prepared_where_numba_does_not_compile() -> None:
-    code = "from magneton_tasks import kernel_cache; kernel_cache.prepare(); print(kernel_cache.own_files())"
+    code = "from magneton_tasks.kernels.compiled import cache as kernel_cache; kernel_cache.prepare(); print(kernel_cache.own_files())"
     assert run(code, NUMBA_DISABLE_JIT="1").stdout == "{}\n"
 
 
@@ -230,14 +229,17 @@ def test_directories_of_killed_processes_go_and_no_others(tmp_path: Path) -> Non
     elsewhere = f"magneton-kernels-elsewhere-{ended.pid}-abc"
     for name in (killed, alive, elsewhere, "theirs"):
         (tmp_path / name).mkdir()
-    run("from magneton_tasks import kernel_cache; kernel_cache.prepare()", TMPDIR=str(tmp_path))
+    run(
+        "from magneton_tasks.kernels.compiled import cache as kernel_cache; kernel_cache.prepare()",
+        TMPDIR=str(tmp_path),
+    )
     assert sorted(os.listdir(tmp_path)) == sorted([alive, elsewhere, "theirs"])
 
 
 def test_a_forked_child_leaves_the_directory_to_its_parent() -> None:
     code = """
 import os, sys
-from magneton_tasks import kernel_cache
+from magneton_tasks.kernels.compiled import cache as kernel_cache
 kernel_cache.prepare()
 if os.fork() == 0:
     sys.exit()
@@ -251,14 +253,15 @@ print(os.path.isdir(os.environ["NUMBA_CACHE_DIR"]))
 def test_every_compiled_function_is_called_by_warm() -> None:
     with zipfile.ZipFile(WARM) as packed:
         known = {name.rpartition("-")[0] for name in packed.namelist()}
-    for package in (magneton_tasks.kernels, magneton_tasks.sample):
-        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+    for package in kernel_archives.PACKAGES:
+        prefix = f"magneton_tasks.{package.replace('/', '.')}."
+        for info in pkgutil.iter_modules([kernel_archives.folder(package)], prefix):
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():
                 if isinstance(value, Dispatcher) and value.__module__ == info.name:
-                    room, _, file = info.name.partition(".")[2].partition(".")
+                    file = f"{package}/{info.name.removeprefix(prefix)}"
                     is_inlined = value.targetoptions.get("inline") == "always"
-                    assert is_inlined or f"{room}/{file}.{name}" in known
+                    assert is_inlined or f"{file}.{name}" in known
 
 
 def test_a_run_of_either_method_compiles_nothing() -> None:
@@ -271,7 +274,7 @@ def test_a_run_of_either_method_compiles_nothing() -> None:
     done = run(f"""
 import tempfile
 from pathlib import Path
-from magneton_tasks import kernel_cache
+from magneton_tasks.kernels.compiled import cache as kernel_cache
 from tests import volumes
 
 with tempfile.TemporaryDirectory() as folder:

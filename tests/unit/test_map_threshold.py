@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks.kernels import map_threshold
-from magneton_tasks.kernels.exact_settings import ExactSettings
-from magneton_tasks.kernels.exact_sweep import exact_segmentations
-from magneton_tasks.kernels.map_threshold import (
+from magneton_tasks.kernels.exact import map_threshold
+from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
+from magneton_tasks.kernels.exact.map_threshold import (
     EDGE_COUNT,
     EDGE_SUM,
     ENTROPY,
@@ -21,7 +21,7 @@ from magneton_tasks.kernels.map_threshold import (
     ThresholdSums,
     choose,
 )
-from magneton_tasks.kernels.threshold_sums import threshold_sums
+from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from tests.exact.real_data import needs_shared_data, real
 from tests.exact.volumes import volume
 from tests.volumes import Array, affinities, cells
@@ -202,7 +202,7 @@ GOLDEN = (1, 0.52, 0.435729, 0.674684)
 
 
 def test_the_same_sums_make_the_same_threshold() -> None:
-    """Golden: where this changes, bump `versions.MAP_THRESHOLD`, or kept thresholds mix with new ones."""
+    """Golden: where this changes, bump `kernels.versions.MAP_THRESHOLD`, or kept thresholds mix with new ones."""
     found = choose(threshold_sums(noisy_cells(0.5), ExactSettings(0.5, s2=50, dust=0)))
     levels = round(found.between, 6), round(found.inside, 6)
     assert (map_threshold.RULE_VERSION, found.value, *levels) == GOLDEN

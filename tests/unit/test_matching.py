@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
 
 Columns = dict[str, npt.NDArray[np.uint32]]
 

@@ -14,9 +14,9 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.exact_plan import choose_tree
 from magneton_tasks.exact_projection import TYPICAL_FACES
 from magneton_tasks.join_tree import JoinTree
-from magneton_tasks.kernels.block_step import segment_block_exact
-from magneton_tasks.kernels.exact_settings import ExactSettings
-from magneton_tasks.kernels.segment import SegmentSettings, segment_block
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
+from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
 from magneton_tasks.plan import make_geometry, project_memory
 from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.schema import RunConfig

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.kernels import overlap
-from magneton_tasks.kernels.overlap import Pairs, count_overlaps
+from magneton_tasks.kernels.overlap import overlap
+from magneton_tasks.kernels.overlap.overlap import Pairs, count_overlaps
 
 COLUMNS = ("label_a", "label_b", "n", "a_in", "b_in", "a_all", "b_all")
 

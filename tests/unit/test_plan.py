@@ -94,7 +94,7 @@ def test_fingerprints_are_stable() -> None:
 
 def test_kernel_versions_are_in_the_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     before = fingerprints()
-    monkeypatch.setattr("magneton_tasks.versions.POOLING", 999)
+    monkeypatch.setattr("magneton_tasks.kernels.versions.POOLING", 999)
     after = fingerprints()
     assert (after.segment, after.count) == (before.segment, before.count)
     assert after.pool != before.pool

@@ -11,7 +11,7 @@ import pytest
 
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.kernels import pool_report, pooling
-from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pooling import Pool, Pooling
 
 Join = tuple[int, int, int, int]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from magneton_tasks import projection
-from magneton_tasks.kernels.segment import (
+from magneton_tasks.kernels.overlap.segment import (
     Float32,
     SegmentSettings,
     Supervoxels,

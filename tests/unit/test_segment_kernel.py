@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.kernels.segment import (
+from magneton_tasks.kernels.overlap.segment import (
     KERNEL_VERSION,
     Float32,
     SegmentSettings,

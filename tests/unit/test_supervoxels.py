@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from magneton_tasks.kernels.supervoxels import Float32, seeded_fragments
+from magneton_tasks.kernels.overlap.supervoxels import Float32, seeded_fragments
 
 
 def fragments_of(affinity: Float32, **changed: object) -> np.ndarray:

@@ -13,15 +13,20 @@ from numpy.typing import NDArray
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.kernels.block_step import Place, segment_block_exact
 from magneton_tasks.kernels.evaluate import Scores, evaluate
-from magneton_tasks.kernels.exact_settings import ExactSettings
-from magneton_tasks.kernels.grid_sweep import BlockCuts, cut_block, score_blocks
-from magneton_tasks.kernels.matching import MATCH_COLUMNS, Rule, RuleName, match
-from magneton_tasks.kernels.overlap import count_overlaps
+from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.overlap.grid_sweep import BlockCuts, cut_block, score_blocks
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, RuleName, match
+from magneton_tasks.kernels.overlap.overlap import count_overlaps
+from magneton_tasks.kernels.overlap.segment import (
+    Float32,
+    SegmentSettings,
+    Supervoxels,
+    segment_block,
+)
+from magneton_tasks.kernels.overlap.sweep import exact_sweep, score_exact_sweep, sweep
 from magneton_tasks.kernels.pooling import Pooling
-from magneton_tasks.kernels.segment import Float32, SegmentSettings, Supervoxels, segment_block
-from magneton_tasks.kernels.sweep import exact_sweep, score_exact_sweep, sweep
 from tests.volumes import affinities, cells
 
 KINDS: tuple[Supervoxels, ...] = get_args(Supervoxels)
@@ -166,7 +171,7 @@ def test_a_table_counted_in_parts_is_the_same(
     noisy: Float32, truth: NDArray[np.uint32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = score_sweep(noisy, settings(), THRESHOLDS, truth)
-    monkeypatch.setattr("magneton_tasks.kernels.sweep._COUNTED_VOX", 5000)
+    monkeypatch.setattr("magneton_tasks.kernels.overlap.sweep._COUNTED_VOX", 5000)
     assert score_sweep(noisy, settings(), THRESHOLDS, truth) == expected
 
 

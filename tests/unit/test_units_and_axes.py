@@ -12,7 +12,7 @@ import zarr
 
 from magneton_tasks.base.geometry import Box, Size3
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
-from magneton_tasks.kernels.segment import BadAffinityError
+from magneton_tasks.kernels.overlap.segment import BadAffinityError
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stores.affinity import AffinityReader
 from magneton_tasks.stores.precomputed import write_volume

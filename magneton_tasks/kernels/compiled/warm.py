@@ -1,0 +1,157 @@
+"""Call every compiled kernel once, with arrays of each type that it meets in a run.
+
+numba compiles a function for the types of its arguments: dtype, dimensions, memory order, and
+whether an array may be written to. So one call a type is enough, however small the arrays are.
+`magneton warm` keeps what this compiles (see ``magneton_tasks.kernels.compiled.cache``).
+
+A new kernel gets its call here, in the function of its room. Whoever forgets it is told: a process
+that compiles something although the cache is warm says so, and so do the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import product
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid
+from magneton_tasks.kernels.downsample import mode_pool
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.contacts import face_contacts
+from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
+from magneton_tasks.kernels.exact.join import join
+from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
+from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.overlap import count_overlaps
+from magneton_tasks.kernels.overlap.segment import (
+    BadAffinityError,
+    SegmentSettings,
+    Supervoxels,
+    graph_density,
+    label_sizes,
+    segment_block,
+)
+from magneton_tasks.kernels.overlap.sweep import sweep
+from magneton_tasks.kernels.pooling import Pooling
+from magneton_tasks.kernels.relabel import relabel_into
+
+Arrays = NDArray[Any]
+
+#: Voxels along each axis of the arrays.
+_SIDE = 6
+
+
+def compile_all() -> None:
+    """Call all rooms."""
+    for room in ROOMS:
+        room()
+
+
+def overlap_method() -> None:
+    """Segment a block with each kind of supervoxels, with a mask and without."""
+    affinity = (_affinity() / 255).astype(np.float32)
+    mask = np.ones(affinity.shape[1:], np.bool_)
+    for supervoxels in get_args(Supervoxels):
+        settings = SegmentSettings(0.5, "mean", supervoxels, min_distance=1)
+        labels, count = segment_block(affinity.copy(), settings, mask)
+        label_sizes(labels, (slice(None),) * 3, count)
+        graph_density(affinity, settings)
+    with suppress(BadAffinityError):
+        segment_block(2 * affinity, settings)  # where it is wrong is found by a kernel
+    list(sweep(affinity, settings, [0.9, 0.5]))
+    thresholds, one = (
+        [0.9, 0.5],
+        Grid.of_cells(Box.of_shape(vec3(labels.shape)), vec3(labels.shape)),
+    )
+    score_blocks(one, [cut_block(affinity, settings, thresholds)], thresholds, labels, Rule())
+
+
+def counting() -> None:
+    """Count where two blocks overlap."""
+    labels = _labels()
+    sizes = np.bincount(labels.ravel())[1:].astype(np.uint32)
+    count_overlaps(labels, labels, sizes, sizes)
+
+
+def pooling() -> None:
+    """Match the pairs of two blocks, and give the labels their ids."""
+    one = np.ones(1, np.uint32)
+    match(dict.fromkeys(MATCH_COLUMNS, one), Rule("mutual"))
+    joining = Pooling(np.array([1, 1]))
+    joining.add(one - 1, one, one, one)
+    pool = joining.finish()
+    for block, sizes in enumerate((one, _read_only(one))):
+        pool.add_sizes(block, sizes)
+    pool.report(2)
+
+
+def writing() -> None:
+    """Relabel blocks into a cell of the output, all of it or a part, and make its mips."""
+    ids = np.arange(_SIDE**3 + 1, dtype=np.uint64)
+    labels = _labels()
+    out = np.zeros(labels.shape, np.uint64)
+    for given, target in product(_whole_and_part(labels), _whole_and_part(out)):
+        relabel_into(target, given, ids)
+    mode_pool(out, (2, 2, 2))
+
+
+def exact_method() -> None:
+    """Segment two blocks, count their contacts, and join them with an outer face and without."""
+    settings = ExactSettings(0.5, s2=20, dust=10, s_min=3)
+    volume = (2 * _SIDE, _SIDE, _SIDE)
+    blocks = [_exact_block(i, volume, settings) for i in range(2)]
+    low, high = (block.faces for block in blocks)
+    contacts = face_contacts(low[0, 1], high[0, 0], 0, (0, 1), (_SIDE, 0, 0), volume, settings)
+    for outer in ([], [1]):
+        sides = np.full(len(outer), 2, np.uint8)
+        children = [block.residual for block in blocks]
+        join(children, contacts, np.array(outer, np.uint32), sides, settings)
+    list(exact_segmentations(_affinity(), settings, [0.9, 0.5]))
+    threshold_sums(_affinity(), settings)
+
+
+ROOMS: tuple[Callable[[], None], ...] = (
+    overlap_method,
+    counting,
+    pooling,
+    writing,
+    exact_method,
+)
+
+
+def _affinity() -> NDArray[np.uint8]:
+    """Noise, (3, z, y, x): everything that may happen does."""
+    return np.random.default_rng(0).integers(0, 256, (3, _SIDE, _SIDE, _SIDE), np.uint8)
+
+
+def _labels() -> NDArray[np.uint32]:
+    return np.arange(_SIDE**3, dtype=np.uint32).reshape(_SIDE, _SIDE, _SIDE)
+
+
+def _whole_and_part(array: Arrays) -> tuple[Arrays, Arrays]:
+    """Two arrays of one shape: a contiguous one, and one that lies in a larger one."""
+    part = array[:, :, 1:]
+    return np.ascontiguousarray(part), part
+
+
+def _read_only(array: Arrays) -> Arrays:
+    """As parquet gives columns."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _exact_block(index: int, volume: Vec3, settings: ExactSettings) -> BlockSegmentation:
+    """The lower or the upper of two blocks."""
+    affinity = _affinity()
+    planes = affinity[0, 0], affinity[1, 0], affinity[2, 0]
+    inner = ((index == 1, index == 0), (False, False), (False, False))
+    place = Place(index, (index * _SIDE, 0, 0), volume, inner)
+    return segment_block_exact(affinity, planes, place, settings)

@@ -1,0 +1,1 @@
+"""The exact method: the same segmentation whatever the blocks."""

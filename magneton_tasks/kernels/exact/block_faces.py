@@ -1,0 +1,104 @@
+"""The faces of a block, and positions beyond it: what the join needs to know (EXACT.md, step 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.kernels.exact.exact_settings import KEY_BITS
+from magneton_tasks.kernels.exact.faces import Face, Faces, Side
+from magneton_tasks.kernels.exact.residual import BasinPairs, Int64, Mask, UInt8, UInt32
+
+#: Of each axis: whether the (low, high) face has a neighbour behind it.
+Inner = tuple[tuple[bool, bool], tuple[bool, bool], tuple[bool, bool]]
+
+
+def inner_sides(inner: Inner) -> list[Side]:
+    """The faces with a neighbour behind them."""
+    return [(axis, side) for axis in range(3) for side in range(2) if inner[axis][side]]
+
+
+def plane(voxels: NDArray[np.generic], side: Side) -> NDArray[np.generic]:
+    """The plane of voxels at a face, (z, y, x) without that axis; a view."""
+    index: list[slice | int] = [slice(None)] * 3
+    index[side[0]] = -1 if side[1] else 0
+    return voxels[tuple(index)]
+
+
+def sides_of_basins(labels: UInt32, n: int, inner: Inner) -> UInt8:
+    """On which faces with a neighbour a basin lies: uint8 (n + 1,), bits of `FaceBasins.sides`."""
+    sides = np.zeros(n + 1, np.uint8)
+    for axis, side in inner_sides(inner):
+        on_face = np.zeros(n + 1, np.bool_)
+        on_face[plane(labels, (axis, side))] = True
+        sides[on_face] |= np.uint8(1 << (2 * axis + side))
+    sides[0] = 0
+    return sides
+
+
+def make_faces(
+    affinity: UInt8,
+    labels: UInt32,
+    face_numbers: UInt32,
+    picks: Mapping[Side, Mask],
+    inner: Inner,
+) -> Faces:
+    """The faces with a neighbour behind them.
+
+    Parameters
+    ----------
+    affinity, labels, picks
+        As for and of `basins.label_basins`.
+    face_numbers
+        uint32 (n + 1,): number of each basin among those on faces; 0 of the others.
+    """
+    return {
+        side: Face(
+            face_numbers[plane(labels, side)],
+            picks[side],
+            np.array(plane(affinity[side[0]], side), np.uint8) if side[1] == 0 else None,
+        )
+        for side in inner_sides(inner)
+    }
+
+
+def best_pairs(pairs: Int64, face_numbers: UInt32) -> BasinPairs:
+    """Pairs of basins on faces with their largest key: no other can be anyone's best edge.
+
+    ``pairs``: int64 (edges, 3), see `clean_up.BestEdges`. Sorted by (a, b), a < b.
+    """
+    ends = face_numbers[pairs[:, :2]]
+    a, b = ends.min(axis=1), ends.max(axis=1)
+    order = np.lexsort((pairs[:, 2], b, a))
+    a, b, key = a[order], b[order], pairs[order, 2]
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
+    return BasinPairs(a[last], b[last], key[last])
+
+
+def positions_in_volume(positions: Int64, shape: Vec3, origin: Vec3, volume: Vec3) -> Int64:
+    """Positions of voxel edges of a block at ``origin``, in the order of the whole volume.
+
+    Parameters
+    ----------
+    positions
+        int64, any shape: 3 * (index of the voxel in the block) + axis.
+    shape, origin, volume
+        The block's shape, and where it begins in a volume of what shape.
+    """
+    voxel, axis = np.divmod(positions, 3)
+    z, y, x = np.unravel_index(voxel, shape)
+    z, y, x = z + origin[0], y + origin[1], x + origin[2]
+    found: Int64 = 3 * ((z * volume[1] + y) * volume[2] + x) + axis
+    return found
+
+
+def keys_in_volume(keys: Int64, shape: Vec3, origin: Vec3, volume: Vec3) -> Int64:
+    """The same of keys; 0, which is none, stays 0."""
+    affinity = -(-keys >> KEY_BITS)
+    positions = (affinity << KEY_BITS) - keys
+    moved = (affinity << KEY_BITS) - positions_in_volume(positions, shape, origin, volume)
+    return np.where(keys == 0, 0, moved)

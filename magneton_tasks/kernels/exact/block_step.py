@@ -1,0 +1,288 @@
+"""The exact method in one block: its labels, and what it leaves open for the join.
+
+`segment_block_exact` is EXACT.md's steps 2 to 8 and, for what closes in the block, step 11. It sees
+the block and one plane of affinities beyond each high face::
+
+        low face                 high face
+            |  block               |
+       . . .|o-o-o-o-o-o-o-o-o-o-o-|- o        o  voxel     -  its edge to the voxel before it
+            |                      |
+      zeroed where no block        the plane that is given (zeros likewise)
+      is behind it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.kernels import versions
+from magneton_tasks.kernels.exact.basins import Planes
+from magneton_tasks.kernels.exact.block_faces import (
+    Inner,
+    keys_in_volume,
+    plane,
+    positions_in_volume,
+)
+from magneton_tasks.kernels.exact.block_regions import (
+    BlockRegions,
+    BlockStart,
+    link_by_mean,
+    link_small,
+    start_block,
+)
+from magneton_tasks.kernels.exact.dust import best_neighbours, unite_dust
+from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
+from magneton_tasks.kernels.exact.faces import Faces
+from magneton_tasks.kernels.exact.residual import (
+    Basins,
+    Edges,
+    FaceBasins,
+    Int64,
+    Mask,
+    Regions,
+    Residual,
+    UInt8,
+    UInt32,
+    empty_residual,
+)
+from magneton_tasks.kernels.union_find import number_roots, renumber
+
+#: Bump when a block's labels or residual change; guarded by the golden test.
+KERNEL_VERSION = versions.EXACT_BLOCK
+#: Positions in a block are uint32, three to a voxel.
+MAX_BLOCK_VOX = 2**32 // 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block lies in the volume, which is the segmented box."""
+
+    block: int
+    """Its index in the grid."""
+    origin: Vec3
+    """Its first voxel, from the begin of the box."""
+    volume: Vec3
+    """The box's shape."""
+    inner: Inner
+    """Of each axis: whether the (low, high) face has a neighbour behind it."""
+
+
+class BlockCounts(NamedTuple):
+    """What the steps did, for reports."""
+
+    basins: int
+    face_basins: int
+    cells: int
+    cell_edges: int
+    """After clean-up."""
+    regions: int
+    region_edges: int
+    """After size-limited linkage."""
+    merges: int
+    """Of mean linkage."""
+    open_regions: int
+    open_edges: int
+    face_pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSegmentation:
+    """What the block step makes of a block."""
+
+    labels: UInt32
+    """(z, y, x): 0: background; open regions 1..open, then the closed ones up to n_labels."""
+    n_labels: int
+    faces: Faces
+    residual: Residual
+    counts: BlockCounts
+
+
+def segment_block_exact(
+    affinity: UInt8, high: Planes, place: Place, settings: ExactSettings
+) -> BlockSegmentation:
+    """Segment one block.
+
+    Parameters
+    ----------
+    affinity
+        uint8 (3, z, y, x), C-contiguous; ``affinity[d][v]`` is the edge between voxel v and the one
+        before it along axis d, 0 where either is masked. **Is written to**: edges across low faces
+        without a neighbour become 0.
+    high
+        uint8 planes (y, x), (z, x), (z, y) beyond the high faces: channel d just beyond the face of
+        axis d. Read as 0 where there is no neighbour.
+    place, settings
+        Where the block lies, and how to segment it.
+
+    Raises
+    ------
+    BadDataError
+        For a wrong shape or dtype, too many voxels, or a region too large to score.
+    ConfigError
+        If ``settings`` can't be.
+    """
+    check_settings(settings)
+    check_block(affinity, high, place)
+    high = close_outer_faces(affinity, high, place.inner)
+    start = start_block(affinity, high, place.inner, settings)
+    regions = start.regions
+    cells, cell_edges = regions.n, regions.edges.u.size
+    link_small(regions, settings)
+    linked, linked_edges = regions.n, regions.edges.u.size
+    merges = link_by_mean(regions, settings.least_score)
+    closing = close_regions(regions, settings)
+    residual = _residual(start, closing, place, settings)
+    renumber(regions.labels.reshape(-1), closing.numbers[regions.region_of])
+    counts = BlockCounts(
+        basins=start.basins,
+        face_basins=residual.basins.region.size,
+        cells=cells,
+        cell_edges=cell_edges,
+        regions=linked,
+        region_edges=linked_edges,
+        merges=merges,
+        open_regions=residual.regions.label.size,
+        open_edges=residual.edges.u.size,
+        face_pairs=residual.pairs.a.size,
+    )
+    return BlockSegmentation(regions.labels, closing.n_labels, start.faces, residual, counts)
+
+
+class Closing(NamedTuple):
+    """Labels of regions, with dust that is closed joined to its neighbours."""
+
+    numbers: UInt32
+    """(n + 1,): label of each region."""
+    n_labels: int
+    best: Int64
+    """(n + 1,): key of the best edge of small regions, see `dust.best_neighbours`."""
+    neighbour: UInt32
+
+
+def close_regions(regions: BlockRegions, settings: ExactSettings) -> Closing:
+    """Step 11, for closed regions; ``regions`` stays as it is."""
+    n = regions.n
+    if settings.dust <= 1:
+        none = np.zeros(n + 1, np.int64)
+        return Closing(np.arange(n + 1, dtype=np.uint32), n, none, none.astype(np.uint32))
+    edges = regions.edges
+    best, neighbour = best_neighbours(
+        edges.u, edges.v, edges.key, regions.sizes, regions.open_, settings.dust, settings.least_key
+    )
+    roots = unite_dust(neighbour, regions.open_)
+    numbers, _, count = number_roots(roots, regions.open_)
+    return Closing(numbers, count, best, neighbour)
+
+
+def close_outer_faces(affinity: UInt8, high: Planes, inner: Inner) -> Planes:
+    """Edges that lead to no voxel become 0: in place at low faces, in a copy at high ones."""
+    planes = []
+    for axis in range(3):
+        low, up = inner[axis]
+        if not low:
+            plane(affinity[axis], (axis, 0))[...] = 0
+        planes.append(np.ascontiguousarray(high[axis]) if up else np.zeros_like(high[axis]))
+    return planes[0], planes[1], planes[2]
+
+
+def _residual(
+    start: BlockStart, closing: Closing, place: Place, settings: ExactSettings
+) -> Residual:
+    """Step 8."""
+    regions, basins = start.regions, start.face_basins
+    count = int(np.count_nonzero(regions.open_))  # these are numbered first
+    if count == 0:
+        return empty_residual()
+    shape = regions.labels.shape
+    where = ((shape[0], shape[1], shape[2]), place.origin, place.volume)
+    small = (basins.sizes < settings.s_min) & (basins.key > 0)
+    nb = basins.cell.size
+    number = np.arange(1, nb + 1, dtype=np.uint32)
+    return Residual(
+        _open_regions(regions, closing, count, place, where, settings.size_cap),
+        _open_edges(regions.edges, count, where),
+        Basins(
+            regions.region_of[basins.cell],
+            np.minimum(basins.sizes, settings.s_min).astype(np.uint32),
+            np.where(small, keys_in_volume(basins.key, *where), 0),
+            np.where(small, regions.region_of[basins.target], np.uint32(0)),
+        ),
+        basins.pairs._replace(key=keys_in_volume(basins.pairs.key, *where)),
+        FaceBasins(np.full(nb, place.block, np.uint32), number, basins.sides, number),
+    )
+
+
+def _open_regions(
+    regions: BlockRegions,
+    closing: Closing,
+    count: int,
+    place: Place,
+    where: tuple[Vec3, Vec3, Vec3],
+    size_cap: int,
+) -> Regions:
+    """The open regions 1..count; each names itself."""
+    ours = slice(1, count + 1)
+    label = np.arange(1, count + 1, dtype=np.uint32)
+    block = np.full(count, place.block, np.uint32)
+    neighbour = closing.numbers[closing.neighbour[ours]]
+    return Regions(
+        block,
+        label,
+        np.minimum(regions.sizes[ours], size_cap).astype(np.uint32),
+        keys_in_volume(closing.best[ours], *where),
+        np.where(neighbour > 0, block, np.uint32(0)),
+        neighbour,
+    )
+
+
+def _open_edges(edges: Edges, count: int, where: tuple[Vec3, Vec3, Vec3]) -> Edges:
+    """Edges between the open regions 1..count."""
+    left: Mask = (edges.u <= count) & (edges.v <= count)
+    u, v = edges.u[left], edges.v[left]
+    return Edges(
+        np.minimum(u, v),
+        np.maximum(u, v),
+        edges.sum[left],
+        edges.count[left],
+        positions_in_volume(edges.last[left], *where),
+        keys_in_volume(edges.key[left], *where),
+    )
+
+
+def check_settings(settings: ExactSettings) -> None:
+    """Raise ConfigError for thresholds that contradict each other."""
+    if not 1 <= settings.t_low <= settings.t_high <= 256:
+        raise ConfigError(
+            f"t_low {settings.t_low} and t_high {settings.t_high} of the exact method",
+            "choose 1 <= t_low <= t_high <= 256",
+        )
+
+
+def check_block(affinity: UInt8, high: Planes, place: Place) -> None:
+    """Raise BadDataError for arrays that don't fit together, or more than 32 bits can count."""
+    if affinity.ndim != 4 or affinity.shape[0] != 3 or affinity.dtype != np.uint8:
+        raise BadDataError(
+            f"affinities of shape {affinity.shape} and type {affinity.dtype}, not uint8 (3, z, y, x)"
+        )
+    shape = affinity.shape[1:]
+    if 0 in shape or not affinity.flags.c_contiguous:
+        raise BadDataError(f"affinities of shape {affinity.shape} are empty or not C-contiguous")
+    for axis, given in enumerate(high):
+        needed = tuple(n for d, n in enumerate(shape) if d != axis)
+        if given.shape != needed or given.dtype != np.uint8:
+            raise BadDataError(
+                f"the plane beyond the high face of axis {axis} is {given.shape} {given.dtype}, "
+                f"not {needed} uint8"
+            )
+    if prod(shape) > MAX_BLOCK_VOX:
+        raise BadDataError(
+            f"a block of {prod(shape)} voxels, more than {MAX_BLOCK_VOX}", "use smaller blocks"
+        )
+    if 3 * prod(place.volume) >= 1 << KEY_BITS:
+        raise BadDataError(f"a volume of {place.volume} voxels has more edges than 2^{KEY_BITS}")

@@ -1,0 +1,102 @@
+"""The exact method at many thresholds of one box, for little more than the price of one.
+
+Everything up to mean linkage doesn't depend on the threshold, and mean linkage down to a lower one
+goes on from where it stopped at a higher one: merges come in one order. Dust is joined on the side
+for each result, as what is small at one threshold may not be at the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from magneton_tasks.base.geometry import vec3
+from magneton_tasks.errors import BadDataError
+from magneton_tasks.kernels.exact.block_regions import (
+    BlockRegions,
+    link_by_mean,
+    link_small,
+    start_block,
+)
+from magneton_tasks.kernels.exact.block_step import (
+    Place,
+    check_block,
+    check_settings,
+    close_outer_faces,
+    close_regions,
+)
+from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.residual import UInt8, UInt32
+
+
+def exact_segmentations(
+    affinity: UInt8, settings: ExactSettings, thresholds: Sequence[float]
+) -> Iterator[tuple[UInt32, int]]:
+    """Segment a box as one block, at each threshold.
+
+    Peak: as `block_step.segment_block_exact`, and 4 B a voxel for each result.
+
+    Parameters
+    ----------
+    affinity
+        uint8 (3, z, y, x), C-contiguous. **Is written to**: edges across low faces become 0.
+    settings
+        ``settings.threshold`` isn't read.
+    thresholds
+        From the highest to the lowest.
+
+    Yields
+    ------
+    labels
+        uint32 (z, y, x), an array of its own: those of `block_step.segment_block_exact`.
+    n_labels
+        They are 1..n_labels.
+
+    Raises
+    ------
+    BadDataError, ConfigError
+        As `block_step.segment_block_exact`, or if thresholds rise.
+    """
+    cells, cuts = exact_cuts(affinity, settings, thresholds)
+    for label_of, n_labels in cuts:
+        yield label_of[cells], n_labels
+
+
+def exact_cuts(
+    affinity: UInt8, settings: ExactSettings, thresholds: Sequence[float]
+) -> tuple[UInt32, Iterator[tuple[UInt32, int]]]:
+    """As `exact_segmentations`, by cells: no threshold cuts one, so voxels are looked at once.
+
+    Returns
+    -------
+    cells
+        uint32 (z, y, x): the cell of each voxel; 0: background.
+    cuts
+        For each threshold the label of each cell, uint32 (cells + 1,), and how many labels there
+        are.
+    """
+    if any(a < b for a, b in pairwise(thresholds)):
+        raise BadDataError("thresholds rise", "give them from the highest to the lowest")
+    nowhere = ((False, False),) * 3
+    nz, ny, nx = vec3(affinity.shape[1:])
+    high = np.zeros((ny, nx), np.uint8), np.zeros((nz, nx), np.uint8), np.zeros((nz, ny), np.uint8)
+    check_settings(settings)
+    place = Place(0, (0, 0, 0), (nz, ny, nx), nowhere)
+    check_block(affinity, high, place)
+    close_outer_faces(affinity, high, nowhere)
+    regions = start_block(affinity, high, nowhere, settings).regions
+    link_small(regions, settings)
+    return regions.labels, _cuts(regions, settings, thresholds)
+
+
+def _cuts(
+    regions: BlockRegions, settings: ExactSettings, thresholds: Sequence[float]
+) -> Iterator[tuple[UInt32, int]]:
+    for threshold in thresholds:
+        at = replace(settings, threshold=threshold)
+        link_by_mean(regions, at.least_score)
+        closing = close_regions(regions, at)
+        yield closing.numbers[regions.region_of], closing.n_labels

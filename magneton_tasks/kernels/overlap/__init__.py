@@ -1,0 +1,1 @@
+"""The overlap method: blocks by waterz, matched where they intersect."""
