@@ -24,9 +24,9 @@ from benchmarks.measure import ROOT, Row, magneton, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.base.geometry import vec3
+from magneton_tasks.config.places import CONFIGS_VARIABLE
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import WorkPaths
-from magneton_tasks.places import CONFIGS_VARIABLE
 
 GRID = (10, 100, 100)
 BLOCKS, BEFORE = 100_000, 60_000

@@ -20,7 +20,7 @@ from benchmarks.exact import stages_in_one_process
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, source, write_config
 from magneton_tasks.base.geometry import Box
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 
 UInt8 = NDArray[np.uint8]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from magneton_tasks.base.failures import bug, ours
 from magneton_tasks.base.location import locate, read_file
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import BadDataError, NoInputError, TemporaryError
 from magneton_tasks.metadata import read_metadata
 

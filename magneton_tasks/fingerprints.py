@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan import Fingerprints, Geometry, digest
-from magneton_tasks.schema import RunConfig
 
 #: Of younger keys whose default isn't what was before them, or has changed since: dotted key -> value.
 BEFORE: dict[str, object] = {}

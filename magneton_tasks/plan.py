@@ -17,13 +17,13 @@ from magneton_tasks import __version__, exact_projection, mips, projection
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.base.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.base.json_object import json_object
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import BadDataError, ConfigError, OtherVersionError
 from magneton_tasks.exact_plan import join_cost
 from magneton_tasks.exact_projection import FaceDensity
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.paths import JOINS, join_level
-from magneton_tasks.schema import RunConfig
 from magneton_tasks.volume_info import VolumeInfo
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).

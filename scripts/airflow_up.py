@@ -10,8 +10,8 @@ from magneton_tasks.airflow import database, home
 from magneton_tasks.airflow.dag_names import named_configs
 from magneton_tasks.airflow.known import wait_for_dags
 from magneton_tasks.airflow.services import Services
+from magneton_tasks.config.places import CONFIGS_VARIABLE
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.places import CONFIGS_VARIABLE
 
 
 def main() -> int:

@@ -20,10 +20,10 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from magneton_tasks import places
 from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.services import Services
+from magneton_tasks.config import places
 from scripts.make_pictures import CHROMIUM, DRAWING_MS, FLAGS, magneton, save_bytes
 
 #: Voxels of the sample, and blocks small enough that there are many of them.

@@ -13,9 +13,17 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from magneton_tasks import schema_airflow, schema_slurm, schema_types
-from magneton_tasks.cli.templates import one_line
-from magneton_tasks.schema import RunConfig
+from magneton_tasks.config import (
+    airflow as schema_airflow,
+)
+from magneton_tasks.config import (
+    slurm as schema_slurm,
+)
+from magneton_tasks.config import (
+    types as schema_types,
+)
+from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.template import one_line
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "config.md"
 HEAD = """\

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3
-from magneton_tasks.config import RunConfig, parse_config
+from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.plan import VolumeFacts
 
 MINIMAL = """\

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from magneton_tasks.config import parse_config
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.plan import Plan, digest

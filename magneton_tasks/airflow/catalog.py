@@ -19,7 +19,7 @@ from croniter.croniter import CroniterError
 from magneton_tasks.airflow import notices
 from magneton_tasks.airflow.dag_names import named_configs
 from magneton_tasks.airflow.operators import RefuseOperator
-from magneton_tasks.config import RunConfig, load_config
+from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import ConfigError, MagnetonError
 
 MakeDag = Callable[[str, Path, RunConfig], DAG]

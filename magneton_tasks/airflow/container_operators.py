@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowException
 from magneton_tasks.airflow.ends import TAIL_LINES, failure, raise_for, result_of
 from magneton_tasks.airflow.operators import plan_request, planned, request_command
 from magneton_tasks.airflow.stage_task import StageTask
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
 from magneton_tasks.runners.command import last_result
 from magneton_tasks.runners.containers import Task

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from magneton_tasks.config import find_configs
+from magneton_tasks.config.read import find_configs
 
 PREFIX = "instance_segmentation."
 #: Of a DAG id: Airflow takes 250 characters, and a second config of a name adds some.

@@ -13,8 +13,8 @@ from pathlib import Path
 from magneton_tasks.airflow import database as databases
 from magneton_tasks.airflow.at_once import tasks_at_once
 from magneton_tasks.base.files import is_network_filesystem
+from magneton_tasks.config.places import CONFIGS_VARIABLE, configs_places
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
 
 #: Where `make run` and `make up` keep Airflow's database, logs and state.
 HOME_VARIABLE = "MAGNETON_AIRFLOW_HOME"

@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import AirflowFailException
 
 from magneton_tasks.airflow.operators import CommandOperator
-from magneton_tasks.config import find_configs, load_config, nearest
+from magneton_tasks.config.read import find_configs, load_config, nearest
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.runners.command import maintain_command
 

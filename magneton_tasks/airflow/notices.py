@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.sdk import BaseNotifier
 
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 
 

@@ -28,11 +28,11 @@ from magneton_tasks.airflow.stage_task import StageTask, is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import worker_environ
-from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.config.read import load_config, parse_config
+from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, MagnetonError
 from magneton_tasks.paths import AttemptPaths, noun_of
 from magneton_tasks.plan import Plan, StagePlan
-from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners import resources
 from magneton_tasks.runners.command import (
     last_result,

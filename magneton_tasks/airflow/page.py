@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from magneton_tasks.config import RunConfig, uses_partition
+from magneton_tasks.config.read import RunConfig, uses_partition
 
 #: The C library's takes a quarter of the time, which is most of what a DAG's parse takes.
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

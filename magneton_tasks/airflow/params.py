@@ -21,10 +21,10 @@ from airflow.sdk import Param
 
 from magneton_tasks.base.location import locate
 from magneton_tasks.base.scoring import shipped
-from magneton_tasks.config import RunConfig, known_keys, nearest, uses_partition
+from magneton_tasks.config.model import UNREAD_BY_METHOD, USUAL_THRESHOLD
+from magneton_tasks.config.read import RunConfig, known_keys, nearest, uses_partition
+from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
-from magneton_tasks.schema import UNREAD_BY_METHOD, USUAL_THRESHOLD
 
 #: Config keys that the form offers, by the heading they stand under.
 SECTIONS = {

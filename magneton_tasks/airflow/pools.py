@@ -16,7 +16,7 @@ from magneton_tasks import exact_projection, projection
 from magneton_tasks.airflow.at_once import services_bytes
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.exact_plan import join_cost
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import apply_memory, count_memory

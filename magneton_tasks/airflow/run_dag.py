@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.base.units import human_time
+from magneton_tasks.config import places
 from magneton_tasks.errors import EXIT_BAD_DATA, MagnetonError, OutputError
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from magneton_tasks.airflow.ports import free_ports
 from magneton_tasks.airflow.supervision import SUPERVISOR, Supervision
 from magneton_tasks.airflow.turns import Say, Turn, impatient, told
 from magneton_tasks.base.worker_env import is_of_make_up
+from magneton_tasks.config.places import CONFIGS_VARIABLE, configs_places
+from magneton_tasks.config.roots import ROOTS_VARIABLE
 from magneton_tasks.errors import OutputError, TemporaryError
-from magneton_tasks.places import CONFIGS_VARIABLE, configs_places
-from magneton_tasks.roots import ROOTS_VARIABLE
 
 FIRST = "api-server"
 #: The services with their arguments. Log servers would listen on all interfaces, see task_logs.

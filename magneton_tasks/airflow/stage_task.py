@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from magneton_tasks.airflow.ends import Result
-from magneton_tasks.config import parse_config
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.paths import CHOICE_OF, MAPPED, AttemptPaths
 from magneton_tasks.plan import Plan
 

@@ -18,7 +18,7 @@ from magneton_tasks.airflow.operators import (
     ReleaseOperator,
     StageOperator,
 )
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.paths import MAPPED
 
 

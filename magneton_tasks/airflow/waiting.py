@@ -17,7 +17,7 @@ from magneton_tasks.airflow.operators import plan_request, rest_of
 from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.base.units import human_time
 from magneton_tasks.base.worker_env import worker_environ
-from magneton_tasks.config import RunConfig, load_config
+from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS, MagnetonError
 
 TASK = "wait_for_input"

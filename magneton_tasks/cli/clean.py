@@ -14,7 +14,7 @@ import click
 
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.cli import console
-from magneton_tasks.config import load_config, require_partition
+from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import EXIT_OK, LeaseHeldError, UsageError
 from magneton_tasks.stages import clean as cleaning
 from magneton_tasks.stages import clean_remove, current

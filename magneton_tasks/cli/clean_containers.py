@@ -9,7 +9,7 @@ from typing import Any
 
 from magneton_tasks.base.units import human_time
 from magneton_tasks.cli.left_behind import LeftBehind
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.docker import name_of
 from magneton_tasks.runners.engine import Engine

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from magneton_tasks.cli.left_behind import LeftBehind
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.runners.slurm import left
 from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.programs import Slurm

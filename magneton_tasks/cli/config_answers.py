@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 
 import click
 
-from magneton_tasks import config_file
-from magneton_tasks.cli import console, templates
-from magneton_tasks.config import parse_config
+from magneton_tasks.cli import console
+from magneton_tasks.config import config_file, template
+from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import ConfigError, UsageError
-from magneton_tasks.schema import RunConfig
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Answers:
             self.notes[key] = list(notes)
 
     def text(self, head: list[str] | None = None) -> str:
-        return templates.render(self.values, head or [], self.notes)
+        return template.render(self.values, head or [], self.notes)
 
     def config(self, name: str = "these answers") -> RunConfig:
         return parse_config(self.text(), name)
@@ -79,7 +79,7 @@ class Answers:
                 raise ValueError(error.what.partition(": ")[2]) from None
             return value
 
-        value = ask(question, check, templates.one_line(proposal))
+        value = ask(question, check, template.one_line(proposal))
         self.set(key, value, *(notes if value == proposal else ()))
 
 

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from magneton_tasks import config_file
 from magneton_tasks.cli import parameters as params
-from magneton_tasks.cli import yaml_file
 from magneton_tasks.cli.console import Quit, ask, confirm, require_terminal, say
-from magneton_tasks.config import parse_config
+from magneton_tasks.config import config_file, edit_file
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import ConfigError, UsageError
 
 
@@ -93,12 +92,12 @@ def _confirm_over_change(config: Path, now: str, overrides: Mapping[str, object]
 
 def _save(config: Path, text: str, values: Mapping[str, object], *, quiet: bool = False) -> None:
     """Write ``values`` into the config, whose text is ``text``, and say so."""
-    new = yaml_file.with_values(text, str(config), values)
+    new = edit_file.with_values(text, str(config), values)
     console = Console()
     if new == text:
         say(console, f"{config}: nothing to change")
         return
-    yaml_file.replace(config, new)
+    edit_file.replace(config, new)
     for line in () if quiet else _changes(config, text, new, values):
         say(console, line)
     say(console, f"saved {config}")
@@ -136,10 +135,10 @@ def _edit_text(config: Path) -> None:
             say(console, f"{config} was changed by somebody else meanwhile", "yellow")
             if not confirm("replace it with yours? (n keeps theirs, and saves yours beside it)"):
                 beside = _free_name(config)
-                yaml_file.replace(beside, text)
+                edit_file.replace(beside, text)
                 say(console, f"your version is {beside}; {config} keeps theirs")
                 return
-        yaml_file.replace(config, text)
+        edit_file.replace(config, text)
         say(console, f"saved {config}")
 
 

@@ -15,16 +15,16 @@ from typing import Any
 
 import click
 
-from magneton_tasks import config_file, projection
+from magneton_tasks import projection
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.cli import templates
-from magneton_tasks.cli.old_config import read_old
-from magneton_tasks.cli.old_keys import translate
-from magneton_tasks.cli.old_translation import Row, Translation
-from magneton_tasks.config import RunConfig, parse_config
+from magneton_tasks.config import config_file, template
+from magneton_tasks.config.menu_tool.old_config import read_old
+from magneton_tasks.config.menu_tool.old_keys import translate
+from magneton_tasks.config.menu_tool.old_translation import Row, Translation
+from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, MagnetonError, UsageError
 from magneton_tasks.metadata import read_metadata
 from magneton_tasks.runners import resources, this_machine
@@ -64,7 +64,7 @@ def import_old(old: Path, config: Path | None, *, force: bool) -> None:
     _work(to)
     _fit_block(to, info)
     _print_table(to.table())
-    text = templates.render(to.values, list(_head(old, to)), to.notes)
+    text = template.render(to.values, list(_head(old, to)), to.notes)
     checked = _checked(text, old, to)
     files.write_atomic(target, text.encode())
     for warning in (*to.warnings, *_warnings(checked, info)):
@@ -135,7 +135,7 @@ def _work(to: Translation) -> None:
 
 def _trial(to: Translation) -> RunConfig:
     paths = {k: v for k, v in to.values.items() if k.startswith("paths.")}
-    return parse_config(templates.render(paths), "the paths")
+    return parse_config(template.render(paths), "the paths")
 
 
 # ------------------------------------------------------------------ block size
@@ -272,7 +272,7 @@ def _head(old: Path, to: Translation) -> Iterator[str]:
     for reason, keys in reasons.items():
         yield from textwrap.wrap(
             f"{', '.join(keys)}: {reason}",
-            templates.WIDTH,
+            template.WIDTH,
             initial_indent="- ",
             subsequent_indent="    ",
         )

@@ -22,9 +22,9 @@ from magneton_tasks.cli import config_places as places
 from magneton_tasks.cli import console
 from magneton_tasks.cli.config_answers import Answers, Ask, confirm, proposals, questions
 from magneton_tasks.cli.config_levels import described, levels_of
-from magneton_tasks.config import parse_config
+from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
-from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.volume_info import VolumeInfo
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from typing import Any
 import click
 import yaml
 
-from magneton_tasks import config_file
 from magneton_tasks.cli import parameters as params
-from magneton_tasks.cli import yaml_file, yaml_nodes
-from magneton_tasks.config import parse_config
-from magneton_tasks.schema import USUAL_THRESHOLD
+from magneton_tasks.config import config_file, edit_file, edit_nodes
+from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.read import parse_config
 
 
 def show(
@@ -53,7 +52,7 @@ def show(
         _show_sources(_sources(text, str(config), sets, resolved), as_json)
         return
     if not resolved:
-        text = yaml_file.with_values(text, str(config), sets)
+        text = edit_file.with_values(text, str(config), sets)
     data = checked.resolved() if resolved else yaml.safe_load(text)
     if as_json:
         click.echo(json.dumps(data, indent=1, ensure_ascii=False))
@@ -70,7 +69,7 @@ def _sources(
     text: str, name: str, sets: Mapping[str, object], resolved: bool
 ) -> list[dict[str, Any]]:
     """One row per key; ``line`` is that of the file, counted from 1."""
-    lines = yaml_nodes.key_lines(text)
+    lines = edit_nodes.key_lines(text)
     return [
         {
             "key": p.key,

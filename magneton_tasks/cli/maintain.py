@@ -17,7 +17,7 @@ import click
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.config import RunConfig, load_config, uses_partition
+from magneton_tasks.config.read import RunConfig, load_config, uses_partition
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.stages import clean as cleaning

@@ -27,7 +27,7 @@ def command(
 
 def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, object]:
     """``key=value`` options as a dict; values are YAML."""
-    from magneton_tasks import config_file
+    from magneton_tasks.config import config_file
 
     sets: dict[str, object] = {}
     for text in values:

@@ -16,12 +16,11 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from magneton_tasks import config_file
-from magneton_tasks.cli import yaml_nodes
-from magneton_tasks.config import known_keys, nearest, parse_config, unread_keys
+from magneton_tasks.config import config_file, edit_nodes
+from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.read import known_keys, nearest, parse_config, unread_keys
+from magneton_tasks.config.runners import RunnerName
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.schema import RunConfig
-from magneton_tasks.schema_runners import RunnerName
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,7 +77,7 @@ def parameters(
     Raises
     ------
     NoInputError, ConfigError
-        As `magneton_tasks.config.load_config`.
+        As `magneton_tasks.config.read.load_config`.
     """
     return parameters_of(config_file.read_text(config), str(config), overrides, sections)
 
@@ -96,12 +95,12 @@ def parameters_of(
         if sections is not None and not _is_in(key, sections):
             continue
         value = _at(resolved, key)
-        if value is yaml_nodes.MISSING:
+        if value is edit_nodes.MISSING:
             continue  # what the chosen method or rule doesn't read
         source = _source(key, written, overrides)
         if section in idle and source == "default":
             continue
-        default = yaml_nodes.plain(None if field.is_required() else field.default)
+        default = edit_nodes.plain(None if field.is_required() else field.default)
         found.append(Parameter(key, section, leaf, value, default, source, field.description or ""))
     return found
 
@@ -118,7 +117,7 @@ def _at(data: Any, key: str) -> Any:
         if data is None:
             return None
         if name not in data:
-            return yaml_nodes.MISSING
+            return edit_nodes.MISSING
         data = data[name]
     return data
 
@@ -262,7 +261,7 @@ def shown(key: str, value: object) -> str:
         for unit, factor in _UNITS:
             if value % factor == 0:
                 return f"{value // factor}{unit}"
-    return yaml_nodes.as_text(value)
+    return edit_nodes.as_text(value)
 
 
 def differences(before: Sequence[Parameter], after: Sequence[Parameter]) -> list[str]:

@@ -21,7 +21,7 @@ from magneton_tasks.cli.console import Quit, say
 from magneton_tasks.cli.live import STOPS, Display
 from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.summary import print_summary
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
 from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan import Plan

@@ -14,7 +14,7 @@ from magneton_tasks.cli import replacing
 from magneton_tasks.cli.live import Display
 from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.run import Place
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.plan import Plan

@@ -11,7 +11,7 @@ import click
 from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_count, human_time
-from magneton_tasks.config import load_config, require_partition
+from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import NoInputError, OtherVersionError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.stages import threshold_words

@@ -15,8 +15,8 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.units import human_bytes, human_count, human_time
 from magneton_tasks.cli.console import confirm, is_interactive
-from magneton_tasks.cli.templates import one_line
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
+from magneton_tasks.config.template import one_line
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.metadata import VolumeInfo
 from magneton_tasks.runners.warming import ensure_warm
@@ -206,7 +206,7 @@ def _offer(config: Path, changes: dict[str, object], write: bool) -> None:
 
 
 def _write(config: Path, changes: dict[str, object]) -> None:
-    from magneton_tasks.cli.yaml_file import set_values
+    from magneton_tasks.config.edit_file import set_values
 
     try:
         set_values(config, changes)

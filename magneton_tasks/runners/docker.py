@@ -16,7 +16,7 @@ from typing import Any
 
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.config import RunConfig, load_config, parse_config
+from magneton_tasks.config.read import RunConfig, load_config, parse_config
 from magneton_tasks.errors import (
     EXIT_CONFIG,
     EXIT_TEMPORARY,

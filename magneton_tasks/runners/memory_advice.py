@@ -13,14 +13,14 @@ from math import prod
 from typing import Any
 
 from magneton_tasks.base.scoring import parse_scoring
+from magneton_tasks.config.model import USUAL_THRESHOLD, RunConfig
+from magneton_tasks.config.runners import RunnerName
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import apply_memory
 from magneton_tasks.paths import join_level
 from magneton_tasks.plan import Geometry, Plan, VolumeFacts, make_geometry
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.resources import USABLE
-from magneton_tasks.schema import USUAL_THRESHOLD, RunConfig
-from magneton_tasks.schema_runners import RunnerName
 
 
 @dataclass(frozen=True, slots=True)

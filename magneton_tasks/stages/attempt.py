@@ -7,15 +7,15 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.config import RunConfig, parse_config
+from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
+from magneton_tasks.config.read import RunConfig, parse_config
+from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, OutOfMemoryError
 from magneton_tasks.manifest import Manifest, Record
 from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan import Plan, digest
-from magneton_tasks.roots import check_roots
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import allowed_memory
-from magneton_tasks.stages.mapping import with_mapped_paths, with_mapped_roots
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
 _ATTEMPT_WAIT_S = 120.0

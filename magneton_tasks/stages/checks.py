@@ -11,15 +11,15 @@ from magneton_tasks.base.buckets import open_bucket
 from magneton_tasks.base.lease import LEASE_NAME
 from magneton_tasks.base.location import Location, locate, read_file
 from magneton_tasks.base.nesting import are_nested
-from magneton_tasks.config import RunConfig, known_keys, nearest
+from magneton_tasks.config.airflow import Notify, WaitForInput
+from magneton_tasks.config.read import RunConfig, known_keys, nearest
+from magneton_tasks.config.runners import Docker
+from magneton_tasks.config.slurm import Slurm
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.metadata import VolumeInfo, read_metadata
 from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
-from magneton_tasks.schema_airflow import Notify, WaitForInput
-from magneton_tasks.schema_runners import Docker
-from magneton_tasks.schema_slurm import Slurm
 
 #: What a form may say of jobs: numbers.
 _SLURM_OFFERED = ("time", "memory", "max_running", "max_queued", "target_minutes")
@@ -54,7 +54,7 @@ def check_stages(stages: tuple[str, ...]) -> None:
 def check_form(overrides: Mapping[str, object]) -> None:
     """Refuse keys from a form that are unknown or that only the YAML file may set.
 
-    `roots.check_roots` looks at paths.
+    `config.roots.check_roots` looks at paths.
     """
     known = known_keys()
     for key in overrides:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from magneton_tasks import __version__
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.checks import identity, owner_of

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from magneton_tasks.base import units
 from magneton_tasks.base.location import locate
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.clean_names import (

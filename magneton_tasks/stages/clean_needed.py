@@ -10,7 +10,7 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.metadata import read_metadata

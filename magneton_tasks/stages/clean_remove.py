@@ -8,7 +8,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.lease import acquire
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import JOINS, WorkPaths
 from magneton_tasks.stages import checks, rights

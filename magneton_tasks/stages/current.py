@@ -10,7 +10,8 @@ from pathlib import Path
 from magneton_tasks.base import files, lease
 from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.location import locate, read_json
-from magneton_tasks.config import RunConfig, load_config
+from magneton_tasks.config.differences import decides, differing
+from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.metadata import read_metadata
@@ -24,7 +25,6 @@ from magneton_tasks.plan import (
 )
 from magneton_tasks.stages import checks, thresholds
 from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.differences import decides, differing
 
 OUTPUT_GONE = "the output is gone"
 OTHER_OUTPUT = "the output holds another result now"

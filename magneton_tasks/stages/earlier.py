@@ -29,10 +29,10 @@ import yaml
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.base.location import locate, read_json
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.paths import STAGES, AttemptPaths, WorkPaths
-from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.stages import results
 
 #: The first release with the defaults of now.

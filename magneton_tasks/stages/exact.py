@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels.exact.block_step import Place

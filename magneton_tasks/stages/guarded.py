@@ -6,7 +6,7 @@ from pathlib import Path
 
 from magneton_tasks.base.lease import Place
 from magneton_tasks.base.location import locate
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 
 
 def lease_places(config: RunConfig) -> list[Place]:

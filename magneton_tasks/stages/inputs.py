@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt

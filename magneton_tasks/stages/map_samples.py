@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks import exact_projection
 from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, Vec3, vec3
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import OutOfMemoryError
 from magneton_tasks.stages.child import resident_bytes, run_in_child
 

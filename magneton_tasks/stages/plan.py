@@ -18,7 +18,9 @@ from magneton_tasks.base import files, units
 from magneton_tasks.base.grid import Ranges, ranges_len
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.base.lease import acquire
-from magneton_tasks.config import RunConfig, load_config, require_partition
+from magneton_tasks.config.differences import differing
+from magneton_tasks.config.read import RunConfig, load_config, require_partition
+from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import ConfigError, LeaseHeldError
 from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.fingerprints import make_fingerprints
@@ -38,7 +40,6 @@ from magneton_tasks.plan import (
     make_stage,
     project_memory,
 )
-from magneton_tasks.roots import allowed_roots, check_roots
 from magneton_tasks.runners import memory_advice, resources, this_machine
 from magneton_tasks.runners.slurm import limits as limits_of_cluster
 from magneton_tasks.runners.slurm import script
@@ -46,7 +47,6 @@ from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages import checks, claims, earlier, queued, replaced, rights, thresholds
-from magneton_tasks.stages.differences import differing
 from magneton_tasks.stages.guarded import lease_places
 from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport

@@ -15,7 +15,7 @@ from typing import Any
 from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
-from magneton_tasks.config import parse_config
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import EXIT_OK, ConfigError
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.kernels.compiled import archives as kernel_archives

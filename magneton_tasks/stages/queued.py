@@ -6,7 +6,7 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
 from magneton_tasks.runners.slurm import left
 from magneton_tasks.runners.slurm.left import LeftJob

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.kernels import versions as kernels
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.attempt import Attempt

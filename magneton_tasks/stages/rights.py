@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from magneton_tasks.base.location import locate
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import OutputError
 from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
 from magneton_tasks.plan import Fingerprints

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.exact_projection import (
     SAMPLED_EDGE_VOX,
     TYPICAL_FACES,

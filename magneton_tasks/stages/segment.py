@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.overlap.segment import (
     BadAffinityError,

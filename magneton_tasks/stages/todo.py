@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from magneton_tasks.base.grid import Grid, Ranges, items, ranges_len, to_ranges
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.manifest import Manifest

@@ -16,7 +16,8 @@ from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.scoring import parse_scoring
-from magneton_tasks.config import RunConfig, load_config, require_partition
+from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.errors import (
     ConfigError,
     UsageError,
@@ -25,7 +26,6 @@ from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import ThresholdChoice, VolumeFacts, digest, make_grid
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.memory_advice import more_memory
-from magneton_tasks.schema import USUAL_THRESHOLD
 from magneton_tasks.stages import checks, thresholds
 from magneton_tasks.stages.sampling import sample
 from magneton_tasks.stages.sizes import overlap_of
@@ -33,7 +33,7 @@ from magneton_tasks.stages.sizes import overlap_of
 if TYPE_CHECKING:
     from magneton_tasks.kernels.overlap.segment import SegmentSettings
 
-#: As `schema.Block`: labels and waterz don't hold more.
+#: As `config.model.Block`: labels and waterz don't hold more.
 _MOST_VOXELS = 2**31 - 1
 #: Thresholds are rounded to this many digits: float32 doesn't tell finer ones apart.
 _DIGITS = 6

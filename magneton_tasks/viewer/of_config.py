@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.base.location import locate
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import MagnetonError, NoInputError
 from magneton_tasks.metadata import VolumeInfo, read_metadata
-from magneton_tasks.schema import RunConfig
 from magneton_tasks.viewer.layers import Layer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from magneton_tasks.base import lease
 from magneton_tasks.cli import run_docker
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.runners import docker_run
 from magneton_tasks.runners.docker import Workshop
 from magneton_tasks.stages.guarded import lease_places

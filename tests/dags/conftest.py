@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
+from magneton_tasks.config import places
 
 ROOT = Path(__file__).resolve().parents[2]
 _HOME = Path(tempfile.mkdtemp(prefix="magneton-airflow-"))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from magneton_tasks import places
+from magneton_tasks.config import places
 
 DAG_FILE = Path(__file__).resolve().parents[2] / "dags" / "instance_segmentation.py"
 

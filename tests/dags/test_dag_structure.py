@@ -15,9 +15,9 @@ from airflow.sdk import timezone
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks import roots
 from magneton_tasks.airflow import catalog
-from magneton_tasks.config import RunConfig, load_config
+from magneton_tasks.config import roots
+from magneton_tasks.config.read import RunConfig, load_config
 from tests.dags.parsing import modules_of_a_parse
 from tests.odd_configs import ODD, TYPICAL
 

@@ -18,8 +18,9 @@ import pytest
 from airflow.api_fastapi.app import create_app, get_auth_manager, purge_cached_app
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
-from magneton_tasks import __version__, places
+from magneton_tasks import __version__
 from magneton_tasks.airflow.plugin import URL_PREFIX
+from magneton_tasks.config import places
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap
 from tests import volumes

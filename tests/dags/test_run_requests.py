@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from magneton_tasks.airflow import params
 from magneton_tasks.airflow.operators import PlanOperator
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 
 pytestmark = pytest.mark.xdist_group("airflow")

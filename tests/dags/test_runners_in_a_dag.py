@@ -13,7 +13,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks.airflow import operators, params
 from magneton_tasks.airflow.container_operators import StageContainerOperator
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.stages import checks
 from tests.dags.parsing import modules_of_a_parse

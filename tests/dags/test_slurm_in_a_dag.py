@@ -26,7 +26,7 @@ from magneton_tasks.airflow import params, slurm_trigger
 from magneton_tasks.airflow.operators import StageOperator
 from magneton_tasks.airflow.slurm_operators import BashSlurm, SlurmOperator
 from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, TemporaryError
 from magneton_tasks.runners.slurm import batch as batches
 from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait

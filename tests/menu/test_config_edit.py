@@ -12,7 +12,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 
 TEXT = """\
 # volume 7

@@ -11,7 +11,7 @@ import pexpect
 import pytest
 import yaml
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from tests import volumes
 
 #: The questions in their order, each by a piece of its text.

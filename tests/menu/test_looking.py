@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from tests import volumes
 from tests.menu.terminal import GO_ON, OPTION, PARAMETER, Terminal, listing
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from tests import volumes
 from tests.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from docker.errors import APIError
 
-from magneton_tasks.config import RunConfig, parse_config
+from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, MagnetonError, TemporaryError
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.containers import Task

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from magneton_tasks.base.lease import acquire
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, LeaseHeldError
 from magneton_tasks.stages import clean, clean_remove
 from magneton_tasks.stages.clean import CHOICES

@@ -19,7 +19,7 @@ import yaml
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli import run as running
 from magneton_tasks.cli.summary import latest_attempt
-from magneton_tasks.config import parse_config
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import OutputError
 from magneton_tasks.stages import report as reporting
 from magneton_tasks.stages.attempt import Attempt

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.config.read import load_config, parse_config
 from tests.calls import Caller
 
 TEXT = """\

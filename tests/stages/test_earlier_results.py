@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.stages import earlier
 from tests import volumes

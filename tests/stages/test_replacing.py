@@ -13,7 +13,7 @@ import pytest
 
 from magneton_tasks.cli import run_docker
 from magneton_tasks.cli.planning import agreement
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages import replaced
 from magneton_tasks.stages.claims import output_to_write

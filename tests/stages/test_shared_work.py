@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.stages import clean_remove
 from tests import volumes

@@ -18,7 +18,7 @@ from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli import main
 from magneton_tasks.cli.trying import exact_cuts
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.metadata import read_metadata

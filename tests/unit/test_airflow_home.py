@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks import places
 from magneton_tasks.airflow import home as homes
 from magneton_tasks.airflow.ports import free_ports
 from magneton_tasks.airflow.services import Services
 from magneton_tasks.airflow.supervision import Supervision
+from magneton_tasks.config import places
 from magneton_tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

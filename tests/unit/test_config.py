@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from magneton_tasks.config import (
+from magneton_tasks.config.read import (
     find_configs,
     known_keys,
     load_config,

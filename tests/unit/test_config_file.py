@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base.units import parse_duration, parse_size
-from magneton_tasks.config import load_config, parse_config
+from magneton_tasks.config.read import load_config, parse_config
 from magneton_tasks.errors import ConfigError
 from tests.calls import Caller
 from tests.odd_configs import ODD, TYPICAL

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from magneton_tasks.cli.config_import import import_old
-from magneton_tasks.cli.old_config import ALIASES, KNOWN, OldKey, name_of, read_old
-from magneton_tasks.cli.old_keys import translate
-from magneton_tasks.cli.old_translation import Row
-from magneton_tasks.config import load_config
+from magneton_tasks.config.menu_tool.old_config import ALIASES, KNOWN, OldKey, name_of, read_old
+from magneton_tasks.config.menu_tool.old_keys import translate
+from magneton_tasks.config.menu_tool.old_translation import Row
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.runners import this_machine
 from tests import volumes

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.stages.differences import differing
+from magneton_tasks.config.differences import differing
 
 
 def config(method: str, threshold: float | None, **others: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.exact_plan import choose_tree
 from magneton_tasks.exact_projection import TYPICAL_FACES
 from magneton_tasks.join_tree import JoinTree
@@ -19,7 +20,6 @@ from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
 from magneton_tasks.plan import make_geometry, project_memory
 from magneton_tasks.runners import memory_advice, this_machine
-from magneton_tasks.schema import RunConfig
 from magneton_tasks.stages.exact import place_of
 from magneton_tasks.stages.sampling import TYPICAL
 from tests import volumes

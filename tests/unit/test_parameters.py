@@ -21,7 +21,7 @@ from magneton_tasks.cli.parameters import (
     shown,
     table,
 )
-from magneton_tasks.config import known_keys, load_config
+from magneton_tasks.config.read import known_keys, load_config
 from magneton_tasks.errors import ConfigError
 from tests.plans import MINIMAL, OVERLAP
 

@@ -10,7 +10,7 @@ import pytest
 
 from magneton_tasks.base.location import locate
 from magneton_tasks.cli.config_places import as_url
-from magneton_tasks.config import parse_config
+from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import ConfigError
 from tests.plans import MINIMAL, a_config
 
@@ -123,8 +123,8 @@ def test_partitions_that_can_t_be_seen_are_refused(partition: str) -> None:
 
 
 def test_the_form_takes_no_line_break_at_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    from magneton_tasks import roots
     from magneton_tasks.airflow.params import form
+    from magneton_tasks.config import roots
 
     monkeypatch.setenv(roots.ROOTS_VARIABLE, f"/data{os.pathsep}/scratch")
     paths = {f"paths.{k}": f"/data/{k}/{{partition}}" for k in ("input", "output", "work")}

@@ -9,6 +9,7 @@ from magneton_tasks import __version__
 from magneton_tasks import plan as planning
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import ranges_len
+from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.plan import (
@@ -23,7 +24,6 @@ from magneton_tasks.plan import (
     make_stage,
     project_memory,
 )
-from magneton_tasks.schema import USUAL_THRESHOLD
 from tests.plans import a_config, a_volume
 
 #: segment, count, pool, apply, downsample of `fingerprints()`

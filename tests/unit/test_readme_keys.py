@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic_core import PydanticUndefined
 
-from magneton_tasks.schema import RunConfig
+from magneton_tasks.config.model import RunConfig
 from tests.shell_blocks import README
 
 

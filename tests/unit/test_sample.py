@@ -12,7 +12,7 @@ import pytest
 from scipy import ndimage
 
 from magneton_tasks.base.geometry import Vec3
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, UsageError
 from magneton_tasks.kernels.evaluate import evaluate
 from magneton_tasks.sample import write as write_module

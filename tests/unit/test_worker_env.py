@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base.worker_env import worker_environ
+from magneton_tasks.config.runners import Docker
+from magneton_tasks.config.slurm import Slurm as SlurmSettings
 from magneton_tasks.runners.local import run_stage
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.schema_runners import Docker
-from magneton_tasks.schema_slurm import Slurm as SlurmSettings
 
 SECRET = "pa55"
 AIRFLOWS = {

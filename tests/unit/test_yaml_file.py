@@ -15,8 +15,8 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from magneton_tasks.cli.yaml_file import set_values, with_values
-from magneton_tasks.config import known_keys, parse_config, unread_keys
+from magneton_tasks.config.edit_file import set_values, with_values
+from magneton_tasks.config.read import known_keys, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, NoInputError, OutputError
 from tests.plans import MINIMAL, OVERLAP
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.viewer.of_config import View, view_of

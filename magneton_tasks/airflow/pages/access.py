@@ -16,10 +16,10 @@ from fastapi import Depends
 from sqlalchemy import select
 
 from magneton_tasks.airflow.dag_names import named_configs
-from magneton_tasks.config import RunConfig, load_config
+from magneton_tasks.config.places import checkout, configs_places
+from magneton_tasks.config.read import RunConfig, load_config
+from magneton_tasks.config.roots import PATH_KEYS, allowed_roots, check_roots
 from magneton_tasks.errors import MagnetonError, NoInputError
-from magneton_tasks.places import checkout, configs_places
-from magneton_tasks.roots import PATH_KEYS, allowed_roots, check_roots
 
 #: Any user who is logged in; 401 else.
 LOGGED_IN = Depends(get_user)

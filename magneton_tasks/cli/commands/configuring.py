@@ -82,7 +82,7 @@ def config_set(config: Path, values: tuple[str, ...]) -> None:
 @SETS
 def config_check(config: Path, sets: dict[str, object]) -> None:
     """Check a volume config: print `ok`, or what is wrong."""
-    from magneton_tasks.config import load_config
+    from magneton_tasks.config.read import load_config
 
     load_config(config, sets)
     click.echo(f"{config}: ok")
@@ -128,7 +128,7 @@ def config_schema() -> None:
     """Print the JSON schema of a volume config."""
     import json
 
-    from magneton_tasks.config import RunConfig
+    from magneton_tasks.config.read import RunConfig
 
     click.echo(json.dumps(RunConfig.model_json_schema(), indent=1))
 

@@ -11,7 +11,7 @@ import click
 from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
 from magneton_tasks.paths import JOINS
 
-#: As `schema_runners.RunnerName`, which --help doesn't import.
+#: As `config.runners.RunnerName`, which --help doesn't import.
 RUNNERS = ("local", "docker", "slurm")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from magneton_tasks import __version__
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.places import CONFIGS_VARIABLE, menu_places
+from magneton_tasks.config.places import CONFIGS_VARIABLE, menu_places
 
 _LIBRARIES = ("numpy", "waterz", "zarr", "cloud-volume", "pyarrow", "neuroglancer")
 #: What tells on the PATH that a runner could work here.

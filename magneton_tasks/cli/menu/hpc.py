@@ -15,7 +15,7 @@ from magneton_tasks.cli.console import say
 from magneton_tasks.cli.menu import facts, stage
 from magneton_tasks.cli.menu.stage import StageOption
 from magneton_tasks.cli.menu.volumes import Volume
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan import Plan
 from magneton_tasks.stages import plan as planning

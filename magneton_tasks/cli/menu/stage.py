@@ -8,12 +8,13 @@ import click
 from rich.console import Console
 
 from magneton_tasks.base.grid import ranges_len
-from magneton_tasks.cli import parameters, yaml_file
+from magneton_tasks.cli import parameters
 from magneton_tasks.cli import planning as plans
 from magneton_tasks.cli import run as running
 from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
 from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.config import edit_file
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.paths import CHOICE_OF
 from magneton_tasks.plan import Plan
@@ -168,7 +169,7 @@ def _change(console: Console, asked: _Asked) -> None:
         return
     asked.overrides = changed
     if confirm(f"Save the changes in {path}?", default=False):
-        yaml_file.set_values(path, asked.overrides)
+        edit_file.set_values(path, asked.overrides)
         asked.overrides = {}
         asked.volume = asked.volume.reloaded()
         say(console, f"saved in {path}")

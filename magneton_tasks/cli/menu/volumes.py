@@ -13,9 +13,9 @@ from rich.text import Text
 
 from magneton_tasks.cli.console import ask, say
 from magneton_tasks.cli.menu.remembered import recall, remember
-from magneton_tasks.config import RunConfig, find_configs, load_config
+from magneton_tasks.config.places import menu_places
+from magneton_tasks.config.read import RunConfig, find_configs, load_config
 from magneton_tasks.errors import MagnetonError, NoInputError
-from magneton_tasks.places import menu_places
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import (
     EXIT_BUG,
     EXIT_CONFIG,
@@ -21,7 +22,6 @@ from magneton_tasks.errors import (
 from magneton_tasks.runners.resources import more_memory
 from magneton_tasks.runners.slurm.causes import HOPELESS_EXITS, Cause, Need, PartEnd, cause_of
 from magneton_tasks.runners.slurm.states import COMPLETED, GONE
-from magneton_tasks.schema_slurm import Slurm as Settings
 
 #: More than half of an array must fail for one cause, and at least this many, before the rest is stopped.
 STOP_FROM = 5

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from magneton_tasks.base.worker_env import worker_environ
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, TemporaryError
 from magneton_tasks.runners.slurm import words
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.manifest import JOB_VARIABLE
 from magneton_tasks.paths import AttemptPaths, task_name
@@ -20,7 +21,6 @@ from magneton_tasks.runners.command import PROGRAM, arguments, stage_command
 from magneton_tasks.runners.resources import MEMORY_VARIABLE, PATH_MAP_VARIABLE
 from magneton_tasks.runners.slurm.programs import mapped
 from magneton_tasks.runners.slurm.states import expression
-from magneton_tasks.schema_slurm import Slurm as Settings
 
 #: Names of jobs begin so.
 PREFIX = "magneton"

@@ -19,7 +19,7 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from magneton_tasks.base.units import human_time
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.runners.slurm import states as outputs
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError

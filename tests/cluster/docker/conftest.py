@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 from magneton_tasks.manifest import Record
 from magneton_tasks.runners.engine import Engine
 from tests.volumes import all_mips, read_segmentation, run_pipeline

@@ -166,7 +166,7 @@ TASK = """
 import json, signal, sys
 from types import SimpleNamespace
 from magneton_tasks.airflow.container_operators import StageContainerOperator
-from magneton_tasks.config import load_config
+from magneton_tasks.config.read import load_config
 config, attempt, retry = sys.argv[1], sys.argv[2], int(sys.argv[3])
 task = StageContainerOperator(task_id="segment", stage="segment", attempt=attempt,
                               batch={"batch": 0}, config=load_config(config))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import (
     EXIT_CONFIG,
     EXIT_IO,
@@ -23,7 +24,6 @@ from magneton_tasks.runners.slurm.decide import (
     to_exclude,
 )
 from magneton_tasks.runners.slurm.states import TaskState
-from magneton_tasks.schema_slurm import Slurm as Settings
 
 GIB = 2**30
 NEED = Need(4 * GIB, 3600)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import Plan
 from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.schema_slurm import Slurm as Settings
 from magneton_tasks.stages import plan as planning
 from tests.runners.slurm.fake_cluster import Cluster, Planned
 from tests.tiny_volume import write_tiny_volume

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import script
 from magneton_tasks.runners.slurm.script import ArrayJob
-from magneton_tasks.schema_slurm import Slurm as Settings
 
 GOLDEN = Path(__file__).parent / "golden"
 JOB = ArrayJob(

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.runners.resources import PATH_MAP_VARIABLE
 from magneton_tasks.runners.slurm.programs import mapped
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from magneton_tasks import config_file
 from magneton_tasks.base.files import write_atomic
-from magneton_tasks.cli import yaml_text
-from magneton_tasks.config import parse_config, unread_keys
+from magneton_tasks.config import config_file, edit_text
+from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.read import parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, OutputError
-from magneton_tasks.schema import RunConfig
 
 
 def set_values(path: Path, values: Mapping[str, object]) -> None:
@@ -56,11 +55,11 @@ def with_values(text: str, name: str, values: Mapping[str, object]) -> str:
     new = text
     try:
         for key, value in values.items():
-            new = yaml_text.set_value(new, tuple(key.split(".")), value)
+            new = edit_text.set_value(new, tuple(key.split(".")), value)
             for unread in unread_keys(key, value):
-                new = yaml_text.drop(new, tuple(unread.split(".")))
+                new = edit_text.drop(new, tuple(unread.split(".")))
         why = "" if _reads_back(new, wanted) else "another value would be read back"
-    except (yaml_text.UnsupportedLayoutError, yaml.YAMLError) as error:
+    except (edit_text.UnsupportedLayoutError, yaml.YAMLError) as error:
         why = str(error)
     if why:
         raise ConfigError(

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from magneton_tasks.schema_types import (
+from magneton_tasks.config.types import (
     Growth,
     Memory,
     PositiveInt,

@@ -14,8 +14,8 @@ from typing import Any
 from magneton_tasks.base.location import locate
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.base.units import human_bytes, parse_size
-from magneton_tasks.cli.old_config import OldKey, nearest
-from magneton_tasks.cli.old_translation import Translation
+from magneton_tasks.config.menu_tool.old_config import OldKey, nearest
+from magneton_tasks.config.menu_tool.old_translation import Translation
 from magneton_tasks.errors import ConfigError
 
 _NOTHING = "the menu tool read it and did nothing with it"

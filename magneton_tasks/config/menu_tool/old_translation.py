@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from magneton_tasks.cli.old_config import OldKey
+from magneton_tasks.config.menu_tool.old_config import OldKey
 
 Fate = Literal["carried", "translated", "left out", "unknown", "added"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from magneton_tasks.base import units
-from magneton_tasks.schema_types import Section, check_url
+from magneton_tasks.config.types import Section, check_url
 
 
 def _seconds(value: object) -> object:

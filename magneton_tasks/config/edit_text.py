@@ -4,7 +4,7 @@ PyYAML says where each value begins and ends; only these characters are replaced
 blank lines, columns, quotes, flow style and line ends stay as their author left them, which a
 round trip through a loader and a dumper doesn't give. What is written comes from PyYAML's own
 dumper, so that the reader of configs (PyYAML, YAML 1.1) reads the very value back: ``on`` and
-``010`` as strings get quotes, ``1e-7`` gets its dot. The caller verifies by reading (`yaml_file`).
+``010`` as strings get quotes, ``1e-7`` gets its dot. The caller verifies by reading (`edit_file`).
 
 Lines that a change takes away are commented out rather than deleted.
 """
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from magneton_tasks.cli import yaml_nodes as nodes
-from magneton_tasks.cli.yaml_nodes import Path
+from magneton_tasks.config import edit_nodes as nodes
+from magneton_tasks.config.edit_nodes import Path
 
 _PROPERTIES = re.compile(r"(?:[&!]\S*[ \t]*)+")  # an anchor, a tag
 

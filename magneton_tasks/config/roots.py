@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from magneton_tasks.base.location import locate
-from magneton_tasks.config import RunConfig
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 
 #: Directories, separated by colons, under which a form may name paths.

@@ -12,11 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from magneton_tasks.base.scoring import parse_scoring
-from magneton_tasks.errors import ConfigError
-from magneton_tasks.schema_airflow import Notify, WaitForInput
-from magneton_tasks.schema_runners import Docker, Local, Runner
-from magneton_tasks.schema_slurm import Slurm
-from magneton_tasks.schema_types import (
+from magneton_tasks.config.airflow import Notify, WaitForInput
+from magneton_tasks.config.runners import Docker, Local, Runner
+from magneton_tasks.config.slurm import Slurm
+from magneton_tasks.config.types import (
     Fraction,
     Integer3,
     NonNegative3,
@@ -27,6 +26,7 @@ from magneton_tasks.schema_types import (
     Url,
     check_url,
 )
+from magneton_tasks.errors import ConfigError
 
 
 class Paths(Section):

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from magneton_tasks import config_file
+from magneton_tasks.config import config_file
 from magneton_tasks.errors import ConfigError
 
 #: Keys of the template and of the code that reads it.

@@ -23,8 +23,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from magneton_tasks.config import unread_keys
-from magneton_tasks.schema import Pool, RunConfig, Segment
+from magneton_tasks.config.model import Pool, RunConfig, Segment
+from magneton_tasks.config.read import unread_keys
 
 #: Columns of a line of comments.
 WIDTH = 96
@@ -54,7 +54,7 @@ def render(
     Returns
     -------
     str
-        Text that `config.parse_config` reads, if ``values`` are right.
+        Text that `config.read.parse_config` reads, if ``values`` are right.
     """
     notes = notes or {}
     unread = _unread(values)

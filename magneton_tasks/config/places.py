@@ -11,7 +11,7 @@ CONFIGS_VARIABLE = "MAGNETON_CONFIGS"
 
 def checkout() -> Path | None:
     """The checkout that this code lies in; None where it was installed without one."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return root if (root / "dags" / "instance_segmentation.py").is_file() else None
 
 

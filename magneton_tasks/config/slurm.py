@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from magneton_tasks.base import units
-from magneton_tasks.schema_types import (
+from magneton_tasks.config.types import (
     Growth,
     Memory,
     PositiveInt,

@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from magneton_tasks import config_file
-from magneton_tasks.errors import ConfigError
-from magneton_tasks.schema import (
+from magneton_tasks.config import config_file
+from magneton_tasks.config.model import (
     ADD_METHOD,
     CHANGE_METHOD,
     UNREAD_BY_METHOD,
@@ -21,6 +20,7 @@ from magneton_tasks.schema import (
     RunConfig,
     Segment,
 )
+from magneton_tasks.errors import ConfigError
 
 __all__ = [
     "RunConfig",

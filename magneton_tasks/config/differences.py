@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from magneton_tasks.schema import USUAL_THRESHOLD
+from magneton_tasks.config.model import USUAL_THRESHOLD
 
 THRESHOLD = "segment.threshold"
 

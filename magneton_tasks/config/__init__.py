@@ -1,0 +1,1 @@
+"""What a person wrote: the volume config, read, checked, shown and changed."""

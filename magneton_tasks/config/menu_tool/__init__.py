@@ -1,0 +1,1 @@
+"""Configs of the menu tool, read and translated."""
