@@ -21,11 +21,11 @@ import psutil
 
 from benchmarks.measure import Row, row
 from magneton_tasks.errors import MagnetonError
+from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.runners import docker_run, local
 from magneton_tasks.runners.docker import Workshop
 from magneton_tasks.runners.engine import Engine
 from magneton_tasks.stages import plan as planning
-from magneton_tasks.stores import precomputed
 
 #: Blocks, half of them a batch: a minute of work, as a batch should be.
 BLOCKS = 12

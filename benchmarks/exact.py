@@ -73,7 +73,7 @@ def _write(directory: Path, make: Callable[[Vec3], UInt8 | None], shape: Vec3) -
     """Write a volume; whether there is one. In a child: its memory isn't that of what is measured."""
 
     def work() -> bool:
-        from magneton_tasks.stores.precomputed import write_volume
+        from magneton_tasks.formats.precomputed.write import write_volume
 
         affinity = make(shape)
         if affinity is None:
@@ -346,7 +346,7 @@ def _compared_volumes() -> dict[str, tuple[UInt8, NDArray[Any], dict[str, float]
 
 
 def _write_array(directory: Path, affinity: UInt8) -> None:
-    from magneton_tasks.stores.precomputed import write_volume
+    from magneton_tasks.formats.precomputed.write import write_volume
 
     write_volume(f"file://{directory}/affinity", affinity, VOXEL_SIZE_NM)
 
@@ -355,8 +355,8 @@ def _compare(
     directory: Path, method: str, block: int | None, threshold: float, truth: NDArray[Any]
 ) -> dict[str, Any]:
     """Scores, CPU, peak memory, files and bytes under the work directory of one way."""
+    from magneton_tasks.formats.volume import open_volume
     from magneton_tasks.kernels.evaluate import evaluate
-    from magneton_tasks.stores.volumes import open_volume
 
     name = f"{method}-{block}"
     size = [min(block or s, s) for s in truth.shape]

@@ -82,7 +82,7 @@ def _case_rows(case: Case, blocks: tuple[int, ...]) -> list[Row]:
 
 def _write(directory: Path, case: Case) -> bool:
     """In a child: its memory isn't that of what is measured."""
-    from magneton_tasks.stores.precomputed import write_volume
+    from magneton_tasks.formats.precomputed.write import write_volume
 
     affinity = case.make((case.edge,) * 3)
     if affinity is not None:

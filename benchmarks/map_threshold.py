@@ -68,9 +68,9 @@ def _defaults(name: str, arrays: dict[str, Any], most: float) -> list[Row]:
 
 
 def _whole(directory: Path, arrays: dict[str, Any], method: dict[str, str]) -> dict[str, Any]:
+    from magneton_tasks.formats.precomputed.write import write_volume
+    from magneton_tasks.formats.volume import open_volume
     from magneton_tasks.kernels.evaluate import evaluate
-    from magneton_tasks.stores.precomputed import write_volume
-    from magneton_tasks.stores.volumes import open_volume
 
     write_volume(f"file://{directory}/affinity", arrays["affs"], VOXEL_SIZE_NM)
     paths = {
@@ -125,7 +125,7 @@ def _scores(affinity: UInt8, truth: NDArray[Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------ cost
 def _cost() -> list[Row]:
     """Sampling in boxes against block steps of the same boxes, and against a run."""
-    from magneton_tasks.stores.precomputed import write_volume
+    from magneton_tasks.formats.precomputed.write import write_volume
 
     with TemporaryDirectory() as name:
         directory, edge = Path(name), 384
@@ -151,11 +151,11 @@ def _sampling(config_path: Path) -> list[tuple[float, float]]:
     """CPU seconds of sampling, and of reading and segmenting the same boxes; three times in turn."""
     from time import process_time
 
+    from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
     from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.stages.inputs import open_affinity
     from magneton_tasks.stages.map_samples import measured, places
-    from magneton_tasks.stores.exact_reader import ExactReader
 
     config = load_config(config_path)
     affinity = open_affinity(config)

@@ -74,9 +74,9 @@ def _segmented(
     directory: Path, case: Case, arrays: dict[str, Any], threshold: float
 ) -> dict[str, Any]:
     """Scores of single-shot and of each rule; the blocks are segmented once for all rules."""
+    from magneton_tasks.formats.precomputed.write import write_volume
+    from magneton_tasks.formats.volume import open_volume
     from magneton_tasks.kernels.evaluate import ContingencyTable
-    from magneton_tasks.stores.precomputed import write_volume
-    from magneton_tasks.stores.volumes import open_volume
 
     write_volume(f"file://{directory}/affinity", arrays["affs"], VOXEL_SIZE_NM)
     truth = arrays["labels"]

@@ -18,12 +18,12 @@ import numpy as np
 
 from benchmarks.measure import Row, forked, magneton, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, write_config
+from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.kernels.overlap.segment import label_sizes, segment_block, warm_up
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import tuning
 from magneton_tasks.stages.inputs import open_affinity
 from magneton_tasks.stores.labels import LabelStore
-from magneton_tasks.stores.precomputed import write_volume
 
 MOST = 1.5
 TURNS = 7

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.measure import MAGNETON, ROOT, Row, row
-from magneton_tasks.stores.precomputed import write_volume
+from magneton_tasks.formats.precomputed.write import write_volume
 
 #: 216 chunks of each layer, 0.8 MB of affinities and 0.04 MB of labels each.
 SHAPE = (384, 384, 384)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.fingerprints import make_fingerprints
-from magneton_tasks.metadata import read_metadata
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan import (
     Fingerprints,

@@ -21,10 +21,10 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import BadDataError, ConfigError, OtherVersionError
 from magneton_tasks.exact_plan import join_cost
 from magneton_tasks.exact_projection import FaceDensity
+from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.memory import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.paths import JOINS, join_level
-from magneton_tasks.volume_info import VolumeInfo
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256
@@ -130,7 +130,7 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:
-    """What a plan keeps of the input volume; see :class:`magneton_tasks.volume_info.VolumeInfo`."""
+    """What a plan keeps of the input volume; see :class:`magneton_tasks.formats.info.VolumeInfo`."""
 
     box: Box
     voxel_size_nm: Size3

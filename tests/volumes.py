@@ -20,6 +20,8 @@ import yaml
 from magneton_tasks import projection
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.lease import acquire
+from magneton_tasks.formats.precomputed import write as precomputed
+from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import JOINS, MAPPED, STAGES
 from magneton_tasks.plan import Plan
@@ -28,8 +30,6 @@ from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.guarded import lease_places
 from magneton_tasks.stages.work import Job
-from magneton_tasks.stores import precomputed
-from magneton_tasks.stores.volumes import open_volume
 
 Array = npt.NDArray[Any]
 

@@ -14,11 +14,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magneton_tasks.airflow.operators import plan_request, rest_of
-from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.base.units import human_time
 from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS, MagnetonError
+from magneton_tasks.formats.arrival import NOT_YET, Awaited
 
 TASK = "wait_for_input"
 #: What the trigger reports, beside the text of an error.

@@ -26,10 +26,10 @@ from magneton_tasks.config.menu_tool.old_keys import translate
 from magneton_tasks.config.menu_tool.old_translation import Row, Translation
 from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, MagnetonError, UsageError
-from magneton_tasks.metadata import read_metadata
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
-from magneton_tasks.volume_info import VolumeInfo
 
 #: Stands for a volume that can't be read from here.
 _UNKNOWN_SHAPE: Vec3 = (1 << 20, 1 << 20, 1 << 20)

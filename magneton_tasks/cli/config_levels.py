@@ -5,8 +5,8 @@ from __future__ import annotations
 from magneton_tasks.cli.config_answers import COMPLETE, Answers
 from magneton_tasks.cli.config_places import as_url
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.metadata import read_metadata
-from magneton_tasks.volume_info import VolumeInfo
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.metadata import read_metadata
 
 #: Levels of a volume that are looked for.
 _MOST_LEVELS = 30

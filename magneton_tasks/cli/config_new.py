@@ -25,7 +25,7 @@ from magneton_tasks.cli.config_levels import described, levels_of
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
-from magneton_tasks.volume_info import VolumeInfo
+from magneton_tasks.formats.info import VolumeInfo
 
 if TYPE_CHECKING:
     from magneton_tasks.stages.propose import Proposal
@@ -148,9 +148,9 @@ def _method(answers: Answers, ask: Ask, method: str | None) -> None:
 # ------------------------------------------------------------------ convention
 def _convention(answers: Answers, ask: Ask, info: VolumeInfo, picture: Path, yes: bool) -> Samples:
     """Ask how the map is to be read, with a picture; returns what plan's samples say of it then."""
+    from magneton_tasks.formats.volume import open_volume
     from magneton_tasks.stages import propose, propose_picture
     from magneton_tasks.stages.sampling import sample
-    from magneton_tasks.stores.volumes import open_volume
 
     click.echo("reading a few boxes of the map ...")
     samples = propose.read_samples(open_volume(info.url, info.mip))

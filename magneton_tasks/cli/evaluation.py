@@ -11,14 +11,14 @@ import click
 
 from magneton_tasks.base.geometry import Box, Size3, vec3
 from magneton_tasks.errors import ConfigError, MagnetonError
-from magneton_tasks.metadata import VolumeInfo, read_metadata
-from magneton_tasks.zarr_space import NO_VOXEL_SIZE
+from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.zarr.space import NO_VOXEL_SIZE
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from magneton_tasks.stores.volumes import Volume
+    from magneton_tasks.formats.volume import Volume
 
 #: Edge of the boxes that are compared at a time, in voxels of the finer volume.
 EDGE_VOX = 256
@@ -118,8 +118,8 @@ def score(
     ConfigError
         The volumes don't meet, hold no ids, or have other voxel sizes.
     """
+    from magneton_tasks.formats.volume import open_volume
     from magneton_tasks.kernels.evaluate import ContingencyTable
-    from magneton_tasks.stores.volumes import open_volume
 
     volumes = [open_volume(url, mip) for url, mip in zip((segmentation, truth), mips, strict=True)]
     for volume in volumes:

@@ -18,7 +18,7 @@ from magneton_tasks.cli.console import confirm, is_interactive
 from magneton_tasks.config.read import load_config
 from magneton_tasks.config.template import one_line
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.metadata import VolumeInfo
+from magneton_tasks.formats.metadata import VolumeInfo
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages import trial as trials

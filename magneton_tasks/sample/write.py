@@ -144,12 +144,12 @@ def _write_volumes(path: Path, sample: SampleVolume, format: Format) -> None:  #
     affinity, truth = _url(path / "affinity"), _url(path / "truth")
     where = (sample.voxel_size_nm, sample.voxel_offset, _CHUNK)
     if format == "zarr":
-        from magneton_tasks.stores import zarr_volumes
+        from magneton_tasks.formats.zarr import read as zarr_volumes
 
         zarr_volumes.write_volume(affinity, sample.affinity, *where)
         zarr_volumes.write_volume(truth, sample.truth, *where)
         return
-    from magneton_tasks.stores import precomputed
+    from magneton_tasks.formats.precomputed import write as precomputed
 
     precomputed.write_volume(affinity, sample.affinity, *where)
     precomputed.write_volume(

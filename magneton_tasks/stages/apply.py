@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.formats.precomputed.write import PrecomputedStore
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
 from magneton_tasks.manifest import KeyState, Record
@@ -20,7 +21,6 @@ from magneton_tasks.stages.chunks import info_of
 from magneton_tasks.stages.claims import output_to_write
 from magneton_tasks.stages.stores import pool_table
 from magneton_tasks.stages.work import Batch, Job, Outcome, each
-from magneton_tasks.stores.precomputed import PrecomputedStore
 from magneton_tasks.stores.tables import PoolTable
 
 

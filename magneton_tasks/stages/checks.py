@@ -16,8 +16,8 @@ from magneton_tasks.config.read import RunConfig, known_keys, nearest
 from magneton_tasks.config.runners import Docker
 from magneton_tasks.config.slurm import Slurm
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
+from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.manifest import Manifest
-from magneton_tasks.metadata import VolumeInfo, read_metadata
 from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan import Geometry, Plan, digest
 
@@ -207,7 +207,7 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
 
 def owner_of(url: str, overwrite: bool) -> dict[str, Any] | None:
     """The output's ``magneton.json``; None: there is none, or (``overwrite``) it can't be read."""
-    from magneton_tasks.stores.precomputed import read_owner
+    from magneton_tasks.formats.precomputed.write import read_owner
 
     try:
         return read_owner(url)
@@ -235,7 +235,7 @@ def _check_no_input(config: RunConfig) -> None:
 
 def has_layer(location: Location) -> bool:
     """Whether anything lies there but a run's lease."""
-    from magneton_tasks.stores.objects import Objects
+    from magneton_tasks.formats.objects import Objects
 
     names = Objects(location).names()
     return any(name != LEASE_NAME and not name.startswith(".") for name in names)

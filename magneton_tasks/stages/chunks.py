@@ -22,7 +22,7 @@ from magneton_tasks.plan import Geometry
 from magneton_tasks.stages.attempt import Attempt
 
 if TYPE_CHECKING:  # heavy
-    from magneton_tasks.stores.precomputed import PrecomputedStore
+    from magneton_tasks.formats.precomputed.write import PrecomputedStore
 
 #: What a record's file may be that is there, and isn't as recorded.
 OTHER_BYTES = "its checksum isn't that of its record"

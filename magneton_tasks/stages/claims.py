@@ -26,7 +26,7 @@ from magneton_tasks.stages.replaced import state_of
 from magneton_tasks.stages.stores import create_output
 
 if TYPE_CHECKING:  # heavy
-    from magneton_tasks.stores.precomputed import PrecomputedStore
+    from magneton_tasks.formats.precomputed.write import PrecomputedStore
 
 #: How often an owner that lags behind is looked for, in seconds.
 _LOOK_S = 0.5
@@ -74,7 +74,7 @@ def mark_finished(attempt: Attempt) -> None:
 
     Where nothing was written since it was proved so before, both stay.
     """
-    from magneton_tasks.stores.precomputed import write_owner
+    from magneton_tasks.formats.precomputed.write import write_owner
 
     url = attempt.config.paths.output
     owner = _own_owner(attempt)

@@ -115,9 +115,9 @@ def _pool(attempt: Attempt, records: Records) -> Iterator[Damage]:
 
 def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
     """Every chunk is read and summed up; one without a checksum is decoded."""
-    from magneton_tasks.stores.objects import Objects
-    from magneton_tasks.stores.precomputed import PrecomputedStore
-    from magneton_tasks.stores.precomputed_info import make_scales
+    from magneton_tasks.formats.objects import Objects
+    from magneton_tasks.formats.precomputed.info import make_scales
+    from magneton_tasks.formats.precomputed.write import PrecomputedStore
 
     config, geometry, volume = attempt.config, attempt.plan.geometry, attempt.plan.volume
     given, url = config.apply, config.paths.output

@@ -15,6 +15,7 @@ import numpy as np
 
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.formats.exact_reader import ExactReader
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
 from magneton_tasks.plan import digest as plan_digest
@@ -24,7 +25,6 @@ from magneton_tasks.stages.exact import exact_settings, place_of, residual_store
 from magneton_tasks.stages.inputs import input_digest, open_affinity, open_mask
 from magneton_tasks.stages.segment import SegmentStage
 from magneton_tasks.stages.work import Begin, Outcome, say
-from magneton_tasks.stores.exact_reader import ExactReader
 
 #: for warming up: a block with a neighbour
 _TWO_BLOCKS = Grid(((0, 2, 4), (0, 2), (0, 2)))

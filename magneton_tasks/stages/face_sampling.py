@@ -20,7 +20,7 @@ from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.stages.exact import rows_of
 
 if TYPE_CHECKING:
-    from magneton_tasks.stores.affinity import AffinityReader
+    from magneton_tasks.formats.affinity import AffinityReader
 
 
 #: Of each sample: at which side of its block it lies, along each axis (1: low). Each is there twice.

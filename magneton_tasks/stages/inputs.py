@@ -6,17 +6,17 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt
 
 if TYPE_CHECKING:  # heavy: imported where they are used, for plan needs the digests only
-    from magneton_tasks.stores.affinity import AffinityReader, MaskReader
+    from magneton_tasks.formats.affinity import AffinityReader, MaskReader
 
 
 def open_affinity(config: RunConfig) -> AffinityReader:
     """The affinity map, read in Magneton's convention."""
-    from magneton_tasks.stores.affinity import AffinityReader
+    from magneton_tasks.formats.affinity import AffinityReader
 
     given = config.input
     channels = given.channels if isinstance(given.channels, str) else list(given.channels)
@@ -29,7 +29,7 @@ def open_mask(config: RunConfig, affinity: VolumeInfo) -> MaskReader | None:
     """The mask, if there's one."""
     if config.mask.path is None:
         return None
-    from magneton_tasks.stores.affinity import MaskReader
+    from magneton_tasks.formats.affinity import MaskReader
 
     return MaskReader(config.mask.path, config.mask.mip, affinity)
 

@@ -30,8 +30,8 @@ from magneton_tasks.errors import OutOfMemoryError
 from magneton_tasks.stages.child import resident_bytes, run_in_child
 
 if TYPE_CHECKING:
+    from magneton_tasks.formats.affinity import AffinityReader, MaskReader
     from magneton_tasks.kernels.exact.map_threshold import MapThreshold, ThresholdSums
-    from magneton_tasks.stores.affinity import AffinityReader, MaskReader
 
 #: Largest volume that is looked at as a whole, in voxels; enough labelled ones of a larger one.
 WHOLE_VOXELS = 32_000_000
@@ -168,11 +168,11 @@ def measured(
     config: RunConfig, affinity: AffinityReader, mask: MaskReader | None, boxes: list[Box]
 ) -> tuple[ThresholdSums, int]:
     """The sums of as many boxes as are needed, and how many that were."""
+    from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
     from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
     from magneton_tasks.kernels.overlap.segment import BadAffinityError
     from magneton_tasks.stages.exact import exact_settings
-    from magneton_tasks.stores.exact_reader import ExactReader
 
     settings, sums = exact_settings(config, 0.5), ThresholdSums.nothing()
     for tried, box in enumerate(boxes, 1):

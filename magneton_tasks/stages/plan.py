@@ -24,9 +24,9 @@ from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import ConfigError, LeaseHeldError
 from magneton_tasks.exact_plan import choose_tree, join_cost
 from magneton_tasks.fingerprints import make_fingerprints
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.memory import Memory
-from magneton_tasks.metadata import read_metadata
 from magneton_tasks.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths
 from magneton_tasks.plan import (
     Density,

@@ -26,9 +26,9 @@ import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.volume import Volume
 from magneton_tasks.kernels.conventions import is_inverted, plane_contradiction
 from magneton_tasks.stages.sampling import SAMPLE_BOXES, sample_boxes
-from magneton_tasks.stores.volumes import Volume
 
 Stored = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ CHANCE = 0.9
 MOST_CHANNELS = 16
 #: Edge of the boxes that are compared: of three channels, of more.
 _EDGE_VOX, _SMALL_EDGE_VOX = 64, 48
-#: Stored value that means affinity 1, by dtype, as `stores.affinity` takes it.
+#: Stored value that means affinity 1, by dtype, as `formats.affinity` takes it.
 _FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
 #: Other full scales that are met.
 _SCALES = (1.0, 100.0, 127.0, 255.0, 1000.0, 1023.0, 4095.0, 10000.0, 32767.0, 65535.0)

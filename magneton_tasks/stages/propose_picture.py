@@ -16,10 +16,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
 from magneton_tasks.stages.preview import overlay
 from magneton_tasks.stages.propose import Convention, Proposal
-from magneton_tasks.stores.affinity import AffinityReader
 
 Float32 = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]

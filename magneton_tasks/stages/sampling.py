@@ -26,7 +26,7 @@ from magneton_tasks.plan import Density, digest
 from magneton_tasks.projection import TYPICAL_DENSITY
 
 if TYPE_CHECKING:
-    from magneton_tasks.stores.affinity import AffinityReader
+    from magneton_tasks.formats.affinity import AffinityReader
 
 #: Edge of a sampled box, in voxels, and how many of them.
 SAMPLE_EDGE_VOX = 80

@@ -9,9 +9,9 @@ from math import prod
 from magneton_tasks import exact_projection, projection
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import VolumeFacts, count_files, make_geometry
 from magneton_tasks.runners.resources import USABLE
-from magneton_tasks.volume_info import VolumeInfo
 
 #: Edges of blocks that are proposed, in voxels: more makes restarts dear, less makes many borders.
 _LARGEST, _SMALLEST, _STEP = 512, 64, 16

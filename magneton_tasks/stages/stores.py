@@ -13,8 +13,8 @@ from magneton_tasks.plan import Plan
 from magneton_tasks.stages.attempt import Attempt
 
 if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them
+    from magneton_tasks.formats.precomputed.write import PrecomputedStore
     from magneton_tasks.stores.labels import LabelStore
-    from magneton_tasks.stores.precomputed import PrecomputedStore
     from magneton_tasks.stores.tables import PoolTable
 
 
@@ -55,7 +55,7 @@ def create_output(
 
     With an ``owner``, too, whatever lies there is replaced.
     """
-    from magneton_tasks.stores.precomputed import create_segmentation
+    from magneton_tasks.formats.precomputed.write import create_segmentation
 
     return create_segmentation(
         config.paths.output, plan.geometry.box, plan.volume.voxel_size_nm, config.apply.chunk_size,

@@ -22,7 +22,7 @@ from magneton_tasks.errors import (
     ConfigError,
     UsageError,
 )
-from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import ThresholdChoice, VolumeFacts, digest, make_grid
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.memory_advice import more_memory

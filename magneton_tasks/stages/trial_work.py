@@ -100,10 +100,10 @@ def with_exact_affinities(
     """As `with_affinities`, as the exact method reads a volume that is this box."""
     import numpy as np
 
+    from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
     from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.stages.inputs import open_affinity, open_mask
-    from magneton_tasks.stores.exact_reader import ExactReader
 
     affinity = open_affinity(trial.config)
     reader = ExactReader(affinity, open_mask(trial.config, affinity.info), trial.box)

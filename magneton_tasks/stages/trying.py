@@ -178,8 +178,8 @@ def _write_layer(
 ) -> None:
     import numpy as np
 
+    from magneton_tasks.formats.precomputed.write import create_segmentation, write_owner
     from magneton_tasks.kernels.overlap.segment import label_sizes
-    from magneton_tasks.stores.precomputed import create_segmentation, write_owner
 
     whole = (slice(None), slice(None), slice(None))
     sizes = label_sizes(labels, whole, count).read

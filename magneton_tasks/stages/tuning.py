@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
-from magneton_tasks.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan import ThresholdChoice
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.trial import EXACT, Trial, memory_limit, settings_of
@@ -247,8 +247,8 @@ def run(
 
 def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[float]) -> Any:
     """What the child of one merge function does."""
+    from magneton_tasks.formats.volume import open_volume
     from magneton_tasks.kernels.overlap.sweep import score_exact_sweep
-    from magneton_tasks.stores.volumes import open_volume
 
     ids, trial = open_volume(truth.url, truth.mip), trial.using(function)
     min_size_vox = trial.config.segment.min_size_vox

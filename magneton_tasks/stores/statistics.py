@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.kernels.conventions import (
     ChannelStatistics,
     channel_statistics,
     convention_warnings,
 )
-from magneton_tasks.stores.affinity import AffinityReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.metadata import read_metadata
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.viewer import volume_files
 from magneton_tasks.viewer.layers import Shown
 from magneton_tasks.viewer.volume_files import OpenFile
-from magneton_tasks.volume_info import VolumeInfo
 
 NO_STORE = {"Cache-Control": "no-store"}
 #: Any page may read, if it knows the token; no cookie is ever sent along.
@@ -149,7 +149,7 @@ def _inflated(root: Path, name: str, file: OpenFile) -> bytes:
     MagnetonError
         It holds more, is damaged, or ``info`` doesn't know its scale.
     """
-    from magneton_tasks.stores.inflating import BESIDE, decompress, most_encoded
+    from magneton_tasks.formats.inflating import BESIDE, decompress, most_encoded
 
     info = _scale_of(root, name.rpartition("/")[0])
     shape = (info.channels, *info.chunk_size)

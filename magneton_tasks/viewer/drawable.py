@@ -7,7 +7,7 @@ from typing import Any
 
 from magneton_tasks.base.location import Location, read_json
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.volume_info import VolumeInfo
+from magneton_tasks.formats.info import VolumeInfo
 
 _DTYPES = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32"})
 _ENCODINGS = frozenset({"raw", "jpeg", "compressed_segmentation", "compresso", "png", "jxl"})

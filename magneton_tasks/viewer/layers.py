@@ -10,9 +10,9 @@ from typing import Literal
 
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError
-from magneton_tasks.metadata import read_metadata
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.viewer import drawable
-from magneton_tasks.volume_info import VolumeInfo
 
 #: What Neuroglancer's client opens by itself, in the browser.
 _BROWSER_SCHEMES = ("gs", "s3", "http", "https")

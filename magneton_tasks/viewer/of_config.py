@@ -11,7 +11,7 @@ from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import MagnetonError, NoInputError
-from magneton_tasks.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.viewer.layers import Layer
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _counted(url: str) -> tuple[int, ...]:
         return ()
     import numpy as np
 
-    from magneton_tasks.stores.volumes import open_volume
+    from magneton_tasks.formats.volume import open_volume
 
     try:
         info = _coarsest(url)

@@ -311,7 +311,7 @@ def test_stages_take_the_lease_of_their_run_and_release_gives_it_back(
 def test_a_kill_between_owner_and_info_needs_no_flag(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, expected: list[volumes.Array]
 ) -> None:
-    from magneton_tasks.stores.objects import Objects
+    from magneton_tasks.formats.objects import Objects
 
     config = volume(tmp_path, store)
     real, calls = Objects.put_json, []

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.errors import EXIT_BUG, EXIT_CONFIG, EXIT_IO, EXIT_TEMPORARY
+from magneton_tasks.formats.arrival import NOT_YET, Awaited
 
 Waiting = Callable[[list[int | str]], str]
 

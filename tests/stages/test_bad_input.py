@@ -25,7 +25,7 @@ from magneton_tasks.errors import (
     NoInputError,
     OutputError,
 )
-from magneton_tasks.metadata import chunk_name, read_metadata
+from magneton_tasks.formats.metadata import chunk_name, read_metadata
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages import segment
 from magneton_tasks.stages.child import run_in_child

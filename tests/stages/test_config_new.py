@@ -16,7 +16,8 @@ from magneton_tasks.cli.config_new import new
 from magneton_tasks.cli.config_places import as_url, beside
 from magneton_tasks.config.read import known_keys, load_config, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
-from magneton_tasks.stores import precomputed, zarr_volumes
+from magneton_tasks.formats.precomputed import write as precomputed
+from magneton_tasks.formats.zarr import read as zarr_volumes
 from tests import volumes
 
 Array = npt.NDArray[Any]

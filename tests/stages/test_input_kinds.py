@@ -13,8 +13,8 @@ import zarr
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.metadata import read_metadata
-from magneton_tasks.stores import zarr_volumes
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.zarr import read as zarr_volumes
 from tests import volumes
 from tests.volumes import CHUNK, OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
 

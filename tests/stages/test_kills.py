@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from magneton_tasks.base import files
+from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.stages import segment, work
 from magneton_tasks.stages.work import Job
-from magneton_tasks.stores.inflating import decompress
 from tests import volumes
 from tests.volumes import Array, Run, in_fork, kill_at
 

@@ -14,7 +14,7 @@ import pytest
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.metadata import chunk_name
+from magneton_tasks.formats.metadata import chunk_name
 from magneton_tasks.stages import results, segment
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import Job

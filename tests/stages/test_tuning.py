@@ -20,8 +20,8 @@ from magneton_tasks.cli import main
 from magneton_tasks.cli.trying import exact_cuts
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.overlap.segment import segment_block
-from magneton_tasks.metadata import read_metadata
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying, tuning
 from magneton_tasks.stages.guarded import lease_places
@@ -387,7 +387,7 @@ def test_a_truth_of_another_kind_or_voxel_size_is_refused(cli: Caller, config: P
 
 
 def test_the_fitting_mip_of_a_truth_is_named(cli: Caller, config: Path) -> None:
-    from magneton_tasks.stores.precomputed import create_segmentation
+    from magneton_tasks.formats.precomputed.write import create_segmentation
 
     fine = Box((14, -32, 600), (94, 96, 728))
     create_segmentation(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import EXIT_CONFIG, ConfigError
+from magneton_tasks.formats.arrival import NOT_YET, Awaited
 from tests.tiny_volume import write_tiny_volume
 
 

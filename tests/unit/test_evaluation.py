@@ -13,8 +13,8 @@ from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.cli import evaluation
 from magneton_tasks.cli.evaluation import score
 from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.kernels.evaluate import ContingencyTable
-from magneton_tasks.stores.precomputed import write_volume
 from tests.calls import Caller
 
 Ids = np.ndarray[Any, np.dtype[Any]]

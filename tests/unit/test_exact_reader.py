@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.stores import exact_reader, precomputed, zarr_volumes
-from magneton_tasks.stores.affinity import AffinityReader, MaskReader
-from magneton_tasks.stores.exact_reader import ExactReader, high_plane
+from magneton_tasks.formats import exact_reader
+from magneton_tasks.formats.affinity import AffinityReader, MaskReader
+from magneton_tasks.formats.exact_reader import ExactReader, high_plane
+from magneton_tasks.formats.precomputed import write as precomputed
+from magneton_tasks.formats.zarr import read as zarr_volumes
 from tests.examples import examples
 
 OFFSET: Vec3 = (10, -20, 30)

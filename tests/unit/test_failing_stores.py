@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import zarr
 
-from magneton_tasks.arrival import NOT_YET, Awaited
 from magneton_tasks.base.failures import telling
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.location import Location
@@ -31,11 +30,12 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     TemporaryError,
 )
-from magneton_tasks.metadata import read_metadata
+from magneton_tasks.formats import volume as volumes
+from magneton_tasks.formats.arrival import NOT_YET, Awaited
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stores import volumes
-from magneton_tasks.stores.objects import Objects
-from magneton_tasks.stores.volumes import open_volume
 
 #: Its name, and that of each of its boxes, hold the numbers that HTTP uses for missing rights.
 BOX = Box((401, 403, 401), (412, 414, 412))

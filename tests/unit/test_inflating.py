@@ -15,10 +15,10 @@ from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.stores import precomputed_codec as codec
-from magneton_tasks.stores.inflating import decompress, most_encoded
-from magneton_tasks.stores.precomputed import write_volume
-from magneton_tasks.stores.volumes import open_volume
+from magneton_tasks.formats.inflating import decompress, most_encoded
+from magneton_tasks.formats.precomputed import chunks as codec
+from magneton_tasks.formats.precomputed.write import write_volume
+from magneton_tasks.formats.volume import open_volume
 from tests import bombs
 
 pytestmark = pytest.mark.skipif(

@@ -16,8 +16,9 @@ import zarr
 
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.metadata import VolumeInfo, chunk_identity, read_metadata
-from magneton_tasks.stores import precomputed, zarr_volumes
+from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
+from magneton_tasks.formats.precomputed import write as precomputed
+from magneton_tasks.formats.zarr import read as zarr_volumes
 
 BOX = Box((10, 20, 30), (30, 60, 100))
 
@@ -55,7 +56,7 @@ def test_reading_metadata_imports_nothing_heavy(tmp_path: Path) -> None:
     _precomputed(tmp_path / "v")
     _ome(tmp_path / "z")
     code = (
-        "import sys; from magneton_tasks.metadata import read_metadata, chunk_identity\n"
+        "import sys; from magneton_tasks.formats.metadata import read_metadata, chunk_identity\n"
         "for u in sys.argv[1:]: i = read_metadata(u); chunk_identity(u, 0, i.box)\n"
         "heavy = {'numpy', 'zarr', 'cloudvolume', 'cloudfiles', 'pyarrow', 'numba'}\n"
         "print(sorted(heavy & set(sys.modules)))"

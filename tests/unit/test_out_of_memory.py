@@ -19,12 +19,12 @@ import zstandard
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, OutOfMemoryError
+from magneton_tasks.formats.inflating import decompress
+from magneton_tasks.formats.precomputed.write import write_volume
+from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stores import parquet, tables
-from magneton_tasks.stores.inflating import decompress
 from magneton_tasks.stores.labels import LabelStore
-from magneton_tasks.stores.precomputed import write_volume
-from magneton_tasks.stores.volumes import open_volume
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux"

@@ -17,6 +17,8 @@ from scipy import ndimage
 from magneton_tasks import exact_projection, projection
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.runners.resources import USABLE
 from magneton_tasks.stages import propose_picture
 from magneton_tasks.stages.propose import (
@@ -28,8 +30,6 @@ from magneton_tasks.stages.propose import (
     read_samples,
 )
 from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
-from magneton_tasks.stores.affinity import AffinityReader
-from magneton_tasks.stores.volumes import open_volume
 from tests import volumes
 
 Array = npt.NDArray[Any]

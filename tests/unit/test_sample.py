@@ -14,6 +14,7 @@ from scipy import ndimage
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, UsageError
+from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.kernels.evaluate import evaluate
 from magneton_tasks.sample import write as write_module
 from magneton_tasks.sample.prediction import Faults, predict_affinity
@@ -21,7 +22,6 @@ from magneton_tasks.sample.skeletons import grow_skeletons
 from magneton_tasks.sample.tissue import connected_pieces, fill_tissue
 from magneton_tasks.sample.volume import MIN_SHAPE, SampleVolume, make_sample
 from magneton_tasks.sample.write import write_sample
-from magneton_tasks.stores.volumes import open_volume
 
 SHAPE: Vec3 = (40, 80, 96)
 

@@ -12,11 +12,11 @@ import zarr
 
 from magneton_tasks.base.geometry import Box, Size3
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
+from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.precomputed.info import make_scales
+from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.kernels.overlap.segment import BadAffinityError
-from magneton_tasks.metadata import read_metadata
-from magneton_tasks.stores.affinity import AffinityReader
-from magneton_tasks.stores.precomputed import write_volume
-from magneton_tasks.stores.precomputed_info import make_scales
 
 
 def described(folder: Path, shape: tuple[int, ...] = (3, 8, 9, 10), **attributes: Any) -> str:

@@ -21,11 +21,16 @@ from magneton_tasks.errors import (
     OutputError,
     TemporaryError,
 )
-from magneton_tasks.metadata import read_metadata
-from magneton_tasks.stores import precomputed, volumes
-from magneton_tasks.stores.objects import Objects
-from magneton_tasks.stores.precomputed import PrecomputedStore, create_segmentation, write_volume
-from magneton_tasks.stores.volumes import open_volume
+from magneton_tasks.formats import volume as volumes
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.precomputed import write as precomputed
+from magneton_tasks.formats.precomputed.write import (
+    PrecomputedStore,
+    create_segmentation,
+    write_volume,
+)
+from magneton_tasks.formats.volume import open_volume
 
 OFFSET: Vec3 = (10, -20, 30)
 CHUNK: Vec3 = (16, 32, 24)
@@ -436,7 +441,7 @@ def test_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_failed_connection_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     from magneton_tasks.base import location
-    from magneton_tasks.stores import objects
+    from magneton_tasks.formats import objects
 
     class Broken:
         def get(self, name: str, **_: object) -> bytes:

@@ -12,8 +12,8 @@ import zarr
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, ConfigError, TemporaryError
-from magneton_tasks.stores import zarr_volumes
-from magneton_tasks.stores.volumes import open_volume
+from magneton_tasks.formats.volume import open_volume
+from magneton_tasks.formats.zarr import read as zarr_volumes
 
 OFFSET = (10, 20, 30)
 BOX = Box.of_shape((20, 40, 70), OFFSET)

@@ -15,7 +15,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from magneton_tasks.stores.precomputed_codec import compress
+from magneton_tasks.formats.precomputed.chunks import compress
 from magneton_tasks.viewer.layers import Layer, resolve
 from tests import bombs
 from tests.viewer.conftest import PAGE, TOKEN, Client, Running, app_of

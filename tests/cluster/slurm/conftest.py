@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from magneton_tasks.airflow.ports import free_ports
-from magneton_tasks.stores.volumes import open_volume
+from magneton_tasks.formats.volume import open_volume
 from tests.cluster.slurm.cluster import STATE, USER, Place, bring_up, wait_for
 from tests.tiny_volume import write_tiny_volume
 from tests.volumes import run_pipeline

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.metadata import VolumeInfo
-from magneton_tasks.stores.volumes import Volume, open_volume
+from magneton_tasks.formats.metadata import VolumeInfo
+from magneton_tasks.formats.volume import Volume, open_volume
 
 Array = npt.NDArray[Any]
 Affinities = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ class AffinityReader:
     Parameters
     ----------
     url, mip
-        As `volumes.open_volume`.
+        As `volume.open_volume`.
     channels
         Order of the stored channels as a permutation of ``zyx``, for a map of three channels; or
         the numbers of the z, y and x channel, for any map.
@@ -54,7 +54,7 @@ class AffinityReader:
     ConfigError
         Channels or dtype don't fit the volume.
     NoInputError, BadDataError, TemporaryError
-        As `volumes.open_volume`.
+        As `volume.open_volume`.
     """
 
     def __init__(

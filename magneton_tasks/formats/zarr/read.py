@@ -11,7 +11,7 @@ from magneton_tasks.base.failures import telling
 from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.base.location import connection_errors, locate
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.volume_info import VolumeInfo
+from magneton_tasks.formats.info import VolumeInfo
 
 Array = npt.NDArray[Any]
 
@@ -85,7 +85,7 @@ def _multiscales(ndim: int, voxel_size_nm: Size3, voxel_offset: Vec3) -> dict[st
 
 
 class ZarrVolume:
-    """A Zarr array as a volume; see `volumes.Volume`."""
+    """A Zarr array as a volume; see `volume.Volume`."""
 
     def __init__(self, info: VolumeInfo) -> None:
         self.info = info
@@ -114,7 +114,7 @@ class ZarrVolume:
         return np.ascontiguousarray(found, dtype=info.dtype)
 
     def _array(self) -> Any:
-        from magneton_tasks.stores.zarr_limits import open_limited
+        from magneton_tasks.formats.zarr.limits import open_limited
 
         location, version = locate(self.info.url), self.info.format[-1:]
         store = str(location.path) if location.path is not None else location.url

@@ -1,7 +1,7 @@
 """Whether the affinity map of a run is there yet: what a run waits for.
 
 Airflow's triggerer asks this time and again, so it must stay light: a bucket is asked by a process
-of its own, ``python -m magneton_tasks.arrival URL MIP [MARKER]``, for cloud-files costs seconds to
+of its own, ``python -m magneton_tasks.formats.arrival URL MIP [MARKER]``, for cloud-files costs seconds to
 import.
 """
 
@@ -15,7 +15,7 @@ from magneton_tasks.base.failures import bug, ours
 from magneton_tasks.base.location import locate, read_file
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import BadDataError, NoInputError, TemporaryError
-from magneton_tasks.metadata import read_metadata
+from magneton_tasks.formats.metadata import read_metadata
 
 #: Not 1, with which Python itself ends.
 NOT_YET = 3
@@ -55,7 +55,7 @@ class Awaited:
     def command(self) -> list[str]:
         """What asks in a process of its own."""
         arguments = [self.url, str(self.mip), *([self.marker] if self.marker else [])]
-        return [sys.executable, "-m", "magneton_tasks.arrival", *arguments]
+        return [sys.executable, "-m", "magneton_tasks.formats.arrival", *arguments]
 
     def is_there(self) -> bool:
         """Look, once. Metadata that can't be read yet may be being written.

@@ -8,7 +8,7 @@ from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.stores import precomputed_codec as codec
+from magneton_tasks.formats.precomputed import chunks as codec
 
 
 @dataclass(frozen=True, slots=True)

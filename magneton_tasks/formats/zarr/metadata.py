@@ -16,12 +16,12 @@ from typing import Any
 from magneton_tasks.base.geometry import Box, Vec3, vec3, whole
 from magneton_tasks.base.location import Location, locate, read_json
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.volume_info import VolumeInfo, checked_dtype, digest_of, no_such_mip
-from magneton_tasks.zarr_space import Space, ZarrArray, attribute_space, ome_space
+from magneton_tasks.formats.info import VolumeInfo, checked_dtype, digest_of, no_such_mip
+from magneton_tasks.formats.zarr.space import Space, ZarrArray, attribute_space, ome_space
 
 
 def read(url: str, location: Location, mip: int) -> VolumeInfo | None:
-    """As `metadata.read_metadata`, for Zarr; None where there is neither array nor group."""
+    """As `formats.metadata.read_metadata`, for Zarr; None where there is neither array nor group."""
     array = _read_array(location, "")
     if array is None:
         multiscale = _multiscale(_group_attributes(location))

@@ -1,7 +1,7 @@
 """Neuroglancer precomputed output: ``info``, chunks and owner file, each written atomically.
 
 Outside this room arrays and boxes are (z, y, x); the format's x, y, z, c stays in here and in
-`precomputed_codec`. The chunk grid of each mip is anchored at the volume's begin::
+`chunks`. The chunk grid of each mip is anchored at the volume's begin::
 
     begin      begin+64   begin+128  end
     |----------|----------|-----|
@@ -27,11 +27,11 @@ from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.metadata import chunk_name
-from magneton_tasks.stores import precomputed_codec as codec
-from magneton_tasks.stores.inflating import decompress, most_encoded
-from magneton_tasks.stores.objects import Objects
-from magneton_tasks.stores.precomputed_info import Scale, build_info, make_scales
+from magneton_tasks.formats.inflating import decompress, most_encoded
+from magneton_tasks.formats.metadata import chunk_name
+from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.precomputed import chunks as codec
+from magneton_tasks.formats.precomputed.info import Scale, build_info, make_scales
 
 Array = npt.NDArray[np.generic]
 
@@ -160,7 +160,7 @@ class PrecomputedStore:
 
     def read(self, mip: int, box: Box) -> Array:
         """The voxels of ``box``, (z, y, x); a missing chunk is an error, as in `open_volume`."""
-        from magneton_tasks.stores.volumes import open_volume
+        from magneton_tasks.formats.volume import open_volume
 
         found: Array = open_volume(self.url, mip).read(box)[0]
         return found

@@ -12,7 +12,7 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer
 from zarr.registry import register_codec
 
-from magneton_tasks.stores.inflating import check_size, inflate_gzip
+from magneton_tasks.formats.inflating import check_size, inflate_gzip
 
 #: What codecs before the compression may add to a chunk, such as checksums, in bytes.
 _BESIDE = 64

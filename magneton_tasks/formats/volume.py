@@ -18,10 +18,10 @@ from magneton_tasks.base.failures import telling
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.location import connection_errors, locate
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.metadata import VolumeInfo, chunk_name, read_metadata
-from magneton_tasks.stores import precomputed_codec as codec
-from magneton_tasks.stores.inflating import decompress, most_encoded
-from magneton_tasks.stores.zarr_volumes import ZarrVolume
+from magneton_tasks.formats.inflating import decompress, most_encoded
+from magneton_tasks.formats.metadata import VolumeInfo, chunk_name, read_metadata
+from magneton_tasks.formats.precomputed import chunks as codec
+from magneton_tasks.formats.zarr.read import ZarrVolume
 
 Array = npt.NDArray[Any]
 
@@ -62,7 +62,7 @@ def open_volume(url: str, mip: int = 0, *, fill_missing: bool = False) -> Volume
     Parameters
     ----------
     url, mip
-        As `metadata.read_metadata`.
+        As `formats.metadata.read_metadata`.
     fill_missing
         Precomputed: a missing chunk is read as zeros instead of raising NoInputError. A missing
         Zarr chunk is the fill value, by Zarr's own rules.
@@ -70,7 +70,7 @@ def open_volume(url: str, mip: int = 0, *, fill_missing: bool = False) -> Volume
     Raises
     ------
     NoInputError, BadDataError, ConfigError, TemporaryError
-        As `metadata.read_metadata`.
+        As `formats.metadata.read_metadata`.
     """
     info = read_metadata(url, mip)
     if info.format != "precomputed":
