@@ -1,7 +1,7 @@
 """Peak memory and CPU time, measured against what plan projects: on the sample, and on single blocks.
 
 The sample runs through all stages with one worker. The single blocks are those from which the
-constants of ``magneton_tasks.projection`` come: each is segmented in a child forked by a warm
+constants of ``magneton_tasks.plan.cost_overlap`` come: each is segmented in a child forked by a warm
 worker, as in the segment stage, and its peak is ru_maxrss. Run them after an upgrade of waterz or
 glibc, and correct the constants. ``--full`` adds blocks of 224^3 and 256^3 (up to 4 GB).
 """
@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
 from benchmarks.measure import Row, forked, magneton, row
-from magneton_tasks import projection
 from magneton_tasks.kernels.overlap.segment import (
     Density,
     SegmentSettings,
@@ -34,7 +33,8 @@ from magneton_tasks.kernels.overlap.segment import (
     segment_block,
     warm_up,
 )
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan import cost_overlap
+from magneton_tasks.plan.plan import Plan
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 #: As `make run` makes it.
@@ -135,10 +135,10 @@ def block_rows(case: Case, volume: Path, known: list[Density]) -> list[Row]:
     densest = (max(d[0] for d in known), max(d[1] for d in known))
     cpu, peak = segmented(volume, function, kind)
     voxels = n**3
-    expected = projection.segment_expected_bytes(voxels, function, kind, fragments, edges)
-    bound = projection.segment_bound_bytes(voxels, function, kind, densest)
-    blind = projection.segment_bound_bytes(voxels, function, kind)
-    cpu_s = projection.segment_cpu_s(voxels, function, kind, fragments, edges)
+    expected = cost_overlap.segment_expected_bytes(voxels, function, kind, fragments, edges)
+    bound = cost_overlap.segment_bound_bytes(voxels, function, kind, densest)
+    blind = cost_overlap.segment_bound_bytes(voxels, function, kind)
+    cpu_s = cost_overlap.segment_cpu_s(voxels, function, kind, fragments, edges)
     title = f"{name} {n}^3, {function}, supervoxels {kind}"
     return [
         row(f"{title}: peak / bound", peak / min(bound, blind), "x", most=1.0),

@@ -29,7 +29,7 @@ from benchmarks.volumes import (
     zarr_info,
 )
 from magneton_tasks.base.geometry import vec3
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 
 SIZE, OVERLAP, BLOCKS = 256, 32, 3
 STAGES = ("count", "pool", "apply")

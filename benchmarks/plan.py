@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.measure import Row, command, forked, magneton, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
 from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.plan import digest
+from magneton_tasks.plan.plan import digest
 
 MANY, STATUS_BLOCKS, RERUN_BLOCKS = 100, 100_000, 10_000
 LABELS = 20

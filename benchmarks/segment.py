@@ -24,7 +24,7 @@ from benchmarks.volumes import VOXEL_SIZE_NM, reflected, source, write_config
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.formats.precomputed.write import write_volume
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 
 #: Two blocks an axis have a halo on one side only: 240 + 16 voxels are read of the largest 272.
 LARGEST, READ, OVERLAP = 272, 256, 32

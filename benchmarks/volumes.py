@@ -12,16 +12,10 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config.read import RunConfig, load_config
-from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.paths import WorkPaths
-from magneton_tasks.plan import (
-    Fingerprints,
-    Geometry,
-    VolumeFacts,
-    digest,
-    make_geometry,
-)
+from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.plan import Fingerprints, Geometry, VolumeFacts, digest, make_geometry
 from magneton_tasks.stages.thresholds import fixed
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -134,7 +128,7 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     """
     from magneton_tasks.kernels.overlap.segment import dense_labels, label_sizes
     from magneton_tasks.manifest import Manifest
-    from magneton_tasks.plan import digest
+    from magneton_tasks.plan.plan import digest
     from magneton_tasks.stores.labels import LabelStore
 
     grid = planned.geometry.grid

@@ -5,7 +5,18 @@ import pkgutil
 
 import magneton_tasks
 
-ROOMS = ("base", "cli", "config", "formats", "kernels", "runners", "sample", "stages", "stores")
+ROOMS = (
+    "base",
+    "cli",
+    "config",
+    "formats",
+    "kernels",
+    "plan",
+    "runners",
+    "sample",
+    "stages",
+    "stores",
+)
 #: What the libraries import by themselves, once they meet such data or such a URL.
 LATE = ("boto3", "cloudfiles.interfaces", "google.cloud.storage", "pyarrow.dataset", "pyarrow.parquet")  # fmt: skip
 #: Needs an extra that the image doesn't have.

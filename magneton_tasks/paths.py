@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from magneton_tasks.join_tree import MAX_LEVELS
+from magneton_tasks.plan.join_tree import MAX_LEVELS
 
 #: the levels of join, a stage each; a method or a volume that doesn't need one has nothing there
 JOINS = tuple(f"join{level}" for level in range(1, MAX_LEVELS + 1))

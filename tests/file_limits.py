@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from magneton_tasks.paths import MAPPED
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 
 PER_BLOCK, PER_BATCH, PER_RUN = 2, 4, 20
 

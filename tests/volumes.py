@@ -17,14 +17,14 @@ import numpy.typing as npt
 import psutil
 import yaml
 
-from magneton_tasks import projection
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import JOINS, MAPPED, STAGES
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan import cost_overlap
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages import apply, count, downsample, join, pool, segment, verify
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages.attempt import Attempt
@@ -217,7 +217,7 @@ def check_memory(run: Run, *, honest: bool = False) -> None:
     extra = 0
     stages = tuple(run.plan.work) if honest else ("segment",)
     if not honest:
-        extra = max(psutil.Process().memory_info().rss - projection.FORKED_BASE_BYTES, 0)
+        extra = max(psutil.Process().memory_info().rss - cost_overlap.FORKED_BASE_BYTES, 0)
     for stage in stages:
         for key, record in run.records(stage).items():
             if run.attempt.is_ours(record):

@@ -32,7 +32,7 @@ from magneton_tasks.config.read import load_config, parse_config
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, MagnetonError
 from magneton_tasks.paths import AttemptPaths, noun_of
-from magneton_tasks.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import Plan, StagePlan
 from magneton_tasks.runners import resources
 from magneton_tasks.runners.command import (
     last_result,

@@ -12,15 +12,15 @@ from __future__ import annotations
 from functools import cache
 from math import prod
 
-from magneton_tasks import exact_projection, projection
 from magneton_tasks.airflow.at_once import services_bytes
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.exact_plan import join_cost
-from magneton_tasks.join_tree import JoinTree
-from magneton_tasks.memory import apply_memory, count_memory
 from magneton_tasks.paths import join_level
+from magneton_tasks.plan import cost_exact, cost_overlap
+from magneton_tasks.plan.cost_rest import apply_memory, count_memory
+from magneton_tasks.plan.exact_tree import join_cost
+from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"
@@ -58,14 +58,14 @@ def _stage_memory(config: RunConfig, stage: str) -> int:
         return _exact_memory(config, stage)
     if stage == "segment":
         segment = config.segment
-        return projection.segment_bound_bytes(
-            voxels, segment.merge_function, segment.supervoxels, projection.TYPICAL_DENSITY
+        return cost_overlap.segment_bound_bytes(
+            voxels, segment.merge_function, segment.supervoxels, cost_overlap.TYPICAL_DENSITY
         )
     if stage == "count":
         return count_memory(config.block.size, config.block.overlap).bound
     if stage in ("apply", "downsample"):
         return apply_memory(
-            _LARGEST_CELL, voxels, int(projection.TYPICAL_DENSITY[0] * voxels)
+            _LARGEST_CELL, voxels, int(cost_overlap.TYPICAL_DENSITY[0] * voxels)
         ).bound
     return 0
 
@@ -74,7 +74,7 @@ def _exact_memory(config: RunConfig, stage: str) -> int:
     """As `_stage_memory`, of the exact method; of joins, one of 2 x 2 x 2 blocks."""
     voxels = prod(config.block.size)
     if stage == "segment":
-        return exact_projection.block_bound_bytes(voxels, projection.TYPICAL_DENSITY)
+        return cost_exact.block_bound_bytes(voxels, cost_overlap.TYPICAL_DENSITY)
     if join_level(stage):
         return _join_memory(config.block.size)
     if stage in ("apply", "downsample"):
@@ -84,7 +84,7 @@ def _exact_memory(config: RunConfig, stage: str) -> int:
 
 @cache  # six levels of joins, a task of each runner, all volumes: mostly the same block
 def _join_memory(size: Vec3) -> int:
-    faces = exact_projection.TYPICAL_FACES
+    faces = cost_exact.TYPICAL_FACES
     grid = Grid.of_blocks(Box.of_shape(vec3(2 * s for s in size)), size, (0, 0, 0))
     return join_cost(grid, JoinTree.flat(grid.shape), 1, faces, faces).memory.bound
 

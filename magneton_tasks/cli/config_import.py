@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-from magneton_tasks import projection
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.location import locate
@@ -28,6 +27,7 @@ from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, MagnetonError, UsageError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.plan import cost_overlap
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
 
@@ -145,7 +145,7 @@ def _fit_block(to: Translation, info: VolumeInfo | None) -> None:
     overlap: Any = to.values.get("block.overlap")
     function = str(to.values.get("segment.merge_function", "aff50_his256"))
     seeds = str(to.values.get("segment.supervoxels", "3d"))
-    machine, typical = this_machine.memory_bytes(), projection.TYPICAL_DENSITY
+    machine, typical = this_machine.memory_bytes(), cost_overlap.TYPICAL_DENSITY
     given: Any = to.values.get("local.workers")
     wanted = given if isinstance(given, int) and given > 0 else this_machine.cores()
     fitting = propose_block(
@@ -163,8 +163,8 @@ def _fit_block(to: Translation, info: VolumeInfo | None) -> None:
     voxels = prod(size)
     if info is not None:
         voxels = prod(min(a, b) for a, b in zip(size, info.box.shape, strict=True))
-    expected = projection.segment_expected_bytes(voxels, function, seeds, *typical)
-    bound = projection.segment_bound_bytes(voxels, function, seeds, typical)
+    expected = cost_overlap.segment_expected_bytes(voxels, function, seeds, *typical)
+    bound = cost_overlap.segment_bound_bytes(voxels, function, seeds, typical)
     takes = f"a block of {_by(size)} with {function} takes about {human_bytes(expected)}, {human_bytes(bound)} at most"
     fits = int(machine * resources.USABLE) // bound
     if fits >= 1 and prod(size) < 2**31:

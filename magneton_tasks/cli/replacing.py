@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from magneton_tasks.cli.console import Quit, confirm, is_interactive
-from magneton_tasks.plan import Plan, Replaced
+from magneton_tasks.plan.plan import Plan, Replaced
 from magneton_tasks.stages.plan import Draft
 
 #: Settings that are told one by one.

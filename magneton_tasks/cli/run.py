@@ -24,7 +24,7 @@ from magneton_tasks.cli.summary import print_summary
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
 from magneton_tasks.paths import AttemptPaths
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning

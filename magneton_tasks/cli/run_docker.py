@@ -17,7 +17,7 @@ from magneton_tasks.cli.run import Place
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.paths import AttemptPaths, WorkPaths
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import docker_run
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import Workshop, plan_task

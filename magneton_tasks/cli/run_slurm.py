@@ -22,7 +22,7 @@ from magneton_tasks.cli.run import EXIT_STOPPED, LeftError, Place, verify_here, 
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
 from magneton_tasks.paths import STAGES, AttemptPaths
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import usage
 from magneton_tasks.runners.slurm.batch import PROBE

@@ -14,7 +14,7 @@ from magneton_tasks.base import files
 from magneton_tasks.cli.summary import latest_attempt, open_latest
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import STAGES, AttemptPaths, join_level
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.stages import current, results, threshold_words

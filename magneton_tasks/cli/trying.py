@@ -14,7 +14,7 @@ import click
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.units import human_bytes, human_count, human_time
-from magneton_tasks.plan import ThresholdChoice
+from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages import trial as trials

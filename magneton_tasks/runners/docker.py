@@ -26,7 +26,7 @@ from magneton_tasks.errors import (
 )
 from magneton_tasks.manifest import Manifest
 from magneton_tasks.paths import AttemptPaths, WorkPaths, noun_of
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.command import (
     arguments,

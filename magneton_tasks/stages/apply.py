@@ -14,7 +14,7 @@ from magneton_tasks.formats.precomputed.write import PrecomputedStore
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
 from magneton_tasks.manifest import KeyState, Record
-from magneton_tasks.plan import Geometry, digest
+from magneton_tasks.plan.plan import Geometry, digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.blocks import Blocks, pool_invalidating
 from magneton_tasks.stages.chunks import info_of

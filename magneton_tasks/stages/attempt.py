@@ -13,7 +13,7 @@ from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, OutOfMemoryError
 from magneton_tasks.manifest import Manifest, Record
 from magneton_tasks.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
-from magneton_tasks.plan import Plan, digest
+from magneton_tasks.plan.plan import Plan, digest
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import allowed_memory
 

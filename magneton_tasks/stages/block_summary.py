@@ -12,7 +12,7 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import CHOICE_OF, noun_of
-from magneton_tasks.plan import START_S, Plan
+from magneton_tasks.plan.plan import START_S, Plan
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_columns import StageColumns
 from magneton_tasks.stages.proof import words

@@ -30,7 +30,7 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     TemporaryError,
 )
-from magneton_tasks.projection import segment_allocation_bytes
+from magneton_tasks.plan.cost_overlap import segment_allocation_bytes
 from magneton_tasks.stages.work import explain
 from magneton_tasks.stores import parquet
 

@@ -18,7 +18,7 @@ from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.manifest import Record
-from magneton_tasks.plan import Geometry
+from magneton_tasks.plan.plan import Geometry
 from magneton_tasks.stages.attempt import Attempt
 
 if TYPE_CHECKING:  # heavy

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks import __version__
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.checks import identity, owner_of
 from magneton_tasks.stages.replaced import state_of

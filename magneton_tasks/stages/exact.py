@@ -6,12 +6,12 @@ from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels.exact.block_step import Place
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.residual import Residual
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import JOINS
+from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.stages.attempt import Attempt, join_input
 from magneton_tasks.stores.residuals import ResidualStore
 

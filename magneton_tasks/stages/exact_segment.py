@@ -18,7 +18,7 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
-from magneton_tasks.plan import digest as plan_digest
+from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.exact import exact_settings, place_of, residual_store, rows_of

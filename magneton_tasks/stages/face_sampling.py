@@ -45,7 +45,7 @@ class Corner:
 
 @dataclass(frozen=True, slots=True)
 class SampleCounts:
-    """What a sample box holds; ``per_face_voxel`` as `exact_projection.FaceDensity`."""
+    """What a sample box holds; ``per_face_voxel`` as `plan.cost_exact.FaceDensity`."""
 
     regions_per_voxel: float
     edges_per_voxel: float

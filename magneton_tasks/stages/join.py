@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from magneton_tasks import exact_projection
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutOfMemoryError, OutputError
@@ -30,7 +29,8 @@ from magneton_tasks.kernels.exact.residual import (
 )
 from magneton_tasks.manifest import Record
 from magneton_tasks.paths import JOINS, join_level
-from magneton_tasks.plan import digest as plan_digest
+from magneton_tasks.plan import cost_exact
+from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.exact import (
@@ -138,7 +138,7 @@ class JoinStage:
                 rows[table] += n
         for block, axis in self.tree.faces(self.level, key):
             rows["contacts"] += self.counts[block].info["faces"][axis][1]
-        least = int(_LEAST_OF_PROJECTED * exact_projection.join_bytes(dict(rows)))
+        least = int(_LEAST_OF_PROJECTED * cost_exact.join_bytes(dict(rows)))
         what = f"join level {self.level} of {int(rows['edges']):,} edges"
         self.attempt.require_memory(self.stage, least, what)
         projected = self.attempt.memory_limit(self.stage)

@@ -22,11 +22,11 @@ from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks import exact_projection
 from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import OutOfMemoryError
+from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages.child import resident_bytes, run_in_child
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ def look(config: RunConfig, boxes: list[Box]) -> Looked:
 
     measure = _ready(config, boxes)
     folder = Path(tempfile.mkdtemp(prefix="magneton-"))
-    bound = exact_projection.block_bound_bytes(max(b.voxels for b in boxes), None)
+    bound = cost_exact.block_bound_bytes(max(b.voxels for b in boxes), None)
     # A menu, a notebook or a plotting command holds more than a worker does, and so does its child.
-    bound += max(resident_bytes(os.getpid()) - exact_projection.WORKER_BASE_BYTES, 0)
+    bound += max(resident_bytes(os.getpid()) - cost_exact.WORKER_BASE_BYTES, 0)
     try:
         result = run_in_child(measure, folder / "log", bound)
     except OutOfMemoryError as error:

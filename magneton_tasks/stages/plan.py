@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from magneton_tasks import __version__, exact_projection, projection
+from magneton_tasks import __version__
 from magneton_tasks.base import files, units
 from magneton_tasks.base.grid import Ranges, ranges_len
 from magneton_tasks.base.json_object import json_object
@@ -22,13 +22,14 @@ from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import ConfigError, LeaseHeldError
-from magneton_tasks.exact_plan import choose_tree, join_cost
-from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.manifest import Manifest
-from magneton_tasks.memory import Memory
 from magneton_tasks.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths
-from magneton_tasks.plan import (
+from magneton_tasks.plan import cost_exact, cost_overlap
+from magneton_tasks.plan.cost_rest import Memory
+from magneton_tasks.plan.exact_tree import choose_tree, join_cost
+from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.plan import (
     Density,
     Geometry,
     Plan,
@@ -342,8 +343,8 @@ def _memory_hint(
 def _bound(config: RunConfig, edge: int, densest: tuple[float, float] | None) -> int:
     """Bytes that segmenting a block of this edge never exceeds."""
     if config.method == "exact":
-        return exact_projection.block_bound_bytes(edge**3, densest)
-    return projection.segment_bound_bytes(
+        return cost_exact.block_bound_bytes(edge**3, densest)
+    return cost_overlap.segment_bound_bytes(
         edge**3, config.segment.merge_function, config.segment.supervoxels, densest
     )
 
@@ -364,7 +365,7 @@ def _stage_plans(
         whole_s |= _exact_cpu_s(geometry, density)
     cpu_s = {s: share_of[s] * whole_s.get(s, 0.0) for s in totals}
     if config.method != "exact":
-        cpu_s["segment"] = projection.segment_cpu_s(
+        cpu_s["segment"] = cost_overlap.segment_cpu_s(
             _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
             density.fragments_per_voxel, density.edges_per_voxel,
         )  # fmt: skip
@@ -378,12 +379,12 @@ def _exact_cpu_s(geometry: Geometry, density: Density) -> dict[str, float]:
     voxels, joins = geometry.box.voxels, geometry.joins
     assert joins is not None and density.faces is not None and density.densest_faces is not None
     seconds = {
-        "segment": exact_projection.block_cpu_s(voxels, density.edges_per_voxel),
+        "segment": cost_exact.block_cpu_s(voxels, density.edges_per_voxel),
         "count": voxels * EXACT_COUNT_S_PER_VOXEL,
     }
     for level in range(1, joins.levels + 1):
         cost = join_cost(geometry.grid, joins, level, density.faces, density.densest_faces)
-        seconds[JOINS[level - 1]] = cost.edges * exact_projection.JOIN_S_PER_EDGE
+        seconds[JOINS[level - 1]] = cost.edges * cost_exact.JOIN_S_PER_EDGE
     return seconds
 
 

@@ -18,8 +18,8 @@ from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.manifest import Record
-from magneton_tasks.memory import pool_memory
 from magneton_tasks.paths import JOINS
+from magneton_tasks.plan.cost_rest import pool_memory
 from magneton_tasks.stages.attempt import Attempt, pool_input
 from magneton_tasks.stages.stores import table_dir
 from magneton_tasks.stages.work import advised, explain, failure_of, finish, own_peak_bytes, say

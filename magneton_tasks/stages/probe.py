@@ -17,10 +17,10 @@ from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import EXIT_OK, ConfigError
-from magneton_tasks.fingerprints import make_fingerprints
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.compiled import archives as kernel_archives
-from magneton_tasks.plan import VolumeFacts
+from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.plan import VolumeFacts
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import explain, failure_of, finish, say

@@ -16,14 +16,14 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.exact_projection import (
+from magneton_tasks.plan.cost_exact import (
     SAMPLED_EDGE_VOX,
     TYPICAL_FACES,
     VOLUME_SHARE,
     FaceDensity,
 )
-from magneton_tasks.plan import Density, digest
-from magneton_tasks.projection import TYPICAL_DENSITY
+from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
+from magneton_tasks.plan.plan import Density, digest
 
 if TYPE_CHECKING:
     from magneton_tasks.formats.affinity import AffinityReader

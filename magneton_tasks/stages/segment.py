@@ -16,7 +16,7 @@ from magneton_tasks.kernels.overlap.segment import (
     warm_up,
 )
 from magneton_tasks.manifest import Record
-from magneton_tasks.plan import digest as plan_digest
+from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.inputs import input_digest, open_affinity, open_mask

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks import exact_projection, projection
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.formats.info import VolumeInfo
-from magneton_tasks.plan import VolumeFacts, count_files, make_geometry
+from magneton_tasks.plan import cost_exact, cost_overlap
+from magneton_tasks.plan.plan import VolumeFacts, count_files, make_geometry
 from magneton_tasks.runners.resources import USABLE
 
 #: Edges of blocks that are proposed, in voxels: more makes restarts dear, less makes many borders.
@@ -48,15 +48,15 @@ Bound = Callable[[int], int]
 def overlap_bound(
     merge_function: str, supervoxels: str, densest: tuple[float, float] | None
 ) -> Bound:
-    """Of waterz; parameters as `projection.segment_bound_bytes`."""
-    return lambda voxels: projection.segment_bound_bytes(
+    """Of waterz; parameters as `plan.cost_overlap.segment_bound_bytes`."""
+    return lambda voxels: cost_overlap.segment_bound_bytes(
         voxels, merge_function, supervoxels, densest
     )
 
 
 def exact_bound(densest: tuple[float, float] | None) -> Bound:
-    """Of the exact method; ``densest`` as `exact_projection.block_bound_bytes`."""
-    return lambda voxels: exact_projection.block_bound_bytes(voxels, densest)
+    """Of the exact method; ``densest`` as `plan.cost_exact.block_bound_bytes`."""
+    return lambda voxels: cost_exact.block_bound_bytes(voxels, densest)
 
 
 def propose_block(

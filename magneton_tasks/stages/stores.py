@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.manifest import Record
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages.attempt import Attempt
 
 if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from magneton_tasks.plan import ThresholdChoice
+from magneton_tasks.plan.plan import ThresholdChoice
 
 _SOURCES = {"map": "from the map", "config": "of the config", "run": "set for this run"}
 

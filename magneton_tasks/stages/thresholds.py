@@ -19,12 +19,12 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import CorruptFileError
-from magneton_tasks.fingerprints import decisive
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.metadata import chunk_identity
 from magneton_tasks.kernels import versions
 from magneton_tasks.paths import WorkPaths
-from magneton_tasks.plan import ThresholdChoice, digest
+from magneton_tasks.plan.fingerprints import decisive
+from magneton_tasks.plan.plan import ThresholdChoice, digest
 
 #: The key, as overrides have it.
 KEY = "segment.threshold"

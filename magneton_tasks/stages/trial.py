@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magneton_tasks import exact_projection, projection
 from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
@@ -23,7 +22,8 @@ from magneton_tasks.errors import (
     UsageError,
 )
 from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
-from magneton_tasks.plan import ThresholdChoice, VolumeFacts, digest, make_grid
+from magneton_tasks.plan import cost_exact, cost_overlap
+from magneton_tasks.plan.plan import ThresholdChoice, VolumeFacts, digest, make_grid
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.stages import checks, thresholds
@@ -241,9 +241,9 @@ def memory_limit(
 
     def bound(box: Box, densest: tuple[float, float] | None) -> int:
         return extra_bytes_per_voxel * box.voxels + (
-            exact_projection.block_bound_bytes(at_once(box), densest)
+            cost_exact.block_bound_bytes(at_once(box), densest)
             if function == EXACT
-            else projection.segment_bound_bytes(
+            else cost_overlap.segment_bound_bytes(
                 at_once(box), function, config.segment.supervoxels, densest
             )
         )
@@ -285,10 +285,10 @@ def _fitting(box: Box, fits: Callable[[Box], bool], function: str, more: str) ->
 
 def expected_cpu_s(trial: Trial, function: str, voxels: int | None = None) -> float:
     """About the CPU seconds of one agglomeration of the box (or of this many voxels); of cortex as usual, nothing is sampled."""
-    voxels, typical = voxels or trial.box.voxels, projection.TYPICAL_DENSITY
+    voxels, typical = voxels or trial.box.voxels, cost_overlap.TYPICAL_DENSITY
     if function == EXACT:
-        return exact_projection.block_cpu_s(voxels, typical[1])
-    return projection.segment_cpu_s(voxels, function, trial.config.segment.supervoxels, *typical)
+        return cost_exact.block_cpu_s(voxels, typical[1])
+    return cost_overlap.segment_cpu_s(voxels, function, trial.config.segment.supervoxels, *typical)
 
 
 # ------------------------------------------------------------------ merge functions

@@ -29,7 +29,7 @@ from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import OutputError
 from magneton_tasks.kernels import versions
 from magneton_tasks.paths import WorkPaths
-from magneton_tasks.plan import digest
+from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.plan import mark
 from magneton_tasks.stages.trial import EXACT, Trial, memory_limit, settings_of, threshold_name

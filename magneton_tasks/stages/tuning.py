@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
-from magneton_tasks.plan import ThresholdChoice
+from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.trial import EXACT, Trial, memory_limit, settings_of
 from magneton_tasks.stages.trial_work import in_child, with_blocks, with_exact_affinities

@@ -16,7 +16,7 @@ from typing import Any
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.manifest import Record
-from magneton_tasks.plan import START_S
+from magneton_tasks.plan.plan import START_S
 from magneton_tasks.stages import chunks, proof
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
 from magneton_tasks.stages.blocks import pool_invalidating

@@ -17,7 +17,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from magneton_tasks.airflow.operators import CommandOperator, StageOperator, batches
-from magneton_tasks.plan import StagePlan
+from magneton_tasks.plan.plan import StagePlan
 
 pytestmark = pytest.mark.xdist_group("airflow")
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks import plan as planning_core
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.lease import acquire, look
 from magneton_tasks.errors import OutputError
 from magneton_tasks.manifest import Record, RecordWriter
+from magneton_tasks.plan import plan as planning_core
 from magneton_tasks.stages import chunks, damage, proof, verify
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap

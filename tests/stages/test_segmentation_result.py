@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks import plan as planning_core
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.plan import plan as planning_core
 from magneton_tasks.stages.stores import pool_table
 from tests import volumes
 from tests.volumes import OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed

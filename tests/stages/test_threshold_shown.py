@@ -12,7 +12,7 @@ import pytest
 from magneton_tasks.airflow.pages import listing
 from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.cli.summary import print_summary
-from magneton_tasks.plan import ThresholdChoice
+from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.stages import threshold_words
 from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from magneton_tasks import exact_projection
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli import main
@@ -22,6 +21,7 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.overlap.segment import segment_block
+from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying, tuning
 from magneton_tasks.stages.guarded import lease_places
@@ -504,7 +504,7 @@ def test_the_exact_method_in_the_table_and_its_memory(cli: Caller, exact: Path) 
     lines = cli(*args).out.splitlines()
     assert [line.split()[0] for line in lines if line.split()[1:2] == ["0.4"]] == ["exact"]
     assert any(line.startswith("tuning    exact at 4 thresholds") for line in lines)
-    just_a_worker = exact_projection.WORKER_BASE_BYTES + 2**20
+    just_a_worker = cost_exact.WORKER_BASE_BYTES + 2**20
     done = cli(*args, "--set", f"local.memory={just_a_worker}")
     assert done.code == 78 and "with exact may need" in done.err and "--box" in done.err
 

@@ -10,7 +10,7 @@ import pytest
 
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import label_sizes
-from magneton_tasks.plan import digest
+from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.exact_segment import ExactSegmentStage
 from magneton_tasks.stages.inputs import input_digest

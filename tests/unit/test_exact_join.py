@@ -13,7 +13,6 @@ import pytest
 
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels.exact import region_graph
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation
 from magneton_tasks.kernels.exact.contacts import face_contacts
@@ -37,6 +36,7 @@ from magneton_tasks.kernels.exact.residual import (
     empty,
     empty_residual,
 )
+from magneton_tasks.plan.join_tree import JoinTree
 from tests.exact.volumes import volume
 from tests.exact.whole import Grid, contacts_of, join_group, regular, segment_blocks
 

@@ -10,9 +10,9 @@ from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.exact_plan import choose_tree, join_cost
-from magneton_tasks.exact_projection import TYPICAL_FACES
-from magneton_tasks.join_tree import JoinTree
+from magneton_tasks.plan.cost_exact import TYPICAL_FACES
+from magneton_tasks.plan.exact_tree import choose_tree, join_cost
+from magneton_tasks.plan.join_tree import JoinTree
 
 GIB = 2**30
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import create_model
 
-from magneton_tasks import fingerprints
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
-from magneton_tasks.fingerprints import decisive, make_fingerprints
-from magneton_tasks.plan import Fingerprints, VolumeFacts, make_geometry
+from magneton_tasks.plan import fingerprints
+from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
+from magneton_tasks.plan.plan import Fingerprints, VolumeFacts, make_geometry
 from tests.plans import a_config, a_volume
 
 PLAIN = """

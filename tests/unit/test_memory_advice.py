@@ -12,13 +12,13 @@ import pytest
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.exact_plan import choose_tree
-from magneton_tasks.exact_projection import TYPICAL_FACES
-from magneton_tasks.join_tree import JoinTree
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
-from magneton_tasks.plan import make_geometry, project_memory
+from magneton_tasks.plan.cost_exact import TYPICAL_FACES
+from magneton_tasks.plan.exact_tree import choose_tree
+from magneton_tasks.plan.join_tree import JoinTree
+from magneton_tasks.plan.plan import make_geometry, project_memory
 from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.stages.exact import place_of
 from magneton_tasks.stages.sampling import TYPICAL
@@ -186,8 +186,8 @@ def test_no_other_module_advises_about_memory_by_itself() -> None:
     root = Path(memory_advice.__file__).parents[1]
     stages = ("attempt", "child", "join", "pool", "segment", "work")
     told = [
-        root / "failures.py",
-        root / "exact_plan.py",
+        root / "base/failures.py",
+        root / "plan/exact_tree.py",
         *(root / f"stages/{s}.py" for s in stages),
     ]
     told += [p for p in (root / "runners").rglob("*.py") if p.name != "memory_advice.py"]

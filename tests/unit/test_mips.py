@@ -10,7 +10,7 @@ import pytest
 
 from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.mips import mip_factors
+from magneton_tasks.plan.mips import mip_factors
 
 PLANE = (1, 2, 2)
 ALL = (2, 2, 2)
@@ -60,7 +60,7 @@ def test_negative_number_of_mips() -> None:
 
 
 def test_is_light() -> None:
-    code = "import sys, magneton_tasks.mips; print('numpy' in sys.modules)"
+    code = "import sys, magneton_tasks.plan.mips; print('numpy' in sys.modules)"
     answer = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from magneton_tasks import __version__
-from magneton_tasks import plan as planning
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.fingerprints import make_fingerprints
-from magneton_tasks.plan import (
+from magneton_tasks.plan import plan as planning
+from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.plan import (
     Density,
     Fingerprints,
     Plan,

@@ -16,7 +16,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from magneton_tasks import projection
 from magneton_tasks.kernels.overlap.segment import (
     Float32,
     SegmentSettings,
@@ -25,6 +24,7 @@ from magneton_tasks.kernels.overlap.segment import (
     segment_block,
     warm_up,
 )
+from magneton_tasks.plan import cost_overlap
 
 MIB = 1 << 20
 N = 96
@@ -82,8 +82,8 @@ def test_expected_peak_is_near_the_measured_one(kind: Supervoxels, function: str
     settings = SegmentSettings(0.7, function, kind, interior_threshold=0.4)
     box = grain()[:, :64, :64, :64]
     density = graph_density(np.ascontiguousarray(box), settings)
-    expected = projection.segment_expected_bytes(N**3, function, kind, *density[:2])
-    measured = projection.FORKED_BASE_BYTES + grown_bytes(grain, settings)
+    expected = cost_overlap.segment_expected_bytes(N**3, function, kind, *density[:2])
+    measured = cost_overlap.FORKED_BASE_BYTES + grown_bytes(grain, settings)
     assert 0.8 <= expected / measured <= 1.3
 
 
@@ -91,23 +91,23 @@ def test_expected_peak_is_near_the_measured_one(kind: Supervoxels, function: str
 @pytest.mark.parametrize("kind", ["waterz", "3d", "2d"])
 def test_noise_stays_below_the_bound(kind: Supervoxels) -> None:
     settings = SegmentSettings(0.7, "mean", kind)
-    bound = projection.segment_bound_bytes(N**3, "mean", kind)
-    assert projection.WORKER_BASE_BYTES + grown_bytes(noise, settings) < bound
+    bound = cost_overlap.segment_bound_bytes(N**3, "mean", kind)
+    assert cost_overlap.WORKER_BASE_BYTES + grown_bytes(noise, settings) < bound
 
 
 def test_bound_is_above_expected_and_falls_with_samples() -> None:
     for kind in ("waterz", "3d", "2d"):
         for function in FUNCTIONS:
-            fragments, edges = (d / 8 for d in projection.NOISE_DENSITY[kind])
-            expected = projection.segment_expected_bytes(256**3, function, kind, fragments, edges)
-            bound = projection.segment_bound_bytes(256**3, function, kind, (fragments, edges))
-            blind = projection.segment_bound_bytes(256**3, function, kind)
+            fragments, edges = (d / 8 for d in cost_overlap.NOISE_DENSITY[kind])
+            expected = cost_overlap.segment_expected_bytes(256**3, function, kind, fragments, edges)
+            bound = cost_overlap.segment_bound_bytes(256**3, function, kind, (fragments, edges))
+            blind = cost_overlap.segment_bound_bytes(256**3, function, kind)
             assert expected < bound < blind
 
 
 def test_histograms_cost_a_staircase_of_powers_of_two() -> None:
     def bytes_of(edges_per_voxel: float) -> int:
-        return projection.segment_expected_bytes(
+        return cost_overlap.segment_expected_bytes(
             1 << 20, "aff50_his256", "waterz", 0, edges_per_voxel
         )
 
@@ -116,16 +116,16 @@ def test_histograms_cost_a_staircase_of_powers_of_two() -> None:
 
 
 def test_quantiles_and_voxels_cost_time() -> None:
-    mean = projection.segment_cpu_s(10**6, "mean", "waterz", 0.03, 0.15)
-    assert mean < projection.segment_cpu_s(10**6, "aff50_his256", "waterz", 0.03, 0.15)
+    mean = cost_overlap.segment_cpu_s(10**6, "mean", "waterz", 0.03, 0.15)
+    assert mean < cost_overlap.segment_cpu_s(10**6, "aff50_his256", "waterz", 0.03, 0.15)
     assert mean * 2 == pytest.approx(
-        projection.segment_cpu_s(2 * 10**6, "mean", "waterz", 0.03, 0.15)
+        cost_overlap.segment_cpu_s(2 * 10**6, "mean", "waterz", 0.03, 0.15)
     )
 
 
 def test_projecting_needs_the_standard_library_only() -> None:
     code = (
-        "import sys, magneton_tasks.projection, magneton_tasks.base.scoring;"
+        "import sys, magneton_tasks.plan.cost_overlap, magneton_tasks.base.scoring;"
         "print(sorted({'numpy', 'waterz', 'numba', 'zarr'} & set(sys.modules)))"
     )
     root = Path(__file__).resolve().parents[2]
@@ -141,7 +141,7 @@ def test_a_block_within_its_bound_passes_under_the_allocation_limit() -> None:
     settings = SegmentSettings(0.7, "aff50_his256")
     affinity = grain()
     density = graph_density(affinity, settings)
-    bound = projection.segment_bound_bytes(N**3, "aff50_his256", "waterz", density[:2])
+    bound = cost_overlap.segment_bound_bytes(N**3, "aff50_his256", "waterz", density[:2])
 
     def child(limit: int) -> int:
         pid = os.fork()
@@ -159,7 +159,7 @@ def test_a_block_within_its_bound_passes_under_the_allocation_limit() -> None:
                 os._exit(70)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-    allowed = projection.segment_allocation_bytes(bound - projection.WORKER_BASE_BYTES)
+    allowed = cost_overlap.segment_allocation_bytes(bound - cost_overlap.WORKER_BASE_BYTES)
     held = _allocated_bytes()
     assert child(held + allowed) == 0
     assert child(held + allowed // 8) in (75, -6)

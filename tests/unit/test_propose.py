@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from magneton_tasks import exact_projection, projection
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.volume import open_volume
+from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.runners.resources import USABLE
 from magneton_tasks.stages import propose_picture
 from magneton_tasks.stages.propose import (
@@ -195,7 +195,7 @@ def test_contradictions_are_few_in_the_right_way_and_many_in_a_wrong_one(affinit
 
 # ------------------------------------------------------------------ sizes
 GIB = 2**30
-DENSITY = projection.TYPICAL_DENSITY
+DENSITY = cost_overlap.TYPICAL_DENSITY
 WATERZ = overlap_bound("aff50_his256", "waterz", DENSITY)
 MEAN = overlap_bound("mean", "waterz", DENSITY)
 
@@ -222,7 +222,7 @@ def test_blocks_fit_the_machine_and_the_volume(
     assert all(s == n or s >= 64 for s, n in zip(found.size, shape, strict=True))
     assert all(2 * o < s for o, s in zip(found.overlap, found.size, strict=True))
     voxels = found.size[0] * found.size[1] * found.size[2]
-    bound = projection.segment_bound_bytes(voxels, "aff50_his256", "waterz", DENSITY)
+    bound = cost_overlap.segment_bound_bytes(voxels, "aff50_his256", "waterz", DENSITY)
     assert found.bound_bytes == bound
 
 
@@ -244,7 +244,7 @@ def test_the_exact_method_takes_larger_blocks_that_do_not_overlap() -> None:
     shape, chunk, densest = (4096,) * 3, (64,) * 3, (0.01, 0.1)
     found = propose_block(shape, chunk, exact_bound(densest), 16 * GIB, 4, overlaps=False)
     assert found.overlap == (0, 0, 0)
-    assert found.bound_bytes == exact_projection.block_bound_bytes(prod(found.size), densest)
+    assert found.bound_bytes == cost_exact.block_bound_bytes(prod(found.size), densest)
     assert prod(found.size) > 4 * prod(propose_block(shape, chunk, WATERZ, 16 * GIB, 4).size)
 
 

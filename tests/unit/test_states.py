@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from magneton_tasks.manifest import KeyState, Record
-from magneton_tasks.plan import Geometry
+from magneton_tasks.plan.plan import Geometry
 from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
 from magneton_tasks.stages.states import (
     OTHER_INPUT,

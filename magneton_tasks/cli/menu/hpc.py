@@ -17,7 +17,7 @@ from magneton_tasks.cli.menu.stage import StageOption
 from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages import plan as planning
 
 #: Of the example: cores of one node, and where no plan tells, memory (GiB) of each and hours.

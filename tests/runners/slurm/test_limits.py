@@ -9,7 +9,7 @@ import pytest
 
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.plan import Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm

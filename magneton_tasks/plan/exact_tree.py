@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from magneton_tasks import exact_projection as projection
 from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.exact_projection import FaceDensity
-from magneton_tasks.join_tree import MAX_LEVELS, JoinTree
-from magneton_tasks.memory import Memory
+from magneton_tasks.plan import cost_exact as projection
+from magneton_tasks.plan.cost_exact import FaceDensity
+from magneton_tasks.plan.cost_rest import Memory
+from magneton_tasks.plan.join_tree import MAX_LEVELS, JoinTree
 
 #: Up to this many blocks are joined at once where memory allows: more levels only cost time.
 FLAT_BLOCKS = 64

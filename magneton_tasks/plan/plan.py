@@ -13,18 +13,19 @@ from hashlib import blake2b
 from math import prod
 from typing import Any, Literal
 
-from magneton_tasks import __version__, exact_projection, mips, projection
+from magneton_tasks import __version__
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.base.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import BadDataError, ConfigError, OtherVersionError
-from magneton_tasks.exact_plan import join_cost
-from magneton_tasks.exact_projection import FaceDensity
 from magneton_tasks.formats.info import VolumeInfo
-from magneton_tasks.join_tree import JoinTree
-from magneton_tasks.memory import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.paths import JOINS, join_level
+from magneton_tasks.plan import cost_exact, cost_overlap, mips
+from magneton_tasks.plan.cost_exact import FaceDensity
+from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
+from magneton_tasks.plan.exact_tree import join_cost
+from magneton_tasks.plan.join_tree import JoinTree
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256
@@ -367,7 +368,7 @@ def _volume(data: dict[str, Any]) -> VolumeFacts:
 
 # ------------------------------------------------------------------ geometry
 def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
-    """Blocks, cells and mips of a volume; exact: one flat join, until `exact_plan` knows better.
+    """Blocks, cells and mips of a volume; exact: one flat join, until `exact_tree` knows better.
 
     Raises
     ------
@@ -443,10 +444,10 @@ def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> d
     segment = config.segment
     memory = {
         "segment": Memory(
-            projection.segment_bound_bytes(
+            cost_overlap.segment_bound_bytes(
                 read_voxels, segment.merge_function, segment.supervoxels, density.densest
             ),
-            projection.segment_expected_bytes(
+            cost_overlap.segment_expected_bytes(
                 read_voxels,
                 segment.merge_function,
                 segment.supervoxels,
@@ -472,8 +473,8 @@ def _exact_memory(geometry: Geometry, density: Density) -> dict[str, Memory]:
     plane = max(voxels // s for s in grid.largest_core)
     memory = {
         "segment": Memory(
-            exact_projection.block_bound_bytes(voxels, density.densest),
-            exact_projection.block_expected_bytes(
+            cost_exact.block_bound_bytes(voxels, density.densest),
+            cost_exact.block_expected_bytes(
                 voxels, density.fragments_per_voxel, density.edges_per_voxel
             ),
         ),

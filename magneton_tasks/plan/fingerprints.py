@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.kernels import versions
-from magneton_tasks.plan import Fingerprints, Geometry, digest
+from magneton_tasks.plan.plan import Fingerprints, Geometry, digest
 
 #: Of younger keys whose default isn't what was before them, or has changed since: dotted key -> value.
 BEFORE: dict[str, object] = {}

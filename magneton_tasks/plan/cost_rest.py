@@ -1,7 +1,7 @@
 """Projected memory of the stages after segment, in bytes; standard library only.
 
 The constants were measured with ``benchmarks`` (pipeline, memory and pool); segment's model is in
-:mod:`magneton_tasks.projection`.
+:mod:`magneton_tasks.plan.cost_overlap`.
 """
 
 from __future__ import annotations

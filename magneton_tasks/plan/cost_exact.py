@@ -32,7 +32,7 @@ BYTES_PER_REGION = 25
 BYTES_PER_EDGE = 63
 #: Regions and edges per voxel of independent uniform uint8 noise, once small basins have joined.
 NOISE_DENSITY = (0.1, 0.65)
-#: As `projection.SAMPLE_SPREAD`.
+#: As `plan.cost_overlap.SAMPLE_SPREAD`.
 SAMPLE_SPREAD = 2.0
 BOUND_MARGIN = 1.15
 #: The rows of a join may be this many times those of mean and densest sample together, halved.

@@ -1,0 +1,1 @@
+"""The plan as data, pure: geometry, fingerprints, memory and time to come."""
