@@ -24,8 +24,8 @@ from benchmarks.measure import Row, Usage, forked, magneton, row
 from benchmarks.segment import bare_waterz
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
 from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.paths import JOINS, STAGES
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.work.paths import JOINS, STAGES
 
 UInt8 = NDArray[np.uint8]
 

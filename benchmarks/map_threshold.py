@@ -154,8 +154,8 @@ def _sampling(config_path: Path) -> list[tuple[float, float]]:
     from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
     from magneton_tasks.stages.exact import exact_settings
-    from magneton_tasks.stages.inputs import open_affinity
     from magneton_tasks.stages.map_samples import measured, places
+    from magneton_tasks.work.inputs import open_affinity
 
     config = load_config(config_path)
     affinity = open_affinity(config)

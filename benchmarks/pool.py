@@ -123,7 +123,7 @@ def _write_file(
     labels_per_block: int,
     rng: np.random.Generator,
 ) -> dict[int, dict[str, Any]]:
-    from magneton_tasks.stores.tables import PAIR_COLUMNS, write_label_sizes, write_pairs
+    from magneton_tasks.work.tables import PAIR_COLUMNS, write_label_sizes, write_pairs
 
     name = f"host-1-{held[0][0]:08d}"
     parts = [p for _, found in held for p in found]

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.measure import Row, magneton, row
 from benchmarks.volumes import write_config
 from magneton_tasks.formats.precomputed.write import write_volume
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
 
 RUNS = 5
 #: CPU seconds.

@@ -22,8 +22,8 @@ from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.kernels.overlap.segment import label_sizes, segment_block, warm_up
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import tuning
-from magneton_tasks.stages.inputs import open_affinity
-from magneton_tasks.stores.labels import LabelStore
+from magneton_tasks.work.inputs import open_affinity
+from magneton_tasks.work.labels import LabelStore
 
 MOST = 1.5
 TURNS = 7

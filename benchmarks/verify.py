@@ -63,7 +63,7 @@ def _verified(attempt: Path, root: Path) -> dict[str, Any]:
 
 def _verify(path: Path) -> dict[str, Any]:
     from magneton_tasks.stages import verify
-    from magneton_tasks.stages.attempt import Attempt
+    from magneton_tasks.work.attempt import Attempt
 
     attempt = Attempt.open(path)
     verify.verify(attempt)  # imports, and the file system's cache

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.formats.metadata import read_metadata
-from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.plan import Fingerprints, Geometry, VolumeFacts, digest, make_geometry
 from magneton_tasks.stages.thresholds import fixed
+from magneton_tasks.work.paths import WorkPaths
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
@@ -127,9 +127,9 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
         Of one block of the largest read box; a block takes the part that fits its read box.
     """
     from magneton_tasks.kernels.overlap.segment import dense_labels, label_sizes
-    from magneton_tasks.manifest import Manifest
     from magneton_tasks.plan.plan import digest
-    from magneton_tasks.stores.labels import LabelStore
+    from magneton_tasks.work.labels import LabelStore
+    from magneton_tasks.work.records import Manifest
 
     grid = planned.geometry.grid
     store = LabelStore(planned.stage_dir("segment"), grid.shape, grid.largest_read)
@@ -162,7 +162,7 @@ def write_records(
     started: bool = True,
 ) -> None:
     """Records as one batch would leave them, without a sync for each line."""
-    from magneton_tasks.manifest import Record
+    from magneton_tasks.work.records import Record
 
     directory.mkdir(parents=True, exist_ok=True)
     host: dict[str, Any] = {

@@ -21,7 +21,7 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from magneton_tasks.airflow import catalog, page, params, stages
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.paths import JOINS, MAPPED, STAGES
+from magneton_tasks.work.paths import JOINS, MAPPED, STAGES
 
 PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
 

@@ -16,6 +16,7 @@ ROOMS = (
     "sample",
     "stages",
     "stores",
+    "work",
 )
 #: What the libraries import by themselves, once they meet such data or such a URL.
 LATE = ("boto3", "cloudfiles.interfaces", "google.cloud.storage", "pyarrow.dataset", "pyarrow.parquet")  # fmt: skip

@@ -9,9 +9,9 @@ from typing import Any
 import zarr
 
 from magneton_tasks.base.geometry import Vec3
-from magneton_tasks.manifest import Record
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.inputs import input_digest
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.inputs import input_digest
+from magneton_tasks.work.records import Record
 from tests import volumes
 
 #: Read box and overlap of its blocks: the cores are cubes of `CORE` voxels.

@@ -16,12 +16,12 @@ from magneton_tasks.airflow.at_once import services_bytes
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.paths import join_level
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import apply_memory, count_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.runners import this_machine
+from magneton_tasks.work.paths import join_level
 
 NAME = "magneton_local"
 _GIB = 2**30

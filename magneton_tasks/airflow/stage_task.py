@@ -11,8 +11,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from magneton_tasks.airflow.ends import Result
 from magneton_tasks.config.read import parse_config
-from magneton_tasks.paths import CHOICE_OF, MAPPED, AttemptPaths
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.work.paths import CHOICE_OF, MAPPED, AttemptPaths
 
 
 class StageTask(BaseOperator):

@@ -19,7 +19,7 @@ from magneton_tasks.airflow.operators import (
     StageOperator,
 )
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.paths import MAPPED
+from magneton_tasks.work.paths import MAPPED
 
 
 def plan(config: RunConfig, path: str) -> BaseOperator:

@@ -25,8 +25,8 @@ from rich.table import Table
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time, parse_size
 from magneton_tasks.cli.console import say
-from magneton_tasks.paths import STAGES
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.work.paths import STAGES
 
 #: A worker's line about one block or cell, see stages/work.py.
 _SETTLED = re.compile(r"^\w+ (?:block|group|cell) (\d+): (done|empty|FAILED|failed)\b")

@@ -19,12 +19,12 @@ from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.config.read import RunConfig, load_config, uses_partition
 from magneton_tasks.errors import EXIT_OK, MagnetonError
-from magneton_tasks.paths import WorkPaths
 from magneton_tasks.stages import clean as cleaning
 from magneton_tasks.stages import clean_remove
 from magneton_tasks.stages.clean import Item
 from magneton_tasks.stages.clean_names import TRY_DIR
 from magneton_tasks.stages.clean_needed import needed
+from magneton_tasks.work.paths import WorkPaths
 
 #: Kinds of items that go only where their run was verified.
 _VERIFIED_ONLY = ("cache", "records")

@@ -23,14 +23,14 @@ from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.summary import print_summary
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
-from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages import plan as planning
-from magneton_tasks.stages import results
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.guarded import lease_places
+from magneton_tasks.work import results
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.paths import AttemptPaths
 
 #: What a shell makes of Ctrl-C.
 EXIT_STOPPED = 130

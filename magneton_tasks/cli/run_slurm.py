@@ -21,7 +21,6 @@ from magneton_tasks.cli.replacing import Agreement
 from magneton_tasks.cli.run import EXIT_STOPPED, LeftError, Place, verify_here, work
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
-from magneton_tasks.paths import STAGES, AttemptPaths
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import usage
@@ -30,8 +29,9 @@ from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.progress import begun
 from magneton_tasks.runners.slurm.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.stages import plan as planning
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.guarded import lease_places
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.paths import STAGES, AttemptPaths
 
 
 class Jobs(Place):

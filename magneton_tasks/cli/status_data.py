@@ -12,14 +12,15 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.cli.summary import latest_attempt, open_latest
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import STAGES, AttemptPaths, join_level
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import expression
-from magneton_tasks.stages import current, results, threshold_words
+from magneton_tasks.stages import current, threshold_words
 from magneton_tasks.stages.proof import words
-from magneton_tasks.stages.states import Look, VolumeStates, grid_of, total_of
+from magneton_tasks.work import results
+from magneton_tasks.work.paths import STAGES, AttemptPaths, join_level
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.states import Look, VolumeStates, grid_of, total_of
 
 Data = dict[str, Any]
 

@@ -11,9 +11,9 @@ import click
 
 from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.units import human_bytes, human_time
-from magneton_tasks.paths import join_level, noun_of
 from magneton_tasks.stages import current, threshold_words
-from magneton_tasks.stages.states import OTHER_SETTINGS
+from magneton_tasks.work.paths import join_level, noun_of
+from magneton_tasks.work.states import OTHER_SETTINGS
 
 if TYPE_CHECKING:
     from rich.text import Text

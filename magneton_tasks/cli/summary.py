@@ -13,10 +13,10 @@ from magneton_tasks.base import files
 from magneton_tasks.base.units import human_count, human_time
 from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import NoInputError, OtherVersionError
-from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.stages import threshold_words
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.proof import words
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 
 def print_summary(attempt_dir: Path, truth: str | None = None) -> None:

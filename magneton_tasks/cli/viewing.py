@@ -14,7 +14,7 @@ from magneton_tasks.viewer.of_config import view_of
 from magneton_tasks.viewer.serve import require_packages, serve
 
 if TYPE_CHECKING:
-    from magneton_tasks.stages.attempt import Attempt
+    from magneton_tasks.work.attempt import Attempt
 
 
 def view(
@@ -43,7 +43,7 @@ def view(
 
 def _attempt(config: Path, partition: str | None) -> Attempt | None:
     """The newest attempt; None where there's none, or another version of Magneton planned it."""
-    from magneton_tasks.stages.attempt import Attempt
+    from magneton_tasks.work.attempt import Attempt
 
     try:
         return Attempt.open(latest_attempt(config, partition).root)

@@ -20,12 +20,12 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import BadDataError, ConfigError, OtherVersionError
 from magneton_tasks.formats.info import VolumeInfo
-from magneton_tasks.paths import JOINS, join_level
 from magneton_tasks.plan import cost_exact, cost_overlap, mips
 from magneton_tasks.plan.cost_exact import FaceDensity
 from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.join_tree import JoinTree
+from magneton_tasks.work.paths import JOINS, join_level
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256

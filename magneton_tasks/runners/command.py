@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from magneton_tasks.manifest import IMAGE_VARIABLE, JOB_VARIABLE
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
+from magneton_tasks.work.records import IMAGE_VARIABLE, JOB_VARIABLE
 
 #: How this project is started by the interpreter that runs it.
 PROGRAM = (sys.executable, "-m", "magneton_tasks")

@@ -17,8 +17,8 @@ from typing import Any
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.manifest import IMAGE_VARIABLE
 from magneton_tasks.runners.resources import MEMORY_VARIABLE
+from magneton_tasks.work.records import IMAGE_VARIABLE
 
 LABEL = "magneton."
 #: Labels that all containers have.

@@ -24,8 +24,6 @@ from magneton_tasks.errors import (
     MagnetonError,
     TemporaryError,
 )
-from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import AttemptPaths, WorkPaths, noun_of
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import containers
 from magneton_tasks.runners.command import (
@@ -39,6 +37,8 @@ from magneton_tasks.runners.containers import Task
 from magneton_tasks.runners.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths, noun_of
+from magneton_tasks.work.records import Manifest
 
 OnLine = Callable[[str], None]
 

@@ -13,15 +13,15 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.formats.precomputed.write import PrecomputedStore
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
-from magneton_tasks.manifest import KeyState, Record
 from magneton_tasks.plan.plan import Geometry, digest
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.blocks import Blocks, pool_invalidating
-from magneton_tasks.stages.chunks import info_of
 from magneton_tasks.stages.claims import output_to_write
-from magneton_tasks.stages.stores import pool_table
 from magneton_tasks.stages.work import Batch, Job, Outcome, each
-from magneton_tasks.stores.tables import PoolTable
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.blocks import Blocks, pool_invalidating
+from magneton_tasks.work.chunks import info_of
+from magneton_tasks.work.records import KeyState, Record
+from magneton_tasks.work.stores import pool_table
+from magneton_tasks.work.tables import PoolTable
 
 
 def run(job: Job) -> int:

@@ -16,11 +16,11 @@ from math import prod
 
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Grid, Ranges
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import CHOICE_OF
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.report_blocks import LETTERS, Names
-from magneton_tasks.stages.states import Look
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import CHOICE_OF
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.states import Look
 
 #: A state's letter; beside those of a report: planned by a run that goes on, and not begun.
 QUEUED = "q"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import AttemptPaths, noun_of
-from magneton_tasks.stages import task_logs
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.states import grid_of, total_of
+from magneton_tasks.work import task_logs
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import AttemptPaths, noun_of
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.states import grid_of, total_of
 
 Data = dict[str, Any]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.paths import STAGES, noun_of
 from magneton_tasks.stages import block_summary
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_columns import StageColumns, squares, worst
 from magneton_tasks.stages.current import is_alive
 from magneton_tasks.stages.report_blocks import Names
-from magneton_tasks.stages.states import VolumeStates, grid_of, total_of
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import STAGES, noun_of
+from magneton_tasks.work.states import VolumeStates, grid_of, total_of
 
 Data = dict[str, Any]
 

@@ -10,14 +10,14 @@ from contextlib import suppress
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import CHOICE_OF, noun_of
 from magneton_tasks.plan.plan import START_S, Plan
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_columns import StageColumns
 from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.report import results_of, run_state, stage_failures, verify_failures
 from magneton_tasks.stages.report_facts import pool_report, volume
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import CHOICE_OF, noun_of
+from magneton_tasks.work.records import Record
 
 Data = dict[str, Any]
 

@@ -17,9 +17,9 @@ from magneton_tasks.config.runners import Docker
 from magneton_tasks.config.slurm import Slurm
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
-from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import CHOICES, WorkPaths
 from magneton_tasks.plan.plan import Geometry, Plan, digest
+from magneton_tasks.work.paths import CHOICES, WorkPaths
+from magneton_tasks.work.records import Manifest
 
 #: What a form may say of jobs: numbers.
 _SLURM_OFFERED = ("time", "memory", "max_running", "max_queued", "target_minutes")

@@ -32,7 +32,7 @@ from magneton_tasks.errors import (
 )
 from magneton_tasks.plan.cost_overlap import segment_allocation_bytes
 from magneton_tasks.stages.work import explain
-from magneton_tasks.stores import parquet
+from magneton_tasks.work import parquet
 
 _PR_SET_PDEATHSIG = 1
 #: Bytes of the log's end that the task log shows after a failure.

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks import __version__
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.checks import identity, owner_of
 from magneton_tasks.stages.replaced import state_of
-from magneton_tasks.stages.stores import create_output
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.stores import create_output
 
 if TYPE_CHECKING:  # heavy
     from magneton_tasks.formats.precomputed.write import PrecomputedStore

@@ -25,7 +25,6 @@ from pathlib import Path
 from magneton_tasks.base import units
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.paths import WorkPaths
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.clean_names import (
     STAGE_DIR,
@@ -39,6 +38,7 @@ from magneton_tasks.stages.clean_names import (
 )
 from magneton_tasks.stages.clean_needed import Needed, needed
 from magneton_tasks.stages.clean_scan import LINK, Scanned, foreign, is_folder, left_in_output, scan
+from magneton_tasks.work.paths import WorkPaths
 
 CHOICES = ("cache", "records", "stale", "runs", "all")
 #: A temporary counts as left behind when nothing has written to it for so long (s).

@@ -13,10 +13,10 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.metadata import read_metadata
-from magneton_tasks.paths import CHOICE_OF, WorkPaths, stage_folder
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.plan import VolumeFacts, make_geometry
 from magneton_tasks.stages import checks, thresholds
+from magneton_tasks.work.paths import CHOICE_OF, WorkPaths, stage_folder
 
 
 @dataclass(frozen=True)

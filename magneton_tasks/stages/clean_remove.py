@@ -9,12 +9,12 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import JOINS, WorkPaths
 from magneton_tasks.stages import checks, rights
 from magneton_tasks.stages.clean import Item, Listing, find
 from magneton_tasks.stages.clean_folders import Removed, Remover
 from magneton_tasks.stages.clean_names import require_marker
+from magneton_tasks.work.paths import JOINS, WorkPaths
+from magneton_tasks.work.records import Manifest
 
 #: A record is this much later than the one it replaces (s).
 _TICK_S = 1e-3
@@ -79,7 +79,7 @@ def mark_cleaned(records: Path, stage: str) -> int:
     """Let the records of blocks or groups say that their files are gone; how many there are.
 
     Such a block counts as done, because its labels are known by their digest, until something has to
-    be done that reads them: see `stages.todo`.
+    be done that reads them: see `work.todo`.
     """
     lines = []
     for _, state in sorted(Manifest(records).read().items()):

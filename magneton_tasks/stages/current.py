@@ -14,11 +14,11 @@ from magneton_tasks.config.differences import decides, differing
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.metadata import read_metadata
-from magneton_tasks.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths, stage_folder
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.plan import Geometry, Plan, ThresholdChoice, VolumeFacts, make_geometry
 from magneton_tasks.stages import checks, thresholds
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths, stage_folder
 
 OUTPUT_GONE = "the output is gone"
 OTHER_OUTPUT = "the output holds another result now"

@@ -16,13 +16,13 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import join_level
-from magneton_tasks.stages import chunks
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.states import Look
-from magneton_tasks.stages.stores import label_store, pool_table
-from magneton_tasks.stores.residuals import ResidualStore
+from magneton_tasks.work import chunks
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import join_level
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.residuals import ResidualStore
+from magneton_tasks.work.states import Look
+from magneton_tasks.work.stores import label_store, pool_table
 
 _READ_BYTES = 8 << 20
 

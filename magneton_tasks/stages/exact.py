@@ -9,11 +9,11 @@ from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.kernels.exact.block_step import Place
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.residual import Residual
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import JOINS
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.stages.attempt import Attempt, join_input
-from magneton_tasks.stores.residuals import ResidualStore
+from magneton_tasks.work.attempt import Attempt, join_input
+from magneton_tasks.work.paths import JOINS
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.residuals import ResidualStore
 
 
 def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:

@@ -16,11 +16,11 @@ from magneton_tasks.base import files
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.faces import Faces, Side
 from magneton_tasks.kernels.exact.residual import Contacts, concatenate, empty
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.count import CountStage, Due
 from magneton_tasks.stages.exact import exact_settings, place_of, residual_store
 from magneton_tasks.stages.work import Begin, Outcome
-from magneton_tasks.stores import tables
+from magneton_tasks.work import tables
+from magneton_tasks.work.attempt import Attempt
 
 
 @dataclass

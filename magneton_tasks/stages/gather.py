@@ -15,11 +15,11 @@ from itertools import groupby
 from pathlib import Path
 
 from magneton_tasks.base import files
-from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import AttemptPaths, WorkPaths
 from magneton_tasks.runners.slurm import progress
-from magneton_tasks.stages import results, task_logs
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work import results, task_logs
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.records import Manifest
 
 
 def gather(attempt: Attempt) -> None:

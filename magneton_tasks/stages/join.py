@@ -27,11 +27,8 @@ from magneton_tasks.kernels.exact.residual import (
     empty,
     empty_residual,
 )
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import JOINS, join_level
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.exact import (
     exact_settings,
@@ -42,7 +39,10 @@ from magneton_tasks.stages.exact import (
     tree_of,
 )
 from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
-from magneton_tasks.stores import parquet, tables
+from magneton_tasks.work import parquet, tables
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import JOINS, join_level
+from magneton_tasks.work.records import Record
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.
 _LEAST_OF_PROJECTED = 0.8

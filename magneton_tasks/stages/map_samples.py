@@ -151,7 +151,7 @@ def _ready(config: RunConfig, boxes: list[Box]) -> Callable[[], Any]:
 
     from magneton_tasks.kernels.exact.exact_settings import ExactSettings
     from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
-    from magneton_tasks.stages.inputs import open_affinity, open_mask
+    from magneton_tasks.work.inputs import open_affinity, open_mask
 
     affinity = open_affinity(config)
     mask = open_mask(config, affinity.info)

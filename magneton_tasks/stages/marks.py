@@ -13,11 +13,11 @@ from typing import Any
 
 from magneton_tasks.base import files, lease
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
-from magneton_tasks.manifest import KeyState
 from magneton_tasks.stages import damage
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.damage import Damage
-from magneton_tasks.stages.states import Look, VolumeStates
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.records import KeyState
+from magneton_tasks.work.states import Look, VolumeStates
 
 _MARKED = "the next run writes it again"
 _CHANGED = "a run worked on this cell meanwhile: check again"

@@ -23,8 +23,6 @@ from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import ConfigError, LeaseHeldError
 from magneton_tasks.formats.metadata import read_metadata
-from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.exact_tree import choose_tree, join_cost
@@ -48,10 +46,12 @@ from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages import checks, claims, earlier, queued, replaced, rights, thresholds
-from magneton_tasks.stages.guarded import lease_places
-from magneton_tasks.stages.inputs import config_block_digest
 from magneton_tasks.stages.sampling import TYPICAL, Samples, sample
-from magneton_tasks.stages.todo import Todo
+from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.inputs import config_block_digest
+from magneton_tasks.work.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths
+from magneton_tasks.work.records import Manifest
+from magneton_tasks.work.todo import Todo
 
 #: CPU seconds per voxel of the volume, start-up of one process included, and bytes per voxel that is
 #: read (labels) or written (output, all mips): benchmarks/pipeline.py, pub128 at threshold 0.7.

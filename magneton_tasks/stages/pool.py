@@ -17,13 +17,13 @@ from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import JOINS
 from magneton_tasks.plan.cost_rest import pool_memory
-from magneton_tasks.stages.attempt import Attempt, pool_input
-from magneton_tasks.stages.stores import table_dir
 from magneton_tasks.stages.work import advised, explain, failure_of, finish, own_peak_bytes, say
-from magneton_tasks.stores import tables
+from magneton_tasks.work import tables
+from magneton_tasks.work.attempt import Attempt, pool_input
+from magneton_tasks.work.paths import JOINS
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.stores import table_dir
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
 ROWS_PER_FILE = 2_000_000

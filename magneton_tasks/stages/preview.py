@@ -11,9 +11,9 @@ from PIL import Image
 
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.inputs import open_affinity
-from magneton_tasks.stages.stores import segmentation
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.inputs import open_affinity
+from magneton_tasks.work.stores import segmentation
 
 #: Sections that are shown, and their largest edge in pixels.
 SECTIONS = 3

@@ -16,14 +16,14 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
-from magneton_tasks.paths import CHOICE_OF, MAPPED, STAGES, AttemptPaths
-from magneton_tasks.stages import results
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.current import is_alive
 from magneton_tasks.stages.proof import words
 from magneton_tasks.stages.report_blocks import Names, StageBlocks
 from magneton_tasks.stages.report_facts import look, pool_report, settings, versions, volume
-from magneton_tasks.stages.states import VolumeStates, grid_of, total_of
+from magneton_tasks.work import results
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import CHOICE_OF, MAPPED, STAGES, AttemptPaths
+from magneton_tasks.work.states import VolumeStates, grid_of, total_of
 
 #: Of the layout of report.json; another one's isn't taken over.
 FORMAT = 2

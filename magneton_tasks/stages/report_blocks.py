@@ -23,10 +23,10 @@ from typing import Any
 
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.manifest import Record
-from magneton_tasks.paths import join_level, noun_of
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.states import BlockState
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import join_level, noun_of
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.states import BlockState
 
 #: Blocks that a map shows one by one; 10^5 of them make some 2 MB a stage.
 MAX_SQUARES = 100_000

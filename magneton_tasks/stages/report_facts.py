@@ -18,7 +18,7 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.kernels import versions as kernels
 from magneton_tasks.stages import threshold_words
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
 
 #: Libraries whose version a methods section may want.
 LIBRARIES = ("cloud-volume", "numba", "numpy", "pyarrow", "scipy", "waterz", "zarr")

@@ -138,8 +138,8 @@ def sample(
 
 def _sample(config: RunConfig, boxes: list[Box], grid: Grid, threshold: float, key: str) -> Samples:
     # Heavy: numpy, waterz and the volume stores.
-    from magneton_tasks.stages.inputs import open_affinity, open_mask
     from magneton_tasks.stores.statistics import examine
+    from magneton_tasks.work.inputs import open_affinity, open_mask
 
     reader = open_affinity(config)
     open_mask(config, reader.info)

@@ -15,13 +15,13 @@ from magneton_tasks.kernels.overlap.segment import (
     segment_block,
     warm_up,
 )
-from magneton_tasks.manifest import Record
 from magneton_tasks.plan.plan import digest as plan_digest
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stages.inputs import input_digest, open_affinity, open_mask
-from magneton_tasks.stages.stores import label_store
 from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.stores import label_store
 
 
 def run(job: Job) -> int:

@@ -22,9 +22,9 @@ from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.metadata import chunk_identity
 from magneton_tasks.kernels import versions
-from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import ThresholdChoice, digest
+from magneton_tasks.work.paths import WorkPaths
 
 #: The key, as overrides have it.
 KEY = "segment.threshold"

@@ -61,7 +61,7 @@ def with_affinities(
 
     Errors of the volume appear here, before a fork; a bad affinity is named by its voxel.
     """
-    from magneton_tasks.stages.inputs import open_affinity, open_mask
+    from magneton_tasks.work.inputs import open_affinity, open_mask
 
     affinity = open_affinity(trial.config)
     mask = open_mask(trial.config, affinity.info)
@@ -78,7 +78,7 @@ def with_blocks(
     then: Callable[[list[_Made]], Any],
 ) -> Callable[[], Any]:
     """As `with_affinities`, box by box: ``then`` gets what ``each`` made of them."""
-    from magneton_tasks.stages.inputs import open_affinity, open_mask
+    from magneton_tasks.work.inputs import open_affinity, open_mask
 
     affinity = open_affinity(trial.config)
     mask = open_mask(trial.config, affinity.info)
@@ -103,7 +103,7 @@ def with_exact_affinities(
     from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
     from magneton_tasks.stages.exact import exact_settings
-    from magneton_tasks.stages.inputs import open_affinity, open_mask
+    from magneton_tasks.work.inputs import open_affinity, open_mask
 
     affinity = open_affinity(trial.config)
     reader = ExactReader(affinity, open_mask(trial.config, affinity.info), trial.box)

@@ -28,12 +28,12 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import OutputError
 from magneton_tasks.kernels import versions
-from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages import checks
 from magneton_tasks.stages.plan import mark
 from magneton_tasks.stages.trial import EXACT, Trial, memory_limit, settings_of, threshold_name
 from magneton_tasks.stages.trial_work import in_child, with_affinities, with_exact_affinities
+from magneton_tasks.work.paths import WorkPaths
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,17 +15,18 @@ from itertools import islice
 from typing import Any
 
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.manifest import Record
 from magneton_tasks.plan.plan import START_S
-from magneton_tasks.stages import chunks, proof
-from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
-from magneton_tasks.stages.blocks import pool_invalidating
+from magneton_tasks.stages import proof
 from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.gather import gather
-from magneton_tasks.stages.inputs import input_digest
 from magneton_tasks.stages.report import earlier
-from magneton_tasks.stages.stores import pool_table, segmentation, table_dir
 from magneton_tasks.stages.work import explain, failure_of, finish, say
+from magneton_tasks.work import chunks
+from magneton_tasks.work.attempt import Attempt, count_input, pool_input
+from magneton_tasks.work.blocks import pool_invalidating
+from magneton_tasks.work.inputs import input_digest
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.stores import pool_table, segmentation, table_dir
 
 #: Findings that are listed one by one.
 _LISTED = 20

@@ -15,7 +15,7 @@ from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.viewer.layers import Layer
 
 if TYPE_CHECKING:
-    from magneton_tasks.stages.attempt import Attempt
+    from magneton_tasks.work.attempt import Attempt
 
 #: How many of the largest objects are selected; more would be one colourful noise.
 SELECTED_OBJECTS = 50

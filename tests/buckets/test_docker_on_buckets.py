@@ -13,7 +13,7 @@ from magneton_tasks.cli import run_docker
 from magneton_tasks.config.read import load_config
 from magneton_tasks.runners import docker_run
 from magneton_tasks.runners.docker import Workshop
-from magneton_tasks.stages.guarded import lease_places
+from magneton_tasks.work.guarded import lease_places
 from tests import volumes
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import ConfigError, LeaseHeldError, MagnetonError
-from magneton_tasks.paths import STAGES
-from magneton_tasks.stages.stores import segmentation
+from magneton_tasks.work.paths import STAGES
+from magneton_tasks.work.stores import segmentation
 from tests import volumes
 from tests.buckets.conftest import GoogleStore, S3Store, Store
 from tests.calls import Caller

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from magneton_tasks.airflow import operators
-from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners.command import stage_command
-from magneton_tasks.stages import results
+from magneton_tasks.work import results
+from magneton_tasks.work.paths import AttemptPaths
 from tests.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
 
 pytestmark = [

@@ -17,7 +17,7 @@ from magneton_tasks.cli.menu.stage import SEGMENT
 from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.config.read import load_config
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 from tests.volumes import Run

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magneton_tasks.manifest import KeyState, Manifest, Record
+from magneton_tasks.work.records import KeyState, Manifest, Record
 from tests.examples import examples
 
 #: Each example writes files.

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners import local, resources, this_machine
+from magneton_tasks.work.paths import AttemptPaths
 
 #: a worker: argv is batch and attempt directory
 Worker = Callable[[str], None]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.calls import Caller
 from tests.volumes import Run

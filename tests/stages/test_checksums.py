@@ -16,12 +16,13 @@ import pytest
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.lease import acquire, look
 from magneton_tasks.errors import OutputError
-from magneton_tasks.manifest import Record, RecordWriter
 from magneton_tasks.plan import plan as planning_core
-from magneton_tasks.stages import chunks, damage, proof, verify
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages import damage, proof, verify
 from magneton_tasks.stages.block_map import BlockMap
-from magneton_tasks.stages.stores import segmentation
+from magneton_tasks.work import chunks
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.records import Record, RecordWriter
+from magneton_tasks.work.stores import segmentation
 from tests import volumes
 from tests.calls import Caller
 from tests.volumes import Array, Run, in_fork

@@ -22,7 +22,7 @@ from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import OutputError
 from magneton_tasks.stages import report as reporting
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.calls import Caller, Done
 from tests.volumes import Array, Run

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks.stages.stores import label_store, segmentation, table_dir
+from magneton_tasks.work.stores import label_store, segmentation, table_dir
 from tests import volumes
 from tests.volumes import Array, Run
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.paths import JOINS, STAGES
 from magneton_tasks.plan import cost_exact as exact_projection
 from magneton_tasks.plan import exact_tree as exact_plan
+from magneton_tasks.work.paths import JOINS, STAGES
 from tests import volumes
 from tests.exact.oracle import oracle
 from tests.exact.real_data import needs_shared_data, pub128

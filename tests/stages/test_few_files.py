@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.stages import block_detail, results
+from magneton_tasks.stages import block_detail
+from magneton_tasks.work import results
 from tests import volumes
 from tests.calls import Caller
 from tests.file_limits import assert_few_files, by_kind

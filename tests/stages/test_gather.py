@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.manifest import Manifest
 from magneton_tasks.runners.slurm.progress import Desk, Progress, desks
-from magneton_tasks.stages import results, task_logs, verify
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages import verify
 from magneton_tasks.stages.block_detail import events
 from magneton_tasks.stages.clean_names import folder_of
 from magneton_tasks.stages.gather import gather, gather_records
+from magneton_tasks.work import results, task_logs
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.records import Manifest
 from tests import volumes
 
 JOBS = {"7_0": "one\n", "7_1": "", "8_1": "==> no head\nlast, without its end"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from magneton_tasks.stages.stores import label_store
+from magneton_tasks.work.stores import label_store
 from tests import volumes
 from tests.lagging import fake_clock, hide_new_files
 from tests.volumes import Array, Run

@@ -12,11 +12,11 @@ import yaml
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import CorruptFileError, OutOfMemoryError
-from magneton_tasks.paths import WorkPaths
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages import child, current, map_samples
 from magneton_tasks.stages.clean_needed import needed
 from magneton_tasks.stages.map_samples import EDGE_VOX, MOST_BOXES, WHOLE_VOXELS, places
+from magneton_tasks.work.paths import WorkPaths
 from tests import volumes
 from tests.calls import Caller
 from tests.exact.real_data import needs_shared_data, pub128

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magneton_tasks.stages.stores import label_store, segmentation, table_dir
+from magneton_tasks.work.stores import label_store, segmentation, table_dir
 from tests import volumes
 from tests.volumes import Array, Run
 

@@ -15,9 +15,10 @@ import pytest
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import chunk_name
-from magneton_tasks.stages import results, segment
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.stages import segment
 from magneton_tasks.stages.work import Job
+from magneton_tasks.work import results
+from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.volumes import CHUNK, OFFSET, Array, Run
 

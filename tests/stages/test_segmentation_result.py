@@ -11,7 +11,7 @@ import pytest
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import plan as planning_core
-from magneton_tasks.stages.stores import pool_table
+from magneton_tasks.work.stores import pool_table
 from tests import volumes
 from tests.volumes import OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
 

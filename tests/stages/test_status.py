@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from magneton_tasks.base.lease import acquire
-from magneton_tasks.stages.stores import label_store, segmentation, table_dir
+from magneton_tasks.work.stores import label_store, segmentation, table_dir
 from tests import volumes
 from tests.calls import Caller, Done
 from tests.volumes import Run

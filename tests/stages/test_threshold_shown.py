@@ -14,9 +14,9 @@ from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.cli.summary import print_summary
 from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.stages import threshold_words
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap
 from magneton_tasks.stages.report import write_report
+from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.calls import Caller
 from tests.volumes import Run

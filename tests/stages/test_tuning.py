@@ -24,10 +24,10 @@ from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages import trial as trials
 from magneton_tasks.stages import trying, tuning
-from magneton_tasks.stages.guarded import lease_places
-from magneton_tasks.stages.inputs import open_affinity
 from magneton_tasks.stages.segment import segment_settings
 from magneton_tasks.stages.tuning import Point, best_of
+from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.inputs import open_affinity
 from tests import volumes
 from tests.calls import Caller, Done
 from tests.volumes import OFFSET, SHAPE, Array

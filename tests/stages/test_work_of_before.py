@@ -13,8 +13,8 @@ from magneton_tasks.kernels.overlap.segment import label_sizes
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.exact_segment import ExactSegmentStage
-from magneton_tasks.stages.inputs import input_digest
-from magneton_tasks.stores import residuals
+from magneton_tasks.work import residuals
+from magneton_tasks.work.inputs import input_digest
 from tests import volumes
 from tests.calls import Caller
 

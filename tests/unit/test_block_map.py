@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from magneton_tasks.stages import block_detail, block_map, block_summary
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_columns import squares, worst
 from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.many_blocks import plan_many, write_records
 from tests.unit.test_states import add

@@ -11,7 +11,7 @@ import pytest
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import OutputError
-from magneton_tasks.manifest import Manifest, Record, State
+from magneton_tasks.work.records import Manifest, Record, State
 from tests.lagging import hide_new_files
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +179,7 @@ def test_after_a_short_write_the_next_record_goes_to_a_new_file(
 _KILLED = """
 import sys
 from pathlib import Path
-from magneton_tasks.manifest import Manifest
+from magneton_tasks.work.records import Manifest
 writer = Manifest(Path(sys.argv[1])).writer("run", "segment", 0)
 for key in range(10**9):
     writer.add(key, "done", info={"n_labels": key})
@@ -254,7 +254,7 @@ def test_refresh_reads_only_what_is_new(
 def test_lines_longer_than_what_is_read_at_once(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("magneton_tasks.manifest._READ_BYTES", 7)
+    monkeypatch.setattr("magneton_tasks.work.records._READ_BYTES", 7)
     write(manifest, *((key, "done", float(key)) for key in range(20)))
     assert set(manifest.read()) == set(range(20))
 

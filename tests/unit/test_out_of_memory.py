@@ -23,8 +23,8 @@ from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stores import parquet, tables
-from magneton_tasks.stores.labels import LabelStore
+from magneton_tasks.work import parquet, tables
+from magneton_tasks.work.labels import LabelStore
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux"

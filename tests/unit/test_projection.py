@@ -169,7 +169,7 @@ ALLOCATING = """
 import resource
 from pathlib import Path
 from magneton_tasks.stages import child
-from magneton_tasks.stores import parquet
+from magneton_tasks.work import parquet
 import numpy as np
 
 def work():

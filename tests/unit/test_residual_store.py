@@ -35,8 +35,8 @@ from magneton_tasks.kernels.exact.residual import (
     empty,
     empty_residual,
 )
-from magneton_tasks.stores import parquet, residuals, tables
-from magneton_tasks.stores.residuals import ResidualStore
+from magneton_tasks.work import parquet, residuals, tables
+from magneton_tasks.work.residuals import ResidualStore
 from tests.examples import examples
 from tests.lagging import hide_new_files
 

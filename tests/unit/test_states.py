@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.manifest import KeyState, Record
 from magneton_tasks.plan.plan import Geometry
-from magneton_tasks.stages.attempt import Attempt, count_input, pool_input
-from magneton_tasks.stages.states import (
+from magneton_tasks.work.attempt import Attempt, count_input, pool_input
+from magneton_tasks.work.records import KeyState, Record
+from magneton_tasks.work.states import (
     OTHER_INPUT,
     OTHER_LABELS,
     OTHER_PAIRS,
@@ -217,7 +217,7 @@ def test_digests_are_found_without_parsing(attempt: Attempt) -> None:
 def test_states_are_there_without_heavy_imports() -> None:
     """Airflow's web server looks through them."""
     code = (
-        "import sys, magneton_tasks.stages.states, magneton_tasks.stages.current\n"
+        "import sys, magneton_tasks.work.states, magneton_tasks.stages.current\n"
         "heavy = {'numpy', 'zarr', 'pyarrow', 'cloudvolume', 'numba', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

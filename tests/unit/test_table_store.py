@@ -11,8 +11,8 @@ import pytest
 from magneton_tasks.base import files
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from magneton_tasks.kernels.overlap.overlap import Pairs
-from magneton_tasks.stores import tables
-from magneton_tasks.stores.tables import PAIR_COLUMNS, PoolTable
+from magneton_tasks.work import tables
+from magneton_tasks.work.tables import PAIR_COLUMNS, PoolTable
 from tests.lagging import hide_new_files
 
 

@@ -36,9 +36,9 @@ from magneton_tasks.airflow.pages.keeper import Keeper
 from magneton_tasks.airflow.pages.look import Forward, Viewers, token_of
 from magneton_tasks.errors import MagnetonError, NoInputError
 from magneton_tasks.stages import block_detail
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_detail import as_json
 from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.work.attempt import Attempt
 
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"

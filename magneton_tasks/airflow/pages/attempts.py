@@ -10,7 +10,7 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 
 @dataclass(frozen=True, slots=True)

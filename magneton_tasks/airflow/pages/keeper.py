@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.work.attempt import Attempt
 
 #: A look is followed by a pause of `_PAUSES` times what it took, within these, in seconds.
 _PAUSES, _SHORTEST_S, _LONGEST_S = 2.0, 1.0, 10.0

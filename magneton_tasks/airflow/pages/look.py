@@ -17,12 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import NoInputError
-from magneton_tasks.paths import safe_name
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.viewer.app import make_app
 from magneton_tasks.viewer.layers import resolve
 from magneton_tasks.viewer.of_config import view_of
 from magneton_tasks.viewer.state import State, make_state
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import safe_name
 
 #: Viewers that are kept; another one costs some reads of metadata.
 _KEPT = 32

@@ -44,7 +44,7 @@ from magneton_tasks.runners.slurm.programs import (
 from magneton_tasks.runners.slurm.progress import Desk, Progress, Submitted
 from magneton_tasks.runners.slurm.states import COMPLETED, reference
 from magneton_tasks.runners.slurm.watch import Snapshot
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
 
 #: The stage before the first: one small job that looks around on a compute node.
 PROBE = "probe"

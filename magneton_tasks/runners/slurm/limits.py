@@ -12,9 +12,9 @@ from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.runners.slurm.programs import Answer, Slurm
 from magneton_tasks.runners.slurm.states import parse_elapsed
+from magneton_tasks.work.paths import AttemptPaths
 
 #: What Slurm takes where its configuration says nothing.
 DEFAULT_MAX_ARRAY = 1001

@@ -11,14 +11,14 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.base.grid import share
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.manifest import KeyState
-from magneton_tasks.paths import task_name
 from magneton_tasks.runners.slurm import words
 from magneton_tasks.runners.slurm.causes import PartEnd
 from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
-from magneton_tasks.stages import results
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.work import Job
+from magneton_tasks.work import results
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import task_name
+from magneton_tasks.work.records import KeyState
 
 #: Bytes at a log's end in which its last words stand.
 _TAIL_BYTES = 4000

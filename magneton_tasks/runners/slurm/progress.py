@@ -27,10 +27,10 @@ from typing import Any
 from uuid import uuid4
 
 from magneton_tasks.base import files
-from magneton_tasks.paths import AttemptPaths, task_name
 from magneton_tasks.runners.slurm.causes import Cause, Need
 from magneton_tasks.runners.slurm.decide import Failure
 from magneton_tasks.runners.slurm.states import expression, parse_indexes
+from magneton_tasks.work.paths import AttemptPaths, task_name
 
 #: A slot is free when its batch has submitted nothing for so long (s): without jobs, and with some.
 SLOT_STALE_S, SLOT_DEAD_S = 1800.0, 86400.0

@@ -13,7 +13,7 @@ from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, L
 from magneton_tasks.runners.slurm.progress import forget_halts
 from magneton_tasks.runners.slurm.states import COMPLETED
 from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
 
 
 class InterruptedRunError(KeyboardInterrupt):

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes, human_time, parse_size
-from magneton_tasks.paths import STAGES, AttemptPaths
 from magneton_tasks.runners.resources import first_memory
 from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import parse_elapsed
-from magneton_tasks.stages import results
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work import results
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import STAGES, AttemptPaths
 
 SACCT = (
     "sacct", "--noheader", "--parsable2", "--format=JobID,State,TotalCPU,ElapsedRaw,AllocCPUS,MaxRSS",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base.grid import items
-from magneton_tasks.paths import AttemptPaths
 from magneton_tasks.stages import plan as planning
+from magneton_tasks.work.paths import AttemptPaths
 from tests.runners.slurm.fake_cluster import Cluster, Planned, Volume
 from tests.tiny_volume import write_tiny_volume
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths
 
 #: plans an attempt for the cluster; ``more``: further keys of ``slurm``
 Planned = Callable[..., AttemptPaths]

@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 
 from magneton_tasks.runners.slurm.progress import Progress, desks
-from magneton_tasks.stages import task_logs
-from magneton_tasks.stages.attempt import Attempt
 from magneton_tasks.stages.gather import gather
+from magneton_tasks.work import task_logs
+from magneton_tasks.work.attempt import Attempt
 from tests.file_limits import assert_few_files
 from tests.menu.terminal import Terminal
 from tests.runners.slurm.fake_cluster import Cluster, Volume

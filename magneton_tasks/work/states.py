@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.manifest import KeyState, Manifest, ManifestReader, Record
-from magneton_tasks.paths import JOINS, MAPPED, join_level
 from magneton_tasks.plan.plan import Geometry, Plan
-from magneton_tasks.stages.attempt import Attempt, count_input, join_input, pool_input
-from magneton_tasks.stages.inputs import input_digest
+from magneton_tasks.work.attempt import Attempt, count_input, join_input, pool_input
+from magneton_tasks.work.inputs import input_digest
+from magneton_tasks.work.paths import JOINS, MAPPED, join_level
+from magneton_tasks.work.records import KeyState, Manifest, ManifestReader, Record
 
 Kind = Literal["done", "empty", "running", "failed", "missing", "stale", "corrupt"]
 

@@ -48,8 +48,8 @@ from magneton_tasks.kernels.exact.residual import (
     Regions,
     Residual,
 )
-from magneton_tasks.stores import parquet
-from magneton_tasks.stores.parquet import Column, Columns
+from magneton_tasks.work import parquet
+from magneton_tasks.work.parquet import Column, Columns
 
 _PER_DIRECTORY = 2000
 #: Zip's earliest date: the same content gives the same bytes.

@@ -1,4 +1,4 @@
-"""The bytes of one shard of `stores.labels`: Zarr v3's sharding, encoded and decoded here.
+"""The bytes of one shard of `work.labels`: Zarr v3's sharding, encoded and decoded here.
 
 zarr-python reads and writes the same files, but its import costs more CPU than a small stage works.
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from magneton_tasks.base.grid import Grid, Ranges, items, ranges_len, to_ranges
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.manifest import Manifest
-from magneton_tasks.paths import CHOICE_OF, JOINS, WorkPaths, join_level
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Fingerprints, Geometry
-from magneton_tasks.stages.attempt import count_input, join_input, pool_input
+from magneton_tasks.work.attempt import count_input, join_input, pool_input
+from magneton_tasks.work.paths import CHOICE_OF, JOINS, WorkPaths, join_level
+from magneton_tasks.work.records import Manifest
 
 #: the input digest of a block
 InputDigest = Callable[[int], str]

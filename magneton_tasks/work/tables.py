@@ -21,8 +21,8 @@ import numpy.typing as npt
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.stores import parquet
-from magneton_tasks.stores.parquet import ROW_GROUP, Column, Columns
+from magneton_tasks.work import parquet
+from magneton_tasks.work.parquet import ROW_GROUP, Column, Columns
 
 if TYPE_CHECKING:  # numba costs a second to import
     from magneton_tasks.kernels.exact.residual import Contacts

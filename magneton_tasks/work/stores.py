@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.manifest import Record
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.records import Record
 
 if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them
     from magneton_tasks.formats.precomputed.write import PrecomputedStore
-    from magneton_tasks.stores.labels import LabelStore
-    from magneton_tasks.stores.tables import PoolTable
+    from magneton_tasks.work.labels import LabelStore
+    from magneton_tasks.work.tables import PoolTable
 
 
 def label_store(attempt: Attempt, wait_s: float | None = None) -> LabelStore:
     """Where segment puts the labels of blocks; ``wait_s`` None: as the config says."""
-    from magneton_tasks.stores.labels import LabelStore
+    from magneton_tasks.work.labels import LabelStore
 
     grid = attempt.plan.geometry.grid
     wait_s = attempt.wait_s if wait_s is None else wait_s
@@ -36,7 +36,7 @@ def table_dir(attempt: Attempt, pool_input: str) -> Path:
 
 def pool_table(attempt: Attempt, pool: Record) -> PoolTable:
     """The (block, label) -> global id of pool's record."""
-    from magneton_tasks.stores.tables import PoolTable
+    from magneton_tasks.work.tables import PoolTable
 
     recorded = {n: FileInfo(*told) for n, told in pool.info.get("files", {}).items()}
     return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s, recorded)

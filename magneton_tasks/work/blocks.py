@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
-from magneton_tasks.stages.attempt import Attempt
-from magneton_tasks.stages.stores import label_store
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.stores import label_store
 
 
 class Blocks:

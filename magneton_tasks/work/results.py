@@ -18,7 +18,7 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
-from magneton_tasks.paths import AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths
 
 Data = dict[str, Any]
 

@@ -35,7 +35,7 @@ from magneton_tasks.errors import (
     NotVisibleError,
     OutputError,
 )
-from magneton_tasks.stores import shards
+from magneton_tasks.work import shards
 
 Labels = npt.NDArray[np.uint32]
 

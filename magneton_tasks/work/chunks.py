@@ -17,9 +17,9 @@ from zlib import crc32
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.manifest import Record
 from magneton_tasks.plan.plan import Geometry
-from magneton_tasks.stages.attempt import Attempt
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.records import Record
 
 if TYPE_CHECKING:  # heavy
     from magneton_tasks.formats.precomputed.write import PrecomputedStore
