@@ -22,9 +22,10 @@ import psutil
 from benchmarks.measure import Row, row
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.precomputed import write as precomputed
-from magneton_tasks.runners import docker_run, local
-from magneton_tasks.runners.docker import Workshop
-from magneton_tasks.runners.engine import Engine
+from magneton_tasks.runners import local
+from magneton_tasks.runners.docker import run as docker_run
+from magneton_tasks.runners.docker.engine import Engine
+from magneton_tasks.runners.docker.task import Workshop
 from magneton_tasks.stages import plan as planning
 
 #: Blocks, half of them a batch: a minute of work, as a batch should be.

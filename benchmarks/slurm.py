@@ -82,9 +82,9 @@ async def _watch(arrays: int, indexes: int) -> None:
     from dataclasses import asdict
 
     from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
+    from magneton_tasks.runners.arrays.watch import Timing
     from magneton_tasks.runners.slurm.programs import Slurm
     from magneton_tasks.runners.slurm.states import reference
-    from magneton_tasks.runners.slurm.watch import Timing
 
     async def one(k: int) -> None:
         trigger = SlurmTrigger(
@@ -103,7 +103,7 @@ async def _watch(arrays: int, indexes: int) -> None:
 
 def _submission(folder: Path) -> list[Row]:
     """Arrays of as many indexes as the cluster takes; none begins before it is cancelled."""
-    from magneton_tasks.runners.slurm.batch import BatchJobs, Wait
+    from magneton_tasks.runners.arrays.batch import BatchJobs, Wait
 
     directory = folder / "many"
     directory.mkdir()

@@ -1,7 +1,7 @@
 """Operators that run ``magneton ...`` in containers, through Airflow's Docker provider.
 
 The provider connects to the engine and stops the container with the task; what a container is, and
-what becomes of one that was left behind or ran out of memory, is `runners.docker`'s work.
+what becomes of one that was left behind or ran out of memory, is `runners.docker.task`'s work.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from magneton_tasks.airflow.stage_task import StageTask
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
 from magneton_tasks.runners.command import last_result
-from magneton_tasks.runners.containers import Task
-from magneton_tasks.runners.docker import Workshop, plan_task, stage_task
-from magneton_tasks.runners.engine import Engine, reach
+from magneton_tasks.runners.docker.containers import Task
+from magneton_tasks.runners.docker.engine import Engine, reach
+from magneton_tasks.runners.docker.task import Workshop, plan_task, stage_task
 
 #: How long on_kill waits, in seconds: Airflow kills the task after 5 s, and the engine goes on by itself.
 _WAIT_S = 4.0

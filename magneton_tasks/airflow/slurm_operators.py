@@ -22,10 +22,10 @@ from magneton_tasks.airflow.ends import Result, failure
 from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
 from magneton_tasks.airflow.stage_task import StageTask
 from magneton_tasks.errors import MagnetonError
+from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Step, Wait
+from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.slurm import usage
-from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Step, Wait
 from magneton_tasks.runners.slurm.programs import Answer, Slurm, environment
-from magneton_tasks.runners.slurm.watch import Snapshot
 
 #: Runs sbatch. Words and script come by the environment, so nothing of a run becomes shell text. The
 #: last line is the answer, or else the complaint, its lines joined by tabs.

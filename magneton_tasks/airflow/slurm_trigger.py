@@ -1,6 +1,6 @@
 """What waits for a batch's jobs while its task is deferred and holds no worker slot.
 
-All triggers of a triggerer share one poller a cluster (`runners.slurm.watch`). Jobs are cancelled in
+All triggers of a triggerer share one poller a cluster (`runners.arrays.watch`). Jobs are cancelled in
 `SlurmTrigger.on_kill` alone, which somebody's deed starts: a restart of the triggerer also ends
 triggers, and must leave the jobs alone.
 """
@@ -18,9 +18,9 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from magneton_tasks.errors import TemporaryError
-from magneton_tasks.runners.slurm import batch as batches
+from magneton_tasks.runners.arrays import batch as batches
+from magneton_tasks.runners.arrays.watch import Timing, wait_ready
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
-from magneton_tasks.runners.slurm.watch import Timing, wait_ready
 
 #: A trigger doesn't fire sooner, in seconds. Airflow's scheduler must first have seen that the worker
 #: which deferred has ended; else it takes that end for the resumed task's, and starts another try.

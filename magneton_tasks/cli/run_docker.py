@@ -17,9 +17,9 @@ from magneton_tasks.cli.run import Place
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.runners import docker_run
 from magneton_tasks.runners.command import plan_command
-from magneton_tasks.runners.docker import Workshop, plan_task
+from magneton_tasks.runners.docker import run as docker_run
+from magneton_tasks.runners.docker.task import Workshop, plan_task
 from magneton_tasks.stages import replaced
 from magneton_tasks.stages.plan import Request
 from magneton_tasks.work.guarded import lease_places

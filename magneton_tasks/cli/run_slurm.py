@@ -22,12 +22,12 @@ from magneton_tasks.cli.run import EXIT_STOPPED, LeftError, Place, verify_here, 
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners.arrays.batch import PROBE
+from magneton_tasks.runners.arrays.progress import begun
+from magneton_tasks.runners.arrays.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import usage
-from magneton_tasks.runners.slurm.batch import PROBE
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.runners.slurm.progress import begun
-from magneton_tasks.runners.slurm.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.stages import plan as planning
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places

@@ -13,7 +13,7 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.cli.summary import latest_attempt, open_latest
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.runners.slurm.progress import desks
+from magneton_tasks.runners.arrays.progress import desks
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.stages import current, threshold_words
 from magneton_tasks.stages.proof import words

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from magneton_tasks.base import files
-from magneton_tasks.runners.slurm import progress
+from magneton_tasks.runners.arrays import progress
 from magneton_tasks.work import results, task_logs
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths

@@ -11,8 +11,8 @@ import pytest
 from magneton_tasks.base import lease
 from magneton_tasks.cli import run_docker
 from magneton_tasks.config.read import load_config
-from magneton_tasks.runners import docker_run
-from magneton_tasks.runners.docker import Workshop
+from magneton_tasks.runners.docker import run as docker_run
+from magneton_tasks.runners.docker.task import Workshop
 from magneton_tasks.work.guarded import lease_places
 from tests import volumes
 

@@ -28,10 +28,10 @@ from magneton_tasks.airflow.slurm_operators import BashSlurm, SlurmOperator
 from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, TemporaryError
-from magneton_tasks.runners.slurm import batch as batches
-from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.arrays import batch as batches
+from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
-from magneton_tasks.runners.slurm.watch import Snapshot
 from magneton_tasks.stages import checks
 from tests.dags.parsing import modules_of_a_parse
 from tests.tiny_volume import write_tiny_volume

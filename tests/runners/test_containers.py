@@ -14,9 +14,9 @@ from docker.errors import APIError
 
 from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, MagnetonError, TemporaryError
-from magneton_tasks.runners import containers
-from magneton_tasks.runners.containers import Task
-from magneton_tasks.runners.engine import errors as engine_errors
+from magneton_tasks.runners.docker import containers
+from magneton_tasks.runners.docker.containers import Task
+from magneton_tasks.runners.docker.engine import errors as engine_errors
 from magneton_tasks.runners.resources import allowed_memory, first_memory, more_memory
 
 MIB, GIB = 2**20, 2**30

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.runners.slurm.progress import Desk, Progress, desks
+from magneton_tasks.runners.arrays.progress import Desk, Progress, desks
 from magneton_tasks.stages import verify
 from magneton_tasks.stages.block_detail import events
 from magneton_tasks.stages.clean_names import folder_of

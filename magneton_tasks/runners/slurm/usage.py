@@ -9,10 +9,10 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes, human_time, parse_size
+from magneton_tasks.runners.arrays.progress import desks
 from magneton_tasks.runners.resources import first_memory
 from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.runners.slurm.progress import desks
 from magneton_tasks.runners.slurm.states import parse_elapsed
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt

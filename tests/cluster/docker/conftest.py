@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from magneton_tasks.config.read import load_config
-from magneton_tasks.runners.engine import Engine
+from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.work.records import Record
 from tests.volumes import all_mips, read_segmentation, run_pipeline
 

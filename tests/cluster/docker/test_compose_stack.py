@@ -17,7 +17,7 @@ import pytest
 
 from magneton_tasks import __version__
 from magneton_tasks.airflow.ports import free_ports
-from magneton_tasks.runners.engine import Engine
+from magneton_tasks.runners.docker.engine import Engine
 from tests.clones import clone
 from tests.cluster.docker.conftest import MARKS, OWNER, own, records, wait_for
 from tests.e2e.rest import RefusedError, Rest, fetched

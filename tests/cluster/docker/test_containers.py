@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 from magneton_tasks.cli import main
 from magneton_tasks.errors import ConfigError, TemporaryError
-from magneton_tasks.runners.containers import specification
-from magneton_tasks.runners.docker import Workshop, stage_task
-from magneton_tasks.runners.engine import Engine
+from magneton_tasks.runners.docker.containers import specification
+from magneton_tasks.runners.docker.engine import Engine
+from magneton_tasks.runners.docker.task import Workshop, stage_task
 from magneton_tasks.sample import write_sample
 from tests.cluster.docker.conftest import MARKS, OWNER, expect_same_as_local, own, records
 from tests.tiny_volume import write_tiny_volume

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks import __version__
-from magneton_tasks.runners.engine import Engine
+from magneton_tasks.runners.docker.engine import Engine
 from tests.clones import clone
 from tests.cluster.docker.conftest import MARKS, expect_same_as_local, own, records
 from tests.shell_blocks import shown_to, typed

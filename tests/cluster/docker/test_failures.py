@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY
-from magneton_tasks.runners.containers import Task
-from magneton_tasks.runners.docker import Workshop, stage_task
-from magneton_tasks.runners.engine import Engine
+from magneton_tasks.runners.docker.containers import Task
+from magneton_tasks.runners.docker.engine import Engine
+from magneton_tasks.runners.docker.task import Workshop, stage_task
 from tests.cluster.docker.conftest import MARKS, count, expect_same_as_local, own, records, wait_for
 from tests.volumes import Run, plan_run
 from tests.volumes import make_volume as write_volume

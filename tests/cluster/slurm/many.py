@@ -13,7 +13,7 @@ _WATCH = """
 import asyncio, json, sys, time
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.states import reference
-from magneton_tasks.runners.slurm.watch import Timing, wait_ready
+from magneton_tasks.runners.arrays.watch import Timing, wait_ready
 tasks, slurm = int(sys.argv[1]), Slurm()
 words = ["sbatch", "--parsable", f"--array=0-{tasks - 1}", "--mem=50M", "--output=/dev/null", "--chdir=/"]
 job = slurm.run(words, "#!/bin/sh\\nexit 0\\n").out.strip()

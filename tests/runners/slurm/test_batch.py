@@ -17,9 +17,9 @@ from magneton_tasks.errors import (
     EXIT_NO_INPUT,
     EXIT_TEMPORARY,
 )
-from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.arrays.watch import Snapshot, Timing, wait_ready
 from magneton_tasks.runners.slurm.programs import RefusedError
-from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready
 from magneton_tasks.work.paths import AttemptPaths
 from tests.runners.slurm.fake_cluster import Cluster, Planned
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli.main import cli
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.runners.slurm.batch import BatchJobs
+from magneton_tasks.runners.arrays.batch import BatchJobs
 from magneton_tasks.work.paths import AttemptPaths
 from tests.runners.slurm.fake_cluster import Cluster, Planned
 

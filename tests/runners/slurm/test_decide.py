@@ -14,8 +14,7 @@ from magneton_tasks.errors import (
     EXIT_NO_INPUT,
     EXIT_TEMPORARY,
 )
-from magneton_tasks.runners.slurm.causes import Cause, Need, PartEnd, cause_of
-from magneton_tasks.runners.slurm.decide import (
+from magneton_tasks.runners.arrays.decide import (
     Bounds,
     Verdict,
     decide,
@@ -23,6 +22,7 @@ from magneton_tasks.runners.slurm.decide import (
     shared_cause,
     to_exclude,
 )
+from magneton_tasks.runners.slurm.causes import Cause, Need, PartEnd, cause_of
 from magneton_tasks.runners.slurm.states import TaskState
 
 GIB = 2**30

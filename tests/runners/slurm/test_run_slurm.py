@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from magneton_tasks.runners.slurm.progress import Progress, desks
+from magneton_tasks.runners.arrays.progress import Progress, desks
 from magneton_tasks.stages.gather import gather
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt

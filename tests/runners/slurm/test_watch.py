@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from magneton_tasks.runners.arrays.watch import Snapshot, Timing, wait_ready, watching
 from magneton_tasks.runners.slurm.programs import Answer, Slurm, SlurmBusyError
 from magneton_tasks.runners.slurm.states import GONE, reference
-from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready, watching
 
 #: what a fake program answers
 Answers = Callable[[Sequence[str]], Answer]

@@ -25,7 +25,6 @@ from magneton_tasks.errors import (
     TemporaryError,
 )
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.runners import containers
 from magneton_tasks.runners.command import (
     arguments,
     failures_in,
@@ -33,8 +32,9 @@ from magneton_tasks.runners.command import (
     ran_out_of_memory,
     stage_command,
 )
-from magneton_tasks.runners.containers import Task
-from magneton_tasks.runners.engine import End, Engine, Stopper
+from magneton_tasks.runners.docker import containers
+from magneton_tasks.runners.docker.containers import Task
+from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths, noun_of

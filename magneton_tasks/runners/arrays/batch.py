@@ -20,19 +20,15 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_time
 from magneton_tasks.errors import EXIT_OK, ConfigError, MagnetonError, TemporaryError
+from magneton_tasks.runners.arrays.decide import Bounds, decide, error_of, shared_cause, to_exclude
+from magneton_tasks.runners.arrays.looking import Look
+from magneton_tasks.runners.arrays.progress import Desk, Progress, Submitted
+from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
 from magneton_tasks.runners.slurm import limits, script
 from magneton_tasks.runners.slurm.causes import Cause, Need, PartEnd
-from magneton_tasks.runners.slurm.decide import (
-    Bounds,
-    decide,
-    error_of,
-    shared_cause,
-    to_exclude,
-)
 from magneton_tasks.runners.slurm.limits import Limits
-from magneton_tasks.runners.slurm.looking import Look
 from magneton_tasks.runners.slurm.programs import (
     Answer,
     RefusedError,
@@ -41,9 +37,7 @@ from magneton_tasks.runners.slurm.programs import (
     SubmitLimitError,
     submit_error,
 )
-from magneton_tasks.runners.slurm.progress import Desk, Progress, Submitted
 from magneton_tasks.runners.slurm.states import COMPLETED, reference
-from magneton_tasks.runners.slurm.watch import Snapshot
 from magneton_tasks.work.attempt import Attempt
 
 #: The stage before the first: one small job that looks around on a compute node.

@@ -27,8 +27,8 @@ from typing import Any
 from uuid import uuid4
 
 from magneton_tasks.base import files
+from magneton_tasks.runners.arrays.decide import Failure
 from magneton_tasks.runners.slurm.causes import Cause, Need
-from magneton_tasks.runners.slurm.decide import Failure
 from magneton_tasks.runners.slurm.states import expression, parse_indexes
 from magneton_tasks.work.paths import AttemptPaths, task_name
 

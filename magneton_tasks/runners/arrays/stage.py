@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from magneton_tasks.errors import EXIT_OK
-from magneton_tasks.runners.slurm.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
-from magneton_tasks.runners.slurm.progress import forget_halts
+from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.arrays.progress import forget_halts
+from magneton_tasks.runners.arrays.watch import Snapshot, Timing, wait_ready
 from magneton_tasks.runners.slurm.states import COMPLETED
-from magneton_tasks.runners.slurm.watch import Snapshot, Timing, wait_ready
 from magneton_tasks.work.attempt import Attempt
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from magneton_tasks.errors import EXIT_TEMPORARY, MagnetonError
-from magneton_tasks.runners.containers import give
-from magneton_tasks.runners.docker import Ending, Workshop, stage_task
+from magneton_tasks.runners.docker.containers import give
+from magneton_tasks.runners.docker.task import Ending, Workshop, stage_task
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.local import TRIES, OnLine, OnTick
 from magneton_tasks.work.paths import AttemptPaths

@@ -1,0 +1,1 @@
+"""What any batch scheduler's job arrays need."""
