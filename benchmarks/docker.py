@@ -26,7 +26,7 @@ from magneton_tasks.runners import local
 from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import Workshop
-from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.planning import draft as planning
 
 #: Blocks, half of them a batch: a minute of work, as a batch should be.
 BLOCKS = 12

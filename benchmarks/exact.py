@@ -186,7 +186,7 @@ def stages_in_one_process(config: Path) -> tuple[dict[str, float], str]:
     import os
 
     from magneton_tasks.cli.stages import run_mapped, run_single
-    from magneton_tasks.stages import plan as planning
+    from magneton_tasks.stages.planning import draft as planning
 
     def spent() -> float:
         t = os.times()

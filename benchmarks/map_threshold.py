@@ -154,7 +154,7 @@ def _sampling(config_path: Path) -> list[tuple[float, float]]:
     from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
     from magneton_tasks.stages.exact import exact_settings
-    from magneton_tasks.stages.map_samples import measured, places
+    from magneton_tasks.stages.planning.map_samples import measured, places
     from magneton_tasks.work.inputs import open_affinity
 
     config = load_config(config_path)

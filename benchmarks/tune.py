@@ -20,8 +20,8 @@ from benchmarks.measure import Row, forked, magneton, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, write_config
 from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.kernels.overlap.segment import label_sizes, segment_block, warm_up
-from magneton_tasks.stages import trial as trials
-from magneton_tasks.stages import tuning
+from magneton_tasks.trials import trial as trials
+from magneton_tasks.trials import tuning
 from magneton_tasks.work.inputs import open_affinity
 from magneton_tasks.work.labels import LabelStore
 

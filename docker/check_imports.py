@@ -7,15 +7,17 @@ import magneton_tasks
 
 ROOMS = (
     "base",
+    "clean",
     "cli",
     "config",
     "formats",
     "kernels",
+    "outcome",
     "plan",
     "runners",
     "sample",
     "stages",
-    "stores",
+    "trials",
     "work",
 )
 #: What the libraries import by themselves, once they meet such data or such a URL.

@@ -13,13 +13,14 @@ from typing import Any
 import click
 
 from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.clean import find as cleaning
+from magneton_tasks.clean import remove as clean_remove
+from magneton_tasks.clean.find import Alone, Item, Listing
+from magneton_tasks.clean.folders import Removed
 from magneton_tasks.cli import console
 from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import EXIT_OK, LeaseHeldError, UsageError
-from magneton_tasks.stages import clean as cleaning
-from magneton_tasks.stages import clean_remove, current
-from magneton_tasks.stages.clean import Alone, Item, Listing
-from magneton_tasks.stages.clean_folders import Removed
+from magneton_tasks.outcome import current
 
 #: How many things that stay are told one by one.
 _TOLD = 20
@@ -40,7 +41,7 @@ def clean(
     Parameters
     ----------
     what
-        One of `stages.clean.CHOICES`, ``containers`` or ``jobs``.
+        One of `clean.find.CHOICES`, ``containers`` or ``jobs``.
     older_than_s
         Only what nothing has written to for this many seconds.
     dry_run

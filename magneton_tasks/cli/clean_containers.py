@@ -10,10 +10,10 @@ from typing import Any
 from magneton_tasks.base.units import human_time
 from magneton_tasks.cli.left_behind import LeftBehind
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.outcome import current
 from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import name_of
-from magneton_tasks.stages import current
 
 Container = Mapping[str, Any]
 

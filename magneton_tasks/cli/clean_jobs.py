@@ -7,10 +7,10 @@ from pathlib import Path
 
 from magneton_tasks.cli.left_behind import LeftBehind
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.outcome import current
 from magneton_tasks.runners.slurm import left
 from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import current
 
 
 def clean(config: RunConfig, dry_run: bool, yes: bool, as_json: bool) -> int:

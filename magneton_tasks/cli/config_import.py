@@ -29,7 +29,12 @@ from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.runners import resources, this_machine
-from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
+from magneton_tasks.stages.planning.sizes import (
+    exact_bound,
+    overlap_bound,
+    overlap_of,
+    propose_block,
+)
 
 #: Stands for a volume that can't be read from here.
 _UNKNOWN_SHAPE: Vec3 = (1 << 20, 1 << 20, 1 << 20)
@@ -112,7 +117,7 @@ def _work(to: Translation) -> None:
     output = to.values.get("paths.output")
     if not isinstance(output, str) or "paths.input" not in to.values:
         return
-    from magneton_tasks.stages.checks import check_paths
+    from magneton_tasks.stages.planning.checks import check_paths
 
     where = locate(output).path
     beside = str(where.with_name(f"{where.name}-work")) if where else str(Path("work").absolute())
@@ -245,7 +250,7 @@ def _checked(text: str, old: Path, to: Translation) -> RunConfig:
 
 def _warnings(config: RunConfig, info: VolumeInfo | None) -> Iterator[str]:
     """What a look at the volumes tells."""
-    from magneton_tasks.stages.checks import check_input
+    from magneton_tasks.stages.planning.checks import check_input
 
     if info is None:
         yield f"{config.paths.input} can't be read from here, so nothing was checked against it"

@@ -14,7 +14,7 @@ _MOST_LEVELS = 30
 
 def levels_of(text: str) -> list[VolumeInfo]:
     """All levels of the volume that an answer names; refuses what is no affinity map."""
-    from magneton_tasks.stages.checks import check_input
+    from magneton_tasks.stages.planning.checks import check_input
 
     url = as_url(text)
     if "{partition}" in url:

@@ -28,8 +28,8 @@ from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
 from magneton_tasks.formats.info import VolumeInfo
 
 if TYPE_CHECKING:
-    from magneton_tasks.stages.propose import Proposal
-    from magneton_tasks.stages.sampling import Samples
+    from magneton_tasks.stages.planning.sampling import Samples
+    from magneton_tasks.trials.propose import Proposal
 
 #: The method that is proposed.
 DEFAULT_METHOD = "exact"
@@ -149,8 +149,8 @@ def _method(answers: Answers, ask: Ask, method: str | None) -> None:
 def _convention(answers: Answers, ask: Ask, info: VolumeInfo, picture: Path, yes: bool) -> Samples:
     """Ask how the map is to be read, with a picture; returns what plan's samples say of it then."""
     from magneton_tasks.formats.volume import open_volume
-    from magneton_tasks.stages import propose, propose_picture
-    from magneton_tasks.stages.sampling import sample
+    from magneton_tasks.stages.planning.sampling import sample
+    from magneton_tasks.trials import propose, propose_picture
 
     click.echo("reading a few boxes of the map ...")
     samples = propose.read_samples(open_volume(info.url, info.mip))
@@ -190,7 +190,12 @@ def _ask_convention(answers: Answers, ask: Ask, proposal: Proposal) -> None:
 # ------------------------------------------------------------------ sizes
 def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> None:
     from magneton_tasks.runners import this_machine
-    from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
+    from magneton_tasks.stages.planning.sizes import (
+        exact_bound,
+        overlap_bound,
+        overlap_of,
+        propose_block,
+    )
 
     for warning in samples.warnings:
         click.echo(f"  WARNING: {warning}")
@@ -225,7 +230,7 @@ def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> No
 
 
 def _chunk(answers: Answers, ask: Ask, info: VolumeInfo) -> None:
-    from magneton_tasks.stages.sizes import propose_chunk
+    from magneton_tasks.stages.planning.sizes import propose_chunk
 
     chunk, n = propose_chunk(answers.config(), info)
     answers.ask(ask, "apply.chunk_size", "Chunk size of the segmentation, [z, y, x]", list(chunk),
@@ -267,7 +272,7 @@ def _paths(answers: Answers, ask: Ask, config: Path, output: str | None, work: s
 def _show_plan(config: Path, answers: Answers, private: Path, yes: bool) -> None:
     """What plan says of the answers, and the last question."""
     from magneton_tasks.cli.planning import describe
-    from magneton_tasks.stages import plan as planning
+    from magneton_tasks.stages.planning import draft as planning
 
     trial = private / config.name
     trial.write_text(answers.text(), encoding="utf-8")

@@ -60,7 +60,7 @@ def free_output(folder: str, name: str) -> str:
 
 def check_place(values: Mapping[str, object], key: str, value: str) -> None:
     """Neither nested with the other places nor unwritable."""
-    from magneton_tasks.stages.checks import check_paths
+    from magneton_tasks.stages.planning.checks import check_paths
 
     # Until work is known it stands for a place that nests with nothing.
     nowhere = {"paths.output": "file:///output", "paths.work": "/magneton-no-such-place/work"}

@@ -28,7 +28,7 @@ from magneton_tasks.cli.console import say
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.work.paths import STAGES
 
-#: A worker's line about one block or cell, see stages/work.py.
+#: A worker's line about one block or cell, see stages/loop.py.
 _SETTLED = re.compile(r"^\w+ (?:block|group|cell) (\d+): (done|empty|FAILED|failed)\b")
 _PEAK = re.compile(r", ([\d.]+ [KMGT]?i?B) \(\d+/\d+\)\Z")
 #: Seconds between two looks at the workers' memory, and between two drawings.

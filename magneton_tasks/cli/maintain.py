@@ -17,13 +17,13 @@ import click
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes
+from magneton_tasks.clean import find as cleaning
+from magneton_tasks.clean import remove as clean_remove
+from magneton_tasks.clean.find import Item
+from magneton_tasks.clean.names import TRY_DIR
+from magneton_tasks.clean.needed import needed
 from magneton_tasks.config.read import RunConfig, load_config, uses_partition
 from magneton_tasks.errors import EXIT_OK, MagnetonError
-from magneton_tasks.stages import clean as cleaning
-from magneton_tasks.stages import clean_remove
-from magneton_tasks.stages.clean import Item
-from magneton_tasks.stages.clean_names import TRY_DIR
-from magneton_tasks.stages.clean_needed import needed
 from magneton_tasks.work.paths import WorkPaths
 
 #: Kinds of items that go only where their run was verified.
@@ -37,7 +37,7 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
     Parameters
     ----------
     what
-        Of `stages.clean.CHOICES` but ``all``, and ``containers`` and ``jobs``.
+        Of `clean.find.CHOICES` but ``all``, and ``containers`` and ``jobs``.
     older_than_s
         Only what nothing has written to for this many seconds; containers and jobs whenever.
     dry_run

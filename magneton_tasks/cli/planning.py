@@ -14,12 +14,12 @@ from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_count, human_time
 from magneton_tasks.cli import replacing
 from magneton_tasks.cli.replacing import Agreement
+from magneton_tasks.outcome import threshold_words
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.warming import ensure_warm
-from magneton_tasks.stages import plan as planning
-from magneton_tasks.stages import threshold_words
-from magneton_tasks.stages.sampling import Samples
+from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning.sampling import Samples
 from magneton_tasks.work.paths import CHOICE_OF, MAPPED, STAGES
 
 

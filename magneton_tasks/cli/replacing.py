@@ -10,7 +10,7 @@ import click
 
 from magneton_tasks.cli.console import Quit, confirm, is_interactive
 from magneton_tasks.plan.plan import Plan, Replaced
-from magneton_tasks.stages.plan import Draft
+from magneton_tasks.stages.planning.draft import Draft
 
 #: Settings that are told one by one.
 _TOLD = 12

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from magneton_tasks.cli.summary import open_latest
-from magneton_tasks.stages.report import write_report
+from magneton_tasks.outcome.report import write_report
 
 
 def write(config: Path, partition: str | None = None, open_browser: bool = False) -> None:

@@ -26,7 +26,7 @@ from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
-from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
@@ -308,7 +308,7 @@ def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> No
 
 def _report(paths: AttemptPaths) -> None:
     """The report of a run that failed; that it can't be written is no second failure."""
-    from magneton_tasks.stages.report import write_report
+    from magneton_tasks.outcome.report import write_report
 
     console = Console()
     try:

@@ -20,8 +20,8 @@ from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.task import Workshop, plan_task
-from magneton_tasks.stages import replaced
-from magneton_tasks.stages.plan import Request
+from magneton_tasks.stages.planning import replaced
+from magneton_tasks.stages.planning.draft import Request
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 

@@ -28,7 +28,7 @@ from magneton_tasks.runners.arrays.stage import Counts, InterruptedRunError, Los
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import usage
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.paths import STAGES, AttemptPaths

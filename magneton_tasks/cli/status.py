@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks.cli.status_data import Status
 from magneton_tasks.errors import EXIT_BAD_DATA, EXIT_OK, UsageError
+from magneton_tasks.outcome.status import Status
 
 #: Seconds between two looks of ``--watch``.
 WATCH_S = 2.0
@@ -52,7 +52,7 @@ def show(
         Redraw every 2 s until nothing works on the volume any more, or Ctrl-C.
     check
         Read the files that records name, and verify their checksums. The exit code is 65 where
-        some are damaged; damage of the output is marked (`stages.marks`).
+        some are damaged; damage of the output is marked (`outcome.marks`).
 
     Raises
     ------

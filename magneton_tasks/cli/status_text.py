@@ -11,14 +11,14 @@ import click
 
 from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.units import human_bytes, human_time
-from magneton_tasks.stages import current, threshold_words
+from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.work.paths import join_level, noun_of
 from magneton_tasks.work.states import OTHER_SETTINGS
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from magneton_tasks.cli.status_data import StageStatus, Status
+    from magneton_tasks.outcome.status import StageStatus, Status
 
 #: A line and its style.
 Line = tuple[str, str | None]

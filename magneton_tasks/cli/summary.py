@@ -13,7 +13,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.units import human_count, human_time
 from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import NoInputError, OtherVersionError
-from magneton_tasks.stages import threshold_words
+from magneton_tasks.outcome import threshold_words
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -48,7 +48,7 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
         )
     )
     if truth is not None and "chunks" in result:
-        from magneton_tasks.cli.evaluation import score
+        from magneton_tasks.trials.evaluation import score
 
         scores = score(attempt.config.paths.output, truth)
         rows.append(

@@ -14,13 +14,13 @@ import click
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.units import human_bytes, human_count, human_time
+from magneton_tasks.outcome import threshold_words
 from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.runners.warming import ensure_warm
-from magneton_tasks.stages import threshold_words
-from magneton_tasks.stages import trial as trials
-from magneton_tasks.stages import trying as stage
-from magneton_tasks.stages.trial import EXACT, Trial, threshold_name
-from magneton_tasks.stages.trying import LayerFacts, Tried
+from magneton_tasks.trials import trial as trials
+from magneton_tasks.trials import try_box as stage
+from magneton_tasks.trials.trial import EXACT, Trial, threshold_name
+from magneton_tasks.trials.try_box import LayerFacts, Tried
 
 #: Tried with the overlap method where nothing is asked for: from merging much to splitting much.
 #: The best ones that were measured lie between 0.15 and 0.85, so what a run takes says little.

@@ -19,14 +19,14 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.config.template import one_line
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import VolumeInfo
+from magneton_tasks.outcome import threshold_words
 from magneton_tasks.runners.warming import ensure_warm
-from magneton_tasks.stages import threshold_words
-from magneton_tasks.stages import trial as trials
-from magneton_tasks.stages import tuning as stage
-from magneton_tasks.stages.sizes import overlap_of
-from magneton_tasks.stages.trial import EXACT, Trial
-from magneton_tasks.stages.tuning import Tuning
-from magneton_tasks.stages.tuning_plot import draw, require_plotting
+from magneton_tasks.stages.planning.sizes import overlap_of
+from magneton_tasks.trials import trial as trials
+from magneton_tasks.trials import tuning as stage
+from magneton_tasks.trials.trial import EXACT, Trial
+from magneton_tasks.trials.tuning import Tuning
+from magneton_tasks.trials.tuning_plot import draw, require_plotting
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """From a config and the facts of a volume to a plan: pure, reads no file and no volume.
 
 The plan is plain data: grid parameters and index ranges, never a list of a million blocks.
-:mod:`magneton_tasks.stages.plan` gathers the facts, this module decides.
+:mod:`magneton_tasks.stages.planning.draft` gathers the facts, this module decides.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from magneton_tasks.errors import (
     TemporaryError,
 )
 from magneton_tasks.plan.cost_overlap import segment_allocation_bytes
-from magneton_tasks.stages.work import explain
+from magneton_tasks.stages.loop import explain
 from magneton_tasks.work import parquet
 
 _PR_SET_PDEATHSIG = 1

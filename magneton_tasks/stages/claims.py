@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks import __version__
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages.checks import identity, owner_of
-from magneton_tasks.stages.replaced import state_of
+from magneton_tasks.stages.planning.checks import identity, owner_of
+from magneton_tasks.stages.planning.replaced import state_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.stores import create_output
 
@@ -108,7 +108,7 @@ def _is_claimed(owner: Mapping[str, Any], plan: Plan) -> bool:
 
 
 def _release(owner: Mapping[str, Any]) -> dict[str, Any]:
-    """The release whose result it is, which stays: `stages.earlier` asks about those of old defaults."""
+    """The release whose result it is, which stays: `stages.planning.earlier` asks about those of old defaults."""
     return {"magneton": owner.get("magneton")}
 
 
@@ -125,7 +125,7 @@ def _content(config: RunConfig, plan: Plan) -> dict[str, Any]:
         "partition": plan.partition,
         "run": plan.run,
         "fingerprint": plan.fingerprints.apply,
-        # when verify proved this result complete, and of which run; see `stages.replaced`
+        # when verify proved this result complete, and of which run; see `stages.planning.replaced`
         "finished": None,
         "threshold": plan.threshold.value,
         "config": config.resolved(),

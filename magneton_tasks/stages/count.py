@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base import files
 from magneton_tasks.kernels.overlap.overlap import Pairs, count_overlaps
-from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt, count_input
 from magneton_tasks.work.blocks import Blocks

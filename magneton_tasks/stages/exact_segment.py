@@ -1,6 +1,6 @@
 """Stage segment of the exact method: affinities of a core and one plane more -> labels and what stays open.
 
-Blocks of a batch are neighbours (`stages.work.Job.keys`) and are worked from the last to the first (with offset_sign 1 the other way):
+Blocks of a batch are neighbours (`stages.loop.Job.keys`) and are worked from the last to the first (with offset_sign 1 the other way):
 the plane beyond a block's high face is then mostly the low plane of one that was read before, and
 hardly any chunk is decoded twice.
 """
@@ -21,8 +21,8 @@ from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.exact import exact_settings, place_of, residual_store, rows_of
+from magneton_tasks.stages.loop import Begin, Outcome, say
 from magneton_tasks.stages.segment import SegmentStage
-from magneton_tasks.stages.work import Begin, Outcome, say
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
 

@@ -38,7 +38,7 @@ from magneton_tasks.stages.exact import (
     rows_of,
     tree_of,
 )
-from magneton_tasks.stages.work import Batch, Begin, Job, Outcome
+from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import JOINS, join_level

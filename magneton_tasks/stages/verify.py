@@ -15,12 +15,12 @@ from itertools import islice
 from typing import Any
 
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.outcome.report import earlier
 from magneton_tasks.plan.plan import START_S
 from magneton_tasks.stages import proof
 from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.gather import gather
-from magneton_tasks.stages.report import earlier
-from magneton_tasks.stages.work import explain, failure_of, finish, say
+from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt, count_input, pool_input
 from magneton_tasks.work.blocks import pool_invalidating
@@ -79,7 +79,7 @@ def _gather(attempt: Attempt) -> None:
 def _report(attempt: Attempt, result: dict[str, Any]) -> None:
     """Write the report; the result is what it is, whether or not that works."""
     try:
-        from magneton_tasks.stages.report import write_report
+        from magneton_tasks.outcome.report import write_report
 
         write_report(attempt, result)
     except Exception as caught:
@@ -128,7 +128,7 @@ def _preview(attempt: Attempt) -> None:
     """
     if attempt.plan.nothing_to_do and earlier(attempt):
         return
-    from magneton_tasks.stages.preview import sections, write_preview  # heavy
+    from magneton_tasks.outcome.preview import sections, write_preview  # heavy
 
     try:
         write_preview(attempt)

@@ -7,7 +7,7 @@ running       begun by this attempt, which is alive; the record says where and s
 failed        its newest event is a failure
 stale         there is a result, but not of these settings or of what there is now (``why``)
 missing       none of these
-corrupt       a file of its record is damaged or gone; only `stages.damage` tells
+corrupt       a file of its record is damaged or gone; only `outcome.damage` tells
 ============  =================================================================================
 
 Standard library and light rooms only, for Airflow's web server looks through here too; and fast:
@@ -92,7 +92,7 @@ class VolumeStates:
     Parameters
     ----------
     attempt
-        As frozen, or as it would be planned now (`stages.current`).
+        As frozen, or as it would be planned now (`outcome.current`).
     alive
         Whether something works on the attempt's run: else what was begun is missing.
     older

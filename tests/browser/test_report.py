@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from magneton_tasks.stages import report
+from magneton_tasks.outcome import report
 from tests import many_blocks, volumes
 
 pytestmark = pytest.mark.browser

@@ -21,7 +21,7 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from magneton_tasks import __version__
 from magneton_tasks.airflow.plugin import URL_PREFIX
 from magneton_tasks.config import places
-from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.many_blocks import plan_many, write_records
@@ -201,7 +201,7 @@ def test_an_empty_list_for_who_may_read_nothing(site: Site) -> None:
 
 def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
     """What a record names as its log is another process's word."""
-    from magneton_tasks.stages import block_detail
+    from magneton_tasks.outcome import block_detail
     from magneton_tasks.work.records import Record
 
     run = plan_many(tmp_path / "one", (1, 1, 2))

@@ -15,7 +15,7 @@ from magneton_tasks.airflow import operators, params
 from magneton_tasks.airflow.container_operators import StageContainerOperator
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.stages import checks
+from magneton_tasks.stages.planning import checks
 from tests.dags.parsing import modules_of_a_parse
 from tests.tiny_volume import write_tiny_volume
 from tests.volumes import plan_run

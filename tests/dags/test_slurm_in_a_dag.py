@@ -32,7 +32,7 @@ from magneton_tasks.runners.arrays import batch as batches
 from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
 from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
-from magneton_tasks.stages import checks
+from magneton_tasks.stages.planning import checks
 from tests.dags.parsing import modules_of_a_parse
 from tests.tiny_volume import write_tiny_volume
 from tests.volumes import plan_run

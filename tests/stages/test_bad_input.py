@@ -26,10 +26,10 @@ from magneton_tasks.errors import (
     OutputError,
 )
 from magneton_tasks.formats.metadata import chunk_name, read_metadata
-from magneton_tasks.stages import plan as planning
 from magneton_tasks.stages import segment
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stages.work import Job
+from magneton_tasks.stages.loop import Job
+from magneton_tasks.stages.planning import draft as planning
 from tests import volumes
 from tests.volumes import OFFSET, Array, Run
 
@@ -69,8 +69,8 @@ def test_a_missing_chunk_costs_the_blocks_that_read_it(
     box = next(iter(read_metadata(f"file://{tmp_path}/affinity").box.tiles((16, 32, 32))))
     next((tmp_path / "affinity").rglob(chunk_name(box) + "*")).unlink()
     assert chunk_name(box) in refused(config, NoInputError)  # plan has sampled it
-    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_EDGE_VOX", 8)
-    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_BOXES", 1)
+    monkeypatch.setattr("magneton_tasks.stages.planning.sampling.SAMPLE_EDGE_VOX", 8)
+    monkeypatch.setattr("magneton_tasks.stages.planning.sampling.SAMPLE_BOXES", 1)
     run = volumes.run_stages(volumes.plan_run(config))
     assert run.codes == {"segment": [66]}
     reading = {k for k in range(8) if not run.plan.geometry.grid.read(k).intersection(box).is_empty}

@@ -16,9 +16,10 @@ import pytest
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.lease import acquire, look
 from magneton_tasks.errors import OutputError
+from magneton_tasks.outcome import damage
+from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.plan import plan as planning_core
-from magneton_tasks.stages import damage, proof, verify
-from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.stages import proof, verify
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import Record, RecordWriter

@@ -20,10 +20,11 @@ import pytest
 import yaml
 
 from magneton_tasks.base.lease import acquire
+from magneton_tasks.clean import find as clean
+from magneton_tasks.clean import remove as clean_remove
+from magneton_tasks.clean.find import CHOICES
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, LeaseHeldError
-from magneton_tasks.stages import clean, clean_remove
-from magneton_tasks.stages.clean import CHOICES
 from tests import volumes
 from tests.calls import Caller
 from tests.volumes import Array, Run, in_fork, kill_at

@@ -21,7 +21,7 @@ from magneton_tasks.cli import run as running
 from magneton_tasks.cli.summary import latest_attempt
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import OutputError
-from magneton_tasks.stages import report as reporting
+from magneton_tasks.outcome import report as reporting
 from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.calls import Caller, Done

@@ -13,7 +13,7 @@ import yaml
 
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.stages import earlier
+from magneton_tasks.stages.planning import earlier
 from tests import volumes
 from tests.calls import Caller
 from tests.volumes import Run

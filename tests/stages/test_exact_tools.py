@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from magneton_tasks.cli.live import StageProgress
+from magneton_tasks.outcome import report
 from magneton_tasks.plan import exact_tree as exact_plan
-from magneton_tasks.stages import report
 from tests import volumes
 from tests.calls import Caller
 from tests.volumes import Array, Run

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.stages import block_detail
+from magneton_tasks.outcome import block_detail
 from magneton_tasks.work import results
 from tests import volumes
 from tests.calls import Caller

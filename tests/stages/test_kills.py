@@ -14,8 +14,9 @@ import pytest
 
 from magneton_tasks.base import files
 from magneton_tasks.formats.inflating import decompress
-from magneton_tasks.stages import segment, work
-from magneton_tasks.stages.work import Job
+from magneton_tasks.stages import loop as work
+from magneton_tasks.stages import segment
+from magneton_tasks.stages.loop import Job
 from tests import volumes
 from tests.volumes import Array, Run, in_fork, kill_at
 

@@ -11,11 +11,13 @@ import pytest
 import yaml
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.clean.needed import needed
 from magneton_tasks.errors import CorruptFileError, OutOfMemoryError
+from magneton_tasks.outcome import current
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages import child, current, map_samples
-from magneton_tasks.stages.clean_needed import needed
-from magneton_tasks.stages.map_samples import EDGE_VOX, MOST_BOXES, WHOLE_VOXELS, places
+from magneton_tasks.stages import child
+from magneton_tasks.stages.planning import map_samples
+from magneton_tasks.stages.planning.map_samples import EDGE_VOX, MOST_BOXES, WHOLE_VOXELS, places
 from magneton_tasks.work.paths import WorkPaths
 from tests import volumes
 from tests.calls import Caller
@@ -341,7 +343,7 @@ def test_too_few_contacts_are_warned_of_with_what_to_do(tmp_path: Path, cli: Cal
 
 
 def test_every_warning_says_what_to_do() -> None:
-    from magneton_tasks.stages.thresholds import Entry
+    from magneton_tasks.stages.planning.thresholds import Entry
 
     names = ("few contacts", "poor contrast", "stopped early", "cliff below")
     entry = Entry(0.3, 0.11, 0.87, 0.6, 1.3, 0.2, names, 1)

@@ -14,9 +14,9 @@ import pytest
 from magneton_tasks.cli import run_docker
 from magneton_tasks.cli.planning import agreement
 from magneton_tasks.config.read import load_config
-from magneton_tasks.stages import plan as planning
-from magneton_tasks.stages import replaced
 from magneton_tasks.stages.claims import output_to_write
+from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning import replaced
 from tests import volumes
 from tests.calls import Caller
 from tests.menu.terminal import listing

@@ -17,8 +17,9 @@ import pytest
 from magneton_tasks.cli import report as command
 from magneton_tasks.cli.main import cli
 from magneton_tasks.errors import NoInputError, OutputError
-from magneton_tasks.stages import report, report_blocks, verify
-from magneton_tasks.stages.report_page import render
+from magneton_tasks.outcome import report, report_blocks
+from magneton_tasks.outcome.page.report_page import render
+from magneton_tasks.stages import verify
 from magneton_tasks.work.paths import AttemptPaths
 from tests import many_blocks, volumes
 from tests.volumes import Array, Run

@@ -16,7 +16,7 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import chunk_name
 from magneton_tasks.stages import segment
-from magneton_tasks.stages.work import Job
+from magneton_tasks.stages.loop import Job
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from tests import volumes
@@ -201,8 +201,8 @@ def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(
 ) -> None:
     affinity = volumes.affinities(volumes.cells()).astype(np.float32) / 255
     affinity[0, 35, 10, 50] = np.nan  # in block 5 alone, and not where plan samples
-    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_EDGE_VOX", 16)
-    monkeypatch.setattr("magneton_tasks.stages.sampling.SAMPLE_BOXES", 1)
+    monkeypatch.setattr("magneton_tasks.stages.planning.sampling.SAMPLE_EDGE_VOX", 16)
+    monkeypatch.setattr("magneton_tasks.stages.planning.sampling.SAMPLE_BOXES", 1)
     config = volumes.make_volume(tmp_path, affinity)
     run = volumes.plan_run(config, run="run:1")
     tries = []

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from magneton_tasks.clean import remove as clean_remove
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.stages import clean_remove
 from tests import volumes
 from tests.volumes import Run
 

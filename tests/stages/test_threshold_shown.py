@@ -12,10 +12,10 @@ import pytest
 from magneton_tasks.airflow.pages import listing
 from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.cli.summary import print_summary
+from magneton_tasks.outcome import threshold_words
+from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.outcome.report import write_report
 from magneton_tasks.plan.plan import ThresholdChoice
-from magneton_tasks.stages import threshold_words
-from magneton_tasks.stages.block_map import BlockMap
-from magneton_tasks.stages.report import write_report
 from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.calls import Caller
@@ -58,7 +58,7 @@ def test_plan_s_log_tells_it(run: Run, cli: Caller) -> None:
 
 
 def test_status_tells_it(warned: Attempt, cli: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    from magneton_tasks.stages import current
+    from magneton_tasks.outcome import current
 
     monkeypatch.setattr(current, "as_planned_now", lambda attempt, _: current.Now(attempt))
     out = cli("status", warned.plan.config_path).out.splitlines()

@@ -22,10 +22,11 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan import cost_exact
-from magneton_tasks.stages import trial as trials
-from magneton_tasks.stages import trying, tuning
 from magneton_tasks.stages.segment import segment_settings
-from magneton_tasks.stages.tuning import Point, best_of
+from magneton_tasks.trials import trial as trials
+from magneton_tasks.trials import try_box as trying
+from magneton_tasks.trials import tuning
+from magneton_tasks.trials.tuning import Point, best_of
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import open_affinity
 from tests import volumes

@@ -14,7 +14,7 @@ from magneton_tasks.formats.affinity import AffinityReader, MaskReader
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
 from magneton_tasks.kernels.conventions import channel_statistics, convention_warnings
-from magneton_tasks.stores.statistics import examine
+from magneton_tasks.stages.planning.statistics import examine
 
 OFFSET: Vec3 = (10, 20, 30)
 BOX = Box.of_shape((20, 30, 40), OFFSET)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.stages import block_detail, block_map, block_summary
-from magneton_tasks.stages.block_columns import squares, worst
-from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.outcome import block_detail, block_map, block_summary
+from magneton_tasks.outcome.block_columns import squares, worst
+from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
 from tests import volumes
 from tests.many_blocks import plan_many, write_records

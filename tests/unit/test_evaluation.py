@@ -10,11 +10,11 @@ import pytest
 import zarr
 
 from magneton_tasks.base.geometry import Size3, Vec3
-from magneton_tasks.cli import evaluation
-from magneton_tasks.cli.evaluation import score
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.kernels.evaluate import ContingencyTable
+from magneton_tasks.trials import evaluation
+from magneton_tasks.trials.evaluation import score
 from tests.calls import Caller
 
 Ids = np.ndarray[Any, np.dtype[Any]]

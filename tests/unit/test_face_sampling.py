@@ -16,8 +16,8 @@ from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.plan.cost_rest import pool_memory
 from magneton_tasks.stages.exact import place_of, rows_of
-from magneton_tasks.stages.face_sampling import corner, sample_counts
-from magneton_tasks.stages.sampling import sample_boxes
+from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
+from magneton_tasks.stages.planning.sampling import sample_boxes
 from tests import volumes
 from tests.volumes import Array, plan_run, run_stages, write_config
 

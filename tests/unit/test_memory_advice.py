@@ -21,7 +21,7 @@ from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import make_geometry, project_memory
 from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.stages.exact import place_of
-from magneton_tasks.stages.sampling import TYPICAL
+from magneton_tasks.stages.planning.sampling import TYPICAL
 from tests import volumes
 from tests.plans import a_config, a_volume
 from tests.volumes import Array
@@ -184,7 +184,7 @@ def test_a_key_is_only_to_be_raised_where_there_is_more(
 def test_no_other_module_advises_about_memory_by_itself() -> None:
     """Words that were wrong for most stages: one module knows which stage they are true of."""
     root = Path(memory_advice.__file__).parents[1]
-    stages = ("child", "join", "pool", "segment", "work")
+    stages = ("child", "join", "pool", "segment", "loop")
     told = [
         root / "base/failures.py",
         root / "work/attempt.py",

@@ -20,8 +20,14 @@ from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.runners.resources import USABLE
-from magneton_tasks.stages import propose_picture
-from magneton_tasks.stages.propose import (
+from magneton_tasks.stages.planning.sizes import (
+    exact_bound,
+    overlap_bound,
+    overlap_of,
+    propose_block,
+)
+from magneton_tasks.trials import propose_picture
+from magneton_tasks.trials.propose import (
     Convention,
     Proposal,
     choose_boxes,
@@ -29,7 +35,6 @@ from magneton_tasks.stages.propose import (
     propose_convention,
     read_samples,
 )
-from magneton_tasks.stages.sizes import exact_bound, overlap_bound, overlap_of, propose_block
 from tests import volumes
 
 Array = npt.NDArray[Any]

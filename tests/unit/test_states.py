@@ -217,7 +217,7 @@ def test_digests_are_found_without_parsing(attempt: Attempt) -> None:
 def test_states_are_there_without_heavy_imports() -> None:
     """Airflow's web server looks through them."""
     code = (
-        "import sys, magneton_tasks.work.states, magneton_tasks.stages.current\n"
+        "import sys, magneton_tasks.work.states, magneton_tasks.outcome.current\n"
         "heavy = {'numpy', 'zarr', 'pyarrow', 'cloudvolume', 'numba', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

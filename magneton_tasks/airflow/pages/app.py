@@ -35,14 +35,14 @@ from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.airflow.pages.keeper import Keeper
 from magneton_tasks.airflow.pages.look import Forward, Viewers, token_of
 from magneton_tasks.errors import MagnetonError, NoInputError
-from magneton_tasks.stages import block_detail
-from magneton_tasks.stages.block_detail import as_json
-from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.outcome import block_detail, page
+from magneton_tasks.outcome.block_detail import as_json
+from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
 
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
-_REPORT = Path(block_detail.__file__).parent
+_REPORT = Path(page.__file__).parent
 #: What a run's report has too.
 _SHARED = ("report.css", "squares.js")
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.stages.block_map import BlockMap
+from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
 
 #: A look is followed by a pause of `_PAUSES` times what it took, within these, in seconds.

@@ -12,12 +12,12 @@ from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError, MagnetonError
-from magneton_tasks.stages import current, threshold_words
-from magneton_tasks.stages.block_detail import as_json
-from magneton_tasks.stages.block_summary import has_output
+from magneton_tasks.outcome import current, threshold_words
+from magneton_tasks.outcome.block_detail import as_json
+from magneton_tasks.outcome.block_summary import has_output
+from magneton_tasks.outcome.report import results_of, run_state, stage_failures
+from magneton_tasks.outcome.report_facts import pool_report
 from magneton_tasks.stages.proof import words
-from magneton_tasks.stages.report import results_of, run_state, stage_failures
-from magneton_tasks.stages.report_facts import pool_report
 from magneton_tasks.work.attempt import Attempt
 
 Data = dict[str, Any]

@@ -9,7 +9,7 @@ import click
 
 from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
 
-#: `stages.clean.CHOICES`, which --help doesn't import, containers and jobs.
+#: `clean.find.CHOICES`, which --help doesn't import, containers and jobs.
 WHAT = ("cache", "records", "stale", "runs", "all", "containers", "jobs")
 
 

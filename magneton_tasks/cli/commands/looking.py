@@ -90,7 +90,7 @@ def evaluate(
     SEGMENTATION and TRUTH are URLs. VI split and merge are in bits, over voxels with truth > 0.
     Voxel offsets count. Different voxel sizes are refused without --resample.
     """
-    from magneton_tasks.cli import evaluation
+    from magneton_tasks.trials import evaluation
 
     evaluation.show(segmentation, truth, mip, as_json, **how)
 

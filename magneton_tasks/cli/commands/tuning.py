@@ -62,7 +62,7 @@ def try_(config: Path, thresholds: str | None, no_view: bool, **options: Any) ->
     paths.work; existing layers are not made again. With --json, it opens nothing.
     """
     from magneton_tasks.cli import trying
-    from magneton_tasks.stages.trial import parse_thresholds
+    from magneton_tasks.trials.trial import parse_thresholds
 
     trying.try_thresholds(
         config,
@@ -119,7 +119,7 @@ def tune(
     would: with the overlap method, it matches blocks of block.size. Near ties go to the exact method.
     """
     from magneton_tasks.cli import tuning
-    from magneton_tasks.stages.trial import parse_thresholds
+    from magneton_tasks.trials.trial import parse_thresholds
 
     request = tuning.Request(
         config,

@@ -18,7 +18,7 @@ from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.planning import draft as planning
 
 #: Of the example: cores of one node, and where no plan tells, memory (GiB) of each and hours.
 _CORES, _GIB_A_CORE, _HOURS = 16, 4, 12

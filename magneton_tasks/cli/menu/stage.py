@@ -17,7 +17,7 @@ from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.config import edit_file
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.paths import CHOICE_OF
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base.grid import items
-from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.paths import AttemptPaths
 from tests.runners.slurm.fake_cluster import Cluster, Planned, Volume
 from tests.tiny_volume import write_tiny_volume

@@ -13,7 +13,7 @@ from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages import plan as planning
+from magneton_tasks.stages.planning import draft as planning
 from tests.runners.slurm.fake_cluster import Cluster, Planned
 from tests.tiny_volume import write_tiny_volume
 

@@ -1,0 +1,1 @@
+"""What can be freed, found and removed."""

@@ -1,0 +1,102 @@
+"""What of a work directory is in use: results of the settings of now, the newest attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
+from magneton_tasks.config.read import RunConfig
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.plan import VolumeFacts, make_geometry
+from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.work.paths import CHOICE_OF, WorkPaths, stage_folder
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What is in use.
+
+    Attributes
+    ----------
+    stages
+        Names of stage folders of the config as it is, and of the newest attempt of each volume.
+    attempts
+        ``<run>/<n>`` of these attempts.
+    verified
+        Names of stage folders of a volume that was verified.
+    """
+
+    stages: frozenset[str]
+    attempts: frozenset[str]
+    verified: frozenset[str]
+
+
+def needed(config: RunConfig, what: str) -> Needed:
+    """What must stay; `what` decides how much has to be known.
+
+    Raises
+    ------
+    NoInputError, TemporaryError
+        Of ``stale``: the input can't be read, so which results are stale isn't known.
+    CorruptFileError
+        Of ``stale``: the file of thresholds is damaged.
+    """
+    work = WorkPaths(Path(config.paths.work))
+    attempts = sorted(_attempts(work), key=lambda a: a[0], reverse=True)
+    newest: dict[tuple[Any, Any], tuple[str, dict[str, Any]]] = {}
+    verified: dict[str, bool] = {}
+    for _, name, plan in attempts:
+        newest.setdefault((plan.get("config_path"), plan.get("partition")), (name, plan))
+        for stage, fingerprint in plan.get("fingerprints", {}).items():
+            folder = f"{stage}-{fingerprint}"
+            if folder not in verified:  # what the newest attempt with these blocks came to
+                whole = "apply" in plan.get("stages", ())
+                verified[folder] = whole and _is_verified(work.runs / name)
+    stages = {
+        f"{stage}-{fingerprint}"  # all levels of join lie in one folder
+        for _, plan in newest.values()
+        for stage, fingerprint in plan.get("fingerprints", {}).items()
+    }
+    try:
+        stages |= _of_now(config, work)
+    except MagnetonError:
+        if what == "stale":
+            raise
+    return Needed(
+        frozenset(stages),
+        frozenset(name for name, _ in newest.values()),
+        frozenset(name for name, is_verified in verified.items() if is_verified),
+    )
+
+
+def _of_now(config: RunConfig, work: WorkPaths) -> set[str]:
+    """Stage folders of the config as it is; all that are there while its threshold isn't known."""
+    info = read_metadata(config.paths.input, config.input.mip)
+    geometry = make_geometry(config, VolumeFacts.of(info))
+    source = checks.input_digest(config, info)
+    threshold = thresholds.known(config, {}, geometry.box, source)
+    if threshold is None:
+        return set(files.listdir(work.work))
+    prints = make_fingerprints(config, geometry, threshold.value)
+    return {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
+
+
+def _attempts(work: WorkPaths) -> Iterator[tuple[float, str, dict[str, Any]]]:
+    """Time, ``<run>/<n>`` and plan of each attempt, of whatever version."""
+    for path in work.runs.glob("*/*/plan.json"):
+        with suppress(OSError, ValueError):
+            plan = json_object(path.read_bytes())
+            yield path.stat().st_mtime, f"{path.parts[-3]}/{path.parts[-2]}", plan
+
+
+def _is_verified(attempt: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return not json_object((attempt / "results" / "verify.json").read_bytes()).get("failures")
+    return False

@@ -1,0 +1,186 @@
+"""What a block map says in sum: each stage's progress, what runs, failed, was slow or took memory."""
+
+from __future__ import annotations
+
+import json
+import time
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from magneton_tasks.base import files
+from magneton_tasks.outcome.block_columns import StageColumns
+from magneton_tasks.outcome.report import results_of, run_state, stage_failures, verify_failures
+from magneton_tasks.outcome.report_facts import pool_report, volume
+from magneton_tasks.plan.plan import START_S, Plan
+from magneton_tasks.stages.proof import words
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import CHOICE_OF, noun_of
+from magneton_tasks.work.records import Record
+
+Data = dict[str, Any]
+
+#: What the lists of a stage show at most: blocks that run, blocks that are the largest.
+MOST_RUNNING, MOST_LARGEST = 64, 8
+#: Bars of a histogram; one block in two hundred may lie beyond the last but one.
+_BARS, _BEYOND = 24, 0.005
+#: States by letter, as they are counted.
+_COUNTED = {
+    "done": "d", "empty": "e", "failed": "f", "running": "r", "queued": "q", "missing": "m",
+    "stale": "s", "corrupt": "c",
+}  # fmt: skip
+
+
+def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool) -> Data:
+    """The summary as plain data: times in unix seconds, units in the names."""
+    plan, results = attempt.plan, results_of(attempt.paths)
+    verified = results["verify"][0] if "verify" in results else None
+    stages = [_stage(attempt, found, alive) for found in columns.values()]
+    outside = [*stage_failures(results), *verify_failures(verified)]
+    failures = [*(f for stage in stages for f in stage["failures"]), *outside]
+    state = run_state(verified, failures, alive and verified is None)
+    left = [s["left_s"] for s in stages if s["asked"] and s["left_s"] is not None]
+    ended = [s["ended"] for s in stages if s["ended"]]
+    return {
+        "state": state, "proof": words(verified), "alive": alive, "nothing_to_do": plan.nothing_to_do,
+        "run": plan.run, "attempt": plan.attempt, "partition": plan.partition,
+        "planned": plan.created, "ended": None if state == "running" else _end(attempt, ended),
+        "left_s": sum(left) if state == "running" and left else None,
+        "stages": stages, "outside": outside, "notes": [*plan.threshold.warnings, *plan.notes], "cost": _cost(plan),
+        "volume": volume(attempt), "runner": attempt.config.runner.default,
+        "pool": _pool(attempt, columns), "has_preview": attempt.paths.preview.is_file(),
+        "has_report": attempt.paths.page.is_file(),
+        "has_output": has_output(attempt.config.paths.output),
+    }  # fmt: skip
+
+
+def has_output(url: str) -> bool | None:
+    """Whether there is a volume at a ``file://`` URL; None: it lies elsewhere, where nobody looked."""
+    from magneton_tasks.base.location import locate
+
+    place = locate(url).path
+    return None if place is None else files.stat_size(place / "info") is not None
+
+
+def _end(attempt: Attempt, ended: Sequence[float]) -> float:
+    """When the run ended: verify's result is its last word."""
+    told = files.modified_s(attempt.paths.result("verify"))
+    return told or max(ended, default=attempt.plan.created)
+
+
+def _cost(plan: Plan) -> Data:
+    """What plan projected."""
+    return {
+        "expected_s": plan.expected_s, "cpu_s": sum(w.cpu_s for w in plan.work.values()),
+        "workers": plan.workers, "files": plan.files, "output_bytes": plan.output_bytes,
+        "label_bytes": plan.label_bytes, "memory_limit_bytes": plan.memory_limit,
+        "batches": sum(w.batches for w in plan.work.values()),
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------ one stage
+def _stage(attempt: Attempt, found: StageColumns, alive: bool) -> Data:
+    stage, plan = found.stage, attempt.plan
+    counts = {name: found.count(letter) for name, letter in _COUNTED.items()}
+    memory, work = plan.memory.get(stage), plan.work.get(stage)
+    times = [t for t, own in zip(found.times, found.ours, strict=True) if own]
+    began = min(
+        (t - _or_0(s) for t, s, own in zip(found.times, found.seconds, found.ours, strict=True) if own),
+        default=None,
+    )  # fmt: skip
+    data: Data = {
+        "stage": stage, "noun": noun_of(stage) if stage != "pool" else "table",
+        "asked": CHOICE_OF[stage] in plan.stages, "total": found.total, **counts,
+        "before": counts["done"] + counts["empty"] - len(times),
+        "began": began, "ended": max(times, default=None),
+        "cpu_s": _sum(c for c, own in zip(found.cpu_s, found.ours, strict=True) if own),
+        "expected_cpu_s": work.cpu_s if work else None,
+        "expected_bytes": memory.expected if memory else None,
+        "bound_bytes": memory.bound if memory else None,
+        "peak_bytes": _most(found.peak_bytes),
+        "has_map": found.grid is not None, "layers": found.layers(),
+        "running_now": [_working(found, k) for k in found.keys("r", MOST_RUNNING)],
+        "failures": [_failure(found, k, record) for k, record in sorted(found.failed.items())],
+        "seconds": histogram(found.seconds), "memory": histogram(found.peak_bytes),
+        "slowest": _largest(found, found.seconds), "fattest": _largest(found, found.peak_bytes),
+    }  # fmt: skip
+    return data | _speed(data, times, plan, alive)
+
+
+def _speed(data: Data, times: Sequence[float], plan: Plan, alive: bool) -> Data:
+    """Throughput of this attempt so far, and the time that is left at that pace."""
+    left = data["running"] + data["queued"]
+    if data["began"] is None or not times:
+        # Nothing is done yet: as plan expected it.
+        work = plan.work.get(data["stage"])
+        rounds, cpu_s = (-(-work.batches // plan.workers), work.cpu_s) if work else (1, 0.0)
+        guess = cpu_s / plan.workers + rounds * START_S
+        return {"voxels_per_s": None, "left_s": guess if alive and left else None}
+    running = alive and left
+    elapsed = max((time.time() if running else max(times)) - data["began"], 1e-3)
+    voxels = len(times) * plan.geometry.box.voxels / data["total"]
+    left_s = left * elapsed / len(times) if running else None
+    return {"voxels_per_s": voxels / elapsed, "left_s": left_s}
+
+
+def _working(found: StageColumns, key: int) -> Data:
+    return {"key": key, "position": _position(found, key), "since": found.times[key]}
+
+
+def _largest(found: StageColumns, column: Sequence[float]) -> list[Data]:
+    return [
+        {"key": k, "position": _position(found, k), "value": column[k]}
+        for k in found.largest(column, MOST_LARGEST)
+    ]
+
+
+def _position(found: StageColumns, key: int) -> list[int] | None:
+    return list(found.grid.index3(key)) if found.grid is not None else None
+
+
+def _failure(found: StageColumns, key: int, record: Record) -> Data:
+    """Cause and hint of a block that failed."""
+    return {
+        "stage": found.stage, "key": key, "position": _position(found, key),
+        **{name: record.info.get(name) for name in ("exit_code", "cause", "hint")},
+        "host": record.host, "time": record.time,
+    }  # fmt: skip
+
+
+def histogram(values: Sequence[float]) -> Data | None:
+    """Counts in bars of equal width; the last bar holds what lies beyond. None without values."""
+    known = sorted(v for v in values if v == v)
+    if not known:
+        return None
+    low, high = known[0], known[min(int(len(known) * (1 - _BEYOND)), len(known) - 1)]
+    width = (high - low) / _BARS
+    if width <= 0:
+        return {"low": low, "width": 0.0, "counts": [len(known)], "most": known[-1]}
+    edges = [bisect_right(known, low + width * k) for k in range(1, _BARS)]
+    counts = [b - a for a, b in zip([0, *edges], [*edges, len(known)], strict=True)]
+    return {"low": low, "width": width, "counts": counts, "most": known[-1]}
+
+
+# ------------------------------------------------------------------ the pool
+def _pool(attempt: Attempt, columns: Mapping[str, StageColumns]) -> Data | None:
+    """What pool reported, where its result still counts."""
+    if not columns["pool"].count("d"):
+        return None
+    with suppress(OSError, ValueError, json.JSONDecodeError):
+        report = pool_report(attempt)
+        return None if report is None else {**report, "largest": report.get("largest", [])[:10]}
+    return None
+
+
+def _or_0(value: float) -> float:
+    return value if value == value else 0.0
+
+
+def _sum(values: Any) -> float | None:
+    known = [v for v in values if v == v]
+    return sum(known) if known else None
+
+
+def _most(values: Sequence[float]) -> float | None:
+    return max((v for v in values if v == v), default=None)

@@ -1,0 +1,168 @@
+"""The newest attempt as it would be planned now: the config may have changed since, or the input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from magneton_tasks.base import files, lease
+from magneton_tasks.base.lease import Holder
+from magneton_tasks.base.location import locate, read_json
+from magneton_tasks.config.differences import decides, differing
+from magneton_tasks.config.read import RunConfig, load_config
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.plan import Geometry, Plan, ThresholdChoice, VolumeFacts, make_geometry
+from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths, stage_folder
+
+OUTPUT_GONE = "the output is gone"
+OTHER_OUTPUT = "the output holds another result now"
+
+
+@dataclass(frozen=True)
+class Now:
+    """An attempt as it would be planned now.
+
+    Attributes
+    ----------
+    attempt
+        With the config, geometry, fingerprints and input of now.
+    changes
+        What the config says differently, as ``key: before -> now``.
+    notes
+        What couldn't be looked up, and so counts as unchanged.
+    output
+        Why the output isn't what the records of apply tell of; None: it is.
+    """
+
+    attempt: Attempt
+    changes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    output: str | None = None
+
+    def reasons(self, stage: str) -> list[str]:
+        """The changes that make results of a stage stale."""
+        choices = CHOICES[: CHOICES.index(CHOICE_OF[stage]) + 1]
+        return [c for c in self.changes if any(decides(c.partition(":")[0], x) for x in choices)]
+
+
+def as_planned_now(attempt: Attempt, config_path: Path) -> Now:
+    """What a run of the same command would find: the YAML as it is now, with the same overrides.
+
+    Never fails: what can't be read now (an input that isn't mounted) counts as unchanged, and a
+    note says so.
+    """
+    now = _planned(attempt, config_path)
+    try:
+        output = _output(now.attempt)
+    except MagnetonError as error:
+        return replace(now, notes=(*now.notes, f"the output can't be looked at: {error.what}"))
+    return replace(now, output=output)
+
+
+def _output(attempt: Attempt) -> str | None:
+    """Records of apply outlive what they tell of: see `checks.check_owner`."""
+    owner = read_json(locate(attempt.config.paths.output), "magneton.json")
+    if owner is None:
+        return OUTPUT_GONE
+    same = owner.get("fingerprint") == attempt.plan.fingerprints.apply
+    return None if same else OTHER_OUTPUT
+
+
+def _planned(attempt: Attempt, config_path: Path) -> Now:
+    plan = attempt.plan
+    try:
+        config = load_config(config_path, plan.overrides, plan.partition)
+    except MagnetonError as error:
+        return Now(attempt, notes=(f"the config can't be read now: {error.what}",))
+    changes = _changes(attempt, config, None)
+    try:
+        info = read_metadata(config.paths.input, config.input.mip)
+        facts = VolumeFacts.of(info)
+        source = checks.input_digest(config, info)
+        notes: tuple[str, ...] = ()
+    except MagnetonError as error:
+        notes = (f"it is unknown whether the input changed: {error.what}",)
+        if any(c.startswith(("paths.input:", "input.", "mask.")) for c in changes):
+            return Now(attempt, changes, notes)
+        facts, source = plan.volume, plan.input_digest
+    try:
+        geometry = _geometry(config, facts, plan)
+    except MagnetonError as error:
+        return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
+    try:
+        known = thresholds.known(config, plan.overrides, geometry.box, source)
+    except MagnetonError as error:
+        return Now(attempt, changes, (*notes, error.what))
+    threshold = known or plan.threshold
+    changes = _changes(attempt, config, known)
+    fingerprints = make_fingerprints(config, geometry, threshold.value)
+    if (fingerprints, source) == (plan.fingerprints, plan.input_digest):
+        return Now(attempt, changes, notes)
+    now = replace(
+        plan, volume=facts, input_digest=source, geometry=geometry, fingerprints=fingerprints,
+        threshold=threshold, restart=False,
+    )  # fmt: skip
+    return Now(replace(attempt, plan=now, config=config), changes, notes)
+
+
+def _changes(
+    attempt: Attempt, config: RunConfig, threshold: ThresholdChoice | None
+) -> tuple[str, ...]:
+    """What the config says differently; ``threshold``: what a run takes now, if that's known."""
+    taken = (attempt.plan.threshold.value, None if threshold is None else threshold.value)
+    return tuple(differing(attempt.config.resolved(), config.resolved(), taken))
+
+
+def _geometry(config: RunConfig, facts: VolumeFacts, plan: Plan) -> Geometry:
+    """As a plan would make it, with the joins of the last one where these are the same blocks."""
+    geometry = make_geometry(config, facts)
+    joins = plan.geometry.joins
+    if geometry.joins is None or joins is None or joins.blocks != geometry.joins.blocks:
+        return geometry
+    return replace(geometry, joins=joins)
+
+
+def plans_of(work: WorkPaths) -> Iterator[tuple[AttemptPaths, Plan]]:
+    """All attempts of this version that can be read, newest first."""
+    found = []
+    for path in work.runs.glob("*/*/plan.json"):
+        modified = files.modified_s(path)
+        if modified is not None:
+            found.append((modified, path))
+    for _, path in sorted(found, reverse=True):
+        with suppress(OSError, MagnetonError):
+            yield AttemptPaths(path.parent), Plan.from_json(path.read_bytes())
+
+
+def older_plans(attempt: Attempt) -> list[Plan]:
+    """Plans of the same volume with other fingerprints, whose stage directories are still there."""
+    seen, older = {attempt.plan.fingerprints}, []
+    there = {name for name in files.listdir(attempt.work.work) if "-" in name}
+    for _, plan in plans_of(attempt.work):
+        prints = plan.fingerprints
+        if prints not in seen and any(
+            stage_folder(s, prints.of(s)).split("/")[0] in there for s in CHOICE_OF
+        ):
+            seen.add(prints)
+            older.append(plan)
+    return older
+
+
+def holder_of(work: Path) -> tuple[Holder, float] | None:
+    """Who works here, and how long ago it last beat (seconds); None where nobody does any more."""
+    held = lease.look(work)
+    if held is None or held[0].is_dead or held[1] >= lease.STALE_S:
+        return None
+    return held
+
+
+def is_alive(attempt: Attempt) -> bool:
+    """Whether something works on the attempt's run."""
+    held = holder_of(attempt.work.work)
+    return held is not None and held[0].run == attempt.plan.run

@@ -1,0 +1,298 @@
+"""What `magneton status` tells of a volume, from the records of its newest attempt."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.base import files
+from magneton_tasks.cli.summary import latest_attempt, open_latest
+from magneton_tasks.outcome import current, threshold_words
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners.arrays.progress import desks
+from magneton_tasks.runners.slurm.states import expression
+from magneton_tasks.stages.proof import words
+from magneton_tasks.work import results
+from magneton_tasks.work.paths import STAGES, AttemptPaths, join_level
+from magneton_tasks.work.records import Record
+from magneton_tasks.work.states import Look, VolumeStates, grid_of, total_of
+
+Data = dict[str, Any]
+
+#: What a run would still do.
+UNDONE = ("missing", "stale", "corrupt")
+
+
+@dataclass
+class StageStatus:
+    """Counts of one stage; ``left_s`` is None where nothing has been done yet.
+
+    Attributes
+    ----------
+    cleaned
+        How many of those that are done have no labels (joins: files) any more (`magneton clean`).
+    stale_why
+        How many are stale for which reason.
+    working
+        The blocks that run, with host and since when (unix s).
+    proof
+        Of verify: how much was looked at (`stages.proof.words`); None where it isn't done.
+    failures, damage
+        What failed; the damaged files that ``--check`` found.
+    """
+
+    stage: str
+    total: int
+    done: int = 0
+    empty: int = 0
+    running: int = 0
+    failed: int = 0
+    missing: int = 0
+    stale: int = 0
+    corrupt: int = 0
+    cleaned: int = 0
+    voxels_per_s: float | None = None
+    left_s: float | None = None
+    proof: str | None = None
+    stale_why: dict[str, int] = field(default_factory=dict)
+    working: list[Data] = field(default_factory=list)
+    failures: list[Data] = field(default_factory=list)
+    damage: list[Data] = field(default_factory=list)
+
+
+class Status:
+    """The status of a volume; `refresh` looks again, and reads only what was added since.
+
+    Attributes
+    ----------
+    attempt
+        The newest one, as it was frozen.
+    shown
+        What the states are of: while something works on it, the attempt; else the attempt as it
+        would be planned now, so that what a changed config or input left behind is stale.
+    """
+
+    def __init__(self, config: Path, partition: str | None, *, check: bool = False) -> None:
+        self._config, self._partition, self.check = config, partition, check
+        self.attempt = open_latest(config, partition)
+        self._open()
+
+    def _open(self) -> None:
+        self.now = current.as_planned_now(self.attempt, self._config)
+        self.alive = current.is_alive(self.attempt)
+        self.shown = self.attempt if self.alive else self.now.attempt
+        other = self.shown.plan.fingerprints != self.attempt.plan.fingerprints
+        older: list[Plan] = current.older_plans(self.shown) if other else []
+        self.states = VolumeStates(
+            self.shown, alive=self.alive, older=older, output=self.now.output
+        )
+        self._collect()
+
+    def refresh(self) -> None:
+        """Look again; another attempt may have begun, or this one ended."""
+        newest = latest_attempt(self._config, self._partition).root
+        if newest != self.attempt.paths.root:
+            self.attempt = open_latest(self._config, self._partition)
+        elif current.is_alive(self.attempt) == self.alive:
+            self.states.refresh(self.alive)
+            self._collect()
+            return
+        self._open()
+
+    def _collect(self) -> None:
+        order = STAGES[:-1]
+        geometry = self.shown.plan.geometry
+        self.stages = [self._stage(s) for s in order if total_of(geometry, s)]
+        self.stages.append(self._verify())
+
+    @property
+    def is_as_planned(self) -> bool:
+        """Whether the config and the input are those of the attempt, as far as they decide results."""
+        was, now = self.attempt.plan, self.now.attempt.plan
+        return (was.fingerprints, was.input_digest) == (now.fingerprints, now.input_digest)
+
+    # ------------------------------------------------------------------ counting
+    def _stage(self, stage: str) -> StageStatus:
+        plan = self.shown.plan
+        status, times, why = StageStatus(stage, total_of(plan.geometry, stage)), [], Counter[str]()
+        counts, damage = Counter[str](), self._damage(stage) if self.check else {}
+        for look in self.states.looks(stage):
+            kind: str = "corrupt" if look.key in damage else look.kind
+            counts[kind] += 1
+            if kind in ("done", "empty") and look.state is not None:
+                if look.state.time >= plan.created:
+                    times.append(look.state.time)
+                status.cleaned += look.state.holds('"cleaned":true')
+            elif kind == "stale":
+                why[look.why or ""] += 1
+            elif kind == "failed":
+                status.failures.append(self._failure(stage, look))
+            elif kind == "running":
+                status.working.append(self._working(stage, look))
+        for kind, n in counts.items():
+            setattr(status, kind, n)
+        status.stale_why, status.damage = dict(why), [d for found in damage.values() for d in found]
+        status.failures += self._outside(stage)
+        _add_speed(status, times, plan)
+        return status
+
+    def _damage(self, stage: str) -> dict[int, list[Data]]:
+        from magneton_tasks.outcome import marks  # heavy
+
+        found: dict[int, list[Data]] = {}
+        for one in marks.check(self.shown, stage, self.states):
+            found.setdefault(one.key, []).append(self.place(stage, one.key) | asdict(one))
+        return found
+
+    def _verify(self) -> StageStatus:
+        status = StageStatus("verify", 1)
+        path = self.attempt.paths.result("verify")
+        if files.stat_size(path) is None:
+            status.missing = 1
+            return status
+        with files.open_read(path) as file:
+            result = json.loads(file.read())
+        status.failures = [{**f, "key": 0} for f in result.get("failures", ())]
+        if status.failures:
+            status.failed = 1
+        elif self.shown is not self.attempt and not self.is_as_planned:
+            status.stale, status.stale_why = 1, {"the config or the input changed since": 1}
+        elif self.now.output and "apply" in self.attempt.plan.stages:
+            status.stale, status.stale_why = 1, {self.now.output: 1}
+        else:
+            status.done, status.proof = 1, words(result)
+        return status
+
+    # ------------------------------------------------------------------ block by block
+    def place(self, stage: str, key: int) -> Data:
+        """Index, position in the grid (zyx) and core box (voxels) of a block or cell."""
+        grid = grid_of(self.shown.plan.geometry, stage)
+        if grid is None:
+            return {"key": key}
+        core = grid.core(key)
+        return {
+            "key": key, "position": list(grid.index3(key)),
+            "begin_vox": list(core.begin), "end_vox": list(core.end),
+        }  # fmt: skip
+
+    def _failure(self, stage: str, look: Look) -> Data:
+        record = look.parsed().record
+        assert record is not None
+        told = {
+            k: record.info[k] for k in ("exit_code", "cause", "hint", "log") if k in record.info
+        }
+        if "log" not in told and (log := self._log(stage, record)) is not None:
+            told["log"] = str(log)
+        return self.place(stage, look.key) | told | {"host": record.host, "time": record.time}
+
+    def _log(self, stage: str, record: Record) -> Path | None:
+        """The log of the task that wrote a record, else the directory where it should lie."""
+        if not record.run or record.attempt is None:
+            return None
+        paths = AttemptPaths(self.shown.work.runs / record.run / str(record.attempt))
+        batch = None if stage == "pool" else record.batch
+        found = [p for p in (paths.log(stage, batch), paths.logs) if p.exists()]
+        return found[0] if found else None
+
+    def _working(self, stage: str, look: Look) -> Data:
+        record = look.parsed().record
+        assert record is not None
+        return self.place(stage, look.key) | {
+            "host": record.host, "pid": record.pid, "since": record.time
+        }  # fmt: skip
+
+    def _outside(self, stage: str) -> list[Data]:
+        """What failed outside any block, from the results of the attempt's tasks."""
+        found = []
+        for task, result in results.read(self.attempt.paths).items():
+            if task.startswith(f"{stage}-"):
+                log = str(self.attempt.paths.logs / f"{task}.log")
+                failures = result.get("failures", ())
+                found += [{"log": log} | f for f in failures if f.get("key") is None]
+        return found
+
+    def is_spare(self, status: StageStatus) -> bool:
+        """Whether nothing needs what is missing here: joins, once there is the pool made of them."""
+        done = {s.stage for s in self.stages if s.done == s.total}
+        return bool(join_level(status.stage)) and status.stage not in done and "pool" in done
+
+    def undone(self) -> Iterator[Data]:
+        """The blocks and cells that a run would still do."""
+        for status in self.stages[:-1]:
+            if self.is_spare(status):
+                continue
+            damaged = {d["key"] for d in status.damage}
+            for look in self.states.looks(status.stage):
+                kind = "corrupt" if look.key in damaged else look.kind
+                if kind in UNDONE:
+                    place = self.place(status.stage, look.key)
+                    yield {"stage": status.stage, **place, "state": kind, "why": look.why}
+
+    def slowest(self, n: int) -> list[Data]:
+        """The ``n`` blocks and cells that took longest; count's are written many at a time."""
+        known: list[tuple[float, int, str, int, Record]] = []
+        for order, status in enumerate(self.stages):
+            if status.stage in ("count", "pool", "verify"):
+                continue
+            for look in self.states.looks(status.stage):
+                record = look.parsed().record if look.kind == "done" else None
+                if record is not None and record.seconds is not None:
+                    item = (record.seconds, -order, status.stage, -look.key, record)
+                    if len(known) < n:
+                        heapq.heappush(known, item)
+                    else:
+                        heapq.heappushpop(known, item)
+        return [
+            {
+                "stage": stage, **self.place(stage, -key), "seconds": record.seconds,
+                "cpu_s": record.cpu_s, "peak_bytes": record.peak_bytes, "host": record.host,
+                "labels": record.info.get("n"),
+            }
+            for _, _, stage, key, record in sorted(known, reverse=True)
+        ]  # fmt: skip
+
+    def jobs(self) -> list[Data]:
+        """The attempt's job arrays on a cluster, and those of them that aren't known to be over."""
+        return [
+            {
+                "task": task, "job": job.job, "indexes": expression(job.indexes), "try": job.number,
+                "memory_bytes": job.need.memory, "time_s": job.need.time_s, "over": job.is_over,
+                "submitted": job.submitted,
+            }
+            for task, known in desks(self.attempt.paths.root)
+            for job in known.jobs
+            if job.job
+        ]  # fmt: skip
+
+    # ------------------------------------------------------------------ all of it
+    def data(self) -> Data:
+        """What ``--json`` prints; times in unix seconds."""
+        plan, held = self.attempt.plan, current.holder_of(self.attempt.work.work)
+        return {
+            "run": plan.run, "attempt": plan.attempt, "directory": str(self.attempt.paths.root),
+            "planned": plan.created, "partition": plan.partition, "overrides": dict(plan.overrides),
+            "threshold": threshold_words.as_data(self.shown.plan.threshold),
+            "alive": self.alive,
+            "holder": None if held is None else {
+                "run": held[0].run, "host": held[0].host, "pid": held[0].pid,
+                "since": held[0].created, "heartbeat_age_s": held[1],
+            },
+            "as_planned": self.is_as_planned, "changed": list(self.now.changes),
+            "notes": list(self.now.notes), "checked": self.check, "jobs": self.jobs(),
+            "stages": [asdict(s) for s in self.stages],
+        }  # fmt: skip
+
+
+def _add_speed(status: StageStatus, times: list[float], plan: Plan) -> None:
+    if len(times) < 2:
+        return
+    first, last = min(times), max(times)
+    elapsed = max(last - (plan.created if status.stage == "segment" else first), 1e-3)
+    status.voxels_per_s = len(times) * plan.geometry.box.voxels / status.total / elapsed
+    left = status.missing + status.running + status.stale + status.corrupt
+    status.left_s = left * elapsed / len(times)

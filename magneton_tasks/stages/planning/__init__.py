@@ -1,0 +1,1 @@
+"""Stage plan: what it looks at, refuses and freezes."""

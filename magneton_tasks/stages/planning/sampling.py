@@ -1,0 +1,204 @@
+"""What plan samples from the input: statistics of the channels, and the density of fragments.
+
+A few boxes are read and their watershed is run; the result is kept in the work directory, so that
+the next plan of the same input and settings needn't import the heavy libraries.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid
+from magneton_tasks.config.read import RunConfig
+from magneton_tasks.plan.cost_exact import (
+    SAMPLED_EDGE_VOX,
+    TYPICAL_FACES,
+    VOLUME_SHARE,
+    FaceDensity,
+)
+from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
+from magneton_tasks.plan.plan import Density, digest
+
+if TYPE_CHECKING:
+    from magneton_tasks.formats.affinity import AffinityReader
+
+#: Edge of a sampled box, in voxels, and how many of them.
+SAMPLE_EDGE_VOX = 80
+SAMPLE_BOXES = 4
+#: Of what is counted: samples that were kept by another version of this code are taken anew.
+SAMPLES_VERSION = 2
+#: Used where nothing was sampled: cortex, see benchmarks/memory.py.
+TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the sampled boxes told.
+
+    Attributes
+    ----------
+    key
+        Digest of the input and the settings that decide the samples.
+    channels
+        Statistics of each channel (z, y, x), as `stores.statistics.channel_statistics` makes them.
+    warnings
+        What looks wrong about sign, order or inversion.
+    """
+
+    key: str
+    density: Density
+    channels: list[dict[str, Any]]
+    warnings: list[str]
+
+
+def sample_boxes(box: Box) -> list[Box]:
+    """Up to four boxes, spread over the volume: its centre, and points of a Kronecker lattice."""
+    size = vec3(min(SAMPLE_EDGE_VOX, s) for s in box.shape)
+    room = [s - e for s, e in zip(box.shape, size, strict=True)]
+    # Fractional parts of multiples of these irrational numbers fill a cube evenly.
+    steps = (0.8191725134, 0.6710436067, 0.5497004779)
+    found: list[Box] = []
+    for k in range(SAMPLE_BOXES):
+        offset: Vec3 = vec3(
+            int(((0.5 + k * s) % 1.0) * r) for s, r in zip(steps, room, strict=True)
+        )
+        at = vec3(b + o for b, o in zip(box.begin, offset, strict=True))
+        found.append(Box.of_shape(size, at))
+    return list(dict.fromkeys(found))
+
+
+def sample(
+    config: RunConfig,
+    box: Box,
+    input_digest: str,
+    cache: Path | None,
+    threshold: float,
+    *,
+    grid: Grid | None = None,
+    write: bool = True,
+) -> Samples:
+    """Sample the input, or take what the last plan has sampled.
+
+    Parameters
+    ----------
+    threshold
+        What stays open at faces depends on it (exact).
+    cache
+        File to look for samples in, and to keep them in; None: neither.
+    grid
+        The blocks whose faces are sampled (exact); None: there is but one.
+    write
+        False: they aren't kept.
+
+    Raises
+    ------
+    MagnetonError
+        The input can't be read, or its channels don't fit the config.
+    """
+    grid = grid or Grid(
+        ((box.begin[0], box.end[0]), (box.begin[1], box.end[1]), (box.begin[2], box.end[2]))
+    )
+    resolved = config.resolved()
+    read = ["supervoxels", "aff_thresholds", "interior_threshold", "min_distance"]
+    settings = {k: v for k, v in resolved["segment"].items() if k in read}
+    if config.method == "exact":
+        settings = {"threshold": threshold, **resolved["exact"]}
+    key = digest(
+        input_digest,
+        [str(b) for b in sample_boxes(box)],
+        resolved["input"],
+        resolved["mask"],
+        settings,
+        [str(b) for b in grid.cuts] if config.method == "exact" else None,
+        SAMPLES_VERSION,
+    )
+    if cache is not None:
+        with (
+            suppress(FileNotFoundError, ValueError, KeyError, TypeError),
+            files.open_read(cache) as file,
+        ):
+            data = json.loads(file.read())
+            if data["key"] == key:
+                density = data["density"]
+                density["densest"] = tuple(density["densest"])
+                for name in ("faces", "densest_faces"):
+                    density[name] = FaceDensity(**density[name]) if density[name] else None
+                return Samples(key, Density(**density), data["channels"], data["warnings"])
+    samples = _sample(config, sample_boxes(box), grid, threshold, key)
+    if cache is not None and write:
+        files.write_atomic(cache, json.dumps(asdict(samples), indent=1).encode())
+    return samples
+
+
+def _sample(config: RunConfig, boxes: list[Box], grid: Grid, threshold: float, key: str) -> Samples:
+    # Heavy: numpy, waterz and the volume stores.
+    from magneton_tasks.stages.planning.statistics import examine
+    from magneton_tasks.work.inputs import open_affinity, open_mask
+
+    reader = open_affinity(config)
+    open_mask(config, reader.info)
+    if config.method == "exact":
+        density = _exact_density(config, reader, boxes, grid, threshold)
+    else:
+        density = _density(config, reader, boxes, threshold)
+    examined = examine(reader, boxes)
+    return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))
+
+
+def _density(
+    config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
+) -> Density:
+    """Of waterz's region graph."""
+    from magneton_tasks.kernels.overlap.segment import BadAffinityError, graph_density
+    from magneton_tasks.stages.segment import segment_settings
+
+    densities = []
+    for box in boxes:
+        try:
+            settings = segment_settings(config, threshold)
+            densities.append(graph_density(reader.read(box), settings))
+        except BadAffinityError as error:
+            raise error.placed(box.begin, f"{config.paths.input}: ") from None
+    n = len(densities)
+    return Density(
+        sum(d.fragments_per_voxel for d in densities) / n,
+        sum(d.edges_per_voxel for d in densities) / n,
+        (max(d.fragments_per_voxel for d in densities), max(d.edges_per_voxel for d in densities)),
+    )
+
+
+def _exact_density(
+    config: RunConfig, reader: AffinityReader, boxes: list[Box], grid: Grid, threshold: float
+) -> Density:
+    """Of the exact method's region graph, and of what stays open at faces of blocks near the boxes."""
+    from magneton_tasks.stages.exact import exact_settings
+    from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
+
+    corners = [corner(grid, box, k, SAMPLED_EDGE_VOX) for k, box in enumerate(boxes)]
+    settings = exact_settings(config, threshold)
+    counts = [sample_counts(reader, found, settings) for found in corners]
+    n = len(counts)
+    regions, edges = (
+        sum(getattr(c, f"{k}_per_voxel") for c in counts) / n for k in ("regions", "edges")
+    )
+    inside = {
+        f"volume_{name}": share * mean
+        for name, share, mean in zip(
+            ("regions", "edges"), VOLUME_SHARE, (regions, edges), strict=True
+        )
+    }
+    faces = [c.per_face_voxel for c in counts]
+    return Density(
+        regions,
+        edges,
+        (max(c.regions_per_voxel for c in counts), max(c.edges_per_voxel for c in counts)),
+        FaceDensity(**{name: sum(f[name] for f in faces) / n for name in faces[0]}, **inside),
+        FaceDensity(**{name: max(f[name] for f in faces) for name in faces[0]}, **inside),
+        max(c.labels_per_voxel for c in counts),
+    )

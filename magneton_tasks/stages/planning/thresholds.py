@@ -1,0 +1,219 @@
+"""Which threshold a run segments with, and how one that the map asks for is kept.
+
+``work/thresholds.json`` holds an entry for each input and each settings that decide what the map
+asks for. **A threshold from the map belongs to the result**: the same volume keeps it, also where a
+few of its chunks changed since; a restart, another ``input.version`` or another setting takes it
+anew. Only plan writes the file, while it holds the volume's lease.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.base import files
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.read import RunConfig
+from magneton_tasks.errors import CorruptFileError
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.metadata import chunk_identity
+from magneton_tasks.kernels import versions
+from magneton_tasks.plan.fingerprints import decisive
+from magneton_tasks.plan.plan import ThresholdChoice, digest
+from magneton_tasks.work.paths import WorkPaths
+
+#: The key, as overrides have it.
+KEY = "segment.threshold"
+#: By how much the map may ask for another threshold than the result has, before plan warns.
+MOST_DRIFT = 0.02
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the map asked for.
+
+    Attributes
+    ----------
+    value, between, inside, change_bits, cliff_bits, low, warned
+        As `kernels.exact.map_threshold.MapThreshold`.
+    boxes
+        So many of the `map_samples.places` were looked at.
+    content
+        Digest of the chunks there (``input.identity: chunks``), of the latest look.
+    now
+        What the map asked for then, where it had changed since.
+    """
+
+    value: float
+    between: float
+    inside: float
+    change_bits: float
+    cliff_bits: float
+    low: float
+    warned: tuple[str, ...]
+    boxes: int
+    content: str | None = None
+    now: float | None = None
+
+    def choice(self) -> ThresholdChoice:
+        warnings = [_WARNINGS[name].format(**asdict(self)) for name in self.warned]
+        if self.now is not None and abs(self.now - self.value) > MOST_DRIFT:
+            warnings.append(
+                f"the map has changed: it asks for the threshold {self.now:g} now, and this result "
+                f"keeps {self.value:g}; a run with --restart takes the new one"
+            )
+        return ThresholdChoice(
+            self.value, "map", self.between, self.inside, tuple(warnings), self.now
+        )
+
+
+#: What is doubtful, and what to do.
+_WARNINGS = {
+    "few contacts": "the samples hold too few contacts to find a threshold, so {value:g} is used: "
+    "is the box or the mask right? set segment.threshold (magneton try shows what several make)",
+    "poor contrast": "contacts between objects ({between:.2f}) and insides of objects ({inside:.2f}) hardly "
+    "differ: is the map read right (input.channels, offset_sign, invert)? look at several thresholds "
+    "with magneton try",
+    "stopped early": "the threshold {value:g} lies higher than the levels ask for, because a lower one would "
+    "merge much more: look at lower ones with magneton try",
+    "cliff below": "at {low:g}, a little below the threshold {value:g}, much more merges ({cliff_bits:.1f} bits): "
+    "look for merged objects; mask what isn't tissue (mask.path), or set a higher segment.threshold",
+}
+
+
+def fixed(config: RunConfig, overrides: Mapping[str, object]) -> ThresholdChoice | None:
+    """What a config says (it holds its ``overrides``); None: its threshold comes from the map."""
+    given = config.segment.threshold
+    if given is not None:
+        return ThresholdChoice(given, "config" if overrides.get(KEY) is None else "run")
+    if config.method == "overlap":
+        return ThresholdChoice(USUAL_THRESHOLD, "config")
+    return None
+
+
+def known(
+    config: RunConfig, overrides: Mapping[str, object], box: Box, input_digest: str
+) -> ThresholdChoice | None:
+    """As `fixed`, or what the map was found to ask for; None: that isn't known yet.
+
+    Parameters
+    ----------
+    box
+        What is segmented.
+    input_digest
+        As `Plan.input_digest`.
+
+    Raises
+    ------
+    CorruptFileError
+        ``thresholds.json`` is damaged.
+    """
+    choice = fixed(config, overrides)
+    if choice is not None:
+        return choice
+    entry = read(WorkPaths(Path(config.paths.work))).get(key_of(config, box, input_digest))
+    return None if entry is None else entry.choice()
+
+
+def key_of(config: RunConfig, box: Box, input_digest: str) -> str:
+    """Digest of what decides the threshold that a map asks for."""
+    return digest(
+        [versions.MAP_THRESHOLD, config.paths.input, input_digest, str(box)],
+        [decisive(config, section) for section in ("mask", "input", "exact")],
+    )
+
+
+# ------------------------------------------------------------------ taking it from the map
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A threshold, and what of it is to be kept once the plan holds."""
+
+    choice: ThresholdChoice
+    key: str = ""
+    entry: Entry | None = None
+
+    def keep(self, work: WorkPaths) -> None:
+        """Write what is new; the caller holds the lease."""
+        if self.entry is None:
+            return
+        entries = {**read(work), self.key: self.entry}
+        content = {"format": _FORMAT, "entries": {k: asdict(e) for k, e in entries.items()}}
+        files.write_atomic(work.thresholds, json.dumps(content, indent=1).encode())
+
+
+def take(
+    config: RunConfig,
+    overrides: Mapping[str, object],
+    info: VolumeInfo,
+    box: Box,
+    input_digest: str,
+    *,
+    restart: bool,
+) -> Taken:
+    """The threshold that a run segments with; looks at the map where that's needed.
+
+    Parameters
+    ----------
+    info
+        Of the affinity map.
+    restart
+        The result is made anew, so its threshold is, too.
+
+    Raises
+    ------
+    MagnetonError
+        As `known` and `map_samples.look`.
+    """
+    choice = fixed(config, overrides)
+    if choice is not None:
+        return Taken(choice)
+    from magneton_tasks.stages.planning import map_samples
+
+    places = map_samples.places(box, info.chunk_size, info.box.begin)
+
+    def content(boxes: int) -> str | None:
+        if config.input.identity == "metadata":
+            return None
+        return digest([chunk_identity(info.url, info.mip, b, info) for b in places[:boxes]])
+
+    key = key_of(config, box, input_digest)
+    kept = read(WorkPaths(Path(config.paths.work))).get(key)
+    if kept is not None and not restart and kept.content == content(kept.boxes):
+        return Taken(kept.choice())
+    looked = map_samples.look(config, places)
+    entry = Entry(**asdict(looked.found), boxes=looked.boxes, content=content(looked.boxes))
+    if kept is not None and not restart:
+        entry = replace(kept, boxes=entry.boxes, content=entry.content, now=entry.value)
+    return Taken(entry.choice(), key, entry)
+
+
+def read(work: WorkPaths) -> dict[str, Entry]:
+    """The entries of a work directory, by key.
+
+    Raises
+    ------
+    CorruptFileError
+        The file isn't what plan wrote.
+    """
+    try:
+        with files.open_read(work.thresholds) as file:
+            data: dict[str, Any] = json.loads(file.read())
+        if data["format"] != _FORMAT:
+            return {}  # of another release: the map is asked again
+        return {
+            key: Entry(**entry | {"warned": tuple(entry["warned"])})
+            for key, entry in data["entries"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFileError(
+            f"{work.thresholds}, which keeps the thresholds that results were made with, is damaged: {error}",
+            "restore it from a backup; or remove it, and the next run takes the threshold from the map "
+            "again (the same one if the map hasn't changed)",
+        ) from None

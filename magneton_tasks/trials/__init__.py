@@ -1,0 +1,1 @@
+"""One box of a volume, tried and scored."""

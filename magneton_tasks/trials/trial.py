@@ -1,0 +1,339 @@
+"""One box of a volume, segmented as one block to find a good threshold: what try and tune share.
+
+The box is read, checked and segmented as a block of stage segment is, in a forked child with a
+memory limit; but nothing is planned, and no lease is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from magneton_tasks.base import units
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.scoring import parse_scoring
+from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.read import RunConfig, load_config, require_partition
+from magneton_tasks.errors import (
+    ConfigError,
+    UsageError,
+)
+from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
+from magneton_tasks.plan import cost_exact, cost_overlap
+from magneton_tasks.plan.plan import ThresholdChoice, VolumeFacts, digest, make_grid
+from magneton_tasks.runners import this_machine
+from magneton_tasks.runners.memory_advice import more_memory
+from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.stages.planning.sampling import sample
+from magneton_tasks.stages.planning.sizes import overlap_of
+
+if TYPE_CHECKING:
+    from magneton_tasks.kernels.overlap.segment import SegmentSettings
+
+#: As `config.model.Block`: labels and waterz don't hold more.
+_MOST_VOXELS = 2**31 - 1
+#: Thresholds are rounded to this many digits: float32 doesn't tell finer ones apart.
+_DIGITS = 6
+#: Stands for the exact method where merge functions of the overlap method are named.
+EXACT = "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A volume, and the box of it that is tried.
+
+    Attributes
+    ----------
+    info
+        Of the affinity map.
+    box
+        In voxels of the affinity map's mip, in its frame.
+    """
+
+    config: RunConfig
+    info: VolumeInfo
+    box: Box
+
+    @property
+    def function(self) -> str:
+        """The config's merge function, or `EXACT`."""
+        return EXACT if self.config.method == "exact" else self.config.segment.merge_function
+
+    def using(self, function: str) -> Trial:
+        """With another merge function, or `EXACT`: and so perhaps another method."""
+        if function == self.function:
+            return self
+        config = self.config
+        changes: dict[str, object] = {"method": "exact"}
+        if function != EXACT:
+            segment = config.segment.model_copy(update={"merge_function": function})
+            changes = {"method": "overlap", "segment": segment}
+            if self.function == EXACT:  # it has no overlap, and the default may not fit its blocks
+                overlap = overlap_of(config.block.size)
+                changes["block"] = config.block.model_copy(update={"overlap": overlap})
+        return replace(self, config=config.model_copy(update=changes))
+
+    def grid(self, box: Box | None = None) -> Grid:
+        """The blocks that a run of the box (or of another) is cut into.
+
+        Raises
+        ------
+        ConfigError
+            Blocks don't overlap where several lie side by side.
+        """
+        return make_grid(self.config, box or self.box, VolumeFacts.of(self.info))
+
+    @property
+    def segmented(self) -> Box:
+        """What a run of the config segments."""
+        box = self.config.box
+        return self.info.box if box is None else Box(box.begin, box.end)
+
+    @property
+    def input_digest(self) -> str:
+        """Digest of what the box holds, as a block's."""
+        given = self.config.input
+        parts = [self.info.digest, given.version, checks.mask_digest(self.config)]
+        if given.identity == "chunks":
+            parts.append(chunk_identity(self.info.url, given.mip, self.box, self.info))
+        return digest(*parts)
+
+
+def open_trial(
+    path: Path,
+    overrides: dict[str, object],
+    partition: str | None,
+    box: Box | None,
+    within: Callable[[VolumeInfo], Box] | None = None,
+    blocks: int = 1,
+) -> Trial:
+    """Read a config and its affinity map's metadata, and choose the box.
+
+    Parameters
+    ----------
+    box
+        None: the centre of what is segmented, at most as large as this many ``blocks`` along each
+        axis.
+    within
+        The part of the volume that counts, of the affinity map's metadata; None: all.
+
+    Raises
+    ------
+    NoInputError, BadDataError, ConfigError, UsageError
+        The config or the volume is wrong, or the box isn't inside.
+    """
+    config = load_config(path, overrides, partition)
+    require_partition(config, str(path))
+    info = read_metadata(config.paths.input, config.input.mip)
+    checks.check_input(config, info)
+    extent = within(info) if within else info.box
+    if box is None:
+        segmented = Box(config.box.begin, config.box.end) if config.box else info.box
+        box = central_box(_meeting(segmented, extent), _extent_of(config, blocks))
+    elif not info.box.contains(box):
+        raise UsageError(
+            f"the box {box} reaches out of the volume, which is {info.box} at mip {config.input.mip}",
+            "give a box inside it, z0:z1,y0:y1,x0:x1 in voxels of that mip, voxel offset included",
+        )
+    else:
+        box = _meeting(box, extent)
+    if box.voxels > _MOST_VOXELS:
+        raise UsageError(
+            f"the box {box} has {units.human_count(box.voxels)} voxels; a block has fewer than 2^31",
+            "give a smaller box",
+        )
+    return Trial(config, info, box)
+
+
+def _extent_of(config: RunConfig, blocks: int) -> Vec3:
+    """What this many blocks reach over along each axis, in voxels."""
+    size = config.block.size
+    overlap = overlap_of(size) if config.method == "exact" else config.block.overlap
+    if blocks == 1:
+        return size
+    return vec3(blocks * (s - o) for s, o in zip(size, overlap, strict=True))
+
+
+def _meeting(box: Box, extent: Box) -> Box:
+    both = box.intersection(extent)
+    if both.is_empty:
+        raise UsageError(
+            f"the box {box} and the truth, which is {extent}, don't meet (zyx, voxels of the affinity map)",
+            "give a box that the truth covers",
+        )
+    return both
+
+
+def central_box(extent: Box, size: Vec3) -> Box:
+    """The centre of ``extent``, at most as large as ``size``."""
+    shape = vec3(min(s, e) for s, e in zip(size, extent.shape, strict=True))
+    begin = vec3(
+        b + (e - s) // 2 for b, e, s in zip(extent.begin, extent.shape, shape, strict=True)
+    )
+    return Box.of_shape(shape, begin)
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """``".5,.6,.7"`` or ``"first:last:step"`` (both ends count), ascending.
+
+    Raises
+    ------
+    UsageError
+        Neither, or a threshold outside [0, 1].
+    """
+    try:
+        if ":" in text:
+            first, last, step = (float(part) for part in text.split(":"))
+            if not step > 0 or not last >= first or (last - first) / step > 1000:
+                raise ValueError
+            values = [first + k * step for k in range(int((last - first) / step + 1e-6) + 1)]
+        else:
+            values = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        values = []
+    if not values:
+        raise UsageError(
+            f"--thresholds {text!r} is neither a list nor a range",
+            "write .5,.6,.7 or first:last:step, such as 0.05:0.95:0.05",
+        )
+    for value in values:
+        if not 0 <= value <= 1:
+            raise UsageError(
+                f"threshold {value:.9g} isn't in [0, 1]",
+                "a threshold is an affinity: regions merge while their score is at least this",
+            )
+    return tuple(sorted({round(value, _DIGITS) for value in values}))
+
+
+def threshold_name(threshold: float) -> str:
+    """A threshold as text: ``0.7``; different ones stay different."""
+    return f"{threshold:.{_DIGITS}f}".rstrip("0").rstrip(".")
+
+
+# ------------------------------------------------------------------ memory and time
+def memory_limit(
+    trial: Trial,
+    function: str,
+    extra_bytes_per_voxel: int,
+    at_once: Callable[[Box], int] = lambda box: box.voxels,
+) -> int:
+    """Bytes that the child may have resident; refuses a box that won't fit before it is read.
+
+    Parameters
+    ----------
+    function
+        The merge function, or `EXACT`.
+    extra_bytes_per_voxel
+        What is held besides what segmenting a block takes.
+    at_once
+        Voxels of a box that are segmented at once; by default all.
+
+    Raises
+    ------
+    ConfigError
+        It needs more than ``local.memory``, or than this machine has; names a box that fits.
+    """
+    config = trial.using(function).config
+    ceiling = config.local.memory or this_machine.memory_bytes()
+
+    def bound(box: Box, densest: tuple[float, float] | None) -> int:
+        return extra_bytes_per_voxel * box.voxels + (
+            cost_exact.block_bound_bytes(at_once(box), densest)
+            if function == EXACT
+            else cost_overlap.segment_bound_bytes(
+                at_once(box), function, config.segment.supervoxels, densest
+            )
+        )
+
+    # Where even noise would fit, nothing need be sampled.
+    needed = bound(trial.box, None)
+    densest = None
+    if needed > ceiling:
+        found = sample(config, trial.box, trial.input_digest, None, USUAL_THRESHOLD)
+        densest = found.density.densest
+        needed = bound(trial.box, densest)
+    if needed > ceiling:
+        given = "local.memory" if config.local.memory else "what this machine has"
+        raise ConfigError(
+            f"segmenting the box {trial.box} with {function} may need {units.human_bytes(needed)}, "
+            f"more than {given} ({units.human_bytes(ceiling)})",
+            _fitting(
+                trial.box,
+                lambda box: bound(box, densest) <= ceiling,
+                function,
+                more_memory(config, "local"),
+            ),
+        )
+    return config.local.memory or needed
+
+
+def _fitting(box: Box, fits: Callable[[Box], bool], function: str, more: str) -> str:
+    """What would fit: a part of the box, and other ways."""
+    ways = []
+    for percent in range(95, 4, -5):
+        part = central_box(box, vec3(max(s * percent // 100, 1) for s in box.shape))
+        if fits(part):
+            ways.append(f"--box {part} fits")
+            break
+    if function != EXACT and parse_scoring(function).kind == "histogram":
+        ways.append("--scoring mean takes a fifth of the memory")
+    return "; ".join([*ways, f"or {more}"])
+
+
+def expected_cpu_s(trial: Trial, function: str, voxels: int | None = None) -> float:
+    """About the CPU seconds of one agglomeration of the box (or of this many voxels); of cortex as usual, nothing is sampled."""
+    voxels, typical = voxels or trial.box.voxels, cost_overlap.TYPICAL_DENSITY
+    if function == EXACT:
+        return cost_exact.block_cpu_s(voxels, typical[1])
+    return cost_overlap.segment_cpu_s(voxels, function, trial.config.segment.supervoxels, *typical)
+
+
+# ------------------------------------------------------------------ merge functions
+def own_threshold(trial: Trial, *, of_map: bool = False) -> ThresholdChoice:
+    """The threshold that a run of the volume takes with the trial's method.
+
+    Where it comes from the map and no run has taken it yet, the map is looked at, and nothing kept.
+
+    Parameters
+    ----------
+    of_map
+        The map's own, whatever the config says (exact method).
+
+    Raises
+    ------
+    MagnetonError
+        As `thresholds.take`.
+    """
+    config = trial.config
+    if of_map:
+        segment = config.segment.model_copy(update={"threshold": None})
+        config = config.model_copy(update={"segment": segment})
+    source = checks.input_digest(config, trial.info)
+    return thresholds.take(config, {}, trial.info, trial.segmented, source, restart=False).choice
+
+
+def settings_of(trial: Trial, function: str) -> SegmentSettings:
+    """The kernel's settings, with another merge function."""
+    from magneton_tasks.stages.segment import segment_settings
+
+    settings = segment_settings(trial.config, USUAL_THRESHOLD)  # sweeps don't read it
+    return replace(settings, merge_function=function)
+
+
+def parse_functions(names: Sequence[str]) -> tuple[str, ...]:
+    """Canonical names of merge functions, each once, in order; `EXACT` is one.
+
+    Raises
+    ------
+    ConfigError
+        Unknown, or not shipped compiled; with the nearest, and what there is.
+    """
+    return tuple(
+        dict.fromkeys(
+            EXACT if name.strip().lower() == EXACT else parse_scoring(name).canonical
+            for name in names
+        )
+    )
