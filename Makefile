@@ -28,7 +28,7 @@ $(SAMPLE)/volume.yaml: | $(STAMP)
 
 run: $(SAMPLE)/volume.yaml $(STAMP) ## segment the sample with its Airflow DAG, in process, and sum up
 	@$(PYTHON) -m magneton_tasks.airflow.run_dag $(SAMPLE)/volume.yaml
-	@$(PYTHON) -m magneton_tasks.cli.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
+	@$(PYTHON) -m magneton_tasks.cli.run.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
 	@echo "To see it in the Airflow web interface:  make up"
 
 # An address with a password is refused before anything starts, for whatever starts would show it.

@@ -185,7 +185,7 @@ def stages_in_one_process(config: Path) -> tuple[dict[str, float], str]:
     """CPU seconds of each stage (children included), and what was printed."""
     import os
 
-    from magneton_tasks.cli.stages import run_mapped, run_single
+    from magneton_tasks.cli.run.stages import run_mapped, run_single
     from magneton_tasks.stages.planning import draft as planning
 
     def spent() -> float:

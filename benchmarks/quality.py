@@ -112,7 +112,7 @@ def _segmented(
 
 def _run_stages(config: Path, run: str) -> None:
     """All stages in this process."""
-    from magneton_tasks.cli.stages import run_mapped, run_single
+    from magneton_tasks.cli.run.stages import run_mapped, run_single
     from magneton_tasks.stages.planning import draft as planning
 
     plan, paths, _ = planning.run(planning.Request(config, run, {}))

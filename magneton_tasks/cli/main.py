@@ -12,18 +12,16 @@ import click
 
 from magneton_tasks import __version__
 from magneton_tasks.base.failures import is_untold_bug, ours
-from magneton_tasks.cli.commands import (
-    cleaning,
-    completing,
-    configuring,
-    looking,
-    running,
-    tuning,
-    viewing,
-    warming,
-)
+from magneton_tasks.cli import completing
+from magneton_tasks.cli.clean import commands as cleaning
+from magneton_tasks.cli.config import commands as configuring
 from magneton_tasks.cli.console import Quit, is_interactive
 from magneton_tasks.cli.options import Commands
+from magneton_tasks.cli.run import commands as running
+from magneton_tasks.cli.status import commands as looking
+from magneton_tasks.cli.trials import commands as tuning
+from magneton_tasks.cli.view import commands as viewing
+from magneton_tasks.cli.warm import commands as warming
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, MagnetonError, OutputError
 from magneton_tasks.kernels.compiled import cache as kernel_cache
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.cli.summary import latest_attempt, open_latest
+from magneton_tasks.cli.run.summary import latest_attempt, open_latest
 from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.arrays.progress import desks

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from magneton_tasks.base import lease
-from magneton_tasks.cli import run_docker
+from magneton_tasks.cli.run import containers as run_docker
 from magneton_tasks.config.read import load_config
 from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.task import Workshop

@@ -15,7 +15,7 @@ import pytest
 from magneton_tasks.cli.menu import hpc
 from magneton_tasks.cli.menu.stage import SEGMENT
 from magneton_tasks.cli.menu.volumes import Volume
-from magneton_tasks.cli.summary import latest_attempt
+from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.config.read import load_config
 from magneton_tasks.work.attempt import Attempt
 from tests import volumes

@@ -36,7 +36,7 @@ def test_a_value_arrives_as_it_was_sent(value: object, monkeypatch: pytest.Monke
     def plan(config: Path, run_id: str, **options: object) -> None:
         arrived.update(options, config=str(config), run_id=run_id)
 
-    monkeypatch.setattr("magneton_tasks.cli.planning.plan", plan)
+    monkeypatch.setattr("magneton_tasks.cli.run.planning.plan", plan)
     command = plan_command(
         "/c/volume.yaml",
         "--odd id",

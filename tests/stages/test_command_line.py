@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from magneton_tasks.base.lease import acquire
-from magneton_tasks.cli import run as running
-from magneton_tasks.cli.summary import latest_attempt
+from magneton_tasks.cli.run import here as running
+from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome import report as reporting

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from magneton_tasks.cli.config_new import new
-from magneton_tasks.cli.config_places import as_url, beside
+from magneton_tasks.cli.config.new import new
+from magneton_tasks.cli.config.places import as_url, beside
 from magneton_tasks.config.read import known_keys, load_config, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.formats.precomputed import write as precomputed

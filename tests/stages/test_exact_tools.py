@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks.cli.live import StageProgress
+from magneton_tasks.cli.run.live import StageProgress
 from magneton_tasks.outcome import report
 from magneton_tasks.plan import exact_tree as exact_plan
 from tests import volumes

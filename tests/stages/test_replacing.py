@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.cli import run_docker
-from magneton_tasks.cli.planning import agreement
+from magneton_tasks.cli.run import containers as run_docker
+from magneton_tasks.cli.run.planning import agreement
 from magneton_tasks.config.read import load_config
 from magneton_tasks.stages.claims import output_to_write
 from magneton_tasks.stages.planning import draft as planning
@@ -324,8 +324,8 @@ def test_a_run_in_containers_asks_before_plan_starts(
         asked.append(question)
         return True
 
-    monkeypatch.setattr("magneton_tasks.cli.replacing.is_interactive", lambda: True)
-    monkeypatch.setattr("magneton_tasks.cli.replacing.confirm", confirm)
+    monkeypatch.setattr("magneton_tasks.cli.run.replacing.is_interactive", lambda: True)
+    monkeypatch.setattr("magneton_tasks.cli.run.replacing.confirm", confirm)
     config = load_config(config_of(finished), sets)
     request = planning.Request(config_of(finished), "x", sets, restart=restart)
     run_docker._ask(agreement(show=True, yes=False), config, request)

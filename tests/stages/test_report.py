@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks.cli import report as command
 from magneton_tasks.cli.main import cli
+from magneton_tasks.cli.view import report as command
 from magneton_tasks.errors import NoInputError, OutputError
 from magneton_tasks.outcome import report, report_blocks
 from magneton_tasks.outcome.page.report_page import render

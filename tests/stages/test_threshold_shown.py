@@ -11,7 +11,7 @@ import pytest
 
 from magneton_tasks.airflow.pages import listing
 from magneton_tasks.airflow.pages.attempts import Found
-from magneton_tasks.cli.summary import print_summary
+from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.outcome.report import write_report

@@ -16,7 +16,7 @@ from PIL import Image
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli import main
-from magneton_tasks.cli.trying import exact_cuts
+from magneton_tasks.cli.trials.trying import exact_cuts
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import read_metadata

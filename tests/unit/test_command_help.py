@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from magneton_tasks.cli.commands.completing import SHELLS
+from magneton_tasks.cli.completing import SHELLS
 from magneton_tasks.cli.main import cli
 
 #: Modules that --help has no use for: each costs a tenth of a CPU second or more, yaml a fiftieth.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from magneton_tasks.cli.config_import import import_old
+from magneton_tasks.cli.config.importing import import_old
 from magneton_tasks.config.menu_tool.old_config import ALIASES, KNOWN, OldKey, name_of, read_old
 from magneton_tasks.config.menu_tool.old_keys import translate
 from magneton_tasks.config.menu_tool.old_translation import Row

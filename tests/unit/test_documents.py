@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
+from magneton_tasks.cli.config.parameters import fields
 from magneton_tasks.cli.main import cli
-from magneton_tasks.cli.parameters import fields
 from tests.shell_blocks import (
     ANYWHERE,
     ELSEWHERE,

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from magneton_tasks.cli import warming as command
+from magneton_tasks.cli.warm import warming as command
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.kernels.compiled import cache as kernel_cache

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from magneton_tasks.base import files, lease
-from magneton_tasks.cli import stages
+from magneton_tasks.cli.run import stages
 from magneton_tasks.errors import OutputError
 from magneton_tasks.work import lease_by_hand
 from tests.tiny_volume import write_tiny_volume

@@ -7,7 +7,7 @@ import os
 import pytest
 from rich.console import Console
 
-from magneton_tasks.cli.live import StageProgress, cells, table, worker_bytes
+from magneton_tasks.cli.run.live import StageProgress, cells, table, worker_bytes
 
 
 def stage(**values: float) -> StageProgress:

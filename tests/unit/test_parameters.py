@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from magneton_tasks.cli import parameter_dialog
-from magneton_tasks.cli.console import Quit
-from magneton_tasks.cli.parameters import (
+from magneton_tasks.cli.config import parameter_dialog
+from magneton_tasks.cli.config.parameters import (
     Parameter,
     all_changed,
     changed,
@@ -21,6 +20,7 @@ from magneton_tasks.cli.parameters import (
     shown,
     table,
 )
+from magneton_tasks.cli.console import Quit
 from magneton_tasks.config.read import known_keys, load_config
 from magneton_tasks.errors import ConfigError
 from tests.plans import MINIMAL, OVERLAP

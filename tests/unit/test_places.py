@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base.location import locate
-from magneton_tasks.cli.config_places import as_url
+from magneton_tasks.cli.config.places import as_url
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import ConfigError
 from tests.plans import MINIMAL, a_config

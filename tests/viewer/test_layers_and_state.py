@@ -264,7 +264,7 @@ def test_which_names_are_a_volumes(format_name: str, name: str, expected: bool) 
 
 def test_defining_the_command_loads_none_of_it() -> None:
     code = (
-        "import sys, magneton_tasks.cli.commands.viewing\n"
+        "import sys, magneton_tasks.cli.view.commands\n"
         "print([m for m in ('starlette', 'uvicorn', 'neuroglancer', 'numpy', 'asyncio') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from magneton_tasks.cli import run as running
 from magneton_tasks.cli.console import say
 from magneton_tasks.cli.menu import facts, stage
 from magneton_tasks.cli.menu.stage import StageOption
 from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.cli.run import here as running
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.plan import Plan

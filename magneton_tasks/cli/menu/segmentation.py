@@ -108,13 +108,13 @@ def _show(console: Console, volume: Volume) -> None:
 
 
 def _status(menu: _Menu) -> None:
-    from magneton_tasks.cli import status
+    from magneton_tasks.cli.status import status
 
     status.show(menu.volume.path, menu.volume.partition, False)
 
 
 def _clean(menu: _Menu) -> None:
-    from magneton_tasks.cli import clean
+    from magneton_tasks.cli.clean import clean
 
     say(menu.console, "cache: labels of blocks; records: merge checkpoints; stale: results of")
     say(menu.console, "other settings; runs: earlier attempts and their logs; all: all of these")
@@ -123,14 +123,14 @@ def _clean(menu: _Menu) -> None:
 
 
 def _edit(menu: _Menu) -> None:
-    from magneton_tasks.cli import config_edit
+    from magneton_tasks.cli.config import edit as config_edit
 
     # the table of a config that is wrong can't be shown
     config_edit.edit(menu.volume.path, editor=menu.volume.error is not None)
 
 
 def _view(menu: _Menu) -> None:
-    from magneton_tasks.cli import config_show
+    from magneton_tasks.cli.config import show as config_show
 
     config_show.show(menu.volume.path, {}, resolved=True, source=True)
 

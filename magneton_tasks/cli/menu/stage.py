@@ -8,12 +8,12 @@ import click
 from rich.console import Console
 
 from magneton_tasks.base.grid import ranges_len
-from magneton_tasks.cli import parameters
-from magneton_tasks.cli import planning as plans
-from magneton_tasks.cli import run as running
+from magneton_tasks.cli.config import parameters
 from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
 from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.cli.run import here as running
+from magneton_tasks.cli.run import planning as plans
 from magneton_tasks.config import edit_file
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan

@@ -47,7 +47,7 @@ _LEFT_OUT = {
 
 
 def translate(old: Sequence[OldKey]) -> Translation:
-    """Everything but the block size, for which the machine counts (see `config_import`)."""
+    """Everything but the block size, for which the machine counts (see `cli.config.importing`)."""
     to = Translation(old)
     _paths(to)
     _input(to)

@@ -1,0 +1,69 @@
+"""``magneton clean --what containers``: remove the containers of runs that are over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.base.units import human_time
+from magneton_tasks.cli.clean.left_behind import LeftBehind
+from magneton_tasks.config.read import RunConfig
+from magneton_tasks.outcome import current
+from magneton_tasks.runners.docker import containers
+from magneton_tasks.runners.docker.engine import Engine
+from magneton_tasks.runners.docker.task import name_of
+
+Container = Mapping[str, Any]
+
+
+def clean(
+    config: RunConfig, older_than_s: float | None, dry_run: bool, yes: bool, as_json: bool
+) -> int:
+    """List, ask, remove; returns the exit code. Parameters as those of `cli.clean.clean.clean`.
+
+    Raises
+    ------
+    TemporaryError
+        No engine answers.
+    Quit
+        The question was left.
+    """
+    engine = Engine.connect(config.docker.engine)
+    left = LeftBehind(
+        config.paths.work, "containers", "remove", "removed", over(engine, config, older_than_s),
+        _line, _data, lambda found: [_remove(engine, c) for c in found],
+    )  # fmt: skip
+    return left.clean(dry_run, yes, as_json)
+
+
+def over(engine: Engine, config: RunConfig, older_than_s: float | None) -> list[Container]:
+    """The volume's containers, but for those of the run that has its lease."""
+    holder = current.holder_of(Path(config.paths.work))
+    found = engine.find({containers.WORK: config.paths.work})
+    oldest = time.time() - (older_than_s or 0)
+    return [
+        c
+        for c in found
+        if (holder is None or c["Labels"].get(containers.RUN) != holder[0].run)
+        and c["Created"] <= oldest
+    ]
+
+
+def _line(container: Container) -> str:
+    age = human_time(max(time.time() - container["Created"], 0))
+    run = container["Labels"].get(containers.RUN)
+    return f"{name_of(container)}: {container['Status']}, made {age} ago by run {run}"
+
+
+def _remove(engine: Engine, container: Container) -> str:
+    engine.remove(container["Id"])
+    return name_of(container)
+
+
+def _data(container: Container) -> dict[str, Any]:
+    return {
+        "id": container["Id"], "name": name_of(container), "state": container["State"],
+        "created": container["Created"], "labels": container["Labels"],
+    }  # fmt: skip

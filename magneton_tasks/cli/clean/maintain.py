@@ -1,0 +1,116 @@
+"""``magneton maintain``: what `clean` frees, for all partitions of a volume, without asking.
+
+Of caches and merge checkpoints only those of verified runs go. A volume that is being worked on is
+left alone, and so is whatever else can't be cleaned now: that is told, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Collection, Iterator
+from glob import escape, glob
+from pathlib import Path
+
+import click
+
+from magneton_tasks.base import files
+from magneton_tasks.base.units import human_bytes
+from magneton_tasks.clean import find as cleaning
+from magneton_tasks.clean import remove as clean_remove
+from magneton_tasks.clean.find import Item
+from magneton_tasks.clean.names import TRY_DIR
+from magneton_tasks.clean.needed import needed
+from magneton_tasks.config.read import RunConfig, load_config, uses_partition
+from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.work.paths import WorkPaths
+
+#: Kinds of items that go only where their run was verified.
+_VERIFIED_ONLY = ("cache", "records")
+_PARTITION = "{partition}"
+
+
+def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: bool) -> int:
+    """Clean a volume; returns the exit code.
+
+    Parameters
+    ----------
+    what
+        Of `clean.find.CHOICES` but ``all``, and ``containers`` and ``jobs``.
+    older_than_s
+        Only what nothing has written to for this many seconds; containers and jobs whenever.
+    dry_run
+        List only; nothing at all is written.
+    """
+    freed = 0
+    for loaded in _volumes(config):
+        work = WorkPaths(Path(loaded.paths.work))
+        if not work.marker.is_file():
+            click.echo(f"{work.work}: nothing there yet")
+            continue
+        size = sum(_clean(loaded, kind, older_than_s, dry_run) for kind in what)
+        click.echo(f"{work.work}: {'would free' if dry_run else 'freed'} {human_bytes(size)}")
+        if not dry_run:  # what the page of volumes shows
+            content = {"bytes": size, "time": time.time()}
+            files.write_atomic(work.freed, json.dumps(content).encode())
+        freed += size
+    result = {"config": str(config), "what": list(what), "dry_run": dry_run, "bytes": freed}
+    click.echo(json.dumps(result))
+    return EXIT_OK
+
+
+def _volumes(config: Path) -> Iterator[RunConfig]:
+    """The config for each partition that has a work directory."""
+    loaded = load_config(config)
+    if _PARTITION not in loaded.paths.work:
+        if not uses_partition(loaded):
+            yield loaded
+        return
+    parts = loaded.paths.work.split(_PARTITION)
+    pattern = re.escape(parts[0]) + "([^/]+)" + r"\1".join(map(re.escape, parts[1:]))
+    for path in sorted(glob("*".join(map(escape, parts)))):
+        if match := re.fullmatch(pattern, path):
+            yield load_config(config, partition=match[1])
+
+
+def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> int:
+    """Free one kind; how many bytes it was, or would be."""
+    try:
+        if what in ("containers", "jobs"):
+            _left_behind(config, what, dry_run)
+            return 0
+        items = _items(config, what, older_than_s)
+        for item in items:
+            click.echo(f"{item.path}: {item.kind}, {human_bytes(item.bytes)}: {item.reason}")
+        if dry_run or not items:
+            return sum(item.bytes for item in items)
+        _, removed = clean_remove.run(config, what, older_than_s, items)
+    except MagnetonError as error:
+        click.echo(f"{config.paths.work}: {what}: left alone: {error.what}")
+        return 0
+    return removed.bytes
+
+
+def _items(config: RunConfig, what: str, older_than_s: float) -> list[Item]:
+    verified = needed(config, what).verified
+    return [
+        item
+        for item in cleaning.find(config, what, older_than_s).items
+        if item.kind not in _VERIFIED_ONLY
+        or item.path.name in verified
+        or TRY_DIR.fullmatch(item.path.name)
+    ]
+
+
+def _left_behind(config: RunConfig, what: str, dry_run: bool) -> None:
+    """Containers and jobs of runs that are over, of whatever age; they take none of our bytes."""
+    offered = config.runner.offered
+    if what == "containers" and "docker" in offered:
+        from magneton_tasks.cli.clean import containers as clean_containers
+
+        clean_containers.clean(config, None, dry_run, yes=True, as_json=False)
+    if what == "jobs" and "slurm" in offered:
+        from magneton_tasks.cli.clean import jobs as clean_jobs
+
+        clean_jobs.clean(config, dry_run, yes=True, as_json=False)

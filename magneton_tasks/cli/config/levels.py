@@ -1,0 +1,45 @@
+"""The levels of the volume that a new config is made for."""
+
+from __future__ import annotations
+
+from magneton_tasks.cli.config.answers import COMPLETE, Answers
+from magneton_tasks.cli.config.places import as_url
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.metadata import read_metadata
+
+#: Levels of a volume that are looked for.
+_MOST_LEVELS = 30
+
+
+def levels_of(text: str) -> list[VolumeInfo]:
+    """All levels of the volume that an answer names; refuses what is no affinity map."""
+    from magneton_tasks.stages.planning.checks import check_input
+
+    url = as_url(text)
+    if "{partition}" in url:
+        raise ConfigError(
+            f"{url} holds {{partition}}, but this command reads the volume",
+            "give one partition's URL, and put {partition} into the config afterwards",
+        )
+    levels = [read_metadata(url, 0)]
+    while len(levels) < _MOST_LEVELS:
+        try:
+            levels.append(read_metadata(url, len(levels)))
+        except ConfigError:
+            break
+    if levels[0].channels < 3:
+        raise ConfigError(
+            f"{url} has {levels[0].channels} channel(s); an affinity map has one each for z, y and x",
+            "give the affinity map; is this an image, a segmentation or a boundary map?",
+        )
+    config = Answers({**COMPLETE, "paths.input": url, "input.channels": [0, 1, 2]}).config()
+    check_input(config, levels[0])
+    return levels
+
+
+def described(info: VolumeInfo) -> str:
+    """A level in one line: shape, voxel size, channels, format."""
+    shape = " x ".join(map(str, info.box.shape))
+    size = " x ".join(f"{v:g}" for v in info.voxel_size_nm)
+    return f"{shape} voxels (z, y, x) of {size} nm, {info.channels} channels of {info.dtype}, {info.format}"

@@ -1,0 +1,323 @@
+"""The parameters of a volume config as a numbered table that a person changes.
+
+Changes are overrides by dotted key, as ``--set`` makes them: for this run, unless they are saved.
+Every change is checked with the whole config before it is taken.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from magneton_tasks.config import config_file, edit_nodes
+from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.read import known_keys, nearest, parse_config, unread_keys
+from magneton_tasks.config.runners import RunnerName
+from magneton_tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Source = Literal["file", "override", "default"]
+Overrides = Mapping[str, object]
+
+_SIZES = ("memory", "max_memory")
+_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+#: Rows up to which meanings take several lines; a longer table has a line a row.
+_WRAPPED_ROWS = 15
+_GAP = re.compile(r"\s*[\s,x×]\s*")
+_LIST = re.compile(r"[-+\d.eE]+(?:\s*[\s,x×]\s*[-+\d.eE]+)+")  # 256 256 256, 256,256,256
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key of a config.
+
+    ``section`` is empty for keys at the top, and dotted for one in a section of a section
+    (``exact.advanced``). ``value`` and ``default`` are plain data, as `RunConfig.resolved` has
+    them; the default of a required key is None.
+    """
+
+    key: str
+    section: str
+    name: str
+    value: object
+    default: object
+    source: Source
+    meaning: str
+
+
+# ---------------------------------------------------------------------------- reading
+
+
+def parameters(
+    config: Path, overrides: Overrides, sections: Collection[str] | None = None
+) -> list[Parameter]:
+    """All parameters that this config reads, in the schema's order.
+
+    Those of a runner that isn't offered are left out, but for what the file says of it.
+
+    Parameters
+    ----------
+    config
+        The volume config.
+    overrides
+        Values by dotted key, over those of the file.
+    sections
+        Only these sections (with those inside) or dotted keys; ``""`` stands for the keys at the
+        top. None: all.
+
+    Raises
+    ------
+    NoInputError, ConfigError
+        As `magneton_tasks.config.read.load_config`.
+    """
+    return parameters_of(config_file.read_text(config), str(config), overrides, sections)
+
+
+def parameters_of(
+    text: str, name: str, overrides: Overrides, sections: Collection[str] | None = None
+) -> list[Parameter]:
+    """As `parameters`, of a config's text; ``name`` stands for the file in messages."""
+    config = parse_config(text, name, overrides)
+    resolved, idle = config.resolved(), set(get_args(RunnerName)) - {*config.runner.offered}
+    written = yaml.safe_load(text) or {}
+    found = []
+    for key, field in fields().items():
+        section, _, leaf = key.rpartition(".")
+        if sections is not None and not _is_in(key, sections):
+            continue
+        value = _at(resolved, key)
+        if value is edit_nodes.MISSING:
+            continue  # what the chosen method or rule doesn't read
+        source = _source(key, written, overrides)
+        if section in idle and source == "default":
+            continue
+        default = edit_nodes.plain(None if field.is_required() else field.default)
+        found.append(Parameter(key, section, leaf, value, default, source, field.description or ""))
+    return found
+
+
+def _is_in(key: str, sections: Collection[str]) -> bool:
+    if "." not in key and "" in sections:
+        return True
+    return any(key == s or key.startswith(f"{s}.") for s in sections)
+
+
+def _at(data: Any, key: str) -> Any:
+    """What stands at a dotted key; None below a section that is null, MISSING where there's none."""
+    for name in key.split("."):
+        if data is None:
+            return None
+        if name not in data:
+            return edit_nodes.MISSING
+        data = data[name]
+    return data
+
+
+def fields() -> dict[str, FieldInfo]:
+    """The schema's fields by dotted key, in its order."""
+    return dict(_fields(RunConfig))
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = next((t for t in kinds if isinstance(t, type) and issubclass(t, BaseModel)), None)
+        if inner is None:
+            yield prefix + name, field
+        else:
+            yield from _fields(inner, f"{prefix}{name}.")
+
+
+def _source(key: str, written: Any, overrides: Overrides) -> Source:
+    parts = key.split(".")
+    if any(".".join(parts[:n]) in overrides for n in range(1, len(parts) + 1)):
+        return "override"
+    for name in parts:
+        if written is None:
+            return "file" if parts[0] == "box" else "default"  # box: null says something
+        if name not in written:
+            return "default"
+        written = written[name]
+    return "file"
+
+
+# ---------------------------------------------------------------------------- changing
+
+
+def changed(config: Path, overrides: Overrides, key: str, text: str) -> dict[str, object]:
+    """The overrides with ``key`` set to what a person typed.
+
+    Parameters
+    ----------
+    config, overrides
+        As `parameters`.
+    key
+        Dotted key; ``box`` takes ``null`` or ``{begin: [...], end: [...]}``, and ``null`` for one
+        of its ends takes the box away.
+    text
+        The value as in the YAML file; also ``256 256 256`` and ``256,256,256``.
+
+    Raises
+    ------
+    ConfigError
+        The value, or the config with it, is wrong. ``overrides`` is as it was.
+    """
+    return all_changed(config, overrides, {key: text})
+
+
+def all_changed(config: Path, overrides: Overrides, texts: Mapping[str, str]) -> dict[str, object]:
+    """As `changed`, of several keys that are checked together."""
+    file = config_file.read_text(config)
+    new = dict(overrides)
+    for key, text in texts.items():
+        value = _parsed(key, text)
+        if key in ("box.begin", "box.end") and value is None:
+            key = "box"
+        gone = (key, *unread_keys(key, value))
+        new = {k: v for k, v in new.items() if not _is_in(k, gone)}
+        new[key] = value
+    return _settled(file, str(config), new, texts)
+
+
+def _parsed(key: str, text: str) -> object:
+    """What was typed, as YAML; a row of numbers is a list."""
+    known = [*known_keys(), "box"]
+    if key not in known:
+        raise ConfigError(f"unknown key {key}{nearest(key, known)}")
+    text = text.strip()
+    if _LIST.fullmatch(text) and _is_list(key):
+        text = f"[{_GAP.sub(', ', text)}]"
+    try:
+        return _numbers(config_file.value_of(text))
+    except ValueError as error:
+        if _is_text(key):
+            return text  # @daily, %Y-%m-%d
+        raise ConfigError(f"{key}: {error}", "write it as in the config file") from None
+
+
+def _numbers(value: object) -> object:
+    """``1e-4`` as a number: YAML 1.1 wants ``1.0e-4``, people don't."""
+    if isinstance(value, list):
+        return [_numbers(v) for v in value]
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+def _settled(
+    file: str, name: str, overrides: dict[str, object], texts: Mapping[str, str]
+) -> dict[str, object]:
+    """The overrides, checked; what YAML took for a number may be meant as a text (``00:30:00``)."""
+    try:
+        parse_config(file, name, overrides)
+    except ConfigError:
+        as_text = {
+            k: texts[k].strip()
+            for k, v in overrides.items()
+            if k in texts and _is_text(k) and v is not None and not isinstance(v, str | list)
+        }
+        if not as_text:
+            raise
+        overrides = {**overrides, **as_text}
+        parse_config(file, name, overrides)
+    return overrides
+
+
+def _is_list(key: str) -> bool:
+    return key in fields() and any(k is tuple for k in _kinds(fields()[key].annotation))
+
+
+def _is_text(key: str) -> bool:
+    return key in fields() and any(k is str for k in _kinds(fields()[key].annotation))
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that a value may have; Literals of text aren't among them."""
+    origin = getattr(annotation, "__origin__", None)
+    if origin is tuple:
+        yield tuple
+    elif isinstance(annotation, type):
+        yield annotation
+    else:
+        for inner in get_args(annotation):
+            yield from _kinds(inner)
+
+
+# ---------------------------------------------------------------------------- showing
+
+
+def shown(key: str, value: object) -> str:
+    """A value on one line, as it can be typed; sizes in units where that is exact."""
+    if key.rpartition(".")[2] in _SIZES and isinstance(value, int):
+        for unit, factor in _UNITS:
+            if value % factor == 0:
+                return f"{value // factor}{unit}"
+    return edit_nodes.as_text(value)
+
+
+def differences(before: Sequence[Parameter], after: Sequence[Parameter]) -> list[str]:
+    """``key: old -> new`` for each parameter that differs."""
+    old = {p.key: shown(p.key, p.value) for p in before}
+    new = {p.key: shown(p.key, p.value) for p in after}
+    lines = []
+    for key in fields():
+        one, other = old.get(key), new.get(key)
+        if one != other:
+            lines.append(f"{key}: {one or '(not read)'} -> {other or '(not read)'}")
+    return lines
+
+
+def table(
+    parameters: Sequence[Parameter], width: int, numbers: Sequence[int] | None = None
+) -> Table:
+    """The numbered table: number, section, parameter, value, meaning.
+
+    ``width``: of the console. ``numbers``: those of the whole table, where ``parameters`` is a part
+    of it; None: from 1.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    is_long = len(parameters) > _WRAPPED_ROWS
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
+    for name, justify in (("no", "right"), ("section", "left"), ("parameter", "left")):
+        grid.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    grid.add_column("value", overflow="fold", max_width=min(width // 4, 32))
+    grid.add_column("meaning", no_wrap=is_long, ratio=1)
+    before = None
+    for number, p in zip(numbers or range(1, len(parameters) + 1), parameters, strict=True):
+        is_new = p.source == "override"
+        value = Text(f"{shown(p.key, p.value)}{' *' if is_new else ''}", "bold" if is_new else "")
+        section = "" if p.section == before else p.section or "-"
+        grid.add_row(str(number), section, p.name, value, Text(p.meaning, "dim"))
+        before = p.section
+    if any(p.source == "override" for p in parameters):
+        grid.caption = "* for this run: not what the file says"
+    return grid
+
+
+def edit_table(
+    config: Path, overrides: Mapping[str, object], sections: Collection[str] | None
+) -> dict[str, object]:
+    """Show the table and let a person change values until Enter; the new overrides.
+
+    Raises
+    ------
+    Quit
+        The answer was q, or the input ended.
+    NoInputError, ConfigError
+        The config can't be read, or is wrong as it is.
+    """
+    from magneton_tasks.cli.config import parameter_dialog
+
+    return parameter_dialog.edit(config, dict(overrides), sections)

@@ -1,0 +1,1 @@
+"""``magneton run``, ``plan``, ``attach`` and the stages that runners call."""

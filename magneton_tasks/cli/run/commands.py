@@ -1,0 +1,153 @@
+"""``magneton sample``, ``run``, ``plan`` and the stages that runners call."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
+from magneton_tasks.work.paths import JOINS
+
+#: As `config.runners.RunnerName`, which --help doesn't import.
+RUNNERS = ("local", "docker", "slurm")
+
+
+@command(example="magneton sample demo --shape 128 256 256")
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--shape",
+    nargs=3,
+    type=int,
+    default=(256, 256, 256),
+    show_default=True,
+    metavar="Z Y X",
+    help="Shape in voxels.",
+)
+@click.option("--seed", default=0, show_default=True, help="Another seed makes another volume.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["precomputed", "zarr"]),
+    default="precomputed",
+    show_default=True,
+)
+def sample(
+    directory: Path, shape: tuple[int, int, int], seed: int, fmt: Literal["precomputed", "zarr"]
+) -> None:
+    """Make a sample volume with truth and a config in DIRECTORY."""
+    from magneton_tasks.sample import write_sample
+
+    config = write_sample(directory, shape, seed, fmt)
+    click.echo(f"sample volume in {directory}; segment it with:  magneton run {config}")
+
+
+@command(example="magneton run volume.yaml --set segment.threshold=0.6 --workers 2")
+@CONFIG
+@run_options
+@click.option("--workers", type=click.IntRange(min=1), help="Processes at the same time.")
+@click.option(
+    "--runner",
+    type=click.Choice(RUNNERS),
+    help="Where stages run. Default: the config's runner.default.",
+)
+@click.option(
+    "--detach", is_flag=True, help="With Slurm: plan, then continue in the background (see attach)."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
+def run(config: Path, **options: Any) -> None:
+    """Run the whole pipeline from this machine, without Airflow."""
+    from magneton_tasks.cli.run import here as running
+
+    sys.exit(running.run(config, **options))
+
+
+@command(example="magneton attach volume.yaml")
+@click.argument("where", type=click.Path(path_type=Path), metavar="CONFIG_OR_ATTEMPT")
+@PARTITION
+def attach(where: Path, partition: str | None) -> None:
+    """Follow a run on a cluster that continues without a terminal.
+
+    If another process follows the run, it hands the run over to this one.
+    """
+    from magneton_tasks.cli.run import jobs as run_slurm
+
+    sys.exit(run_slurm.attach(where, partition))
+
+
+@command(example="magneton plan volume.yaml --run-id trial")
+@CONFIG
+@click.option("--run-id", required=True, help="Name of the run, for example Airflow's run id.")
+@run_options
+@click.option("--form", is_flag=True, help="Check the values as those of a trigger form.")
+def plan(config: Path, run_id: str, form: bool, **options: Any) -> None:
+    """Check the config, find what is to do, make an attempt.
+
+    The last line of the output is the attempt as JSON.
+    """
+    from magneton_tasks.cli.run import planning
+
+    planning.plan(config, run_id, form=form, **options)
+
+
+ATTEMPT = click.option(
+    "--run",
+    "attempt",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="ATTEMPT_DIR",
+    help="Directory of the attempt, as `magneton plan` printed it.",
+)
+
+
+def _mapped(stage: str, text: str) -> click.Command:
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1 --batch 0")
+    @ATTEMPT
+    @click.option(
+        "--batch",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Number of the batch.",
+    )
+    @click.option(
+        "--part",
+        callback=parse_part,
+        metavar="I/K",
+        help="Run only share I of K of the batch; I counts from 0.",
+    )
+    def run_mapped(attempt: Path, batch: int, part: tuple[int, int] | None) -> None:
+        from magneton_tasks.cli.run import stages
+
+        sys.exit(stages.run_mapped(stage, attempt, batch, part))
+
+    return run_mapped
+
+
+def _single(stage: str, text: str) -> click.Command:
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
+    @ATTEMPT
+    def run_single(attempt: Path) -> None:
+        from magneton_tasks.cli.run import stages
+
+        sys.exit(stages.run_single(stage, attempt))
+
+    return run_single
+
+
+STAGES = (
+    _single("probe", "Check that the stages of a run will work on this machine."),
+    _mapped("segment", "Segment a batch of blocks."),
+    _mapped("count", "Count how the labels of neighbouring blocks overlap."),
+    *(
+        _mapped(stage, f"Join a batch of groups of blocks, level {level} (method: exact).")
+        for level, stage in enumerate(JOINS, 1)
+    ),
+    _single("pool", "Join the labels of all blocks and give them global ids."),
+    _mapped("apply", "Write a batch of cells of the output."),
+    _mapped("downsample", "Write the mips that do not fit into apply's cells."),
+    _single("verify", "Prove that the result is complete."),
+    _single("release", "Give the volume's lease back."),
+)

@@ -1,0 +1,144 @@
+"""``magneton run --runner docker``: plan and all stages in containers, without Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from magneton_tasks.base import lease
+from magneton_tasks.cli.run import replacing
+from magneton_tasks.cli.run.here import Place
+from magneton_tasks.cli.run.live import Display
+from magneton_tasks.cli.run.replacing import Agreement
+from magneton_tasks.config.read import RunConfig
+from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners.command import plan_command
+from magneton_tasks.runners.docker import run as docker_run
+from magneton_tasks.runners.docker.task import Workshop, plan_task
+from magneton_tasks.stages.planning import replaced
+from magneton_tasks.stages.planning.draft import Request
+from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+
+
+class Containers(Place):
+    """Containers of the worker image; what `cli.run.here.Place` asks for."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
+        """Make an attempt in a container, so that its files belong to the work directory's owner.
+
+        Nobody can be asked in there: what it would replace is told from the settings before.
+        """
+        request = self._request
+        sets = dict(request.overrides)
+        if request.workers is not None:
+            sets["docker.workers"] = request.workers
+        workshop = Workshop.of_config(request.config_path, sets, request.partition)
+        command = plan_command(
+            request.config_path, request.run, sets, request.partition, request.stages,
+            request.restart, request.form, request.overwrite_output,
+        )  # fmt: skip
+        if agree.may_ask and "apply" in request.stages:
+            _ask(agree, workshop.config, request)
+        _break_dead_lease(workshop, request.run)
+        task = plan_task(request.config_path, workshop.config, request.run, command)
+        lines: deque[str] = deque(maxlen=100)
+        ending = workshop.run(task, lines.append)
+        if ending.exit_code != EXIT_OK:
+            raise ending.cause or _failed(ending.exit_code, lines)
+        if agree.show:
+            for line in lines:
+                if line != ending.tail:
+                    click.echo(line)
+        root = Path(json.loads(ending.tail)["attempt"])
+        self._workshop = Workshop.of_attempt(root)
+        self._paths = AttemptPaths(root)
+        plan = self._workshop.planned
+        for name in self._workshop.reap_others(plan.run, plan.attempt):
+            click.echo(f"removed the container {name} of an earlier run")
+        return plan, self._paths
+
+    def guarded(self, config: RunConfig) -> list[lease.Place]:
+        """What isn't in a bucket: plan, each stage and release keep that, in containers."""
+        return [*_directories(config)]
+
+    def give_back(self) -> None:
+        """The lease in a bucket, by a container of its own."""
+        if _directories(self._workshop.config) != lease_places(self._workshop.config):
+            _give_back(self._paths.root)
+
+    def prepare(self) -> None:
+        """Nothing: the image is warm."""
+
+    def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
+        workers = self._workshop.planned.workers
+        return docker_run.run_stage(
+            self._workshop, self._paths.root, stage, batches, workers, display.line, display.tick
+        )  # fmt: skip
+
+    def verify(self) -> int:
+        codes = docker_run.run_stage(self._workshop, self._paths.root, "verify", None, 1, _silent)
+        return codes[None]
+
+
+def _ask(agree: Agreement, config: RunConfig, request: Request) -> None:
+    if _directories(config) != lease_places(config):
+        return  # out of this process's reach; plan says it
+    found = replaced.by_settings(
+        config, restart=request.restart, overwrite=request.overwrite_output
+    )
+    if found is not None:
+        for line in replacing.lines(found):
+            click.echo(line)
+        agree.ask(found)
+
+
+def _directories(config: RunConfig) -> list[Path]:
+    """What of the leases this process can reach: credentials of buckets are for the containers."""
+    return [place for place in lease_places(config) if isinstance(place, Path)]
+
+
+def _break_dead_lease(workshop: Workshop, run: str) -> None:
+    """Break the lease of a run of this machine that was killed: plan, in a container, sees no other process."""
+    directories = _directories(workshop.config)
+    held = [found for d in directories if (found := lease.look(d)) is not None]
+    dead = {holder.run for holder, _ in held if holder.is_dead}
+    for name in dead:
+        _release_bucket(workshop, name)
+    if dead:
+        lease.acquire(directories, run, process_bound=True).release()
+
+
+def _release_bucket(workshop: Workshop, run: str) -> None:
+    """Give back what a dead run holds in a bucket; its containers may still keep it alive."""
+    attempts = WorkPaths(Path(workshop.config.paths.work)).run(run).glob("*/plan.json")
+    newest = max(attempts, key=lambda path: int(path.parent.name), default=None)
+    if newest is not None and _directories(workshop.config) != lease_places(workshop.config):
+        list(workshop.reap_others(run="", attempt=0))
+        with suppress(MagnetonError, ValueError, KeyError):  # another version's: it turns stale
+            _give_back(newest.parent)
+
+
+def _give_back(root: Path) -> None:
+    docker_run.run_stage(Workshop.of_attempt(root), root, "release", None, 1, _silent)
+
+
+def _silent(_: str) -> None:
+    """The lines are in the log; a failure's are in its result."""
+
+
+def _failed(code: int, lines: deque[str]) -> MagnetonError:
+    """What plan said, as the error that it was."""
+    text = "\n".join(lines)
+    what, _, hint = text.rpartition("error: ")[2].partition("\n  what to do: ")
+    error = MagnetonError(what or f"plan ended with {code}", hint or None)
+    error.exit_code = code
+    return error

@@ -1,0 +1,318 @@
+"""``magneton run``: the whole pipeline on this machine, without Airflow; the same stages, the same result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from magneton_tasks.base.lease import Place as Guarded
+from magneton_tasks.base.lease import acquire
+from magneton_tasks.cli.console import Quit, say
+from magneton_tasks.cli.run import planning as plans
+from magneton_tasks.cli.run.live import STOPS, Display
+from magneton_tasks.cli.run.replacing import Agreement
+from magneton_tasks.cli.run.summary import print_summary
+from magneton_tasks.config.read import RunConfig
+from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners import local, resources
+from magneton_tasks.runners.warming import ensure_warm
+from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.work import results
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.paths import AttemptPaths
+
+#: What a shell makes of Ctrl-C.
+EXIT_STOPPED = 130
+GO_ON = "run the same command to continue"
+
+
+def run(
+    config: Path,
+    *,
+    sets: dict[str, object],
+    dry_run: bool,
+    runner: str | None = None,
+    detach: bool = False,
+    yes: bool = False,
+    **options: Any,
+) -> int:
+    """Plan, then stage by stage; returns the exit code.
+
+    ``yes``: replace a finished result of other settings without asking.
+    """
+    if runner is not None:
+        sets = {**sets, "runner.default": runner, "runner.offered": [runner]}
+    request = new_request(config, sets, **options)
+    if dry_run:
+        drafted = planning.draft(request, write=False)
+        for line in plans.describe(drafted.plan, drafted.samples):
+            click.echo(line)
+        return EXIT_OK
+    try:
+        if detach:
+            from magneton_tasks.cli.run.jobs import detached
+
+            return detached(request, plans.agreement(show=True, yes=yes))
+        return perform(request, GO_ON, yes=yes)
+    except Quit:
+        click.echo("left; the existing result stays as it is", err=True)
+        return EXIT_STOPPED
+    except KeyboardInterrupt:
+        click.echo(f"stopped; finished work stays: {GO_ON}", err=True)
+        return EXIT_STOPPED
+
+
+def new_request(config: Path, sets: dict[str, object], **options: Any) -> planning.Request:
+    """What is asked of plan, under a name of its own; ``options`` as those of `planning.Request`."""
+    # two started in the same second are two runs
+    name = f"{time.strftime('cli_%Y-%m-%dT%H-%M-%S')}-{os.urandom(2).hex()}"
+    return planning.Request(config.absolute(), name, sets, process_bound=True, **options)
+
+
+def perform(
+    request: planning.Request, go_on: str, *, show_plan: bool = True, yes: bool = False
+) -> int:
+    """Plan and run; returns the exit code.
+
+    Parameters
+    ----------
+    go_on
+        How to go on after a failure: a clause that stands behind a colon.
+    show_plan
+        False where whoever asks has just seen it.
+    yes
+        Replace a finished result of other settings without asking.
+
+    Raises
+    ------
+    Quit
+        A finished result was to stay as it is: nothing was changed.
+    KeyboardInterrupt
+        Ctrl-C: the workers have ended, the lease is given back, finished blocks stay.
+    """
+    config = planning.load(request)
+    place = place_of(config, request)
+    plan, paths = place.plan(plans.agreement(show=show_plan, yes=yes))
+    return work(config, plan, paths, place, go_on)
+
+
+def place_of(config: RunConfig, request: planning.Request) -> Place:
+    """Where the stages of a run will work."""
+    if config.runner.default == "docker":
+        from magneton_tasks.cli.run.containers import Containers
+
+        return Containers(request)
+    if config.runner.default == "slurm":
+        from magneton_tasks.cli.run.jobs import Jobs
+
+        return Jobs(request)
+    return Here(request)
+
+
+def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on: str) -> int:
+    """Run the stages of an attempt; returns the exit code. Parameters and errors as `perform`."""
+    lease = acquire(place.guarded(config), plan.run, process_bound=not place.outlives)
+    is_left = False
+    try:
+        if plan.nothing_to_do:
+            click.echo("nothing to do; verifying")
+        with lease.kept():
+            if plan.nothing_to_do:
+                code = place.verify()
+            else:
+                code = _all_stages(plan, paths, place)
+    except LeftError as left:
+        is_left = True
+        click.echo(str(left))
+        return left.exit_code
+    finally:
+        if not is_left:
+            with _undisturbed():
+                place.give_back()
+                lease.release()
+    place.close()
+    if code == EXIT_OK:
+        print_summary(paths.root)
+    else:
+        _report(paths)
+        console = Console()
+        say(console, f"logs: {paths.logs}")
+        say(console, f"finished work stays: {go_on}")
+    return code
+
+
+def _all_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
+    try:
+        place.prepare()
+        return run_stages(plan, paths, place)
+    except KeyboardInterrupt:
+        place.interrupted()
+        raise
+
+
+class LeftError(Exception):
+    """The run goes on without this process, which keeps its hands off the lease."""
+
+    def __init__(self, what: str, exit_code: int) -> None:
+        super().__init__(what)
+        self.exit_code = exit_code
+
+
+class Place:
+    """Where a run's stages work.
+
+    Attributes
+    ----------
+    outlives
+        The work goes on when this process ends, and keeps the lease then.
+    on_interrupt
+        What Ctrl-C does, in a few words.
+    """
+
+    outlives = False
+    on_interrupt = STOPS
+
+    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
+        """Make an attempt, if ``agree``, which shows its plan, raises no `Quit`."""
+        raise NotImplementedError
+
+    def guarded(self, config: RunConfig) -> list[Guarded]:
+        """Whose lease this process keeps; the rest is kept where the stages work."""
+        return lease_places(config)
+
+    def give_back(self) -> None:
+        """At the end, the leases that this process doesn't keep."""
+
+    def prepare(self) -> None:
+        """Whatever must be done once before the first stage."""
+
+    def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
+        """Run all batches of a stage; exit codes of their last tries."""
+        raise NotImplementedError
+
+    def verify(self) -> int:
+        """Verify where there's nothing else to do; returns the exit code."""
+        raise NotImplementedError
+
+    def interrupted(self) -> None:
+        """Ctrl-C ended a stage; raises `LeftError` where the work goes on."""
+
+    def close(self) -> None:
+        """Whatever is told once, after the last stage."""
+
+
+class Here(Place):
+    """Processes of this machine."""
+
+    def __init__(self, request: planning.Request) -> None:
+        self._request = request
+
+    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
+        self._plan, self._paths, drafted = planning.run(self._request, agree)
+        self._alone_bytes = resources.alone_memory(drafted.config.local.memory)
+        return self._plan, self._paths
+
+    def prepare(self) -> None:
+        ensure_warm(click.echo)  # or each worker would compile for itself
+
+    def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
+        root, workers = self._paths.root, self._plan.workers
+        return local.run_stage(
+            root, stage, batches, workers, display.line, display.tick, self._alone_bytes
+        )  # fmt: skip
+
+    def verify(self) -> int:
+        return verify_here(self._paths)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits for these few milliseconds: the lease must not outlive the run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def verify_here(paths: AttemptPaths) -> int:
+    """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
+    from magneton_tasks.stages import verify
+
+    log = paths.log("verify")
+    with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
+        code = verify.run(Attempt.open(paths.root))
+    if code != EXIT_OK:
+        _explain("verify", code, paths, Console())
+    return code
+
+
+def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
+    """All stages of an attempt, with progress; stops after the first that fails."""
+    console = Console()
+    stage, code = "", EXIT_OK
+    with Display(plan, console, place.on_interrupt) as display:
+        for stage in display.rows:
+            code = _run_stage(stage, plan, place, display)
+            if code != EXIT_OK:
+                break
+    if code != EXIT_OK:
+        _explain(stage, code, paths, console)
+    return code
+
+
+def _run_stage(stage: str, plan: Plan, place: Place, display: Display) -> int:
+    work = plan.work.get(stage)
+    batches = work.batches if work is not None and stage != "pool" else None
+    with display.stage(stage) as progress:
+        codes = place.stage(stage, batches, display)
+        failed = [c if c > 0 else 75 for c in codes.values() if c]
+        progress.end(time.time(), is_done=not failed)
+    if not failed:
+        return EXIT_OK
+    retryable = [c for c in failed if c in RETRYABLE_EXITS]
+    return max(retryable or failed)
+
+
+def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> None:
+    """What failed, why, what to do, and where the logs are."""
+    shown = 0
+    for task, result in results.read(paths).items():
+        if not task.startswith(stage):
+            continue
+        for failure in result.get("failures", ()):
+            shown += 1
+            if shown <= 5:
+                where = f" {failure['key']}" if failure.get("key") is not None else ""
+                say(console, f"{stage}{where}: {failure['cause']}", "red")
+                if failure.get("hint"):
+                    say(console, f"  what to do: {failure['hint']}")
+                if failure.get("log"):
+                    say(console, f"  log: {failure['log']}")
+    say(console, f"{stage} failed ({code})", "red")
+
+
+def _report(paths: AttemptPaths) -> None:
+    """The report of a run that failed; that it can't be written is no second failure."""
+    from magneton_tasks.outcome.report import write_report
+
+    console = Console()
+    try:
+        write_report(Attempt.open(paths.root))
+        say(console, f"report: {paths.page}")
+    except Exception as error:
+        say(console, f"WARNING: the report couldn't be written: {type(error).__name__}: {error}")

@@ -1,0 +1,97 @@
+"""``magneton plan``, and what a plan looks like to people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magneton_tasks.base import files
+from magneton_tasks.base.grid import ranges_len
+from magneton_tasks.base.units import human_bytes, human_count, human_time
+from magneton_tasks.cli.run import replacing
+from magneton_tasks.cli.run.replacing import Agreement
+from magneton_tasks.outcome import threshold_words
+from magneton_tasks.plan.join_tree import JoinTree
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners.warming import ensure_warm
+from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning.sampling import Samples
+from magneton_tasks.work.paths import CHOICE_OF, MAPPED, STAGES
+
+
+def plan(
+    config: Path, run_id: str, *, form: bool, sets: dict[str, object], yes: bool, **options: Any
+) -> None:
+    """Make an attempt; print the plan, and as the last line its JSON."""
+    request = planning.Request(config.absolute(), run_id, sets, form=form, **options)
+    made, paths, drafted = planning.run(request, agreement(show=True, yes=yes))
+    for line in planning.differences(drafted.work, made, drafted.config):
+        click.echo(f"changed since the last attempt: {line}")
+    if not made.nothing_to_do and drafted.config.runner.default == "local":
+        ensure_warm(click.echo)  # or each worker would compile for itself
+    result = {
+        "stage": "plan",
+        "attempt": str(paths.root),
+        "batches": {s: made.work[s].batches for s in MAPPED if s in made.work},
+        "nothing_to_do": made.nothing_to_do,
+    }
+    text = json.dumps(result)
+    files.write_atomic(paths.result("plan"), text.encode())
+    click.echo(text)
+
+
+def agreement(*, show: bool, yes: bool) -> Agreement:
+    """What shows a plan, and asks before it replaces a finished result."""
+    return Agreement(show, yes, lambda drafted: describe(drafted.plan, drafted.samples))
+
+
+def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
+    """A plan in lines for people."""
+    geometry = plan.geometry
+    box, grid = geometry.box, geometry.grid
+    size = " x ".join(f"{v:g}" for v in plan.volume.voxel_size_nm)
+    yield f"volume    {box} (zyx), {human_count(box.voxels)} voxels of {size} nm, {plan.volume.dtype}"
+    yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
+    if geometry.joins is not None:
+        yield f"joins     {_tree(geometry.joins)}"
+    yield f"threshold {threshold_words.words(plan.threshold)}"
+    for stage in STAGES:
+        work, memory = plan.work.get(stage), plan.memory.get(stage)
+        if work is None or not work.total or memory is None or CHOICE_OF[stage] not in plan.stages:
+            continue
+        todo = ranges_len(work.todo)
+        what = (
+            "nothing to do" if not todo else f"{todo:,} of {work.total:,} in {work.batches} batches"
+        )
+        needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} per worker"
+        time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
+        yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
+    yield f"output    {plan.files:,} files, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"
+    yield f"time      about {human_time(plan.expected_s)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
+    for channel in samples.channels if samples else ():
+        yield f"sampled   {_channel(channel)}"
+    for note in (*plan.threshold.warnings, *plan.notes):
+        yield f"WARNING   {note}"
+    yield from replacing.describe(plan)
+
+
+def _tree(tree: JoinTree) -> str:
+    """Groups of each level, such as ``10 x 10 x 10 blocks, by 4 x 4 x 4 to 27 groups, to 1``."""
+    text = f"{' x '.join(map(str, tree.blocks))} blocks"
+    for level, fan_in in enumerate(tree.fan_in, 1):
+        n = tree.groups(level)
+        text += f", by {' x '.join(map(str, fan_in))} to {n:,} group{'s' * (n > 1)}"
+    return text
+
+
+def _channel(channel: dict[str, Any]) -> str:
+    """What a few boxes held of one channel."""
+    text = (
+        f"{channel['axis']}: {channel['minimum']:.3g} to {channel['maximum']:.3g}, mean {channel['mean']:.3g}, "
+        f"{channel['fraction_zero']:.1%} are 0, {channel['fraction_one']:.1%} are 1"
+    )
+    return text + (f", {channel['not_finite']:,} not finite" if channel["not_finite"] else "")

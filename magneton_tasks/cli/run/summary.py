@@ -1,0 +1,125 @@
+"""The summary of a finished run: ``python -m magneton_tasks.cli.run.summary CONFIG [--truth URL]``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from magneton_tasks import __version__
+from magneton_tasks.base import files
+from magneton_tasks.base.units import human_count, human_time
+from magneton_tasks.config.read import load_config, require_partition
+from magneton_tasks.errors import NoInputError, OtherVersionError
+from magneton_tasks.outcome import threshold_words
+from magneton_tasks.stages.proof import words
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+
+
+def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
+    """Blocks, labels, objects, scores, and where the segmentation lies."""
+    attempt = Attempt.open(attempt_dir)
+    with files.open_read(attempt.paths.result("verify")) as file:
+        result: dict[str, Any] = json.loads(file.read())
+    rows = [
+        ("blocks", f"{human_count(result['blocks'])} ({result['empty_blocks']} without foreground)")
+    ]
+    rows.append(("labels", human_count(result["labels"])))
+    rows.append(("threshold", threshold_words.words(attempt.plan.threshold)))
+    if "objects" in result:
+        rows.append(
+            (
+                "objects",
+                f"{human_count(result['objects'])} ({human_count(result['joins'])} joins over block borders)",
+            )
+        )
+    if "chunks" in result:
+        rows.append(("chunks", human_count(result["chunks"])))
+    rows.append(("verified", words(result) or "no"))
+    rows.append(
+        (
+            "time",
+            human_time(
+                max(attempt.paths.result("verify").stat().st_mtime - attempt.plan.created, 0)
+            ),
+        )
+    )
+    if truth is not None and "chunks" in result:
+        from magneton_tasks.trials.evaluation import score
+
+        scores = score(attempt.config.paths.output, truth)
+        rows.append(
+            (
+                "VI to truth",
+                f"{scores['vi']:.3f} bits (split {scores['vi_split']:.3f} + merge {scores['vi_merge']:.3f})",
+            )
+        )
+        rows.append(("ARAND", f"{scores['arand']:.3f}"))
+    if "chunks" in result:
+        rows.append(("segmentation", f"precomputed://{attempt.config.paths.output}"))
+        if attempt.paths.preview.is_file():
+            rows.append(("preview", str(attempt.paths.preview)))
+    if attempt.paths.page.is_file():
+        rows.append(("report", str(attempt.paths.page)))
+    for name, value in rows:
+        click.echo(f"{name:<13} {value}")
+
+
+def open_latest(config_path: Path, partition: str | None = None) -> Attempt:
+    """The newest attempt of a volume, to be read only.
+
+    Raises
+    ------
+    NoInputError
+        There's none yet.
+    ConfigError
+        Another version of Magneton planned it.
+    """
+    root = latest_attempt(config_path, partition).root
+    try:
+        return Attempt.open(root)
+    except OtherVersionError as error:
+        raise OtherVersionError(
+            f"the newest run is of Magneton {error.version}, this is {__version__}: {root}",
+            f"`magneton run {config_path} --dry-run` shows what is still valid; after the next run, status "
+            "and report work again",
+            error.version,
+        ) from None
+
+
+def latest_attempt(
+    config_path: Path, partition: str | None = None, *, verified: bool = False
+) -> AttemptPaths:
+    """The newest attempt of a volume.
+
+    Raises
+    ------
+    NoInputError
+        There's none yet.
+    """
+    config = load_config(config_path, partition=partition)
+    require_partition(config, str(config_path))
+    work = WorkPaths(Path(config.paths.work))
+    wanted = "results/verify.json" if verified else "plan.json"
+    found = [p for p in work.runs.glob(f"*/*/{wanted}") if p.is_file()]
+    if not found:
+        raise NoInputError(
+            f"{work.work} holds no run yet", f"start one: magneton run {config_path}"
+        )
+    newest = max(found, key=lambda p: p.stat().st_mtime)
+    return AttemptPaths(newest.parents[1] if verified else newest.parent)
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--truth", help="URL of the truth to score against.")
+def summary(config: Path, truth: str | None) -> None:
+    """Sum up the latest verified run of CONFIG."""
+    print_summary(latest_attempt(config, verified=True).root, truth)
+
+
+if __name__ == "__main__":
+    summary()

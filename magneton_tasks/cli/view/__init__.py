@@ -1,0 +1,1 @@
+"""``magneton view`` and ``report``."""
