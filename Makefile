@@ -27,7 +27,7 @@ $(SAMPLE)/volume.yaml: | $(STAMP)
 	@$(PYTHON) -m magneton_tasks sample $(SAMPLE) --shape $(SAMPLE_SHAPE)
 
 run: $(SAMPLE)/volume.yaml $(STAMP) ## segment the sample with its Airflow DAG, in process, and sum up
-	@$(PYTHON) -m magneton_tasks.airflow.run_dag $(SAMPLE)/volume.yaml
+	@$(PYTHON) -m magneton_tasks.airflow.service.run_dag $(SAMPLE)/volume.yaml
 	@$(PYTHON) -m magneton_tasks.cli.run.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
 	@echo "To see it in the Airflow web interface:  make up"
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from benchmarks.measure import ROOT, Row, magneton, row
 from benchmarks.volumes import Planned, write_config, write_records, zarr_info
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.base.geometry import vec3
 from magneton_tasks.config.places import CONFIGS_VARIABLE
 from magneton_tasks.work.paths import WorkPaths

@@ -81,7 +81,7 @@ async def _watch(arrays: int, indexes: int) -> None:
     """Triggers of one triggerer, for a minute."""
     from dataclasses import asdict
 
-    from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
+    from magneton_tasks.airflow.operators.slurm_trigger import SlurmTrigger
     from magneton_tasks.runners.arrays.watch import Timing
     from magneton_tasks.runners.slurm.programs import Slurm
     from magneton_tasks.runners.slurm.states import reference

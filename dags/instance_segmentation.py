@@ -19,7 +19,9 @@ from typing import Any
 from airflow.sdk import DAG, TaskGroup, XComArg, cross_downstream
 from airflow.sdk.definitions.param import ParamsDict
 
-from magneton_tasks.airflow import catalog, page, params, stages
+from magneton_tasks.airflow.dag import catalog, page
+from magneton_tasks.airflow.dag import form as params
+from magneton_tasks.airflow.dag import tasks as stages
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.work.paths import JOINS, MAPPED, STAGES
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG
 
-from magneton_tasks.airflow import maintenance
+from magneton_tasks.airflow.operators import maintenance
 
 PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
 

@@ -21,7 +21,7 @@ admin=$ADMIN_PASSWORD
 unset POSTGRES_PASSWORD FERNET_KEY JWT_SECRET API_SECRET_KEY ADMIN_PASSWORD
 
 airflow db migrate
-python -m magneton_tasks.airflow.pools
+python -m magneton_tasks.airflow.service.pools
 # Airflow asks for it twice. printf belongs to the shell, so the password is no process's argument.
 printf '%s\n%s\n' "$admin" "$admin" | airflow users create --username admin --role Admin \
     --firstname Admin --lastname Admin --email "$ADMIN_EMAIL"

@@ -9,8 +9,8 @@ import os
 import sys
 from typing import NoReturn
 
-from magneton_tasks.airflow import home
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service import home
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.errors import MagnetonError, NoInputError
 
 

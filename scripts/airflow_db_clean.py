@@ -11,8 +11,8 @@ import sys
 from argparse import ArgumentParser
 from datetime import UTC, datetime, timedelta
 
-from magneton_tasks.airflow import home
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service import home
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.errors import MagnetonError
 
 

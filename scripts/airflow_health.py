@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from magneton_tasks.airflow import home
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service import home
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.errors import MagnetonError
 
 OK, SICK, DOWN = 0, 1, 2

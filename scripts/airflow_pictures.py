@@ -15,9 +15,9 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page
 
-from magneton_tasks.airflow import database as databases
-from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service import database as databases
+from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.config import places
 from magneton_tasks.config.roots import ROOTS_VARIABLE
 from scripts.make_pictures import browser, magneton, save_bytes

@@ -6,10 +6,10 @@ import os
 import sys
 from getpass import getpass
 
-from magneton_tasks.airflow import database, home
-from magneton_tasks.airflow.dag_names import named_configs
-from magneton_tasks.airflow.known import wait_for_dags
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.dag.dag_names import named_configs
+from magneton_tasks.airflow.service import database, home
+from magneton_tasks.airflow.service.known import wait_for_dags
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.config.places import CONFIGS_VARIABLE
 from magneton_tasks.errors import MagnetonError
 

@@ -20,9 +20,9 @@ from urllib.parse import quote
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from magneton_tasks.airflow import database as databases
-from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service import database as databases
+from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.config import places
 from scripts.make_pictures import CHROMIUM, DRAWING_MS, FLAGS, magneton, save_bytes
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.config import places
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from magneton_tasks.airflow.operators import CommandOperator, StageOperator, batches
+from magneton_tasks.airflow.operators.process import CommandOperator, StageOperator, batches
 from magneton_tasks.plan.plan import StagePlan
 
 pytestmark = pytest.mark.xdist_group("airflow")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.airflow import operators
+from magneton_tasks.airflow.operators import process as operators
 from magneton_tasks.runners.command import stage_command
 from magneton_tasks.work import results
 from magneton_tasks.work.paths import AttemptPaths

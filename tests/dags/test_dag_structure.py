@@ -15,7 +15,7 @@ from airflow.sdk import timezone
 from airflow.sdk.exceptions import ParamValidationError
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks.airflow import catalog
+from magneton_tasks.airflow.dag import catalog
 from magneton_tasks.config import roots
 from magneton_tasks.config.read import RunConfig, load_config
 from tests.dags.parsing import modules_of_a_parse

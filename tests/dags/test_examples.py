@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import Asset
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks.airflow.dag_names import PREFIX
+from magneton_tasks.airflow.dag.dag_names import PREFIX
 
 pytestmark = pytest.mark.xdist_group("airflow")
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from magneton_tasks.airflow import params
-from magneton_tasks.airflow.operators import PlanOperator
+from magneton_tasks.airflow.dag import form as params
+from magneton_tasks.airflow.operators.process import PlanOperator
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 

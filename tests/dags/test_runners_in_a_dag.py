@@ -11,8 +11,9 @@ from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks.airflow import operators, params
-from magneton_tasks.airflow.container_operators import StageContainerOperator
+from magneton_tasks.airflow.dag import form as params
+from magneton_tasks.airflow.operators import process as operators
+from magneton_tasks.airflow.operators.container import StageContainerOperator
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.stages.planning import checks

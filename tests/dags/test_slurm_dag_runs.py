@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.airflow import slurm_trigger
+from magneton_tasks.airflow.operators import slurm_trigger
 from tests.runners.slurm.conftest import cluster, python, volume  # noqa: F401 (fixtures)
 from tests.runners.slurm.fake_cluster import Cluster, Volume
 

@@ -22,10 +22,11 @@ from airflow.sdk.exceptions import (
 )
 from airflow.serialization.serialized_objects import DagSerialization
 
-from magneton_tasks.airflow import params, slurm_trigger
-from magneton_tasks.airflow.operators import StageOperator
-from magneton_tasks.airflow.slurm_operators import BashSlurm, SlurmOperator
-from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
+from magneton_tasks.airflow.dag import form as params
+from magneton_tasks.airflow.operators import slurm_trigger
+from magneton_tasks.airflow.operators.process import StageOperator
+from magneton_tasks.airflow.operators.slurm import BashSlurm, SlurmOperator
+from magneton_tasks.airflow.operators.slurm_trigger import SlurmTrigger
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, TemporaryError
 from magneton_tasks.runners.arrays import batch as batches
@@ -230,7 +231,7 @@ def test_waiting_is_a_deferral_and_its_end_a_result(
     assert isinstance(trigger, SlurmTrigger) and list(trigger.jobs) == ["7_[0-3]"]
     assert trigger.until is None and deferred.timeout is None
     path, kwargs = trigger.serialize()
-    assert path == "magneton_tasks.airflow.slurm_trigger.SlurmTrigger"
+    assert path == "magneton_tasks.airflow.operators.slurm_trigger.SlurmTrigger"
     assert SlurmTrigger(**kwargs).serialize() == (path, kwargs)
     assert kwargs["token"] == about["task_state_store"].get("try-1")["token"]
     event = {"snapshot": Snapshot({}).to_data()}

@@ -23,7 +23,7 @@ def waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Waiting:
 
     A code may be an expression, too, that is worked out there.
     """
-    from magneton_tasks.airflow.waiting import InputTrigger
+    from magneton_tasks.airflow.operators.waiting import InputTrigger
 
     def wait(codes: list[int | str]) -> str:
         left = iter(codes)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from magneton_tasks.airflow import database as databases
-from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service import database as databases
+from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.config import places
 from tests.e2e.rest import RefusedError, Rest
 from tests.shell_blocks import Block, typed

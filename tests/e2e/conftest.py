@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from magneton_tasks.airflow import database as databases
+from magneton_tasks.airflow.service import database as databases
 from tests.chromium import browser, new_page
 from tests.e2e.airflow import Airflow
 from tests.e2e.mailbox import Mailbox

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from magneton_tasks.airflow.ports import free_ports
+from magneton_tasks.airflow.service.ports import free_ports
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow.service import home as homes
 from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
 from tests.shell_blocks import blocks, shown_to
 from tests.tiny_volume import OBJECTS

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import Page, expect
 
-from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow.ports import free_ports
+from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.airflow.service.ports import free_ports
 from magneton_tasks.config import places
 from tests.e2e.airflow import ROOT, Airflow, clean_environ, wait_until
 from tests.e2e.proxy import proxy

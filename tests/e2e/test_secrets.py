@@ -21,8 +21,8 @@ import pexpect
 import psutil
 import pytest
 
-from magneton_tasks.airflow import database as databases
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow.service import database as databases
+from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.config import places
 from magneton_tasks.runners.command import PROGRAM
 from tests.e2e.airflow import PATIENCE_S, ROOT, Airflow, HeldChunk, clean_environ, wait_until

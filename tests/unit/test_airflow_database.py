@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from magneton_tasks.airflow import database
-from magneton_tasks.airflow.ports import free_ports
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service import database
+from magneton_tasks.airflow.service.ports import free_ports
+from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

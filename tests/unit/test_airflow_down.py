@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from magneton_tasks.airflow import processes
-from magneton_tasks.airflow import services as services_module
-from magneton_tasks.airflow.services import Services
-from magneton_tasks.airflow.supervision import SUPERVISOR
-from magneton_tasks.airflow.turns import Turn
+from magneton_tasks.airflow.service import processes
+from magneton_tasks.airflow.service import services as services_module
+from magneton_tasks.airflow.service.services import Services
+from magneton_tasks.airflow.service.supervision import SUPERVISOR
+from magneton_tasks.airflow.service.turns import Turn
 from magneton_tasks.errors import TemporaryError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +134,7 @@ def test_a_second_one_says_who_is_at_work_and_waits(
         f"""
         import sys
         from pathlib import Path
-        from magneton_tasks.airflow.turns import Turn
+        from magneton_tasks.airflow.service.turns import Turn
         with Turn(Path({str(services.home)!r}), "make up").taken(print):
             print("has it", flush=True)
             import time; time.sleep(60)
@@ -165,7 +165,7 @@ def test_down_ends_a_make_up_that_hangs(
         f"""
         import time
         from pathlib import Path
-        from magneton_tasks.airflow.turns import Turn
+        from magneton_tasks.airflow.service.turns import Turn
         with Turn(Path({str(services.home)!r}), "make up").taken(print):
             print("has it", flush=True)
             time.sleep(60)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow.ports import free_ports
-from magneton_tasks.airflow.services import Services
-from magneton_tasks.airflow.supervision import Supervision
+from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.airflow.service.ports import free_ports
+from magneton_tasks.airflow.service.services import Services
+from magneton_tasks.airflow.service.supervision import Supervision
 from magneton_tasks.config import places
 from magneton_tasks.errors import ConfigError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.airflow import at_once, pools
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow.service import at_once, pools
+from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.runners import this_machine
 
 GIB = 2**30

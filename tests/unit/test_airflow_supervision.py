@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from magneton_tasks.airflow import processes
-from magneton_tasks.airflow.services import FIRST, Services
-from magneton_tasks.airflow.supervision import SUPERVISOR, Supervision
+from magneton_tasks.airflow.service import processes
+from magneton_tasks.airflow.service.services import FIRST, Services
+from magneton_tasks.airflow.service.supervision import SUPERVISOR, Supervision
 from magneton_tasks.errors import OutputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ pytestmark = [
 _NOTED = """
 import os, time
 from pathlib import Path
-from magneton_tasks.airflow.supervision import Supervision
+from magneton_tasks.airflow.service.supervision import Supervision
 Supervision(Path.cwd()).began({name!r}, os.getpid())
 print("its own words", flush=True)
 {rest}

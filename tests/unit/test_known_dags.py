@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
-from magneton_tasks.airflow.known import known_dags
+from magneton_tasks.airflow.service.known import known_dags
 
 
 def test_all_pages_of_airflows_list_are_read() -> None:

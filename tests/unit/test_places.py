@@ -123,7 +123,7 @@ def test_partitions_that_can_t_be_seen_are_refused(partition: str) -> None:
 
 
 def test_the_form_takes_no_line_break_at_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    from magneton_tasks.airflow.params import form
+    from magneton_tasks.airflow.dag.form import form
     from magneton_tasks.config import roots
 
     monkeypatch.setenv(roots.ROOTS_VARIABLE, f"/data{os.pathsep}/scratch")

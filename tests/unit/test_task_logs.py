@@ -10,8 +10,8 @@ import pytest
 from airflow.utils.log.file_task_handler import FileTaskHandler
 from airflow.utils.state import TaskInstanceState
 
-from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow import task_logs
+from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.airflow.service import task_logs
 
 # Airflow leaves the files that it reads to the collector.
 pytestmark = [

@@ -15,7 +15,7 @@ from airflow.utils.session import create_session
 from fastapi import Depends
 from sqlalchemy import select
 
-from magneton_tasks.airflow.dag_names import named_configs
+from magneton_tasks.airflow.dag.dag_names import named_configs
 from magneton_tasks.config.places import checkout, configs_places
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots, check_roots

@@ -227,7 +227,7 @@ class _Pages:
 
 
 def _task_suffix(attempt: Attempt) -> str:
-    """What the tasks of a stage are called beside its name: see `airflow.stages`."""
+    """What the tasks of a stage are called beside its name: see `airflow.dag.tasks`."""
     runner = attempt.config.runner
     return f"_{runner.default}" if len(runner.offered) > 1 else ""
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from magneton_tasks import __version__
-from magneton_tasks.airflow.ports import free_ports
+from magneton_tasks.airflow.service.ports import free_ports
 from magneton_tasks.runners.docker.engine import Engine
 from tests.clones import clone
 from tests.cluster.docker.conftest import MARKS, OWNER, own, records, wait_for

@@ -85,7 +85,7 @@ def test_the_dag_in_containers_is_the_same_as_local(place: Path, engine: Engine)
     config = write_tiny_volume(place, DOCKER + "docker: {workers: 2}\n")
     own(place)
     environ = {**os.environ, "MAGNETON_AIRFLOW_HOME": str(place / "airflow")}
-    command = [sys.executable, "-m", "magneton_tasks.airflow.run_dag", str(config)]
+    command = [sys.executable, "-m", "magneton_tasks.airflow.service.run_dag", str(config)]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     work, output = place / "work", place / "segmentation"

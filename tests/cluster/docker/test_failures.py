@@ -165,7 +165,7 @@ def test_sigterm_during_start_up_ends_it_with_75(place: Path, engine: Engine) ->
 TASK = """
 import json, signal, sys
 from types import SimpleNamespace
-from magneton_tasks.airflow.container_operators import StageContainerOperator
+from magneton_tasks.airflow.operators.container import StageContainerOperator
 from magneton_tasks.config.read import load_config
 config, attempt, retry = sys.argv[1], sys.argv[2], int(sys.argv[3])
 task = StageContainerOperator(task_id="segment", stage="segment", attempt=attempt,

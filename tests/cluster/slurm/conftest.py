@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from magneton_tasks.airflow.ports import free_ports
+from magneton_tasks.airflow.service.ports import free_ports
 from magneton_tasks.formats.volume import open_volume
 from tests.cluster.slurm.cluster import STATE, USER, Place, bring_up, wait_for
 from tests.tiny_volume import write_tiny_volume

@@ -266,7 +266,7 @@ def test_after_a_batch_was_cancelled_the_next_is_not_submitted(place: Place) -> 
 def test_a_dag_is_run_without_services(place: Place, expected: list[np.ndarray]) -> None:
     config = place.volume()
     environ = {**place.environ(), "MAGNETON_AIRFLOW_HOME": str(place.path / "airflow")}
-    command = [PYTHON, "-m", "magneton_tasks.airflow.run_dag", str(config)]
+    command = [PYTHON, "-m", "magneton_tasks.airflow.service.run_dag", str(config)]
     done = subprocess.run(
         command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, check=False, **submitter(),

@@ -20,13 +20,13 @@ from typing import Any
 
 import psutil
 
-from magneton_tasks.airflow import database as databases
-from magneton_tasks.airflow import health as healths
-from magneton_tasks.airflow import home as homes
-from magneton_tasks.airflow import processes
-from magneton_tasks.airflow.ports import free_ports
-from magneton_tasks.airflow.supervision import SUPERVISOR, Supervision
-from magneton_tasks.airflow.turns import Say, Turn, impatient, told
+from magneton_tasks.airflow.service import database as databases
+from magneton_tasks.airflow.service import health as healths
+from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.airflow.service import processes
+from magneton_tasks.airflow.service.ports import free_ports
+from magneton_tasks.airflow.service.supervision import SUPERVISOR, Supervision
+from magneton_tasks.airflow.service.turns import Say, Turn, impatient, told
 from magneton_tasks.base.worker_env import is_of_make_up
 from magneton_tasks.config.places import CONFIGS_VARIABLE, configs_places
 from magneton_tasks.config.roots import ROOTS_VARIABLE
@@ -159,7 +159,7 @@ class Services:
             environ = self.environ()
             say("preparing Airflow's database")
             self._migrate(environ)
-            launch = [sys.executable, "-P", "-m", "magneton_tasks.airflow.launch"]
+            launch = [sys.executable, "-P", "-m", "magneton_tasks.airflow.service.launch"]
             self.supervision.start({name: [*launch, name] for name in SERVICES}, environ)
             say(f"starting {', '.join(SERVICES)} (about 40 s)")
         self._wait("it answers", lambda: self.health() is not None)
@@ -201,7 +201,7 @@ class Services:
     def _migrate(self, environ: Mapping[str, str]) -> None:
         log = self.log("migrate")
         log.parent.mkdir(parents=True, exist_ok=True)
-        pools = [sys.executable, "-m", "magneton_tasks.airflow.pools"]
+        pools = [sys.executable, "-m", "magneton_tasks.airflow.service.pools"]
         for command in ([sys.executable, "-m", "airflow", "db", "migrate"], pools):
             with log.open("ab") as out:
                 done = subprocess.run(

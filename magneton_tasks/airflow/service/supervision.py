@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from magneton_tasks.airflow.processes import mark
+from magneton_tasks.airflow.service.processes import mark
 
 SUPERVISOR = "supervisor"
 #: A service that ends sooner, in seconds, is started again after a pause: one second longer each time.

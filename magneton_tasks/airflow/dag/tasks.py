@@ -10,14 +10,14 @@ from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
 
-from magneton_tasks.airflow import pools
-from magneton_tasks.airflow.announce import AnnounceOperator
-from magneton_tasks.airflow.operators import (
+from magneton_tasks.airflow.operators.announce import AnnounceOperator
+from magneton_tasks.airflow.operators.process import (
     BatchesOperator,
     PlanOperator,
     ReleaseOperator,
     StageOperator,
 )
+from magneton_tasks.airflow.service import pools
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.work.paths import MAPPED
 
@@ -26,7 +26,7 @@ def plan(config: RunConfig, path: str) -> BaseOperator:
     """Plan: a process where the local or the Slurm runner is offered, else a container."""
     if _has_processes(config):
         return PlanOperator(task_id="plan", config_path=path)
-    from magneton_tasks.airflow.container_operators import PlanContainerOperator
+    from magneton_tasks.airflow.operators.container import PlanContainerOperator
 
     return PlanContainerOperator(task_id="plan", config_path=path, config=config)
 
@@ -35,7 +35,7 @@ def before_plan(config: RunConfig, path: str) -> list[BaseOperator]:
     """What waits for the input, where the config says so."""
     if not config.wait_for_input.is_needed:
         return []
-    from magneton_tasks.airflow.waiting import TASK, WaitForInputOperator
+    from magneton_tasks.airflow.operators.waiting import TASK, WaitForInputOperator
 
     return [WaitForInputOperator(task_id=TASK, config_path=path)]
 
@@ -49,7 +49,7 @@ def release(config: RunConfig) -> BaseOperator:
     """The end of a run: where plan ran, because its lease is what is given back."""
     if _has_processes(config):
         return ReleaseOperator(task_id="release")
-    from magneton_tasks.airflow.container_operators import ReleaseContainerOperator
+    from magneton_tasks.airflow.operators.container import ReleaseContainerOperator
 
     return ReleaseContainerOperator(task_id="release", config=config)
 
@@ -58,7 +58,7 @@ def probe(config: RunConfig, attempt: Any) -> list[BaseOperator]:
     """The one small job that goes before a run's first array; none where no run has arrays."""
     if "slurm" not in config.runner.offered or not config.slurm.probe:
         return []
-    from magneton_tasks.airflow.slurm_operators import SlurmOperator
+    from magneton_tasks.airflow.operators.slurm import SlurmOperator
 
     runner = _of_several(config, "slurm")
     return [SlurmOperator(task_id="probe", stage="probe", attempt=attempt, runner=runner)]
@@ -89,7 +89,7 @@ def tasks(
         }  # fmt: skip
         operator: Any = StageOperator
         if runner == "slurm":  # works elsewhere: no slot of this machine's pool
-            from magneton_tasks.airflow.slurm_operators import SlurmOperator
+            from magneton_tasks.airflow.operators.slurm import SlurmOperator
 
             operator = SlurmOperator
         else:
@@ -97,7 +97,7 @@ def tasks(
                 "pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage, runner),
             }  # fmt: skip
         if runner == "docker":
-            from magneton_tasks.airflow.container_operators import StageContainerOperator
+            from magneton_tasks.airflow.operators.container import StageContainerOperator
 
             operator, fixed["config"] = StageContainerOperator, config
         if stage in MAPPED:

@@ -16,9 +16,9 @@ from airflow.sdk import Context
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException
 
-from magneton_tasks.airflow.ends import TAIL_LINES, failure, raise_for, result_of
-from magneton_tasks.airflow.operators import plan_request, planned, request_command
-from magneton_tasks.airflow.stage_task import StageTask
+from magneton_tasks.airflow.operators.ends import TAIL_LINES, failure, raise_for, result_of
+from magneton_tasks.airflow.operators.process import plan_request, planned, request_command
+from magneton_tasks.airflow.operators.stage_task import StageTask
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
 from magneton_tasks.runners.command import last_result
@@ -105,7 +105,7 @@ class ContainerOperator(DockerOperator):
 
 
 class PlanContainerOperator(ContainerOperator, SkipMixin):
-    """Makes an attempt, as `airflow.operators.PlanOperator` does, in a container."""
+    """Makes an attempt, as `airflow.operators.process.PlanOperator` does, in a container."""
 
     def __init__(self, *, config_path: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -130,7 +130,7 @@ class PlanContainerOperator(ContainerOperator, SkipMixin):
 
 
 class StageContainerOperator(StageTask, ContainerOperator):
-    """Runs a stage, or one batch of it, as `airflow.operators.StageOperator` does, in a container."""
+    """Runs a stage, or one batch of it, as `airflow.operators.process.StageOperator` does, in a container."""
 
     template_fields = ("attempt", "batch")
 

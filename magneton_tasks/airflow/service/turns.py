@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from magneton_tasks.airflow.processes import signal_all
+from magneton_tasks.airflow.service.processes import signal_all
 
 _PAUSE_S = 0.2
 

@@ -16,9 +16,9 @@ from airflow.sdk import DAG, TriggerRule, get_parsing_context
 from croniter import croniter
 from croniter.croniter import CroniterError
 
-from magneton_tasks.airflow import notices
-from magneton_tasks.airflow.dag_names import named_configs
-from magneton_tasks.airflow.operators import RefuseOperator
+from magneton_tasks.airflow.dag import notices
+from magneton_tasks.airflow.dag.dag_names import named_configs
+from magneton_tasks.airflow.operators.process import RefuseOperator
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import ConfigError, MagnetonError
 

@@ -1,4 +1,4 @@
-"""What the supervisor starts for each of Airflow's services: ``python -m magneton_tasks.airflow.launch NAME``.
+"""What the supervisor starts for each of Airflow's services: ``python -m magneton_tasks.airflow.service.launch NAME``.
 
 It notes the process, waits for the api-server where that must answer first, and becomes the service.
 """
@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from magneton_tasks.airflow import home
-from magneton_tasks.airflow.services import FIRST, SERVICES, Services
+from magneton_tasks.airflow.service import home
+from magneton_tasks.airflow.service.services import FIRST, SERVICES, Services
 
 
 def main() -> NoReturn:

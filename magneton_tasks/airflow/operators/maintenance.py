@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import AirflowFailException
 
-from magneton_tasks.airflow.operators import CommandOperator
+from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.config.read import find_configs, load_config, nearest
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.runners.command import maintain_command

@@ -1,4 +1,4 @@
-"""Runs the DAG of one volume config to its end in this process: ``python -m magneton_tasks.airflow.run_dag CONFIG``.
+"""Runs the DAG of one volume config to its end in this process: ``python -m magneton_tasks.airflow.service.run_dag CONFIG``.
 
 No server is needed: Airflow's database is made in the project-local home on first use. Tasks run
 one after the other. Exit code 0 means that the run is green.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks.airflow import home as homes
+from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.base.units import human_time
 from magneton_tasks.config import places
 from magneton_tasks.errors import EXIT_BAD_DATA, MagnetonError, OutputError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run; messages for people go to stdout as they come."""
-    parser = argparse.ArgumentParser(prog="python -m magneton_tasks.airflow.run_dag")
+    parser = argparse.ArgumentParser(prog="python -m magneton_tasks.airflow.service.run_dag")
     parser.add_argument("config", type=Path, help="the volume's YAML file")
     config = parser.parse_args(argv).config.absolute()
     try:
@@ -79,7 +79,7 @@ def run(dag: DAG, conf: dict[str, Any] | None = None) -> bool:
     from airflow.sdk import DagRunState
     from airflow.sdk.listener import get_listener_manager
 
-    from magneton_tasks.airflow.progress import Progress
+    from magneton_tasks.airflow.service.progress import Progress
 
     print(f"DAG {dag.dag_id}", flush=True)
     manager: Any = get_listener_manager()

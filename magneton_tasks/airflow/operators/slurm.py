@@ -18,9 +18,9 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
 
-from magneton_tasks.airflow.ends import Result, failure
-from magneton_tasks.airflow.slurm_trigger import SlurmTrigger
-from magneton_tasks.airflow.stage_task import StageTask
+from magneton_tasks.airflow.operators.ends import Result, failure
+from magneton_tasks.airflow.operators.slurm_trigger import SlurmTrigger
+from magneton_tasks.airflow.operators.stage_task import StageTask
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Step, Wait
 from magneton_tasks.runners.arrays.watch import Snapshot
@@ -46,7 +46,7 @@ _TIMED_OUT = 124
 
 
 class SlurmOperator(StageTask, BashOperator):
-    """Runs a stage, or one batch of it, as `airflow.operators.StageOperator` does, in Slurm jobs.
+    """Runs a stage, or one batch of it, as `airflow.operators.process.StageOperator` does, in Slurm jobs.
 
     ``probe`` is a stage too.
     """

@@ -1,7 +1,7 @@
 """A project-local ``AIRFLOW_HOME``: where it lies and how Airflow is set there.
 
 Nothing here imports Airflow: the settings go into the environment before it is imported, or into
-that of the processes that :mod:`magneton_tasks.airflow.services` starts.
+that of the processes that :mod:`magneton_tasks.airflow.service.services` starts.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from magneton_tasks.airflow import database as databases
-from magneton_tasks.airflow.at_once import tasks_at_once
+from magneton_tasks.airflow.service import database as databases
+from magneton_tasks.airflow.service.at_once import tasks_at_once
 from magneton_tasks.base.files import is_network_filesystem
 from magneton_tasks.config.places import CONFIGS_VARIABLE, configs_places
 from magneton_tasks.errors import ConfigError
@@ -38,7 +38,7 @@ _FIXED = {
 
 def project_root() -> Path:
     """The checkout that holds ``dags/``."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / "dags" / "instance_segmentation.py").is_file():
         raise ConfigError(
             f"{root} has no dags/instance_segmentation.py",
@@ -91,7 +91,7 @@ def settings(home: Path, root: Path, database: Mapping[str, str] | None = None) 
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": 64,
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
-        "LOGGING__LOGGING_CONFIG_CLASS": "magneton_tasks.airflow.task_logs.LOGGING",
+        "LOGGING__LOGGING_CONFIG_CLASS": "magneton_tasks.airflow.service.task_logs.LOGGING",
         "USAGE_DATA_COLLECTION__ENABLED": False,
         # A killed scheduler is replaced at once, which takes over what the other had queued by this.
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,

@@ -3,7 +3,7 @@
 A slot is a GiB. A task takes as many slots as it may need memory, and at least its core's share of
 the machine's memory, so that no more tasks run than there are cores.
 
-``python -m magneton_tasks.airflow.pools`` makes the pool; `make up` does so by itself. Airflow
+``python -m magneton_tasks.airflow.service.pools`` makes the pool; `make up` does so by itself. Airflow
 doesn't start tasks whose pool isn't there.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 from math import prod
 
-from magneton_tasks.airflow.at_once import services_bytes
+from magneton_tasks.airflow.service.at_once import services_bytes
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig

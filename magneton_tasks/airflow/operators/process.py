@@ -22,9 +22,9 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 
-from magneton_tasks.airflow import params as forms
-from magneton_tasks.airflow.ends import TAIL_LINES, Result, raise_for, result_of
-from magneton_tasks.airflow.stage_task import StageTask, is_chosen
+from magneton_tasks.airflow.dag import form as forms
+from magneton_tasks.airflow.operators.ends import TAIL_LINES, Result, raise_for, result_of
+from magneton_tasks.airflow.operators.stage_task import StageTask, is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import worker_environ

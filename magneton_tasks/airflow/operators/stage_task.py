@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from magneton_tasks.airflow.ends import Result
+from magneton_tasks.airflow.operators.ends import Result
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.work.paths import CHOICE_OF, MAPPED, AttemptPaths

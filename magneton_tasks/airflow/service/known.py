@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
-from magneton_tasks.airflow.services import Services
+from magneton_tasks.airflow.service.services import Services
 
 #: How long `make up` waits for the dag-processor, in seconds: twice its interval, and for its work.
 PATIENCE_S = 90

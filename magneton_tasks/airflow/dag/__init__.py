@@ -1,0 +1,1 @@
+"""From a volume config to its DAG: form, page, tasks, notices."""

@@ -1,0 +1,1 @@
+"""The operators of each runner, and what waits without a worker slot."""
