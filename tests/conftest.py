@@ -12,7 +12,7 @@ from hypothesis import settings
 
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.runners.warming import ensure_warm
-from tests.examples import LONG
+from tests.helpers.examples import LONG
 
 if TYPE_CHECKING:
     from _typeshed import HasFileno
@@ -37,6 +37,9 @@ os.fsync = _without_waiting
 
 # Also for the processes of tests that have another home.
 os.environ["MAGNETON_KERNEL_CACHE"] = kernel_archives.root()
+
+#: Fixtures for tests of every room.
+pytest_plugins = ["tests.helpers.runs"]
 
 
 @pytest.hookimpl(trylast=True)

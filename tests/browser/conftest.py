@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.chromium import browser, new_page
+from tests.helpers.chromium import browser, new_page
 
 __all__ = ["browser", "new_page"]

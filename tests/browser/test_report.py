@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from magneton_tasks.outcome import report
-from tests import many_blocks, volumes
+from tests.helpers import many_blocks, volumes
 
 pytestmark = pytest.mark.browser
 

@@ -19,11 +19,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from magneton_tasks.viewer.layers import Layer, resolve
-from tests import volumes
-from tests.chromium import PATIENCE_S, NewPage
+from tests.helpers import volumes
+from tests.helpers.chromium import PATIENCE_S, NewPage
+from tests.helpers.viewing import link_of, started, view
+from tests.helpers.zarr_layers import ome_group, plain_array
 from tests.viewer.conftest import TOKEN, app_of, serving
-from tests.viewing import link_of, started, view
-from tests.zarr_layers import ome_group, plain_array
 
 pytestmark = pytest.mark.browser
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.buckets.google_server import GoogleServer
-from tests.calls import Caller
+from tests.helpers.calls import Caller
 
 ACCOUNT = "123456789012"
 

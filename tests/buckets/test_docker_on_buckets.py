@@ -14,7 +14,7 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.task import Workshop
 from magneton_tasks.work.guarded import lease_places
-from tests import volumes
+from tests.helpers import volumes
 
 
 @pytest.fixture

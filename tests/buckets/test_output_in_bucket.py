@@ -18,11 +18,11 @@ from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import ConfigError, LeaseHeldError, MagnetonError
 from magneton_tasks.work.paths import STAGES
 from magneton_tasks.work.stores import segmentation
-from tests import volumes
 from tests.buckets.conftest import GoogleStore, S3Store, Store
-from tests.calls import Caller
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.tiny_volume import write_tiny_volume
 from tests.stages.test_checksums import sampled
-from tests.tiny_volume import write_tiny_volume
 
 ROOT = Path(__file__).parents[2]
 #: children of a test process are larger than those of a worker

@@ -14,7 +14,7 @@ from magneton_tasks.airflow.operators import process as operators
 from magneton_tasks.runners.command import stage_command
 from magneton_tasks.work import results
 from magneton_tasks.work.paths import AttemptPaths
-from tests.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
+from tests.helpers.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
 
 pytestmark = [
     pytest.mark.xdist_group("airflow"),

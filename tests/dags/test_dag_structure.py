@@ -19,7 +19,7 @@ from magneton_tasks.airflow.dag import catalog
 from magneton_tasks.config import roots
 from magneton_tasks.config.read import RunConfig, load_config
 from tests.dags.parsing import modules_of_a_parse
-from tests.odd_configs import ODD, TYPICAL
+from tests.helpers.odd_configs import ODD, TYPICAL
 
 pytestmark = pytest.mark.xdist_group("airflow")
 

@@ -23,9 +23,9 @@ from magneton_tasks.airflow.plugin import URL_PREFIX
 from magneton_tasks.config import places
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
-from tests import volumes
-from tests.many_blocks import plan_many, write_records
-from tests.odd_configs import ODD, TYPICAL
+from tests.helpers import volumes
+from tests.helpers.many_blocks import plan_many, write_records
+from tests.helpers.odd_configs import ODD, TYPICAL
 
 pytestmark = pytest.mark.xdist_group("dags")
 

@@ -18,8 +18,8 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.stages.planning import checks
 from tests.dags.parsing import modules_of_a_parse
-from tests.tiny_volume import write_tiny_volume
-from tests.volumes import plan_run
+from tests.helpers.tiny_volume import write_tiny_volume
+from tests.helpers.volumes import plan_run
 
 pytestmark = pytest.mark.xdist_group("airflow")
 

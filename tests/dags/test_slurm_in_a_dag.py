@@ -35,8 +35,8 @@ from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
 from magneton_tasks.stages.planning import checks
 from tests.dags.parsing import modules_of_a_parse
-from tests.tiny_volume import write_tiny_volume
-from tests.volumes import plan_run
+from tests.helpers.tiny_volume import write_tiny_volume
+from tests.helpers.volumes import plan_run
 
 pytestmark = pytest.mark.xdist_group("airflow")
 

@@ -19,8 +19,8 @@ from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.airflow.service.services import Services
 from magneton_tasks.config import places
 from tests.e2e.rest import RefusedError, Rest
-from tests.shell_blocks import Block, typed
-from tests.tiny_volume import chunk_file, write_tiny_volume
+from tests.helpers.shell_blocks import Block, typed
+from tests.helpers.tiny_volume import chunk_file, write_tiny_volume
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "instance_segmentation."

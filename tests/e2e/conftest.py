@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import Page
 
 from magneton_tasks.airflow.service import database as databases
-from tests.chromium import browser, new_page
 from tests.e2e.airflow import Airflow
 from tests.e2e.mailbox import Mailbox
 from tests.e2e.postgres import Server, postgres
+from tests.helpers.chromium import browser, new_page
 
 __all__ = ["browser", "new_page"]
 

@@ -14,9 +14,9 @@ from typing import Self
 
 import pexpect
 
-from tests.clones import clone
 from tests.e2e.rest import fetched
-from tests.shell_blocks import Typed
+from tests.helpers.clones import clone
+from tests.helpers.shell_blocks import Typed
 
 #: What a login on Debian has; last, the Python that this test's environment was made with.
 PATH = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{sys.base_prefix}/bin"

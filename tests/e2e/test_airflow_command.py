@@ -8,8 +8,8 @@ from pathlib import Path
 
 from magneton_tasks.airflow.service import home as homes
 from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
-from tests.shell_blocks import blocks, shown_to
-from tests.tiny_volume import OBJECTS
+from tests.helpers.shell_blocks import blocks, shown_to
+from tests.helpers.tiny_volume import OBJECTS
 
 
 def test_trigger_list_and_clear(airflow: Airflow) -> None:

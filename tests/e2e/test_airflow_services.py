@@ -17,8 +17,8 @@ from magneton_tasks.airflow.service.ports import free_ports
 from magneton_tasks.config import places
 from tests.e2e.airflow import ROOT, Airflow, clean_environ, wait_until
 from tests.e2e.proxy import proxy
-from tests.tiny_volume import OBJECTS
-from tests.volumes import run_pipeline
+from tests.helpers.tiny_volume import OBJECTS
+from tests.helpers.volumes import run_pipeline
 
 
 def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:

@@ -9,10 +9,10 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from tests import volumes
 from tests.e2e.airflow import Airflow, HeldChunk, wait_until
 from tests.e2e.rest import RefusedError
-from tests.tiny_volume import OBJECTS, chunk_file
+from tests.helpers import volumes
+from tests.helpers.tiny_volume import OBJECTS, chunk_file
 
 SignIn = Callable[..., Page]
 #: How long a page may take to show what is there, in milliseconds.

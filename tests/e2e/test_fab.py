@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests import volumes
 from tests.e2e.airflow import Airflow
 from tests.e2e.rest import RefusedError
+from tests.helpers import volumes
 
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 RUN = "manual__2026-01-02T03:04:05+00:00"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.airflow import Airflow, HeldChunk, wait_until
 from tests.e2e.postgres import Server
-from tests.tiny_volume import OBJECTS, chunk_file
+from tests.helpers.tiny_volume import OBJECTS, chunk_file
 
 #: Begin of a chunk that the first layer of blocks doesn't read.
 SECOND_LAYER = (30, 0, 0)

@@ -17,7 +17,7 @@ import psutil
 from tests.e2e.airflow import wait_until
 from tests.e2e.newcomer import Newcomer
 from tests.e2e.rest import Rest, fetched
-from tests.shell_blocks import ELSEWHERE, README, commands, to_type
+from tests.helpers.shell_blocks import ELSEWHERE, README, commands, to_type
 
 
 def test_readme_as_a_newcomer_types_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.airflow import PATIENCE_S, PREFIX, Airflow, wait_until
 from tests.e2e.mailbox import Mailbox
 from tests.e2e.rest import RefusedError
-from tests.tiny_volume import OBJECTS
+from tests.helpers.tiny_volume import OBJECTS
 
 
 def test_a_run_over_rest(airflow: Airflow) -> None:

@@ -11,8 +11,8 @@ import yaml
 from croniter import croniter
 
 from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
-from tests.shell_blocks import blocks, shown_to
-from tests.tiny_volume import METHODS, OBJECTS, write_tiny_volume
+from tests.helpers.shell_blocks import blocks, shown_to
+from tests.helpers.tiny_volume import METHODS, OBJECTS, write_tiny_volume
 
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
 #: What the tiny volume needs beside what a page shows.

@@ -28,7 +28,7 @@ from magneton_tasks.runners.command import PROGRAM
 from tests.e2e.airflow import PATIENCE_S, ROOT, Airflow, HeldChunk, clean_environ, wait_until
 from tests.e2e.postgres import postgres
 from tests.e2e.test_faults import SECOND_LAYER, worker_of
-from tests.shell_blocks import shown_to
+from tests.helpers.shell_blocks import shown_to
 
 #: How often all processes are looked at, in seconds: the shortest that Airflow starts lives longer.
 PAUSE_S = 0.1

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests import volumes
-from tests.volumes import Run
+from tests.helpers import volumes
+from tests.helpers.volumes import Run
 
 Copy = Callable[..., Path]
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from magneton_tasks.config.read import load_config
-from tests import volumes
+from tests.helpers import volumes
 
 #: The questions in their order, each by a piece of its text.
 QUESTIONS = (

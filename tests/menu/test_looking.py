@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from magneton_tasks.config.read import load_config
-from tests import volumes
+from tests.helpers import volumes
 from tests.menu.terminal import GO_ON, OPTION, PARAMETER, Terminal, listing
 
 Copy = Callable[..., Path]

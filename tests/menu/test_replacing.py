@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from magneton_tasks.config.read import load_config
-from tests import volumes
+from tests.helpers import volumes
 from tests.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 
 Copy = Callable[..., Path]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.cli.menu import remembered
-from tests import volumes
+from tests.helpers import volumes
 from tests.menu.terminal import GO_ON, OPTION, START, Terminal, listing
 
 Copy = Callable[..., Path]

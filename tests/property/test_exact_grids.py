@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
-from tests.exact.oracle import oracle
-from tests.exact.volumes import KINDS, volume
-from tests.exact.whole import Cuts, Grid, by_twos, one_block, regular, same, segment_whole
-from tests.examples import examples
+from tests.helpers.exact.oracle import oracle
+from tests.helpers.exact.volumes import KINDS, volume
+from tests.helpers.exact.whole import Cuts, Grid, by_twos, one_block, regular, same, segment_whole
+from tests.helpers.examples import examples
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid, items, ranges_len, share, to_ranges
 from magneton_tasks.plan.plan import make_geometry
-from tests.examples import examples
-from tests.plans import a_config, a_volume
+from tests.helpers.examples import examples
+from tests.helpers.plans import a_config, a_volume
 
 vectors = st.tuples(*[st.integers(1, 40)] * 3)
 offsets = st.tuples(*[st.integers(-1000, 1000)] * 3)

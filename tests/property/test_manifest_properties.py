@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magneton_tasks.work.records import KeyState, Manifest, Record
-from tests.examples import examples
+from tests.helpers.examples import examples
 
 #: Each example writes files.
 with_files = examples(30, 600)

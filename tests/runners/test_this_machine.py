@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from magneton_tasks.runners import this_machine
-from tests.tiny_volume import write_tiny_volume
+from tests.helpers.tiny_volume import write_tiny_volume
 
 GIB = 2**30
 TOTAL = int(psutil.virtual_memory().total)

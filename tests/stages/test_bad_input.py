@@ -30,8 +30,8 @@ from magneton_tasks.stages import segment
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.loop import Job
 from magneton_tasks.stages.planning import draft as planning
-from tests import volumes
-from tests.volumes import OFFSET, Array, Run
+from tests.helpers import volumes
+from tests.helpers.volumes import OFFSET, Array, Run
 
 Copy = Callable[..., Path]
 

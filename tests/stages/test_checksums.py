@@ -24,9 +24,9 @@ from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import Record, RecordWriter
 from magneton_tasks.work.stores import segmentation
-from tests import volumes
-from tests.calls import Caller
-from tests.volumes import Array, Run, in_fork
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.volumes import Array, Run, in_fork
 
 # google-cloud-storage, which cloud-volume imports, warns of a package that it can do without.
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")

@@ -25,9 +25,9 @@ from magneton_tasks.clean import remove as clean_remove
 from magneton_tasks.clean.find import CHOICES
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, LeaseHeldError
-from tests import volumes
-from tests.calls import Caller
-from tests.volumes import Array, Run, in_fork, kill_at
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.volumes import Array, Run, in_fork, kill_at
 
 Copy = Callable[..., Path]
 HEX = "0123456789abcdef"

@@ -23,9 +23,9 @@ from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome import report as reporting
 from magneton_tasks.work.attempt import Attempt
-from tests import volumes
-from tests.calls import Caller, Done
-from tests.volumes import Array, Run
+from tests.helpers import volumes
+from tests.helpers.calls import Caller, Done
+from tests.helpers.volumes import Array, Run
 
 Copy = Callable[..., Path]
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from magneton_tasks.config.read import load_config, parse_config
-from tests.calls import Caller
+from tests.helpers.calls import Caller
 
 TEXT = """\
 # volume 7

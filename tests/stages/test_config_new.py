@@ -18,7 +18,7 @@ from magneton_tasks.config.read import known_keys, load_config, parse_config, un
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
-from tests import volumes
+from tests.helpers import volumes
 
 Array = npt.NDArray[Any]
 #: Children of a test process are as large as that.

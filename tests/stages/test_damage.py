@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from magneton_tasks.work.stores import label_store, segmentation, table_dir
-from tests import volumes
-from tests.volumes import Array, Run
+from tests.helpers import volumes
+from tests.helpers.volumes import Array, Run
 
 Copy = Callable[..., Path]
 

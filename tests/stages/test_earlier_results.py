@@ -14,9 +14,9 @@ import yaml
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.stages.planning import earlier
-from tests import volumes
-from tests.calls import Caller
-from tests.volumes import Run
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.volumes import Run
 
 KEEP_OVERLAP = "`method: overlap` keeps it, `method: exact` computes it again"
 KEEP_THRESHOLD = (

@@ -12,7 +12,7 @@ import pytest
 from magneton_tasks.errors import EXIT_BUG, EXIT_IO, EXIT_TEMPORARY, TemporaryError
 from magneton_tasks.stages import apply
 from magneton_tasks.stages.loop import Outcome
-from tests import volumes
+from tests.helpers import volumes
 
 Copy = Callable[..., Path]
 #: what a cell meets, the batch's exit code, whether more memory may help, and whether it's a bug

@@ -14,10 +14,10 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact as exact_projection
 from magneton_tasks.plan import exact_tree as exact_plan
 from magneton_tasks.work.paths import JOINS, STAGES
-from tests import volumes
-from tests.exact.oracle import oracle
-from tests.exact.real_data import needs_shared_data, pub128
-from tests.volumes import Array, Run, in_fork, kill_at
+from tests.helpers import volumes
+from tests.helpers.exact.oracle import oracle
+from tests.helpers.exact.real_data import needs_shared_data, pub128
+from tests.helpers.volumes import Array, Run, in_fork, kill_at
 
 SHAPE = (24, 40, 36)
 #: Small volumes need small sizes, or all becomes one object.

@@ -14,9 +14,9 @@ import pytest
 from magneton_tasks.cli.run.live import StageProgress
 from magneton_tasks.outcome import report
 from magneton_tasks.plan import exact_tree as exact_plan
-from tests import volumes
-from tests.calls import Caller
-from tests.volumes import Array, Run
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.volumes import Array, Run
 
 Copy = Callable[[], Path]
 SHAPE = (20, 36, 36)

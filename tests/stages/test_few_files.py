@@ -11,9 +11,9 @@ import pytest
 
 from magneton_tasks.outcome import block_detail
 from magneton_tasks.work import results
-from tests import volumes
-from tests.calls import Caller
-from tests.file_limits import assert_few_files, by_kind
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.file_limits import assert_few_files, by_kind
 
 #: 2 x 2 x 2 blocks
 METHODS: dict[str, dict[str, Any]] = {

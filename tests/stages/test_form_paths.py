@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_OK
-from tests.calls import Caller
-from tests.tiny_volume import write_tiny_volume
+from tests.helpers.calls import Caller
+from tests.helpers.tiny_volume import write_tiny_volume
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.zarr import read as zarr_volumes
-from tests import volumes
-from tests.volumes import CHUNK, OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
+from tests.helpers import volumes
+from tests.helpers.volumes import CHUNK, OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
 
 #: two blocks along x, cut where the input's chunks end
 SMALL: tuple[int, int, int] = (20, 40, 64)

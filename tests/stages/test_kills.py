@@ -17,8 +17,8 @@ from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.stages import loop as work
 from magneton_tasks.stages import segment
 from magneton_tasks.stages.loop import Job
-from tests import volumes
-from tests.volumes import Array, Run, in_fork, kill_at
+from tests.helpers import volumes
+from tests.helpers.volumes import Array, Run, in_fork, kill_at
 
 Copy = Callable[..., Path]
 

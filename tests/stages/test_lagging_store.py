@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from magneton_tasks.work.stores import label_store
-from tests import volumes
-from tests.lagging import fake_clock, hide_new_files
-from tests.volumes import Array, Run
+from tests.helpers import volumes
+from tests.helpers.lagging import fake_clock, hide_new_files
+from tests.helpers.volumes import Array, Run
 
 Copy = Callable[..., Path]
 WAIT = {"paths.visibility_wait_s": 120}

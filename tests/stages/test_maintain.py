@@ -10,8 +10,8 @@ import pytest
 
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import EXIT_OK
-from tests.calls import Caller
-from tests.volumes import Run
+from tests.helpers.calls import Caller
+from tests.helpers.volumes import Run
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from magneton_tasks.stages import child
 from magneton_tasks.stages.planning import map_samples
 from magneton_tasks.stages.planning.map_samples import EDGE_VOX, MOST_BOXES, WHOLE_VOXELS, places
 from magneton_tasks.work.paths import WorkPaths
-from tests import volumes
-from tests.calls import Caller
-from tests.exact.real_data import needs_shared_data, pub128
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.exact.real_data import needs_shared_data, pub128
+from tests.helpers.volumes import Array
 from tests.stages.test_status import edit
-from tests.volumes import Array
 
 SHAPE: Vec3 = (48, 64, 64)
 EXACT: dict[str, Any] = {

@@ -21,8 +21,8 @@ from magneton_tasks.outcome import report, report_blocks
 from magneton_tasks.outcome.page.report_page import render
 from magneton_tasks.stages import verify
 from magneton_tasks.work.paths import AttemptPaths
-from tests import many_blocks, volumes
-from tests.volumes import Array, Run
+from tests.helpers import many_blocks, volumes
+from tests.helpers.volumes import Array, Run
 
 Copy = Callable[..., Path]
 #: What must come out as text, wherever it comes from.

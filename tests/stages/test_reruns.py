@@ -19,8 +19,8 @@ from magneton_tasks.stages import segment
 from magneton_tasks.stages.loop import Job
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
-from tests import volumes
-from tests.volumes import CHUNK, OFFSET, Array, Run
+from tests.helpers import volumes
+from tests.helpers.volumes import CHUNK, OFFSET, Array, Run
 
 ALL_BLOCKS = set(range(8))
 Copy = Callable[..., Path]

@@ -12,8 +12,8 @@ from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import plan as planning_core
 from magneton_tasks.work.stores import pool_table
-from tests import volumes
-from tests.volumes import OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
+from tests.helpers import volumes
+from tests.helpers.volumes import OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
 
 #: two blocks along x
 TWO_BLOCKS: dict[str, Any] = {

@@ -13,8 +13,8 @@ import pytest
 from magneton_tasks.clean import remove as clean_remove
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import MagnetonError
-from tests import volumes
-from tests.volumes import Run
+from tests.helpers import volumes
+from tests.helpers.volumes import Run
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become two users"

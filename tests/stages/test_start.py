@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_volume import write_tiny_volume
+from tests.helpers.tiny_volume import write_tiny_volume
 
 #: For buckets, Airflow, Zarr volumes, and what numba looks for in scipy: seconds of CPU a process.
 HEAVY = (

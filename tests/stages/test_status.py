@@ -20,9 +20,9 @@ import yaml
 
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.work.stores import label_store, segmentation, table_dir
-from tests import volumes
-from tests.calls import Caller, Done
-from tests.volumes import Run
+from tests.helpers import volumes
+from tests.helpers.calls import Caller, Done
+from tests.helpers.volumes import Run
 
 Copy = Callable[..., Path]
 STAGES = ("segment", "count", "pool", "apply", "verify")

@@ -17,9 +17,9 @@ from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.outcome.report import write_report
 from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.work.attempt import Attempt
-from tests import volumes
-from tests.calls import Caller
-from tests.volumes import Run
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.volumes import Run
 
 WARNING = "contacts between objects and insides of objects hardly differ: look at it"
 MAP = ThresholdChoice(0.315, "map", 0.1, 0.873, (WARNING,))

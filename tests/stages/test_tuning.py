@@ -29,9 +29,9 @@ from magneton_tasks.trials import tuning
 from magneton_tasks.trials.tuning import Point, best_of
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import open_affinity
-from tests import volumes
-from tests.calls import Caller, Done
-from tests.volumes import OFFSET, SHAPE, Array
+from tests.helpers import volumes
+from tests.helpers.calls import Caller, Done
+from tests.helpers.volumes import OFFSET, SHAPE, Array
 
 THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 LIST = ".2,.4,.6,.8"

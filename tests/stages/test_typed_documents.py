@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell_blocks import ROOT, shown_to, typed
+from tests.helpers.shell_blocks import ROOT, shown_to, typed
 
 SHOWN = shown_to(__file__)
 

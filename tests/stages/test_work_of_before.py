@@ -15,8 +15,8 @@ from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.exact_segment import ExactSegmentStage
 from magneton_tasks.work import residuals
 from magneton_tasks.work.inputs import input_digest
-from tests import volumes
-from tests.calls import Caller
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
 
 SETTINGS = {"method": "exact", "block": {"size": [20, 32, 32]}, "segment": {"threshold": 0.5}}
 

@@ -12,7 +12,7 @@ import pytest
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import EXIT_CONFIG, ConfigError
 from magneton_tasks.formats.arrival import NOT_YET, Awaited
-from tests.tiny_volume import write_tiny_volume
+from tests.helpers.tiny_volume import write_tiny_volume
 
 
 def awaited(config: Path, more: str = "", partition: str | None = None) -> Awaited:

@@ -13,8 +13,8 @@ from magneton_tasks.outcome import block_detail, block_map, block_summary
 from magneton_tasks.outcome.block_columns import squares, worst
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
-from tests import volumes
-from tests.many_blocks import plan_many, write_records
+from tests.helpers import volumes
+from tests.helpers.many_blocks import plan_many, write_records
 from tests.unit.test_states import add
 
 GRID = (2, 3, 4)

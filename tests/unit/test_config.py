@@ -14,7 +14,7 @@ from magneton_tasks.config.read import (
     require_partition,
 )
 from magneton_tasks.errors import ConfigError, NoInputError
-from tests.plans import MINIMAL, OVERLAP, a_config
+from tests.helpers.plans import MINIMAL, OVERLAP, a_config
 
 
 def refused(text: str, **options: Any) -> str:

@@ -9,9 +9,9 @@ import pytest
 from magneton_tasks.base.units import parse_duration, parse_size
 from magneton_tasks.config.read import load_config, parse_config
 from magneton_tasks.errors import ConfigError
-from tests.calls import Caller
-from tests.odd_configs import ODD, TYPICAL
-from tests.plans import MINIMAL
+from tests.helpers.calls import Caller
+from tests.helpers.odd_configs import ODD, TYPICAL
+from tests.helpers.plans import MINIMAL
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from magneton_tasks.config.menu_tool.old_translation import Row
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.runners import this_machine
-from tests import volumes
+from tests.helpers import volumes
 
 GIB = 2**30
 

@@ -12,7 +12,7 @@ import pytest
 
 from magneton_tasks.cli.config.parameters import fields
 from magneton_tasks.cli.main import cli
-from tests.shell_blocks import (
+from tests.helpers.shell_blocks import (
     ANYWHERE,
     ELSEWHERE,
     EXCUSES,

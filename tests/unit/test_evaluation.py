@@ -15,7 +15,7 @@ from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.kernels.evaluate import ContingencyTable
 from magneton_tasks.trials import evaluation
 from magneton_tasks.trials.evaluation import score
-from tests.calls import Caller
+from tests.helpers.calls import Caller
 
 Ids = np.ndarray[Any, np.dtype[Any]]
 FINE: Size3 = (40, 4, 4)

@@ -19,9 +19,9 @@ from magneton_tasks.kernels.exact.block_faces import Inner
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
 from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
-from tests.exact.oracle import oracle
-from tests.exact.volumes import KINDS, volume
-from tests.exact.whole import same
+from tests.helpers.exact.oracle import oracle
+from tests.helpers.exact.volumes import KINDS, volume
+from tests.helpers.exact.whole import same
 
 Affinity = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint32]

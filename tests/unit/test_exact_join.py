@@ -37,8 +37,8 @@ from magneton_tasks.kernels.exact.residual import (
     empty_residual,
 )
 from magneton_tasks.plan.join_tree import JoinTree
-from tests.exact.volumes import volume
-from tests.exact.whole import Grid, contacts_of, join_group, regular, segment_blocks
+from tests.helpers.exact.volumes import volume
+from tests.helpers.exact.whole import Grid, contacts_of, join_group, regular, segment_blocks
 
 SHAPE: Vec3 = (14, 15, 16)
 SETTINGS = ExactSettings(0.5, s2=20, dust=15, s_min=6)

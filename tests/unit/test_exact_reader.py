@@ -19,7 +19,7 @@ from magneton_tasks.formats.affinity import AffinityReader, MaskReader
 from magneton_tasks.formats.exact_reader import ExactReader, high_plane
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
-from tests.examples import examples
+from tests.helpers.examples import examples
 
 OFFSET: Vec3 = (10, -20, 30)
 SHAPE: Vec3 = (12, 14, 16)

@@ -11,7 +11,7 @@ import pytest
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.kernels.evaluate import evaluate
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
-from tests.exact.whole import Grid, by_twos, one_block, regular, same, segment_whole
+from tests.helpers.exact.whole import Grid, by_twos, one_block, regular, same, segment_whole
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 NAMES = ("pub128", "real_gala_train")

@@ -18,8 +18,8 @@ from magneton_tasks.plan.cost_rest import pool_memory
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
 from magneton_tasks.stages.planning.sampling import sample_boxes
-from tests import volumes
-from tests.volumes import Array, plan_run, run_stages, write_config
+from tests.helpers import volumes
+from tests.helpers.volumes import Array, plan_run, run_stages, write_config
 
 SETTINGS = ExactSettings(0.5)
 EDGE = 40

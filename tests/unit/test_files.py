@@ -16,7 +16,7 @@ import pytest
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
-from tests.lagging import fake_clock, hide_new_files
+from tests.helpers.lagging import fake_clock, hide_new_files
 
 ROOT = Path(__file__).parents[2]
 

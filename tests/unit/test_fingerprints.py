@@ -14,7 +14,7 @@ from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.plan import fingerprints
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
 from magneton_tasks.plan.plan import Fingerprints, VolumeFacts, make_geometry
-from tests.plans import a_config, a_volume
+from tests.helpers.plans import a_config, a_volume
 
 PLAIN = """
 method: overlap

@@ -19,7 +19,7 @@ from magneton_tasks.formats.inflating import decompress, most_encoded
 from magneton_tasks.formats.precomputed import chunks as codec
 from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.formats.volume import open_volume
-from tests import bombs
+from tests.helpers import bombs
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux"

@@ -13,8 +13,8 @@ from magneton_tasks.airflow.pages import keeper as keeping
 from magneton_tasks.airflow.pages.keeper import Keeper
 from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome.block_map import BlockMap
-from tests import volumes
-from tests.many_blocks import plan_many
+from tests.helpers import volumes
+from tests.helpers.many_blocks import plan_many
 from tests.unit.test_states import add
 
 GRID = (1, 2, 3)

@@ -275,7 +275,7 @@ def test_a_run_of_either_method_compiles_nothing() -> None:
 import tempfile
 from pathlib import Path
 from magneton_tasks.kernels.compiled import cache as kernel_cache
-from tests import volumes
+from tests.helpers import volumes
 
 with tempfile.TemporaryDirectory() as folder:
     for i, settings in enumerate([{{}}, {exact}]):

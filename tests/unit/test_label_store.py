@@ -14,7 +14,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from magneton_tasks.work.labels import LabelStore
-from tests.lagging import hide_new_files
+from tests.helpers.lagging import hide_new_files
 
 SHAPE: Vec3 = (40, 96, 70)
 WHOLE = Box.of_shape(SHAPE)

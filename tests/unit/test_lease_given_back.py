@@ -17,7 +17,7 @@ from magneton_tasks.base import files, lease
 from magneton_tasks.cli.run import stages
 from magneton_tasks.errors import OutputError
 from magneton_tasks.work import lease_by_hand
-from tests.tiny_volume import write_tiny_volume
+from tests.helpers.tiny_volume import write_tiny_volume
 
 
 def magneton(*arguments: object, by_runner: bool = False) -> subprocess.CompletedProcess[str]:

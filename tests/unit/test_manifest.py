@@ -12,7 +12,7 @@ import pytest
 from magneton_tasks.base import files
 from magneton_tasks.errors import OutputError
 from magneton_tasks.work.records import Manifest, Record, State
-from tests.lagging import hide_new_files
+from tests.helpers.lagging import hide_new_files
 
 ROOT = Path(__file__).parents[2]
 

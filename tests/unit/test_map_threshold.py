@@ -22,9 +22,9 @@ from magneton_tasks.kernels.exact.map_threshold import (
     choose,
 )
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
-from tests.exact.real_data import needs_shared_data, real
-from tests.exact.volumes import volume
-from tests.volumes import Array, affinities, cells
+from tests.helpers.exact.real_data import needs_shared_data, real
+from tests.helpers.exact.volumes import volume
+from tests.helpers.volumes import Array, affinities, cells
 
 SETTINGS = ExactSettings(0.5, s2=8, dust=0, s_min=3)
 CASES = [

@@ -22,9 +22,9 @@ from magneton_tasks.plan.plan import make_geometry, project_memory
 from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.stages.exact import place_of
 from magneton_tasks.stages.planning.sampling import TYPICAL
-from tests import volumes
-from tests.plans import a_config, a_volume
-from tests.volumes import Array
+from tests.helpers import volumes
+from tests.helpers.plans import a_config, a_volume
+from tests.helpers.volumes import Array
 
 GIB = 2**30
 VOLUME = a_volume((1024, 1024, 1024), voxel_size_nm=(8.0, 8.0, 8.0))

@@ -23,7 +23,7 @@ from magneton_tasks.cli.config.parameters import (
 from magneton_tasks.cli.console import Quit
 from magneton_tasks.config.read import known_keys, load_config
 from magneton_tasks.errors import ConfigError
-from tests.plans import MINIMAL, OVERLAP
+from tests.helpers.plans import MINIMAL, OVERLAP
 
 
 @pytest.fixture

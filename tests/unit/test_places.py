@@ -12,7 +12,7 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.cli.config.places import as_url
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import ConfigError
-from tests.plans import MINIMAL, a_config
+from tests.helpers.plans import MINIMAL, a_config
 
 HOME = "/home/somebody"
 #: What people write, and what they are told to write instead.

@@ -24,7 +24,7 @@ from magneton_tasks.plan.plan import (
     make_stage,
     project_memory,
 )
-from tests.plans import a_config, a_volume
+from tests.helpers.plans import a_config, a_volume
 
 #: segment, count, pool, apply, downsample of `fingerprints()`
 GOLDEN = (

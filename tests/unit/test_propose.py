@@ -35,7 +35,7 @@ from magneton_tasks.trials.propose import (
     propose_convention,
     read_samples,
 )
-from tests import volumes
+from tests.helpers import volumes
 
 Array = npt.NDArray[Any]
 CONVENTIONS = [

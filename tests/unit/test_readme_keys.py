@@ -9,7 +9,7 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from magneton_tasks.config.model import RunConfig
-from tests.shell_blocks import README
+from tests.helpers.shell_blocks import README
 
 
 def _default(key: str) -> Any:

@@ -37,8 +37,8 @@ from magneton_tasks.kernels.exact.residual import (
 )
 from magneton_tasks.work import parquet, residuals, tables
 from magneton_tasks.work.residuals import ResidualStore
-from tests.examples import examples
-from tests.lagging import hide_new_files
+from tests.helpers.examples import examples
+from tests.helpers.lagging import hide_new_files
 
 TABLES = (Regions, Edges, Basins, BasinPairs, FaceBasins)
 ALL_SIDES = [(axis, side) for axis in range(3) for side in range(2)]

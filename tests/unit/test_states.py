@@ -23,8 +23,8 @@ from magneton_tasks.work.states import (
     BlockState,
     VolumeStates,
 )
-from tests import volumes
-from tests.many_blocks import plan_many
+from tests.helpers import volumes
+from tests.helpers.many_blocks import plan_many
 
 N = 8
 

@@ -27,7 +27,7 @@ from magneton_tasks.kernels.overlap.segment import (
 )
 from magneton_tasks.kernels.overlap.sweep import exact_sweep, score_exact_sweep, sweep
 from magneton_tasks.kernels.pooling import Pooling
-from tests.volumes import affinities, cells
+from tests.helpers.volumes import affinities, cells
 
 KINDS: tuple[Supervoxels, ...] = get_args(Supervoxels)
 FUNCTIONS = ("mean", "mean_que256", "aff50_his256", "aff25_his256_ini0_que0", "size")

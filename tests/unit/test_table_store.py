@@ -13,7 +13,7 @@ from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from magneton_tasks.kernels.overlap.overlap import Pairs
 from magneton_tasks.work import tables
 from magneton_tasks.work.tables import PAIR_COLUMNS, PoolTable
-from tests.lagging import hide_new_files
+from tests.helpers.lagging import hide_new_files
 
 
 def some_pairs(blocks: list[tuple[int, int, int]], seed: int = 0) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from magneton_tasks.config.edit_file import set_values, with_values
 from magneton_tasks.config.read import known_keys, parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, NoInputError, OutputError
-from tests.plans import MINIMAL, OVERLAP
+from tests.helpers.plans import MINIMAL, OVERLAP
 
 SKETCH = """\
 # Volume 7, cortex — Größe wie im März

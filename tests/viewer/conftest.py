@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from magneton_tasks.viewer.app import make_app
 from magneton_tasks.viewer.layers import Layer, Shown, resolve
 from magneton_tasks.viewer.state import make_state
-from tests import volumes
+from tests.helpers import volumes
 
 TOKEN = "a-token"
 PAGE = f"/v/{TOKEN}/"

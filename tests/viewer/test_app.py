@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from magneton_tasks.formats.precomputed.chunks import compress
 from magneton_tasks.viewer.layers import Layer, resolve
-from tests import bombs
+from tests.helpers import bombs
 from tests.viewer.conftest import PAGE, TOKEN, Client, Running, app_of
 
 AFFINITY = "data/0"

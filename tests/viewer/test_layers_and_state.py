@@ -18,9 +18,9 @@ from magneton_tasks.errors import NoInputError
 from magneton_tasks.viewer.layers import Layer, Shown, resolve
 from magneton_tasks.viewer.state import State, make_state
 from magneton_tasks.viewer.volume_files import is_volume_file
-from tests import volumes
+from tests.helpers import volumes
+from tests.helpers.zarr_layers import ome_group, plain_array
 from tests.viewer.conftest import layers_in
-from tests.zarr_layers import ome_group, plain_array
 
 BASE = "http://host/v/t/"
 

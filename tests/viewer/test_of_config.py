@@ -12,7 +12,7 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.viewer.of_config import View, view_of
 from magneton_tasks.work.attempt import Attempt
-from tests import volumes
+from tests.helpers import volumes
 
 SIZES = np.array([0, 5, 40, 20, 900, 35])  # of the labels 0..5, in planes of one voxel height
 

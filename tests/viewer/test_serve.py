@@ -16,10 +16,10 @@ import pytest
 from magneton_tasks.errors import UsageError
 from magneton_tasks.viewer import serve as serving
 from magneton_tasks.viewer.layers import Layer
-from tests import volumes
+from tests.helpers import volumes
+from tests.helpers.viewing import link_of, view
 from tests.viewer.conftest import layers_in
 from tests.viewer.test_app import open_stream
-from tests.viewing import link_of, view
 
 
 def test_ctrl_c_ends_it(tmp_path: Path) -> None:

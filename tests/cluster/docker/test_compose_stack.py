@@ -18,12 +18,12 @@ import pytest
 from magneton_tasks import __version__
 from magneton_tasks.airflow.service.ports import free_ports
 from magneton_tasks.runners.docker.engine import Engine
-from tests.clones import clone
 from tests.cluster.docker.conftest import MARKS, OWNER, own, records, wait_for
 from tests.e2e.rest import RefusedError, Rest, fetched
-from tests.shell_blocks import shown_to, typed
-from tests.tiny_volume import OBJECTS, write_tiny_volume
-from tests.volumes import read_segmentation
+from tests.helpers.clones import clone
+from tests.helpers.shell_blocks import shown_to, typed
+from tests.helpers.tiny_volume import OBJECTS, write_tiny_volume
+from tests.helpers.volumes import read_segmentation
 
 pytestmark = [
     *MARKS,

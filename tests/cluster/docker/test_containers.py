@@ -21,8 +21,8 @@ from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import Workshop, stage_task
 from magneton_tasks.sample import write_sample
 from tests.cluster.docker.conftest import MARKS, OWNER, expect_same_as_local, own, records
-from tests.tiny_volume import write_tiny_volume
-from tests.volumes import plan_run, read_segmentation
+from tests.helpers.tiny_volume import write_tiny_volume
+from tests.helpers.volumes import plan_run, read_segmentation
 
 pytestmark = MARKS
 

@@ -12,10 +12,10 @@ import pytest
 
 from magneton_tasks import __version__
 from magneton_tasks.runners.docker.engine import Engine
-from tests.clones import clone
 from tests.cluster.docker.conftest import MARKS, expect_same_as_local, own, records
-from tests.shell_blocks import shown_to, typed
-from tests.tiny_volume import write_tiny_volume
+from tests.helpers.clones import clone
+from tests.helpers.shell_blocks import shown_to, typed
+from tests.helpers.tiny_volume import write_tiny_volume
 
 pytestmark = MARKS
 #: Built beside the image that the other tests use.

@@ -22,8 +22,8 @@ from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import Workshop, stage_task
 from tests.cluster.docker.conftest import MARKS, count, expect_same_as_local, own, records, wait_for
-from tests.volumes import Run, plan_run
-from tests.volumes import make_volume as write_volume
+from tests.helpers.volumes import Run, plan_run
+from tests.helpers.volumes import make_volume as write_volume
 
 pytestmark = MARKS
 

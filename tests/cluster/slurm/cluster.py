@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from magneton_tasks.work.records import Record
-from tests.tiny_volume import write_tiny_volume
+from tests.helpers.tiny_volume import write_tiny_volume
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent

@@ -17,8 +17,8 @@ import pytest
 from magneton_tasks.airflow.service.ports import free_ports
 from magneton_tasks.formats.volume import open_volume
 from tests.cluster.slurm.cluster import STATE, USER, Place, bring_up, wait_for
-from tests.tiny_volume import write_tiny_volume
-from tests.volumes import run_pipeline
+from tests.helpers.tiny_volume import write_tiny_volume
+from tests.helpers.volumes import run_pipeline
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.slurm.airflow import ONLY_SEGMENT, SlurmAirflow
 from tests.cluster.slurm.cluster import Place, admin, wait_for
 from tests.cluster.slurm.conftest import is_right
-from tests.file_limits import assert_few_files
+from tests.helpers.file_limits import assert_few_files
 
 
 @pytest.fixture(scope="module")

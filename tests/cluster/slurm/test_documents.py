@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.cluster.slurm.cluster import PYTHON, Place, submitter
 from tests.cluster.slurm.conftest import is_right
-from tests.shell_blocks import Block, shown_to, typed
+from tests.helpers.shell_blocks import Block, shown_to, typed
 
 
 def _types(place: Place, shown: Sequence[Block]) -> str:

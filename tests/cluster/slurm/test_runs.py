@@ -28,7 +28,7 @@ from tests.cluster.slurm.cluster import (
     wait_for,
 )
 from tests.cluster.slurm.conftest import is_right
-from tests.file_limits import assert_few_files
+from tests.helpers.file_limits import assert_few_files
 
 #: For tests of what happens to jobs; voxels are compared where the whole pipeline runs.
 ONLY_SEGMENT = ("--stages", "segment")

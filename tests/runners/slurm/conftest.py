@@ -12,8 +12,8 @@ import pytest
 from magneton_tasks.base.grid import items
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.paths import AttemptPaths
+from tests.helpers.tiny_volume import write_tiny_volume
 from tests.runners.slurm.fake_cluster import Cluster, Planned, Volume
-from tests.tiny_volume import write_tiny_volume
 
 FAKE = Path(__file__).with_name("fake_slurm.py")
 PROGRAMS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")

@@ -14,8 +14,8 @@ from magneton_tasks.runners.slurm import limits
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages.planning import draft as planning
+from tests.helpers.tiny_volume import write_tiny_volume
 from tests.runners.slurm.fake_cluster import Cluster, Planned
-from tests.tiny_volume import write_tiny_volume
 
 RECORDED = Path(__file__).parent / "recorded"
 CONFIG = (RECORDED / "scontrol-config-excerpt.txt").read_text()

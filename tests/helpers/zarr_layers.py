@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import zarr
 
-from tests import volumes
+from tests.helpers import volumes
 
 #: voxel size and offset as funlib writes them, those of the precomputed volumes
 SPACE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.shell_blocks import ROOT
+from tests.helpers.shell_blocks import ROOT
 
 
 def clone(folder: Path) -> Path:

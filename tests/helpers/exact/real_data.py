@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.volumes import Array
+from tests.helpers.volumes import Array
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 needs_shared_data = pytest.mark.skipif(
     not (DATA / "pub128.npz").is_file(), reason=f"the real test volumes aren't in {DATA}"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.plans import MINIMAL
+from tests.helpers.plans import MINIMAL
 
 Make = Callable[[Path], None]
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from magneton_tasks.work.attempt import Attempt
-from tests import volumes
-from tests.calls import Caller
-from tests.volumes import Run
+from tests.helpers import volumes
+from tests.helpers.calls import Caller
+from tests.helpers.volumes import Run
 
 
 @pytest.fixture(scope="session")
