@@ -1,4 +1,4 @@
-"""A lease in a bucket: that of `tests/unit/test_lease.py`, made of conditional writes."""
+"""A lease in a bucket: that of `tests/base/test_lease.py`, made of conditional writes."""
 
 from __future__ import annotations
 

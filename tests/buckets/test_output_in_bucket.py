@@ -22,7 +22,7 @@ from tests.buckets.conftest import GoogleStore, S3Store, Store
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.tiny_volume import write_tiny_volume
-from tests.stages.test_checksums import sampled
+from tests.outcome.test_checksums import sampled
 
 ROOT = Path(__file__).parents[2]
 #: children of a test process are larger than those of a worker

@@ -23,7 +23,7 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.exact.real_data import needs_shared_data, pub128
 from tests.helpers.volumes import Array
-from tests.stages.test_status import edit
+from tests.outcome.test_status import edit
 
 SHAPE: Vec3 = (48, 64, 64)
 EXACT: dict[str, Any] = {

@@ -19,8 +19,8 @@ from magneton_tasks.runners.arrays.progress import Progress, desks
 from magneton_tasks.stages.gather import gather
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
+from tests.cli.menu.terminal import Terminal
 from tests.helpers.file_limits import assert_few_files
-from tests.menu.terminal import Terminal
 from tests.runners.slurm.fake_cluster import Cluster, Volume
 
 ORDER = ("segment", "count", "pool", "apply", "verify")

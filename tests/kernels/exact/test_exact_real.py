@@ -13,7 +13,7 @@ from magneton_tasks.kernels.evaluate import evaluate
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from tests.helpers.exact.whole import Grid, by_twos, one_block, regular, same, segment_whole
 
-SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 NAMES = ("pub128", "real_gala_train")
 #: Where the VI against the truth is least, and one that leaves small regions.
 THRESHOLDS = {"pub128": (0.3, 0.6), "real_gala_train": (0.15, 0.5)}

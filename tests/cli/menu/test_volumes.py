@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.cli.menu import remembered
+from tests.cli.menu.terminal import GO_ON, OPTION, START, Terminal, listing
 from tests.helpers import volumes
-from tests.menu.terminal import GO_ON, OPTION, START, Terminal, listing
 
 Copy = Callable[..., Path]
 CHOICE = "path of a volume config"

@@ -17,10 +17,10 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.stages.claims import output_to_write
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.stages.planning import replaced
+from tests.cli.menu.terminal import listing
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Run
-from tests.menu.terminal import listing
 
 Copy = Callable[..., Path]
 

@@ -18,9 +18,9 @@ from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.config.read import load_config
 from magneton_tasks.work.attempt import Attempt
+from tests.cli.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
-from tests.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 
 Copy = Callable[..., Path]
 

@@ -34,7 +34,7 @@ from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, 
 from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
 from magneton_tasks.stages.planning import checks
-from tests.dags.parsing import modules_of_a_parse
+from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run
 

@@ -18,7 +18,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from magneton_tasks.airflow.dag import catalog
 from magneton_tasks.config import roots
 from magneton_tasks.config.read import RunConfig, load_config
-from tests.dags.parsing import modules_of_a_parse
+from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.odd_configs import ODD, TYPICAL
 
 pytestmark = pytest.mark.xdist_group("airflow")

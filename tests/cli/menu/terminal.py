@@ -12,7 +12,7 @@ from typing import Self
 
 import pexpect
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 #: Seconds; nothing takes that long unless it hangs.
 TIMEOUT_S = 300
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\r")

@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from magneton_tasks import __version__
-from tests.menu.terminal import GO_ON, OPTION, Terminal, environment
+from tests.cli.menu.terminal import GO_ON, OPTION, Terminal, environment
 
 
 def test_the_first_screen_says_what_this_installation_is(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from magneton_tasks.config.read import load_config
+from tests.cli.menu.terminal import GO_ON, OPTION, PARAMETER, Terminal, listing
 from tests.helpers import volumes
-from tests.menu.terminal import GO_ON, OPTION, PARAMETER, Terminal, listing
 
 Copy = Callable[..., Path]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from magneton_tasks.config.read import load_config
+from tests.cli.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 from tests.helpers import volumes
-from tests.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 
 Copy = Callable[..., Path]
 

@@ -17,7 +17,7 @@ from magneton_tasks.airflow.operators.container import StageContainerOperator
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.stages.planning import checks
-from tests.dags.parsing import modules_of_a_parse
+from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run
 

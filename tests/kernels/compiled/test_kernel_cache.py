@@ -25,7 +25,7 @@ from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.kernels.compiled import cache as kernel_cache
 from magneton_tasks.runners import warming
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 #: What the test session has made (see conftest).
 WARM = Path(kernel_archives.archive())
 
