@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.runners.resources import PATH_MAP_VARIABLE
-from magneton_tasks.runners.slurm.programs import mapped
+
+#: Tells a worker what prefixes of paths are called where it runs: JSON, ``[[there, here], ...]``.
+PATH_MAP_VARIABLE = "MAGNETON_PATH_MAP"
 
 
 def with_mapped_paths(config: RunConfig, environ: Mapping[str, str] = os.environ) -> RunConfig:
@@ -44,3 +45,12 @@ def mapped_url(url: str, pairs: Sequence[tuple[str, str]]) -> str:
     """A path, or a URL of files, with its prefix translated; any other URL as it is."""
     head, separator, path = url.rpartition("://")
     return f"{head}{separator}{mapped(path, pairs)}" if path.startswith("/") else url
+
+
+def mapped(path: str, path_map: Sequence[tuple[str, str]]) -> str:
+    """A path with its longest known prefix replaced."""
+    for here, there in sorted(path_map, key=lambda pair: -len(pair[0])):
+        if path == here or path.startswith(here.rstrip("/") + "/"):
+            rest = path[len(here.rstrip("/")) :]
+            return (there.rstrip("/") + rest) or "/"
+    return path

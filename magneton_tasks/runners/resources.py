@@ -19,8 +19,6 @@ BESIDE_BYTES = 128 * 2**20
 LEAST_BYTES = 512 * 2**20
 #: Tells a worker how much memory it may take, in bytes, where its runner limits that.
 MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
-#: Tells a worker what prefixes of paths are called where it runs: JSON, ``[[there, here], ...]``.
-PATH_MAP_VARIABLE = "MAGNETON_PATH_MAP"
 #: Marks a failure in a result: with more memory the block may well work.
 OUT_OF_MEMORY = "out_of_memory"
 

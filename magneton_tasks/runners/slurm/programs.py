@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from magneton_tasks.base.worker_env import worker_environ
+from magneton_tasks.config.path_map import mapped
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, TemporaryError
 from magneton_tasks.runners.slurm import words
@@ -191,15 +192,6 @@ class Slurm:
             f"{program} can't be run here: {error.strerror}",
             "work on a login node of the cluster, or give one as slurm.host",
         )
-
-
-def mapped(path: str, path_map: Sequence[tuple[str, str]]) -> str:
-    """A path with its longest known prefix replaced."""
-    for here, there in sorted(path_map, key=lambda pair: -len(pair[0])):
-        if path == here or path.startswith(here.rstrip("/") + "/"):
-            rest = path[len(here.rstrip("/")) :]
-            return (there.rstrip("/") + rest) or "/"
-    return path
 
 
 def environment(own: Mapping[str, str] = os.environ) -> dict[str, str]:
