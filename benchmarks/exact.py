@@ -25,7 +25,7 @@ from benchmarks.segment import bare_waterz
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.work.paths import JOINS, STAGES
+from magneton_tasks.plan.stage_names import JOINS, STAGES
 
 UInt8 = NDArray[np.uint8]
 

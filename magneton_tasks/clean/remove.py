@@ -12,8 +12,9 @@ from magneton_tasks.clean.find import Item, Listing, find
 from magneton_tasks.clean.folders import Removed, Remover
 from magneton_tasks.clean.names import require_marker
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.stages.planning import checks, rights
-from magneton_tasks.work.paths import JOINS, WorkPaths
+from magneton_tasks.work.paths import WorkPaths
 from magneton_tasks.work.records import Manifest
 
 #: A record is this much later than the one it replaces (s).

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from magneton_tasks.work.paths import CHOICES
+from magneton_tasks.plan.stage_names import CHOICES
 
 
 class Commands(click.Group):

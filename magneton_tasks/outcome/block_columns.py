@@ -17,8 +17,8 @@ from math import prod
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.report_blocks import LETTERS, Names
+from magneton_tasks.plan.stage_names import CHOICE_OF
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import CHOICE_OF
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.states import Look
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import AttemptPaths, noun_of
+from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.states import grid_of, total_of
 

@@ -16,8 +16,8 @@ from magneton_tasks.outcome import block_summary
 from magneton_tasks.outcome.block_columns import StageColumns, squares, worst
 from magneton_tasks.outcome.current import is_alive
 from magneton_tasks.outcome.report_blocks import Names
+from magneton_tasks.plan.stage_names import STAGES, noun_of
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import STAGES, noun_of
 from magneton_tasks.work.states import VolumeStates, grid_of, total_of
 
 Data = dict[str, Any]

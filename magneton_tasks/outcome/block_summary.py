@@ -14,9 +14,9 @@ from magneton_tasks.outcome.block_columns import StageColumns
 from magneton_tasks.outcome.report import results_of, run_state, stage_failures, verify_failures
 from magneton_tasks.outcome.report_facts import pool_report, volume
 from magneton_tasks.plan.plan import START_S, Plan
+from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import CHOICE_OF, noun_of
 from magneton_tasks.work.records import Record
 
 Data = dict[str, Any]

@@ -16,9 +16,10 @@ from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.plan import Geometry, Plan, ThresholdChoice, VolumeFacts, make_geometry
+from magneton_tasks.plan.stage_names import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning import checks, thresholds
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import CHOICE_OF, CHOICES, AttemptPaths, WorkPaths, stage_folder
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder
 
 OUTPUT_GONE = "the output is gone"
 OTHER_OUTPUT = "the output holds another result now"

@@ -19,10 +19,11 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.outcome.current import is_alive
 from magneton_tasks.outcome.report_blocks import Names, StageBlocks
 from magneton_tasks.outcome.report_facts import look, pool_report, settings, versions, volume
+from magneton_tasks.plan.stage_names import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import CHOICE_OF, MAPPED, STAGES, AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.states import VolumeStates, grid_of, total_of
 
 #: Of the layout of report.json; another one's isn't taken over.

@@ -23,8 +23,8 @@ from typing import Any
 
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.plan.stage_names import join_level, noun_of
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import join_level, noun_of
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.states import BlockState
 

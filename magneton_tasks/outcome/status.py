@@ -14,11 +14,12 @@ from magneton_tasks.base import files
 from magneton_tasks.cli.run.summary import latest_attempt, open_latest
 from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_names import STAGES, join_level
 from magneton_tasks.runners.arrays.progress import desks
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
-from magneton_tasks.work.paths import STAGES, AttemptPaths, join_level
+from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.states import Look, VolumeStates, grid_of, total_of
 

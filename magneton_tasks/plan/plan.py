@@ -25,7 +25,7 @@ from magneton_tasks.plan.cost_exact import FaceDensity
 from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.work.paths import JOINS, join_level
+from magneton_tasks.plan.stage_names import JOINS, join_level
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256

@@ -18,9 +18,9 @@ from magneton_tasks.config.runners import RunnerName
 from magneton_tasks.plan.cost_rest import apply_memory
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Geometry, Plan, VolumeFacts, make_geometry
+from magneton_tasks.plan.stage_names import join_level
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.resources import USABLE
-from magneton_tasks.work.paths import join_level
 
 
 @dataclass(frozen=True, slots=True)

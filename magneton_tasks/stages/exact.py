@@ -10,8 +10,8 @@ from magneton_tasks.kernels.exact.block_step import Place
 from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.residual import Residual
 from magneton_tasks.plan.join_tree import JoinTree
+from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.work.attempt import Attempt, join_input
-from magneton_tasks.work.paths import JOINS
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.residuals import ResidualStore
 

@@ -29,6 +29,7 @@ from magneton_tasks.kernels.exact.residual import (
 )
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
+from magneton_tasks.plan.stage_names import JOINS, join_level
 from magneton_tasks.stages.child import run_in_child
 from magneton_tasks.stages.exact import (
     exact_settings,
@@ -41,7 +42,6 @@ from magneton_tasks.stages.exact import (
 from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import JOINS, join_level
 from magneton_tasks.work.records import Record
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.

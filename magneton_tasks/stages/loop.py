@@ -29,10 +29,10 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     StoppedError,
 )
+from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import noun_of
 from magneton_tasks.work.records import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 
 #: What a retry within the same attempt doesn't try again.

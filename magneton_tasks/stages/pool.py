@@ -18,10 +18,10 @@ from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.plan.cost_rest import pool_memory
+from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.stages.loop import advised, explain, failure_of, finish, own_peak_bytes, say
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt, pool_input
-from magneton_tasks.work.paths import JOINS
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.stores import table_dir
 

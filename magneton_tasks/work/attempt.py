@@ -12,9 +12,10 @@ from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, OutOfMemoryError
 from magneton_tasks.plan.plan import Plan, digest
+from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import allowed_memory
-from magneton_tasks.work.paths import CHOICE_OF, AttemptPaths, WorkPaths, noun_of
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.records import Manifest, Record
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.

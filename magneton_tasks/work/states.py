@@ -22,9 +22,9 @@ from typing import Literal, NamedTuple
 
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.plan import Geometry, Plan
+from magneton_tasks.plan.stage_names import JOINS, MAPPED, join_level
 from magneton_tasks.work.attempt import Attempt, count_input, join_input, pool_input
 from magneton_tasks.work.inputs import input_digest
-from magneton_tasks.work.paths import JOINS, MAPPED, join_level
 from magneton_tasks.work.records import KeyState, Manifest, ManifestReader, Record
 
 Kind = Literal["done", "empty", "running", "failed", "missing", "stale", "corrupt"]

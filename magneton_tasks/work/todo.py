@@ -14,8 +14,9 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Fingerprints, Geometry
+from magneton_tasks.plan.stage_names import CHOICE_OF, JOINS, join_level
 from magneton_tasks.work.attempt import count_input, join_input, pool_input
-from magneton_tasks.work.paths import CHOICE_OF, JOINS, WorkPaths, join_level
+from magneton_tasks.work.paths import WorkPaths
 from magneton_tasks.work.records import Manifest
 
 #: the input digest of a block

@@ -19,7 +19,7 @@ from magneton_tasks.airflow.operators.process import (
 )
 from magneton_tasks.airflow.service import pools
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.work.paths import MAPPED
+from magneton_tasks.plan.stage_names import MAPPED
 
 
 def plan(config: RunConfig, path: str) -> BaseOperator:

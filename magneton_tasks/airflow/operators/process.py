@@ -32,6 +32,7 @@ from magneton_tasks.config.read import load_config, parse_config
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, MagnetonError
 from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.runners import resources
 from magneton_tasks.runners.command import (
     last_result,
@@ -40,7 +41,7 @@ from magneton_tasks.runners.command import (
     stage_command,
 )
 from magneton_tasks.runners.local import DIE_WITH_PARENT
-from magneton_tasks.work.paths import AttemptPaths, noun_of
+from magneton_tasks.work.paths import AttemptPaths
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
 GRACE_S = 3.0

@@ -20,8 +20,8 @@ from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import apply_memory, count_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.join_tree import JoinTree
+from magneton_tasks.plan.stage_names import join_level
 from magneton_tasks.runners import this_machine
-from magneton_tasks.work.paths import join_level
 
 NAME = "magneton_local"
 _GIB = 2**30

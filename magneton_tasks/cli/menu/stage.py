@@ -17,8 +17,8 @@ from magneton_tasks.cli.run import planning as plans
 from magneton_tasks.config import edit_file
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_names import CHOICE_OF
 from magneton_tasks.stages.planning import draft as planning
-from magneton_tasks.work.paths import CHOICE_OF
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
-from magneton_tasks.work.paths import JOINS
+from magneton_tasks.plan.stage_names import JOINS
 
 #: As `config.runners.RunnerName`, which --help doesn't import.
 RUNNERS = ("local", "docker", "slurm")

@@ -22,6 +22,7 @@ from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_names import STAGES
 from magneton_tasks.runners.arrays.batch import PROBE
 from magneton_tasks.runners.arrays.progress import begun
 from magneton_tasks.runners.arrays.stage import Counts, InterruptedRunError, LostRunError, StageRun
@@ -31,7 +32,7 @@ from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
-from magneton_tasks.work.paths import STAGES, AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths
 
 
 class Jobs(Place):

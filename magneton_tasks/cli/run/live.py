@@ -26,7 +26,7 @@ from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time, parse_size
 from magneton_tasks.cli.console import say
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.work.paths import STAGES
+from magneton_tasks.plan.stage_names import STAGES
 
 #: A worker's line about one block or cell, see stages/loop.py.
 _SETTLED = re.compile(r"^\w+ (?:block|group|cell) (\d+): (done|empty|FAILED|failed)\b")

@@ -25,6 +25,7 @@ from magneton_tasks.errors import (
     TemporaryError,
 )
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.runners.command import (
     arguments,
     failures_in,
@@ -37,7 +38,7 @@ from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths, noun_of
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.records import Manifest
 
 OnLine = Callable[[str], None]

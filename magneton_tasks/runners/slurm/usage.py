@@ -9,6 +9,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes, human_time, parse_size
+from magneton_tasks.plan.stage_names import STAGES
 from magneton_tasks.runners.arrays.progress import desks
 from magneton_tasks.runners.resources import first_memory
 from magneton_tasks.runners.slurm import limits
@@ -16,7 +17,7 @@ from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.states import parse_elapsed
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import STAGES, AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths
 
 SACCT = (
     "sacct", "--noheader", "--parsable2", "--format=JobID,State,TotalCPU,ElapsedRaw,AllocCPUS,MaxRSS",

@@ -18,7 +18,8 @@ from magneton_tasks.config.slurm import Slurm
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan.plan import Geometry, Plan, digest
-from magneton_tasks.work.paths import CHOICES, WorkPaths
+from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.work.paths import WorkPaths
 from magneton_tasks.work.records import Manifest
 
 #: What a form may say of jobs: numbers.

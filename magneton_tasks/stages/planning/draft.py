@@ -39,6 +39,7 @@ from magneton_tasks.plan.plan import (
     make_stage,
     project_memory,
 )
+from magneton_tasks.plan.stage_names import CHOICES, JOINS, MAPPED
 from magneton_tasks.runners import memory_advice, resources, this_machine
 from magneton_tasks.runners.slurm import limits as limits_of_cluster
 from magneton_tasks.runners.slurm import script
@@ -50,7 +51,7 @@ from magneton_tasks.stages.planning import checks, earlier, queued, replaced, ri
 from magneton_tasks.stages.planning.sampling import TYPICAL, Samples, sample
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import config_block_digest
-from magneton_tasks.work.paths import CHOICES, JOINS, MAPPED, AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.records import Manifest
 from magneton_tasks.work.todo import Todo
 

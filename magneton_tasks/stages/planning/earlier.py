@@ -32,8 +32,9 @@ from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, MagnetonError
+from magneton_tasks.plan.stage_names import STAGES
 from magneton_tasks.work import results
-from magneton_tasks.work.paths import STAGES, AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 #: The first release with the defaults of now.
 NEW_DEFAULTS = (0, 2)

@@ -13,8 +13,9 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.config.differences import decides, differing, flat
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.plan import Replaced, ThresholdChoice
+from magneton_tasks.plan.stage_names import CHOICES
 from magneton_tasks.stages.planning.checks import has_layer, owner_of
-from magneton_tasks.work.paths import CHOICES, AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry changed"
 RESTARTED = "the settings are the same; the restart does all of it again"
