@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+#: Tells a worker how much memory it may take, in bytes, where its runner limits that.
+MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
+
 #: What `make up` is told: ``make`` hands its variables on, in these too.
 _MAKE = {"DB", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"}
 #: Of Airflow's database: its address, and what libpq takes for the password.
@@ -29,3 +32,9 @@ def is_of_make_up(name: str) -> bool:
 def worker_environ(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """``environ`` without what is Airflow's."""
     return {name: value for name, value in environ.items() if not is_airflows(name)}
+
+
+def allowed_memory() -> int | None:
+    """What the runner that started this process allows it, in bytes; None where it set no limit."""
+    text = os.environ.get(MEMORY_VARIABLE, "")
+    return int(text) if text.isdigit() and int(text) > 0 else None

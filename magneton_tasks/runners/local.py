@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.base.worker_env import worker_environ
+from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.runners.command import last_result, ran_out_of_memory, stage_command
 from magneton_tasks.runners.interrupts import Interrupts
-from magneton_tasks.runners.resources import MEMORY_VARIABLE
 from magneton_tasks.work.paths import AttemptPaths
 
 #: Tells a worker to end when the process that started it does.

@@ -17,16 +17,8 @@ USABLE = 0.9
 BESIDE_BYTES = 128 * 2**20
 #: The least memory of a container or a job, in bytes: the libraries alone take 0.3 GB.
 LEAST_BYTES = 512 * 2**20
-#: Tells a worker how much memory it may take, in bytes, where its runner limits that.
-MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
 #: Marks a failure in a result: with more memory the block may well work.
 OUT_OF_MEMORY = "out_of_memory"
-
-
-def allowed_memory() -> int | None:
-    """What the runner that started this process allows it, in bytes; None where it set no limit."""
-    text = os.environ.get(MEMORY_VARIABLE, "")
-    return int(text) if text.isdigit() and int(text) > 0 else None
 
 
 def first_memory(configured: int | None, bound: int, most: int) -> int:

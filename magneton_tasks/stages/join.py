@@ -39,7 +39,7 @@ from magneton_tasks.stages.exact import (
     rows_of,
     tree_of,
 )
-from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome
+from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome, require_memory
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import Record
@@ -140,7 +140,7 @@ class JoinStage:
             rows["contacts"] += self.counts[block].info["faces"][axis][1]
         least = int(_LEAST_OF_PROJECTED * cost_exact.join_bytes(dict(rows)))
         what = f"join level {self.level} of {int(rows['edges']):,} edges"
-        self.attempt.require_memory(self.stage, least, what)
+        require_memory(self.attempt, self.stage, least, what)
         projected = self.attempt.memory_limit(self.stage)
         if least > projected:
             raise OutOfMemoryError(

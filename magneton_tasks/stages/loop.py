@@ -18,6 +18,8 @@ from magneton_tasks.base import files, units
 from magneton_tasks.base.causes import is_memory
 from magneton_tasks.base.failures import bug, is_untold_bug, ours
 from magneton_tasks.base.grid import items, share, z_ordered
+from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
     EXIT_CONFIG,
@@ -25,6 +27,7 @@ from magneton_tasks.errors import (
     EXIT_OK,
     EXIT_TEMPORARY,
     RETRYABLE_EXITS,
+    ConfigError,
     MagnetonError,
     OutOfMemoryError,
     StoppedError,
@@ -309,3 +312,23 @@ def raise_on_signals() -> None:
 
     if sys.platform != "win32":
         signal.signal(signal.SIGTERM, stop)
+
+
+def require_memory(attempt: Attempt, stage: str, need: int, what: str) -> None:
+    """Refuse work that is known to need more than the runner allows.
+
+    Raises
+    ------
+    OutOfMemoryError
+        The runner can try again with more memory.
+    ConfigError
+        It can't.
+    """
+    limit = attempt.allowed_memory
+    if limit is None or need <= limit:
+        return
+    kind = ConfigError if allowed_memory() is None else OutOfMemoryError
+    raise kind(
+        f"{what} may need {human_bytes(need)}, more than this worker may take ({human_bytes(limit)})",
+        advice(attempt.config, stage, attempt.plan),
+    )

@@ -19,7 +19,15 @@ from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.plan.cost_rest import pool_memory
 from magneton_tasks.plan.stage_names import JOINS
-from magneton_tasks.stages.loop import advised, explain, failure_of, finish, own_peak_bytes, say
+from magneton_tasks.stages.loop import (
+    advised,
+    explain,
+    failure_of,
+    finish,
+    own_peak_bytes,
+    require_memory,
+    say,
+)
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt, pool_input
 from magneton_tasks.work.records import Record
@@ -182,7 +190,7 @@ def _add_sizes(pool: Pool, sizes: dict[str, np.ndarray]) -> None:
 
 
 def _check_memory(attempt: Attempt, labels: int) -> None:
-    attempt.require_memory("pool", pool_memory(labels).bound, f"pool of {labels:,} labels")
+    require_memory(attempt, "pool", pool_memory(labels).bound, f"pool of {labels:,} labels")
 
 
 def _report(attempt: Attempt, report: PoolReport) -> None:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magneton_tasks.base import files
-from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
 from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.roots import check_roots
-from magneton_tasks.errors import ConfigError, NoInputError, NotVisibleError, OutOfMemoryError
+from magneton_tasks.errors import NoInputError, NotVisibleError
 from magneton_tasks.plan.plan import Plan, digest
 from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
-from magneton_tasks.runners.memory_advice import advice
-from magneton_tasks.runners.resources import allowed_memory
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.records import Manifest, Record
 
@@ -82,25 +80,6 @@ class Attempt:
     def allowed_memory(self) -> int | None:
         """Bytes that the runner allows this process; None where no limit was set."""
         return allowed_memory() or self.config.worker.memory
-
-    def require_memory(self, stage: str, need: int, what: str) -> None:
-        """Refuse work that is known to need more than the runner allows.
-
-        Raises
-        ------
-        OutOfMemoryError
-            The runner can try again with more memory.
-        ConfigError
-            It can't.
-        """
-        limit = self.allowed_memory
-        if limit is None or need <= limit:
-            return
-        kind = ConfigError if allowed_memory() is None else OutOfMemoryError
-        raise kind(
-            f"{what} may need {human_bytes(need)}, more than this worker may take ({human_bytes(limit)})",
-            advice(self.config, stage, self.plan),
-        )
 
     def stage_dir(self, stage: str) -> Path:
         return self.work.stage(stage, self.plan.fingerprints.of(stage))

@@ -12,12 +12,13 @@ import pytest
 import requests
 from docker.errors import APIError
 
+from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.errors import ConfigError, MagnetonError, TemporaryError
 from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import errors as engine_errors
-from magneton_tasks.runners.resources import allowed_memory, first_memory, more_memory
+from magneton_tasks.runners.resources import first_memory, more_memory
 
 MIB, GIB = 2**20, 2**30
 TASK = Task("cortex", "/w", "manual__2026-01-01T00:00:00+00:00", 2, "segment", 7, ("segment",), 3)

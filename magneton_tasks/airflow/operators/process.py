@@ -27,7 +27,7 @@ from magneton_tasks.airflow.operators.ends import TAIL_LINES, Result, raise_for,
 from magneton_tasks.airflow.operators.stage_task import StageTask, is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.base.worker_env import worker_environ
+from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
 from magneton_tasks.config.read import load_config, parse_config
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, MagnetonError
@@ -251,7 +251,7 @@ class StageOperator(StageTask, CommandOperator):
             most = resources.alone_memory(config.local.memory)
             with resources.turn(self.log.info):
                 self.log.warning("ran out of memory; trying again with %s", human_bytes(most))
-                exit_code, tail = self.run_once(command, {resources.MEMORY_VARIABLE: str(most)})
+                exit_code, tail = self.run_once(command, {MEMORY_VARIABLE: str(most)})
             if exit_code == EXIT_TEMPORARY and ran_out_of_memory(last_result(tail)):
                 self.log.warning("ran out of memory once more: no more is available")
                 exit_code = EXIT_CONFIG

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base.location import locate
+from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.runners.resources import MEMORY_VARIABLE
 from magneton_tasks.work.records import IMAGE_VARIABLE
 
 LABEL = "magneton."

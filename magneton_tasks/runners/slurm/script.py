@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.path_map import PATH_MAP_VARIABLE, mapped
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.runners.command import PROGRAM, arguments, stage_command
-from magneton_tasks.runners.resources import MEMORY_VARIABLE
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.work.paths import AttemptPaths, task_name
 from magneton_tasks.work.records import JOB_VARIABLE
