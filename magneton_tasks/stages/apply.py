@@ -15,10 +15,11 @@ from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
 from magneton_tasks.plan.plan import Geometry, digest
 from magneton_tasks.stages.claims import output_to_write
-from magneton_tasks.stages.loop import Batch, Job, Outcome, each
+from magneton_tasks.stages.loop import Batch, Outcome, each
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import Blocks, pool_invalidating
 from magneton_tasks.work.chunks import info_of
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import KeyState, Record
 from magneton_tasks.work.stores import pool_table
 from magneton_tasks.work.tables import PoolTable

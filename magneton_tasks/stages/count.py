@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base import files
 from magneton_tasks.kernels.overlap.overlap import Pairs, count_overlaps
-from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome
+from magneton_tasks.stages.loop import Batch, Begin, Outcome
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt, count_input
 from magneton_tasks.work.blocks import Blocks
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import Record
 
 #: A file is written when it has this many rows, or after this many seconds: what a kill may cost.

@@ -10,9 +10,10 @@ from magneton_tasks.formats.precomputed.write import PrecomputedStore
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.stages.apply import write_mips
 from magneton_tasks.stages.claims import output_to_write
-from magneton_tasks.stages.loop import Batch, Job, Outcome, each
+from magneton_tasks.stages.loop import Batch, Outcome, each
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.chunks import info_of, require_sound
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import Record
 
 

@@ -1,6 +1,6 @@
 """Stage segment of the exact method: affinities of a core and one plane more -> labels and what stays open.
 
-Blocks of a batch are neighbours (`stages.loop.Job.keys`) and are worked from the last to the first (with offset_sign 1 the other way):
+Blocks of a batch are neighbours (`work.job.Job.keys`) and are worked from the last to the first (with offset_sign 1 the other way):
 the plane beyond a block's high face is then mostly the low plane of one that was read before, and
 hardly any chunk is decoded twice.
 """

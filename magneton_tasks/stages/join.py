@@ -39,9 +39,10 @@ from magneton_tasks.stages.exact import (
     rows_of,
     tree_of,
 )
-from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome, require_memory
+from magneton_tasks.stages.loop import Batch, Begin, Outcome, require_memory
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import Record
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.

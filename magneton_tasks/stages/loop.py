@@ -17,7 +17,6 @@ from typing import Any, Literal
 from magneton_tasks.base import files, units
 from magneton_tasks.base.causes import is_memory
 from magneton_tasks.base.failures import bug, is_untold_bug, ours
-from magneton_tasks.base.grid import items, share, z_ordered
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.errors import (
@@ -36,6 +35,7 @@ from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 
 #: What a retry within the same attempt doesn't try again.
@@ -56,32 +56,6 @@ class Outcome:
     peak_bytes: int | None = None
     info: dict[str, Any] = field(default_factory=dict)
     summary: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A share of a mapped stage: one batch, or one part of one."""
-
-    attempt: Attempt
-    stage: str
-    batch: int
-    part: tuple[int, int] | None = None
-    #: called before each block; raises once the lease is lost
-    check: Callable[[], None] = lambda: None
-
-    def keys(self) -> list[int]:
-        """Blocks, groups or cells of this share: ascending, or (segment, exact) neighbours together."""
-        stage_plan = self.attempt.plan.work[self.stage]
-        if not 0 <= self.batch < stage_plan.batches:
-            return []
-        begin, end = stage_plan.batch(self.batch)
-        if self.part is not None:
-            low, high = share(end - begin, *self.part)
-            begin, end = begin + low, begin + high
-        geometry = self.attempt.plan.geometry
-        if self.stage == "segment" and geometry.joins is not None:
-            return z_ordered(stage_plan.todo, geometry.grid.shape)[begin:end]
-        return list(items(stage_plan.todo, begin, end))
 
 
 #: Called with a block before it is worked on.

@@ -17,9 +17,10 @@ from magneton_tasks.kernels.overlap.segment import (
 )
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stages.loop import Batch, Begin, Job, Outcome
+from magneton_tasks.stages.loop import Batch, Begin, Outcome
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.stores import label_store
 

@@ -25,10 +25,10 @@ from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import JOINS, MAPPED, STAGES
 from magneton_tasks.stages import apply, count, downsample, join, pool, segment, verify
-from magneton_tasks.stages.loop import Job
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import Record
 
 Array = npt.NDArray[Any]

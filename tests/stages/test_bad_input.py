@@ -28,8 +28,8 @@ from magneton_tasks.errors import (
 from magneton_tasks.formats.metadata import chunk_name, read_metadata
 from magneton_tasks.stages import segment
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stages.loop import Job
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.work.job import Job
 from tests.helpers import volumes
 from tests.helpers.volumes import OFFSET, Array, Run
 

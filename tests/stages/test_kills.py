@@ -16,7 +16,7 @@ from magneton_tasks.base import files
 from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.stages import loop as work
 from magneton_tasks.stages import segment
-from magneton_tasks.stages.loop import Job
+from magneton_tasks.work.job import Job
 from tests.helpers import volumes
 from tests.helpers.volumes import Array, Run, in_fork, kill_at
 

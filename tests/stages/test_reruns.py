@@ -16,9 +16,9 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import chunk_name
 from magneton_tasks.stages import segment
-from magneton_tasks.stages.loop import Job
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.job import Job
 from tests.helpers import volumes
 from tests.helpers.volumes import CHUNK, OFFSET, Array, Run
 

@@ -286,7 +286,7 @@ class RefuseOperator(BaseOperator):
 def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:
     """The batches of a stage with names for people, such as ``blocks 24-31``.
 
-    ``in_space``: a batch holds blocks that are neighbours (`stages.loop.Job.keys`).
+    ``in_space``: a batch holds blocks that are neighbours (`work.job.Job.keys`).
     """
     if work is None:
         return []

@@ -9,10 +9,11 @@ from pathlib import Path
 from magneton_tasks.base import lease
 from magneton_tasks.plan.stage_names import join_level
 from magneton_tasks.runners.command import is_run_by_runner
-from magneton_tasks.stages.loop import Job, raise_on_signals
+from magneton_tasks.stages.loop import raise_on_signals
 from magneton_tasks.work import lease_by_hand
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.job import Job
 
 
 def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] | None) -> int:

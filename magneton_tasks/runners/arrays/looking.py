@@ -14,9 +14,9 @@ from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.runners.slurm import words
 from magneton_tasks.runners.slurm.causes import PartEnd
 from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
-from magneton_tasks.stages.loop import Job
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.paths import task_name
 from magneton_tasks.work.records import KeyState
 

@@ -1,0 +1,35 @@
+"""A share of a mapped stage, and which blocks, groups or cells it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from magneton_tasks.base.grid import items, share, z_ordered
+from magneton_tasks.work.attempt import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A share of a mapped stage: one batch, or one part of one."""
+
+    attempt: Attempt
+    stage: str
+    batch: int
+    part: tuple[int, int] | None = None
+    #: called before each block; raises once the lease is lost
+    check: Callable[[], None] = lambda: None
+
+    def keys(self) -> list[int]:
+        """Blocks, groups or cells of this share: ascending, or (segment, exact) neighbours together."""
+        stage_plan = self.attempt.plan.work[self.stage]
+        if not 0 <= self.batch < stage_plan.batches:
+            return []
+        begin, end = stage_plan.batch(self.batch)
+        if self.part is not None:
+            low, high = share(end - begin, *self.part)
+            begin, end = begin + low, begin + high
+        geometry = self.attempt.plan.geometry
+        if self.stage == "segment" and geometry.joins is not None:
+            return z_ordered(stage_plan.todo, geometry.grid.shape)[begin:end]
+        return list(items(stage_plan.todo, begin, end))
