@@ -219,3 +219,11 @@ def _guards(places: Iterable[Place]) -> list[Guard]:
 
 def _guard(place: Place) -> Guard:
     return FileLease(place) if isinstance(place, Path) else BucketLease(place)
+
+
+def holder_of(work: Path) -> tuple[Holder, float] | None:
+    """Who works here, and how long ago it last beat (seconds); None where nobody does any more."""
+    held = look(work)
+    if held is None or held[0].is_dead or held[1] >= STALE_S:
+        return None
+    return held

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magneton_tasks.base import files, lease
-from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.differences import decides, differing
 from magneton_tasks.config.read import RunConfig, load_config
@@ -155,15 +154,7 @@ def older_plans(attempt: Attempt) -> list[Plan]:
     return older
 
 
-def holder_of(work: Path) -> tuple[Holder, float] | None:
-    """Who works here, and how long ago it last beat (seconds); None where nobody does any more."""
-    held = lease.look(work)
-    if held is None or held[0].is_dead or held[1] >= lease.STALE_S:
-        return None
-    return held
-
-
 def is_alive(attempt: Attempt) -> bool:
     """Whether something works on the attempt's run."""
-    held = holder_of(attempt.work.work)
+    held = lease.holder_of(attempt.work.work)
     return held is not None and held[0].run == attempt.plan.run

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.base import files
-from magneton_tasks.cli.run.summary import latest_attempt, open_latest
+from magneton_tasks.base import files, lease
 from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import STAGES, join_level
@@ -19,6 +18,7 @@ from magneton_tasks.runners.arrays.progress import desks
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
+from magneton_tasks.work.attempts import latest_attempt, open_latest
 from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.states import Look, VolumeStates, grid_of, total_of
@@ -273,7 +273,7 @@ class Status:
     # ------------------------------------------------------------------ all of it
     def data(self) -> Data:
         """What ``--json`` prints; times in unix seconds."""
-        plan, held = self.attempt.plan, current.holder_of(self.attempt.work.work)
+        plan, held = self.attempt.plan, lease.holder_of(self.attempt.work.work)
         return {
             "run": plan.run, "attempt": plan.attempt, "directory": str(self.attempt.paths.root),
             "planned": plan.created, "partition": plan.partition, "overrides": dict(plan.overrides),

@@ -18,11 +18,11 @@ import yaml
 
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli.run import here as running
-from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome import report as reporting
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.attempts import latest_attempt
 from tests.helpers import volumes
 from tests.helpers.calls import Caller, Done
 from tests.helpers.volumes import Array, Run

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from magneton_tasks.base import lease
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.clean import find as cleaning
 from magneton_tasks.clean import remove as clean_remove
@@ -20,7 +21,6 @@ from magneton_tasks.clean.folders import Removed
 from magneton_tasks.cli import console
 from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import EXIT_OK, LeaseHeldError, UsageError
-from magneton_tasks.outcome import current
 
 #: How many things that stay are told one by one.
 _TOLD = 20
@@ -83,7 +83,7 @@ def clean(
     if dry_run or not listing.items:
         if as_json:
             click.echo(json.dumps(_data(work, what, dry_run, listing)))
-        elif dry_run and (held := current.holder_of(work)) is not None:
+        elif dry_run and (held := lease.holder_of(work)) is not None:
             click.echo(f"{held[0]} works on this volume: nothing can be cleaned until it ends")
         return EXIT_OK
     if not yes and not console.confirm(f"free {_amount(listing.items)} in {work}?"):
@@ -98,7 +98,7 @@ def clean(
 
 def _refuse_if_held(work: Path) -> None:
     """Before anything is asked; `remove.run` takes the lease itself."""
-    held = current.holder_of(work)
+    held = lease.holder_of(work)
     if held is not None:
         raise LeaseHeldError(
             f"{work} is in use by {held[0]}; its last sign of life was {human_time(held[1])} ago",

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks.base import lease
 from magneton_tasks.base.units import human_time
 from magneton_tasks.cli.clean.left_behind import LeftBehind
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.outcome import current
 from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import name_of
@@ -40,7 +40,7 @@ def clean(
 
 def over(engine: Engine, config: RunConfig, older_than_s: float | None) -> list[Container]:
     """The volume's containers, but for those of the run that has its lease."""
-    holder = current.holder_of(Path(config.paths.work))
+    holder = lease.holder_of(Path(config.paths.work))
     found = engine.find({containers.WORK: config.paths.work})
     oldest = time.time() - (older_than_s or 0)
     return [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from magneton_tasks.base import lease
 from magneton_tasks.cli.clean.left_behind import LeftBehind
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.outcome import current
 from magneton_tasks.runners.slurm import left
 from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.programs import Slurm
@@ -33,6 +33,6 @@ def clean(config: RunConfig, dry_run: bool, yes: bool, as_json: bool) -> int:
 
 def over(slurm: Slurm, config: RunConfig) -> list[LeftJob]:
     """The volume's jobs in the queue, but for those of the run that has its lease."""
-    holder = current.holder_of(Path(config.paths.work))
+    holder = lease.holder_of(Path(config.paths.work))
     found = left.of_work(slurm, config.paths.work)
     return [j for j in found if holder is None or j.run != holder[0].run]

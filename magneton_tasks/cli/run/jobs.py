@@ -19,7 +19,6 @@ from magneton_tasks.cli.console import Quit, ask, is_interactive
 from magneton_tasks.cli.run.here import EXIT_STOPPED, LeftError, Place, verify_here, work
 from magneton_tasks.cli.run.live import Display
 from magneton_tasks.cli.run.replacing import Agreement
-from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import STAGES
@@ -31,6 +30,7 @@ from magneton_tasks.runners.slurm import usage
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.attempts import latest_attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.paths import AttemptPaths
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.units import human_bytes, human_time
-from magneton_tasks.outcome import current, threshold_words
+from magneton_tasks.outcome import threshold_words
 from magneton_tasks.plan.stage_names import join_level, noun_of
 from magneton_tasks.work.states import OTHER_SETTINGS
 
@@ -66,7 +67,7 @@ def _some(names: list[str]) -> str:
 
 def _head(status: Status, now: float) -> Iterator[Line]:
     plan = status.attempt.plan
-    held = current.holder_of(status.attempt.work.work)
+    held = lease.holder_of(status.attempt.work.work)
     working = ""
     if status.alive and held is not None:
         working = f", working ({_holder(*held)})"

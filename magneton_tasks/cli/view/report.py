@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from magneton_tasks.cli.run.summary import open_latest
 from magneton_tasks.outcome.report import write_report
+from magneton_tasks.work.attempts import open_latest
 
 
 def write(config: Path, partition: str | None = None, open_browser: bool = False) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.viewer.of_config import view_of
 from magneton_tasks.viewer.serve import require_packages, serve
+from magneton_tasks.work.attempts import latest_attempt
 
 if TYPE_CHECKING:
     from magneton_tasks.work.attempt import Attempt

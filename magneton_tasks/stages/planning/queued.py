@@ -6,9 +6,9 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 
+from magneton_tasks.base import lease
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
-from magneton_tasks.outcome import current
 from magneton_tasks.runners.slurm import left
 from magneton_tasks.runners.slurm.left import LeftJob
 from magneton_tasks.runners.slurm.programs import Slurm
@@ -29,7 +29,7 @@ def followed_by_nobody(config: RunConfig, run: str) -> tuple[LeftJob, ...]:
     """
     if config.runner.default != "slurm":
         return ()
-    holder = current.holder_of(Path(config.paths.work))
+    holder = lease.holder_of(Path(config.paths.work))
     keeper = holder[0].run if holder is not None and holder[0].run != run else None
     found = left.of_work(Slurm.of_config(config), config.paths.work)
     return tuple(j for j in found if j.run != keeper)

@@ -15,9 +15,9 @@ import pytest
 from magneton_tasks.cli.menu import hpc
 from magneton_tasks.cli.menu.stage import SEGMENT
 from magneton_tasks.cli.menu.volumes import Volume
-from magneton_tasks.cli.run.summary import latest_attempt
 from magneton_tasks.config.read import load_config
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.attempts import latest_attempt
 from tests.cli.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
