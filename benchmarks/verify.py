@@ -62,13 +62,13 @@ def _verified(attempt: Path, root: Path) -> dict[str, Any]:
 
 
 def _verify(path: Path) -> dict[str, Any]:
-    from magneton_tasks.stages import verify
+    from magneton_tasks.outcome import verified
     from magneton_tasks.work.attempt import Attempt
 
     attempt = Attempt.open(path)
-    verify.verify(attempt)  # imports, and the file system's cache
+    verified.verify(attempt)  # imports, and the file system's cache
     began = time.process_time()
-    found = verify.verify(attempt)
+    found = verified.verify(attempt)
     return {"cpu_s": time.process_time() - began, "checked": found["checked"]}
 
 

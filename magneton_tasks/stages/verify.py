@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.outcome.report import earlier
 from magneton_tasks.plan.plan import START_S
 from magneton_tasks.stages import proof
 from magneton_tasks.stages.claims import mark_finished
@@ -48,12 +47,18 @@ class Findings:
             say(f"verify: {text}")
 
 
-def run(attempt: Attempt) -> int:
+#: Shows a result that is complete, before it is marked as finished; what it can't read is damaged.
+Preview = Callable[[Attempt], None]
+#: Tells what was found, complete or not.
+Report = Callable[[Attempt, dict[str, Any]], None]
+
+
+def run(attempt: Attempt, preview: Preview, report: Report) -> int:
     """Check the stages that were asked for; returns the exit code."""
     began = time.time()
     result: dict[str, Any] = {"stage": "verify", "stages": list(attempt.plan.stages)}
     try:
-        result |= verify(attempt)
+        result |= verify(attempt, preview)
         code = 0
     except Exception as caught:
         error = explain(caught)
@@ -61,7 +66,7 @@ def run(attempt: Attempt) -> int:
         say(f"verify: FAILED ({code}): {error}")
         result["failures"] = [{"key": None, **failure_of(error)}]
     result["seconds"] = round(time.time() - began, 3)
-    _report(attempt, result)
+    report(attempt, result)
     finish(attempt, "verify", result)
     if code == 0:
         _gather(attempt)
@@ -76,17 +81,7 @@ def _gather(attempt: Attempt) -> None:
         say(f"verify: WARNING: files of {attempt.work.work} couldn't be put together: {caught}")
 
 
-def _report(attempt: Attempt, result: dict[str, Any]) -> None:
-    """Write the report; the result is what it is, whether or not that works."""
-    try:
-        from magneton_tasks.outcome.report import write_report
-
-        write_report(attempt, result)
-    except Exception as caught:
-        say(f"verify: WARNING: the report couldn't be written: {type(caught).__name__}: {caught}")
-
-
-def verify(attempt: Attempt) -> dict[str, Any]:
+def verify(attempt: Attempt, preview: Preview) -> dict[str, Any]:
     """What the volume holds.
 
     Raises
@@ -112,31 +107,10 @@ def verify(attempt: Attempt) -> dict[str, Any]:
             "rerun (in Airflow: clear the task plan): what is named above is computed again",
         )
     if "apply" in stages:
-        _preview(attempt)
+        preview(attempt)
         mark_finished(attempt)
     say(f"verify: {proof.words(counted)}: {json.dumps(counted)}")
     return counted
-
-
-def _preview(attempt: Attempt) -> None:
-    """Draw the preview, unless the result is that of a run that was verified, preview included.
-
-    Raises
-    ------
-    BadDataError
-        What it shows can't be read. Where that is the output's fault its cells are invalidated.
-    """
-    if attempt.plan.nothing_to_do and earlier(attempt):
-        return
-    from magneton_tasks.outcome.preview import sections, write_preview  # heavy
-
-    try:
-        write_preview(attempt)
-    except BadDataError:  # where only sizes or a sample were looked at, here is what they missed
-        applied = attempt.require("apply", range(len(attempt.plan.geometry.cells)))
-        for section in sections(attempt.plan.geometry.box):
-            chunks.require_sound(attempt, segmentation(attempt), 0, section, applied)
-        raise
 
 
 def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> None:

@@ -21,10 +21,11 @@ from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.volume import open_volume
+from magneton_tasks.outcome import verified
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import JOINS, MAPPED, STAGES
-from magneton_tasks.stages import apply, count, downsample, join, pool, segment, verify
+from magneton_tasks.stages import apply, count, downsample, join, pool, segment
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
@@ -178,7 +179,7 @@ def run_stages(
         elif stage == "pool":
             codes = [pool.run(run.attempt)] if run.plan.work["pool"].todo else []
         else:
-            codes = [verify.run(run.attempt)]
+            codes = [verified.run(run.attempt)]
         run.codes[stage] = codes
         check_memory(run)
         if any(codes):

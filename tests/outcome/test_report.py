@@ -17,9 +17,8 @@ import pytest
 from magneton_tasks.cli.main import cli
 from magneton_tasks.cli.view import report as command
 from magneton_tasks.errors import NoInputError, OutputError
-from magneton_tasks.outcome import report, report_blocks
+from magneton_tasks.outcome import report, report_blocks, verified
 from magneton_tasks.outcome.page.report_page import render
-from magneton_tasks.stages import verify
 from magneton_tasks.work.paths import AttemptPaths
 from tests.helpers import many_blocks, volumes
 from tests.helpers.volumes import Array, Run
@@ -208,7 +207,7 @@ def test_a_failed_verification_is_in_the_report(finished: Run) -> None:
         p for p in volumes.output_files(Path(finished.plan.config_path)) if p.suffix == ".gz"
     )
     chunk.unlink()
-    assert verify.run(finished.attempt) == 65
+    assert verified.run(finished.attempt) == 65
     data = written(finished.attempt.paths)
     assert data["state"] == "failed"
     (failure,) = data["failures"]
@@ -294,7 +293,7 @@ def test_a_report_that_cannot_be_written_turns_nothing_red(
         raise OutputError("no space left on /data")
 
     monkeypatch.setattr(report, "write_report", full)
-    assert verify.run(finished.attempt) == 0
+    assert verified.run(finished.attempt) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [x for x in lines if "WARNING" in x] == [
         "verify: WARNING: the report couldn't be written: OutputError: no space left on /data"

@@ -251,11 +251,11 @@ def _undisturbed() -> Iterator[None]:
 
 def verify_here(paths: AttemptPaths) -> int:
     """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
-    from magneton_tasks.stages import verify
+    from magneton_tasks.outcome import verified
 
     log = paths.log("verify")
     with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
-        code = verify.run(Attempt.open(paths.root))
+        code = verified.run(Attempt.open(paths.root))
     if code != EXIT_OK:
         _explain("verify", code, paths, Console())
     return code

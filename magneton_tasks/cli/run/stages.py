@@ -37,7 +37,7 @@ def run_single(stage: str, attempt_dir: Path) -> int:
         elif stage == "probe":
             from magneton_tasks.stages.probe import run
         else:
-            from magneton_tasks.stages.verify import run
+            from magneton_tasks.outcome.verified import run
         return run(attempt)
 
 
