@@ -13,7 +13,6 @@ from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.work.attempt import Attempt, join_input
 from magneton_tasks.work.records import Record
-from magneton_tasks.work.residuals import ResidualStore
 
 
 def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
@@ -38,12 +37,6 @@ def tree_of(attempt: Attempt) -> JoinTree:
     joins = attempt.plan.geometry.joins
     assert joins is not None
     return joins
-
-
-def residual_store(attempt: Attempt, level: int, wait_s: float | None = None) -> ResidualStore:
-    """Where what blocks (level 0) or groups leave open lies; ``wait_s`` None: as the config says."""
-    stage = JOINS[level - 1] if level else "segment"
-    return ResidualStore(attempt.stage_dir(stage), attempt.wait_s if wait_s is None else wait_s)
 
 
 def rows_of(residual: Residual) -> dict[str, int]:

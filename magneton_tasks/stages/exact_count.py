@@ -17,10 +17,11 @@ from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.faces import Faces, Side
 from magneton_tasks.kernels.exact.residual import Contacts, concatenate, empty
 from magneton_tasks.stages.count import CountStage, Due
-from magneton_tasks.stages.exact import exact_settings, place_of, residual_store
+from magneton_tasks.stages.exact import exact_settings, place_of
 from magneton_tasks.stages.loop import Begin, Outcome
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.stores import residual_store
 
 
 @dataclass

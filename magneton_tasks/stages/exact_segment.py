@@ -20,11 +20,12 @@ from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stages.exact import exact_settings, place_of, residual_store, rows_of
+from magneton_tasks.stages.exact import exact_settings, place_of, rows_of
 from magneton_tasks.stages.loop import Begin, Outcome, say
 from magneton_tasks.stages.segment import SegmentStage
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
+from magneton_tasks.work.stores import residual_store
 
 #: for warming up: a block with a neighbour
 _TWO_BLOCKS = Grid(((0, 2, 4), (0, 2), (0, 2)))

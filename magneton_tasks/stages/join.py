@@ -31,19 +31,13 @@ from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.plan.stage_names import JOINS, join_level
 from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stages.exact import (
-    exact_settings,
-    join_inputs,
-    require_joins,
-    residual_store,
-    rows_of,
-    tree_of,
-)
+from magneton_tasks.stages.exact import exact_settings, join_inputs, require_joins, rows_of, tree_of
 from magneton_tasks.stages.loop import Batch, Begin, Outcome, require_memory
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import Record
+from magneton_tasks.work.stores import residual_store
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.
 _LEAST_OF_PROJECTED = 0.8

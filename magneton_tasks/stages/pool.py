@@ -123,7 +123,8 @@ def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
 
 def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
     """What the joins of all levels found to be one object (exact method)."""
-    from magneton_tasks.stages.exact import require_joins, residual_store, tree_of
+    from magneton_tasks.stages.exact import require_joins, tree_of
+    from magneton_tasks.work.stores import residual_store
 
     tree = tree_of(attempt)
     for level in range(1, tree.levels + 1):

@@ -55,7 +55,7 @@ class Blocks:
             return self._exact_sizes(key)
 
     def _exact_sizes(self, key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        from magneton_tasks.stages.exact import residual_store  # heavy
+        from magneton_tasks.work.stores import residual_store
 
         store = residual_store(self.attempt, 0, self._wait_s)
         core = store.read_sizes(key, self.file(key, "residual"))

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import Record
 
 if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them
     from magneton_tasks.formats.precomputed.write import PrecomputedStore
     from magneton_tasks.work.labels import LabelStore
+    from magneton_tasks.work.residuals import ResidualStore
     from magneton_tasks.work.tables import PoolTable
 
 
@@ -62,3 +64,11 @@ def create_output(
         config.apply.encoding, plan.geometry.cumulative[1:], config.apply.compress,
         replace=replace or owner is not None, owner=owner, check_only=check_only,
     )  # fmt: skip
+
+
+def residual_store(attempt: Attempt, level: int, wait_s: float | None = None) -> ResidualStore:
+    """Where what blocks (level 0) or groups leave open lies; ``wait_s`` None: as the config says."""
+    from magneton_tasks.work.residuals import ResidualStore
+
+    stage = JOINS[level - 1] if level else "segment"
+    return ResidualStore(attempt.stage_dir(stage), attempt.wait_s if wait_s is None else wait_s)
