@@ -56,6 +56,14 @@ def test_a_link_to_a_heading_leads_to_one(page: Path) -> None:
         assert anchor in _anchors(page.parent / link if link else page), f"{link}#{anchor}"
 
 
+def test_developing_names_every_room_and_files_that_are_there() -> None:
+    text, package = (ROOT / "docs" / "developing.md").read_text(), ROOT / "magneton_tasks"
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"`(\w+)/`", text))
+    for name in re.findall(r"`([\w/]+/\w+\.py)`", text):
+        assert (ROOT / name).is_file() or (package / name).is_file(), name
+
+
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if p.name != "performance.md"], ids=lambda p: p.name
 )
