@@ -94,9 +94,8 @@ def _content(log: Path) -> bytes:
 def _piece(text: bytes, name: str) -> bytes | None:
     """What was gathered of a log, the last time; None: nothing."""
     head = b"==> " + os.fsencode(name) + b" <==\n"
-    at = 0 if text.startswith(head) else text.rfind(b"\n" + head) + 1 or -1
-    at = max(at, text.rfind(b"\n" + head) + 1 or -1)
-    if at < 0:
+    at = text.rfind(b"\n" + head) + 1
+    if at == 0 and not text.startswith(head):
         return None
     begin = at + len(head)
     following = _HEAD.search(text, begin)
