@@ -55,10 +55,13 @@ def run(full: bool = False) -> list[Row]:
 def _plan(root: Path) -> Planned:
     """A run with most blocks done before, the others to do."""
     zarr_info(root / "affinity", vec3([n * 12 for n in GRID]))
-    config = write_config(root, {
-        "paths": {"max_files": 10_000_000, "visibility_wait_s": 0},
-        "block": {"size": [16] * 3, "overlap": [4] * 3},
-    })  # fmt: skip
+    config = write_config(
+        root,
+        {
+            "paths": {"max_files": 10_000_000, "visibility_wait_s": 0},
+            "block": {"size": [16] * 3, "overlap": [4] * 3},
+        },
+    )
     planned = Planned(config)
     info = {"n": 123, "files": {"labels": [123456, 1234567890], "sizes": [12345, 1234567890]}}
     values = {"input": planned.input_digest, "output": "0123456789abcdef", "info": info}

@@ -88,9 +88,7 @@ def _parse(
     if of is not None:
         environment["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = f"instance_segmentation.{of}"
     file = ROOT / "dags" / "instance_segmentation.py"
-    used = command(
-        sys.executable, "-c", _CODE, file, "save" if save else "parse", env=environment
-    )  # fmt: skip
+    used = command(sys.executable, "-c", _CODE, file, "save" if save else "parse", env=environment)
     told = next(line for line in used.stdout.splitlines() if line.startswith("measured "))
     parse_s, save_s, saved, dags = told.split()[1:]
     if int(dags) != expected:

@@ -66,10 +66,14 @@ def run(*, full: bool = False) -> list[Row]:
     share = 100 * (there.cpu_s / here.cpu_s - 1)
     rows.append(
         row(
-            "docker against local, CPU", share, "%", most=3,
-            local_cpu_s=round(here.cpu_s, 2), docker_cpu_s=round(there.cpu_s, 2),
+            "docker against local, CPU",
+            share,
+            "%",
+            most=3,
+            local_cpu_s=round(here.cpu_s, 2),
+            docker_cpu_s=round(there.cpu_s, 2),
         )
-    )  # fmt: skip
+    )
     return rows
 
 
@@ -98,7 +102,8 @@ def _segment(folder: Path, runner: str, k: int) -> Cost:
         json.dumps(
             {
                 "paths": {
-                    "input": f"file://{source}", "output": f"file://{folder}/{name}-out",
+                    "input": f"file://{source}",
+                    "output": f"file://{folder}/{name}-out",
                     "work": f"{folder}/{name}-work",
                 },
                 "block": {"size": [BLOCK, BLOCK, BLOCK + 16], "overlap": [16, 16, 16]},
@@ -106,7 +111,7 @@ def _segment(folder: Path, runner: str, k: int) -> Cost:
                 "runner": {"offered": [runner], "default": runner},
             }
         )
-    )  # fmt: skip
+    )
     plan, paths, _ = planning.run(planning.Request(config, "bench", {}))
     batches = plan.work["segment"].batches
     if runner == "local":

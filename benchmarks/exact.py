@@ -87,10 +87,16 @@ def _write(directory: Path, make: Callable[[Vec3], UInt8 | None], shape: Vec3) -
 
 
 def _config(directory: Path, block: int, threshold: float, **sections: Mapping[str, Any]) -> Path:
-    return write_config(directory, {
-        "method": "exact", "block": {"size": [block] * 3}, "segment": {"threshold": threshold},
-        "local": {"workers": 1}, **sections,
-    })  # fmt: skip
+    return write_config(
+        directory,
+        {
+            "method": "exact",
+            "block": {"size": [block] * 3},
+            "segment": {"threshold": threshold},
+            "local": {"workers": 1},
+            **sections,
+        },
+    )
 
 
 def _planned(config: Path, *options: str) -> tuple[Path, Plan]:
@@ -123,17 +129,27 @@ def _block_steps(root: Path) -> list[Row]:
             some = [grid.core(0), grid.core(len(grid) - 1)]
             waterz_s = sum(u.cpu_s for u in bare_waterz(directory, some, "mean")) * len(grid) / 2
             rows += [
-                row(f"{title}: speed over bare waterz (mean)", waterz_s / step_s, "x", least=LEAST_SPEED_UP),
+                row(
+                    f"{title}: speed over bare waterz (mean)",
+                    waterz_s / step_s,
+                    "x",
+                    least=LEAST_SPEED_UP,
+                ),
                 row("  speed", voxels / step_s / 1e6, "Mvoxel/CPU s"),
                 row("  bare waterz", voxels / waterz_s / 1e6, "Mvoxel/CPU s"),
-            ]  # fmt: skip
+            ]
         most = None if name == "noise" else MOST_BYTES
         memory = plan.memory["segment"]
         rows += [
-            row("  peak above the input and a process that has done nothing", (peak - base_bytes) / EDGE**3 - 3, "bytes/voxel", most=most),
+            row(
+                "  peak above the input and a process that has done nothing",
+                (peak - base_bytes) / EDGE**3 - 3,
+                "bytes/voxel",
+                most=most,
+            ),
             row("  peak / plan's bound", peak / memory.bound, "x", most=1.0, peak_bytes=peak),
             row("  plan's expected peak / peak", memory.expected / peak, "x"),
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -162,9 +178,11 @@ def _pipeline(root: Path, full: bool) -> list[Row]:
     rows = []
     for block in (256, 128, *((64,) if full else ())):
         config = _config(
-            directory, block, 0.5,
+            directory,
+            block,
+            0.5,
             paths={"work": f"{directory}/work{block}", "output": f"{directory}/out{block}"},
-        )  # fmt: skip
+        )
         attempt, _ = _planned(config)  # the samples are there when the clock starts
         magneton("release", "--run", attempt)
         (seconds, printed), _ = forked(lambda c=config: stages_in_one_process(c))  # type: ignore[misc]
@@ -172,12 +190,22 @@ def _pipeline(root: Path, full: bool) -> list[Row]:
         decoded, needed = _read_bytes(printed)
         demanded = MOST_PIPELINE_US if block == 256 else None
         rows += [
-            row(f"whole pipeline, {edge}^3 in blocks of {block}", sum(seconds.values()) / voxels * 1e6, "CPU us/voxel", most=demanded),
+            row(
+                f"whole pipeline, {edge}^3 in blocks of {block}",
+                sum(seconds.values()) / voxels * 1e6,
+                "CPU us/voxel",
+                most=demanded,
+            ),
             *(row(f"  {s}", t / voxels * 1e6, "CPU us/voxel") for s, t in seconds.items()),
-            row("  decoded / the volume's bytes", decoded / (3 * voxels), "x", most=MOST_READ if block == 256 else None),
+            row(
+                "  decoded / the volume's bytes",
+                decoded / (3 * voxels),
+                "x",
+                most=MOST_READ if block == 256 else None,
+            ),
             row("  decoded / needed", decoded / max(needed, 1), "x", most=1.3),
             *_residual_rows(directory / f"work{block}", block, edge),
-        ]  # fmt: skip
+        ]
     return rows
 
 
@@ -385,7 +413,10 @@ def _compare(
     ]
     stored = [p for p in work.glob("*-*/**/*") if p.is_file() and "records" not in p.parts]
     return {
-        "vi": scores.vi, "arand": scores.arand, "cpu_us_per_voxel": sum(seconds.values()) / truth.size * 1e6,
-        "peak_bytes": max(r["peak_bytes"] for r in records), "files": len(stored),
+        "vi": scores.vi,
+        "arand": scores.arand,
+        "cpu_us_per_voxel": sum(seconds.values()) / truth.size * 1e6,
+        "peak_bytes": max(r["peak_bytes"] for r in records),
+        "files": len(stored),
         "stored_bytes": sum(p.stat().st_size for p in stored),
-    }  # fmt: skip
+    }

@@ -80,11 +80,16 @@ def one_block(edge: int) -> Group:
     found = segment_block_exact(affinity, planes, place, SETTINGS)
     z, y, x = (
         face_contacts(
-            found.faces[axis, 1], found.faces[axis, 0], axis, (0, _step(axis)),
-            vec3(edge * (d == axis) for d in range(3)), volume, SETTINGS,
+            found.faces[axis, 1],
+            found.faces[axis, 0],
+            axis,
+            (0, _step(axis)),
+            vec3(edge * (d == axis) for d in range(3)),
+            volume,
+            SETTINGS,
         )
         for axis in range(3)
-    )  # fmt: skip
+    )
     return Group((1, 1, 1), found.residual, (z, y, x), edge)
 
 
@@ -230,12 +235,26 @@ def _measured(name: str, group: Group, shape: Vec3, *, outer: bool) -> list[Row]
     edges = figures["edges"]
     label = f"{name} join of {prod(shape)} x {prod(group.shape)} blocks of {group.edge}"
     return [
-        row(f"{label}, {edges:,} edges, {figures['contacts']:,} contacts", spent / edges * 1e6, "CPU us/edge", most=MOST_US),
-        row("  at the peak, inputs included", figures["peak"] / edges, "bytes/edge", most=MOST_BYTES if edges > LEAST_EDGES else None),
+        row(
+            f"{label}, {edges:,} edges, {figures['contacts']:,} contacts",
+            spent / edges * 1e6,
+            "CPU us/edge",
+            most=MOST_US,
+        ),
+        row(
+            "  at the peak, inputs included",
+            figures["peak"] / edges,
+            "bytes/edge",
+            most=MOST_BYTES if edges > LEAST_EDGES else None,
+        ),
         row("  of which inputs", figures["inputs"] / edges, "bytes/edge"),
-        row("  of all edges take part in the linkages", figures["active_edges"] / figures["graph_edges"], ""),
+        row(
+            "  of all edges take part in the linkages",
+            figures["active_edges"] / figures["graph_edges"],
+            "",
+        ),
         row("  merges a region", figures["merges"] / figures["regions"], ""),
-    ]  # fmt: skip
+    ]
 
 
 def _tree() -> list[Row]:

@@ -93,10 +93,16 @@ def _write(directory: Path, case: Case) -> bool:
 def _rows(directory: Path, case: Case, edge: int) -> list[Row]:
     """One row a level: its largest join."""
     paths = {"work": f"{directory}/work{edge}", "output": f"{directory}/out{edge}"}
-    config = write_config(directory, {
-        "method": "exact", "block": {"size": [edge] * 3}, "segment": {"threshold": case.threshold},
-        "local": {"workers": 1}, "paths": paths,
-    })  # fmt: skip
+    config = write_config(
+        directory,
+        {
+            "method": "exact",
+            "block": {"size": [edge] * 3},
+            "segment": {"threshold": case.threshold},
+            "local": {"workers": 1},
+            "paths": paths,
+        },
+    )
     printed = magneton("plan", config, "--run-id", "bench").stdout
     attempt = Path(json.loads(printed.splitlines()[-1])["attempt"])
     plan = Plan.from_json((attempt / "plan.json").read_text())
@@ -110,9 +116,16 @@ def _rows(directory: Path, case: Case, edge: int) -> list[Row]:
         title = f"{case.name} {case.edge}^3 in {len(plan.geometry.grid)} blocks of {edge}, {stage}"
         least, most = EXPECTED
         rows += [
-            row(f"{title}: peak / expected", peak / memory.expected, "x", least=least, most=most, peak_bytes=peak),
+            row(
+                f"{title}: peak / expected",
+                peak / memory.expected,
+                "x",
+                least=least,
+                most=most,
+                peak_bytes=peak,
+            ),
             row("  peak / bound", peak / memory.bound, "x", most=MOST_OF_BOUND),
-        ]  # fmt: skip
+        ]
     return rows
 
 

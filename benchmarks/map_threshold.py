@@ -117,9 +117,13 @@ def _scores(affinity: UInt8, truth: NDArray[Any]) -> dict[str, Any]:
     settings = SegmentSettings(0.7, "aff50_his256")
     labels, _ = segment_block((affinity / np.float32(255)).astype(np.float32), settings)
     return {
-        "threshold": chosen.value, "warned": list(chosen.warned), "vi": scores[chosen.value].vi,
-        "best": scores[best].vi, "best_at": best, "overlap": evaluate(labels, truth).vi,
-    }  # fmt: skip
+        "threshold": chosen.value,
+        "warned": list(chosen.warned),
+        "vi": scores[chosen.value].vi,
+        "best": scores[best].vi,
+        "best_at": best,
+        "overlap": evaluate(labels, truth).vi,
+    }
 
 
 # ------------------------------------------------------------------ cost
@@ -141,10 +145,12 @@ def _cost() -> list[Row]:
     sampled, steps = min(m[0] for m in measured), min(m[1] for m in measured)
     run_s = sum(seconds.values()) / 256**3 * 1e9
     return [
-        row("sampling / block steps of the same voxels", sampled / steps, "x", most=MOST_BLOCK_STEPS),
+        row(
+            "sampling / block steps of the same voxels", sampled / steps, "x", most=MOST_BLOCK_STEPS
+        ),
         row("sampling of a large volume, without start-up", sampled, "CPU s"),
         row("  share of a run of a billion voxels", sampled / run_s, "", most=MOST_SHARE),
-    ]  # fmt: skip
+    ]
 
 
 def _sampling(config_path: Path) -> list[tuple[float, float]]:

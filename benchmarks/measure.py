@@ -30,9 +30,15 @@ class Usage:
 
 
 def row(
-    what: str, measured: float | str, unit: str, *,
-    most: float | None = None, least: float | None = None, ok: bool | None = None, **more: Any,
-) -> Row:  # fmt: skip
+    what: str,
+    measured: float | str,
+    unit: str,
+    *,
+    most: float | None = None,
+    least: float | None = None,
+    ok: bool | None = None,
+    **more: Any,
+) -> Row:
     """One row of the table; without a demand it is only reported."""
     demanded = ""
     if most is not None and least is not None:
@@ -68,9 +74,13 @@ def started(*arguments: object, env: dict[str, str] | None = None) -> Callable[[
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users have their modules compiled
     output = TemporaryFile()  # noqa: SIM115 (closed by wait)
     process = subprocess.Popen(
-        [str(a) for a in arguments], stdout=output, stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL, cwd=ROOT, env=environment,
-    )  # fmt: skip
+        [str(a) for a in arguments],
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=environment,
+    )
 
     def wait() -> Usage:
         _, status, usage = os.wait4(process.pid, 0)

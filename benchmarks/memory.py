@@ -143,10 +143,16 @@ def block_rows(case: Case, volume: Path, known: list[Density]) -> list[Row]:
     return [
         row(f"{title}: peak / bound", peak / min(bound, blind), "x", most=1.0),
         row(
-            "  expected peak / peak", expected / peak, "x", peak_bytes=peak, fragments_per_voxel=fragments,
-            edges_per_voxel=edges, cpu_us_per_voxel=cpu / voxels * 1e6, expected_cpu_us_per_voxel=cpu_s / voxels * 1e6,
+            "  expected peak / peak",
+            expected / peak,
+            "x",
+            peak_bytes=peak,
+            fragments_per_voxel=fragments,
+            edges_per_voxel=edges,
+            cpu_us_per_voxel=cpu / voxels * 1e6,
+            expected_cpu_us_per_voxel=cpu_s / voxels * 1e6,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def sample_rows() -> list[Row]:
@@ -180,9 +186,15 @@ def _stage_rows(title: str, attempt: Path, plan: Plan) -> list[Row]:
         memory = plan.memory[stage]
         limits: dict[str, Any] = {"least": 0.8, "most": 1.3} if stage == "segment" else {}
         rows += [
-            row(f"{title}, {stage}: expected peak / peak", memory.expected / peak, "x", **limits, peak_bytes=peak),
+            row(
+                f"{title}, {stage}: expected peak / peak",
+                memory.expected / peak,
+                "x",
+                **limits,
+                peak_bytes=peak,
+            ),
             row("  peak / bound", peak / memory.bound, "x", most=1.0),
-        ]  # fmt: skip
+        ]
     return rows
 
 

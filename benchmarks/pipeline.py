@@ -52,16 +52,39 @@ def run(*, full: bool = False) -> list[Row]:
     copy_us, apply_us = copies["large"] / voxels * 1e6, us["apply"]
     where = f"{blocks}^3 blocks of {SIZE}^3"
     return [
-        row(f"count + pool + apply, {where}", sum(us.values()), "CPU us/voxel", most=MOST_US_PER_VOXEL),
-        row("  without the start-up of the three processes", sum(net.values()) / voxels * 1e6, "CPU us/voxel", most=MOST_US_PER_VOXEL),
-        *(row(f"  {s}", us[s], "CPU us/voxel", start_up_cpu_s=start[s], **large[s]) for s in STAGES),
+        row(
+            f"count + pool + apply, {where}",
+            sum(us.values()),
+            "CPU us/voxel",
+            most=MOST_US_PER_VOXEL,
+        ),
+        row(
+            "  without the start-up of the three processes",
+            sum(net.values()) / voxels * 1e6,
+            "CPU us/voxel",
+            most=MOST_US_PER_VOXEL,
+        ),
+        *(
+            row(f"  {s}", us[s], "CPU us/voxel", start_up_cpu_s=start[s], **large[s])
+            for s in STAGES
+        ),
         *(row(f"  start-up of {s}", start[s], "CPU s") for s in STAGES),
-        row("apply / copy of its layer by cloud-volume, mips included", apply_us / copy_us, "x", most=MOST_OF_COPY),
-        row("  without start-up", net["apply"] / (copies["large"] - copies["small"]), "x", most=MOST_OF_COPY),
+        row(
+            "apply / copy of its layer by cloud-volume, mips included",
+            apply_us / copy_us,
+            "x",
+            most=MOST_OF_COPY,
+        ),
+        row(
+            "  without start-up",
+            net["apply"] / (copies["large"] - copies["small"]),
+            "x",
+            most=MOST_OF_COPY,
+        ),
         row("  copy by cloud-volume", copy_us, "CPU us/voxel", start_up_cpu_s=copies["small"]),
         *(_memory_row(s, large[s], plan) for s in STAGES),
         *(row(f"  {name}", n, "bytes/voxel") for name, n in stored.items()),
-    ]  # fmt: skip
+    ]
 
 
 def _stored(directory: Path, plan: Plan) -> dict[str, float]:
@@ -69,8 +92,10 @@ def _stored(directory: Path, plan: Plan) -> dict[str, float]:
     grid, geometry = plan.geometry.grid, plan.geometry
     read = sum(grid.read(k).voxels for k in range(len(grid)))
     written = sum(geometry.mip_box(k).voxels for k in range(len(geometry.factors) + 1))
-    places = {"labels of blocks, a voxel that is read": ("work/segment-*/**/*", read),
-              "output, a voxel of all mips": ("segmentation/**/*", written)}  # fmt: skip
+    places = {
+        "labels of blocks, a voxel that is read": ("work/segment-*/**/*", read),
+        "output, a voxel of all mips": ("segmentation/**/*", written),
+    }
     return {
         name: sum(p.stat().st_size for p in directory.glob(pattern) if p.is_file()) / voxels
         for name, (pattern, voxels) in places.items()
@@ -80,9 +105,13 @@ def _stored(directory: Path, plan: Plan) -> dict[str, float]:
 def _memory_row(stage: str, measured: Mapping[str, Any], plan: Plan) -> Row:
     memory = plan.memory[stage]
     return row(
-        f"peak of {stage} / its bound", measured["peak_bytes"] / memory.bound, "x", most=1.0,
-        expected_over_peak=memory.expected / measured["peak_bytes"], peak_bytes=measured["peak_bytes"],
-    )  # fmt: skip
+        f"peak of {stage} / its bound",
+        measured["peak_bytes"] / memory.bound,
+        "x",
+        most=1.0,
+        expected_over_peak=memory.expected / measured["peak_bytes"],
+        peak_bytes=measured["peak_bytes"],
+    )
 
 
 def measure(
@@ -92,11 +121,14 @@ def measure(
     directory.mkdir()
     core = size - overlap
     zarr_info(directory / "affinity", vec3([core * blocks] * 3))
-    config = write_config(directory, {
-        "block": {"size": [size] * 3, "overlap": [overlap] * 3},
-        "segment": {"merge_function": "mean"},
-        "local": {"workers": 1},
-    })  # fmt: skip
+    config = write_config(
+        directory,
+        {
+            "block": {"size": [size] * 3, "overlap": [overlap] * 3},
+            "segment": {"merge_function": "mean"},
+            "local": {"workers": 1},
+        },
+    )
     forked(lambda: _segmented(config, size, core))
     planned = magneton("plan", config, "--run-id", "bench")
     attempt = Path(planned.stdout.split('"attempt": "')[1].split('"')[0])

@@ -46,9 +46,12 @@ def _plan(directory: Path) -> list[Row]:
     directory.mkdir()
     size, overlap = 16, 4
     zarr_info(directory / "affinity", vec3([MANY * (size - overlap)] * 3))
-    config = write_config(directory, {
-        "block": {"size": [size] * 3, "overlap": [overlap] * 3},
-    })  # fmt: skip
+    config = write_config(
+        directory,
+        {
+            "block": {"size": [size] * 3, "overlap": [overlap] * 3},
+        },
+    )
     first = magneton("plan", config, "--run-id", "bench")
     again = magneton("plan", config, "--run-id", "bench")
     dry = magneton("run", config, "--dry-run")
@@ -82,9 +85,11 @@ def _segment_records(planned: Planned) -> dict[int, str]:
     outputs = {k: digest("labels", k) for k in range(n)}
     info = {"n": LABELS, "files": {"labels": [123456, 1234567890], "sizes": [12345, 1234567890]}}
     write_records(
-        planned.stage_dir("segment") / "records", "segment", range(n),
+        planned.stage_dir("segment") / "records",
+        "segment",
+        range(n),
         lambda k: {"input": planned.input_digest, "output": outputs[k], "info": info},
-    )  # fmt: skip
+    )
     return outputs
 
 
@@ -92,12 +97,15 @@ def _rerun(directory: Path, chunk: int, demanded: bool = True) -> list[Row]:
     directory.mkdir()
     size, overlap = 64, 8  # a fourth of the default sizes
     zarr_info(directory / "affinity", vec3([25 * 56, 20 * 56, 20 * 56]))
-    config = write_config(directory, {
-        "paths": {"max_files": 10_000_000},
-        "block": {"size": [size] * 3, "overlap": [overlap] * 3},
-        "apply": {"chunk_size": [chunk] * 3},
-        "local": {"workers": 1},
-    })  # fmt: skip
+    config = write_config(
+        directory,
+        {
+            "paths": {"max_files": 10_000_000},
+            "block": {"size": [size] * 3, "overlap": [overlap] * 3},
+            "apply": {"chunk_size": [chunk] * 3},
+            "local": {"workers": 1},
+        },
+    )
     first = magneton("plan", config, "--run-id", "first").stdout
     attempt = Path(json.loads(first.splitlines()[-1])["attempt"])
     chunks, _ = forked(lambda: _finish(Planned(config), attempt))
@@ -139,11 +147,20 @@ def _finish(planned: Planned, attempt: Path) -> int:
     counts = {k: count_input(outputs, k, grid.later_neighbours(k)) for k in range(len(grid))}
     files = {"pairs": [1234567, 1234567890], "sizes": [123456, 1234567890]}
     write_records(
-        planned.stage_dir("count") / "records", "count", range(len(grid)),
-        lambda k: {"input": counts[k], "info": {
-            "n": LABELS, "file": "host-12345-00000000", "pairs": [k * 99, 99], "sizes": [k * LABELS, LABELS], "files": files,
-        }},
-    )  # fmt: skip
+        planned.stage_dir("count") / "records",
+        "count",
+        range(len(grid)),
+        lambda k: {
+            "input": counts[k],
+            "info": {
+                "n": LABELS,
+                "file": "host-12345-00000000",
+                "pairs": [k * 99, 99],
+                "sizes": [k * LABELS, LABELS],
+                "files": files,
+            },
+        },
+    )
     pool = pool_input(counts)
     info = {"objects": 1000, "labels": LABELS * len(grid), "joins": 1000}
     write_records(

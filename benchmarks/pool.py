@@ -48,11 +48,21 @@ def run(*, full: bool = False) -> list[Row]:
         largest = labels == max(SIZES)
         above = used.peak_bytes - start.peak_bytes
         rows += [
-            row(f"pool of {labels:,} labels, {used.pairs:,} pairs", used.cpu_s, "CPU s", most=MOST_S if largest else None),
-            row("  its peak above imports", above / 1e6, "MB", most=MOST_BYTES / 1e6 if largest else None),
+            row(
+                f"pool of {labels:,} labels, {used.pairs:,} pairs",
+                used.cpu_s,
+                "CPU s",
+                most=MOST_S if largest else None,
+            ),
+            row(
+                "  its peak above imports",
+                above / 1e6,
+                "MB",
+                most=MOST_BYTES / 1e6 if largest else None,
+            ),
             row("  a label, without start-up", per_label[labels], "CPU us"),
             row("  a label, memory above imports", above / labels, "bytes"),
-        ]  # fmt: skip
+        ]
     growth = per_label[10_000_000] / per_label[1_000_000]
     return [*rows, row("CPU a label, 10^7 / 10^6 labels", growth, "x", most=MOST_GROWTH)]
 

@@ -87,16 +87,20 @@ def _segmented(
             if name == "single"
             else {"size": list(case.block), "overlap": list(case.overlap)}
         )
-        config = write_config(directory, {
-            "paths": {"output": f"file://{directory}/{name}"},
-            "block": geometry,
-            "segment": {
-                "merge_function": "mean", "threshold": threshold,
-                "aff_thresholds": list(case.aff_thresholds),
+        config = write_config(
+            directory,
+            {
+                "paths": {"output": f"file://{directory}/{name}"},
+                "block": geometry,
+                "segment": {
+                    "merge_function": "mean",
+                    "threshold": threshold,
+                    "aff_thresholds": list(case.aff_thresholds),
+                },
+                "pool": {"rule": "mutual" if name == "single" else name},
+                "apply": {"mips": 0},
             },
-            "pool": {"rule": "mutual" if name == "single" else name},
-            "apply": {"mips": 0},
-        })  # fmt: skip
+        )
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             _run_stages(config, name)

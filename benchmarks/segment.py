@@ -68,7 +68,12 @@ def _measure(root: Path, function: str) -> list[Row]:
     peak = max(r["peak_bytes"] for r in _records(directory, plan) if r["state"] == "done")
     memory = plan.memory["segment"]
     return [
-        row(f"segment / bare waterz, {len(boxes)} blocks of {READ}^3, {function}", stage_s / bare_s, "x", most=MOST),
+        row(
+            f"segment / bare waterz, {len(boxes)} blocks of {READ}^3, {function}",
+            stage_s / bare_s,
+            "x",
+            most=MOST,
+        ),
         row("  with the start-up of its process", used.cpu_s / bare_s, "x"),
         row("  start-up", start.cpu_s, "CPU s"),
         row("  segment, a voxel that is read", stage_s / read * 1e6, "CPU us/voxel"),
@@ -77,15 +82,22 @@ def _measure(root: Path, function: str) -> list[Row]:
         row("  its peak / plan's bound", peak / memory.bound, "x", most=1.0, peak_bytes=peak),
         row("  plan's expected peak / its peak", memory.expected / peak, "x", least=0.8, most=1.3),
         row("  its peak / that of bare waterz", peak / max(u.peak_bytes for u in bare), "x"),
-    ]  # fmt: skip
+    ]
 
 
 def _plan(directory: Path, function: str) -> tuple[Path, Plan]:
-    config = write_config(directory, {
-        "block": {"size": [LARGEST] * 3, "overlap": [OVERLAP] * 3},
-        "segment": {"merge_function": function, "threshold": THRESHOLD, "aff_thresholds": [LOW, HIGH]},
-        "local": {"workers": 1},
-    })  # fmt: skip
+    config = write_config(
+        directory,
+        {
+            "block": {"size": [LARGEST] * 3, "overlap": [OVERLAP] * 3},
+            "segment": {
+                "merge_function": function,
+                "threshold": THRESHOLD,
+                "aff_thresholds": [LOW, HIGH],
+            },
+            "local": {"workers": 1},
+        },
+    )
     printed = magneton("plan", config, "--run-id", "bench", "--stages", "segment").stdout
     attempt = Path(json.loads(printed.splitlines()[-1])["attempt"])
     return attempt, Plan.from_json((attempt / "plan.json").read_text())
@@ -110,9 +122,13 @@ def bare_waterz(directory: Path, boxes: Sequence[Box], function: str) -> list[Us
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
                 os.dup2(nowhere.fileno(), 1)
                 for _ in waterz.agglomerate(
-                    affinity, [1 - THRESHOLD], aff_threshold_low=LOW, aff_threshold_high=HIGH,
-                    scoring_function=scoring.function, discretize_queue=scoring.queue_bins,
-                ):  # fmt: skip
+                    affinity,
+                    [1 - THRESHOLD],
+                    aff_threshold_low=LOW,
+                    aff_threshold_high=HIGH,
+                    scoring_function=scoring.function,
+                    discretize_queue=scoring.queue_bins,
+                ):
                     pass
 
         found.append(forked(work)[1])

@@ -88,9 +88,15 @@ async def _watch(arrays: int, indexes: int) -> None:
 
     async def one(k: int) -> None:
         trigger = SlurmTrigger(
-            slurm=Slurm().to_data(), timing=asdict(Timing()), until=None, token="bench",
-            jobs=[reference(str(100 + k), range(indexes))], attempt="/", stage="segment", batch=k,
-        )  # fmt: skip
+            slurm=Slurm().to_data(),
+            timing=asdict(Timing()),
+            until=None,
+            token="bench",
+            jobs=[reference(str(100 + k), range(indexes))],
+            attempt="/",
+            stage="segment",
+            batch=k,
+        )
         async for _ in trigger.run():
             raise AssertionError("nothing ends here")
 
@@ -112,10 +118,14 @@ def _submission(folder: Path) -> list[Row]:
         "target_minutes": 1e-6, "max_queued": BLOCKS, "max_running": BLOCKS, "memory": "1GiB",
         "extra_args": {"begin": "now+1hour"},
     }  # fmt: skip
-    config = write_config(directory, {
-        "block": {"size": [16] * 3, "overlap": [4] * 3},
-        "runner": {"offered": ["slurm"], "default": "slurm"}, "slurm": settings,
-    })  # fmt: skip
+    config = write_config(
+        directory,
+        {
+            "block": {"size": [16] * 3, "overlap": [4] * 3},
+            "runner": {"offered": ["slurm"], "default": "slurm"},
+            "slurm": settings,
+        },
+    )
     magneton("plan", config, "--run-id", "bench")
     (attempt,) = (directory / "work" / "runs").glob("*/1")
     planned = json.loads((attempt / "plan.json").read_text())["work"]["segment"]
@@ -133,10 +143,14 @@ def _submission(folder: Path) -> list[Row]:
             batch.cancel(token)
     return [
         row(
-            f"submission of {BLOCKS:,} blocks", taken, "s", most=30,
-            arrays=planned["batches"], parts=planned["parts"],
+            f"submission of {BLOCKS:,} blocks",
+            taken,
+            "s",
+            most=30,
+            arrays=planned["batches"],
+            parts=planned["parts"],
         )
-    ]  # fmt: skip
+    ]
 
 
 def _efficiency(folder: Path) -> list[Row]:
@@ -145,9 +159,15 @@ def _efficiency(folder: Path) -> list[Row]:
     began = time.monotonic()
     # nodes that share a machine reserve CPUs that it hasn't: no more jobs at a time than it has
     controller = magneton(
-        "run", directory / "volume.yaml", "--runner", "slurm", "--set", "slurm.memory=1800MiB",
-        "--set", f"slurm.max_running={os.cpu_count()}",
-    )  # fmt: skip
+        "run",
+        directory / "volume.yaml",
+        "--runner",
+        "slurm",
+        "--set",
+        "slurm.memory=1800MiB",
+        "--set",
+        f"slurm.max_running={os.cpu_count()}",
+    )
     wall_s = time.monotonic() - began
     (report,) = directory.glob("work/runs/*/1/**/usage.json")
     stages: list[dict[str, Any]] = json.loads(report.read_text())["stages"]
@@ -185,19 +205,26 @@ def _latency() -> list[Row]:
         place.remove()
     return [
         row(
-            "from the last job's end to the task's success, slowest stage", max(seconds.values()), "s",
-            most=15, stages=seconds,
+            "from the last job's end to the task's success, slowest stage",
+            max(seconds.values()),
+            "s",
+            most=15,
+            stages=seconds,
         ),
         row("  the same, mean of all stages", fmean(seconds.values()), "s"),
-    ]  # fmt: skip
+    ]
 
 
 def _ends_of_jobs(work: str) -> dict[str, float]:
     """When the last job of each stage ended, in seconds since the epoch."""
     asked = ["sacct", "-a", "-X", "-n", "-P", "-S", "now-1hour", "-o", "End,JobName,Comment%500"]
     out = subprocess.run(
-        asked, capture_output=True, text=True, check=True, env={**os.environ, "SLURM_TIME_FORMAT": "%s"}
-    ).stdout  # fmt: skip
+        asked,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SLURM_TIME_FORMAT": "%s"},
+    ).stdout
     ends: dict[str, float] = {}
     for line in out.splitlines():
         end, name, comment = line.split("|", 2)

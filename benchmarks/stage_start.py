@@ -41,10 +41,16 @@ def _rows(directory: Path, method: Literal["exact", "overlap"]) -> list[Row]:
     affinity = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 32), np.uint8)
     write_volume(f"file://{directory}/affinity", affinity, (40, 8, 8), chunk_size=(16, 16, 16))
     overlap = {"overlap": [4, 4, 4]} if method == "overlap" else {}
-    config = write_config(directory, {
-        "method": method, "block": {"size": [16, 16, 18], **overlap}, "segment": {"threshold": 0.6},
-        "apply": {"chunk_size": [16, 16, 16], "mips": 1}, "local": {"workers": 1},
-    })  # fmt: skip
+    config = write_config(
+        directory,
+        {
+            "method": method,
+            "block": {"size": [16, 16, 18], **overlap},
+            "segment": {"threshold": 0.6},
+            "apply": {"chunk_size": [16, 16, 16], "mips": 1},
+            "local": {"workers": 1},
+        },
+    )
     magneton("run", config)
     (root,) = (directory / "work" / "runs").glob("*/1")
     attempt = Attempt.open(root)

@@ -36,9 +36,12 @@ def run(*, full: bool = False) -> list[Row]:
 def _first_screen(configs: Path) -> float:
     """CPU seconds until the menu asks for a number."""
     environment = os.environ | {
-        "MAGNETON_CONFIGS": str(configs), "XDG_STATE_HOME": str(configs / "state"),
-        "TERM": "xterm", "COLUMNS": "120", "LINES": "50",
-    }  # fmt: skip
+        "MAGNETON_CONFIGS": str(configs),
+        "XDG_STATE_HOME": str(configs / "state"),
+        "TERM": "xterm",
+        "COLUMNS": "120",
+        "LINES": "50",
+    }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     child = pexpect.spawn(MAGNETON[0], list(MAGNETON[1:]), env=environment, timeout=60)
     child.expect(r": $")

@@ -52,9 +52,12 @@ def _volume(directory: Path, edge: int) -> Path:
     truth = np.pad(arrays["labels"], grow, mode="reflect").astype(np.uint64)
     write_volume(f"file://{directory}/affinity", affinity, VOXEL_SIZE_NM)
     write_volume(
-        f"file://{directory}/truth", truth, VOXEL_SIZE_NM,
-        encoding="compressed_segmentation", layer_type="segmentation",
-    )  # fmt: skip
+        f"file://{directory}/truth",
+        truth,
+        VOXEL_SIZE_NM,
+        encoding="compressed_segmentation",
+        layer_type="segmentation",
+    )
     return write_config(directory, {"segment": {"aff_thresholds": [0.05, 0.99]}})
 
 
@@ -90,10 +93,19 @@ def _measure(config: Path, truth: str, function: str, edge: int) -> list[Row]:
     )
     n = len(tuning.DEFAULT_THRESHOLDS)
     return [
-        row(f"tune at {n} thresholds / one segmentation, {edge}^3, {function}", many_s / once_s, "x", most=MOST),
+        row(
+            f"tune at {n} thresholds / one segmentation, {edge}^3, {function}",
+            many_s / once_s,
+            "x",
+            most=MOST,
+        ),
         row("  tune / one segmentation at the lowest threshold", many_s / lowest_s, "x"),
         row("  one segmentation", once_s, "CPU s"),
         row("  the whole command: imports and picture too", command.cpu_s, "CPU s"),
-        row("  tune's peak / that of one segmentation", max(u.peak_bytes for u in many) / max(u.peak_bytes for u in once), "x"),
+        row(
+            "  tune's peak / that of one segmentation",
+            max(u.peak_bytes for u in many) / max(u.peak_bytes for u in once),
+            "x",
+        ),
         row("  tune's peak / its limit", max(u.peak_bytes for u in many) / limit, "x", most=1.0),
-    ]  # fmt: skip
+    ]

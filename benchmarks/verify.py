@@ -47,11 +47,20 @@ def run(*, full: bool = False) -> list[Row]:
     assert verified[0]["sizes"]["checked"]["how"] == "sizes", verified
     n = checked["chunks"]
     return [
-        row(f"verify of {blocks}^3 blocks of {SIZE}^3, {n:,} chunks read / sizes only", summed / sized, "x"),
+        row(
+            f"verify of {blocks}^3 blocks of {SIZE}^3, {n:,} chunks read / sizes only",
+            summed / sized,
+            "x",
+        ),
         row("  more than sizes only", (summed - sized) * 1e3, "CPU ms", process_s=process_s),
         row("  more than sizes only, a chunk", (summed - sized) / n * 1e6, "CPU us"),
-        row("  more than sizes only / CPU time of segment, count, pool, apply", (summed - sized) / run_s, "x", most=MOST_OF_RUN),
-    ]  # fmt: skip
+        row(
+            "  more than sizes only / CPU time of segment, count, pool, apply",
+            (summed - sized) / run_s,
+            "x",
+            most=MOST_OF_RUN,
+        ),
+    ]
 
 
 def _verified(attempt: Path, root: Path) -> dict[str, Any]:

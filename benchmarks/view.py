@@ -29,9 +29,12 @@ def run(full: bool = False) -> list[Row]:
         _write_volume(root)
         with open(root / "log", "w+") as log:
             process = subprocess.Popen(
-                [*MAGNETON, "view", str(root / "volume.yaml")], stdout=log, stderr=log, cwd=ROOT,
+                [*MAGNETON, "view", str(root / "volume.yaml")],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )  # fmt: skip
+            )
             try:
                 port, path = _link(root / "log", process)
                 return _rows(root, port, path)
@@ -47,9 +50,13 @@ def _write_volume(root: Path) -> None:
     labels = (z[:, None, None] * 64 + y[:, None] * 8 + x + 1).astype(np.uint64) << np.uint64(32)
     labels += random.integers(0, 2, SHAPE, np.uint8)
     write_volume(
-        f"file://{root}/segmentation", labels, (40, 16, 16), chunk_size=(64, 64, 64),
-        encoding="compressed_segmentation", layer_type="segmentation",
-    )  # fmt: skip
+        f"file://{root}/segmentation",
+        labels,
+        (40, 16, 16),
+        chunk_size=(64, 64, 64),
+        encoding="compressed_segmentation",
+        layer_type="segmentation",
+    )
     noise = random.integers(0, 256, (3, *SHAPE), np.uint8)
     write_volume(
         f"file://{root}/affinity", noise, (40, 16, 16), chunk_size=(64, 64, 64), compress=None

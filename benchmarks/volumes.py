@@ -89,9 +89,12 @@ def zarr_info(path: Path, shape: Vec3, chunk: int = 64) -> None:
     import zarr
 
     zarr.create_array(
-        path, shape=(3, *shape), chunks=(3, *[chunk] * 3), dtype="uint8",
+        path,
+        shape=(3, *shape),
+        chunks=(3, *[chunk] * 3),
+        dtype="uint8",
         dimension_names=list("czyx"),
-    )  # fmt: skip
+    )
 
 
 def _threshold(config: RunConfig) -> float:
@@ -148,10 +151,13 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
             }
             files = {k: [f.size, f.crc32] for k, f in written.items()}
             writer.add(
-                key, "done", attempt=1, input=planned.input_digest,
+                key,
+                "done",
+                attempt=1,
+                input=planned.input_digest,
                 output=digest(files),
                 info={"n": n, "files": files},
-            )  # fmt: skip
+            )
 
 
 def write_records(

@@ -21,7 +21,13 @@ ROOMS = (
     "work",
 )
 #: What the libraries import by themselves, once they meet such data or such a URL.
-LATE = ("boto3", "cloudfiles.interfaces", "google.cloud.storage", "pyarrow.dataset", "pyarrow.parquet")  # fmt: skip
+LATE = (
+    "boto3",
+    "cloudfiles.interfaces",
+    "google.cloud.storage",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+)
 #: Needs an extra that the image doesn't have.
 VIEWING = ("matplotlib", "neuroglancer", "starlette", "uvicorn", "docker")
 

@@ -94,7 +94,12 @@ def _table(fields: dict[str, FieldInfo], prefix: str) -> str:
     lines = ["| key | meaning | default | allowed values |", "|---|---|---|---|"]
     for name, field in fields.items():
         key = f"{prefix}{name}"
-        cells = (f"`{key}`", _text(field.description or ""), _default(field), _text(allowed(key, field)))  # fmt: skip
+        cells = (
+            f"`{key}`",
+            _text(field.description or ""),
+            _default(field),
+            _text(allowed(key, field)),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -119,8 +119,10 @@ def viewing(config: Path) -> Iterator[str]:
     """The link of a viewer that runs meanwhile."""
     process = subprocess.Popen(
         [sys.executable, "-m", "magneton_tasks", "view", str(config)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     try:
         assert process.stdout is not None
         for line in process.stdout:

@@ -100,9 +100,13 @@ class S3Bucket:
         with self._errors(name):
             try:
                 self._client.put_object(
-                    **self._object(name), **self._written, **condition, Body=data,
-                    ContentType="application/json", CacheControl="no-store",
-                )  # fmt: skip
+                    **self._object(name),
+                    **self._written,
+                    **condition,
+                    Body=data,
+                    ContentType="application/json",
+                    CacheControl="no-store",
+                )
             except ClientError as error:
                 if _code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
                     return True

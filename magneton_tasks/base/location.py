@@ -100,7 +100,9 @@ def _check_plain(path: str) -> None:
     """
     scheme, separator, rest = path.partition(":")
     if separator and (scheme in _REMOTE or scheme == "file"):
-        right = f"{scheme}://{rest.lstrip('/')}" if scheme in _REMOTE else f"file:///{rest.lstrip('/')}"  # fmt: skip
+        right = (
+            f"{scheme}://{rest.lstrip('/')}" if scheme in _REMOTE else f"file:///{rest.lstrip('/')}"
+        )
         slashes = "three slashes" if scheme == "file" else "two slashes"
         raise ConfigError(f"{path}: {scheme}: takes {slashes}", f"write {right}")
     if path.startswith("~"):

@@ -281,7 +281,12 @@ class _Finder:
             parts, sizes, times = zip(*left, strict=True)
             self.items.append(
                 Item(
-                    self.work.work, "temporaries", parts, sum(sizes), len(left), max(times),
+                    self.work.work,
+                    "temporaries",
+                    parts,
+                    sum(sizes),
+                    len(left),
+                    max(times),
                     "left by writers that were killed",
                 )
-            )  # fmt: skip
+            )

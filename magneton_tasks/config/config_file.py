@@ -220,7 +220,11 @@ def _bad_value(root: Any, name: str, error: Exception) -> ConfigError:
                 loader.construct_object(node)
             except _BAD_VALUE as found:
                 kind = node.tag.rpartition(":")[2]
-                text = node.value if len(node.value) <= 40 else f"{node.value[:30]}... ({len(node.value):,} characters)"  # fmt: skip
+                text = (
+                    node.value
+                    if len(node.value) <= 40
+                    else f"{node.value[:30]}... ({len(node.value):,} characters)"
+                )
                 reason = f": {found}" if type(found) is ValueError else ""
                 where = (
                     f"{name}, line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"

@@ -69,9 +69,13 @@ def render(
 
 
 def _section(
-    dotted: str, model: type[BaseModel], values: Mapping[str, object],
-    notes: Mapping[str, Sequence[str]], unread: Collection[str], indent: str,
-) -> Iterator[str]:  # fmt: skip
+    dotted: str,
+    model: type[BaseModel],
+    values: Mapping[str, object],
+    notes: Mapping[str, Sequence[str]],
+    unread: Collection[str],
+    indent: str,
+) -> Iterator[str]:
     meaning = (model.__doc__ or dotted).strip().splitlines()[0].replace("``", "")
     yield from _wrapped(meaning, indent)
     is_set = any(key.startswith(f"{dotted}.") for key in values)
@@ -85,9 +89,13 @@ def _section(
 
 
 def _key(
-    dotted: str, key: str, field: FieldInfo, values: Mapping[str, object],
-    notes: Mapping[str, Sequence[str]], indent: str,
-) -> Iterator[str]:  # fmt: skip
+    dotted: str,
+    key: str,
+    field: FieldInfo,
+    values: Mapping[str, object],
+    notes: Mapping[str, Sequence[str]],
+    indent: str,
+) -> Iterator[str]:
     yield from _wrapped(field.description or field.title or key, indent)
     for note in notes.get(dotted, ()):
         yield from _wrapped(note, indent)

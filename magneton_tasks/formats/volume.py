@@ -172,9 +172,15 @@ class CloudVolumeVolume:
             location = locate(self.info.url)
             url = location.url if location.path is None else f"file://{location.path}"
             volume = CloudVolume(
-                f"precomputed://{url}", mip=self.info.mip, progress=False, cache=False, parallel=1,
-                fill_missing=self._fill_missing, bounded=True, lru_bytes=0,
-            )  # fmt: skip
+                f"precomputed://{url}",
+                mip=self.info.mip,
+                progress=False,
+                cache=False,
+                parallel=1,
+                fill_missing=self._fill_missing,
+                bounded=True,
+                lru_bytes=0,
+            )
             self._opened = os.getpid(), volume
         return volume
 

@@ -78,19 +78,32 @@ def detail(attempt: Attempt, stage: str, key: int) -> Data:
     }  # fmt: skip
     if grid is not None:
         core = grid.core(key)
-        data |= {"position": list(grid.index3(key)), "begin_vox": list(core.begin), "end_vox": list(core.end)}  # fmt: skip
+        data |= {
+            "position": list(grid.index3(key)),
+            "begin_vox": list(core.begin),
+            "end_vox": list(core.end),
+        }
     return data
 
 
 def _try(attempt: Attempt, record: Record) -> Data:
     info = record.info
     return {
-        "state": record.state, "time": record.time, "host": record.host, "pid": record.pid, "job": record.job,
-        "run": record.run, "attempt": record.attempt, "batch": record.batch,
-        "ours": attempt.is_ours(record), "seconds": record.seconds, "cpu_s": record.cpu_s,
-        "peak_bytes": record.peak_bytes, "labels": info.get("n"),
+        "state": record.state,
+        "time": record.time,
+        "host": record.host,
+        "pid": record.pid,
+        "job": record.job,
+        "run": record.run,
+        "attempt": record.attempt,
+        "batch": record.batch,
+        "ours": attempt.is_ours(record),
+        "seconds": record.seconds,
+        "cpu_s": record.cpu_s,
+        "peak_bytes": record.peak_bytes,
+        "labels": info.get("n"),
         **{name: info.get(name) for name in ("exit_code", "cause", "hint")},
-    }  # fmt: skip
+    }
 
 
 def log_of(attempt: Attempt, stage: str, key: int, known: list[Record]) -> Path | None:

@@ -42,10 +42,12 @@ class BlockMap:
         self.hosts, self.runs = Names(), Names(f"{attempt.name}/{attempt.plan.attempt}")
         geometry = attempt.plan.geometry
         self.columns = {
-            stage: StageColumns(attempt, stage, total, grid_of(geometry, stage), self.hosts, self.runs)
+            stage: StageColumns(
+                attempt, stage, total, grid_of(geometry, stage), self.hosts, self.runs
+            )
             for stage in STAGES[:-1]
             if (total := total_of(geometry, stage))
-        }  # fmt: skip
+        }
         self.summary: Data = {}
         self.took_s = 0.0
         self._states: VolumeStates | None = None

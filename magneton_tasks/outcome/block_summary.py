@@ -43,16 +43,27 @@ def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool
     left = [s["left_s"] for s in stages if s["asked"] and s["left_s"] is not None]
     ended = [s["ended"] for s in stages if s["ended"]]
     return {
-        "state": state, "proof": words(verified), "alive": alive, "nothing_to_do": plan.nothing_to_do,
-        "run": plan.run, "attempt": plan.attempt, "partition": plan.partition,
-        "planned": plan.created, "ended": None if state == "running" else _end(attempt, ended),
+        "state": state,
+        "proof": words(verified),
+        "alive": alive,
+        "nothing_to_do": plan.nothing_to_do,
+        "run": plan.run,
+        "attempt": plan.attempt,
+        "partition": plan.partition,
+        "planned": plan.created,
+        "ended": None if state == "running" else _end(attempt, ended),
         "left_s": sum(left) if state == "running" and left else None,
-        "stages": stages, "outside": outside, "notes": [*plan.threshold.warnings, *plan.notes], "cost": _cost(plan),
-        "volume": volume(attempt), "runner": attempt.config.runner.default,
-        "pool": _pool(attempt, columns), "has_preview": attempt.paths.preview.is_file(),
+        "stages": stages,
+        "outside": outside,
+        "notes": [*plan.threshold.warnings, *plan.notes],
+        "cost": _cost(plan),
+        "volume": volume(attempt),
+        "runner": attempt.config.runner.default,
+        "pool": _pool(attempt, columns),
+        "has_preview": attempt.paths.preview.is_file(),
         "has_report": attempt.paths.page.is_file(),
         "has_output": has_output(attempt.config.paths.output),
-    }  # fmt: skip
+    }
 
 
 def has_output(url: str) -> bool | None:
@@ -72,11 +83,15 @@ def _end(attempt: Attempt, ended: Sequence[float]) -> float:
 def _cost(plan: Plan) -> Data:
     """What plan projected."""
     return {
-        "expected_s": plan.expected_s, "cpu_s": sum(w.cpu_s for w in plan.work.values()),
-        "workers": plan.workers, "files": plan.files, "output_bytes": plan.output_bytes,
-        "label_bytes": plan.label_bytes, "memory_limit_bytes": plan.memory_limit,
+        "expected_s": plan.expected_s,
+        "cpu_s": sum(w.cpu_s for w in plan.work.values()),
+        "workers": plan.workers,
+        "files": plan.files,
+        "output_bytes": plan.output_bytes,
+        "label_bytes": plan.label_bytes,
+        "memory_limit_bytes": plan.memory_limit,
         "batches": sum(w.batches for w in plan.work.values()),
-    }  # fmt: skip
+    }
 
 
 # ------------------------------------------------------------------ one stage
@@ -86,9 +101,13 @@ def _stage(attempt: Attempt, found: StageColumns, alive: bool) -> Data:
     memory, work = plan.memory.get(stage), plan.work.get(stage)
     times = [t for t, own in zip(found.times, found.ours, strict=True) if own]
     began = min(
-        (t - _or_0(s) for t, s, own in zip(found.times, found.seconds, found.ours, strict=True) if own),
+        (
+            t - _or_0(s)
+            for t, s, own in zip(found.times, found.seconds, found.ours, strict=True)
+            if own
+        ),
         default=None,
-    )  # fmt: skip
+    )
     data: Data = {
         "stage": stage, "noun": noun_of(stage) if stage != "pool" else "table",
         "asked": CHOICE_OF[stage] in plan.stages, "total": found.total, **counts,
@@ -142,10 +161,13 @@ def _position(found: StageColumns, key: int) -> list[int] | None:
 def _failure(found: StageColumns, key: int, record: Record) -> Data:
     """Cause and hint of a block that failed."""
     return {
-        "stage": found.stage, "key": key, "position": _position(found, key),
+        "stage": found.stage,
+        "key": key,
+        "position": _position(found, key),
         **{name: record.info.get(name) for name in ("exit_code", "cause", "hint")},
-        "host": record.host, "time": record.time,
-    }  # fmt: skip
+        "host": record.host,
+        "time": record.time,
+    }
 
 
 def histogram(values: Sequence[float]) -> Data | None:

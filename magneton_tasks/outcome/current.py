@@ -105,9 +105,14 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
     if (fingerprints, source) == (plan.fingerprints, plan.input_digest):
         return Now(attempt, changes, notes)
     now = replace(
-        plan, volume=facts, input_digest=source, geometry=geometry, fingerprints=fingerprints,
-        threshold=threshold, restart=False,
-    )  # fmt: skip
+        plan,
+        volume=facts,
+        input_digest=source,
+        geometry=geometry,
+        fingerprints=fingerprints,
+        threshold=threshold,
+        restart=False,
+    )
     return Now(replace(attempt, plan=now, config=config), changes, notes)
 
 

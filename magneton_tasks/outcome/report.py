@@ -79,11 +79,18 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
         "made": time.time(),
         "state": run_state(verified, failures, alive),
         "nothing_to_do": plan.nothing_to_do,
-        "run": plan.run, "attempt": plan.attempt, "directory": str(paths.root),
-        "config": plan.config_path, "partition": plan.partition, "restart": plan.restart,
-        "asked": list(plan.stages), "runner": attempt.config.runner.default,
+        "run": plan.run,
+        "attempt": plan.attempt,
+        "directory": str(paths.root),
+        "config": plan.config_path,
+        "partition": plan.partition,
+        "restart": plan.restart,
+        "asked": list(plan.stages),
+        "runner": attempt.config.runner.default,
         "workers": plan.workers,
-        "planned": plan.created, "ended": ended, "seconds": round(max(ended - plan.created, 0), 3),
+        "planned": plan.created,
+        "ended": ended,
+        "seconds": round(max(ended - plan.created, 0), 3),
         "versions": versions(),
         "fingerprints": asdict(plan.fingerprints),
         "volume": volume(attempt),
@@ -95,7 +102,7 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
         "pool": pool_report(attempt) if pooled else None,
         "look": look(attempt),
         **worked,
-    }  # fmt: skip
+    }
 
 
 # ------------------------------------------------------------------ what the records say
@@ -133,10 +140,16 @@ def _stage(attempt: Attempt, blocks: StageBlocks, results: list[Data]) -> Data:
     cpu_s = max(blocks.cpu_s, sum(r.get("cpu_s") or 0 for r in results)) if blocks.ours else None
     others = ("running", "failed", "missing", "stale", "corrupt")
     return {
-        "stage": stage, "asked": CHOICE_OF[stage] in plan.stages, "total": blocks.total,
-        "done": counts.get("done", 0), "empty": counts.get("empty", 0), "before": blocks.before,
+        "stage": stage,
+        "asked": CHOICE_OF[stage] in plan.stages,
+        "total": blocks.total,
+        "done": counts.get("done", 0),
+        "empty": counts.get("empty", 0),
+        "before": blocks.before,
         **{name: counts.get(name, 0) for name in others},
-        "began": blocks.began, "ended": blocks.ended, "seconds": seconds,
+        "began": blocks.began,
+        "ended": blocks.ended,
+        "seconds": seconds,
         "cpu_s": None if cpu_s is None else round(cpu_s, 3),
         "expected_cpu_s": plan.work[stage].cpu_s or None if stage in plan.work else None,
         "voxels": blocks.ours_voxels,
@@ -147,7 +160,7 @@ def _stage(attempt: Attempt, blocks: StageBlocks, results: list[Data]) -> Data:
         "bound_bytes": memory.bound if memory else None,
         "stored_bytes": None if stage in ("count", "pool") else blocks.bytes,
         "open": _open(blocks) if blocks.rows else None,
-    }  # fmt: skip
+    }
 
 
 def _open(blocks: StageBlocks) -> Data:

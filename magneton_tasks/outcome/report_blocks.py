@@ -145,10 +145,15 @@ class StageBlocks:
         log = paths.log(self.stage, record.batch)
         found = info.get("log") or str(log if log.is_file() else paths.logs)
         return {
-            "stage": self.stage, "key": key, "exit_code": info.get("exit_code"),
-            "cause": info.get("cause"), "hint": info.get("hint"), "log": found,
-            "host": record.host, "time": record.time,
-        }  # fmt: skip
+            "stage": self.stage,
+            "key": key,
+            "exit_code": info.get("exit_code"),
+            "cause": info.get("cause"),
+            "hint": info.get("hint"),
+            "log": found,
+            "host": record.host,
+            "time": record.time,
+        }
 
     def slowest(self) -> list[dict[str, Any]]:
         """The blocks that took longest, slowest first."""
@@ -157,14 +162,19 @@ class StageBlocks:
         names = list(self.hosts)
         return [
             {
-                "stage": self.stage, "key": k, "position": list(self.grid.index3(k)),
-                "begin_vox": list(self.grid.core(k).begin), "end_vox": list(self.grid.core(k).end),
-                "seconds": self._seconds[k], "cpu_s": self._cpu_s[k],
-                "peak_bytes": self._peak_bytes[k], "labels": self._labels[k],
+                "stage": self.stage,
+                "key": k,
+                "position": list(self.grid.index3(k)),
+                "begin_vox": list(self.grid.core(k).begin),
+                "end_vox": list(self.grid.core(k).end),
+                "seconds": self._seconds[k],
+                "cpu_s": self._cpu_s[k],
+                "peak_bytes": self._peak_bytes[k],
+                "labels": self._labels[k],
                 "host": names[self._hosts[k]] if self._hosts[k] >= 0 else None,
             }
             for k in heapq.nsmallest(SLOWEST, known, key=lambda k: (-(self._seconds[k] or 0), k))
-        ]  # fmt: skip
+        ]
 
     def map(self) -> dict[str, Any]:
         """The map of this stage; see the module."""

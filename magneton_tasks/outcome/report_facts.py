@@ -67,19 +67,30 @@ def volume(attempt: Attempt) -> Data:
     geometry, facts = plan.geometry, plan.volume
     box, is_exact = geometry.box, config.method == "exact"
     return {
-        "method": config.method, "threshold": threshold_words.as_data(plan.threshold),
-        "input": config.paths.input, "mip": config.input.mip, "output": config.paths.output,
-        "work": config.paths.work, "digest": plan.input_digest,
-        "begin_vox": list(box.begin), "end_vox": list(box.end), "shape_vox": list(box.shape),
-        "voxels": box.voxels, "is_cut_out": config.box is not None,
-        "voxel_size_nm": list(facts.voxel_size_nm), "dtype": facts.dtype,
-        "channels": facts.channels, "chunk_size_vox": list(facts.chunk_size),
-        "blocks": len(geometry.grid), "grid": list(geometry.grid.shape),
+        "method": config.method,
+        "threshold": threshold_words.as_data(plan.threshold),
+        "input": config.paths.input,
+        "mip": config.input.mip,
+        "output": config.paths.output,
+        "work": config.paths.work,
+        "digest": plan.input_digest,
+        "begin_vox": list(box.begin),
+        "end_vox": list(box.end),
+        "shape_vox": list(box.shape),
+        "voxels": box.voxels,
+        "is_cut_out": config.box is not None,
+        "voxel_size_nm": list(facts.voxel_size_nm),
+        "dtype": facts.dtype,
+        "channels": facts.channels,
+        "chunk_size_vox": list(facts.chunk_size),
+        "blocks": len(geometry.grid),
+        "grid": list(geometry.grid.shape),
         "read_vox": list(geometry.grid.largest_core if is_exact else geometry.grid.largest_read),
         "overlap_vox": [0, 0, 0] if is_exact else list(config.block.overlap),
-        "cells": len(geometry.cells), "mips": len(geometry.factors),
+        "cells": len(geometry.cells),
+        "mips": len(geometry.factors),
         "output_files": plan.files,
-    }  # fmt: skip
+    }
 
 
 def versions() -> Data:

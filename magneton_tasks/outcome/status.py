@@ -177,9 +177,11 @@ class Status:
             return {"key": key}
         core = grid.core(key)
         return {
-            "key": key, "position": list(grid.index3(key)),
-            "begin_vox": list(core.begin), "end_vox": list(core.end),
-        }  # fmt: skip
+            "key": key,
+            "position": list(grid.index3(key)),
+            "begin_vox": list(core.begin),
+            "end_vox": list(core.end),
+        }
 
     def _failure(self, stage: str, look: Look) -> Data:
         record = look.parsed().record
@@ -204,8 +206,10 @@ class Status:
         record = look.parsed().record
         assert record is not None
         return self.place(stage, look.key) | {
-            "host": record.host, "pid": record.pid, "since": record.time
-        }  # fmt: skip
+            "host": record.host,
+            "pid": record.pid,
+            "since": record.time,
+        }
 
     def _outside(self, stage: str) -> list[Data]:
         """What failed outside any block, from the results of the attempt's tasks."""
@@ -250,43 +254,64 @@ class Status:
                         heapq.heappushpop(known, item)
         return [
             {
-                "stage": stage, **self.place(stage, -key), "seconds": record.seconds,
-                "cpu_s": record.cpu_s, "peak_bytes": record.peak_bytes, "host": record.host,
+                "stage": stage,
+                **self.place(stage, -key),
+                "seconds": record.seconds,
+                "cpu_s": record.cpu_s,
+                "peak_bytes": record.peak_bytes,
+                "host": record.host,
                 "labels": record.info.get("n"),
             }
             for _, _, stage, key, record in sorted(known, reverse=True)
-        ]  # fmt: skip
+        ]
 
     def jobs(self) -> list[Data]:
         """The attempt's job arrays on a cluster, and those of them that aren't known to be over."""
         return [
             {
-                "task": task, "job": job.job, "indexes": expression(job.indexes), "try": job.number,
-                "memory_bytes": job.need.memory, "time_s": job.need.time_s, "over": job.is_over,
+                "task": task,
+                "job": job.job,
+                "indexes": expression(job.indexes),
+                "try": job.number,
+                "memory_bytes": job.need.memory,
+                "time_s": job.need.time_s,
+                "over": job.is_over,
                 "submitted": job.submitted,
             }
             for task, known in desks(self.attempt.paths.root)
             for job in known.jobs
             if job.job
-        ]  # fmt: skip
+        ]
 
     # ------------------------------------------------------------------ all of it
     def data(self) -> Data:
         """What ``--json`` prints; times in unix seconds."""
         plan, held = self.attempt.plan, lease.holder_of(self.attempt.work.work)
         return {
-            "run": plan.run, "attempt": plan.attempt, "directory": str(self.attempt.paths.root),
-            "planned": plan.created, "partition": plan.partition, "overrides": dict(plan.overrides),
+            "run": plan.run,
+            "attempt": plan.attempt,
+            "directory": str(self.attempt.paths.root),
+            "planned": plan.created,
+            "partition": plan.partition,
+            "overrides": dict(plan.overrides),
             "threshold": threshold_words.as_data(self.shown.plan.threshold),
             "alive": self.alive,
-            "holder": None if held is None else {
-                "run": held[0].run, "host": held[0].host, "pid": held[0].pid,
-                "since": held[0].created, "heartbeat_age_s": held[1],
+            "holder": None
+            if held is None
+            else {
+                "run": held[0].run,
+                "host": held[0].host,
+                "pid": held[0].pid,
+                "since": held[0].created,
+                "heartbeat_age_s": held[1],
             },
-            "as_planned": self.is_as_planned, "changed": list(self.now.changes),
-            "notes": list(self.now.notes), "checked": self.check, "jobs": self.jobs(),
+            "as_planned": self.is_as_planned,
+            "changed": list(self.now.changes),
+            "notes": list(self.now.notes),
+            "checked": self.check,
+            "jobs": self.jobs(),
             "stages": [asdict(s) for s in self.stages],
-        }  # fmt: skip
+        }
 
 
 def _add_speed(status: StageStatus, times: list[float], plan: Plan) -> None:

@@ -19,9 +19,11 @@ def words(chosen: ThresholdChoice) -> str:
 def as_data(chosen: ThresholdChoice) -> dict[str, Any]:
     """As pages and ``--json`` have it: the choice, and its words in parts."""
     return {
-        **asdict(chosen), "warnings": list(chosen.warnings),
-        "source_words": _SOURCES[chosen.source], "levels": _levels(chosen),
-    }  # fmt: skip
+        **asdict(chosen),
+        "warnings": list(chosen.warnings),
+        "source_words": _SOURCES[chosen.source],
+        "levels": _levels(chosen),
+    }
 
 
 def _levels(chosen: ThresholdChoice) -> str:

@@ -181,9 +181,12 @@ class _Runner:
             environ[MEMORY_VARIABLE] = str(self.alone_bytes)
         process = subprocess.Popen(
             stage_command(self.stage, self.paths.root, batch),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, env=environ,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environ,
+        )
         worker = _Worker(batch, process, log, is_alone)
         assert process.stdout is not None
         self.selector.register(process.stdout, selectors.EVENT_READ, worker)

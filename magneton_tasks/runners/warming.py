@@ -24,9 +24,13 @@ def ensure_warm(say: Callable[[str], object] = print) -> bool:
         f"compiling Magneton's code for this CPU, once: up to {kernel_archives.COMPILE_S} CPU seconds"
     )
     done = subprocess.run(
-        [*PROGRAM, "warm"], env={**worker_environ(), DIE_WITH_PARENT: "1"},
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [*PROGRAM, "warm"],
+        env={**worker_environ(), DIE_WITH_PARENT: "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     say(done.stdout.strip())
     if done.returncode != EXIT_OK:
         say("magneton warm failed: each worker compiles what it needs itself, which takes longer")

@@ -96,9 +96,17 @@ def grow_skeletons(extent_nm: NDArray[np.float64], rng: np.random.Generator) -> 
                 continue
             start = np.array(np.unravel_index(rng.choice(free), cells), float) + 0.5
             points = _lay_neurite(
-                clearance, start * _CELL_NM, radius, calibre.wander, calibre.branches_per_um,
-                calibre.spines_per_um, calibre.beading, calibre.squeeze, neurite + 1, rng,
-            )  # fmt: skip
+                clearance,
+                start * _CELL_NM,
+                radius,
+                calibre.wander,
+                calibre.branches_per_um,
+                calibre.spines_per_um,
+                calibre.beading,
+                calibre.squeeze,
+                neurite + 1,
+                rng,
+            )
             failures = 0 if len(points) > 1 else failures + 1
             neurite += 1
             laid.append(points)

@@ -19,9 +19,14 @@ def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
     """The kernels' settings; the threshold is the plan's, because the config's may be null."""
     exact, more = config.exact, config.exact.advanced
     return ExactSettings(
-        threshold=threshold, s2=exact.s2, dust=exact.dust, t_low=more.t_low,
-        t_high=more.t_high, s_min=more.s_min, t_size=more.t_size,
-    )  # fmt: skip
+        threshold=threshold,
+        s2=exact.s2,
+        dust=exact.dust,
+        t_low=more.t_low,
+        t_high=more.t_high,
+        s_min=more.s_min,
+        t_size=more.t_size,
+    )
 
 
 def place_of(grid: Grid, key: int) -> Place:
@@ -42,9 +47,11 @@ def tree_of(attempt: Attempt) -> JoinTree:
 def rows_of(residual: Residual) -> dict[str, int]:
     """Rows of each table: what a join of it will take follows from them."""
     return {
-        "regions": len(residual.regions.block), "edges": len(residual.edges.u),
-        "basins": len(residual.basins.region), "pairs": len(residual.pairs.a),
-    }  # fmt: skip
+        "regions": len(residual.regions.block),
+        "edges": len(residual.edges.u),
+        "basins": len(residual.basins.region),
+        "pairs": len(residual.pairs.a),
+    }
 
 
 def join_inputs(attempt: Attempt, counts: dict[int, Record], level: int) -> dict[int, str]:

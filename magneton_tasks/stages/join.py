@@ -114,9 +114,18 @@ class JoinStage:
                 value = child.value
                 info = {k: value[k] for k in ("rows", "joins", "files")}
                 summary = f"{value['joins']:,} joins, {value['rows']['regions']:,} regions open"
-                yield key, Outcome(
-                    "done", self.inputs[key], value["output"], child.cpu_s, child.peak_bytes, info, summary,
-                )  # fmt: skip
+                yield (
+                    key,
+                    Outcome(
+                        "done",
+                        self.inputs[key],
+                        value["output"],
+                        child.cpu_s,
+                        child.peak_bytes,
+                        info,
+                        summary,
+                    ),
+                )
             except Exception as error:
                 yield key, error
 

@@ -56,10 +56,16 @@ def run(attempt: Attempt) -> int:
                 report, written = _pool(attempt, counts, digest)
                 info = {"objects": report.objects, "labels": report.labels, "joins": report.joins}
                 writer.add(
-                    0, "done", after=state, attempt=attempt.plan.attempt, input=digest, info={**info, "files": written},
-                    seconds=round(time.time() - began, 3), cpu_s=round(time.process_time() - cpu_began, 3),
+                    0,
+                    "done",
+                    after=state,
+                    attempt=attempt.plan.attempt,
+                    input=digest,
+                    info={**info, "files": written},
+                    seconds=round(time.time() - began, 3),
+                    cpu_s=round(time.process_time() - cpu_began, 3),
                     peak_bytes=own_peak_bytes(),
-                )  # fmt: skip
+                )
                 result |= {"done": 1, **info}
             code = 0
         except Exception as caught:

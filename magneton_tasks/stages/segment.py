@@ -39,10 +39,13 @@ def segment_settings(config: RunConfig, threshold: float) -> SegmentSettings:
     """The kernel's settings; the threshold is the plan's, because the config's may be null."""
     segment = config.segment
     return SegmentSettings(
-        threshold=threshold, merge_function=segment.merge_function,
-        supervoxels=segment.supervoxels, aff_thresholds=segment.aff_thresholds,
-        interior_threshold=segment.interior_threshold, min_distance=segment.min_distance,
-    )  # fmt: skip
+        threshold=threshold,
+        merge_function=segment.merge_function,
+        supervoxels=segment.supervoxels,
+        aff_thresholds=segment.aff_thresholds,
+        interior_threshold=segment.interior_threshold,
+        min_distance=segment.min_distance,
+    )
 
 
 class SegmentStage:

@@ -140,9 +140,14 @@ def score(
         table.add(pairing.read(volumes[0], box), volumes[1].read(box)[0])
     scores = table.scores()
     return {
-        "vi": scores.vi, "vi_split": scores.vi_split, "vi_merge": scores.vi_merge, "arand": scores.arand,
-        "voxels": scores.voxels, "box": str(shared), "notes": _notes(ours, theirs, pairing),
-    }  # fmt: skip
+        "vi": scores.vi,
+        "vi_split": scores.vi_split,
+        "vi_merge": scores.vi_merge,
+        "arand": scores.arand,
+        "voxels": scores.voxels,
+        "box": str(shared),
+        "notes": _notes(ours, theirs, pairing),
+    }
 
 
 def _ratio(segmentation: VolumeInfo, truth: VolumeInfo, resample: bool) -> Size3:

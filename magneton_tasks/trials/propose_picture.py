@@ -175,9 +175,17 @@ def contradictions(affinity: Float32) -> npt.NDArray[np.bool_]:
     """Voxels at which a loop is cut once: (z, y, x), from affinities as Magneton reads them."""
     found = np.zeros(affinity.shape[1:], np.bool_)
     for d, k in ((0, 1), (0, 2), (1, 2)):
-        edges = np.sort(np.stack([
-            affinity[d], _before(affinity[d], k), affinity[k], _before(affinity[k], d),
-        ]), axis=0)  # fmt: skip
+        edges = np.sort(
+            np.stack(
+                [
+                    affinity[d],
+                    _before(affinity[d], k),
+                    affinity[k],
+                    _before(affinity[k], d),
+                ]
+            ),
+            axis=0,
+        )
         loud = edges[1] - edges[0] > _LOUD
         # index 0 along an axis holds no edge, and its neighbour's loop no partner
         for axis in (d, k):
@@ -192,9 +200,13 @@ def _before(values: Float32, axis: int) -> Float32:
 
 def _read(url: str, mip: int, box: Box, convention: Convention) -> Float32:
     reader = AffinityReader(
-        url, mip, list(convention.channels), convention.offset_sign, convention.invert,
+        url,
+        mip,
+        list(convention.channels),
+        convention.offset_sign,
+        convention.invert,
         convention.scale,
-    )  # fmt: skip
+    )
     return np.clip(np.nan_to_num(reader.read(box)), 0, 1)
 
 

@@ -37,9 +37,7 @@ def in_child(work: Callable[[], Any], limit: int) -> ChildResult:
             if is_untold_bug(error):
                 raise
             kind = type(error).__name__
-            return {
-                "what": error.what, "hint": error.hint, "error": kind, "code": error.exit_code
-            }  # fmt: skip
+            return {"what": error.what, "hint": error.hint, "error": kind, "code": error.exit_code}
 
     folder = Path(tempfile.mkdtemp(prefix="magneton-"))
     try:

@@ -190,10 +190,13 @@ def limits(trial: Trial, functions: Sequence[str]) -> dict[str, int]:
     """
     return {
         f: memory_limit(
-            trial, f, EXTRA_BYTES_PER_VOXEL, lambda box, f=f: at_once(trial, f, box)  # type: ignore[misc]
+            trial,
+            f,
+            EXTRA_BYTES_PER_VOXEL,
+            lambda box, f=f: at_once(trial, f, box),  # type: ignore[misc]
         )
         for f in functions
-    }  # fmt: skip
+    }
 
 
 def at_once(trial: Trial, function: str, box: Box) -> int:
@@ -242,7 +245,7 @@ def run(
     )
     return Tuning(
         trial.box, tuple(points), labelled, objects, tuple(costs), blocks, run_blocks, own
-    )  # fmt: skip
+    )
 
 
 def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[float]) -> Any:
@@ -275,9 +278,11 @@ def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[f
 
 
 def _work_of_blocks(
-    trial: Trial, settings: SegmentSettings, thresholds: Sequence[float],
+    trial: Trial,
+    settings: SegmentSettings,
+    thresholds: Sequence[float],
     known: Callable[[], NDArray[np.integer]],
-) -> Any:  # fmt: skip
+) -> Any:
     """The overlap method, on the blocks that a run of the box has."""
     from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
     from magneton_tasks.stages.pool import matching_rule
@@ -306,11 +311,14 @@ def _scored(found: list[tuple[float, Scores]]) -> dict[str, Any]:
     _, scores = found[0]
     points = [
         {
-            "threshold": t, "vi_split": s.vi_split, "vi_merge": s.vi_merge,
-            "arand": s.arand, "segments": s.segments,
+            "threshold": t,
+            "vi_split": s.vi_split,
+            "vi_merge": s.vi_merge,
+            "arand": s.arand,
+            "segments": s.segments,
         }
         for t, s in found
-    ]  # fmt: skip
+    ]
     return {"labelled_vox": scores.voxels, "objects": scores.objects, "points": points}
 
 

@@ -78,9 +78,15 @@ def _label(points: Sequence[Point]) -> str:
 def _mark_best(vi: Axes, tuning: Tuning) -> None:
     best = tuning.best
     vi.plot(
-        [best.threshold], [best.vi], "*", markersize=18, mfc="#F0E442", mec="black", zorder=5,
+        [best.threshold],
+        [best.vi],
+        "*",
+        markersize=18,
+        mfc="#F0E442",
+        mec="black",
+        zorder=5,
         label=f"best: {best.merge_function} at threshold {best.threshold:g}",
-    )  # fmt: skip
+    )
 
 
 def _finish(vi: Axes, arand: Axes, tuning: Tuning, threshold: float | None) -> None:

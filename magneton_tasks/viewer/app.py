@@ -220,8 +220,9 @@ class _Guard:
         if not secrets.compare_digest(given.encode(), self._token):
             return PlainTextResponse(
                 "this link belongs to an earlier viewer: use the link that the running one printed",
-                403, NO_STORE,
-            )  # fmt: skip
+                403,
+                NO_STORE,
+            )
         return None
 
 

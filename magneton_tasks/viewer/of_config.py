@@ -114,9 +114,14 @@ def affinity_layer(config: RunConfig) -> Layer:
     else:
         channels = given.channels
     return Layer(
-        "affinity", "affinity", config.paths.input, given.mip,
-        channels=channels, invert=given.invert, scale=given.scale,
-    )  # fmt: skip
+        "affinity",
+        "affinity",
+        config.paths.input,
+        given.mip,
+        channels=channels,
+        invert=given.invert,
+        scale=given.scale,
+    )
 
 
 def _box(config: RunConfig, frame: VolumeInfo) -> Box:

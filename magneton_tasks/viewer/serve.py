@@ -153,7 +153,13 @@ def _run(app: Starlette, listener: socket.socket, closing: asyncio.Event) -> Non
             super().handle_exit(sig, frame)
 
     config = uvicorn.Config(
-        app, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=3,
-    )  # fmt: skip
+        app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=3,
+    )
     Server(config).run(sockets=[listener])

@@ -61,10 +61,15 @@ def encode(
     }
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        sink, schema, compression="zstd", compression_level=1,
-        use_dictionary=[name for name in types if name in few], column_encoding=encodings,
-        write_statistics=False, write_page_checksum=True,
-    ) as writer:  # fmt: skip
+        sink,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in types if name in few],
+        column_encoding=encodings,
+        write_statistics=False,
+        write_page_checksum=True,
+    ) as writer:
         for group in chain([first], waiting):
             columns = [pa.array(column) for column in group.values()]
             table = pa.Table.from_arrays(columns, schema=schema)

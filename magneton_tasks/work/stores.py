@@ -50,9 +50,13 @@ def segmentation(attempt: Attempt) -> PrecomputedStore:
 
 
 def create_output(
-    config: RunConfig, plan: Plan, *, owner: Mapping[str, Any] | None = None,
-    replace: bool = False, check_only: bool = False,
-) -> PrecomputedStore:  # fmt: skip
+    config: RunConfig,
+    plan: Plan,
+    *,
+    owner: Mapping[str, Any] | None = None,
+    replace: bool = False,
+    check_only: bool = False,
+) -> PrecomputedStore:
     """As :func:`segmentation`; the options are those of `create_segmentation`.
 
     With an ``owner``, too, whatever lies there is replaced.
@@ -60,10 +64,17 @@ def create_output(
     from magneton_tasks.formats.precomputed.write import create_segmentation
 
     return create_segmentation(
-        config.paths.output, plan.geometry.box, plan.volume.voxel_size_nm, config.apply.chunk_size,
-        config.apply.encoding, plan.geometry.cumulative[1:], config.apply.compress,
-        replace=replace or owner is not None, owner=owner, check_only=check_only,
-    )  # fmt: skip
+        config.paths.output,
+        plan.geometry.box,
+        plan.volume.voxel_size_nm,
+        config.apply.chunk_size,
+        config.apply.encoding,
+        plan.geometry.cumulative[1:],
+        config.apply.compress,
+        replace=replace or owner is not None,
+        owner=owner,
+        check_only=check_only,
+    )
 
 
 def residual_store(attempt: Attempt, level: int, wait_s: float | None = None) -> ResidualStore:

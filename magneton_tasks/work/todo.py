@@ -27,9 +27,14 @@ class Todo:
     """Looks through the records, stage by stage; each stage depends on the one before."""
 
     def __init__(
-        self, config: RunConfig, geometry: Geometry, fingerprints: Fingerprints,
-        stages: tuple[str, ...], restart: bool, rewrite: bool,
-    ) -> None:  # fmt: skip
+        self,
+        config: RunConfig,
+        geometry: Geometry,
+        fingerprints: Fingerprints,
+        stages: tuple[str, ...],
+        restart: bool,
+        rewrite: bool,
+    ) -> None:
         self._work = WorkPaths(Path(config.paths.work))
         self._geometry, self._fingerprints = geometry, fingerprints
         self._stages, self._restart, self._rewrite = stages, restart, rewrite

@@ -45,8 +45,12 @@ def airflow_reads(services: Services) -> str:
     """The address that Airflow's own configuration finds in the environment of the services."""
     code = "from airflow.configuration import conf; print('>', conf.get('database', 'sql_alchemy_conn'))"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=services.environ(), capture_output=True, text=True, check=True
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        env=services.environ(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.rpartition("> ")[2].removesuffix("\n")
 
 

@@ -41,8 +41,11 @@ def python(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         environ = {**os.environ, **(processes.mark(home) if home else {})}
         made = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)],
-            env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
+            env=environ,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         started.append(made)
         return made
 

@@ -162,10 +162,13 @@ def test_of_racing_processes_exactly_one_wins(tmp_path: Path, stale: bool) -> No
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _RACER, str(tmp_path), f"run-{k}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         for k in range(racers)
-    ]  # fmt: skip
+    ]
     try:
         for process in processes:
             assert process.stdout is not None

@@ -241,9 +241,15 @@ def test_every_control_has_a_name(new_page: NewPage, verified: volumes.Run) -> N
 def test_a_hundred_thousand_blocks(new_page: NewPage, tmp_path: Path) -> None:
     run = many_blocks.plan_many(tmp_path, (10, 100, 100))
     many_blocks.write_records(
-        run.attempt, "segment", 99_000,
-        lambda k: {"state": "failed", "info": {"cause": "torn", "hint": "", "exit_code": 65}} if k == 31_416 else {},
-    )  # fmt: skip
+        run.attempt,
+        "segment",
+        99_000,
+        lambda k: (
+            {"state": "failed", "info": {"cause": "torn", "hint": "", "exit_code": 65}}
+            if k == 31_416
+            else {}
+        ),
+    )
     report.write_report(run.attempt)
     visit = Visit(new_page, run.attempt.paths.page)
     assert (visit.block()["title"], visit.block()["cause"]) == ("Block 31,416", "torn")

@@ -105,9 +105,11 @@ def google() -> Iterator[tuple[GoogleServer, str]]:
 @pytest.fixture
 def s3_store(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     for name, value in {
-        "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "y",
+        "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": s3_address,
-    }.items():  # fmt: skip
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     return S3Store(f"b{os.urandom(6).hex()}")

@@ -27,10 +27,14 @@ class Blob:
 
     def resource(self, bucket: str, name: str) -> dict[str, Any]:
         return {
-            **self.metadata, "bucket": bucket, "name": name, "generation": str(self.generation),
-            "size": str(len(self.data)), "updated": self.updated.isoformat().replace("+00:00", "Z"),
+            **self.metadata,
+            "bucket": bucket,
+            "name": name,
+            "generation": str(self.generation),
+            "size": str(len(self.data)),
+            "updated": self.updated.isoformat().replace("+00:00", "Z"),
             "md5Hash": base64.b64encode(hashlib.md5(self.data).digest()).decode(),
-        }  # fmt: skip
+        }
 
 
 @dataclass

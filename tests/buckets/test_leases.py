@@ -167,11 +167,15 @@ def test_of_racing_processes_exactly_one_wins(google_store: GoogleStore, stale: 
         google_store.make_old(f"seg{number}/lease", 10_000)
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _RACER, url, f"run-{k}"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
+            [sys.executable, "-c", _RACER, url, f"run-{k}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
         )
         for k in range(racers)
-    ]  # fmt: skip
+    ]
     try:
         for process in processes:
             assert process.stdout is not None and process.stdin is not None

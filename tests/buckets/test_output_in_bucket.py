@@ -268,9 +268,12 @@ def test_the_second_of_two_runs_is_told(tmp_path: Path, store: Store, cli: Calle
 def start(config: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "magneton_tasks", "run", str(config)]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def test_a_killed_run_is_gone_on_with(

@@ -220,8 +220,10 @@ def test_of_the_attempts_the_newest_stays(config: Path, cli: Caller) -> None:
     newest = tree(runs / "c")
     done = cli("clean", config, "--what", "runs", "--yes", "--json")
     assert [Path(i["path"]).relative_to(runs) for i in done.json["items"]] == [
-        Path("b/1"), Path("b/2"), Path("test/1")
-    ]  # fmt: skip
+        Path("b/1"),
+        Path("b/2"),
+        Path("test/1"),
+    ]
     assert {p.name for p in runs.iterdir()} == {"c"}
     assert tree(runs / "c") == newest
     assert [k["reason"] for k in done.json["kept"]] == ["the newest attempt"]

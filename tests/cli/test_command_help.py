@@ -37,9 +37,16 @@ COMMANDS = dict(tree(cli, "magneton"))
 
 def test_the_tree_holds_what_it_should() -> None:
     assert set(COMMANDS) >= {
-        "magneton", "magneton run", "magneton status", "magneton clean", "magneton config",
-        "magneton config edit", "magneton view", "magneton tune", "magneton completion",
-    }  # fmt: skip
+        "magneton",
+        "magneton run",
+        "magneton status",
+        "magneton clean",
+        "magneton config",
+        "magneton config edit",
+        "magneton view",
+        "magneton tune",
+        "magneton completion",
+    }
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -119,14 +126,20 @@ def test_bash_completes_commands_and_options_with_that_script(tmp_path: Path) ->
         "try magneton st; try magneton run --dry; try magneton clean --what st\n"
     )
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, check=False,
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     assert done.stdout.split() == ["status", "--dry-run", "stale"], done.stderr
 
 
 def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "magneton_tasks", *args], capture_output=True, text=True,
-        check=False, env={**os.environ, **environment},
-    )  # fmt: skip
+        [sys.executable, "-m", "magneton_tasks", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )

@@ -219,8 +219,12 @@ def states(done: Done) -> dict[str, dict[str, Any]]:
 def test_status_of_a_finished_volume(finished: Run, cli: Caller) -> None:
     done = cli("status", finished.plan.config_path, "--json")
     assert {s: (v["done"], v["total"], v["missing"]) for s, v in states(done).items()} == {
-        "segment": (8, 8, 0), "count": (8, 8, 0), "pool": (1, 1, 0), "apply": (2, 2, 0), "verify": (1, 1, 0),
-    }  # fmt: skip
+        "segment": (8, 8, 0),
+        "count": (8, 8, 0),
+        "pool": (1, 1, 0),
+        "apply": (2, 2, 0),
+        "verify": (1, 1, 0),
+    }
     assert done.json["alive"] is False
     text = cli("status", finished.plan.config_path).out
     assert text.splitlines()[1].startswith("threshold ")
@@ -248,8 +252,12 @@ def test_status_tells_failed_running_and_missing(finished: Run, cli: Caller) -> 
     done = cli("status", config, "--json")
     segment = states(done)["segment"]
     assert {k: segment[k] for k in ("done", "empty", "failed", "running", "missing")} == {
-        "done": 1, "empty": 1, "failed": 1, "running": 1, "missing": 4,
-    }  # fmt: skip
+        "done": 1,
+        "empty": 1,
+        "failed": 1,
+        "running": 1,
+        "missing": 4,
+    }
     assert [{k: f[k] for k in ("key", *info)} for f in segment["failures"]] == [{"key": 2, **info}]
     assert segment["left_s"] > 0
     assert done.json["alive"] is True

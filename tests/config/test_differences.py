@@ -40,5 +40,7 @@ def test_values_are_told_as_yaml_writes_them() -> None:
     before = config("exact", 0.5, box=None, on=False, gone=3)
     now = config("exact", 0.5, box="x", on=True)
     assert differing(before, now) == [
-        "box: null -> x", "gone: 3 -> (not read)", "on: false -> true"
-    ]  # fmt: skip
+        "box: null -> x",
+        "gone: 3 -> (not read)",
+        "on: false -> true",
+    ]

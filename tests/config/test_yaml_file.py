@@ -215,8 +215,32 @@ words = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12
 )
 texts = st.one_of(
-    words, st.sampled_from(["on", "no", "~", "null", "010", "1e-4", "1:30", "- a", "a: b", "#", "x #", "[a", "{b", "'", '"', "2024-01-01", "<<", "=", "\\", "a, b"])
-)  # fmt: skip
+    words,
+    st.sampled_from(
+        [
+            "on",
+            "no",
+            "~",
+            "null",
+            "010",
+            "1e-4",
+            "1:30",
+            "- a",
+            "a: b",
+            "#",
+            "x #",
+            "[a",
+            "{b",
+            "'",
+            '"',
+            "2024-01-01",
+            "<<",
+            "=",
+            "\\",
+            "a, b",
+        ]
+    ),
+)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "schedule": st.none() | texts,
     "paths.input": texts,
@@ -265,8 +289,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def test_every_key_is_tried() -> None:
-    left = {"partition_format", "input.identity", "pool.largest_object_warning",
-            "apply.encoding", "runner.default"}  # fmt: skip
+    left = {
+        "partition_format",
+        "input.identity",
+        "pool.largest_object_warning",
+        "apply.encoding",
+        "runner.default",
+    }
     # Their values are of kinds that others have too.
     alike = ("docker.", "slurm.", "wait_for_input.", "notify.")
     assert {k for k in known_keys() if not k.startswith(alike)} - set(VALUES) == left

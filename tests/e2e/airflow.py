@@ -94,9 +94,13 @@ class Airflow:
     def command(self, *arguments: str, code: int = 0) -> str:
         """What ``scripts/airflow ARGUMENTS...`` prints; it is told the home, and nothing else."""
         done = subprocess.run(
-            [str(ROOT / "scripts" / "airflow"), *arguments], env=self._environ(),
-            cwd=self.home.parent, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [str(ROOT / "scripts" / "airflow"), *arguments],
+            env=self._environ(),
+            cwd=self.home.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == code, f"{arguments}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

@@ -73,9 +73,14 @@ class Newcomer:
 
     def __enter__(self) -> Self:
         self._shell = pexpect.spawn(
-            "bash", ["--norc", "--noprofile", "-i"], cwd=str(self.project), env=self._environ,
-            dimensions=(60, 250), encoding="utf-8", timeout=PATIENCE_S,
-        )  # fmt: skip
+            "bash",
+            ["--norc", "--noprofile", "-i"],
+            cwd=str(self.project),
+            env=self._environ,
+            dimensions=(60, 250),
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+        )
         self._shell.logfile_read = self._shown
         self._shell.expect(_PROMPT)
         return self

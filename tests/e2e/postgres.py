@@ -49,8 +49,11 @@ class Server:
 def _up(folder: Path, port: str, password: str) -> str:
     done = subprocess.run(
         [str(HERE / "postgres_up.sh"), str(folder), port],
-        env={**os.environ, "PGPASSWORD": password}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={**os.environ, "PGPASSWORD": password},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
     return done.stdout.splitlines()[-1]

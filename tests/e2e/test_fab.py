@@ -25,11 +25,15 @@ def add_users(airflow: Airflow) -> None:
         names = ["--firstname", user, "--lastname", user, "--email", f"{user}@example.org"]
         subprocess.run(
             [sys.executable, "-m", "airflow", *command, *names],
-            env=airflow.services.environ(), check=True, capture_output=True, text=True,
+            env=airflow.services.environ(),
+            check=True,
+            capture_output=True,
+            text=True,
             # As docker/migrate.sh tells it: no process shows a password. Without a terminal, Airflow
             # reads it, twice, from here.
-            input=f"{user}\n{user}\n", start_new_session=True,
-        )  # fmt: skip
+            input=f"{user}\n{user}\n",
+            start_new_session=True,
+        )
     airflow.services.password_file.write_text(json.dumps({user: user for user in USERS}))
 
 
@@ -60,9 +64,12 @@ def test_who_may_see_the_block_map(airflow_of: Callable[..., Airflow]) -> None:
             }
             assert found == {None: 401, "stranger": 403, "viewer": 200, "admin": 200}, rest
         listed = {
-            user: [v["dag_id"] for v in airflow.call("/magneton/volumes/list.json", user=user)["volumes"]]
+            user: [
+                v["dag_id"]
+                for v in airflow.call("/magneton/volumes/list.json", user=user)["volumes"]
+            ]
             for user in USERS
-        }  # fmt: skip
+        }
         assert listed == {"admin": [dag_id], "viewer": [dag_id], "stranger": []}
         with pytest.raises(RefusedError) as refusal:
             airflow.trigger("guarded", user="viewer")

@@ -120,9 +120,12 @@ def login(tmp_path: Path) -> Iterator[Login]:
         path = f"{command.parent}{os.pathsep}{os.environ['PATH']}"
         emptied = ["sudo -u postgres dropdb airflow", "sudo -u postgres dropuser airflow"]
         child = pexpect.spawn(
-            "bash", ["-exc", "\n".join([*emptied, *lines])], env={**os.environ, "PATH": path},
-            timeout=PATIENCE_S, encoding="utf-8",
-        )  # fmt: skip
+            "bash",
+            ["-exc", "\n".join([*emptied, *lines])],
+            env={**os.environ, "PATH": path},
+            timeout=PATIENCE_S,
+            encoding="utf-8",
+        )
         for question in ("Enter password for new role: ", "Enter it again: "):
             child.expect(question)
             child.sendline(password)
@@ -154,9 +157,13 @@ def test_no_process_shows_a_secret(
     search = Search((password.encode(), quote(password, safe="").encode()), connection.encode())
     sees_what_is_there(search, password)
     refused = subprocess.run(
-        ["make", *MAKE, "up", login.database], env={**environ, "PGPASSWORD": password},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["make", *MAKE, "up", login.database],
+        env={**environ, "PGPASSWORD": password},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert "no password supplied" in refused.stderr and "pgpass" in refused.stderr
     assert not databases.kept_file(airflow.home).exists()
     with search.going_on():

@@ -120,9 +120,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def s3(store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of the same volume through S3."""
     for name, value in {
-        "AWS_ACCESS_KEY_ID": "401", "AWS_SECRET_ACCESS_KEY": "403", "AWS_SESSION_TOKEN": "x",
-        "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
-    }.items():  # fmt: skip
+        "AWS_ACCESS_KEY_ID": "401",
+        "AWS_SECRET_ACCESS_KEY": "403",
+        "AWS_SESSION_TOKEN": "x",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store.port}",
+    }.items():
         monkeypatch.setenv(name, value)
     return "s3://lab-403/aff"
 

@@ -59,9 +59,13 @@ def test_a_bomb_in_zarr_is_damage(tmp_path: Path, codec: Any, shards: Any) -> No
 
     def write(name: str, shape: tuple[int, ...], value: int, shards: Any) -> Path:
         array = zarr.create_array(
-            tmp_path / name, shape=shape, chunks=shape, dtype="uint8", compressors=codec,
+            tmp_path / name,
+            shape=shape,
+            chunks=shape,
+            dtype="uint8",
+            compressors=codec,
             shards=shards,
-        )  # fmt: skip
+        )
         array[...] = value
         return tmp_path / name / "c" / "0" / "0" / "0"
 

@@ -72,9 +72,13 @@ def test_a_unit_that_is_empty_is_told(tmp_path: Path) -> None:
 
 def test_values_of_all_axes_go_by_their_names(tmp_path: Path) -> None:
     url = described(
-        tmp_path, (8, 9, 10, 3), axis_names=["z", "y", "x", "c"],
-        voxel_size=[40, 8, 4, 1], units=["nm", "nm", "um", ""], offset=[40, 16, 0, 0],
-    )  # fmt: skip
+        tmp_path,
+        (8, 9, 10, 3),
+        axis_names=["z", "y", "x", "c"],
+        voxel_size=[40, 8, 4, 1],
+        units=["nm", "nm", "um", ""],
+        offset=[40, 16, 0, 0],
+    )
     info = read_metadata(url)
     assert info.voxel_size_nm == pytest.approx((40, 8, 4000))
     assert info.box.begin == (1, 2, 0)
@@ -92,7 +96,9 @@ def test_axes_are_known_by_name_mark_or_order(tmp_path: Path, names: list[str]) 
     assert info.voxel_size_nm == (40, 8, 4)
 
 
-@pytest.mark.parametrize("names", [["a", "b", "y", "x"], ["c^", "z", "y", "y"], ["c^", "d^", "y", "x"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "names", [["a", "b", "y", "x"], ["c^", "z", "y", "y"], ["c^", "d^", "y", "x"]]
+)
 def test_axes_that_can_t_be_known_are_refused(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(ConfigError, match="axes"):
         read_metadata(described(tmp_path, voxel_size=[40, 8, 4], axis_names=names))
@@ -110,7 +116,9 @@ def test_ome_axes(tmp_path: Path, channel: dict[str, str]) -> None:
     assert info.voxel_size_nm == pytest.approx((4000, 400, 400))
 
 
-@pytest.mark.parametrize("size", [(4e-8, 4e-9, 4e-9), (5.5e-9,) * 3, (4e-10, 3e-10, 3e-10), (4e-200,) * 3])  # fmt: skip
+@pytest.mark.parametrize(
+    "size", [(4e-8, 4e-9, 4e-9), (5.5e-9,) * 3, (4e-10, 3e-10, 3e-10), (4e-200,) * 3]
+)
 def test_tiny_voxels_are_written_as_they_are(tmp_path: Path, size: Size3) -> None:
     url = f"file://{tmp_path}/seg"
     write_volume(url, np.ones((8, 8, 8), np.uint64), size, layer_type="segmentation")

@@ -97,10 +97,15 @@ def test_we_read_what_cloud_volume_writes(
 
     labels = _labels()
     info = CloudVolume.create_new_info(
-        num_channels=1, layer_type="segmentation", data_type="uint64", encoding=encoding,
-        resolution=(8, 8, 40), voxel_offset=OFFSET[::-1], volume_size=BOX.shape[::-1],
+        num_channels=1,
+        layer_type="segmentation",
+        data_type="uint64",
+        encoding=encoding,
+        resolution=(8, 8, 40),
+        voxel_offset=OFFSET[::-1],
+        volume_size=BOX.shape[::-1],
         chunk_size=CHUNK[::-1],
-    )  # fmt: skip
+    )
     layer = CloudVolume(f"file://{tmp_path}", info=info, progress=False, compress=compress)
     layer.commit_info()
     layer[:, :, :] = np.asfortranarray(labels.T)
@@ -131,10 +136,15 @@ def test_rarer_encodings_go_through_cloud_volume(tmp_path: Path) -> None:
     from cloudvolume import CloudVolume
 
     info = CloudVolume.create_new_info(
-        num_channels=1, layer_type="image", data_type="uint8", encoding="jpeg",
-        resolution=(8, 8, 40), voxel_offset=OFFSET[::-1], volume_size=BOX.shape[::-1],
+        num_channels=1,
+        layer_type="image",
+        data_type="uint8",
+        encoding="jpeg",
+        resolution=(8, 8, 40),
+        voxel_offset=OFFSET[::-1],
+        volume_size=BOX.shape[::-1],
         chunk_size=CHUNK[::-1],
-    )  # fmt: skip
+    )
     layer = CloudVolume(f"file://{tmp_path}", info=info, progress=False)
     layer.commit_info()
     layer[:, :, :] = np.asfortranarray(_affinities()[0].T)
@@ -146,10 +156,15 @@ def test_sharded_volumes_go_through_cloud_volume(tmp_path: Path) -> None:
 
     labels = _labels((32, 32, 32))
     info = CloudVolume.create_new_info(
-        num_channels=1, layer_type="segmentation", data_type="uint64", encoding="raw",
-        resolution=(8, 8, 40), voxel_offset=(0, 0, 0), volume_size=(32, 32, 32),
+        num_channels=1,
+        layer_type="segmentation",
+        data_type="uint64",
+        encoding="raw",
+        resolution=(8, 8, 40),
+        voxel_offset=(0, 0, 0),
+        volume_size=(32, 32, 32),
         chunk_size=(16, 16, 16),
-    )  # fmt: skip
+    )
     info["scales"][0]["sharding"] = {
         "@type": "neuroglancer_uint64_sharded_v1", "preshift_bits": 3, "minishard_bits": 0,
         "shard_bits": 0, "hash": "identity", "minishard_index_encoding": "raw",

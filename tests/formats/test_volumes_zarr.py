@@ -63,9 +63,12 @@ def test_axes_in_any_order(tmp_path: Path, axes: str) -> None:
     moved = moved if "c" in axes else moved[0]
     moved = moved[np.newaxis] if "t" in axes else moved
     stored = zarr.create_array(
-        str(tmp_path / "v"), shape=moved.shape, dtype="uint8", chunks=(8,) * moved.ndim,
+        str(tmp_path / "v"),
+        shape=moved.shape,
+        dtype="uint8",
+        chunks=(8,) * moved.ndim,
         dimension_names=list(axes),
-    )  # fmt: skip
+    )
     stored[...] = moved
     volume = open_volume(str(tmp_path / "v"))
     box = Box((1, 2, 3), (17, 40, 69))

@@ -64,9 +64,7 @@ def little_memory(mib: int) -> Iterator[None]:
     """This process gets no more than so many MiB beside what it has."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     pages = int(Path("/proc/self/statm").read_text().split()[5])
-    resource.setrlimit(
-        resource.RLIMIT_DATA, (pages * resource.getpagesize() + mib * MIB, hard)
-    )  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_DATA, (pages * resource.getpagesize() + mib * MIB, hard))
     try:
         yield
     finally:

@@ -147,10 +147,16 @@ def typed(
     """
     script = "\n".join(block.text for block in shown)
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        ["bash", "-exc", script], cwd=cwd, env=dict(environ), check=False, text=True,
+        ["bash", "-exc", script],
+        cwd=cwd,
+        env=dict(environ),
+        check=False,
+        text=True,
         input="".join(f"{answer}\n" for answer in answers),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **(who or {}),
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **(who or {}),
+    )
     assert done.returncode == 0, f"{', '.join(map(str, shown))}\n{done.stdout}"
     return done.stdout
 

@@ -28,9 +28,12 @@ def started(command: Sequence[str], **environment: str) -> Iterator[Viewing]:
     without = ("SSH_CONNECTION", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     kept = {name: value for name, value in os.environ.items() if name not in without}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env=kept | {"PYTHONUNBUFFERED": "1"} | environment,
-    )  # fmt: skip
+    )
     try:
         assert process.stdout is not None
         lines: list[str] = []

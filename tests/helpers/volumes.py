@@ -149,8 +149,11 @@ class Run:
     def made(self, stage: str) -> set[int]:
         """The blocks or cells that this attempt did."""
         found = self.records(stage).items()
-        return {k for k, r in found if r.run == self.attempt.paths.root.parent.name
-                and r.attempt == self.plan.attempt}  # fmt: skip
+        return {
+            k
+            for k, r in found
+            if r.run == self.attempt.paths.root.parent.name and r.attempt == self.plan.attempt
+        }
 
     def result(self, stage: str, batch: int | None = None) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.attempt.paths.result(stage, batch).read_text())

@@ -18,18 +18,27 @@ SPACE = {
 
 
 def plain_array(
-    path: Path, version: int, attributes: dict[str, Any] | None = None, *, dtype: str = "uint8",
-    data: volumes.Array | None = None, **options: Any,
-) -> None:  # fmt: skip
+    path: Path,
+    version: int,
+    attributes: dict[str, Any] | None = None,
+    *,
+    dtype: str = "uint8",
+    data: volumes.Array | None = None,
+    **options: Any,
+) -> None:
     """An array (c, z, y, x) with its voxel size in its attributes; floats hold 0..1."""
     if data is None:
         data = volumes.affinities(volumes.cells())
         data = (data / 255 if "float" in dtype else data).astype(dtype)
     chunks = options.pop("chunks", (3, 16, 32, 32)[-data.ndim :])
     array = zarr.create_array(
-        str(path), shape=data.shape, dtype=data.dtype, chunks=chunks,
-        zarr_format=cast(Literal[2, 3], version), **options,
-    )  # fmt: skip
+        str(path),
+        shape=data.shape,
+        dtype=data.dtype,
+        chunks=chunks,
+        zarr_format=cast(Literal[2, 3], version),
+        **options,
+    )
     array[...] = data
     array.attrs.update({**SPACE, **(attributes or {})})
 

@@ -186,8 +186,13 @@ def test_objects_are_counted_by_their_size() -> None:
     assert len(sizes.objects) == len(sizes.voxels) == 32
     found = {k: (n, sizes.voxels[k]) for k, n in enumerate(sizes.objects) if n}
     assert found == {
-        0: (1, 1), 1: (2, 5), 2: (1, 4), 9: (1, 1023), 10: (1, 1024), 31: (1, 4_000_000_000)
-    }  # fmt: skip
+        0: (1, 1),
+        1: (2, 5),
+        2: (1, 4),
+        9: (1, 1023),
+        10: (1, 1024),
+        31: (1, 4_000_000_000),
+    }
     pool.leave_out(1024)
     assert pool.report(1).sizes.objects == (*[0] * 10, 1, *[0] * 20, 1)
     assert pooled([0]).report(1).sizes.objects == ()

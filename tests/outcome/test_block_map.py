@@ -159,8 +159,11 @@ def test_histogram() -> None:
     assert min(found["counts"]) > 30
     assert block_summary.histogram([math.nan]) is None
     assert block_summary.histogram([2.0, 2.0]) == {
-        "low": 2.0, "width": 0.0, "counts": [2], "most": 2.0
-    }  # fmt: skip
+        "low": 2.0,
+        "width": 0.0,
+        "counts": [2],
+        "most": 2.0,
+    }
 
 
 def test_all_events_of_one_block(run: volumes.Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,9 +197,12 @@ def test_an_interrupted_run_goes_on_after_a_clean(
     """Cleaned between the levels: level 2 needs what level 1 left open."""
     elsewhere = {"paths.work": f"{tmp_path}/w", "paths.output": f"file://{tmp_path}/s"}
     other = volumes.write_config(
-        config.parent, SETTINGS, input=base.attempt.config.paths.input,
-        work=elsewhere["paths.work"], output=elsewhere["paths.output"],
-    )  # fmt: skip
+        config.parent,
+        SETTINGS,
+        input=base.attempt.config.paths.input,
+        work=elsewhere["paths.work"],
+        output=elsewhere["paths.output"],
+    )
     run = volumes.run_stages(volumes.plan_run(other), stages=["segment", "count", "join1"])
     volumes.release(run)
     assert "the next run joins again" in cli("clean", other, "--yes").out

@@ -145,10 +145,21 @@ def test_settings_say_what_differs_from_the_default(base: Run) -> None:
     settings = {s["key"]: s for s in written(base.attempt.paths)["settings"]}
     changed = {key for key, s in settings.items() if s["changed"]}
     assert changed == {
-        "paths.input", "paths.output", "paths.work", "paths.visibility_wait_s", "method",
-        "block.size", "block.overlap", "segment.merge_function", "segment.threshold", "segment.aff_thresholds",
-        "apply.chunk_size", "apply.mips", "local.workers", "local.memory",
-    }  # fmt: skip
+        "paths.input",
+        "paths.output",
+        "paths.work",
+        "paths.visibility_wait_s",
+        "method",
+        "block.size",
+        "block.overlap",
+        "segment.merge_function",
+        "segment.threshold",
+        "segment.aff_thresholds",
+        "apply.chunk_size",
+        "apply.mips",
+        "local.workers",
+        "local.memory",
+    }
     threshold = settings["segment.threshold"]
     assert (threshold["value"], threshold["default"]) == (0.5, None)
     assert settings["block.size"]["default"] == [256, 256, 256]
@@ -239,8 +250,11 @@ def test_stages_that_were_not_asked_for(copy_of: Copy) -> None:
     data = written(run.attempt.paths)
     assert data["state"] == "verified"
     assert {s["stage"]: s["asked"] for s in data["stages"]} == {
-        "segment": True, "count": False, "pool": False, "apply": False
-    }  # fmt: skip
+        "segment": True,
+        "count": False,
+        "pool": False,
+        "apply": False,
+    }
     assert page_of(run.attempt.paths).text.count("not asked for") == 3
 
 
@@ -329,8 +343,18 @@ def test_a_path_with_markup_stays_text(tmp_path: Path) -> None:
 def test_no_text_becomes_markup(base: Run) -> None:
     """Every string of a report turned against the page: it has the elements that it always has."""
     plain = deepcopy(written(base.attempt.paths))
-    plain["failures"] = [{"stage": "segment", "key": 1, "exit_code": 65, "cause": "c", "hint": "h",
-                          "log": "l", "host": "x", "time": 0.0}]  # fmt: skip
+    plain["failures"] = [
+        {
+            "stage": "segment",
+            "key": 1,
+            "exit_code": 65,
+            "cause": "c",
+            "hint": "h",
+            "log": "l",
+            "host": "x",
+            "time": 0.0,
+        }
+    ]
     plain["notes"], plain["pool"]["warning"], plain["partition"] = ["note"], "w", "p"
     kept = {"stage", "state", "states", "noun", "output"}
 
@@ -392,9 +416,13 @@ def test_more_blocks_than_squares_are_summed_up(
         "info": {"cause": "c", "hint": "h", "exit_code": 65},
     }
     many_blocks.write_records(
-        run.attempt, "segment", 59,
-        lambda k: {"seconds": float(k), "peak_bytes": k, "info": {"n": 1}} | (failed if k == 27 else {}),
-    )  # fmt: skip
+        run.attempt,
+        "segment",
+        59,
+        lambda k: (
+            {"seconds": float(k), "peak_bytes": k, "info": {"n": 1}} | (failed if k == 27 else {})
+        ),
+    )
     found = report.collect(run.attempt)["maps"][0]
     assert (found["shape"], found["factor"]) == ([3, 3, 2], [1, 2, 2])
     assert found["cuts"][1] == [0, 24, 48, 60] and found["cuts"][2] == [0, 24, 48]

@@ -77,9 +77,12 @@ def test_a_changed_rule_leaves_the_blocks_and_tells_why_the_rest_is_stale(
     edit(finished.plan.config_path, pool__min_frac=0.61)
     done = cli("status", finished.plan.config_path, "--json")
     assert kinds(done) == {
-        "segment": {"done": 8}, "count": {"done": 8},
-        "pool": {"stale": 1}, "apply": {"stale": 2}, "verify": {"stale": 1},
-    }  # fmt: skip
+        "segment": {"done": 8},
+        "count": {"done": 8},
+        "pool": {"stale": 1},
+        "apply": {"stale": 2},
+        "verify": {"stale": 1},
+    }
     assert done.json["changed"] == ["pool.min_frac: 0.5 -> 0.61"]
     text = cli("status", finished.plan.config_path, "--missing").out
     assert "the config changed since (see stale): pool.min_frac: 0.5 -> 0.61" in text
@@ -90,8 +93,9 @@ def test_a_changed_rule_leaves_the_blocks_and_tells_why_the_rest_is_stale(
     run = volumes.plan_run(Path(finished.plan.config_path))
     volumes.release(run)
     assert {s: w.todo for s, w in run.plan.work.items() if w.todo} == {
-        "pool": [(0, 1)], "apply": [(0, 2)]
-    }  # fmt: skip
+        "pool": [(0, 1)],
+        "apply": [(0, 2)],
+    }
 
 
 def test_settings_of_a_later_stage_are_no_reason_for_an_earlier_one(
@@ -117,10 +121,13 @@ def test_a_setting_taken_back_finds_its_results_again(finished: Run, cli: Caller
     config.write_text(before)
     done = cli("status", config, "--json")
     assert kinds(done) == {
-        "segment": {"done": 8}, "count": {"done": 8}, "pool": {"done": 1},
+        "segment": {"done": 8},
+        "count": {"done": 8},
+        "pool": {"done": 1},
         # its records are there, but the output was written over since
-        "apply": {"stale": 2}, "verify": {"stale": 1},
-    }  # fmt: skip
+        "apply": {"stale": 2},
+        "verify": {"stale": 1},
+    }
     assert stages(done)["apply"]["stale_why"] == {"the output holds another result now": 2}
     run = volumes.plan_run(config)
     volumes.release(run)
@@ -266,9 +273,16 @@ def test_missing_and_slow_list_blocks(copy_of: Copy, cli: Caller) -> None:
     with run.attempt.manifest("segment").writer("test", "segment", 0) as writer:
         for key in (0, 2, 5):
             writer.add(
-                key, "done", attempt=1, input=run.plan.input_digest, output="o", info={"n": key},
-                seconds=10.0 * key, cpu_s=9.0 * key, peak_bytes=key << 30,
-            )  # fmt: skip
+                key,
+                "done",
+                attempt=1,
+                input=run.plan.input_digest,
+                output="o",
+                info={"n": key},
+                seconds=10.0 * key,
+                cpu_s=9.0 * key,
+                peak_bytes=key << 30,
+            )
     volumes.release(run)
     config = run.plan.config_path
     found = cli("status", config, "--missing", "--slow", 2, "--json").json
@@ -276,9 +290,14 @@ def test_missing_and_slow_list_blocks(copy_of: Copy, cli: Caller) -> None:
     assert [b["key"] for b in segment] == [1, 3, 4, 6, 7]
     core = run.plan.geometry.grid.core(3)
     assert segment[1] == {
-        "stage": "segment", "key": 3, "position": [0, 1, 1], "begin_vox": list(core.begin),
-        "end_vox": list(core.end), "state": "missing", "why": None,
-    }  # fmt: skip
+        "stage": "segment",
+        "key": 3,
+        "position": [0, 1, 1],
+        "begin_vox": list(core.begin),
+        "end_vox": list(core.end),
+        "state": "missing",
+        "why": None,
+    }
     assert {b["stage"] for b in found["missing"]} == {"segment", "count", "pool", "apply"}
     slow = [
         (b["key"], b["seconds"], b["cpu_s"], b["peak_bytes"], b["labels"]) for b in found["slow"]
@@ -396,9 +415,13 @@ def listen_to_ctrl_c() -> None:
 def watching(config: Path) -> pexpect.spawn[str]:
     command = ["-m", "magneton_tasks", "status", str(config), "--watch"]
     return pexpect.spawn(
-        sys.executable, command, encoding="utf-8", timeout=300, dimensions=(30, 140),
+        sys.executable,
+        command,
+        encoding="utf-8",
+        timeout=300,
+        dimensions=(30, 140),
         preexec_fn=listen_to_ctrl_c,
-    )  # fmt: skip
+    )
 
 
 def test_watch_redraws_until_nothing_runs_any_more(finished: Run) -> None:

@@ -113,11 +113,17 @@ def blocks_of(edge: int, settings: ExactSettings) -> tuple[int, int]:
         high: Any = tuple(
             np.ascontiguousarray(
                 affinity[
-                    (d, *(min(core.end[d], 63) if a == d else slice(core.begin[a], core.end[a]) for a in range(3)))
+                    (
+                        d,
+                        *(
+                            min(core.end[d], 63) if a == d else slice(core.begin[a], core.end[a])
+                            for a in range(3)
+                        ),
+                    )
                 ]
             )
             for d in range(3)
-        )  # fmt: skip
+        )
         found = segment_block_exact(block, high, place_of(grid, key), settings)
         labels += found.n_labels
         edges += len(found.residual.edges.u)

@@ -190,13 +190,28 @@ def a_plan(work: dict[str, StagePlan]) -> Plan:
     config = a_config(BASE)
     geometry = make_geometry(config, a_volume())
     return Plan(
-        version=__version__, run="r", attempt=2, created=1.5, config_path="/c.yaml", partition=None,
-        restart=False, stages=("segment", "pool"), volume=a_volume(), input_digest="d",
-        geometry=geometry, fingerprints=make_fingerprints(config, geometry, 0.7), threshold=TAKEN,
+        version=__version__,
+        run="r",
+        attempt=2,
+        created=1.5,
+        config_path="/c.yaml",
+        partition=None,
+        restart=False,
+        stages=("segment", "pool"),
+        volume=a_volume(),
+        input_digest="d",
+        geometry=geometry,
+        fingerprints=make_fingerprints(config, geometry, 0.7),
+        threshold=TAKEN,
         work=work,
-        memory=project_memory(config, geometry, Density(0.03, 0.1, None)), memory_limit=5, workers=2,
-        files=9, output_bytes=8, label_bytes=7, notes=("careful",),
-    )  # fmt: skip
+        memory=project_memory(config, geometry, Density(0.03, 0.1, None)),
+        memory_limit=5,
+        workers=2,
+        files=9,
+        output_bytes=8,
+        label_bytes=7,
+        notes=("careful",),
+    )
 
 
 def test_a_plan_reads_back_as_it_was() -> None:
@@ -218,12 +233,27 @@ def test_a_plan_of_a_million_blocks_is_small() -> None:
     geometry = make_geometry(config, a_volume((22400, 22400, 22400)))
     assert len(geometry.grid) == 10**6
     plan = Plan(
-        version=__version__, run="r", attempt=1, created=0.0, config_path="", partition=None,
-        restart=False, stages=("segment",), volume=a_volume(), input_digest="",
-        geometry=geometry, fingerprints=make_fingerprints(config, geometry, 0.7), threshold=TAKEN,
-        work={"segment": StagePlan(10**6, [(0, 10**6)], 256, 1.0)}, memory={}, memory_limit=0,
-        workers=1, files=0, output_bytes=0, label_bytes=0,
-    )  # fmt: skip
+        version=__version__,
+        run="r",
+        attempt=1,
+        created=0.0,
+        config_path="",
+        partition=None,
+        restart=False,
+        stages=("segment",),
+        volume=a_volume(),
+        input_digest="",
+        geometry=geometry,
+        fingerprints=make_fingerprints(config, geometry, 0.7),
+        threshold=TAKEN,
+        work={"segment": StagePlan(10**6, [(0, 10**6)], 256, 1.0)},
+        memory={},
+        memory_limit=0,
+        workers=1,
+        files=0,
+        output_bytes=0,
+        label_bytes=0,
+    )
     assert len(plan.to_json()) < 20_000
 
 

@@ -186,9 +186,13 @@ print(child.run_in_child(work, Path("log"), 2**30).value)
 def test_reading_and_writing_tables_takes_nothing_of_a_childs_allowance(tmp_path: Path) -> None:
     """Arrow reserves a GiB of addresses at its first use: before the child's limit is set."""
     done = subprocess.run(
-        [sys.executable, "-c", ALLOCATING], cwd=tmp_path, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", ALLOCATING],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-    )  # fmt: skip
+    )
     assert int(done.stdout) < 100 * MIB
 
 

@@ -31,8 +31,11 @@ def axis_grid(axis: tuple[int, int, int, int, int, int]) -> Grid:
     begin, length, size, overlap, chunk, origin = axis
     return Grid.of_blocks(
         Box((0, 0, begin), (1, 1, begin + length)),
-        (1, 1, size), (0, 0, overlap), (1, 1, chunk), (0, 0, origin),
-    )  # fmt: skip
+        (1, 1, size),
+        (0, 0, overlap),
+        (1, 1, chunk),
+        (0, 0, origin),
+    )
 
 
 @examples(200, 4000)
@@ -79,9 +82,10 @@ def test_neighbours_are_those_whose_read_boxes_meet(
     assume(len(grid) < 200)
     k = data.draw(st.integers(0, len(grid) - 1))
     meeting = [
-        j for j in range(len(grid))
+        j
+        for j in range(len(grid))
         if j != k and not grid.read(j).intersection(grid.read(k)).is_empty
-    ]  # fmt: skip
+    ]
     assert grid.neighbours(k) == meeting
     assert grid.later_neighbours(k) == [j for j in meeting if j > k]
     assert list(grid.each_later_neighbours())[k] == grid.later_neighbours(k)
@@ -108,8 +112,13 @@ def test_cores_tile_the_volume_exactly(
         assert grid.cores_meeting(some) == meeting
 
 
-@given(offsets, st.tuples(*[st.integers(1, 700)] * 3), st.sampled_from([8, 16, 64]), st.integers(0, 5),
-       st.sampled_from([(8.0, 8.0, 8.0), (40.0, 8.0, 8.0), (4.0, 8.0, 6.0)]))  # fmt: skip
+@given(
+    offsets,
+    st.tuples(*[st.integers(1, 700)] * 3),
+    st.sampled_from([8, 16, 64]),
+    st.integers(0, 5),
+    st.sampled_from([(8.0, 8.0, 8.0), (40.0, 8.0, 8.0), (4.0, 8.0, 6.0)]),
+)
 @example((0, 0, 0), (481, 512, 545), 64, 4, (8.0, 8.0, 8.0))  # its last mip is downsample's
 def test_no_two_cells_share_a_chunk_at_any_mip(
     begin: Vec3, shape: Vec3, chunk: int, mips: int, voxel_size: tuple[float, float, float]

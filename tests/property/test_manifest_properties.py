@@ -93,8 +93,11 @@ def test_a_line_holds_the_whole_record(record: Record) -> None:
     again = Record.from_line(line)
     assert (again.input or None) == (record.input or None)
     assert (again.key, again.state, again.time, again.info) == (
-        record.key, record.state, record.time, record.info,
-    )  # fmt: skip
+        record.key,
+        record.state,
+        record.time,
+        record.info,
+    )
 
 
 @with_files

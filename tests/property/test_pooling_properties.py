@@ -139,8 +139,14 @@ def pair_tables(draw: st.DrawFn) -> list[list[tuple[int, ...]]]:
     for pair in blocks:
         labels = draw(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5)), unique=True))
         n = {key: draw(st.integers(1, 6)) for key in labels}
-        a_in = {k: sum(v for key, v in n.items() if key[0] == k) + draw(st.integers(0, 4)) for k in range(6)}  # fmt: skip
-        b_in = {k: sum(v for key, v in n.items() if key[1] == k) + draw(st.integers(0, 4)) for k in range(6)}  # fmt: skip
+        a_in = {
+            k: sum(v for key, v in n.items() if key[0] == k) + draw(st.integers(0, 4))
+            for k in range(6)
+        }
+        b_in = {
+            k: sum(v for key, v in n.items() if key[1] == k) + draw(st.integers(0, 4))
+            for k in range(6)
+        }
         tables.append([(*pair, a, b, n[a, b], a_in[a], b_in[b]) for a, b in sorted(n)])
     return tables
 

@@ -27,7 +27,12 @@ TASK = Task("cortex", "/w", "manual__2026-01-01T00:00:00+00:00", 2, "segment", 7
 def config(tmp_path: Path, more: str = "", **paths: str) -> RunConfig:
     (tmp_path / "work").mkdir(exist_ok=True)
     given = {"input": f"{tmp_path}/in", "output": f"{tmp_path}/out", "work": f"{tmp_path}/work"}
-    return parse_config(json.dumps({"paths": given | paths})[:-1] + f", {more}}}" if more else json.dumps({"paths": given | paths}), "x")  # fmt: skip
+    return parse_config(
+        json.dumps({"paths": given | paths})[:-1] + f", {more}}}"
+        if more
+        else json.dumps({"paths": given | paths}),
+        "x",
+    )
 
 
 def test_a_name_is_readable_and_takes_any_run() -> None:
@@ -69,8 +74,11 @@ def test_input_is_read_only_and_paths_stay_where_they_are(tmp_path: Path) -> Non
     }
     assert all(m["Source"] == m["Target"] and m["Type"] == "bind" for m in found.values())
     assert {t: m["ReadOnly"] for t, m in found.items()} == {
-        odd: True, f"{tmp_path}/v.yaml": True, f"{tmp_path}/out": False, f"{tmp_path}/work": False,
-    }  # fmt: skip
+        odd: True,
+        f"{tmp_path}/v.yaml": True,
+        f"{tmp_path}/out": False,
+        f"{tmp_path}/work": False,
+    }
 
 
 def test_groups_around_a_zarr_array_are_mounted_with_it(tmp_path: Path) -> None:

@@ -20,8 +20,15 @@ def test_a_stage_is_a_path_and_integers() -> None:
         "/w/runs/a b/1",
     ]
     assert stage_command("apply", "/w", 3, (0, 8)) == [
-        *START, "apply", "--run", "/w", "--batch", "3", "--part", "0/8",
-    ]  # fmt: skip
+        *START,
+        "apply",
+        "--run",
+        "/w",
+        "--batch",
+        "3",
+        "--part",
+        "0/8",
+    ]
 
 
 @pytest.mark.parametrize(

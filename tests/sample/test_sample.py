@@ -62,11 +62,13 @@ def test_another_number_of_threads_makes_the_same_sample(sample: SampleVolume) -
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n},
-            capture_output=True, check=True, text=True,
+            capture_output=True,
+            check=True,
+            text=True,
             cwd=Path(__file__).resolve().parents[2],
         ).stdout
         for n in ("1", "4")
-    }  # fmt: skip
+    }
     assert len(printed) == 1
 
 

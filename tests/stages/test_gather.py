@@ -42,11 +42,15 @@ def told(attempt: Attempt) -> object:
     logs = [attempt.paths.job_log("segment", 0, job) for job in JOBS]
     logs += [attempt.paths.block_log("segment", 3)]
     return (
-        [{r.to_line() for r in events(attempt, stage, k)} for stage in attempt.plan.work for k in range(8)],
+        [
+            {r.to_line() for r in events(attempt, stage, k)}
+            for stage in attempt.plan.work
+            for k in range(8)
+        ],
         results.read(attempt.paths),
         [(task_logs.tail(log, 1000) or "").rstrip() for log in logs],
         {task: known.to_json() for task, known in desks(attempt.paths.root)},
-    )  # fmt: skip
+    )
 
 
 def files_in(attempt: Attempt) -> list[Path]:

@@ -125,10 +125,11 @@ def test_a_coarser_mip_is_segmented_in_its_own_frame(plain: Array, tmp_path: Pat
     info = json.loads(path.read_text())
     coarse = info["scales"][0]
     finer = coarse | {
-        "key": "fine", "resolution": [r / 2 for r in coarse["resolution"]],
+        "key": "fine",
+        "resolution": [r / 2 for r in coarse["resolution"]],
         "size": [2 * s for s in coarse["size"]],
         "voxel_offset": [2 * o for o in coarse["voxel_offset"]],
-    }  # fmt: skip
+    }
     path.write_text(json.dumps(info | {"scales": [finer, coarse]}))
     done = run(tmp_path, {"input.mip": 1})
     assert np.array_equal(volumes.read_segmentation(done), plain)
@@ -148,10 +149,14 @@ def test_a_box_is_its_region_s_own_run_in_the_full_frame(base: Run, tmp_path: Pa
     begin = tuple(o + c for o, c in zip(OFFSET, (16, 0, 32), strict=True))
     end = tuple(o + s for o, s in zip(OFFSET, SHAPE, strict=True))
     cut = run(
-        tmp_path, {"box": {"begin": list(begin), "end": list(end)}, "block.size": [20, 48, 24],
-                   "block.overlap": [4, 16, 8]},
+        tmp_path,
+        {
+            "box": {"begin": list(begin), "end": list(end)},
+            "block.size": [20, 48, 24],
+            "block.overlap": [4, 16, 8],
+        },
         input=base.attempt.config.paths.input,
-    )  # fmt: skip
+    )
     assert read_metadata(cut.attempt.config.paths.output).box == Box(begin, end)  # type: ignore[arg-type]
 
     whole = volumes.affinities(volumes.cells())

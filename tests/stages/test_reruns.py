@@ -43,8 +43,12 @@ def test_the_way_there_changes_no_voxel(way: str, copy_of: Copy, expected: list[
     if way == "batches, reversed":
         run = volumes.run_pipeline(config, workers=3, reverse=True)
         assert {s: w.batches for s, w in run.plan.work.items()} == {
-            "segment": 3, "count": 3, "pool": 1, "apply": 2, "downsample": 0,
-        }  # fmt: skip
+            "segment": 3,
+            "count": 3,
+            "pool": 1,
+            "apply": 2,
+            "downsample": 0,
+        }
     elif way == "parts":
         run = volumes.run_pipeline(config, parts=3, reverse=True)
         assert [r for r in sorted(results.read(run.attempt.paths)) if r.startswith("segment")] == [
@@ -217,8 +221,12 @@ def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(
     assert failure["cause"].startswith(
         f"block 5: affinity nan at voxel {voxel} (z, y, x), channel 0"
     )
-    starts = [1 for p in run.attempt.manifest("segment").directory.glob("*") for line in
-              p.read_text().splitlines() if '"key":5,"state":"started"' in line]  # fmt: skip
+    starts = [
+        1
+        for p in run.attempt.manifest("segment").directory.glob("*")
+        for line in p.read_text().splitlines()
+        if '"key":5,"state":"started"' in line
+    ]
     assert len(starts) == 1
     # mended data and a new plan: that block alone
     shutil.rmtree(tmp_path / "affinity")

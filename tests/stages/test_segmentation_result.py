@@ -72,9 +72,11 @@ def test_nothing_is_segmented_outside_a_mask(factor: tuple[int, int, int], tmp_p
     affinity = volumes.affinities(volumes.cells(SMALL, n=12))
     coarse = half_mask()[tuple(slice(None, None, f) for f in factor)]
     write_precomputed(
-        tmp_path / "mask", coarse, voxel_size_nm=[v * f for v, f in zip(VOXEL_NM, factor, strict=True)],
+        tmp_path / "mask",
+        coarse,
+        voxel_size_nm=[v * f for v, f in zip(VOXEL_NM, factor, strict=True)],
         voxel_offset=vec3(o // f for o, f in zip(OFFSET, factor, strict=True)),
-    )  # fmt: skip
+    )
     config = volumes.make_volume(
         tmp_path, affinity, TWO_BLOCKS | {"mask.path": f"file://{tmp_path}/mask"}
     )
@@ -158,9 +160,14 @@ def test_seeded_supervoxels(supervoxels: str, tmp_path: Path) -> None:
     for label, (y, x) in enumerate(corners, 1):
         truth[:, y : y + 18, x : x + 18] = label
     settings: dict[str, Any] = TWO_BLOCKS | {
-        "segment": {"supervoxels": supervoxels, "merge_function": "mean", "threshold": 0.5,
-                    "interior_threshold": 0.5, "min_distance": 5},
-    }  # fmt: skip
+        "segment": {
+            "supervoxels": supervoxels,
+            "merge_function": "mean",
+            "threshold": 0.5,
+            "interior_threshold": 0.5,
+            "min_distance": 5,
+        },
+    }
     config = volumes.make_volume(tmp_path, volumes.affinities(truth, noise=0.05), settings)
     voxels = volumes.read_segmentation(volumes.run_pipeline(config))
     found = []

@@ -44,8 +44,9 @@ class Watched:
         (folder / "watch" / "sitecustomize.py").write_text(WATCH)
         paths = [str(folder / "watch"), os.environ.get("PYTHONPATH", "")]
         self._environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)), "NOTES": str(self._notes)
-        }  # fmt: skip
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "NOTES": str(self._notes),
+        }
 
     def __call__(self, *arguments: object) -> list[tuple[str, set[str]]]:
         """Command and modules of each process that took part."""

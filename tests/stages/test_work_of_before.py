@@ -25,7 +25,9 @@ def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any
     """A block as 0.2.0 wrote it: the sizes in a file of their own, which its record names."""
     found = segment_block_exact(affinity, high, place_of(stage.grid, key), stage.exact)
     shape = found.labels.shape
-    sizes = label_sizes(found.labels, (slice(shape[0]), slice(shape[1]), slice(shape[2])), found.n_labels).core  # fmt: skip
+    sizes = label_sizes(
+        found.labels, (slice(shape[0]), slice(shape[1]), slice(shape[2])), found.n_labels
+    ).core
     at, members = stage.grid.index3(key), residuals._residual_members(found.residual)
     faces = ("faces", residuals._encode_faces(found.faces))
     written = {
@@ -35,9 +37,12 @@ def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any
     }
     files = {name: [f.size, f.crc32] for name, f in written.items()}
     return {
-        "n": found.n_labels, "input": input_digest(stage.attempt, key), "output": digest(files),
-        "files": files, "rows": rows_of(found.residual),
-    }  # fmt: skip
+        "n": found.n_labels,
+        "input": input_digest(stage.attempt, key),
+        "output": digest(files),
+        "files": files,
+        "rows": rows_of(found.residual),
+    }
 
 
 @pytest.fixture

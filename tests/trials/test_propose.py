@@ -92,7 +92,16 @@ def test_the_three_direct_channels_are_found_among_more(affinity: Array) -> None
     # long-range channels, a blurred one and a constant one beside them
     far = [np.minimum.reduce([np.roll(affinity[d], i, axis=d) for i in range(5)]) for d in range(3)]
     blurred = ndimage.gaussian_filter(affinity.mean(0), 2).astype(np.uint8)
-    layers = [far[2], affinity[1], blurred, affinity[0], np.full_like(blurred, 128), far[0], far[1], affinity[2]]  # fmt: skip
+    layers = [
+        far[2],
+        affinity[1],
+        blurred,
+        affinity[0],
+        np.full_like(blurred, 128),
+        far[0],
+        far[1],
+        affinity[2],
+    ]
     found = proposed(np.stack(layers))
     assert found.best.convention == Convention((3, 1, 7), -1, False)
     assert found.best.convention.channels_setting(found.stored) == [3, 1, 7]

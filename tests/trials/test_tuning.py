@@ -82,9 +82,16 @@ def files_of(folder: Path) -> set[str]:
 # ------------------------------------------------------------------ tune
 def test_the_proposal_is_the_minimum_of_an_independent_scan(cli: Caller, config: Path) -> None:
     done = cli(
-        "tune", config, "--truth", truth_of(config), "--scoring", "mean,aff50_his256",
-        "--thresholds", "0.1:0.9:0.2", "--json",
-    )  # fmt: skip
+        "tune",
+        config,
+        "--truth",
+        truth_of(config),
+        "--scoring",
+        "mean,aff50_his256",
+        "--thresholds",
+        "0.1:0.9:0.2",
+        "--json",
+    )
     assert done.code == 0, done.err
     truth = volumes.read_segmentation(truth_of(config))
     scanned = {}
@@ -246,10 +253,15 @@ def test_scores_of_several_blocks_are_those_of_runs(cli: Caller, tmp_path: Path)
     mask[:, 30:34] = 0
     volumes.write_precomputed(tmp_path / "mask", mask)
     config = volumes.make_volume(
-        tmp_path, volumes.affinities(labels, noise=0.3),
-        {"block.size": [20, 32, 32], "block.overlap": [4, 8, 8], "segment.min_size_vox": 40,
-         "mask": {"path": f"file://{tmp_path}/mask"}},
-    )  # fmt: skip
+        tmp_path,
+        volumes.affinities(labels, noise=0.3),
+        {
+            "block.size": [20, 32, 32],
+            "block.overlap": [4, 8, 8],
+            "segment.min_size_vox": 40,
+            "mask": {"path": f"file://{tmp_path}/mask"},
+        },
+    )
     volumes.write_precomputed(tmp_path / "truth", labels, layer_type="segmentation")
     box = Box((7, -16, 310), (47, 40, 350))
     spans = ",".join(f"{b}:{e}" for b, e in zip(box.begin, box.end, strict=True))
@@ -272,9 +284,14 @@ def test_scores_of_several_blocks_are_those_of_runs(cli: Caller, tmp_path: Path)
 def test_what_is_recommended_is_the_better_one_in_the_full_run(cli: Caller, tmp_path: Path) -> None:
     labels = volumes.cells()
     config = volumes.make_volume(
-        tmp_path, volumes.affinities(labels, noise=0.2),
-        {"block.size": [20, 32, 32], "block.overlap": [2, 2, 2], "segment.aff_thresholds": [0.05, 0.95]},
-    )  # fmt: skip
+        tmp_path,
+        volumes.affinities(labels, noise=0.2),
+        {
+            "block.size": [20, 32, 32],
+            "block.overlap": [2, 2, 2],
+            "segment.aff_thresholds": [0.05, 0.95],
+        },
+    )
     volumes.write_precomputed(tmp_path / "truth", labels, layer_type="segmentation")
     args = ("tune", config, "--truth", truth_of(config), "--scoring", "mean,exact", "--json")
     spans = ",".join(f"{o}:{o + n}" for o, n in zip(OFFSET, SHAPE, strict=True))
@@ -324,9 +341,14 @@ def test_a_best_at_the_edge_and_a_poor_truth_are_warned_of(cli: Caller, config: 
     truth[6:] = 0
     volumes.write_precomputed(config.parent / "few", truth, layer_type="segmentation")
     done = cli(
-        "tune", config, "--truth", f"file://{config.parent}/few", "--thresholds", ".9,.95",
+        "tune",
+        config,
+        "--truth",
+        f"file://{config.parent}/few",
+        "--thresholds",
+        ".9,.95",
         "--json",
-    )  # fmt: skip
+    )
     edge, few = done.json["warnings"]
     assert "at the lower end of what was scanned (0.9): scan lower" in edge
     assert "labels only 0.8% of the box" in few
@@ -524,9 +546,8 @@ def test_what_the_map_asks_for_is_scored_and_taken_where_it_is_nearly_as_good(
     found = done.json
     assert (found["own"]["value"], found["own"]["source"]) == (own.value, "map")
     (at,) = [
-        s for s in found["scores"]
-        if s["merge_function"] == "exact" and s["threshold"] == own.value
-    ]  # fmt: skip
+        s for s in found["scores"] if s["merge_function"] == "exact" and s["threshold"] == own.value
+    ]
     least = min(s["vi"] for s in found["scores"])
     is_near = at["vi"] <= least + tuning.NEAR_BITS
     assert is_near, "this volume is one of those where the rule is right"
@@ -589,9 +610,7 @@ def layer(done: Done, threshold: float) -> Array:
 def test_each_layer_is_the_segmentation_of_that_threshold(
     cli: Caller, config: Path, function: str
 ) -> None:
-    done = cli(
-        "try", config, "--box", SOME, "--thresholds", LIST, "--scoring", function, "--json"
-    )  # fmt: skip
+    done = cli("try", config, "--box", SOME, "--thresholds", LIST, "--scoring", function, "--json")
     assert done.code == 0, done.err
     box = Box((15, -10, 310), (40, 30, 350))
     assert [x["threshold"] for x in done.json["layers"]] == list(THRESHOLDS)
@@ -627,8 +646,12 @@ def test_try_writes_into_its_own_directory_only(cli: Caller, config: Path) -> No
     assert re.fullmatch("try-[0-9a-f]{16}", directory)
     assert all(n.startswith(f"work/{directory}/") for n in new if n != "work/magneton.json")
     assert {p.name for p in (config.parent / "work" / directory).iterdir()} == {
-        "try.json", "0.2", "0.4", "0.6", "0.8"
-    }  # fmt: skip
+        "try.json",
+        "0.2",
+        "0.4",
+        "0.6",
+        "0.8",
+    }
     marker = json.loads((config.parent / "work" / directory / "try.json").read_text())
     assert marker["magneton"] == "try"
     assert [x["threshold"] for x in marker["layers"]] == list(THRESHOLDS)
@@ -718,8 +741,9 @@ def test_layers_and_affinities_are_shown_side_by_side(
     affinity, *segmentations = shown["layers"]
     assert (affinity.kind, affinity.url) == ("affinity", f"file://{config.parent}/affinity")
     assert [(x.kind, x.name) for x in segmentations] == [
-        ("segmentation", "0.4"), ("segmentation", "0.6")
-    ]  # fmt: skip
+        ("segmentation", "0.4"),
+        ("segmentation", "0.6"),
+    ]
     assert shown["side_by_side"] is True
     assert tuple(shown["position_vox"]) == (27.5, 10, 330)
     assert shown["voxel_size_nm"] == volumes.VOXEL_NM

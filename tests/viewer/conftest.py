@@ -93,9 +93,11 @@ def small_volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = volumes.cells()
     volumes.write_precomputed(folder / "affinity", volumes.affinities(labels), compress=None)
     volumes.write_precomputed(
-        folder / "segmentation", labels.astype(np.uint64), layer_type="segmentation",
+        folder / "segmentation",
+        labels.astype(np.uint64),
+        layer_type="segmentation",
         encoding="compressed_segmentation",
-    )  # fmt: skip
+    )
     return folder
 
 

@@ -281,8 +281,13 @@ def test_a_bomb_is_cut_off(client: Client, tmp_path: Path, kind: str) -> None:
 )  # fmt: skip
 def test_nothing_but_the_volumes_files(client: Client, tmp_path: Path, name: str) -> None:
     secret = b"nobody may see this"
-    for path in ("secret", "affinity/secret", "affinity/magneton.json", "affinity/8_8_16/notes.txt",
-                 "affinity/8_8_16/.0-32_0-32_0-16.host-1-0a0b0c0d.tmp"):  # fmt: skip
+    for path in (
+        "secret",
+        "affinity/secret",
+        "affinity/magneton.json",
+        "affinity/8_8_16/notes.txt",
+        "affinity/8_8_16/.0-32_0-32_0-16.host-1-0a0b0c0d.tmp",
+    ):
         (tmp_path / path).write_bytes(secret)
     status, _, body = client.ask(f"{PAGE}{AFFINITY}/{name}")
     assert status == 404
@@ -340,10 +345,13 @@ def test_a_pipe_holds_nobody_up(client: Client, tmp_path: Path) -> None:
 
 def test_other_sites_may_ask_first(steady: Client) -> None:
     status, headers, _ = steady.ask(
-        f"{PAGE}{AFFINITY}/info", "OPTIONS", origin="https://neuroglancer.example",
-        access_control_request_method="GET", access_control_request_headers="range",
+        f"{PAGE}{AFFINITY}/info",
+        "OPTIONS",
+        origin="https://neuroglancer.example",
+        access_control_request_method="GET",
+        access_control_request_headers="range",
         access_control_request_private_network="true",
-    )  # fmt: skip
+    )
     assert status == 204
     assert headers["access-control-allow-origin"] == "*"
     assert "range" in headers["access-control-allow-headers"].lower()

@@ -93,8 +93,10 @@ def test_side_by_side(small_volumes: Path) -> None:
     layout = state_of([image, *several], side_by_side=True)["layout"]
     assert layout["type"] == "row"
     assert [panel["layers"] for panel in layout["children"]] == [
-        ["affinity", "0.5"], ["affinity", "0.7"], ["affinity", "0.9"],
-    ]  # fmt: skip
+        ["affinity", "0.5"],
+        ["affinity", "0.7"],
+        ["affinity", "0.9"],
+    ]
     assert state_of([image, segmentation], side_by_side=True)["layout"] == "4panel"
 
 
@@ -166,9 +168,10 @@ def test_of_shards_the_inner_chunks_count(tmp_path: Path) -> None:
     space: dict[str, Any] = {"shards": (3, 16, 32, 32), "chunks": (1, 16, 16, 16)}
     plain_array(tmp_path / "split", 3, **space)
     plain_array(tmp_path / "joined", 3, **(space | {"chunks": (3, 16, 16, 16)}))
-    assert [
-        resolve([affinity(tmp_path / name)])[0][0].joined for name in ("split", "joined")
-    ] == [False, True]  # fmt: skip
+    assert [resolve([affinity(tmp_path / name)])[0][0].joined for name in ("split", "joined")] == [
+        False,
+        True,
+    ]
 
 
 # ------------------------------------------------------------------ what can't be drawn

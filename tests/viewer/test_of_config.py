@@ -29,9 +29,11 @@ def write_segmentation(folder: Path, compress: str | None = "gzip") -> None:
         flat[at : at + size] = (1 << 40) + label if label else 0
         at += size
     volumes.write_precomputed(
-        folder / "segmentation", flat.reshape(volumes.SHAPE), layer_type="segmentation",
+        folder / "segmentation",
+        flat.reshape(volumes.SHAPE),
+        layer_type="segmentation",
         compress=compress,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

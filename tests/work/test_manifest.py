@@ -37,9 +37,23 @@ def summary(manifest: Manifest) -> dict[int, tuple[str, float | None, float]]:
 
 def test_a_record_comes_back_as_it_was_written(manifest: Manifest) -> None:
     record = Record(
-        7, "done", 1700000000.25, "scheduled__2025-01-01", 2, 3, "node-1", 99, "abc", "def", 1.5,
-        1.25, 12345678, "sha256:1f", "12_3", {"n_labels": 12, "files": {"labels": [100, 4000000000]}, "log": "a\nb ü"},
-    )  # fmt: skip
+        7,
+        "done",
+        1700000000.25,
+        "scheduled__2025-01-01",
+        2,
+        3,
+        "node-1",
+        99,
+        "abc",
+        "def",
+        1.5,
+        1.25,
+        12345678,
+        "sha256:1f",
+        "12_3",
+        {"n_labels": 12, "files": {"labels": [100, 4000000000]}, "log": "a\nb ü"},
+    )
     with manifest.writer("r", "segment", 3, 1) as writer:
         writer.write(record)
     assert manifest.read()[7].valid == record
@@ -68,13 +82,22 @@ def test_a_done_is_hidden_by_a_newer_invalid_only(manifest: Manifest) -> None:
     write(
         manifest,
         # a retry that was killed, and one that failed, hide nothing
-        (0, "done", 1), (0, "started", 2), (0, "failed", 3),
-        (1, "done", 1), (1, "invalid", 2),
-        (2, "done", 1), (2, "invalid", 2), (2, "started", 3),
-        (3, "done", 1), (3, "invalid", 2), (3, "started", 3), (3, "empty", 4),
+        (0, "done", 1),
+        (0, "started", 2),
+        (0, "failed", 3),
+        (1, "done", 1),
+        (1, "invalid", 2),
+        (2, "done", 1),
+        (2, "invalid", 2),
+        (2, "started", 3),
+        (3, "done", 1),
+        (3, "invalid", 2),
+        (3, "started", 3),
+        (3, "empty", 4),
         (4, "started", 1),
-        (5, "started", 1), (5, "failed", 2),
-    )  # fmt: skip
+        (5, "started", 1),
+        (5, "failed", 2),
+    )
     assert summary(manifest) == {
         0: ("done", 1, 3),
         1: ("invalid", None, 2),
@@ -282,10 +305,14 @@ def many_files(manifest: Manifest) -> None:
     for k in range(10):
         write(
             manifest,
-            (k, "started", 1), (k, "done", 2),
-            (100, "done", k), (100, "started", k + 0.5),
-            (101, "done", k), (101, "invalid", k + 0.1), (101, "started", k + 0.2),
-        )  # fmt: skip
+            (k, "started", 1),
+            (k, "done", 2),
+            (100, "done", k),
+            (100, "started", k + 0.5),
+            (101, "done", k),
+            (101, "invalid", k + 0.1),
+            (101, "started", k + 0.2),
+        )
 
 
 def test_compaction_changes_nothing_but_the_number_of_files(manifest: Manifest) -> None:

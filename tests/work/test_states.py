@@ -203,9 +203,14 @@ def test_a_block_of_another_grid_is_stale_where_all_old_ones_that_it_meets_had_a
 
 def test_digests_are_found_without_parsing(attempt: Attempt) -> None:
     odd = Record(
-        3, "done", 1.0, run='a"input":"x","output":"y"', input="in", output="out",
+        3,
+        "done",
+        1.0,
+        run='a"input":"x","output":"y"',
+        input="in",
+        output="out",
         info={"log": '"input":"z"'},
-    )  # fmt: skip
+    )
     for record in (odd, replace(odd, output=None), replace(odd, input=None, output=None)):
         state = KeyState(record.to_line(), 1.0, 3)
         expected = (record.input, record.output) if record.input else (None, None)

@@ -94,8 +94,9 @@ def tasks(
             operator = SlurmOperator
         else:
             fixed |= {
-                "pool": pools.NAME, "pool_slots": pools.stage_slots(config, stage, runner),
-            }  # fmt: skip
+                "pool": pools.NAME,
+                "pool_slots": pools.stage_slots(config, stage, runner),
+            }
         if runner == "docker":
             from magneton_tasks.airflow.operators.container import StageContainerOperator
 

@@ -76,10 +76,15 @@ class SlurmTrigger(BaseTrigger):
         """For the jobs of a batch; ``wait_s``: for this many seconds at most."""
         until = None if wait_s is None else time.time() + wait_s
         return cls(
-            slurm=jobs.slurm.to_data(), timing=asdict(Timing.of_config(jobs.attempt.config)),
-            jobs=list(ids), until=until, attempt=str(jobs.attempt.paths.root), stage=jobs.stage,
-            batch=jobs.batch, token=token,
-        )  # fmt: skip
+            slurm=jobs.slurm.to_data(),
+            timing=asdict(Timing.of_config(jobs.attempt.config)),
+            jobs=list(ids),
+            until=until,
+            attempt=str(jobs.attempt.paths.root),
+            stage=jobs.stage,
+            batch=jobs.batch,
+            token=token,
+        )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class and arguments, as the metadata database keeps them."""

@@ -159,10 +159,14 @@ class _Pages:
         if block_map is None:
             return _json({"state": "unreadable" if problem else "reading", "problem": problem})
         attempt = block_map.attempt
-        return _json({
-            **block_map.summary, "problem": problem, "directory": str(found.paths.root),
-            "task_suffix": _task_suffix(attempt),
-        })  # fmt: skip
+        return _json(
+            {
+                **block_map.summary,
+                "problem": problem,
+                "directory": str(found.paths.root),
+                "task_suffix": _task_suffix(attempt),
+            }
+        )
 
     def layer(self, dag_id: str, run_id: str, stage: str, z: int) -> Response:
         try:
@@ -248,9 +252,12 @@ def _file(path: Path, kind: str, headers: dict[str, str]) -> Response:
 def _templates() -> Callable[[str], jinja2.Template]:
     loader = jinja2.FileSystemLoader(_HERE / "templates")
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        loader=loader,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     return environment.get_template
 
 

@@ -45,9 +45,12 @@ def rows(readable: Collection[str]) -> Iterator[Data]:
             continue
         config = volume.config
         row |= {
-            "method": config.method, "input": config.paths.input, "output": config.paths.output,
-            "schedule": config.schedule, "runners": list(config.runner.offered),
-        }  # fmt: skip
+            "method": config.method,
+            "input": config.paths.input,
+            "output": config.paths.output,
+            "schedule": config.schedule,
+            "runners": list(config.runner.offered),
+        }
         try:
             works = attempts.work_directories(config)
             found = [a for work in works if (a := attempts.newest(work)) is not None]
@@ -95,17 +98,23 @@ def _run(found: Found) -> Data:
     state = run_state(verified, list(stage_failures(results)), alive)
     pool = pool_report(attempt)
     return {
-        "run": plan.run, "attempt": plan.attempt, "partition": plan.partition,
-        "planned": plan.created, "state": state, "proof": words(verified),
+        "run": plan.run,
+        "attempt": plan.attempt,
+        "partition": plan.partition,
+        "planned": plan.created,
+        "state": state,
+        "proof": words(verified),
         "nothing_to_do": plan.nothing_to_do,
         "ended": files.modified_s(attempt.paths.result("verify")),
-        "voxels": plan.geometry.box.voxels, "shape": list(plan.geometry.box.shape),
-        "blocks": len(plan.geometry.grid), "threshold": threshold_words.as_data(plan.threshold),
+        "voxels": plan.geometry.box.voxels,
+        "shape": list(plan.geometry.box.shape),
+        "blocks": len(plan.geometry.grid),
+        "threshold": threshold_words.as_data(plan.threshold),
         "output": attempt.config.paths.output,
         "objects": pool.get("objects") if pool and state == "verified" else None,
         "can_look": has_output(attempt.config.paths.output) is not False,
         "freed": _freed(attempt),
-    }  # fmt: skip
+    }
 
 
 def _freed(attempt: Attempt) -> Data | None:

@@ -93,8 +93,13 @@ def make_viewer(attempt: Attempt) -> tuple[Starlette, tuple[str, ...]]:
 
     def state(base_url: str) -> State:
         return make_state(
-            shown, base_url, view.position_vox, view.voxel_size_nm, view.side_by_side, view.shape_vox
-        )  # fmt: skip
+            shown,
+            base_url,
+            view.position_vox,
+            view.voxel_size_nm,
+            view.side_by_side,
+            view.shape_vox,
+        )
 
     app = make_app(shown, state, token_of(attempt.paths.root), stream=False)
     return app, (*view.notes, *notes)

@@ -205,9 +205,13 @@ class Services:
         for command in ([sys.executable, "-m", "airflow", "db", "migrate"], pools):
             with log.open("ab") as out:
                 done = subprocess.run(
-                    command, env={**environ, **processes.mark(self.home)},
-                    stdout=out, stderr=out, cwd=self.home, check=False,
-                )  # fmt: skip
+                    command,
+                    env={**environ, **processes.mark(self.home)},
+                    stdout=out,
+                    stderr=out,
+                    cwd=self.home,
+                    check=False,
+                )
             self._check_not_stopped()
             if done.returncode != 0:
                 raise OutputError(f"Airflow's database could not be prepared; see {log}")

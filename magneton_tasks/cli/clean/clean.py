@@ -172,13 +172,16 @@ def _data(
     items = listing.items if removed is None else removed.items
     alone = {a.path: a for a in (*listing.alone, *(removed.alone if removed else ()))}
     return {
-        "work": str(work), "what": what, "dry_run": dry_run,
+        "work": str(work),
+        "what": what,
+        "dry_run": dry_run,
         "items": [
             asdict(i) | {"path": str(i.path), "age_s": round(now - i.modified_s, 3)} for i in items
         ],
         "kept": [{"path": str(k.path), "reason": k.reason} for k in listing.kept],
         "left_alone": [{"path": str(a.path), "reason": a.reason} for a in alone.values()],
-        "bytes": sum(i.bytes for i in items), "files": sum(i.files for i in items),
+        "bytes": sum(i.bytes for i in items),
+        "files": sum(i.files for i in items),
         "freed_bytes": removed.bytes if removed else 0,
         "freed_files": removed.files if removed else 0,
-    }  # fmt: skip
+    }

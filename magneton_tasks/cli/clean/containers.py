@@ -32,9 +32,15 @@ def clean(
     """
     engine = Engine.connect(config.docker.engine)
     left = LeftBehind(
-        config.paths.work, "containers", "remove", "removed", over(engine, config, older_than_s),
-        _line, _data, lambda found: [_remove(engine, c) for c in found],
-    )  # fmt: skip
+        config.paths.work,
+        "containers",
+        "remove",
+        "removed",
+        over(engine, config, older_than_s),
+        _line,
+        _data,
+        lambda found: [_remove(engine, c) for c in found],
+    )
     return left.clean(dry_run, yes, as_json)
 
 
@@ -64,6 +70,9 @@ def _remove(engine: Engine, container: Container) -> str:
 
 def _data(container: Container) -> dict[str, Any]:
     return {
-        "id": container["Id"], "name": name_of(container), "state": container["State"],
-        "created": container["Created"], "labels": container["Labels"],
-    }  # fmt: skip
+        "id": container["Id"],
+        "name": name_of(container),
+        "state": container["State"],
+        "created": container["Created"],
+        "labels": container["Labels"],
+    }

@@ -25,9 +25,15 @@ def clean(config: RunConfig, dry_run: bool, yes: bool, as_json: bool) -> int:
     """
     slurm = Slurm.of_config(config)
     behind = LeftBehind(
-        config.paths.work, "jobs", "cancel", "cancelled", over(slurm, config),
-        str, asdict, lambda found: left.cancel(slurm, found),
-    )  # fmt: skip
+        config.paths.work,
+        "jobs",
+        "cancel",
+        "cancelled",
+        over(slurm, config),
+        str,
+        asdict,
+        lambda found: left.cancel(slurm, found),
+    )
     return behind.clean(dry_run, yes, as_json)
 
 

@@ -53,11 +53,14 @@ class LeftBehind(Generic[T]):
             click.echo(
                 json.dumps(
                     {
-                        "work": self.work, "what": self.what, "dry_run": dry_run,
-                        self.what: [self.data(one) for one in self.found], self.past: ended,
+                        "work": self.work,
+                        "what": self.what,
+                        "dry_run": dry_run,
+                        self.what: [self.data(one) for one in self.found],
+                        self.past: ended,
                     }
                 )
-            )  # fmt: skip
+            )
             return EXIT_OK
         for one in self.found:
             click.echo(self.line(one))

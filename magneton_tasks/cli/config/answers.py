@@ -55,9 +55,14 @@ class Answers:
         return Answers({**COMPLETE, **self.values}).config()
 
     def ask(
-        self, ask: Ask, key: str, question: str, proposal: object, *notes: str,
+        self,
+        ask: Ask,
+        key: str,
+        question: str,
+        proposal: object,
+        *notes: str,
         also: Callable[[object], Mapping[str, object]] = lambda _: {},
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Ask for a key of the config; the answer is checked as the config would be.
 
         Parameters

@@ -154,9 +154,12 @@ def _fit_block(to: Translation, info: VolumeInfo | None) -> None:
     given: Any = to.values.get("local.workers")
     wanted = given if isinstance(given, int) and given > 0 else this_machine.cores()
     fitting = propose_block(
-        info.box.shape if info else _UNKNOWN_SHAPE, info.chunk_size if info else _UNKNOWN_CHUNK,
-        overlap_bound(function, seeds, typical), machine, wanted,
-    )  # fmt: skip
+        info.box.shape if info else _UNKNOWN_SHAPE,
+        info.chunk_size if info else _UNKNOWN_CHUNK,
+        overlap_bound(function, seeds, typical),
+        machine,
+        wanted,
+    )
     if size is None or min(size) < 1:
         to.add(
             "block.size",

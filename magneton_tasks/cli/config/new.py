@@ -139,8 +139,13 @@ def _method(answers: Answers, ask: Ask, method: str | None) -> None:
     if method is not None:
         answers.set("method", method)
     else:
-        answers.ask(ask, "method", "Method: exact (mean affinity, block borders leave no trace) or "
-                    "overlap (waterz, blocks overlap)", DEFAULT_METHOD)  # fmt: skip
+        answers.ask(
+            ask,
+            "method",
+            "Method: exact (mean affinity, block borders leave no trace) or "
+            "overlap (waterz, blocks overlap)",
+            DEFAULT_METHOD,
+        )
     if answers.values["method"] == DEFAULT_METHOD:
         del answers.values["method"]  # it says nothing that the comment doesn't
 
@@ -180,11 +185,20 @@ def _ask_convention(answers: Answers, ask: Ask, proposal: Proposal) -> None:
     inversion = told if proposal.inversion_decided else open_
     channels = best.channels_setting(proposal.stored)
     answers.ask(ask, "input.channels", "Which channel is which axis", channels, clear)
-    answers.ask(ask, "input.offset_sign", "Offset sign: -1 joins v and v - e, 1 joins v and v + e",
-             best.offset_sign, clear)  # fmt: skip
+    answers.ask(
+        ask,
+        "input.offset_sign",
+        "Offset sign: -1 joins v and v - e, 1 joins v and v + e",
+        best.offset_sign,
+        clear,
+    )
     answers.ask(ask, "input.invert", "Inverted: high is a border", best.invert, inversion)
-    answers.ask(ask, "input.scale", "Stored value that means affinity 1 (null: that of the data type)",
-             best.scale)  # fmt: skip
+    answers.ask(
+        ask,
+        "input.scale",
+        "Stored value that means affinity 1 (null: that of the data type)",
+        best.scale,
+    )
 
 
 # ------------------------------------------------------------------ sizes
@@ -219,22 +233,37 @@ def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> No
     def fitting(size: Any) -> dict[str, object]:
         return {} if is_exact else {"block.overlap": list(overlap_of(vec3(size)))}
 
-    answers.ask(ask, "block.size", "Block size in voxels, [z, y, x]", list(proposed.size), why,
-                also=fitting)  # fmt: skip
+    answers.ask(
+        ask, "block.size", "Block size in voxels, [z, y, x]", list(proposed.size), why, also=fitting
+    )
     size: Any = answers.values["block.size"]
     if not is_exact:
-        answers.ask(ask, "block.overlap", "Overlap of blocks in voxels, [z, y, x]",
-                    list(overlap_of(vec3(size))))  # fmt: skip
-    answers.ask(ask, "segment.threshold", "Threshold (affinity; lower merges more)",
-             None if is_exact else USUAL_THRESHOLD, _THRESHOLD_WHY[is_exact])  # fmt: skip
+        answers.ask(
+            ask,
+            "block.overlap",
+            "Overlap of blocks in voxels, [z, y, x]",
+            list(overlap_of(vec3(size))),
+        )
+    answers.ask(
+        ask,
+        "segment.threshold",
+        "Threshold (affinity; lower merges more)",
+        None if is_exact else USUAL_THRESHOLD,
+        _THRESHOLD_WHY[is_exact],
+    )
 
 
 def _chunk(answers: Answers, ask: Ask, info: VolumeInfo) -> None:
     from magneton_tasks.stages.planning.sizes import propose_chunk
 
     chunk, n = propose_chunk(answers.config(), info)
-    answers.ask(ask, "apply.chunk_size", "Chunk size of the segmentation, [z, y, x]", list(chunk),
-             f"makes {human_count(n)} files in the output, all mips together")  # fmt: skip
+    answers.ask(
+        ask,
+        "apply.chunk_size",
+        "Chunk size of the segmentation, [z, y, x]",
+        list(chunk),
+        f"makes {human_count(n)} files in the output, all mips together",
+    )
 
 
 # ------------------------------------------------------------------ paths

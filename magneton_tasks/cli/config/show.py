@@ -89,11 +89,12 @@ def _show_sources(rows: list[dict[str, Any]], as_json: bool) -> None:
     empty = _of_empty_threshold(rows)
     shown = [
         (
-            r["key"], params.shown(r["key"], r["value"]),
+            r["key"],
+            params.shown(r["key"], r["value"]),
             _origin(r) + (empty if (r["key"], r["value"]) == ("segment.threshold", None) else ""),
         )
         for r in rows
-    ]  # fmt: skip
+    ]
     header = ("key", "value", "source")
     widths = [max(len(row[i]) for row in (header, *shown)) for i in (0, 1)]
     for key, value, origin in (header, *shown):

@@ -65,8 +65,11 @@ def _main(console: Console) -> bool:
 def _screen(here: Path) -> Table:
     table = Table(
         title="Magneton: from affinity maps to segmentations, block by block",
-        title_justify="left", show_header=False, box=None, pad_edge=False,
-    )  # fmt: skip
+        title_justify="left",
+        show_header=False,
+        box=None,
+        pad_edge=False,
+    )
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts(here):

@@ -73,9 +73,12 @@ class _Asked:
         if self.runner is not None:
             sets["runner.default"] = self.runner
         return running.new_request(
-            self.volume.path, sets, partition=self.volume.partition,
-            stages=(self.option.choice,), restart=restart,
-        )  # fmt: skip
+            self.volume.path,
+            sets,
+            partition=self.volume.partition,
+            stages=(self.option.choice,),
+            restart=restart,
+        )
 
 
 def dialog(

@@ -43,9 +43,15 @@ class Containers(Place):
             sets["docker.workers"] = request.workers
         workshop = Workshop.of_config(request.config_path, sets, request.partition)
         command = plan_command(
-            request.config_path, request.run, sets, request.partition, request.stages,
-            request.restart, request.form, request.overwrite_output,
-        )  # fmt: skip
+            request.config_path,
+            request.run,
+            sets,
+            request.partition,
+            request.stages,
+            request.restart,
+            request.form,
+            request.overwrite_output,
+        )
         if agree.may_ask and "apply" in request.stages:
             _ask(agree, workshop.config, request)
         _break_dead_lease(workshop, request.run)
@@ -82,7 +88,7 @@ class Containers(Place):
         workers = self._workshop.planned.workers
         return docker_run.run_stage(
             self._workshop, self._paths.root, stage, batches, workers, display.line, display.tick
-        )  # fmt: skip
+        )
 
     def verify(self) -> int:
         codes = docker_run.run_stage(self._workshop, self._paths.root, "verify", None, 1, _silent)

@@ -230,7 +230,7 @@ class Here(Place):
         root, workers = self._paths.root, self._plan.workers
         return local.run_stage(
             root, stage, batches, workers, display.line, display.tick, self._alone_bytes
-        )  # fmt: skip
+        )
 
     def verify(self) -> int:
         return verify_here(self._paths)

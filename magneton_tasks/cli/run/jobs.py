@@ -165,9 +165,14 @@ def follow_in_background(paths: AttemptPaths) -> int:
     log = _controller_log(paths)
     with open(log, "ab") as file:
         process = subprocess.Popen(
-            [*PROGRAM, "attach", str(paths.root)], stdin=subprocess.DEVNULL, stdout=file,
-            stderr=subprocess.STDOUT, start_new_session=True, cwd="/", env=worker_environ(),
-        )  # fmt: skip
+            [*PROGRAM, "attach", str(paths.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd="/",
+            env=worker_environ(),
+        )
     return process.pid
 
 

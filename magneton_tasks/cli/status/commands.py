@@ -45,9 +45,15 @@ def status(
     from magneton_tasks.cli.status import status as reporting
 
     code = reporting.show(
-        config, partition, as_json,
-        missing=missing, failed=failed, slow=slow, watch=watch, check=check,
-    )  # fmt: skip
+        config,
+        partition,
+        as_json,
+        missing=missing,
+        failed=failed,
+        slow=slow,
+        watch=watch,
+        check=check,
+    )
     sys.exit(code)
 
 

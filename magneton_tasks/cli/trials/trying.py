@@ -165,6 +165,11 @@ def _view(trial: Trial, tried: Tried, open_browser: bool, port: int) -> None:
     ]
     z, y, x = ((b + e) / 2 for b, e in zip(trial.box.begin, trial.box.end, strict=True))
     serve(
-        layers, position_vox=(z, y, x), voxel_size_nm=trial.info.voxel_size_nm,
-        shape_vox=trial.box.shape, side_by_side=True, open_browser=open_browser, port=port,
-    )  # fmt: skip
+        layers,
+        position_vox=(z, y, x),
+        voxel_size_nm=trial.info.voxel_size_nm,
+        shape_vox=trial.box.shape,
+        side_by_side=True,
+        open_browser=open_browser,
+        port=port,
+    )

@@ -139,9 +139,10 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
     least = stage.best_of(tuning.points)
     if best != least:
         why = (
-            "the map asks for this threshold" if best == tuning.at_own
+            "the map asks for this threshold"
+            if best == tuning.at_own
             else "exact is the same on any grid"
-        )  # fmt: skip
+        )
         yield (
             f"          {least.merge_function} at {least.threshold:g} has {least.vi:.3f}: a difference "
             f"below {stage.NEAR_BITS:g} bits means nothing, and {why}"

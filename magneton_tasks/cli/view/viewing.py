@@ -36,9 +36,14 @@ def view(
     for note in found.notes:
         click.echo(note)
     serve(
-        found.layers, position_vox=found.position_vox, voxel_size_nm=found.voxel_size_nm,
-        shape_vox=found.shape_vox, side_by_side=found.side_by_side, open_browser=open_browser, port=port,
-    )  # fmt: skip
+        found.layers,
+        position_vox=found.position_vox,
+        voxel_size_nm=found.voxel_size_nm,
+        shape_vox=found.shape_vox,
+        side_by_side=found.side_by_side,
+        open_browser=open_browser,
+        port=port,
+    )
 
 
 def _attempt(config: Path, partition: str | None) -> Attempt | None:

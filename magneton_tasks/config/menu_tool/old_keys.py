@@ -25,14 +25,22 @@ _CLUSTER = (
 )
 #: One fate for whole sections.
 _SECTIONS = {
-    "hpc": _CLUSTER, "slurm": _CLUSTER,
+    "hpc": _CLUSTER,
+    "slurm": _CLUSTER,
     "export_tif": "not needed: each run writes a preview (preview.png), and the result opens in Neuroglancer",
-    "mito": "a mode that Magneton doesn't have", "bouton": "a mode that Magneton doesn't have",
+    "mito": "a mode that Magneton doesn't have",
+    "bouton": "a mode that Magneton doesn't have",
     "synapse": "a mode that Magneton doesn't have",
 } | dict.fromkeys(
-    ("fragments_stage", "edges_stage", "global_merge_stage", "relabel_stage", "segment_props_stage"),
+    (
+        "fragments_stage",
+        "edges_stage",
+        "global_merge_stage",
+        "relabel_stage",
+        "segment_props_stage",
+    ),
     "of the menu tool's graph pipeline, another method: only its overlap pipeline is converted",
-)  # fmt: skip
+)
 #: One reason for single keys.
 _LEFT_OUT = {
     "merge_stage.require_recip": f"{_NOTHING}; pool.rule: mutual is what its name promises",
@@ -134,8 +142,13 @@ def _input(to: Translation) -> None:
         to.set(mip[0], "input.mip", mip[1])
     if found := to.take("merge_stage.mip"):
         same = found[1] == (mip[1] if mip else 0)
-        to.say(found[0], "left out", "the same as input.mip" if same else
-               f"differs from the mip that was segmented ({mip[1] if mip else 0}), which counts")  # fmt: skip
+        to.say(
+            found[0],
+            "left out",
+            "the same as input.mip"
+            if same
+            else f"differs from the mip that was segmented ({mip[1] if mip else 0}), which counts",
+        )
     if found := to.take("mode.type"):
         n, mode = found
         if mode == "neuron":
@@ -174,8 +187,12 @@ def _block(to: Translation) -> None:
         n, value = found
         if isinstance(value, list) and len(value) == 6 and all(isinstance(v, int) for v in value):
             z1, z2, y1, y2, x1, x2 = value
-            to.set(n, "box", {"begin": [z1, y1, x1], "end": [z2, y2, x2]},
-                   "exactly this box; the menu tool moved it to the borders of chunks")  # fmt: skip
+            to.set(
+                n,
+                "box",
+                {"begin": [z1, y1, x1], "end": [z2, y2, x2]},
+                "exactly this box; the menu tool moved it to the borders of chunks",
+            )
         else:
             to.say(n, "left out", "must be [z1, z2, y1, y2, x1, x2]")
 
@@ -225,9 +242,14 @@ def _seeds(to: Translation) -> None:
     if kind and kind[1] in ("3d", "2d"):
         supervoxels = kind[1]
         ignored = to.old[kind[0]].name == "segmentation_stage.supervoxel" and supervoxels != "3d"
-        to.set(kind[0], "segment.supervoxels", supervoxels,
-               "the menu tool read the key sv_type instead of this one, so it made 3d ones; set 3d to get what it made"
-               if ignored else "")  # fmt: skip
+        to.set(
+            kind[0],
+            "segment.supervoxels",
+            supervoxels,
+            "the menu tool read the key sv_type instead of this one, so it made 3d ones; set 3d to get what it made"
+            if ignored
+            else "",
+        )
     else:
         if kind:
             to.say(kind[0], "left out", "must be 3d or 2d")
@@ -240,9 +262,14 @@ def _seeds(to: Translation) -> None:
                 to.old[interior[0]].name == "segmentation_stage.interior_threshold"
                 and interior[1] != 0.1
             )
-            to.set(interior[0], "segment.interior_threshold", interior[1],
-                   "the menu tool read the key interior_thr instead of this one, so it took 0.1"
-                   if ignored else "")  # fmt: skip
+            to.set(
+                interior[0],
+                "segment.interior_threshold",
+                interior[1],
+                "the menu tool read the key interior_thr instead of this one, so it took 0.1"
+                if ignored
+                else "",
+            )
         if distance:
             to.set(distance[0], "segment.min_distance", distance[1])
     else:
@@ -252,21 +279,31 @@ def _seeds(to: Translation) -> None:
         to.add("segment.interior_threshold", 0.5, "fixed for the menu tool's 2d supervoxels")
     for name in ("segmentation_stage.aff_thresholds", "aff_threshold_low", "aff_threshold_high"):
         if found := to.take(name):
-            to.say(found[0], "left out", "did nothing: waterz reads it in its own watershed only, and the "
-                   "menu tool gave it supervoxels; here, too, segment.supervoxels: waterz reads it")  # fmt: skip
+            to.say(
+                found[0],
+                "left out",
+                "did nothing: waterz reads it in its own watershed only, and the "
+                "menu tool gave it supervoxels; here, too, segment.supervoxels: waterz reads it",
+            )
     if found := to.take("segmentation_stage.sv_2d", "segmentation_stage.method"):
         same = found[1] == "maxima_distance"
-        to.say(found[0], "left out", "seeds come from the distance transform here, too" if same else
-               "only seeds from the distance transform (maxima_distance) are made here")  # fmt: skip
+        to.say(
+            found[0],
+            "left out",
+            "seeds come from the distance transform here, too"
+            if same
+            else "only seeds from the distance transform (maxima_distance) are made here",
+        )
 
 
 # ------------------------------------------------------------------ merging
 def _pool(to: Translation) -> None:
     rule = _rule(to)
     fractions = [
-        found for name in ("merge_stage.min_frac_local", "merge_stage.min_frac_global", "min_frac")
+        found
+        for name in ("merge_stage.min_frac_local", "merge_stage.min_frac_global", "min_frac")
         if (found := to.take(name)) and isinstance(found[1], int | float)
-    ]  # fmt: skip
+    ]
     if rule == "iou":
         for n, _ in fractions:
             to.say(n, "left out", "pool.rule: iou doesn't read it")
@@ -274,8 +311,12 @@ def _pool(to: Translation) -> None:
         value = max(v for _, v in fractions)
         differ = len({v for _, v in fractions}) > 1
         for n, _ in fractions:
-            to.set(n, "pool.min_frac", value, "one value for both sides: the stricter of the two"
-                   if differ else "")  # fmt: skip
+            to.set(
+                n,
+                "pool.min_frac",
+                value,
+                "one value for both sides: the stricter of the two" if differ else "",
+            )
     else:
         to.add("pool.min_frac", 0.7, "the menu tool's default")
     if found := to.take("merge_stage.min_overlap_vox"):
@@ -335,8 +376,11 @@ def _local(to: Translation) -> None:
     )
     one = parallel is not None and not parallel[1]
     if parallel:
-        to.say(parallel[0], "translated" if one else "left out",
-               "local.workers: 1" if one else "not needed: local.workers says how many")  # fmt: skip
+        to.say(
+            parallel[0],
+            "translated" if one else "left out",
+            "local.workers: 1" if one else "not needed: local.workers says how many",
+        )
     if one:
         to.values["local.workers"] = 1
     if workers and one:

@@ -202,10 +202,21 @@ def create_segmentation(
         An encoding that can't be written, or an output with another ``info`` or compression.
     """
     return _create(
-        url, box, voxel_size_nm, chunk_size, encoding, mip_factors, compress,
-        dtype="uint64", channels=1, kind="segmentation", replace=replace, sync=True,
-        owner=owner, check_only=check_only,
-    )  # fmt: skip
+        url,
+        box,
+        voxel_size_nm,
+        chunk_size,
+        encoding,
+        mip_factors,
+        compress,
+        dtype="uint64",
+        channels=1,
+        kind="segmentation",
+        replace=replace,
+        sync=True,
+        owner=owner,
+        check_only=check_only,
+    )
 
 
 def _create(
@@ -305,9 +316,19 @@ def write_volume(
     data = array if array.ndim == 4 else array[np.newaxis]
     box = Box.of_shape(vec3(data.shape[1:]), voxel_offset)
     store = _create(
-        url, box, voxel_size_nm, chunk_size, encoding, (), compress,
-        dtype=data.dtype.name, channels=len(data), kind=layer_type, replace=False, sync=False,
-    )  # fmt: skip
+        url,
+        box,
+        voxel_size_nm,
+        chunk_size,
+        encoding,
+        (),
+        compress,
+        dtype=data.dtype.name,
+        channels=len(data),
+        kind=layer_type,
+        replace=False,
+        sync=False,
+    )
     store.write(0, box, data)
 
 

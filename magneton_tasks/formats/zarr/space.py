@@ -79,8 +79,9 @@ def ome_space(multiscale: dict[str, Any], mip: int, array: ZarrArray, where: str
         )
     sizes = {a: s * nm[a] for a, s in zip(axes, scale, strict=True)}
     shifts = {a: s * nm[a] for a, s in zip(axes, shift, strict=True)}
-    return _space(axes, [sizes.get(a, 1.0) for a in "zyx"], [shifts.get(a, 0.0) for a in "zyx"],
-                  notes, where)  # fmt: skip
+    return _space(
+        axes, [sizes.get(a, 1.0) for a in "zyx"], [shifts.get(a, 0.0) for a in "zyx"], notes, where
+    )
 
 
 def unit_nm(unit: Any, where: str) -> float:

@@ -78,10 +78,21 @@ def face_contacts(
     last, key = (np.zeros(pairs, np.int64) for _ in range(2))
     is_joined = np.zeros(pairs, np.bool_)
     _add_up(
-        basins_a, basins_b, high.affinity.flatten(), joined.ravel(), order,
-        *_positions(axis, origin_b, volume), high.basins.shape[1],
-        a, b, sum_, count, last, key, is_joined,
-    )  # fmt: skip
+        basins_a,
+        basins_b,
+        high.affinity.flatten(),
+        joined.ravel(),
+        order,
+        *_positions(axis, origin_b, volume),
+        high.basins.shape[1],
+        a,
+        b,
+        sum_,
+        count,
+        last,
+        key,
+        is_joined,
+    )
     block_a, block_b = (np.full(pairs, block, np.uint32) for block in blocks)
     return Contacts(block_a, block_b, a, b, sum_, count, last, key, is_joined)
 

@@ -84,10 +84,12 @@ def take_tables(children: list[Residual]) -> Children:
     return Children(
         edges=EdgeColumns(tables.pop("edges"), regions),
         regions=_stacked(Regions, tables.pop("regions"), {}, first=1),
-        basins=_stacked(Basins, tables.pop("basins"), {"region": regions, "target": regions}, first=1),
+        basins=_stacked(
+            Basins, tables.pop("basins"), {"region": regions, "target": regions}, first=1
+        ),
         pairs=_stacked(BasinPairs, tables.pop("pairs"), {"a": basins, "b": basins}),
         face_basins=_stacked(FaceBasins, tables.pop("face_basins"), {"index": basins}),
-    )  # fmt: skip
+    )
 
 
 def rows_of(table: Any, rows: Any) -> Any:

@@ -153,9 +153,13 @@ def choose(sums: ThresholdSums) -> MapThreshold:
         warned.append("cliff below")
     return MapThreshold(
         FEW_CONTACTS_THRESHOLD if "few contacts" in warned else LEVELS[at],
-        float(between[at]), float(inside[at]), float(lost_bits[at] - lost_bits[half]), cliff_bits,
-        LEVELS[low], tuple(warned[:1] if "few contacts" in warned else warned),
-    )  # fmt: skip
+        float(between[at]),
+        float(inside[at]),
+        float(lost_bits[at] - lost_bits[half]),
+        cliff_bits,
+        LEVELS[low],
+        tuple(warned[:1] if "few contacts" in warned else warned),
+    )
 
 
 def _highest(between: NDArray[np.float64], inside: NDArray[np.float64], way: float) -> int:

@@ -122,9 +122,18 @@ def mean_linkage(
     check_sums(edges)
     index = np.zeros(0, index_dtype(edges.u.size, n))
     ends, roots, merges = _link(
-        n, edges.u, edges.v, edges.sum, edges.count, rank, edges.key, open_, least_score, index,
+        n,
+        edges.u,
+        edges.v,
+        edges.sum,
+        edges.count,
+        rank,
+        edges.key,
+        open_,
+        least_score,
+        index,
         *(records or MergeRecords.room(0)),
-    )  # fmt: skip
+    )
     if merges < 0:
         raise sum_too_large()
     check_sums(edges)
@@ -193,9 +202,21 @@ def _link(
         if not is_hub[b]:
             mark_neighbours(ends, following, lists, marks, merges, b)
         pairs, pair_edges = _move_edges(
-            ends, following, lists, marks, is_hub, sum_, count, rank, key, pairs, pair_edges,
-            merges, a, b,
-        )  # fmt: skip
+            ends,
+            following,
+            lists,
+            marks,
+            is_hub,
+            sum_,
+            count,
+            rank,
+            key,
+            pairs,
+            pair_edges,
+            merges,
+            a,
+            b,
+        )
         if not is_hub[b] and lists[b, DEGREE] > HUB_DEGREE:
             is_hub[b] = True
             pairs, pair_edges = _note_edges(ends, following, lists, pairs, pair_edges, b)

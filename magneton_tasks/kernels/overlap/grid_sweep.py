@@ -191,9 +191,13 @@ def _cell_pairs(grid: Grid, blocks: Sequence[BlockCuts]) -> Iterator[_CellPairs]
 
 
 def _objects(
-    blocks: Sequence[BlockCuts], pairs: Sequence[_CellPairs], sizes: Sequence[UInt32], k: int,
-    rule: Rule, min_size_vox: int,
-) -> NDArray[np.uint64]:  # fmt: skip
+    blocks: Sequence[BlockCuts],
+    pairs: Sequence[_CellPairs],
+    sizes: Sequence[UInt32],
+    k: int,
+    rule: Rule,
+    min_size_vox: int,
+) -> NDArray[np.uint64]:
     """The object of each cell of all blocks at the ``k``-th threshold, dense; first that of 0."""
     labels = [block.label_of[k] for block in blocks]
     n_labels = [int(of.max(initial=0)) for of in labels]

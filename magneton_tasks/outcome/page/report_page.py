@@ -56,17 +56,25 @@ def render(data: Data, preview: bytes | None = None) -> str:
 def _template() -> jinja2.Template:
     """The page's template; to compile it takes longer than all else of a small volume's report."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {
-        "bytes": human_bytes, "duration": duration, "count": human_count, "si": si,
+        "bytes": human_bytes,
+        "duration": duration,
+        "count": human_count,
+        "si": si,
         "times": lambda numbers: " × ".join(f"{n:,}" for n in numbers),
         "plain": lambda numbers: " × ".join(f"{n:g}" for n in numbers),
         "triple": lambda numbers: ", ".join(f"{n:,}" for n in numbers),
-        "when": local_time, "clock": partial(local_time, form="%H:%M:%S"),
-        "setting": setting, "utc": utc,
-    }  # fmt: skip
+        "when": local_time,
+        "clock": partial(local_time, form="%H:%M:%S"),
+        "setting": setting,
+        "utc": utc,
+    }
     return environment.get_template("report.html.j2")
 
 
@@ -212,15 +220,25 @@ def histograms(pool: Data | None) -> list[Histogram]:
     shares = [v / total for v in voxels]
     return [
         _histogram(
-            "Objects by size", "objects", objects, first,
-            [f"{n:,} objects, {n / sum(objects):.1%} of all" for n in objects], si(max(objects)),
+            "Objects by size",
+            "objects",
+            objects,
+            first,
+            [f"{n:,} objects, {n / sum(objects):.1%} of all" for n in objects],
+            si(max(objects)),
         ),
         _histogram(
-            "Voxels by object size", "share of the segmented voxels", shares, first,
-            [f"{v:,} voxels, {s:.1%} of the segmented" for v, s in zip(voxels, shares, strict=True)],
+            "Voxels by object size",
+            "share of the segmented voxels",
+            shares,
+            first,
+            [
+                f"{v:,} voxels, {s:.1%} of the segmented"
+                for v, s in zip(voxels, shares, strict=True)
+            ],
             f"{max(shares):.0%}",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _histogram(
@@ -229,9 +247,13 @@ def _histogram(
     n = len(values) - first
     step, most = PLOT[0] / n, max(values)
     bars = tuple(
-        Bar((k - first) * step, values[k] / most * PLOT[1], f"{2**k:,} to {2 ** (k + 1) - 1:,} voxels: {titles[k]}")
+        Bar(
+            (k - first) * step,
+            values[k] / most * PLOT[1],
+            f"{2**k:,} to {2 ** (k + 1) - 1:,} voxels: {titles[k]}",
+        )
         for k in range(first, len(values))
-    )  # fmt: skip
+    )
     every = max(-(-n // 6), 1)
     ticks = tuple(((k - first) * step, si(2**k)) for k in range(first, len(values) + 1, every))
     return Histogram(name, meaning, top, bars, step, ticks)

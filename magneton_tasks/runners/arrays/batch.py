@@ -226,8 +226,13 @@ class BatchJobs:
         return None
 
     def _judge(
-        self, known: Progress, ends: Sequence[PartEnd], needs: Mapping[int, Need], *, is_last: bool = False
-    ) -> None:  # fmt: skip
+        self,
+        known: Progress,
+        ends: Sequence[PartEnd],
+        needs: Mapping[int, Need],
+        *,
+        is_last: bool = False,
+    ) -> None:
         settings = self.attempt.config.slurm
         for end in ends:
             known.tries[end.part] = known.tries.get(end.part, 0) + 1
@@ -346,13 +351,21 @@ class BatchJobs:
         queued = sum(len(j.indexes) for j in known.in_flight)
         share = max(self.attempt.config.slurm.max_running // self.arrays_at_once, 1)
         return script.ArrayJob(
-            work=self.attempt.config.paths.work, volume=Path(plan.config_path).stem, run=plan.run,
-            attempt=self.attempt.paths.root, stage=self.stage, batch=self.batch, parts=self.parts,
-            number=job.number, indexes=tuple(job.indexes), memory=job.need.memory,
+            work=self.attempt.config.paths.work,
+            volume=Path(plan.config_path).stem,
+            run=plan.run,
+            attempt=self.attempt.paths.root,
+            stage=self.stage,
+            batch=self.batch,
+            parts=self.parts,
+            number=job.number,
+            indexes=tuple(job.indexes),
+            memory=job.need.memory,
             worker_bytes=max(job.need.memory - BESIDE_BYTES, job.need.memory // 2),
-            time_s=job.need.time_s, running=max(share - min(queued, share), 1),
+            time_s=job.need.time_s,
+            running=max(share - min(queued, share), 1),
             exclude=tuple(known.exclude),
-        )  # fmt: skip
+        )
 
     def _find(self, array: script.ArrayJob) -> str | None:
         """The job of this name, where there is one."""

@@ -65,8 +65,12 @@ class Task:
         """The labels that all tries of this task share, and no other task has."""
         batch = "" if self.batch is None else str(self.batch)
         return {
-            WORK: self.work, RUN: self.run, ATTEMPT: str(self.attempt), STAGE: self.stage, BATCH: batch
-        }  # fmt: skip
+            WORK: self.work,
+            RUN: self.run,
+            ATTEMPT: str(self.attempt),
+            STAGE: self.stage,
+            BATCH: batch,
+        }
 
     @property
     def title(self) -> str:
@@ -78,7 +82,14 @@ class Task:
         """``magneton-<volume>-<run>-<attempt>-<stage>-<batch>-<try>-<hash>``: readable, and unique."""
         digest = sha256("\0".join(self.key.values()).encode()).hexdigest()[:8]
         batch = [] if self.batch is None else [f"{self.batch:04d}"]
-        parts = [self.volume[:40], self.run[:60], str(self.attempt), self.stage, *batch, str(self.retry)]  # fmt: skip
+        parts = [
+            self.volume[:40],
+            self.run[:60],
+            str(self.attempt),
+            self.stage,
+            *batch,
+            str(self.retry),
+        ]
         words = [re.sub(r"[^A-Za-z0-9_.-]+", "-", part).strip("-.") for part in parts]
         return "-".join(["magneton", *filter(None, words), digest])
 
@@ -119,9 +130,12 @@ def _pointed_to(config: RunConfig) -> list[Path]:
 
 def _bind(path: Path, read_only: bool) -> dict[str, Any]:
     return {
-        "Type": "bind", "Source": str(path), "Target": str(path), "ReadOnly": read_only,
+        "Type": "bind",
+        "Source": str(path),
+        "Target": str(path),
+        "ReadOnly": read_only,
         "BindOptions": {"Propagation": "rprivate"},
-    }  # fmt: skip
+    }
 
 
 def make_directories(config: RunConfig) -> None:
@@ -221,11 +235,17 @@ def specification(
     if is_limited:
         host["NanoCpus"] = round(config.docker.cpus * 1e9)
     return {
-        "Image": image, "Cmd": list(task.arguments), "User": user(config), "WorkingDir": "/tmp",
+        "Image": image,
+        "Cmd": list(task.arguments),
+        "User": user(config),
+        "WorkingDir": "/tmp",
         "Env": [f"{name}={value}" for name, value in variables.items()],
-        "Labels": task.labels, "AttachStdout": True, "AttachStderr": True, "Tty": False,
+        "Labels": task.labels,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": False,
         "HostConfig": host,
-    }  # fmt: skip
+    }
 
 
 def is_of(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:

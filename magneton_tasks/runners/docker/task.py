@@ -251,18 +251,28 @@ class Workshop:
 def stage_task(plan: Plan, root: Path, stage: str, batch: int | None, retry: int = 1) -> Task:
     """A stage, or one batch of it, as a task: the command that every runner runs."""
     return Task(
-        volume=Path(plan.config_path).stem, work=str(root.parents[2]), run=plan.run,
-        attempt=plan.attempt, stage=stage, batch=batch,
-        arguments=tuple(arguments(stage_command(stage, root, batch))), retry=retry,
-    )  # fmt: skip
+        volume=Path(plan.config_path).stem,
+        work=str(root.parents[2]),
+        run=plan.run,
+        attempt=plan.attempt,
+        stage=stage,
+        batch=batch,
+        arguments=tuple(arguments(stage_command(stage, root, batch))),
+        retry=retry,
+    )
 
 
 def plan_task(config_path: Path, config: RunConfig, run: str, command: Sequence[str]) -> Task:
     """Plan as a task."""
     return Task(
-        volume=config_path.stem, work=config.paths.work, run=run, attempt=0, stage="plan",
-        batch=None, arguments=tuple(arguments(command)),
-    )  # fmt: skip
+        volume=config_path.stem,
+        work=config.paths.work,
+        run=run,
+        attempt=0,
+        stage="plan",
+        batch=None,
+        arguments=tuple(arguments(command)),
+    )
 
 
 def name_of(container: Any) -> str:

@@ -61,8 +61,15 @@ def ask(slurm: Slurm, settings: Settings) -> Limits:
     partitions = _asked(slurm, ("scontrol", "--oneliner", "show", "partition"))
     partition = choose(partitions, settings.slurm_partition)
     nodes = _asked(
-        slurm, ("sinfo", "--noheader", "--exact", f"--partition={partition['PartitionName']}", "--format=%m|%c")
-    )  # fmt: skip
+        slurm,
+        (
+            "sinfo",
+            "--noheader",
+            "--exact",
+            f"--partition={partition['PartitionName']}",
+            "--format=%m|%c",
+        ),
+    )
     return parse(config, partition, nodes)
 
 
@@ -127,9 +134,12 @@ def parse(config: str, partition: dict[str, str], nodes: str) -> Limits:
     if most.isdigit() and int(most) > 0:
         largest = min(largest or int(most) * _MIB, int(most) * _MIB)
     return Limits(
-        partition["PartitionName"], max_array, parse_elapsed(partition.get("MaxTime", "")) or None,
-        largest, max(cpus, default=0),
-    )  # fmt: skip
+        partition["PartitionName"],
+        max_array,
+        parse_elapsed(partition.get("MaxTime", "")) or None,
+        largest,
+        max(cpus, default=0),
+    )
 
 
 def check(limits: Limits, settings: Settings) -> None:

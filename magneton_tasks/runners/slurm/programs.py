@@ -108,11 +108,23 @@ class Slurm:
         if self.host is None:
             return list(arguments)
         return [
-            "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ControlMaster=auto",
-            "-o", f"ControlPath={_sockets()}/%C", "-o", "ControlPersist=300",
-            "-o", "ServerAliveInterval=15", _destination(self.host), "--",
+            "ssh",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "ConnectTimeout=20",
+            "-o",
+            "ControlMaster=auto",
+            "-o",
+            f"ControlPath={_sockets()}/%C",
+            "-o",
+            "ControlPersist=300",
+            "-o",
+            "ServerAliveInterval=15",
+            _destination(self.host),
+            "--",
             shlex.join(["env", *(f"{k}={v}" for k, v in _PRINTING.items()), *arguments]),
-        ]  # fmt: skip
+        ]
 
     def run(self, arguments: Sequence[str], stdin: str = "") -> Answer:
         """Run a program to its end.
@@ -126,10 +138,15 @@ class Slurm:
         """
         try:
             done = subprocess.run(
-                self.command(arguments), input=stdin, capture_output=True, text=True,
-                errors="replace", env=environment(), timeout=self.timeout_s,
+                self.command(arguments),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                env=environment(),
+                timeout=self.timeout_s,
                 start_new_session=True,  # Ctrl-C must not end sbatch before it says the job's number
-            )  # fmt: skip
+            )
         except subprocess.TimeoutExpired:
             raise self._silent(arguments) from None
         except OSError as error:
@@ -143,9 +160,13 @@ class Slurm:
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
-                *self.command(arguments), stdin=pipe, stdout=pipe, stderr=pipe,
-                env=environment(), start_new_session=True,
-            )  # fmt: skip
+                *self.command(arguments),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env=environment(),
+                start_new_session=True,
+            )
         except OSError as error:
             raise self._missing(arguments, error) from error
         try:

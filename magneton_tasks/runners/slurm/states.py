@@ -149,9 +149,13 @@ def parse_scontrol(text: str) -> States:
             continue
         exit_code, signal = parse_exit(fields.get("ExitCode", ""))
         new = TaskState(
-            fields["JobState"], _said(fields.get("Reason", "")), _said(fields.get("NodeList", "")),
-            exit_code, signal, parse_elapsed(fields.get("RunTime", "")),
-        )  # fmt: skip
+            fields["JobState"],
+            _said(fields.get("Reason", "")),
+            _said(fields.get("NodeList", "")),
+            exit_code,
+            signal,
+            parse_elapsed(fields.get("RunTime", "")),
+        )
         for index in parse_indexes(fields["ArrayTaskId"]):
             states.setdefault(job, {})[index] = new
     return states

@@ -112,10 +112,12 @@ def parse(text: str) -> Iterator[tuple[str, Mapping[str, float]]]:
             yield (
                 job,
                 {
-                    "jobs": 1, "cpu_s": parse_cpu(cpu), "longest_s": seconds,
+                    "jobs": 1,
+                    "cpu_s": parse_cpu(cpu),
+                    "longest_s": seconds,
                     "reserved_cpu_s": seconds * int(cpus),
                 },
-            )  # fmt: skip
+            )
 
 
 def parse_cpu(text: str) -> float:
@@ -149,10 +151,13 @@ def _add_results(usage: Usage, attempt: Path, cpus: int) -> None:
         _add(
             usage,
             {
-                "jobs": 1, "cpu_s": one.get("cpu_s") or 0.0, "longest_s": seconds,
-                "reserved_cpu_s": seconds * cpus, "peak_bytes": one.get("peak_bytes") or 0,
+                "jobs": 1,
+                "cpu_s": one.get("cpu_s") or 0.0,
+                "longest_s": seconds,
+                "reserved_cpu_s": seconds * cpus,
+                "peak_bytes": one.get("peak_bytes") or 0,
             },
-        )  # fmt: skip
+        )
 
 
 def propose(usages: list[Usage], memory: int | None) -> dict[str, str]:

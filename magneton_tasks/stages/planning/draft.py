@@ -136,9 +136,13 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     check_files(config, geometry, n_files)
     input_digest = checks.input_digest(config, info)
     taken = thresholds.take(
-        config, request.overrides, info, geometry.box, input_digest,
+        config,
+        request.overrides,
+        info,
+        geometry.box,
+        input_digest,
         restart=request.restart and "segment" in request.stages,
-    )  # fmt: skip
+    )
     threshold = taken.choice
     fingerprints = make_fingerprints(config, geometry, threshold.value)
     if write:
@@ -167,10 +171,15 @@ def draft(request: Request, *, write: bool = True) -> Draft:
     if samples is None and todo["segment"]:
         samples = sampled()
     replaces = replaced.look(
-        config, threshold, checks.identity(config, geometry), fingerprints.apply,
-        restart=request.restart, writes=bool(todo["apply"] or todo["downsample"]),
-        input_changed=looked.input_changed, overwrite=request.overwrite_output,
-    )  # fmt: skip
+        config,
+        threshold,
+        checks.identity(config, geometry),
+        fingerprints.apply,
+        restart=request.restart,
+        writes=bool(todo["apply"] or todo["downsample"]),
+        input_changed=looked.input_changed,
+        overwrite=request.overwrite_output,
+    )
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
     limit = _check_memory(config, memory, todo, machine, density.densest, facts)
@@ -182,19 +191,36 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         workers = min(workers, max(*parts, 1))
     read_voxels = _read_voxels(geometry, todo["segment"])
     plan = Plan(
-        version=__version__, run=request.run, attempt=0, created=time.time(),
-        config_path=str(request.config_path), partition=request.partition, restart=request.restart,
-        stages=request.stages, volume=facts, input_digest=input_digest, geometry=geometry,
-        fingerprints=fingerprints, threshold=threshold, work=stages, memory=memory, memory_limit=limit, workers=workers,
-        files=n_files, output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
+        version=__version__,
+        run=request.run,
+        attempt=0,
+        created=time.time(),
+        config_path=str(request.config_path),
+        partition=request.partition,
+        restart=request.restart,
+        stages=request.stages,
+        volume=facts,
+        input_digest=input_digest,
+        geometry=geometry,
+        fingerprints=fingerprints,
+        threshold=threshold,
+        work=stages,
+        memory=memory,
+        memory_limit=limit,
+        workers=workers,
+        files=n_files,
+        output_bytes=int(_output_voxels(geometry) * OUTPUT_BYTES_PER_VOXEL),
         label_bytes=int(read_voxels * LABEL_BYTES_PER_VOXEL),
         notes=(
-            *filter(None, [earlier.remark(config)]), *info.notes,
-            *(samples.warnings if samples else ()), *queued.notes(left),
+            *filter(None, [earlier.remark(config)]),
+            *info.notes,
+            *(samples.warnings if samples else ()),
+            *queued.notes(left),
         ),
-        overrides=dict(request.overrides), roots=allowed_roots() if request.form else None,
+        overrides=dict(request.overrides),
+        roots=allowed_roots() if request.form else None,
         replaces=replaces,
-    )  # fmt: skip
+    )
     checks.check_disk(config, plan)
     return Draft(config, plan, samples, is_new, taken, limits, left)
 
@@ -368,9 +394,12 @@ def _stage_plans(
     cpu_s = {s: share_of[s] * whole_s.get(s, 0.0) for s in totals}
     if config.method != "exact":
         cpu_s["segment"] = cost_overlap.segment_cpu_s(
-            _read_voxels(geometry, todo["segment"]), config.segment.merge_function, config.segment.supervoxels,
-            density.fragments_per_voxel, density.edges_per_voxel,
-        )  # fmt: skip
+            _read_voxels(geometry, todo["segment"]),
+            config.segment.merge_function,
+            config.segment.supervoxels,
+            density.fragments_per_voxel,
+            density.edges_per_voxel,
+        )
     plans = {s: make_stage(n, todo[s], cpu_s[s], workers) for s, n in totals.items()}
     plans["pool"] = StagePlan(1, todo["pool"], ranges_len(todo["pool"]))
     return plans

@@ -26,9 +26,16 @@ FOREIGN = "it is a layer that Magneton didn't write (--overwrite-output)"
 
 
 def look(
-    config: RunConfig, threshold: ThresholdChoice, volume: str, fingerprint: str,
-    *, restart: bool, writes: bool, input_changed: bool, overwrite: bool,
-) -> Replaced | None:  # fmt: skip
+    config: RunConfig,
+    threshold: ThresholdChoice,
+    volume: str,
+    fingerprint: str,
+    *,
+    restart: bool,
+    writes: bool,
+    input_changed: bool,
+    overwrite: bool,
+) -> Replaced | None:
     """The result that apply would write over; None: none, or only what a rerun completes.
 
     Parameters

@@ -105,8 +105,11 @@ def test_set_of_the_method_takes_out_what_it_doesn_t_read(cli: Caller, config: P
         r["key"]: r for r in json.loads(cli("config", "show", config, "--json", "--source").out)
     }
     assert rows["exact.advanced.s_min"] == {
-        "key": "exact.advanced.s_min", "value": 40, "source": "file", "line": 14
-    }  # fmt: skip
+        "key": "exact.advanced.s_min",
+        "value": 40,
+        "source": "file",
+        "line": 14,
+    }
     assert rows["exact.dust"]["source"] == "default" and "pool.rule" not in rows
     data = json.loads(cli("config", "show", config, "--json").out)
     assert data["exact"]["advanced"]["s_min"] == 40 and "overlap" not in data["block"]
@@ -195,8 +198,11 @@ def test_show_as_json_has_exact_numbers(cli: Caller, config: Path) -> None:
         r["key"]: r for r in json.loads(cli("config", "show", config, "--json", "--source").out)
     }
     assert rows["local.memory"] == {
-        "key": "local.memory", "value": 2**33, "source": "file", "line": 9
-    }  # fmt: skip
+        "key": "local.memory",
+        "value": 2**33,
+        "source": "file",
+        "line": 9,
+    }
     assert rows["apply.mips"]["source"] == "default"
     assert rows["apply.mips"]["line"] is None
 

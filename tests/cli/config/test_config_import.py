@@ -331,7 +331,12 @@ def test_a_block_that_doesn_t_fit_names_the_exact_method(
 
 
 def test_an_overlap_of_half_the_block_is_narrowed(tmp_path: Path) -> None:
-    config, new = imported(TEMPLATE.replace("[512, 512, 512]", "[128, 128, 128]").replace("[128, 128, 128]\nsegm", "[64, 64, 64]\nsegm"), tmp_path)  # fmt: skip
+    config, new = imported(
+        TEMPLATE.replace("[512, 512, 512]", "[128, 128, 128]").replace(
+            "[128, 128, 128]\nsegm", "[64, 64, 64]\nsegm"
+        ),
+        tmp_path,
+    )
     assert config.block.size == (128, 128, 128)
     assert max(config.block.overlap) == 63
     assert "half the block or more" in " ".join(new.read_text().split())

@@ -60,9 +60,13 @@ def written(folder: Path, kind: str, affinity: Array) -> Path:
         volumes.write_precomputed(where, scrambled(affinity))
     else:
         zarr_volumes.write_volume(
-            f"file://{where}", affinity, volumes.VOXEL_NM, volumes.OFFSET, volumes.CHUNK,
+            f"file://{where}",
+            affinity,
+            volumes.VOXEL_NM,
+            volumes.OFFSET,
+            volumes.CHUNK,
             zarr_format=2 if kind == "zarr2" else 3,
-        )  # fmt: skip
+        )
     return where
 
 
@@ -250,8 +254,11 @@ def test_an_input_that_is_no_affinity_map_writes_nothing(affinity: Array, tmp_pa
     labels = volumes.cells().astype(np.uint32)
     volumes.write_precomputed(tmp_path / "labels", labels, layer_type="segmentation")
     volumes.write_precomputed(tmp_path / "blank", np.zeros((3, 20, 30, 30), np.uint8))
-    cases = [("labels", ConfigError, "1 channel"), ("blank", ConfigError, "one value each"),
-             ("none", NoInputError, "doesn't exist")]  # fmt: skip
+    cases = [
+        ("labels", ConfigError, "1 channel"),
+        ("blank", ConfigError, "one value each"),
+        ("none", NoInputError, "doesn't exist"),
+    ]
     for name, error, said in cases:
         with pytest.raises(error, match=said):
             make(tmp_path / "volume.yaml", tmp_path / name)

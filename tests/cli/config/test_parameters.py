@@ -247,9 +247,19 @@ def test_a_row_is_chosen_by_number_or_name_and_enter_ends(
 ) -> None:
     sections = ["segment", "pool"]
     overrides = talk(
-        monkeypatch, config, "1", "0.5", "min_frac", "0.3", "pool.rule", "iou", "min_iou", "0.9", "",
+        monkeypatch,
+        config,
+        "1",
+        "0.5",
+        "min_frac",
+        "0.3",
+        "pool.rule",
+        "iou",
+        "min_iou",
+        "0.9",
+        "",
         sections=sections,
-    )  # fmt: skip
+    )
     assert overrides == {"segment.threshold": 0.5, "pool.rule": "iou", "pool.min_iou": 0.9}
 
 

@@ -39,9 +39,14 @@ class Terminal:
 
     def __init__(self, folder: Path, *args: str, env: Mapping[str, str] | None = None) -> None:
         self.process = pexpect.spawn(
-            sys.executable, ["-m", "magneton", *args], cwd=str(folder), dimensions=(60, 220),
-            encoding="utf-8", timeout=TIMEOUT_S, env=environment(folder, env),
-        )  # fmt: skip
+            sys.executable,
+            ["-m", "magneton", *args],
+            cwd=str(folder),
+            dimensions=(60, 220),
+            encoding="utf-8",
+            timeout=TIMEOUT_S,
+            env=environment(folder, env),
+        )
         #: what was shown before the last prompt, without control sequences
         self.shown = ""
         self.raw = ""

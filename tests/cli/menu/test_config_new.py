@@ -194,9 +194,14 @@ def test_an_existing_config_is_replaced_only_when_told_so(source: Path, tmp_path
 def test_without_a_terminal_it_says_what_to_do_instead(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "magneton_tasks", "config", "new", "volume.yaml"]
     done = subprocess.run(
-        command, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
+        command,
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 64
     assert "no terminal" in done.stderr and "--yes" in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -69,9 +69,14 @@ def test_the_menu_is_left_by_each_key(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("module", ["magneton", "magneton_tasks"])
 def test_without_a_terminal_there_is_the_usage_and_64(module: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", module], stdin=subprocess.PIPE, capture_output=True, text=True,
-        timeout=300, check=False, env=environment(tmp_path),
-    )  # fmt: skip
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=environment(tmp_path),
+    )
     assert done.returncode == 64
     assert done.stdout.startswith("Usage: ")
     assert "Example:  magneton sample demo" in done.stdout
@@ -82,9 +87,13 @@ def test_without_a_terminal_there_is_the_usage_and_64(module: str, tmp_path: Pat
 def test_half_a_terminal_is_none(redirect: str, tmp_path: Path) -> None:
     """stdin or stdout is a terminal, the other isn't: nobody is asked, nothing hangs."""
     shell = pexpect.spawn(
-        "/bin/bash", ["-o", "pipefail", "-c", f"{sys.executable} -m magneton {redirect}"],
-        encoding="utf-8", timeout=300, env=environment(tmp_path), cwd=str(tmp_path),
-    )  # fmt: skip
+        "/bin/bash",
+        ["-o", "pipefail", "-c", f"{sys.executable} -m magneton {redirect}"],
+        encoding="utf-8",
+        timeout=300,
+        env=environment(tmp_path),
+        cwd=str(tmp_path),
+    )
     shell.expect(pexpect.EOF)
     shell.close()
     assert shell.exitstatus == 64

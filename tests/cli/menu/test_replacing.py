@@ -58,8 +58,11 @@ def test_run_replaces_after_a_yes(finished: Path) -> None:
 
 
 def test_yes_and_a_rerun_and_another_output_ask_nothing(finished: Path) -> None:
-    for args in ((), (*OTHER, "--set", f"paths.output=file://{finished.parent}/other"),
-                 (*OTHER, "--yes")):  # fmt: skip
+    for args in (
+        (),
+        (*OTHER, "--set", f"paths.output=file://{finished.parent}/other"),
+        (*OTHER, "--yes"),
+    ):
         with Terminal(finished.parent, "run", "volume.yaml", *args) as run:
             assert run.ends() == 0
             assert ASKS not in run.shown

@@ -323,5 +323,13 @@ def test_the_example_of_an_allocation_is_quoted_for_a_shell(tmp_path: Path) -> N
     line = hpc.allocation(Volume(path, None, None, "day 1"), SEGMENT, None)
     *_, wrapped = shlex.split(line)
     assert shlex.split(wrapped) == [
-        "magneton", "run", str(path), "--stages", "segment", "--workers", "16", "--partition", "day 1",
-    ]  # fmt: skip
+        "magneton",
+        "run",
+        str(path),
+        "--stages",
+        "segment",
+        "--workers",
+        "16",
+        "--partition",
+        "day 1",
+    ]

@@ -128,9 +128,26 @@ def test_the_table_shows_each_figure() -> None:
     shown = console.export_text().splitlines()
     line = next(s for s in shown if "segment" in s)
     assert line.split() == [
-        "segment", "20", "2", "1", "100", "1.00", "20", "s", "1", "min", "15", "s",
-        "512.0", "MiB", "512.0", "MiB", "of", "1.0", "GiB",
-    ]  # fmt: skip
+        "segment",
+        "20",
+        "2",
+        "1",
+        "100",
+        "1.00",
+        "20",
+        "s",
+        "1",
+        "min",
+        "15",
+        "s",
+        "512.0",
+        "MiB",
+        "512.0",
+        "MiB",
+        "of",
+        "1.0",
+        "GiB",
+    ]
     assert any("Ctrl-C stops" in s for s in shown)
 
 

@@ -82,10 +82,16 @@ def count(work: Path, state: str, stage: str = "segment") -> Counter[int]:
 def expect_same_as_local(config: Path, place: Path) -> None:
     """The output in ``place`` has the voxels, at every mip, that a local run makes."""
     output = load_config(config).paths.output
-    local = run_pipeline(config, {
-        "runner.offered": ["local"], "runner.default": "local", "paths.work": f"{place}/local/work",
-        "paths.output": f"file://{place}/local/segmentation",
-    }, run="local")  # fmt: skip
+    local = run_pipeline(
+        config,
+        {
+            "runner.offered": ["local"],
+            "runner.default": "local",
+            "paths.work": f"{place}/local/work",
+            "paths.output": f"file://{place}/local/segmentation",
+        },
+        run="local",
+    )
     for mip, voxels in enumerate(all_mips(local)):
         np.testing.assert_array_equal(voxels, read_segmentation(output, mip))
 

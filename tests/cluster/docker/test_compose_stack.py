@@ -65,9 +65,13 @@ class Stack:
         """What ``docker compose ARGUMENTS`` prints."""
         command = f"docker compose -f docker/compose.yaml {arguments}"
         done = subprocess.run(
-            ["bash", "-c", command], cwd=self.clone, env=self.environ,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            ["bash", "-c", command],
+            cwd=self.clone,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -135,10 +139,13 @@ def stack(place: Path, engine: Engine, tmp_path: Path) -> Iterator[Stack]:
 
 def test_login_a_run_in_containers_and_down(stack: Stack, engine: Engine, place: Path) -> None:
     wait_for(
-        lambda: {n for n, c in stack.containers(engine).items() if "(healthy)" in c["Status"]}
-        == LASTING,
-        "all services are healthy", PATIENCE_S,
-    )  # fmt: skip
+        lambda: (
+            {n for n, c in stack.containers(engine).items() if "(healthy)" in c["Status"]}
+            == LASTING
+        ),
+        "all services are healthy",
+        PATIENCE_S,
+    )
     migrate = stack.containers(engine)["migrate"]
     assert migrate["State"] == "exited" and "Exited (0)" in migrate["Status"]
     expect_on_this_machine_only(stack, engine)

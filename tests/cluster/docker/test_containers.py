@@ -69,8 +69,15 @@ def test_a_sample_is_the_same_as_of_the_local_runner(place: Path, engine: Engine
     assert not list(place.rglob("hacked"))
 
     local = place / "local"
-    magneton("run", config, *sets, "--set", f"paths.work={local}/work",
-             "--set", f"paths.output=file://{local}/segmentation")  # fmt: skip
+    magneton(
+        "run",
+        config,
+        *sets,
+        "--set",
+        f"paths.work={local}/work",
+        "--set",
+        f"paths.output=file://{local}/segmentation",
+    )
     for mip, voxels in enumerate(ours):
         np.testing.assert_array_equal(
             voxels, read_segmentation(f"file://{local}/segmentation", mip)
@@ -149,9 +156,16 @@ def test_seen_from_inside(place: Path) -> None:
     own(place)
     found = inside(Workshop.of_attempt(run.attempt.paths.root), run.attempt.paths.root)
     assert found == {
-        "ids": [OWNER, OWNER], "root": "OSError", "input": "OSError", "work": None, "tmp": None,
-        "network": ["lo"], "connect": "OSError", "capabilities": ["0" * 16], "memory": str(2**29),
-    }  # fmt: skip
+        "ids": [OWNER, OWNER],
+        "root": "OSError",
+        "input": "OSError",
+        "work": None,
+        "tmp": None,
+        "network": ["lo"],
+        "connect": "OSError",
+        "capabilities": ["0" * 16],
+        "memory": str(2**29),
+    }
 
 
 def test_an_image_that_isn_t_there(place: Path) -> None:

@@ -226,9 +226,13 @@ def test_a_batch_stopped_from_airflow_stops_its_container(place: Path, engine: E
         except subprocess.TimeoutExpired:
             task.kill()
         wait_for(
-            lambda: not [c for c in engine.find({"magneton.work": str(work)}) if c["State"] == "running"],
+            lambda: (
+                not [
+                    c for c in engine.find({"magneton.work": str(work)}) if c["State"] == "running"
+                ]
+            ),
             "the container's end",
-        )  # fmt: skip
+        )
     assert time.monotonic() - began < 20, "10 s, and what a busy engine takes to say so"
 
 

@@ -47,9 +47,14 @@ class SlurmAirflow(Airflow):
     def start(self) -> None:
         done = subprocess.run(
             [PYTHON, "-c", _START, str(self.home), json.dumps(self.services.more)],
-            env=self.place.environ(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, check=False, **submitter(),
-        )  # fmt: skip
+            env=self.place.environ(),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            **submitter(),
+        )
         assert done.returncode == 0, done.stdout
 
     def volume(self, name: str, slurm: Mapping[str, Any] | None = None) -> str:

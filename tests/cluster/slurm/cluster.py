@@ -112,17 +112,27 @@ class Place:
     def environ(self) -> dict[str, str]:
         """Of the submitting user, with the counted programs first on PATH."""
         return {
-            "HOME": str(STATE / "home"), "USER": USER, "LOGNAME": USER, "LANG": "C.UTF-8",
-            "SHELL": "/bin/bash", "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
-        }  # fmt: skip
+            "HOME": str(STATE / "home"),
+            "USER": USER,
+            "LOGNAME": USER,
+            "LANG": "C.UTF-8",
+            "SHELL": "/bin/bash",
+            "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
+        }
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start ``magneton WORDS`` as the submitting user."""
         process = subprocess.Popen(
-            [PYTHON, "-m", "magneton_tasks", *words], env=self.environ(), cwd=self.path,
-            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, **submitter(),
-        )  # fmt: skip
+            [PYTHON, "-m", "magneton_tasks", *words],
+            env=self.environ(),
+            cwd=self.path,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **submitter(),
+        )
         self._started.append(process)
         return process
 

@@ -35,8 +35,13 @@ class Seen:
 def watch_tasks(place: Place, tasks: int) -> Seen:
     """Submit one array of tasks that do nothing, and watch it to its end."""
     done = subprocess.run(
-        [PYTHON, "-c", _WATCH, str(tasks)], env=place.environ(), cwd=ROOT, capture_output=True,
-        text=True, check=False, **submitter(),
-    )  # fmt: skip
+        [PYTHON, "-c", _WATCH, str(tasks)],
+        env=place.environ(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        **submitter(),
+    )
     assert done.returncode == 0, done.stderr
     return Seen(**json.loads(done.stdout))

@@ -61,9 +61,19 @@ def test_a_run_is_identical_to_a_local_one(place: Place, expected: list[np.ndarr
 def test_an_array_is_split_where_the_qos_takes_few(place: Place) -> None:
     # the QOS takes 20 jobs of a user, and 12 are there already
     others = admin(
-        "runuser", "-u", USER, "--", "sbatch", "--parsable", "--qos=few", "--hold",
-        "--array=0-11", "--chdir=/", "--output=/dev/null", "--wrap=true",
-    ).strip()  # fmt: skip
+        "runuser",
+        "-u",
+        USER,
+        "--",
+        "sbatch",
+        "--parsable",
+        "--qos=few",
+        "--hold",
+        "--array=0-11",
+        "--chdir=/",
+        "--output=/dev/null",
+        "--wrap=true",
+    ).strip()
     few = {"qos": "few", "target_minutes": 0.00001, "max_queued": 12, "max_running": 12}
     place.run(place.volume(few), *ONLY_SEGMENT)
     admin("scancel", others)
@@ -268,9 +278,15 @@ def test_a_dag_is_run_without_services(place: Place, expected: list[np.ndarray])
     environ = {**place.environ(), "MAGNETON_AIRFLOW_HOME": str(place.path / "airflow")}
     command = [PYTHON, "-m", "magneton_tasks.airflow.service.run_dag", str(config)]
     done = subprocess.run(
-        command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, check=False, **submitter(),
-    )  # fmt: skip
+        command,
+        env=environ,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **submitter(),
+    )
     assert done.returncode == 0 and "run green" in done.stdout, done.stdout
     assert is_right(place.path, expected)
     assert is_done_once(place)

@@ -144,10 +144,15 @@ def join_all(
         joined = [
             join_group(
                 [below[c] for c in tree.children(level, group)],
-                blocks, grid, tree, level, group, settings,
+                blocks,
+                grid,
+                tree,
+                level,
+                group,
+                settings,
             )
             for group in range(tree.groups(level))
-        ]  # fmt: skip
+        ]
         below = [j.residual for j in joined]
         found += [j.joins for j in joined]
     assert all(column.size == 0 for table in _tables(below[0]) for column in table)

@@ -69,9 +69,13 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(code: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **more}, cwd=ROOT,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        env={**os.environ, **more},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
 
 def state_of(folder: Path) -> list[tuple[str, int, int]]:
@@ -146,11 +150,13 @@ def test_compiled_code_uses_names_of_its_own_packages_only() -> None:
             foreign = {
                 alias.asname or alias.name
                 for node in ast.walk(tree)
-                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("magneton_")
-                and (node.module or "").split(".")[1:2] not in ([p] for p in kernel_archives.PACKAGES)
+                if isinstance(node, ast.ImportFrom)
+                and (node.module or "").startswith("magneton_")
+                and (node.module or "").split(".")[1:2]
+                not in ([p] for p in kernel_archives.PACKAGES)
                 and node.module != "magneton_tasks.kernels.compiled.jit"
                 for alias in node.names
-            }  # fmt: skip
+            }
             for function in ast.walk(tree):
                 if isinstance(function, ast.FunctionDef) and "njit" in ast.dump(
                     ast.Module(function.decorator_list, [])  # type: ignore[arg-type]
@@ -299,8 +305,11 @@ def test_warm_writes_one_file_that_nobody_changes(
     assert command.warm() == EXIT_OK
     assert state_of(empty) == before
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
-        "cold:", "compiled", "warm:", "warm:",
-    ]  # fmt: skip
+        "cold:",
+        "compiled",
+        "warm:",
+        "warm:",
+    ]
 
 
 def test_of_two_at_once_the_first_stays(
@@ -326,8 +335,11 @@ def test_the_newest_archives_of_this_cpu_are_kept(
         os.utime(empty / name, (1000 - age, 1000 - age))
     command.warm()
     assert {p.name for p in empty.iterdir()} == {
-        WARM.name, *names[: command.KEPT - 1], f"{'f' * 16}-{0:016}.zip", "theirs",
-    }  # fmt: skip
+        WARM.name,
+        *names[: command.KEPT - 1],
+        f"{'f' * 16}-{0:016}.zip",
+        "theirs",
+    }
 
 
 def test_where_the_archive_cannot_be_written_is_told_before_anything_is_compiled(
@@ -335,9 +347,12 @@ def test_where_the_archive_cannot_be_written_is_told_before_anything_is_compiled
 ) -> None:
     (tmp_path / "file").write_text("")
     done = subprocess.run(
-        [sys.executable, "-m", "magneton_tasks", "warm"], cwd=ROOT, capture_output=True, text=True,
+        [sys.executable, "-m", "magneton_tasks", "warm"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         env={**os.environ, "MAGNETON_KERNEL_CACHE": str(tmp_path / "file" / "archives")},
-    )  # fmt: skip
+    )
     assert done.returncode == 74
     assert str(tmp_path / "file") in done.stderr
 

@@ -82,20 +82,27 @@ def by_definition(affinity: Array, settings: ExactSettings) -> dict[str, float]:
 
     def highest(way: float) -> int:
         return max(
-            (k for k, t in enumerate(LEVELS)
-             if asin(sqrt(t)) <= (1 - way) * asin(sqrt(between[k])) + way * asin(sqrt(inside[k]))),
+            (
+                k
+                for k, t in enumerate(LEVELS)
+                if asin(sqrt(t)) <= (1 - way) * asin(sqrt(between[k])) + way * asin(sqrt(inside[k]))
+            ),
             default=0,
-        )  # fmt: skip
+        )
 
     half, low = highest(0.5), highest(0.2)
     first = at = highest(0.3)
     while at < half and bits[half] - bits[at] > 0.75:
         at += 1
     return {
-        "value": LEVELS[at], "between": between[at], "inside": inside[at],
-        "change_bits": bits[half] - bits[at], "cliff_bits": max(bits[at] - bits[low], 0.0),
-        "low": LEVELS[low], "early": at > first,
-    }  # fmt: skip
+        "value": LEVELS[at],
+        "between": between[at],
+        "inside": inside[at],
+        "change_bits": bits[half] - bits[at],
+        "cliff_bits": max(bits[at] - bits[low], 0.0),
+        "low": LEVELS[low],
+        "early": at > first,
+    }
 
 
 @pytest.mark.parametrize(("kind", "seed"), CASES)
@@ -149,8 +156,11 @@ def test_sums_add_up_in_any_order_to_the_last_digit() -> None:
 
 
 # ------------------------------------------------------------------ what is doubtful
-def sums_of(rows: dict[float, tuple[float, int, float]], contacts: tuple[float, int],
-            inside: tuple[float, int] = (0.9, 10**6)) -> ThresholdSums:  # fmt: skip
+def sums_of(
+    rows: dict[float, tuple[float, int, float]],
+    contacts: tuple[float, int],
+    inside: tuple[float, int] = (0.9, 10**6),
+) -> ThresholdSums:
     """From level -> (mean affinity, voxel edges, bits lost) of its merges; means in [0, 1]."""
     bins = np.zeros((3, len(LEVELS)), np.int64)
     voxels = 10**6

@@ -60,9 +60,7 @@ def score_sweep(
 
 
 def settings(function: str = "mean", kind: Supervoxels = "waterz") -> SegmentSettings:
-    return SegmentSettings(
-        0.5, function, kind, aff_thresholds=(0.02, 0.98), interior_threshold=0.3
-    )  # fmt: skip
+    return SegmentSettings(0.5, function, kind, aff_thresholds=(0.02, 0.98), interior_threshold=0.3)
 
 
 # --- labels
@@ -145,8 +143,10 @@ def test_scores_are_those_of_each_threshold_alone(
         given = replace(settings(function, kind), threshold=threshold)
         alone = evaluate(segment_block(noisy, given).labels, known)
         assert (scores.voxels, scores.segments, scores.objects) == (
-            alone.voxels, alone.segments, alone.objects
-        )  # fmt: skip
+            alone.voxels,
+            alone.segments,
+            alone.objects,
+        )
         assert (scores.vi_split, scores.vi_merge, scores.arand) == pytest.approx(
             (alone.vi_split, alone.vi_merge, alone.arand), abs=1e-12
         )
@@ -290,8 +290,10 @@ def test_labels_and_scores_of_the_exact_method_are_those_of_each_threshold_alone
         assert np.array_equal(layer.labels, expected) and layer.count == expected.max()
         alone = evaluate(expected, known)
         assert (score.segments, score.objects, score.voxels) == (
-            alone.segments, alone.objects, alone.voxels
-        )  # fmt: skip
+            alone.segments,
+            alone.objects,
+            alone.voxels,
+        )
         assert (score.vi_split, score.vi_merge, score.arand) == pytest.approx(
             (alone.vi_split, alone.vi_merge, alone.arand), abs=1e-12
         )

@@ -125,9 +125,13 @@ def run(job: str, index: str, about: dict[str, Any], task: dict[str, Any]) -> No
     environ = {**os.environ, "SLURM_ARRAY_TASK_ID": index, "SLURM_ARRAY_JOB_ID": job}
     with open(path, "ab") as log:
         done = subprocess.run(
-            ["bash", "-s"], input=about["text"].encode(), stdout=log, stderr=log, env=environ,
+            ["bash", "-s"],
+            input=about["text"].encode(),
+            stdout=log,
+            stderr=log,
+            env=environ,
             cwd=option(about["arguments"], "chdir"),
-        )  # fmt: skip
+        )
     task["state"] = "FAILED" if done.returncode else "COMPLETED"
     task["exit"] = f"{max(done.returncode, 0)}:{max(-done.returncode, 0)}"
 

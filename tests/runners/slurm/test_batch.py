@@ -112,8 +112,9 @@ def test_the_last_node_is_never_excluded(cluster: Cluster, paths: AttemptPaths) 
     """All of them failed once more than once: it isn't the nodes, and jobs still run."""
     broken = {
         f"{part}.{n}": {"state": "FAILED", "node": f"n{part % 2 + 1}", "exit": "127:0"}
-        for part in range(4) for n in (1, 2)
-    }  # fmt: skip
+        for part in range(4)
+        for n in (1, 2)
+    }
     cluster.set(rules=broken, nodes=["n1", "n2"])
     step = to_its_end(BatchJobs.open(paths.root, "segment", 0))
     assert isinstance(step, Done), step

@@ -241,8 +241,12 @@ def test_the_error_names_indexes_node_log_and_what_to_do() -> None:
     ] + verdict(end(CAUSES[7][0], 1, 17)).failures
     error = error_of("segment-0003", failures, Cause.HOPELESS)
     for words in (
-        "segment-0003", "more than half", "15 failed: job 12_0 on n2", "12_12", "log: /logs/12_0.log",
+        "segment-0003",
+        "more than half",
+        "15 failed: job 12_0 on n2",
+        "12_12",
+        "log: /logs/12_0.log",
         "1 cancelled: job 12_17 on n2: cancelled by 999",
-    ):  # fmt: skip
+    ):
         assert words in error.what
     assert error.exit_code == EXIT_CONFIG

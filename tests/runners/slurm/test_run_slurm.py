@@ -28,9 +28,12 @@ ORDER = ("segment", "count", "pool", "apply", "verify")
 
 def magneton(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "magneton_tasks", *arguments], stdin=subprocess.DEVNULL, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [sys.executable, "-m", "magneton_tasks", *arguments],
+        stdin=subprocess.DEVNULL,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def ends(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -74,8 +77,10 @@ def test_every_stage_is_an_array_and_the_probe_comes_first(
     assert not lease(config).exists()
     done = subprocess.run(
         [sys.executable, "-m", "magneton_tasks", "status", str(config), "--json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     jobs = json.loads(done.stdout)["jobs"]
     assert {j["task"]: j["indexes"] for j in jobs}["segment-0000"] == "0-3"
     assert {j["job"] for j in jobs} == set(cluster.jobs)

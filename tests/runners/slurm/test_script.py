@@ -18,17 +18,33 @@ from magneton_tasks.runners.slurm.script import ArrayJob
 
 GOLDEN = Path(__file__).parent / "golden"
 JOB = ArrayJob(
-    work="/data/work", volume="cortex", run="manual__2026-01-02", attempt=Path("/data/work/runs/m/1"),
-    stage="segment", batch=3, parts=50, number=1, indexes=tuple(range(50)), memory=8 * 2**30,
-    worker_bytes=7 * 2**30, time_s=5400, running=20,
-)  # fmt: skip
+    work="/data/work",
+    volume="cortex",
+    run="manual__2026-01-02",
+    attempt=Path("/data/work/runs/m/1"),
+    stage="segment",
+    batch=3,
+    parts=50,
+    number=1,
+    indexes=tuple(range(50)),
+    memory=8 * 2**30,
+    worker_bytes=7 * 2**30,
+    time_s=5400,
+    running=20,
+)
 FULL = Settings(
-    slurm_partition="gpu,long", account="lab-7", qos="few", constraint="intel&(avx2|avx512)",
-    exclude=("n7",), cpus=2, python="/opt/magneton/bin/python",
+    slurm_partition="gpu,long",
+    account="lab-7",
+    qos="few",
+    constraint="intel&(avx2|avx512)",
+    exclude=("n7",),
+    cpus=2,
+    python="/opt/magneton/bin/python",
     prelude=("module load gcc/13", "source /opt/env.sh"),
     command_prefix=("apptainer", "exec", "--bind", "/data", "/opt/magneton image.sif"),
-    extra_args={"gres": "lscratch:20", "exclusive": None, "nice": 100}, environment=("AWS_PROFILE",),
-)  # fmt: skip
+    extra_args={"gres": "lscratch:20", "exclusive": None, "nice": 100},
+    environment=("AWS_PROFILE",),
+)
 RETRY = replace(JOB, number=2, indexes=(3, 4, 9), running=20, exclude=("n2",), time_s=300)
 SINGLE = replace(JOB, stage="verify", batch=None, parts=1, indexes=(0,))
 
@@ -59,9 +75,13 @@ def test_an_odd_path_reaches_the_worker_as_it_is(tmp_path: Path) -> None:
     job = replace(JOB, attempt=Path(ODD))
     settings = Settings(python="/bin/echo", command_prefix=("/usr/bin/printf", "%s\\n"))
     done = subprocess.run(
-        ["bash", "-s"], input=script.text(job, settings, ()), capture_output=True, text=True,
-        env={"SLURM_ARRAY_TASK_ID": "7"}, cwd=tmp_path,
-    )  # fmt: skip
+        ["bash", "-s"],
+        input=script.text(job, settings, ()),
+        capture_output=True,
+        text=True,
+        env={"SLURM_ARRAY_TASK_ID": "7"},
+        cwd=tmp_path,
+    )
     assert done.stderr == ""
     assert ODD in done.stdout.splitlines() and "7/50" in done.stdout.splitlines()
     assert not list(tmp_path.iterdir())
@@ -83,10 +103,15 @@ def test_the_name_is_the_same_for_the_same_work_and_for_no_other() -> None:
     names = {
         replace(JOB, **change).name
         for change in (
-            {}, {"number": 2}, {"stage": "count"}, {"batch": 4}, {"run": "x"}, {"work": "/other"},
+            {},
+            {"number": 2},
+            {"stage": "count"},
+            {"batch": 4},
+            {"run": "x"},
+            {"work": "/other"},
             {"attempt": Path("/data/work/runs/m/2")},
         )
-    }  # fmt: skip
+    }
     assert len(names) == 7
     assert replace(JOB, memory=1, indexes=(1,)).name == JOB.name
 

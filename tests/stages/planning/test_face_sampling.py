@@ -100,8 +100,13 @@ def test_the_pool_of_small_blocks_is_projected_though_the_middle_one_holds_littl
     zarr.create_array(
         tmp_path / "affinity", data=affs, chunks=(3, 48, 48, 48), dimension_names=list("czyx")
     )
-    settings = {"method": "exact", "block": {"size": [16] * 3}, "segment": {"threshold": 0.5},
-                "pool": {}, "apply.mips": 0}  # fmt: skip
+    settings = {
+        "method": "exact",
+        "block": {"size": [16] * 3},
+        "segment": {"threshold": 0.5},
+        "pool": {},
+        "apply.mips": 0,
+    }
     run = plan_run(write_config(tmp_path, settings))
     run_stages(run, stages=["segment"])
     blocks = run.attempt.manifest("segment").read(set(range(27)))
