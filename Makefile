@@ -81,17 +81,19 @@ image: ## build the worker image magneton-tasks; needs a Docker engine
 image-airflow: ## build Airflow's image magneton-airflow, for docker/compose.yaml; needs a Docker engine
 	@scripts/image.sh airflow
 
-lint: $(STAMP) ## ruff, mypy, import-linter, shellcheck, hadolint
+lint: $(STAMP) ## ruff, mypy, import-linter, biome, shellcheck, hadolint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/biome check --error-on-warnings .
 	.venv/bin/shellcheck scripts/airflow scripts/*.sh docker/*.sh tests/cluster/*/*.sh tests/e2e/*.sh .ci/run
 	.venv/bin/hadolint Dockerfile docker/Dockerfile.airflow
 
-format: $(STAMP) ## let ruff mend layout and import order
+format: $(STAMP) ## let ruff and biome mend layout and import order
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+	.venv/bin/biome check --write .
 
 bench: $(STAMP) ## measure; writes a table and a JSON to benchmarks/results/
 	@$(PYTHON) -m benchmarks

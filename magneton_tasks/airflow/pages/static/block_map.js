@@ -1,5 +1,5 @@
 // The page of a run's block map: asks the server, looks again every 2 s while it is seen.
-"use strict";
+
 import { explainNothing, showDetail } from "./detail.js";
 import { at } from "./format.js";
 import { LayerMap } from "./layer_map.js";
@@ -7,9 +7,21 @@ import * as panels from "./panels.js";
 import { followTheme } from "./theme.js";
 
 const EVERY_MS = 2000;
-let summary = null, stage = null, z = null, shown = null, told = null, timer = 0, followed = true;
+let summary = null,
+  stage = null,
+  z = null,
+  shown = null,
+  told = null,
+  timer = 0,
+  followed = true;
 
-const map = new LayerMap({ ask: (wanted) => { followed = false; askLayer(wanted); }, tell: (key) => tell(stage, key) });
+const map = new LayerMap({
+  ask: (wanted) => {
+    followed = false;
+    askLayer(wanted);
+  },
+  tell: (key) => tell(stage, key),
+});
 
 async function fetchJson(path) {
   const answer = await fetch(path, { headers: { Accept: "application/json" } });
@@ -42,7 +54,8 @@ async function look() {
     timer = setTimeout(look, 5 * EVERY_MS);
   }
 }
-function plan(data) { // a run that is over is looked at seldom: somebody may clear its tasks
+function plan(data) {
+  // a run that is over is looked at seldom: somebody may clear its tasks
   const over = data.state === "verified" || data.state === "failed" || data.state === "stopped";
   const soon = data.state === "reading" ? 400 : over ? 5 * EVERY_MS : EVERY_MS;
   timer = setTimeout(look, soon);
@@ -55,7 +68,8 @@ async function show(data) {
   at("look").hidden = data.has_output === false && !data.volume.input;
   at("report").hidden = !data.has_report;
   at("preview").hidden = !data.has_preview;
-  if (data.has_preview && (!at("preview-image").src || changed)) at("preview-image").src = `preview.png?${data.version}`;
+  if (data.has_preview && (!at("preview-image").src || changed))
+    at("preview-image").src = `preview.png?${data.version}`;
   if (!changed) return;
   const drawn = data.stages.filter((s) => s.has_map);
   if (!stage || followed) stage = current(drawn);
@@ -70,19 +84,30 @@ async function show(data) {
   panels.showSpread(row(), (key) => jump(stage, key));
   await askLayer(z);
 }
-function row() { return summary.stages.find((s) => s.stage === stage); }
+function row() {
+  return summary.stages.find((s) => s.stage === stage);
+}
 // The stage that a person wants to see first: where something failed, else what runs, else the last that is begun.
 function current(drawn) {
   const begun = drawn.filter((s) => s.done + s.empty + s.running > 0);
-  const found = drawn.find((s) => s.failed) || drawn.find((s) => s.running) || begun.find((s) => s.queued) || begun[0] || drawn[0];
+  const found =
+    drawn.find((s) => s.failed) ||
+    drawn.find((s) => s.running) ||
+    begun.find((s) => s.queued) ||
+    begun[0] ||
+    drawn[0];
   if (found.stage !== stage) z = null;
   return found.stage;
 }
-function busy(n) { return n && (n.f || n.c || n.r); }
+function busy(n) {
+  return n && (n.f || n.c || n.r);
+}
 function firstLayer() {
-  const layers = row().layers, find = (...letters) => layers.findIndex((n) => letters.some((l) => n[l]));
-  const failed = find("f", "c"), running = find("r");
-  return failed >= 0 ? failed : running >= 0 ? running : z ?? Math.floor(layers.length / 2);
+  const layers = row().layers,
+    find = (...letters) => layers.findIndex((n) => letters.some((l) => n[l]));
+  const failed = find("f", "c"),
+    running = find("r");
+  return failed >= 0 ? failed : running >= 0 ? running : (z ?? Math.floor(layers.length / 2));
 }
 async function askLayer(wanted) {
   const most = row().layers.length - 1;
@@ -92,13 +117,18 @@ async function askLayer(wanted) {
   try {
     const layer = await fetchJson(question);
     if (shown === question) map.show(layer, row(), summary); // else another was asked for meanwhile
-  } catch (error) { trouble(error.message); }
+  } catch (error) {
+    trouble(error.message);
+  }
 }
 
 // ------------------------------------------------------------------ choosing
 function choose(wanted) {
   followed = false;
-  if (wanted !== stage) { stage = wanted; z = null; }
+  if (wanted !== stage) {
+    stage = wanted;
+    z = null;
+  }
   at("map-stage").value = stage;
   panels.showStages(summary, stage, choose);
   panels.showSpread(row(), (key) => jump(stage, key));
@@ -109,7 +139,10 @@ async function jump(to, key) {
   if (!found || !found.has_map) return;
   followed = false;
   stage = to;
-  const each = map.data && map.data.stage === to ? map.data.grid[1] * map.data.grid[2] : found.total / found.layers.length;
+  const each =
+    map.data && map.data.stage === to
+      ? map.data.grid[1] * map.data.grid[2]
+      : found.total / found.layers.length;
   z = Math.floor(key / each);
   await choose(to);
   map.chooseKey(key);
@@ -118,12 +151,23 @@ async function jump(to, key) {
 }
 async function tell(of, key) {
   told = [of, key];
-  try { await showDetail(summary, ...told); } catch (error) { trouble(`${of} ${key} can't be shown: ${error.message}`); }
+  try {
+    await showDetail(summary, ...told);
+  } catch (error) {
+    trouble(`${of} ${key} can't be shown: ${error.message}`);
+  }
 }
 
 // ------------------------------------------------------------------ wiring
 at("map-stage").addEventListener("change", (event) => choose(event.target.value));
-at("detail-close").addEventListener("click", () => { at("detail").hidden = true; told = null; at("map").focus(); });
-document.addEventListener("visibilitychange", () => { clearTimeout(timer); if (!document.hidden) look(); });
+at("detail-close").addEventListener("click", () => {
+  at("detail").hidden = true;
+  told = null;
+  at("map").focus();
+});
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (!document.hidden) look();
+});
 followTheme(() => map.draw());
 look();

@@ -1,5 +1,5 @@
 // The line above Neuroglancer.
-"use strict";
+
 import { at } from "./format.js";
 import { followTheme, leaveFrame } from "./theme.js";
 

@@ -1,8 +1,12 @@
 // Follows the web interface's own switch between light and dark, and lets links leave the frame.
-"use strict";
 
-function frame() { // the document that shows this page; null where there's none of the same origin
-  try { return window.parent !== window ? window.parent.document : null; } catch { return null; }
+function frame() {
+  // the document that shows this page; null where there's none of the same origin
+  try {
+    return window.parent !== window ? window.parent.document : null;
+  } catch {
+    return null;
+  }
 }
 
 export function followTheme(changed) {
@@ -10,7 +14,9 @@ export function followTheme(changed) {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   if (!outer) return;
   const read = () => {
-    const root = outer.documentElement, dark = root.classList.contains("dark"), light = root.classList.contains("light");
+    const root = outer.documentElement,
+      dark = root.classList.contains("dark"),
+      light = root.classList.contains("light");
     if (dark || light) document.documentElement.dataset.theme = dark ? "dark" : "light";
     changed();
   };

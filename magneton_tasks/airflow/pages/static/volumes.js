@@ -1,12 +1,14 @@
 // The page of all volumes.
-"use strict";
+
 import { at, bytes, count, el, moment, pair, seconds, si, times } from "./format.js";
 import { followTheme, leaveFrame } from "./theme.js";
 
 const EVERY_MS = 5000;
 const WORDS = { verified: "Verified", failed: "Failed", running: "Running", stopped: "Stopped" };
-const root = new URL("../../", location.href), enc = encodeURIComponent;
-let timer = 0, shown = "";
+const root = new URL("../../", location.href),
+  enc = encodeURIComponent;
+let timer = 0,
+  shown = "";
 
 async function look() {
   clearTimeout(timer);
@@ -21,7 +23,8 @@ async function look() {
     shown = text;
   } catch (error) {
     at("trouble").hidden = false;
-    at("trouble").textContent = error instanceof TypeError ? "The server can't be reached; trying again." : error.message;
+    at("trouble").textContent =
+      error instanceof TypeError ? "The server can't be reached; trying again." : error.message;
   }
   timer = setTimeout(look, EVERY_MS);
 }
@@ -29,28 +32,71 @@ function show(volumes) {
   at("nothing").hidden = volumes.length > 0;
   const focus = document.activeElement?.getAttribute?.("href");
   at("volumes").replaceChildren(...volumes.map(card));
-  if (focus) at("volumes").querySelector(`a[href="${CSS.escape(focus)}"]`)?.focus();
+  if (focus)
+    at("volumes")
+      .querySelector(`a[href="${CSS.escape(focus)}"]`)
+      ?.focus();
 }
 function card(v) {
   const dag = new URL(`dags/${enc(v.dag_id)}`, root).href;
   if (v.more) return el("p", { class: "soft" }, `${v.name}: ${count(v.more)} older partitions`);
-  const state = v.problem ? el("p", { class: "state failed" }, v.run || v.planned ? "Can't be read" : "Broken config") : v.state ? el("p", { class: `state ${v.state}` }, `${WORDS[v.state]}${v.proof && v.proof !== "complete" ? `, ${v.proof}` : ""}`) : el("p", { class: "state none" }, "Never run");
+  const state = v.problem
+    ? el("p", { class: "state failed" }, v.run || v.planned ? "Can't be read" : "Broken config")
+    : v.state
+      ? el(
+          "p",
+          { class: `state ${v.state}` },
+          `${WORDS[v.state]}${v.proof && v.proof !== "complete" ? `, ${v.proof}` : ""}`,
+        )
+      : el("p", { class: "state none" }, "Never run");
   const map = v.run ? `../runs/${enc(v.dag_id)}/${enc(v.run)}/` : null;
-  const head = el("div", { class: "title" }, el("h2", {}, v.name, v.partition ? el("small", {}, " ", v.partition) : null), state,
-    el("nav", { "aria-label": v.name }, ...(map ? [el("a", { class: "button strong", href: map }, "Block map")] : []),
-      ...(map && v.state ? [el("a", { class: "button", href: map + "look/" }, "Look at it")] : []),
-      el("a", { class: "button", href: dag, onclick: leaveFrame }, "DAG")));
-  const facts = el("dl", {},
-    ...pair("Newest run", v.run ? `${v.run}, attempt ${v.attempt}, planned ${moment(v.planned)}${v.ended ? `, took ${seconds(Math.max(v.ended - v.planned, 0))}` : ""}` : null),
+  const head = el(
+    "div",
+    { class: "title" },
+    el("h2", {}, v.name, v.partition ? el("small", {}, " ", v.partition) : null),
+    state,
+    el(
+      "nav",
+      { "aria-label": v.name },
+      ...(map ? [el("a", { class: "button strong", href: map }, "Block map")] : []),
+      ...(map && v.state ? [el("a", { class: "button", href: `${map}look/` }, "Look at it")] : []),
+      el("a", { class: "button", href: dag, onclick: leaveFrame }, "DAG"),
+    ),
+  );
+  const facts = el(
+    "dl",
+    {},
+    ...pair(
+      "Newest run",
+      v.run
+        ? `${v.run}, attempt ${v.attempt}, planned ${moment(v.planned)}${v.ended ? `, took ${seconds(Math.max(v.ended - v.planned, 0))}` : ""}`
+        : null,
+    ),
     ...pair("Result", v.objects !== null && v.objects !== undefined ? `${count(v.objects)} objects` : null),
-    ...pair("Volume", v.voxels ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks, method ${v.method}` : null),
-    ...pair("Threshold", v.threshold ? `${v.threshold.value} ${v.threshold.source_words}${v.threshold.levels ? `: ${v.threshold.levels}` : ""}` : null),
+    ...pair(
+      "Volume",
+      v.voxels
+        ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks, method ${v.method}`
+        : null,
+    ),
+    ...pair(
+      "Threshold",
+      v.threshold
+        ? `${v.threshold.value} ${v.threshold.source_words}${v.threshold.levels ? `: ${v.threshold.levels}` : ""}`
+        : null,
+    ),
     ...(v.threshold ? v.threshold.warnings : []).flatMap((w) => pair("Warning", w)),
-    ...pair("Input", v.input ? el("code", {}, v.input) : null), ...pair("Segmentation", v.output ? el("code", {}, v.output) : null),
-    ...pair("Config", el("code", {}, v.path)), ...pair("Schedule", v.schedule ? el("code", {}, v.schedule) : null),
-    ...pair("Freed", v.freed ? `${bytes(v.freed.bytes)} at ${moment(v.freed.time)}` : null));
+    ...pair("Input", v.input ? el("code", {}, v.input) : null),
+    ...pair("Segmentation", v.output ? el("code", {}, v.output) : null),
+    ...pair("Config", el("code", {}, v.path)),
+    ...pair("Schedule", v.schedule ? el("code", {}, v.schedule) : null),
+    ...pair("Freed", v.freed ? `${bytes(v.freed.bytes)} at ${moment(v.freed.time)}` : null),
+  );
   return el("article", { class: "volume" }, head, facts, ...(v.problem ? [el("pre", {}, v.problem)] : []));
 }
-document.addEventListener("visibilitychange", () => { clearTimeout(timer); if (!document.hidden) look(); });
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(timer);
+  if (!document.hidden) look();
+});
 followTheme(() => {});
 look();
