@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.operators.process import PlanOperator
+from magneton_tasks.config import from_form
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 
@@ -177,3 +178,18 @@ def test_paths_lie_under_the_roots_wherever_links_lead(
     monkeypatch.delenv("MAGNETON_ROOTS")
     with pytest.raises(AirflowFailException, match="paths.input can't be set.*MAGNETON_ROOTS"):
         command({"paths.input": good})
+
+
+def test_what_forms_offer_is_what_a_form_may_set(
+    write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both methods and several runners together offer every key of the list, and no other."""
+    monkeypatch.setenv("MAGNETON_ROOTS", "/")
+    runners = "runner: {offered: [local, slurm], default: local}\n"
+    found = set()
+    for method in ("overlap", "exact"):
+        config = load_config(write_config(method, f"{runners}method: {method}\n"))
+        form = params.form(config)
+        found |= form.keys() - {"stages", "restart"}
+        assert tuple(k for k in form if k in from_form.KEYS) == from_form.offered(config)
+    assert found == set(from_form.KEYS)

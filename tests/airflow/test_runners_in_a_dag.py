@@ -14,9 +14,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.operators import process as operators
 from magneton_tasks.airflow.operators.container import StageContainerOperator
+from magneton_tasks.config import from_form
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.stages.planning import checks
 from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run
@@ -88,7 +88,7 @@ def test_a_form_can_t_say_what_a_container_is(key: str, write_config: Write) -> 
     with pytest.raises(ConfigError, match=key):
         params.read(config, form, {key: "x"}, None)
     with pytest.raises(ConfigError, match=key):
-        checks.check_form({key: "x"})
+        from_form.check({key: "x"})
 
 
 def test_batches_go_to_the_chosen_runner_alone(tmp_path: Path) -> None:

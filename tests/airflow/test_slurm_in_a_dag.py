@@ -27,13 +27,13 @@ from magneton_tasks.airflow.operators import slurm_trigger
 from magneton_tasks.airflow.operators.process import StageOperator
 from magneton_tasks.airflow.operators.slurm import BashSlurm, SlurmOperator
 from magneton_tasks.airflow.operators.slurm_trigger import SlurmTrigger
+from magneton_tasks.config import from_form
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, TemporaryError
 from magneton_tasks.runners.arrays import batch as batches
 from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
 from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
-from magneton_tasks.stages.planning import checks
 from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run
@@ -92,7 +92,7 @@ def test_a_form_can_t_say_what_a_job_is(key: str, write_config: Write) -> None:
     with pytest.raises(ConfigError, match=f"slurm.{key}"):
         params.read(config, form, {f"slurm.{key}": "x"}, None)
     with pytest.raises(ConfigError, match=f"slurm.{key}"):
-        checks.check_form({f"slurm.{key}": "x"})
+        from_form.check({f"slurm.{key}": "x"})
 
 
 def test_a_parse_with_slurm_stays_light(write_config: Write) -> None:

@@ -4,8 +4,7 @@ A parameter is called like the key in the YAML file (``segment.threshold``), so 
 to translate: a value that differs from the file's goes to *plan* as ``--set key=value``, and plan
 checks it once more with the model itself.
 
-Only numbers, choices and paths under ``$MAGNETON_ROOTS`` are here (DESIGN 3.12): no parameter can
-name a command, a host, or a path elsewhere.
+`config.from_form` is the list of what it offers.
 """
 
 from __future__ import annotations
@@ -19,43 +18,12 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from magneton_tasks.base.location import locate
 from magneton_tasks.base.scoring import shipped
-from magneton_tasks.config.model import UNREAD_BY_METHOD, USUAL_THRESHOLD
-from magneton_tasks.config.read import RunConfig, known_keys, nearest, uses_partition
-from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
-from magneton_tasks.errors import ConfigError
+from magneton_tasks.config import from_form, keys
+from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.read import RunConfig, uses_partition
+from magneton_tasks.config.roots import PATH_KEYS, allowed_roots
 
-#: Config keys that the form offers, by the heading they stand under.
-SECTIONS = {
-    "Paths": PATH_KEYS,
-    "Blocks": ("block.size", "block.overlap", "input.mip"),
-    "Segmentation": (
-        "segment.threshold",
-        "segment.merge_function",
-        "segment.supervoxels",
-        "segment.aff_thresholds",
-        "segment.interior_threshold",
-        "segment.min_distance",
-        "segment.min_size_vox",
-        "exact.s2",
-        "exact.dust",
-        "exact.advanced.t_low",
-        "exact.advanced.t_high",
-        "exact.advanced.s_min",
-        "exact.advanced.t_size",
-    ),
-    "Pooling": (
-        "pool.rule",
-        "pool.min_overlap_vox",
-        "pool.min_frac",
-        "pool.min_iou",
-        "pool.largest_object_warning",
-    ),
-    "Output": ("apply.chunk_size", "apply.encoding", "apply.mips"),
-    "Where it runs": ("runner.default",),
-}
-CONFIG_KEYS = tuple(key for keys in SECTIONS.values() for key in keys)
 #: Stages that a run may be limited to; plan and verify always run, pool implies count.
 CHOOSABLE_STAGES = ("segment", "pool", "apply")
 _THIS_RUN = "This run"
@@ -87,34 +55,19 @@ class Request:
 
 def form(config: RunConfig) -> dict[str, Param]:
     """The DAG's parameters: defaults are those of the YAML file."""
-    offered = offered_keys(config)
+    offered = from_form.offered(config)
     params = {
         key: Param(_value(config, key), section=section, **_schema(key, config))
-        for section, keys in SECTIONS.items()
-        for key in keys
+        for section, keys_there in from_form.SECTIONS.items()
+        for key in keys_there
         if key in offered
     }
     return params | {key: _RUN_PARAMS[key]() for key in run_keys(config)}
 
 
-def offered_keys(config: RunConfig) -> tuple[str, ...]:
-    """The config keys that the form offers: those that may be chosen, and that the method reads."""
-    unread = UNREAD_BY_METHOD[config.method]
-    keys = [k for k in CONFIG_KEYS if not k.startswith(unread)]
-    if len(config.runner.offered) == 1:
-        keys.remove("runner.default")
-    return tuple(k for k in keys if k not in PATH_KEYS or _is_allowed(config, k))
-
-
 def run_keys(config: RunConfig) -> tuple[str, ...]:
     """The other parameters: a partition only where the paths hold ``{partition}``."""
     return tuple(k for k in _RUN_PARAMS if k != "partition" or uses_partition(config))
-
-
-def _is_allowed(config: RunConfig, key: str) -> bool:
-    """Whether the form may name this path: not where roots are unset, nor where it is a bucket's."""
-    value = _value(config, key)
-    return bool(allowed_roots()) and (value is None or locate(value).path is not None)
 
 
 def _stages() -> Param:
@@ -180,11 +133,10 @@ def read(
     ConfigError
         A key that isn't a parameter, with the nearest one that is; a key that only the file may set.
     """
-    keys = offered_keys(config)
-    for key in conf or {}:
-        _refuse_unknown(key, (*keys, *run_keys(config)))
+    offered = from_form.offered(config)
+    from_form.check(conf or (), offered, run_keys(config))
     # Only what the form had when the run began: the file may offer more now.
-    sets = {k: params[k] for k in keys if k in params and params[k] != _value(config, k)}
+    sets = {k: params[k] for k in offered if k in params and params[k] != _value(config, k)}
     stages = tuple(params["stages"])
     partition = params.get("partition")
     if partition is None and automatic_date is not None and uses_partition(config):
@@ -197,30 +149,9 @@ def read(
     )
 
 
-def _refuse_unknown(key: str, offered: tuple[str, ...]) -> None:
-    if key in offered:
-        return
-    if key in PATH_KEYS and not allowed_roots():
-        raise ConfigError(
-            f"{key} can't be set by a run's parameters: ${ROOTS_VARIABLE} isn't set",
-            f"set {key} in the volume's YAML file, or Airflow's {ROOTS_VARIABLE} to the directories under which forms may name paths",
-        )
-    if key in (*known_keys(), *_RUN_PARAMS):
-        raise ConfigError(
-            f"{key} can't be set by a run's parameters",
-            "change it in the volume's YAML file; parameters are: " + ", ".join(offered),
-        )
-    raise ConfigError(
-        f"{key} is not a parameter{nearest(key, offered)}",
-        "parameters are: " + ", ".join(offered),
-    )
-
-
 def _value(config: RunConfig, key: str) -> Any:
     """The value at a dotted key, as JSON holds it."""
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
+    value = keys.value(config, key)
     return list(value) if isinstance(value, tuple) else value
 
 

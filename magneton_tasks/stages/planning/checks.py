@@ -1,8 +1,7 @@
-"""What plan checks before any work starts: stages, forms, input, paths, disk, the output's owner."""
+"""What plan checks before any work starts: stages, input, paths, disk, the output's owner."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,7 @@ from magneton_tasks.base.buckets import open_bucket
 from magneton_tasks.base.lease import LEASE_NAME
 from magneton_tasks.base.location import Location, locate, read_file
 from magneton_tasks.base.nesting import are_nested
-from magneton_tasks.config.airflow import Notify, WaitForInput
-from magneton_tasks.config.read import RunConfig, known_keys, nearest
-from magneton_tasks.config.runners import Docker
-from magneton_tasks.config.slurm import Slurm
+from magneton_tasks.config.read import RunConfig, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan.plan import Geometry, Plan, digest
@@ -22,21 +18,6 @@ from magneton_tasks.plan.stage_names import CHOICES
 from magneton_tasks.work.paths import WorkPaths
 from magneton_tasks.work.records import Manifest
 
-#: What a form may say of jobs: numbers.
-_SLURM_OFFERED = ("time", "memory", "max_running", "max_queued", "target_minutes")
-#: Keys that only the YAML file may set: commands, hosts, places, and what machines give (DESIGN 3.12).
-_FILE_ONLY = (
-    "schedule",
-    "partition_format",
-    *(f"wait_for_input.{name}" for name in WaitForInput.model_fields),
-    *(f"notify.{name}" for name in Notify.model_fields),
-    "runner.offered",
-    "paths.max_files",
-    "local.workers",
-    "local.memory",
-    *(f"docker.{name}" for name in Docker.model_fields),
-    *(f"slurm.{name}" for name in Slurm.model_fields if name not in _SLURM_OFFERED),
-)
 _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
 
 
@@ -50,19 +31,6 @@ def check_stages(stages: tuple[str, ...]) -> None:
             )
     if not stages:
         raise UsageError("no stage was chosen", "choose from segment, pool, apply")
-
-
-def check_form(overrides: Mapping[str, object]) -> None:
-    """Refuse keys from a form that are unknown or that only the YAML file may set.
-
-    `config.roots.check_roots` looks at paths.
-    """
-    known = known_keys()
-    for key in overrides:
-        if key not in known:
-            raise ConfigError(f"unknown parameter {key}{nearest(key, known)}")
-        if key in _FILE_ONLY:
-            raise ConfigError(f"{key} can't be set from a form", "set it in the volume's YAML file")
 
 
 def check_input(config: RunConfig, info: VolumeInfo) -> None:

@@ -18,6 +18,7 @@ from magneton_tasks.base import files, units
 from magneton_tasks.base.grid import Ranges, ranges_len
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.base.lease import acquire
+from magneton_tasks.config import from_form
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
@@ -104,7 +105,7 @@ def load(request: Request) -> RunConfig:
     """The config of a request, its overrides and partition applied and checked."""
     checks.check_stages(request.stages)
     if request.form:
-        checks.check_form(request.overrides)
+        from_form.check(request.overrides)
     config = load_config(request.config_path, request.overrides, request.partition)
     require_partition(config, str(request.config_path))
     if request.form:

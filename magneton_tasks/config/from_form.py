@@ -1,0 +1,101 @@
+"""What a form may set: the one list, which the trigger form offers and plan's check goes by.
+
+Numbers, choices, and paths under ``$MAGNETON_ROOTS`` (DESIGN 3.12): no form can name a command, a
+host, or a path elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from magneton_tasks.base.location import locate
+from magneton_tasks.config import keys
+from magneton_tasks.config.model import UNREAD_BY_METHOD, RunConfig
+from magneton_tasks.config.read import known_keys, nearest
+from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
+from magneton_tasks.errors import ConfigError
+
+#: The keys, by the heading that they stand under in the form.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Paths": PATH_KEYS,
+    "Blocks": ("block.size", "block.overlap", "input.mip"),
+    "Segmentation": (
+        "segment.threshold",
+        "segment.merge_function",
+        "segment.supervoxels",
+        "segment.aff_thresholds",
+        "segment.interior_threshold",
+        "segment.min_distance",
+        "segment.min_size_vox",
+        "exact.s2",
+        "exact.dust",
+        "exact.advanced.t_low",
+        "exact.advanced.t_high",
+        "exact.advanced.s_min",
+        "exact.advanced.t_size",
+    ),
+    "Pooling": (
+        "pool.rule",
+        "pool.min_overlap_vox",
+        "pool.min_frac",
+        "pool.min_iou",
+        "pool.largest_object_warning",
+    ),
+    "Output": ("apply.chunk_size", "apply.encoding", "apply.mips"),
+    "Where it runs": ("runner.default",),
+}
+KEYS = tuple(key for section in SECTIONS.values() for key in section)
+
+
+def offered(config: RunConfig) -> tuple[str, ...]:
+    """The keys that this config's form offers: those that its method reads, and that may be chosen."""
+    unread = UNREAD_BY_METHOD[config.method]
+    found = [k for k in KEYS if not any(keys.is_in(k, u) for u in unread)]
+    if len(config.runner.offered) == 1:
+        found.remove("runner.default")
+    return tuple(k for k in found if k not in PATH_KEYS or _is_allowed(config, k))
+
+
+def _is_allowed(config: RunConfig, key: str) -> bool:
+    """Whether the form may name this path: not where roots are unset, nor where it is a bucket's."""
+    value = keys.value(config, key)
+    return bool(allowed_roots()) and (value is None or locate(str(value)).path is not None)
+
+
+def check(given: Iterable[str], may_set: Sequence[str] = KEYS, others: Sequence[str] = ()) -> None:
+    """Refuse keys that a form may not set.
+
+    `config.roots.check_roots` looks at the paths themselves.
+
+    Parameters
+    ----------
+    given
+        Names of what came from a form.
+    may_set
+        The config keys that it could offer.
+    others
+        Its parameters that are no config keys.
+
+    Raises
+    ------
+    ConfigError
+        Names the first wrong key, and what a form may set; an unknown key with the nearest one.
+    """
+    for key in given:
+        if key not in may_set and key not in others:
+            raise _refusal(key, (*may_set, *others))
+
+
+def _refusal(key: str, may_set: Sequence[str]) -> ConfigError:
+    may = f"a form may set: {', '.join(may_set)}"
+    if key in PATH_KEYS and not allowed_roots():
+        return ConfigError(
+            f"{key} can't be set by a run's parameters: ${ROOTS_VARIABLE} isn't set",
+            f"set {key} in the volume's YAML file, or Airflow's {ROOTS_VARIABLE} to the directories under which forms may name paths",
+        )
+    if key in (*known_keys(), "partition"):
+        return ConfigError(
+            f"{key} can't be set by a run's parameters",
+            f"change it in the volume's YAML file; {may}",
+        )
+    return ConfigError(f"{key} is not a parameter{nearest(key, may_set)}", may)
