@@ -21,6 +21,8 @@ A message says what, where (block, file) and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 EXIT_OK = 0
 EXIT_USAGE = 64
 EXIT_BAD_DATA = 65
@@ -32,6 +34,19 @@ EXIT_CONFIG = 78
 
 #: Exit codes that a retry can mend.
 RETRYABLE_EXITS = frozenset({EXIT_IO, EXIT_TEMPORARY})
+#: Exit codes that no retry mends; all others (74, 75, signals, a lost interpreter) may be tried again.
+FINAL_EXITS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXIT_CONFIG})
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of many that failed or didn't.
+
+    If a retry mends some of them, it is theirs: what a retry can't mend fails again at once, and the
+    rest gets done. A process that was killed (a negative code) counts as 75.
+    """
+    failed = [EXIT_TEMPORARY if code < 0 else code for code in codes if code != EXIT_OK]
+    retryable = [code for code in failed if code in RETRYABLE_EXITS]
+    return max(retryable or failed, default=EXIT_OK)
 
 
 class MagnetonError(Exception):

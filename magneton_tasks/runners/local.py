@@ -19,15 +19,15 @@ from typing import BinaryIO
 
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
-from magneton_tasks.errors import EXIT_CONFIG, EXIT_OK, EXIT_TEMPORARY
+from magneton_tasks.errors import EXIT_OK
+from magneton_tasks.runners import retry
 from magneton_tasks.runners.command import last_result, ran_out_of_memory, stage_command
 from magneton_tasks.runners.interrupts import Interrupts
+from magneton_tasks.runners.retry import Cause
 from magneton_tasks.work.paths import AttemptPaths
 
 #: Tells a worker to end when the process that started it does.
 DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
-#: Tries of a batch that ended with 75 or by a signal.
-TRIES = 2
 #: Seconds that workers get to end after SIGTERM.
 GRACE_S = 10.0
 #: Among this many last lines of a worker is its result.
@@ -48,9 +48,10 @@ class _Worker:
     rest: bytes = b""
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
 
-    def ran_out_of_memory(self, code: int) -> bool:
-        """Whether it, or one of its children, did; a kernel whose memory runs out kills with SIGKILL."""
-        return code == -signal.SIGKILL or ran_out_of_memory(last_result(list(self.last)))
+    def cause(self, code: int) -> Cause:
+        """Why it failed."""
+        told = ran_out_of_memory(last_result(list(self.last)))
+        return retry.cause_of_exit(code, ran_out_of_memory=told)
 
     def close(self) -> None:
         """Close what is read of it, and its log."""
@@ -116,7 +117,7 @@ class _Runner:
         self.interrupts = Interrupts(self.interrupted)
         self.selector = selectors.DefaultSelector()
         self.running: list[_Worker] = []
-        self.tries: dict[int | None, int] = {}
+        self.failed: dict[int | None, dict[Cause, int]] = {}
         self.waiting: deque[int | None] = deque()
         #: ran out of memory: each is tried again when no other runs
         self.alone: deque[int | None] = deque()
@@ -148,15 +149,17 @@ class _Runner:
         name = self.stage if batch is None else f"{self.stage}: batch {batch}"
         if code == EXIT_OK or self.interrupts.count:
             return code
-        if worker.ran_out_of_memory(code):
+        cause = worker.cause(code)
+        failed = self.failed[batch] = retry.counted(self.failed.get(batch, {}), cause)
+        if cause is Cause.MEMORY:
             what = f"{name} ran out of memory" + (f" (ended with {code})" if code < 0 else "")
             given = "" if self.alone_bytes is None else f" with {human_bytes(self.alone_bytes)}"
             if worker.is_alone:
                 self.on_line(f"{what}, alone{given}: no more is available")
-                return EXIT_CONFIG if code == EXIT_TEMPORARY else code
+                return retry.without_more_memory(code)
             self.on_line(f"{what}; trying again, alone{given}")
             self.alone.append(batch)
-        elif (code < 0 or code == EXIT_TEMPORARY) and self.tries[batch] < TRIES:
+        elif retry.helps_here(code) and retry.is_left(failed, cause, retry.TRIES):
             self.on_line(f"{name} ended with {code}; trying again")
             self.waiting.append(batch)
         return code
@@ -191,7 +194,6 @@ class _Runner:
         assert process.stdout is not None
         self.selector.register(process.stdout, selectors.EVENT_READ, worker)
         self.running.append(worker)
-        self.tries[batch] = self.tries.get(batch, 0) + 1
 
     def read(self) -> list[_Worker]:
         """Pass on what the workers print; returns those that ended."""

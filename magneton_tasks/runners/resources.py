@@ -26,11 +26,6 @@ def first_memory(configured: int | None, bound: int, most: int) -> int:
     return configured or min(max(bound + BESIDE_BYTES, LEAST_BYTES), most)
 
 
-def more_memory(allowed: int, growth: float, most: int) -> int | None:
-    """What a worker gets after it ran out of ``allowed`` bytes; None where it had the most already."""
-    return min(int(allowed * growth), most) if allowed < most else None
-
-
 def alone_memory(configured: int | None) -> int:
     """What a worker of this machine gets that ran out of memory and is tried again alone, in bytes."""
     return configured or int(this_machine.memory_bytes() * USABLE)

@@ -23,13 +23,11 @@ from magneton_tasks.errors import (
     EXIT_BAD_DATA,
     EXIT_CONFIG,
     EXIT_IO,
-    EXIT_OK,
-    EXIT_TEMPORARY,
-    RETRYABLE_EXITS,
     ConfigError,
     MagnetonError,
     OutOfMemoryError,
     StoppedError,
+    worst,
 )
 from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.runners.memory_advice import advice
@@ -38,7 +36,8 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 
-#: What a retry within the same attempt doesn't try again.
+#: What a retry within the same attempt doesn't try again: it lies in the attempt's own data or
+#: settings. Of `FINAL_EXITS`, a missing input (66) may have been provided since.
 _HOPELESS = frozenset({EXIT_BAD_DATA, EXIT_CONFIG})
 
 
@@ -122,7 +121,7 @@ class Batch:
             "failures": self.failures[:20],
         }
         finish(attempt, stage, result, self.job.batch, self.job.part)
-        return self._exit_code()
+        return worst(int(f["exit_code"]) for f in self.failures)
 
     def _settled(self, key: int, state: KeyState | None, is_current: IsCurrent) -> bool:
         if state is None:
@@ -218,14 +217,6 @@ class Batch:
         where = f" {self.noun} {key}" if key is not None else ""
         say(f"{self.job.stage}{where}: FAILED ({error.exit_code}): {error}")
         return info
-
-    def _exit_code(self) -> int:
-        codes = {f["exit_code"] for f in self.failures}
-        if not codes:
-            return EXIT_OK
-        if codes & RETRYABLE_EXITS:
-            return EXIT_IO if codes == {EXIT_IO} else EXIT_TEMPORARY
-        return int(max(codes))
 
 
 def explain(error: BaseException) -> MagnetonError:

@@ -16,7 +16,7 @@ from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.read import parse_config
-from magneton_tasks.errors import EXIT_OK, ConfigError
+from magneton_tasks.errors import ConfigError, worst
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.plan.fingerprints import make_fingerprints
@@ -28,7 +28,7 @@ from magneton_tasks.work.attempt import Attempt
 
 def run(attempt: Attempt) -> int:
     """Check everything, so that one look tells all that is wrong; returns the exit code."""
-    began, failures, code = time.time(), [], EXIT_OK
+    began, failures = time.time(), []
     for what, check in _checks(attempt):
         try:
             check()
@@ -37,14 +37,13 @@ def run(attempt: Attempt) -> int:
             error = explain(raised)
             say(f"probe {what}: FAILED ({error.exit_code}): {error}")
             failures.append({"key": None, **failure_of(error)})
-            code = max(code, error.exit_code)
     warm = kernel_archives.is_warm() or (not failures and ensure_warm(say))
     result: dict[str, Any] = {
         "stage": "probe", "version": __version__, "host": files.host_name(), "cpu": cpu_model(),
         "warm": warm, "seconds": round(time.time() - began, 3), "failures": failures,
     }  # fmt: skip
     finish(attempt, "probe", result)
-    return code
+    return worst(int(f["exit_code"]) for f in failures)
 
 
 def _checks(attempt: Attempt) -> Iterator[tuple[str, Callable[[], None]]]:

@@ -18,7 +18,8 @@ from magneton_tasks.errors import ConfigError, MagnetonError, TemporaryError
 from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import errors as engine_errors
-from magneton_tasks.runners.resources import first_memory, more_memory
+from magneton_tasks.runners.resources import first_memory
+from magneton_tasks.runners.retry import more_memory
 
 MIB, GIB = 2**20, 2**30
 TASK = Task("cortex", "/w", "manual__2026-01-01T00:00:00+00:00", 2, "segment", 7, ("segment",), 3)

@@ -111,6 +111,15 @@ BESIDE = (
 )
 
 
+def test_tries_are_counted_by_cause(worker: Worker, tmp_path: Path) -> None:
+    """A batch that ran out of memory still has the second try of one that a signal ended."""
+    worker(
+        "n = len(list(attempt.glob('try-*'))); (attempt / f'try-{n}').touch()\n"
+        f"if n == 0:\n    {OUT}\nif n == 1: sys.exit(75)"
+    )
+    assert local.run_stage(tmp_path, "count", 1, 1, lambda _: None) == {0: 0}
+
+
 @pytest.mark.parametrize("end", [OUT, "os.kill(os.getpid(), 9)"])
 def test_what_ran_out_of_memory_is_tried_again_alone_with_all_there_is(
     end: str, worker: Worker, tmp_path: Path

@@ -21,6 +21,7 @@ from magneton_tasks.airflow.dag.dag_names import named_configs
 from magneton_tasks.airflow.operators.process import RefuseOperator
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import ConfigError, MagnetonError
+from magneton_tasks.runners import retry
 
 MakeDag = Callable[[str, Path, RunConfig], DAG]
 
@@ -38,8 +39,8 @@ def settings(config: RunConfig) -> dict[str, Any]:
         "tags": ["magneton"],
         **notices.callbacks(config),
         "default_args": {
-            "retries": 2,
-            "retry_delay": timedelta(seconds=10),
+            "retries": retry.TASK_RETRIES,
+            "retry_delay": timedelta(seconds=retry.TASK_PAUSE_S),
             # A stage without work is skipped, and what follows isn't; one that failed blocks all.
             "trigger_rule": TriggerRule.NONE_FAILED,
         },

@@ -10,19 +10,11 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from magneton_tasks.errors import (
-    EXIT_BAD_DATA,
-    EXIT_BUG,
-    EXIT_CONFIG,
-    EXIT_NO_INPUT,
-    EXIT_USAGE,
-)
+from magneton_tasks.errors import EXIT_OK, FINAL_EXITS
 from magneton_tasks.runners.command import last_result
 
 Result = dict[str, Any]
 
-#: Exit codes that a retry can't mend; all others (74, 75, signals, a lost interpreter) are retried.
-FINAL_EXITS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXIT_CONFIG})
 #: How much of a failed command's output its error repeats; all of it is in the task log.
 TAIL_LINES = 8
 #: How many failed blocks the error of a batch names.
@@ -46,7 +38,7 @@ def raise_for(exit_code: int, command: Sequence[str], tail: Sequence[str]) -> No
     AirflowException
         It failed, and a retry may help.
     """
-    if exit_code == 0:
+    if exit_code == EXIT_OK:
         return
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with {exit_code}"
     failures = parse(last_result(tail)).get("failures")

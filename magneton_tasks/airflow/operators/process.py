@@ -30,10 +30,10 @@ from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
 from magneton_tasks.config.read import load_config, parse_config
 from magneton_tasks.config.roots import allowed_roots, check_roots
-from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, MagnetonError
+from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.plan import Plan, StagePlan
 from magneton_tasks.plan.stage_names import noun_of
-from magneton_tasks.runners import resources
+from magneton_tasks.runners import resources, retry
 from magneton_tasks.runners.command import (
     last_result,
     plan_command,
@@ -252,9 +252,9 @@ class StageOperator(StageTask, CommandOperator):
             with resources.turn(self.log.info):
                 self.log.warning("ran out of memory; trying again with %s", human_bytes(most))
                 exit_code, tail = self.run_once(command, {MEMORY_VARIABLE: str(most)})
-            if exit_code == EXIT_TEMPORARY and ran_out_of_memory(last_result(tail)):
+            if exit_code and ran_out_of_memory(last_result(tail)):
                 self.log.warning("ran out of memory once more: no more is available")
-                exit_code = EXIT_CONFIG
+                exit_code = retry.without_more_memory(exit_code)
         raise_for(exit_code, command, tail)
         return last_result(tail)
 

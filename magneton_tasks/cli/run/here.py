@@ -22,7 +22,7 @@ from magneton_tasks.cli.run.live import STOPS, Display
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.errors import EXIT_OK, RETRYABLE_EXITS
+from magneton_tasks.errors import EXIT_OK, worst
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
@@ -280,12 +280,9 @@ def _run_stage(stage: str, plan: Plan, place: Place, display: Display) -> int:
     batches = work.batches if work is not None and stage != "pool" else None
     with display.stage(stage) as progress:
         codes = place.stage(stage, batches, display)
-        failed = [c if c > 0 else 75 for c in codes.values() if c]
-        progress.end(time.time(), is_done=not failed)
-    if not failed:
-        return EXIT_OK
-    retryable = [c for c in failed if c in RETRYABLE_EXITS]
-    return max(retryable or failed)
+        code = worst(codes.values())
+        progress.end(time.time(), is_done=code == EXIT_OK)
+    return code
 
 
 def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> None:

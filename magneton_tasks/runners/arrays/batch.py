@@ -20,14 +20,15 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_time
 from magneton_tasks.errors import EXIT_OK, ConfigError, MagnetonError, TemporaryError
-from magneton_tasks.runners.arrays.decide import Bounds, decide, error_of, shared_cause, to_exclude
+from magneton_tasks.runners.arrays.decide import decide, error_of, shared_cause, to_exclude
 from magneton_tasks.runners.arrays.looking import Look
 from magneton_tasks.runners.arrays.progress import Desk, Progress, Submitted
 from magneton_tasks.runners.arrays.watch import Snapshot
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
+from magneton_tasks.runners.retry import Cause, Need, Policy
 from magneton_tasks.runners.slurm import limits, script
-from magneton_tasks.runners.slurm.causes import Cause, Need, PartEnd
+from magneton_tasks.runners.slurm.causes import PartEnd
 from magneton_tasks.runners.slurm.limits import Limits
 from magneton_tasks.runners.slurm.programs import (
     Answer,
@@ -140,7 +141,8 @@ class BatchJobs:
         """
         token = self.desk.adopt()
         known = self.desk.load()
-        known.failures, known.tries, known.first, known.limited_since = [], {}, {}, None
+        known.failures, known.tries, known.failed, known.first = [], {}, {}, {}
+        known.limited_since = None
         known.done, known.is_looked_through = set(), False
         self.desk.save(known)
         return token
@@ -233,14 +235,14 @@ class BatchJobs:
         *,
         is_last: bool = False,
     ) -> None:
-        settings = self.attempt.config.slurm
         for end in ends:
             known.tries[end.part] = known.tries.get(end.part, 0) + 1
         verdict = decide(
-            ends, needs, known.tries, settings, self._bounds, known.first, is_last=is_last
+            ends, needs, known.tries, self._policy, known.failed, known.first, is_last=is_last
         )
         known.done |= set(verdict.done)
         known.needs |= verdict.again
+        known.failed |= verdict.failed
         known.first = verdict.first | known.first
         known.failures += [
             replace(f, hint=advice(self.attempt.config, self.stage, self.attempt.plan))
@@ -473,13 +475,14 @@ class BatchJobs:
         time_s = min(PROBE_S, settings.time_s) if self.stage == PROBE else settings.time_s
         projected = self.attempt.plan.memory.get(self.stage)
         bound = _SMALL_BYTES - BESIDE_BYTES if projected is None else projected.bound
-        return Need(first_memory(settings.memory, bound, self._bounds.memory), time_s)
+        return Need(first_memory(settings.memory, bound, self._policy.memory), time_s)
 
     @property
-    def _bounds(self) -> Bounds:
+    def _policy(self) -> Policy:
         settings, allowed = self.attempt.config.slurm, self._limits
         most = settings.max_memory or allowed.node_bytes or settings.memory or 2**60
-        return Bounds(most, limits.longest_s(allowed, settings))
+        longest_s = limits.longest_s(allowed, settings)
+        return Policy(settings.tries, settings.memory_growth, settings.time_growth, most, longest_s)
 
     @property
     def _limits(self) -> Limits:

@@ -11,24 +11,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from magneton_tasks.base.units import human_bytes, human_time
-from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import (
     EXIT_BUG,
     EXIT_CONFIG,
     EXIT_TEMPORARY,
+    FINAL_EXITS,
     RETRYABLE_EXITS,
     MagnetonError,
+    worst,
 )
-from magneton_tasks.runners.resources import more_memory
-from magneton_tasks.runners.slurm.causes import HOPELESS_EXITS, Cause, Need, PartEnd, cause_of
+from magneton_tasks.runners import retry
+from magneton_tasks.runners.retry import Cause, Failed, Need, Policy
+from magneton_tasks.runners.slurm.causes import PartEnd, cause_of
 from magneton_tasks.runners.slurm.states import COMPLETED, GONE
 
 #: More than half of an array must fail for one cause, and at least this many, before the rest is stopped.
 STOP_FROM = 5
-#: What resubmitting mends.
-_RETRIED = frozenset(
-    {Cause.MEMORY, Cause.TIME, Cause.NODE, Cause.PREEMPTED, Cause.LOST, Cause.TEMPORARY, Cause.EXIT}
-)
 #: Causes that lie in the node.
 _OF_NODE = frozenset({Cause.NODE, Cause.EXIT})
 #: Causes that a whole array shares without anything being wrong with the work, and those that more
@@ -52,14 +50,6 @@ class Failure:
     log: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The most that later tries may have; ``time_s`` None: there is no limit."""
-
-    memory: int
-    time_s: int | None
-
-
 @dataclass
 class Verdict:
     """What to do with parts whose jobs have ended.
@@ -74,6 +64,8 @@ class Verdict:
         Parts that can't be mended.
     first
         Of the parts to submit again: how this try ended, for the message of the last one.
+    failed
+        Of the parts that aren't complete: how often their tries failed, by cause, this one included.
     blamed
         Nodes of jobs whose failure may lie in the node; as often as it does.
     notes
@@ -84,6 +76,7 @@ class Verdict:
     again: dict[int, Need] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     first: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, dict[Cause, int]] = field(default_factory=dict)
     blamed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -93,8 +86,8 @@ def decide(
     ends: Iterable[PartEnd],
     needs: Mapping[int, Need],
     tries: Mapping[int, int],
-    settings: Settings,
-    bounds: Bounds,
+    policy: Policy,
+    failed: Mapping[int, Failed] | None = None,
     first: Mapping[int, str] | None = None,
     *,
     is_last: bool = False,
@@ -107,12 +100,14 @@ def decide(
         What each part's job had.
     tries
         How often each part has been tried, this try included.
+    failed
+        How often earlier tries of parts failed, by cause.
     first
         How the first try of parts ended that were tried before.
     is_last
         Nothing is tried again.
     """
-    verdict, first = Verdict(), first or {}
+    verdict, first, failed = Verdict(), first or {}, failed or {}
     fallen: set[tuple[str, str]] = set()
     for end in ends:
         if not end.missing:
@@ -124,8 +119,9 @@ def decide(
             continue
         need, n = needs[end.part], tries[end.part]
         cause = cause_of(end, need)
-        more = _more(cause, need, settings, bounds)
-        if cause not in _RETRIED or more is None or n >= settings.tries or is_last:
+        more = retry.more(cause, need, policy)
+        counts = verdict.failed[end.part] = retry.counted(failed.get(end.part, {}), cause)
+        if more is None or is_last or not retry.is_left(counts, cause, policy.tries):
             earlier = first.get(end.part) if n > 1 else None
             verdict.failures.append(_failure(end, cause, need, n, more is None, earlier))
             continue
@@ -165,20 +161,6 @@ def to_exclude(
         if blamed[node] > 1 and node not in found and left and 2 * len(left) >= len(working):
             found.append(node)
     return found
-
-
-def _more(cause: Cause, need: Need, settings: Settings, bounds: Bounds) -> Need | None:
-    """What the next try gets; None where it would have to be more than there may be."""
-    if cause is Cause.MEMORY:
-        memory = more_memory(need.memory, settings.memory_growth, bounds.memory)
-        return None if memory is None else Need(memory, need.time_s)
-    if cause is Cause.TIME:
-        most = bounds.time_s
-        if most is not None and need.time_s >= most:
-            return None
-        longer = int(need.time_s * settings.time_growth)
-        return Need(need.memory, longer if most is None else min(longer, most))
-    return need
 
 
 def shared_cause(
@@ -240,7 +222,7 @@ def _failure(
     code, hint = _ENDS.get(cause, (EXIT_TEMPORARY, "rerun: finished blocks stay"))
     if cause in _WITH_CODE:
         code = end.state.exit_code or EXIT_TEMPORARY
-        code = code if code in HOPELESS_EXITS | RETRYABLE_EXITS else EXIT_CONFIG
+        code = code if code in FINAL_EXITS | RETRYABLE_EXITS else EXIT_CONFIG
     told = (str(f["hint"]) for f in end.failures if f.get("cause") and f.get("hint"))
     hint = next(told, end.advised if cause in _WITH_CODE and end.advised else hint)
     words = _words(end, cause, need)
@@ -271,7 +253,10 @@ _ENDS = {
 
 
 def error_of(task: str, failures: Sequence[Failure], stopped: Cause | None = None) -> MagnetonError:
-    """One error for all parts that failed, by cause, with indexes, nodes and logs."""
+    """One error for all parts that failed, by cause, with indexes, nodes and logs.
+
+    An array that was stopped ends with the code of what stopped it: a retry would meet the same.
+    """
     lines = []
     for cause in dict.fromkeys(f.cause for f in failures):
         those = [f for f in failures if f.cause is cause]
@@ -287,10 +272,9 @@ def error_of(task: str, failures: Sequence[Failure], stopped: Cause | None = Non
         if stopped is not None
         else f"{task}: "
     )
-    retryable = [f.exit_code for f in failures if f.exit_code in RETRYABLE_EXITS]
     error = MagnetonError(
         why + "\n  ".join(lines), next((f.hint for f in failures if f.hint), None)
     )
-    hopeless = [f.exit_code for f in failures if f.exit_code not in RETRYABLE_EXITS]
-    error.exit_code = max(hopeless or retryable or [EXIT_TEMPORARY])
+    codes = [f.exit_code for f in failures if stopped is None or f.cause is stopped]
+    error.exit_code = worst(codes) if codes else EXIT_TEMPORARY
     return error

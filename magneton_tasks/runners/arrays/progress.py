@@ -28,7 +28,7 @@ from uuid import uuid4
 
 from magneton_tasks.base import files
 from magneton_tasks.runners.arrays.decide import Failure
-from magneton_tasks.runners.slurm.causes import Cause, Need
+from magneton_tasks.runners.retry import Cause, Need
 from magneton_tasks.runners.slurm.states import expression, parse_indexes
 from magneton_tasks.work.paths import AttemptPaths, task_name
 
@@ -61,8 +61,9 @@ class Progress:
         All arrays so far.
     done
         Parts that are complete.
-    tries, needs
-        Of parts: how often they were submitted, and what the next job asks for.
+    tries, failed, needs
+        Of parts: how often they were submitted, how often that failed for which cause, and what the
+        next job asks for.
     failures
         Parts that can't be mended.
     first
@@ -80,6 +81,7 @@ class Progress:
     jobs: list[Submitted] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
     tries: dict[int, int] = field(default_factory=dict)
+    failed: dict[int, dict[Cause, int]] = field(default_factory=dict)
     needs: dict[int, Need] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     first: dict[int, str] = field(default_factory=dict)
@@ -119,6 +121,10 @@ class Progress:
             for j in data["jobs"]
         ]
         data["tries"] = {int(k): v for k, v in data["tries"].items()}
+        data["failed"] = {
+            int(k): {Cause(cause): n for cause, n in v.items()}
+            for k, v in data.get("failed", {}).items()
+        }
         data["first"] = {int(k): v for k, v in data.get("first", {}).items()}
         data["needs"] = {int(k): Need(**v) for k, v in data["needs"].items()}
         data["failures"] = [Failure(**{**f, "cause": Cause(f["cause"])}) for f in data["failures"]]

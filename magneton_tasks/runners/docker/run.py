@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from magneton_tasks.errors import EXIT_TEMPORARY, MagnetonError
+from magneton_tasks.runners import retry
 from magneton_tasks.runners.docker.containers import give
 from magneton_tasks.runners.docker.task import Ending, Workshop, stage_task
 from magneton_tasks.runners.interrupts import Interrupts
-from magneton_tasks.runners.local import TRIES, OnLine, OnTick
+from magneton_tasks.runners.local import OnLine, OnTick
 from magneton_tasks.work.paths import AttemptPaths
 
 #: How often whoever watches is told of the containers that run, in seconds: the engine is asked for each.
@@ -90,12 +91,12 @@ class _StageRun:
         ending = Ending(EXIT_TEMPORARY)
         with open(log_path, "ab") as log:
             give(log_path, self.paths.root)
-            for retry in range(1, TRIES + 1):
+            for number in range(1, retry.TRIES + 1):
                 if self.workshop.stopper.is_stopping:
                     break
-                task = stage_task(self.plan, self.paths.root, self.stage, batch, retry)
+                task = stage_task(self.plan, self.paths.root, self.stage, batch, number)
                 ending = self.workshop.run(task, self.telling(log))
-                if ending.exit_code != EXIT_TEMPORARY or retry == TRIES:
+                if not retry.helps_here(ending.exit_code) or number == retry.TRIES:
                     break
                 if not self.workshop.stopper.is_stopping:
                     self.lines.put(

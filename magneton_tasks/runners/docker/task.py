@@ -37,7 +37,8 @@ from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
-from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory, more_memory
+from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory
+from magneton_tasks.runners.retry import more_memory
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.records import Manifest
 

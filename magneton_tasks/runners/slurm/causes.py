@@ -4,45 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from magneton_tasks.errors import (
-    EXIT_BAD_DATA,
-    EXIT_BUG,
-    EXIT_CONFIG,
-    EXIT_NO_INPUT,
     EXIT_TEMPORARY,
-    EXIT_USAGE,
+    FINAL_EXITS,
     RETRYABLE_EXITS,
 )
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
+from magneton_tasks.runners.retry import Cause, Need
 from magneton_tasks.runners.slurm.states import COMPLETED, GONE, TaskState
 from magneton_tasks.runners.slurm.words import tells_out_of_memory
 
-#: Exit codes of ours that no other node mends.
-HOPELESS_EXITS = frozenset({EXIT_USAGE, EXIT_BAD_DATA, EXIT_NO_INPUT, EXIT_BUG, EXIT_CONFIG})
 #: How long before its end a job may have been warned, in seconds: ``slurm.signal_s`` at most, and
 #: Slurm's signal may come up to a minute earlier than asked, see sbatch(1).
 _WARNED_S = 300 + 60
 _SIGKILL = 9
 #: 128 + SIGKILL: what a shell, or whatever else started the worker, ends with
 _KILLED = 137
-
-
-class Cause(StrEnum):
-    """Why a job didn't do its part; in words for people."""
-
-    MEMORY = "out of memory"
-    TIME = "out of time"
-    NODE = "node failed"
-    PREEMPTED = "preempted"
-    CANCELLED = "cancelled"
-    LOST = "lost"
-    TEMPORARY = "failed, and a retry may help"
-    SILENT = "completed without its records"
-    HOPELESS = "failed"
-    EXIT = "failed to run"
 
 
 #: Slurm's states that say it all, whatever a log or an earlier record says.
@@ -53,14 +32,6 @@ _OF_STATE = {
 }  # fmt: skip
 #: Who cancels a job that takes too much memory, where Slurm doesn't call it a failure.
 _BY_SLURM = ("", "by 0")
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a part's job asks for: memory in bytes, time in seconds."""
-
-    memory: int
-    time_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +66,7 @@ def cause_of(end: PartEnd, need: Need) -> Cause:
     killed = end.state.signal == _SIGKILL
     if state == "CANCELLED" and not (killed and end.state.reason in _BY_SLURM):
         return Cause.CANCELLED
-    if code in HOPELESS_EXITS:
+    if code in FINAL_EXITS:
         return Cause.HOPELESS
     # without cgroups Slurm kills what is too large, and calls it a failure (JobLaunchFailure)
     if killed or end.state.reason == "OutOfMemory":

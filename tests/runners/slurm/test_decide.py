@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import (
     EXIT_CONFIG,
     EXIT_IO,
@@ -15,14 +14,14 @@ from magneton_tasks.errors import (
     EXIT_TEMPORARY,
 )
 from magneton_tasks.runners.arrays.decide import (
-    Bounds,
     Verdict,
     decide,
     error_of,
     shared_cause,
     to_exclude,
 )
-from magneton_tasks.runners.slurm.causes import Cause, Need, PartEnd, cause_of
+from magneton_tasks.runners.retry import Cause, Failed, Need, Policy
+from magneton_tasks.runners.slurm.causes import PartEnd, cause_of
 from magneton_tasks.runners.slurm.states import TaskState
 
 GIB = 2**30
@@ -34,9 +33,16 @@ def end(state: TaskState, missing: int = 1, part: int = 0, *failures: Mapping[st
     return PartEnd(part, "12", state, missing, failures, "/logs/12_0.log")
 
 
-def verdict(one: PartEnd, tries: int = 1, most: Bounds | None = None, **given: Any) -> Verdict:
-    bounds = most or Bounds(64 * GIB, None)
-    return decide([one], {one.part: NEED}, {one.part: tries}, Settings(**given), bounds)
+def policy(memory: int = 64 * GIB, time_s: int | None = None) -> Policy:
+    return Policy(3, 1.5, 2.0, memory, time_s)
+
+
+def verdict(one: PartEnd, most: Policy | None = None, **before: int) -> Verdict:
+    """``before``: how often earlier tries failed, by the name of the cause."""
+    failed: Failed = {Cause[name]: n for name, n in before.items()}
+    tries = sum(before.values()) + 1
+    part = one.part
+    return decide([one], {part: NEED}, {part: tries}, most or policy(), {part: failed})
 
 
 CAUSES = [
@@ -143,10 +149,10 @@ def test_a_complete_part_is_done_however_its_job_ended(state: TaskState) -> None
 def test_memory_and_time_grow_up_to_the_most() -> None:
     memory, timeout = CAUSES[0][0], CAUSES[2][0]
     assert verdict(end(memory)).again == {0: Need(6 * GIB, 3600)}
-    assert verdict(end(memory), most=Bounds(5 * GIB, None)).again == {0: Need(5 * GIB, 3600)}
-    assert verdict(end(timeout), most=Bounds(GIB, 4000)).again == {0: Need(4 * GIB, 4000)}
+    assert verdict(end(memory), most=policy(5 * GIB)).again == {0: Need(5 * GIB, 3600)}
+    assert verdict(end(timeout), most=policy(GIB, 4000)).again == {0: Need(4 * GIB, 4000)}
     for state, key in ((memory, "max_memory"), (timeout, "max_time")):
-        failed = verdict(end(state), most=Bounds(4 * GIB, 3600)).failures[0]
+        failed = verdict(end(state), most=policy(4 * GIB, 3600)).failures[0]
         assert failed.exit_code == EXIT_CONFIG and key in str(failed.hint)
 
 
@@ -161,7 +167,7 @@ def test_a_node_that_falls_fails_once_and_jobs_that_do_not_run_there_each() -> N
         ends = [end(CAUSES[nth][0], 1, part) for part in range(3)]
         parts = range(3)
         needs, tries = dict.fromkeys(parts, NEED), dict.fromkeys(parts, 1)
-        assert decide(ends, needs, tries, Settings(), Bounds(GIB, None)).blamed == blamed
+        assert decide(ends, needs, tries, policy()).blamed == blamed
 
 
 EXCLUSIONS: list[tuple[dict[str, int], list[str], set[str], list[str]]] = [
@@ -189,18 +195,26 @@ def test_the_first_cause_stays_in_the_message() -> None:
     again = verdict(end(CAUSES[5][0]))
     assert again.first == {0: "job 12_0 on n2: node failed"}
     one = end(CAUSES[11][0])
-    bounds = Bounds(GIB, None)
-    last = decide([one], {0: NEED}, {0: 3}, Settings(), bounds, again.first)
+    last = decide([one], {0: NEED}, {0: 3}, policy(), {0: {Cause.EXIT: 2}}, again.first)
     words = last.failures[0].words
     assert "failed to run with exit code 127 (3 tries)" in words
     assert words.endswith("the first: job 12_0 on n2: node failed")
-    assert "the first" not in verdict(one, tries=3).failures[0].words
+    assert "the first" not in verdict(one, EXIT=2).failures[0].words
 
 
 def test_tries_are_capped() -> None:
-    assert verdict(end(CAUSES[5][0]), tries=2).again
-    failed = verdict(end(CAUSES[5][0]), tries=3).failures[0]
+    assert verdict(end(CAUSES[5][0]), NODE=1).again
+    failed = verdict(end(CAUSES[5][0]), NODE=2).failures[0]
     assert failed.exit_code == EXIT_TEMPORARY and "(3 tries" in failed.words
+
+
+def test_tries_are_counted_by_cause() -> None:
+    """What ran out of memory twice and was preempted once isn't out of tries if its node fails."""
+    node = end(CAUSES[5][0])
+    found = verdict(node, MEMORY=2, PREEMPTED=1, NODE=1)
+    assert found.again == {0: NEED}
+    assert found.failed == {0: {Cause.MEMORY: 2, Cause.PREEMPTED: 1, Cause.NODE: 2}}
+    assert verdict(node, MEMORY=2, PREEMPTED=1, NODE=2).failures
 
 
 @pytest.mark.parametrize("nth", [7, 9, 10])
@@ -224,7 +238,7 @@ def test_an_array_that_needs_more_gets_more(nth: int) -> None:
     ends = [end(CAUSES[nth][0], 1, part) for part in range(20)]
     needs, tries = dict.fromkeys(range(20), NEED), dict.fromkeys(range(20), 1)
     assert shared_cause(ends, 20, needs, tries) is None
-    found = decide(ends, needs, tries, Settings(), Bounds(64 * GIB, None))
+    found = decide(ends, needs, tries, policy())
     assert set(found.again) == set(range(20))
 
 
@@ -250,3 +264,5 @@ def test_the_error_names_indexes_node_log_and_what_to_do() -> None:
     ):
         assert words in error.what
     assert error.exit_code == EXIT_CONFIG
+    # of an array that went on to its end, a retry mends what was cancelled
+    assert error_of("segment-0003", failures).exit_code == EXIT_TEMPORARY
