@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -16,6 +15,7 @@ from pydantic.fields import FieldInfo
 from magneton_tasks.config import (
     airflow as schema_airflow,
 )
+from magneton_tasks.config import keys
 from magneton_tasks.config import (
     slurm as schema_slurm,
 )
@@ -68,32 +68,24 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 def page() -> str:
     """The whole page."""
-    top = {n: f for n, f in RunConfig.model_fields.items() if _section(f.annotation) is None}
-    parts = [HEAD, "## Top level\n", _table(top, "")]
-    for name, model, is_optional in sections(RunConfig, ""):
-        fields = {n: f for n, f in model.model_fields.items() if _section(f.annotation) is None}
+    by_section: dict[str, dict[str, FieldInfo]] = {}
+    for key, field in keys.fields(RunConfig).items():
+        by_section.setdefault(keys.split(key)[0], {})[key] = field
+    parts = [HEAD, "## Top level\n", _table(by_section[""])]
+    for name, section in keys.sections(RunConfig).items():
+        is_optional = type(None) in get_args(section.annotation)
         without = " This section is optional: without it, the whole volume is segmented."
         parts += [
             f"## {name}\n",
-            f"{_first_line(model)}{without if is_optional else ''}\n",
-            _table(fields, f"{name}."),
+            f"{_first_line(keys.section_of(section))}{without if is_optional else ''}\n",
+            _table(by_section.get(name, {})),
         ]
     return "\n".join(parts)
 
 
-def sections(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type[BaseModel], bool]]:
-    """(dotted name, model, may be null) of every section, those inside sections included."""
-    for name, field in model.model_fields.items():
-        section = _section(field.annotation)
-        if section is not None:
-            yield f"{prefix}{name}", section, type(None) in get_args(field.annotation)
-            yield from sections(section, f"{prefix}{name}.")
-
-
-def _table(fields: dict[str, FieldInfo], prefix: str) -> str:
+def _table(fields: dict[str, FieldInfo]) -> str:
     lines = ["| key | meaning | default | allowed values |", "|---|---|---|---|"]
-    for name, field in fields.items():
-        key = f"{prefix}{name}"
+    for key, field in fields.items():
         cells = (
             f"`{key}`",
             _text(field.description or ""),
@@ -164,15 +156,8 @@ def _bounds(metadata: tuple[Any, ...]) -> str:
     return ", ".join(f"{BOUNDS[name]} {found[name]:,}" for name in BOUNDS if name in found)
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    for kind in (annotation, *get_args(annotation)):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
-
-
-def _first_line(model: type[BaseModel]) -> str:
-    return (model.__doc__ or "").strip().splitlines()[0].replace("``", "`")
+def _first_line(model: type[BaseModel] | None) -> str:
+    return ((model and model.__doc__) or "").strip().splitlines()[0].replace("``", "`")
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ def command(
 
 def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, object]:
     """``key=value`` options as a dict; values are YAML."""
-    from magneton_tasks.config import config_file
+    from magneton_tasks.config import config_file, renamed
 
     sets: dict[str, object] = {}
     for text in values:
@@ -38,7 +38,7 @@ def parse_sets(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -
             sets[key] = config_file.value_of(value)
         except ValueError as error:
             raise click.BadParameter(f"{key}: {error}") from None
-    return sets
+    return renamed.given(sets, "--set")
 
 
 def parse_stages(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:

@@ -1,26 +1,14 @@
-"""What differs between two resolved configs, and which of it decides results."""
+"""What differs between two resolved configs, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from magneton_tasks.config import deciding, keys, renamed
 from magneton_tasks.config.model import USUAL_THRESHOLD
 
 THRESHOLD = "segment.threshold"
-
-#: What decides the results of each choice of stages, beside the choices before: see `make_fingerprints`.
-_DECIDE = {
-    "segment": ("method", "paths.input", "input.", "box", "mask.", "block.", "segment.", "exact."),
-    "pool": ("pool.", "segment.min_size_vox"),
-    "apply": ("paths.output", "apply."),
-}
-#: What begins as one of these, but decides nothing there.
-_DECIDE_NOT = {
-    "segment": ("segment.min_size_vox", "input.version", "input.identity"),
-    "pool": ("pool.largest_object_warning",),
-    "apply": (),
-}
 
 
 def differing(
@@ -36,10 +24,10 @@ def differing(
         The thresholds (affinities) that runs with them segment with; None: not known. Where both
         are, these are compared, whatever the configs say.
     """
-    old, new = flat(before), flat(now)
+    old, new = renamed.of(keys.flat(before)), renamed.of(keys.flat(now))
     lines = []
     for key in sorted(old.keys() | new.keys()):
-        a, b = old.get(key), new.get(key)
+        a, b = (values.get(key, deciding.before(key)) for values in (old, new))
         if key == THRESHOLD:
             known = (_threshold(old, taken[0]), _threshold(new, taken[1]))
             if (a != b) if None in known else (known[0] != known[1]):
@@ -69,18 +57,3 @@ def _words(config: Mapping[str, Any], key: str) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def decides(key: str, choice: str) -> bool:
-    """Whether a key decides results of ``choice`` (segment, pool or apply) itself."""
-    return key.startswith(_DECIDE[choice]) and not key.startswith(_DECIDE_NOT[choice] or ("\0",))
-
-
-def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key."""
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        found |= (
-            flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
 
 from magneton_tasks.base.files import write_atomic
-from magneton_tasks.config import config_file, edit_text
+from magneton_tasks.config import config_file, edit_text, keys, renamed
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import parse_config, unread_keys
 from magneton_tasks.errors import ConfigError, OutputError
@@ -51,9 +51,12 @@ def with_values(text: str, name: str, values: Mapping[str, object]) -> str:
     ConfigError
         As `set_values`; ``name`` stands for the file.
     """
+    values = renamed.given(values, name)
     wanted = parse_config(text, name, values)
     new = text
     try:
+        for old, now in _renamed_here(text, name, values):
+            new = edit_text.rename(new, tuple(old.split(".")), tuple(now.split(".")))
         for key, value in values.items():
             new = edit_text.set_value(new, tuple(key.split(".")), value)
             for unread in unread_keys(key, value):
@@ -67,6 +70,16 @@ def with_values(text: str, name: str, values: Mapping[str, object]) -> str:
             f"change it in an editor: magneton config edit {name} --editor",
         )
     return new
+
+
+def _renamed_here(text: str, name: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Old and present names of what the file has under an old one and these values change."""
+    touched = {*values, *(u for key, value in values.items() for u in unread_keys(key, value))}
+    node = config_file.compose(text, name)
+    data = {} if node is None else config_file.construct(node, name)
+    for old, now in renamed.RENAMED.items():
+        if keys.has(data, old) and any(keys.is_in(now, t) or keys.is_in(t, now) for t in touched):
+            yield old, now
 
 
 def _reads_back(text: str, wanted: RunConfig) -> bool:

@@ -31,15 +31,6 @@ class _Composer(yaml.SafeLoader):
         return Alias(super().compose_node(parent, index), event)
 
 
-def key_lines(text: str) -> dict[str, int]:
-    """The line, from 1, of each dotted key; keys that come by a merge (``<<``) aren't in it."""
-    return {
-        ".".join(map(str, path)): key.start_mark.line + 1
-        for path, key, _ in entries(compose(text))
-        if key is not None
-    }
-
-
 def compose(text: str) -> Any:
     """The root node, with aliases; None where the text holds nothing."""
     loader = _Composer(text)
@@ -50,7 +41,7 @@ def compose(text: str) -> Any:
 
 
 def data(text: str, path: Path) -> Any:
-    """The value at ``path`` as the reader of configs has it, or MISSING."""
+    """The value at ``path`` as the reader of configs has it, or `MISSING`."""
     data = yaml.load(text, Loader=yaml.SafeLoader)
     for name in path:
         try:

@@ -99,6 +99,20 @@ def drop(text: str, path: Path) -> str:
     return _apply(text, [*aliases, *_commented(text, start, end, key.start_mark.column)])
 
 
+def rename(text: str, path: Path, new: Path) -> str:
+    """The text with a key or section under another name; in another section where ``new`` says so."""
+    node, key = nodes.compose(text), None
+    for name in path:
+        found = nodes.child(node, name)
+        if found is None:  # by a merge
+            raise UnsupportedLayoutError(f"{_dotted(path)} is no key of its own")
+        key, node = found
+    assert key is not None
+    if path[:-1] == new[:-1]:
+        return _apply(text, [Edit(key.start_mark.index, key.end_mark.index, str(new[-1]))])
+    return set_value(drop(text, path), new, nodes.data(text, path))
+
+
 # ---------------------------------------------------------------------------- adding
 
 

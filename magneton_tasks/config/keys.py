@@ -91,6 +91,13 @@ def get(data: object, key: str) -> object:
     return data
 
 
+def has(data: object, key: str) -> bool:
+    """Whether a key or section is there, be it null."""
+    section, leaf = split(key)
+    inner = get(data, section) if section else data
+    return isinstance(inner, Mapping) and leaf in inner
+
+
 def put(data: MutableMapping[str, object], key: str, value: object) -> None:
     """Set a key; sections that are missing or null are made.
 
@@ -122,6 +129,8 @@ def flat(data: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """All values by dotted key; an empty mapping holds none."""
     found: dict[str, object] = {}
     for key, inner in data.items():
-        is_section = isinstance(inner, Mapping)
-        found |= flat(inner, f"{prefix}{key}.") if is_section else {prefix + key: inner}  # type: ignore[arg-type]
+        if isinstance(inner, Mapping):
+            found |= flat(inner, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = inner
     return found

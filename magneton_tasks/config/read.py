@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from magneton_tasks.config import config_file
+from magneton_tasks.config import config_file, keys, renamed
 from magneton_tasks.config.model import (
     ADD_METHOD,
     CHANGE_METHOD,
@@ -32,6 +32,7 @@ __all__ = [
     "require_partition",
     "unread_keys",
     "uses_partition",
+    "written",
 ]
 
 Overrides = Mapping[str, object]
@@ -66,14 +67,15 @@ def parse_config(
     text: str, name: str, overrides: Overrides | None = None, partition: str | None = None
 ) -> RunConfig:
     """As :func:`load_config`, of text; ``name`` stands for the file in messages."""
-    data, lines = _parse_yaml(text, name)
-    for key, value in (overrides or {}).items():
+    data, lines = written(text, name)
+    overrides = renamed.given(overrides or {}, f"{name}, an override")
+    for key, value in overrides.items():
         _override(data, key, value, name)
     try:
         config = RunConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join(_explain(e, lines, name, overrides or {}) for e in error.errors())
+            "\n".join(_explain(e, lines, name, overrides) for e in error.errors())
         ) from None
     return _with_partition(config, partition, name)
 
@@ -98,61 +100,32 @@ def find_configs(places: str | Iterable[str | Path]) -> list[Path]:
 
 def known_keys() -> list[str]:
     """All dotted keys of a config."""
-    return sorted(_leaves(RunConfig))
-
-
-def _leaves(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
-    for name, field in model.model_fields.items():
-        inner = next(
-            (
-                t
-                for t in _types(field.annotation)
-                if isinstance(t, type) and issubclass(t, BaseModel)
-            ),
-            None,
-        )
-        if inner is None:
-            yield prefix + name
-        else:
-            yield from _leaves(inner, f"{prefix}{name}.")
-
-
-def _types(annotation: Any) -> tuple[Any, ...]:
-    return (annotation, *getattr(annotation, "__args__", ()))
+    return sorted(keys.fields(RunConfig))
 
 
 def nearest(key: str, known: Iterable[str]) -> str:
     """A ``; did you mean ...?`` or nothing."""
     known = list(known)
     # a known key in the wrong section first
-    close = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]][
-        :1
-    ] or get_close_matches(key, known, 1, 0.6)
+    close = [k for k in known if keys.split(k)[1] == keys.split(key)[1]][:1]
+    close = close or get_close_matches(key, known, 1, 0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def _override(data: dict[str, Any], key: str, value: object, name: str) -> None:
-    *sections, leaf = key.split(".")
     known = known_keys()
     if key not in known and not any(
         key.startswith(k + ".") or k.startswith(key + ".") for k in known
     ):
         raise ConfigError(f"{name}: unknown key {key} in an override{nearest(key, known)}")
-    at = data
-    for section in sections:
-        if at.get(section) is None:
-            at[section] = {}
-        at = at[section]
-        if not isinstance(at, dict):
-            raise ConfigError(f"{name}: {section} in the override {key} is not a section")
-    at[leaf] = value
+    try:
+        keys.put(data, key, value)
+    except KeyError as error:
+        section = str(error.args[0])
+        raise ConfigError(f"{name}: {section} in the override {key} is not a section") from None
     # The file's keys were meant for the choice of the file: another choice doesn't read them.
     for unread in unread_keys(key, value):
-        *sections, leaf = unread.split(".")
-        at = data
-        for section in sections:
-            at = at.get(section) or {}
-        at.pop(leaf, None)
+        keys.drop(data, unread)
 
 
 def unread_keys(key: str, value: object) -> list[str]:
@@ -164,36 +137,46 @@ def unread_keys(key: str, value: object) -> list[str]:
     return [f"{section}.{name}" for name in sorted(tables.get(key, {}).get(str(value), ()))]
 
 
-def _parse_yaml(text: str, name: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+def written(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """What a config's file says, unchecked and under the present names; the lines (from 1) of keys.
+
+    Keys that come by a merge (``<<``) have no line.
+
+    Raises
+    ------
+    ConfigError
+        Malformed YAML, a key that is there twice, no mapping; ``name`` stands for the file.
+    """
     node = config_file.compose(text, name)
     if node is None:
         return {}, {}
-    lines: dict[tuple[str, ...], int] = {}
-    _collect_lines(node, (), lines, name)
+    lines: dict[str, int] = {}
+    _collect_lines(node, "", lines, name)
     data = config_file.construct(node, name)
     if not isinstance(data, dict):
         raise ConfigError(
             f"{name}: a config is a mapping of keys to values, not a {type(data).__name__}"
         )
+    for old, new in renamed.rename(data, lines, name).items():
+        if old in lines:
+            lines[new] = lines[old]
     return data, lines
 
 
-def _collect_lines(
-    node: Any, path: tuple[str, ...], lines: dict[tuple[str, ...], int], name: str
-) -> None:
+def _collect_lines(node: yaml.Node, prefix: str, lines: dict[str, int], name: str) -> None:
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
-        at = (*path, str(key.value))
+        at, line = f"{prefix}{key.value}", key.start_mark.line + 1
         if at in lines:
             raise ConfigError(
-                f"{name}, line {key.start_mark.line + 1}: {'.'.join(at)} appears twice (first in line {lines[at]})"
+                f"{name}, line {line}: {at} appears twice (first in line {lines[at]})"
             )
-        lines[at] = key.start_mark.line + 1
-        _collect_lines(value, at, lines, name)
+        lines[at] = line
+        _collect_lines(value, f"{at}.", lines, name)
 
 
-def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str, overrides: Overrides) -> str:
+def _explain(error: Any, lines: Mapping[str, int], name: str, overrides: Overrides) -> str:
     """One pydantic error as: file, line: key: what is wrong."""
     loc = tuple(str(part) for part in error["loc"])
     if not loc:  # a rule about several sections begins with the key that it is about
@@ -201,11 +184,12 @@ def _explain(error: Any, lines: dict[tuple[str, ...], int], name: str, overrides
         loc = tuple(about.split(".")) if about in (*known_keys(), "exact") else ()
         if ".".join(loc) in overrides:
             return f"{name}, set for this run: {_for_this_run(error['msg'])}"
-        loc = loc[:1] if loc and loc not in lines else loc
-    line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), None)
+        loc = loc[:1] if loc and ".".join(loc) not in lines else loc
+    above = (".".join(loc[:n]) for n in range(len(loc), 0, -1))
+    line = next((lines[key] for key in above if key in lines), None)
     # A union's branch names are in the location after the key itself.
     known = known_keys()
-    sections = {k.rpartition(".")[0] for k in known}
+    sections = {keys.split(k)[0] for k in known}
     n = len(loc)
     while n > 1 and ".".join(loc[:n]) not in known and ".".join(loc[: n - 1]) not in sections:
         n -= 1
@@ -239,12 +223,7 @@ def _null(key: str, kind: str) -> str:
     """What null stands for, where a value of another type was given."""
     if not kind.endswith(("_parsing", "_type")):
         return ""
-    *sections, leaf = key.split(".")
-    model: Any = RunConfig
-    for name in sections:
-        inner = _types(model.model_fields[name].annotation) if name in model.model_fields else ()
-        model = next((t for t in inner if hasattr(t, "model_fields")), BaseModel)
-    field = model.model_fields.get(leaf)
+    field = keys.fields(RunConfig).get(key) or keys.sections(RunConfig).get(key)
     _, null, meaning = ((field.description if field else "") or "").partition("null: ")
     return f"; {null}{meaning.rstrip('.')}" if null else ""
 

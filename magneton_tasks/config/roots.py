@@ -11,6 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from magneton_tasks.base.location import locate
+from magneton_tasks.config import keys
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 
@@ -37,11 +38,10 @@ def check_roots(config: RunConfig, given: Container[str], roots: Iterable[str]) 
     roots = tuple(roots)
     real = [Path(root).resolve() for root in roots]
     for key in PATH_KEYS:
-        section, _, leaf = key.partition(".")
-        value = getattr(getattr(config, section), leaf)
+        value = keys.value(config, key)
         if key not in given or value is None:
             continue
-        path = locate(value).path
+        path = locate(str(value)).path
         if path is None or not any(path.resolve().is_relative_to(root) for root in real):
             where = "" if path is None or path.resolve() == path else f", which is {path.resolve()}"
             raise ConfigError(

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from magneton_tasks.config.model import Pool, RunConfig, Segment
+from magneton_tasks.config import keys
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import unread_keys
 
 #: Columns of a line of comments.
@@ -60,7 +61,7 @@ def render(
     unread = _unread(values)
     lines = [_comment(line) for line in head]
     for name, field in sorted(RunConfig.model_fields.items(), key=lambda item: item[0] in _LAST):
-        model = _model_of(field)
+        model = keys.section_of(field)
         if model is None or name == "box":
             lines += ["", *_key(name, name, field, values, notes, "")]
         elif name not in unread:
@@ -79,9 +80,9 @@ def _section(
     meaning = (model.__doc__ or dotted).strip().splitlines()[0].replace("``", "")
     yield from _wrapped(meaning, indent)
     is_set = any(key.startswith(f"{dotted}.") for key in values)
-    yield f"{indent}{'' if is_set else '# '}{dotted.rpartition('.')[2]}:"
+    yield f"{indent}{'' if is_set else '# '}{keys.split(dotted)[1]}:"
     for name, field in model.model_fields.items():
-        key, inner = f"{dotted}.{name}", _model_of(field)
+        key, inner = f"{dotted}.{name}", keys.section_of(field)
         if inner is not None:
             yield from _section(key, inner, values, notes, unread, f"{indent}  ")
         elif key not in unread or key in values:
@@ -109,22 +110,9 @@ def _key(
 
 def _unread(values: Mapping[str, object]) -> set[str]:
     """Keys and sections that the choices don't read: a config that sets them is refused."""
-    choices: dict[str, type[BaseModel]] = {
-        "method": RunConfig, "pool.rule": Pool, "segment.supervoxels": Segment
-    }  # fmt: skip
-    return {
-        unread
-        for key, model in choices.items()
-        for unread in unread_keys(
-            key, values.get(key, model.model_fields[key.rpartition(".")[2]].default)
-        )
-    }
-
-
-def _model_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The section that a field holds; None for a plain value."""
-    types = (field.annotation, *get_args(field.annotation))
-    return next((t for t in types if isinstance(t, type) and issubclass(t, BaseModel)), None)
+    choices = ("method", "pool.rule", "segment.supervoxels")
+    schema = keys.fields(RunConfig)
+    return {u for key in choices for u in unread_keys(key, values.get(key, schema[key].default))}
 
 
 def one_line(value: object) -> str:

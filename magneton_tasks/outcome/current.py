@@ -9,7 +9,8 @@ from pathlib import Path
 
 from magneton_tasks.base import files, lease
 from magneton_tasks.base.location import locate, read_json
-from magneton_tasks.config.differences import decides, differing
+from magneton_tasks.config.deciding import decides
+from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.metadata import read_metadata

@@ -10,11 +10,10 @@ from importlib import metadata
 from shlex import quote
 from typing import Any
 
-from pydantic import BaseModel
-
 from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
+from magneton_tasks.config import keys
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.kernels import versions as kernels
 from magneton_tasks.outcome import threshold_words
@@ -32,33 +31,23 @@ def settings(config: RunConfig) -> Iterator[Data]:
     Keys that the chosen rule or supervoxels don't read are left out; ``default`` is missing where
     a value must be given.
     """
-    yield from _settings(config.resolved(), RunConfig, "")
-
-
-def _settings(values: Data, model: type[BaseModel], prefix: str) -> Iterator[Data]:
-    for name, value in values.items():
-        field = model.model_fields[name]
-        section = _section(field.annotation)
-        if section is not None and isinstance(value, dict):
-            yield from _settings(value, section, f"{prefix}{name}.")
+    data = config.resolved()
+    schema = {**keys.sections(RunConfig), **keys.fields(RunConfig)}
+    for key in dict.fromkeys(_null_section(data, key) or key for key in keys.fields(RunConfig)):
+        value, field = keys.get(data, key), schema[key]
+        if value is keys.MISSING:
             continue
-        entry = {
-            "key": prefix + name,
-            "value": value,
-            "title": field.title,
-            "meaning": field.description,
-        }
+        entry = {"key": key, "value": value, "title": field.title, "meaning": field.description}
         if not field.is_required():
             default = field.get_default()
             entry["default"] = json.loads(json.dumps(default))
         yield entry | {"changed": "default" not in entry or value != entry["default"]}
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    for kind in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
+def _null_section(data: Data, key: str) -> str:
+    """The section of a key where that is null (``box``), which is one value then."""
+    section, _ = keys.split(key)
+    return section if section and keys.get(data, section) is None else ""
 
 
 def volume(attempt: Attempt) -> Data:

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.operators.process import PlanOperator
-from magneton_tasks.config import from_form
+from magneton_tasks.config import from_form, renamed
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 
@@ -193,3 +193,13 @@ def test_what_forms_offer_is_what_a_form_may_set(
         found |= form.keys() - {"stages", "restart"}
         assert tuple(k for k in form if k in from_form.KEYS) == from_form.offered(config)
     assert found == set(from_form.KEYS)
+
+
+def test_a_form_s_old_name_of_a_key_counts_as_the_present_one(
+    write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(renamed.RENAMED, "segment.cutoff", "segment.threshold")
+    path = write_config("cortex", "segment: {threshold: 0.37}\n")
+    assert request(path, {"segment.cutoff": 0.6}).sets == {"segment.threshold": 0.6}
+    with pytest.raises(ConfigError, match="both are there"):
+        request(path, {"segment.cutoff": 0.6, "segment.threshold": 0.5})

@@ -9,9 +9,12 @@ import pytest
 from pydantic import create_model
 
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.config import deciding, keys, read, renamed
+from magneton_tasks.config.deciding import Choice, Deciding
+from magneton_tasks.config.differences import differing
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
-from magneton_tasks.plan import fingerprints
+from magneton_tasks.config.types import Section
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
 from magneton_tasks.plan.plan import Fingerprints, VolumeFacts, make_geometry
 from tests.helpers.plans import a_config, a_volume
@@ -46,17 +49,7 @@ VOLUME = VolumeFacts(Box((0, 0, 0), (300, 400, 500)), (40.0, 4.0, 4.0), (64, 64,
 new_model: Any = create_model
 EXACT: dict[str, Any] = {"method": "exact"}
 #: The sections whose keys may decide results, those inside others too.
-SECTIONS = (
-    "paths",
-    "input",
-    "mask",
-    "block",
-    "segment",
-    "exact",
-    "exact.advanced",
-    "pool",
-    "apply",
-)
+SECTIONS = ("input", "mask", "segment", "exact", "exact.advanced", "pool", "apply")
 
 
 def of(config: RunConfig) -> Fingerprints:
@@ -97,63 +90,161 @@ def with_new_key(section: str, default: object) -> Any:
         grown = new_model("Grown", __base__=type(getattr(a_config().exact, inner)), **added)
         added = {inner: (grown, grown())}
     model = new_model("Grown", __base__=model, **added)
-    wanted = ... if section == "paths" else model()
-    return new_model("NewConfig", __base__=RunConfig, **{outer: (model, wanted)})
+    return new_model("NewConfig", __base__=RunConfig, **{outer: (model, model())})
+
+
+def of_group(section: str) -> Choice:
+    return deciding.GROUPS[section.partition(".")[0]]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize("default", [None, 7, [1, 2], {"a": 1}], ids=str)
 @pytest.mark.parametrize("method", ["overlap", "exact"])
-def test_a_new_key_makes_no_result_stale(section: str, default: object, method: str) -> None:
+def test_a_new_key_makes_no_result_stale(
+    section: str, default: object, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"{section}.a_new_key"
+    row = Deciding(of_group(section), key, before=default)
+    monkeypatch.setitem(deciding.DECIDING, key, row)
     old = a_config({"method": method})
     new = with_new_key(section, default).model_validate(old.resolved())
     assert "a_new_key" in str(new.model_dump())
     assert of(new) == of(old)
 
 
-@pytest.mark.parametrize(
-    "section", ["input", "segment", "exact", "exact.advanced", "pool", "apply"]
-)
-def test_a_new_key_counts_where_it_is_set(section: str) -> None:
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_new_key_counts_where_it_is_set(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = f"{section}.a_new_key"
+    row = Deciding(of_group(section), key, before=7)
+    monkeypatch.setitem(deciding.DECIDING, key, row)
     old = a_config(EXACT)
     data = old.resolved()
-    at = data
-    for name in section.split("."):
-        at = at[name]
-    at["a_new_key"] = 8
+    keys.put(data, key, 8)
     new = with_new_key(section, 7).model_validate(data)
     before, after = asdict(of(old)), asdict(of(new))
-    first = {"pool": "pool", "apply": "apply"}.get(section, "segment")
-    assert next(k for k in before if before[k] != after[k]) == first
+    assert next(k for k in before if before[k] != after[k]) == row.choice
+    assert differing(old.resolved(), new.resolved()) == [f"{key}: (not read) -> 8"]
 
 
 def test_a_new_key_whose_default_is_new_behaviour_counts_unless_it_is_set_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(fingerprints.BEFORE, "exact.a_new_key", 0)
+    row = Deciding("segment", "exact.a_new_key", before=0)
+    monkeypatch.setitem(deciding.DECIDING, "exact.a_new_key", row)
     old = a_config(EXACT)
     model = with_new_key("exact", 7)
     data = old.resolved()
     assert of(model.model_validate(data)).segment != of(old).segment
     data["exact"]["a_new_key"] = 0
-    assert of(model.model_validate(data)) == of(old)
+    new = model.model_validate(data)
+    assert of(new) == of(old)
+    assert differing(old.resolved(), new.resolved()) == []
 
 
-def test_a_whole_new_section_makes_no_result_stale() -> None:
-    """Inside one that decides: nothing of it is hashed while all of it is as before."""
-    part = new_model("Part", __base__=type(a_config().mask), depth=(int, 3))
-    grown = new_model("Grown", __base__=type(a_config().exact), rounds=(part, part()))
-    model = new_model("NewConfig", __base__=RunConfig, exact=(grown, grown()))
+def test_a_new_key_that_says_nothing_counts_nowhere() -> None:
+    """It can't come to be hashed under a name that nobody meant to keep."""
     old = a_config(EXACT)
-    assert of(model.model_validate(old.resolved())) == of(old)
+    data = old.resolved()
+    keys.put(data, "exact.a_new_key", 8)
+    assert of(with_new_key("exact", 7).model_validate(data)) == of(old)
 
 
-def test_every_key_that_may_decide_is_accounted_for() -> None:
-    """A younger key says what was before it: its default may change one day, and must not by then."""
-    deciding = tuple(f"{s}." for s in ("input", "mask", "exact", "segment", "pool", "apply"))
-    keys = {key for key in known_keys() if key.startswith(deciding)}
-    known = fingerprints.FIRST | fingerprints.NEVER | fingerprints.BEFORE.keys()
-    assert keys <= known, f"write what stood before into fingerprints.BEFORE: {keys - known}"
+# ------------------------------------------------------------------ the table
+def test_every_key_says_what_it_decides() -> None:
+    """A new key goes into `deciding.DECIDING` or `deciding.NOTHING`, or results would be wrong."""
+    silent = {k for k in known_keys() if any(keys.is_in(k, n) for n in deciding.NOTHING)}
+    assert silent | deciding.DECIDING.keys() == set(known_keys())
+    assert not silent & deciding.DECIDING.keys()
+    assert all(n in known_keys() or n in keys.sections(RunConfig) for n in deciding.NOTHING)
+
+
+def test_ids_are_those_of_the_first_release_and_each_is_used_once() -> None:
+    ids = [row.id for row in deciding.DECIDING.values() if row.id is not None]
+    assert len(ids) == len(set(ids))
+    for row in deciding.DECIDING.values():
+        if row.id is not None:
+            assert deciding.GROUPS[row.id.partition(".")[0]] == row.choice
+        else:
+            assert row.before is deciding.ALWAYS
+
+
+#: Another value of each key, and what else must be set for it to be read.
+OTHER: dict[str, Any] = {
+    "method": "exact", "paths.input": "file:///b", "paths.output": "file:///other", "paths.work": "/w",
+    "input.mip": 1, "input.channels": "xyz", "input.offset_sign": 1, "input.invert": True,
+    "input.scale": 9.0, "mask.path": "file:///mask", "mask.mip": 1,
+    "block.size": [128, 128, 128], "block.overlap": [16, 16, 16],
+    "segment.threshold": 0.4, "segment.merge_function": "mean", "segment.supervoxels": "2d",
+    "segment.aff_thresholds": [0.1, 0.9], "segment.interior_threshold": 0.3,
+    "segment.min_distance": 9, "segment.min_size_vox": 5,
+    "exact.s2": 1, "exact.dust": 1, "exact.advanced.t_low": 2, "exact.advanced.t_high": 250,
+    "exact.advanced.s_min": 1, "exact.advanced.t_size": 3,
+    "pool.rule": "both", "pool.min_overlap_vox": 9, "pool.min_frac": 0.9, "pool.min_iou": 0.9,
+    "pool.largest_object_warning": 0.9,
+    "apply.chunk_size": [32, 32, 32], "apply.encoding": "raw", "apply.compress": None, "apply.mips": 1,
+    "paths.max_files": 3, "paths.visibility_wait_s": 3, "input.version": 3, "input.identity": "chunks",
+    "schedule": "@daily", "partition_format": "%Y", "local.workers": 3, "docker.image": "i",
+    "slurm.cpus": 2, "runner.offered": ["local", "slurm"], "wait_for_input.marker": "done",
+    "notify.failure": [{"notifier": "a.B"}],
+}  # fmt: skip
+READ_WITH: dict[str, dict[str, Any]] = {
+    "segment.interior_threshold": {"segment.supervoxels": "3d"},
+    "segment.min_distance": {"segment.supervoxels": "3d"},
+    "pool.min_iou": {"pool.rule": "iou"},
+    **{key: EXACT for key in OTHER if key.startswith("exact.")},
+}
+
+
+@pytest.mark.parametrize("key", OTHER)
+def test_the_table_says_which_results_a_key_decides(key: str) -> None:
+    base = READ_WITH.get(key, {})
+    one, other = a_config(base), a_config(base | {key: OTHER[key]})
+    before, after = asdict(of(one)), asdict(of(other))
+    first = next((k for k in before if before[k] != after[k]), None)
+    row = deciding.DECIDING.get(key)
+    assert first == (row and row.choice)
+    assert [c for c in ("segment", "pool", "apply") if deciding.decides(key, c)] == (
+        [] if row is None else [row.choice]
+    )
+
+
+def test_a_box_decides_by_its_cuts_and_by_its_name() -> None:
+    box = {"begin": [0, 0, 0], "end": [128, 128, 128]}
+    assert of(a_config({"box": box})).segment != of(a_config()).segment
+    assert deciding.decides("box", "segment") and deciding.decides("box.end", "segment")
+    assert not deciding.decides("box", "apply")
+    assert set(deciding.DECIDING) <= {*OTHER, "box.begin", "box.end"}
+
+
+# ------------------------------------------------------------------ renamed keys
+def test_a_renamed_key_keeps_results_and_is_read_by_its_old_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = PLAIN.replace("overlap", "exact") + "exact: {dust: 150, s2: 9}\n"
+    before = parse_config(text, "volume.yaml")
+    result = of(before)
+    schema = renamed_dust()
+    monkeypatch.setattr(read, "RunConfig", schema)
+    monkeypatch.setitem(renamed.RENAMED, "exact.dust", "exact.crumbs")
+    table = deciding.DECIDING
+    monkeypatch.setitem(table, "exact.crumbs", table["exact.dust"])
+    monkeypatch.delitem(table, "exact.dust")
+    now = parse_config(text, "volume.yaml")
+    assert isinstance(now, schema) and keys.value(now, "exact.crumbs") == 150
+    assert of(now) == result
+    assert of(parse_config(text.replace("dust", "crumbs"), "volume.yaml")) == result
+    assert of(parse_config(text.replace("150", "151"), "volume.yaml")) != result
+    # what an earlier release wrote beside its results has the old name
+    assert differing(before.resolved(), now.resolved()) == []
+
+
+def renamed_dust() -> Any:
+    """The schema with another name for ``exact.dust``."""
+    exact = type(a_config().exact)
+    fields = {n: (f.annotation, f) for n, f in exact.model_fields.items() if n != "dust"}
+    crumbs = (int, exact.model_fields["dust"])
+    part = new_model("Exact", __base__=Section, crumbs=crumbs, **fields)
+    return new_model("NewConfig", __base__=RunConfig, exact=(part, part()))
 
 
 def test_what_isn_t_read_isn_t_hashed() -> None:

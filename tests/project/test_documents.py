@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from magneton_tasks.cli.config.parameters import fields
 from magneton_tasks.cli.main import cli
+from magneton_tasks.config.read import known_keys
 from tests.helpers.shell_blocks import (
     ANYWHERE,
     ELSEWHERE,
@@ -95,7 +95,7 @@ def test_the_config_reference_says_all_of_every_key() -> None:
         if line.startswith("| `"):
             key, *said = (cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1])
             rows[key.strip("`")] = said
-    assert set(fields()) == set(rows)
+    assert set(known_keys()) == set(rows)
     for key, said in rows.items():
         assert len(said) == 3 and all(said), key
     assert rows["segment.threshold"][1:] == ["`null`", "number ≥ 0, ≤ 1, or null"]

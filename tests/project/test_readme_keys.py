@@ -8,16 +8,14 @@ from typing import Any
 import yaml
 from pydantic_core import PydanticUndefined
 
+from magneton_tasks.config import keys
 from magneton_tasks.config.model import RunConfig
 from tests.helpers.shell_blocks import README
 
 
 def _default(key: str) -> Any:
     """What a key of the config is without a line; PydanticUndefined: it needs one."""
-    model: Any = RunConfig
-    for name in key.split(".")[:-1]:
-        model = model.model_fields[name].annotation
-    return model.model_fields[key.rpartition(".")[2]].default
+    return keys.fields(RunConfig)[key].default
 
 
 def test_readme_keeps_ten_keys_and_their_defaults() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from magneton_tasks.base.scoring import shipped
-from magneton_tasks.config import from_form, keys
+from magneton_tasks.config import from_form, keys, renamed
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, uses_partition
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots
@@ -134,7 +134,9 @@ def read(
         A key that isn't a parameter, with the nearest one that is; a key that only the file may set.
     """
     offered = from_form.offered(config)
-    from_form.check(conf or (), offered, run_keys(config))
+    given = renamed.given(conf or {}, "this run's parameters")
+    from_form.check(given, offered, run_keys(config))
+    params = {**params, **{k: v for k, v in given.items() if k not in (conf or {})}}
     # Only what the form had when the run began: the file may offer more now.
     sets = {k: params[k] for k in offered if k in params and params[k] != _value(config, k)}
     stages = tuple(params["stages"])

@@ -28,6 +28,7 @@ from magneton_tasks.airflow.operators.stage_task import StageTask, is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
+from magneton_tasks.config import renamed
 from magneton_tasks.config.read import load_config, parse_config
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import MagnetonError
@@ -179,7 +180,7 @@ def plan_request(config_path: str, context: Context) -> forms.Request:
     if kept is None or kept["given"] != given:
         kept = {"given": given, "sets": dict(request.sets)}
         store.set(_SETS, kept)
-    sets: dict[str, Any] = kept["sets"]
+    sets: dict[str, Any] = renamed.of(kept["sets"])
     try:  # before a container mounts them; plan and workers look again
         asked = load_config(config_path, sets, request.partition)
         check_roots(asked, sets, allowed_roots())

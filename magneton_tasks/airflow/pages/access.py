@@ -16,6 +16,7 @@ from fastapi import Depends
 from sqlalchemy import select
 
 from magneton_tasks.airflow.dag.dag_names import named_configs
+from magneton_tasks.config import keys, renamed
 from magneton_tasks.config.places import checkout, configs_places
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots, check_roots
@@ -100,7 +101,7 @@ def config_of(dag_id: str, run_id: str | None = None) -> RunConfig:
     if not given:
         return volume.config
     config = _config(volume.path, given)
-    changed = {k for k in given if _path(config, k) != _path(volume.config, k)}
+    changed = {k for k in given if keys.value(config, k) != keys.value(volume.config, k)}
     if not changed:
         return volume.config
     check_roots(config, changed, allowed_roots())
@@ -128,13 +129,8 @@ def _form_paths(dag_id: str, run_id: str) -> dict[str, str]:
         conf = session.scalar(
             select(DagRun.conf).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
         )
-    return {k: v for k, v in (conf or {}).items() if k in PATH_KEYS and isinstance(v, str)}
-
-
-def _path(config: RunConfig, key: str) -> str | None:
-    section, _, leaf = key.partition(".")
-    value: str | None = getattr(getattr(config, section), leaf)
-    return value
+    given = renamed.of(conf or {})
+    return {k: v for k, v in given.items() if k in PATH_KEYS and isinstance(v, str)}
 
 
 def _places() -> str:

@@ -10,15 +10,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-import yaml
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from magneton_tasks.config import config_file, edit_nodes
+from magneton_tasks.config import config_file, edit_nodes, keys, renamed
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.config.read import known_keys, nearest, parse_config, unread_keys
+from magneton_tasks.config.read import known_keys, nearest, parse_config, unread_keys, written
 from magneton_tasks.config.runners import RunnerName
 from magneton_tasks.errors import ConfigError
 
@@ -88,16 +84,16 @@ def parameters_of(
     """As `parameters`, of a config's text; ``name`` stands for the file in messages."""
     config = parse_config(text, name, overrides)
     resolved, idle = config.resolved(), set(get_args(RunnerName)) - {*config.runner.offered}
-    written = yaml.safe_load(text) or {}
+    in_file, _ = written(text, name)
     found = []
-    for key, field in fields().items():
-        section, _, leaf = key.rpartition(".")
+    for key, field in keys.fields(RunConfig).items():
+        section, leaf = keys.split(key)
         if sections is not None and not _is_in(key, sections):
             continue
-        value = _at(resolved, key)
-        if value is edit_nodes.MISSING:
+        value = keys.get(resolved, key)
+        if value is keys.MISSING:
             continue  # what the chosen method or rule doesn't read
-        source = _source(key, written, overrides)
+        source = _source(key, in_file, overrides)
         if section in idle and source == "default":
             continue
         default = edit_nodes.plain(None if field.is_required() else field.default)
@@ -108,46 +104,16 @@ def parameters_of(
 def _is_in(key: str, sections: Collection[str]) -> bool:
     if "." not in key and "" in sections:
         return True
-    return any(key == s or key.startswith(f"{s}.") for s in sections)
+    return any(keys.is_in(key, s) for s in sections)
 
 
-def _at(data: Any, key: str) -> Any:
-    """What stands at a dotted key; None below a section that is null, MISSING where there's none."""
-    for name in key.split("."):
-        if data is None:
-            return None
-        if name not in data:
-            return edit_nodes.MISSING
-        data = data[name]
-    return data
-
-
-def fields() -> dict[str, FieldInfo]:
-    """The schema's fields by dotted key, in its order."""
-    return dict(_fields(RunConfig))
-
-
-def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    for name, field in model.model_fields.items():
-        kinds = (field.annotation, *get_args(field.annotation))
-        inner = next((t for t in kinds if isinstance(t, type) and issubclass(t, BaseModel)), None)
-        if inner is None:
-            yield prefix + name, field
-        else:
-            yield from _fields(inner, f"{prefix}{name}.")
-
-
-def _source(key: str, written: Any, overrides: Overrides) -> Source:
-    parts = key.split(".")
-    if any(".".join(parts[:n]) in overrides for n in range(1, len(parts) + 1)):
+def _source(key: str, in_file: Mapping[str, object], overrides: Overrides) -> Source:
+    if any(keys.is_in(key, given) for given in overrides):
         return "override"
-    for name in parts:
-        if written is None:
-            return "file" if parts[0] == "box" else "default"  # box: null says something
-        if name not in written:
-            return "default"
-        written = written[name]
-    return "file"
+    found = keys.get(in_file, key)
+    if found is None and not keys.has(in_file, key):  # below a section that is null
+        return "file" if keys.is_in(key, "box") else "default"  # box: null says something
+    return "default" if found is keys.MISSING else "file"
 
 
 # ---------------------------------------------------------------------------- changing
@@ -177,7 +143,7 @@ def changed(config: Path, overrides: Overrides, key: str, text: str) -> dict[str
 def all_changed(config: Path, overrides: Overrides, texts: Mapping[str, str]) -> dict[str, object]:
     """As `changed`, of several keys that are checked together."""
     file = config_file.read_text(config)
-    new = dict(overrides)
+    texts, new = renamed.given(texts, str(config)), dict(overrides)
     for key, text in texts.items():
         value = _parsed(key, text)
         if key in ("box.begin", "box.end") and value is None:
@@ -233,23 +199,27 @@ def _settled(
 
 
 def _is_list(key: str) -> bool:
-    return key in fields() and any(k is tuple for k in _kinds(fields()[key].annotation))
+    return tuple in _kinds(key)
 
 
 def _is_text(key: str) -> bool:
-    return key in fields() and any(k is str for k in _kinds(fields()[key].annotation))
+    return str in _kinds(key)
 
 
-def _kinds(annotation: Any) -> Iterator[Any]:
-    """The types that a value may have; Literals of text aren't among them."""
-    origin = getattr(annotation, "__origin__", None)
-    if origin is tuple:
+def _kinds(key: str) -> set[type]:
+    """The types that a key's value may have; Literals of text aren't among them."""
+    field = keys.fields(RunConfig).get(key)
+    return set() if field is None else set(_types(field.annotation))
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    if get_origin(annotation) is tuple:
         yield tuple
     elif isinstance(annotation, type):
         yield annotation
     else:
         for inner in get_args(annotation):
-            yield from _kinds(inner)
+            yield from _types(inner)
 
 
 # ---------------------------------------------------------------------------- showing
@@ -257,7 +227,7 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 
 def shown(key: str, value: object) -> str:
     """A value on one line, as it can be typed; sizes in units where that is exact."""
-    if key.rpartition(".")[2] in _SIZES and isinstance(value, int):
+    if keys.split(key)[1] in _SIZES and isinstance(value, int):
         for unit, factor in _UNITS:
             if value % factor == 0:
                 return f"{value // factor}{unit}"
@@ -269,7 +239,7 @@ def differences(before: Sequence[Parameter], after: Sequence[Parameter]) -> list
     old = {p.key: shown(p.key, p.value) for p in before}
     new = {p.key: shown(p.key, p.value) for p in after}
     lines = []
-    for key in fields():
+    for key in keys.fields(RunConfig):
         one, other = old.get(key), new.get(key)
         if one != other:
             lines.append(f"{key}: {one or '(not read)'} -> {other or '(not read)'}")

@@ -11,9 +11,9 @@ import click
 import yaml
 
 from magneton_tasks.cli.config import parameters as params
-from magneton_tasks.config import config_file, edit_file, edit_nodes
+from magneton_tasks.config import config_file, edit_file
 from magneton_tasks.config.model import USUAL_THRESHOLD
-from magneton_tasks.config.read import parse_config
+from magneton_tasks.config.read import parse_config, written
 
 
 def show(
@@ -69,7 +69,7 @@ def _sources(
     text: str, name: str, sets: Mapping[str, object], resolved: bool
 ) -> list[dict[str, Any]]:
     """One row per key; ``line`` is that of the file, counted from 1."""
-    lines = edit_nodes.key_lines(text)
+    _, lines = written(text, name)
     return [
         {
             "key": p.key,

@@ -10,7 +10,9 @@ from typing import Any, Literal
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.base.location import locate
-from magneton_tasks.config.differences import decides, differing, flat
+from magneton_tasks.config import keys, renamed
+from magneton_tasks.config.deciding import decides
+from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.plan import Replaced, ThresholdChoice
 from magneton_tasks.plan.stage_names import CHOICES
@@ -102,7 +104,7 @@ def _differing(
         or any(decides(key, c) for c in CHOICES)
     ]
     # What only one of two methods (rules) reads says less than which it was.
-    both = flat(before).keys() & flat(now).keys()
+    both = renamed.of(keys.flat(before)).keys() & keys.flat(now).keys()
     return tuple([line for line in found if line.partition(":")[0] in both] or found)
 
 
