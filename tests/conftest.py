@@ -39,7 +39,7 @@ os.fsync = _without_waiting
 os.environ["MAGNETON_KERNEL_CACHE"] = kernel_archives.root()
 
 #: Fixtures for tests of every room.
-pytest_plugins = ["tests.helpers.runs"]
+pytest_plugins = ["tests.helpers.runs", "tests.helpers.warm"]
 
 
 @pytest.hookimpl(trylast=True)

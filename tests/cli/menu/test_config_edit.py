@@ -14,6 +14,8 @@ import pytest
 
 from magneton_tasks.config.read import load_config
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 TEXT = """\
 # volume 7
 paths:   {input: file:///data/affinity, output: file:///data/segmentation, work: /data/work}

@@ -32,10 +32,16 @@ QUESTIONS = (
 )
 
 
+SHAPE = (32, 32, 32)
+
+pytestmark = pytest.mark.usefixtures("warm")
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("input")
-    volumes.write_precomputed(folder / "affinity", volumes.affinities(volumes.cells(), noise=0.1))
+    labels = volumes.cells(SHAPE, n=8)
+    volumes.write_precomputed(folder / "affinity", volumes.affinities(labels, noise=0.1))
     return folder / "affinity"
 
 
@@ -79,7 +85,7 @@ def test_enter_takes_each_proposal(source: Path, tmp_path: Path) -> None:
     assert made.paths.input == f"file://{source}"
     assert made.paths.output == f"file://{tmp_path}/out/seg"
     assert (made.method, made.segment.threshold) == ("exact", None)
-    assert (made.input.channels, made.block.size) == ("zyx", volumes.SHAPE)
+    assert (made.input.channels, made.block.size) == ("zyx", SHAPE)
     assert (made.method, made.segment.threshold) == ("exact", None)
     assert "method" not in yaml.safe_load((tmp_path / "volume.yaml").read_text())
     assert sorted(p.name for p in tmp_path.iterdir()) == [
@@ -99,7 +105,7 @@ def test_the_exact_method_has_no_overlap_to_ask_for(source: Path, tmp_path: Path
             dialog.answer(question, text)
     assert dialog.end()[0] == 0
     made = load_config(tmp_path / "volume.yaml")
-    assert (made.method, made.block.size) == ("exact", volumes.SHAPE)
+    assert (made.method, made.block.size) == ("exact", SHAPE)
 
 
 def test_a_wrong_answer_is_explained_and_asked_again(source: Path, tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from magneton_tasks.config.read import load_config
 from tests.cli.menu.terminal import GO_ON, OPTION, PARAMETER, Terminal, listing
 from tests.helpers import volumes
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 Copy = Callable[..., Path]
 

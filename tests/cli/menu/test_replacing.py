@@ -12,6 +12,8 @@ from magneton_tasks.config.read import load_config
 from tests.cli.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, listing
 from tests.helpers import volumes
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 Copy = Callable[..., Path]
 
 ASKS = "Replace it? (y/n) [n]: "

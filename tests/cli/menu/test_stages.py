@@ -22,6 +22,8 @@ from tests.cli.menu.terminal import GO_ON, OPTION, PARAMETER, START, Terminal, l
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 Copy = Callable[..., Path]
 
 #: the first row of the live table, once a block is done; the plan before it counts blocks too

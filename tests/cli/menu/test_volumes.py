@@ -13,6 +13,8 @@ from magneton_tasks.cli.menu import remembered
 from tests.cli.menu.terminal import GO_ON, OPTION, START, Terminal, listing
 from tests.helpers import volumes
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 Copy = Callable[..., Path]
 CHOICE = "path of a volume config"
 
