@@ -1,14 +1,10 @@
-"""A config file of the menu tool, read: its keys in order, each under the name that is known here.
+"""A config file of the menu tool, read: its keys in order, each with the name that it is known by.
 
-Where the names come from
--------------------------
-**Known**: the public repository of the menu tool (kuan-lab/magneton): its template
-``instance_segmentation/configs/config.yaml`` and the code of its overlap pipeline that reads it,
-with ``block.roi`` and ``mode`` of later versions. Sections and keys of its later graph pipeline
-(``config_graph.yaml``: non-overlapping cores) are recognised, but that is another method.
-
-**Guessed**: everything in `ALIASES`: flat files, other spellings, the names of waterz's arguments.
-No file with them has been seen; a name that fits is better taken and shown than left out.
+The names are those of the tool's public repository (kuan-lab/magneton): its templates
+``instance_segmentation/configs/config.yaml`` and ``config_graph.yaml``, and the code of its overlap
+pipeline, which reads some keys that the template doesn't have (``segmentation_stage.sv_type``) and
+got others later (``block.roi``, ``mode``, the export of supervoxels). Keys of its graph pipeline
+(non-overlapping cores) are recognised, but that is another method. No other name is guessed.
 """
 
 from __future__ import annotations
@@ -22,9 +18,10 @@ from typing import Any
 import yaml
 
 from magneton_tasks.config import config_file
+from magneton_tasks.config.keys import split
 from magneton_tasks.errors import ConfigError
 
-#: Keys of the template and of the code that reads it.
+#: Keys of the templates and of the code that reads them.
 KNOWN = frozenset({
     "paths.input", "paths.output", "paths.output_local_base",
     "mask.flag", "mask.path",
@@ -41,60 +38,19 @@ KNOWN = frozenset({
     "merge_stage.min_overlap_vox", "merge_stage.min_frac_local", "merge_stage.min_frac_global",
     "merge_stage.max_voxel_size", "merge_stage.require_recip", "merge_stage.allow_union_amb",
     "merge_stage.dom_ratio", "merge_stage.min_iou",
+    # the export of supervoxels
+    "paths.supervox_output", "paths.supervox_agglomerate_npz",
+    "segmentation_stage.emit_supervoxels", "merge_stage.aff_channel_order",
+    "merge_stage.supervox_workers",
+    # the graph pipeline, beside its sections
+    "paths.fragments", "block.core", "block.halo",
+    "checkpoint.fragments_dir", "checkpoint.relabel_dir",
 })  # fmt: skip
 #: Sections all of whose keys have one fate; see `old_keys`.
 KNOWN_SECTIONS = (
     "hpc", "slurm", "export_tif", "mito", "bouton", "synapse",
     "fragments_stage", "edges_stage", "global_merge_stage", "relabel_stage", "segment_props_stage",
 )  # fmt: skip
-
-#: The last part of a key -> what it's taken for, where the whole key isn't known. Guesses.
-ALIASES = {
-    "input": "paths.input", "input_path": "paths.input", "affinity": "paths.input",
-    "affinity_path": "paths.input", "aff_path": "paths.input",
-    "output": "paths.output", "output_path": "paths.output", "segmentation": "paths.output",
-    "output_local_base": "paths.output_local_base", "work": "paths.output_local_base",
-    "work_dir": "paths.output_local_base", "temp": "paths.output_local_base",
-    "temp_dir": "paths.output_local_base", "tmp_dir": "paths.output_local_base",
-    "mask_flag": "mask.flag", "mask_path": "mask.path",
-    "block_size": "block.size", "size": "block.size",
-    "overlap": "block.overlap", "block_overlap": "block.overlap", "halo": "block.overlap",
-    "roi": "block.roi",
-    "threshold": "segmentation_stage.thresholds", "thresholds": "segmentation_stage.thresholds",
-    "seg_threshold": "segmentation_stage.thresholds",
-    "seg_thresholds": "segmentation_stage.thresholds",
-    "aff_threshold": "segmentation_stage.aff_thresholds",
-    "aff_thresholds": "segmentation_stage.aff_thresholds",
-    "aff_threshold_low": "aff_threshold_low", "aff_threshold_high": "aff_threshold_high",
-    "merge_function": "segmentation_stage.merge_function",
-    "scoring": "segmentation_stage.merge_function",
-    "scoring_function": "segmentation_stage.merge_function",
-    "supervoxel": "segmentation_stage.supervoxel", "supervoxels": "segmentation_stage.supervoxel",
-    "sv_type": "segmentation_stage.sv_type", "sv_2d": "segmentation_stage.sv_2d",
-    "interior_threshold": "segmentation_stage.interior_threshold",
-    "interior_thr": "segmentation_stage.interior_thr",
-    "min_distance": "segmentation_stage.min_distance",
-    "mip": "segmentation_stage.mip", "input_mip": "segmentation_stage.mip",
-    "parallel": "segmentation_stage.parallel", "workers": "segmentation_stage.workers",
-    "num_workers": "segmentation_stage.workers", "n_workers": "segmentation_stage.workers",
-    "metadata_dir": "segmentation_stage.metadata_dir",
-    "segmentation_dir": "checkpoint.segmentation_dir", "merge_dir": "checkpoint.merge_dir",
-    "min_overlap_vox": "merge_stage.min_overlap_vox", "min_overlap": "merge_stage.min_overlap_vox",
-    "min_frac_local": "merge_stage.min_frac_local",
-    "min_frac_global": "merge_stage.min_frac_global", "min_frac": "min_frac", "rule": "rule",
-    "max_voxel_size": "merge_stage.max_voxel_size", "require_recip": "merge_stage.require_recip",
-    "require_reciprocal": "merge_stage.require_recip",
-    "allow_union_amb": "merge_stage.allow_union_amb",
-    "allow_union_ambiguity": "merge_stage.allow_union_amb",
-    "dom_ratio": "merge_stage.dom_ratio", "min_iou": "merge_stage.min_iou",
-    "resolution": "resolution", "voxel_size": "resolution", "voxel_offset": "resolution",
-    "chunk_size": "chunk_size", "encoding": "encoding", "mips": "mips", "num_mips": "mips",
-    "memory": "memory",
-    "scheduler": "hpc", "job_dir": "hpc", "partition": "hpc", "account": "hpc", "qos": "hpc",
-    "time": "hpc", "mem": "hpc", "cpus": "hpc", "python_bin": "hpc", "extra_modules": "hpc",
-    "conda": "hpc", "env": "hpc", "work_path": "hpc", "blocks_per_job": "hpc",
-    "workers_per_job": "hpc", "hpc_num": "hpc",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +62,7 @@ class OldKey:
     key
         As it stands there, dotted.
     name
-        What it's known as (`KNOWN`, a section of `KNOWN_SECTIONS`, a value of `ALIASES`), or None.
+        What it's known as (a key of `KNOWN`, a section of `KNOWN_SECTIONS`), or None.
     """
 
     key: str
@@ -143,15 +99,12 @@ def name_of(key: str) -> str | None:
     """What a dotted key is known as; None where it isn't."""
     if key in KNOWN:
         return key
-    *sections, leaf = key.split(".")
-    for section in KNOWN_SECTIONS:
-        if section in sections:
-            return section
-    return ALIASES.get(leaf.lower())
+    sections, _ = split(key)
+    return next((s for s in KNOWN_SECTIONS if s in sections.split(".")), None)
 
 
 def nearest(key: str) -> str:
     """The known key that looks most like one that isn't."""
-    leaves = {k.rpartition(".")[2]: k for k in sorted(KNOWN)} | {k: k for k in sorted(ALIASES)}
-    leaf = key.rpartition(".")[2]
-    return next(iter(get_close_matches(leaf, leaves, 1, 0.6)), "none")
+    leaves = {split(k)[1]: k for k in sorted(KNOWN)}
+    found = get_close_matches(split(key)[1], leaves, 1, 0.6)
+    return leaves[found[0]] if found else "none"

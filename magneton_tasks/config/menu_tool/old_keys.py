@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base.location import locate
-from magneton_tasks.base.scoring import parse_scoring
-from magneton_tasks.base.units import human_bytes, parse_size
+from magneton_tasks.config.menu_tool import old_stages
 from magneton_tasks.config.menu_tool.old_config import OldKey, nearest
 from magneton_tasks.config.menu_tool.old_translation import Translation
 from magneton_tasks.errors import ConfigError
@@ -23,6 +22,8 @@ _RECORDS = "records of what is done lie in paths.work"
 _CLUSTER = (
     "not converted: runs go to this machine; for a cluster, set the sections runner and slurm"
 )
+_GRAPH = "of the menu tool's graph pipeline, another method: only its overlap pipeline is converted"
+_SUPERVOXELS = "of the menu tool's export of supervoxels, which Magneton doesn't have"
 #: One fate for whole sections.
 _SECTIONS = {
     "hpc": _CLUSTER,
@@ -39,7 +40,7 @@ _SECTIONS = {
         "relabel_stage",
         "segment_props_stage",
     ),
-    "of the menu tool's graph pipeline, another method: only its overlap pipeline is converted",
+    _GRAPH,
 )
 #: One reason for single keys.
 _LEFT_OUT = {
@@ -50,7 +51,11 @@ _LEFT_OUT = {
     "checkpoint.segmentation_dir": _RECORDS, "checkpoint.merge_dir": _RECORDS,
     "segmentation_stage.metadata_dir": _RECORDS, "merge_stage.metadata_dir": _RECORDS,
     "merge_stage.workers": "local.workers is for all stages",
-    "resolution": "read from the volume's metadata",
+    "paths.fragments": _GRAPH, "block.core": _GRAPH, "block.halo": _GRAPH,
+    "checkpoint.fragments_dir": _GRAPH, "checkpoint.relabel_dir": _GRAPH,
+    "paths.supervox_output": _SUPERVOXELS, "paths.supervox_agglomerate_npz": _SUPERVOXELS,
+    "segmentation_stage.emit_supervoxels": _SUPERVOXELS,
+    "merge_stage.aff_channel_order": _SUPERVOXELS, "merge_stage.supervox_workers": _SUPERVOXELS,
 }  # fmt: skip
 
 
@@ -61,10 +66,9 @@ def translate(old: Sequence[OldKey]) -> Translation:
     _input(to)
     _mask(to)
     _block(to)
-    _segment(to)
-    _seeds(to)
-    _pool(to)
-    _apply(to)
+    old_stages.segment(to)
+    old_stages.seeds(to)
+    old_stages.pool(to)
     _local(to)
     for n, key in enumerate(old):
         if n not in to.rows:
@@ -198,177 +202,12 @@ def _block(to: Translation) -> None:
 
 
 def _three(value: Any) -> list[int] | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [value] * 3
     if isinstance(value, list) and len(value) == 3 and all(type(v) is int for v in value):
         return list(value)
     return None
 
 
-# ------------------------------------------------------------------ segmentation
-def _segment(to: Translation) -> None:
-    to.add("method", "overlap", "waterz on blocks that overlap: what the menu tool did")
-    if found := to.take("segmentation_stage.thresholds"):
-        n, value = found
-        listed = value if isinstance(value, list) else [value]
-        if listed and isinstance(listed[0], int | float) and 0 <= listed[0] <= 1:
-            why = f"its threshold t is 1 - t here: {listed[0]} becomes {_complement(listed[0])}"
-            if len(listed) > 1:
-                why += "; of several thresholds the menu tool used the first"
-            to.set(n, "segment.threshold", _complement(listed[0]), why)
-        else:
-            to.say(n, "left out", "must be a number from 0 to 1")
-    else:
-        to.add(
-            "segment.threshold", 0.6, "the menu tool's default was 0.4, and t there is 1 - t here"
-        )
-    if found := to.take("segmentation_stage.merge_function"):
-        n, value = found
-        try:
-            name = parse_scoring(str(value)).canonical
-        except ConfigError as error:
-            to.say(n, "left out", f"{error.what}; {error.hint}; the default is taken, aff50_his256")
-        else:
-            to.set(n, "segment.merge_function", name, "" if name == value else "its short name")
-
-
-def _complement(threshold: float) -> float:
-    return round(1 - threshold, 9)
-
-
-def _seeds(to: Translation) -> None:
-    kind = to.take("segmentation_stage.sv_type", "segmentation_stage.supervoxel")
-    supervoxels = "3d"
-    if kind and kind[1] in ("3d", "2d"):
-        supervoxels = kind[1]
-        ignored = to.old[kind[0]].name == "segmentation_stage.supervoxel" and supervoxels != "3d"
-        to.set(
-            kind[0],
-            "segment.supervoxels",
-            supervoxels,
-            "the menu tool read the key sv_type instead of this one, so it made 3d ones; set 3d to get what it made"
-            if ignored
-            else "",
-        )
-    else:
-        if kind:
-            to.say(kind[0], "left out", "must be 3d or 2d")
-        to.add("segment.supervoxels", "3d", "what the menu tool made by default")
-    interior = to.take("segmentation_stage.interior_thr", "segmentation_stage.interior_threshold")
-    distance = to.take("segmentation_stage.min_distance")
-    if supervoxels == "3d":
-        if interior:
-            ignored = (
-                to.old[interior[0]].name == "segmentation_stage.interior_threshold"
-                and interior[1] != 0.1
-            )
-            to.set(
-                interior[0],
-                "segment.interior_threshold",
-                interior[1],
-                "the menu tool read the key interior_thr instead of this one, so it took 0.1"
-                if ignored
-                else "",
-            )
-        if distance:
-            to.set(distance[0], "segment.min_distance", distance[1])
-    else:
-        for found in (interior, distance):
-            if found:
-                to.say(found[0], "left out", "the menu tool's 2d supervoxels didn't read it")
-        to.add("segment.interior_threshold", 0.5, "fixed for the menu tool's 2d supervoxels")
-    for name in ("segmentation_stage.aff_thresholds", "aff_threshold_low", "aff_threshold_high"):
-        if found := to.take(name):
-            to.say(
-                found[0],
-                "left out",
-                "did nothing: waterz reads it in its own watershed only, and the "
-                "menu tool gave it supervoxels; here, too, segment.supervoxels: waterz reads it",
-            )
-    if found := to.take("segmentation_stage.sv_2d", "segmentation_stage.method"):
-        same = found[1] == "maxima_distance"
-        to.say(
-            found[0],
-            "left out",
-            "seeds come from the distance transform here, too"
-            if same
-            else "only seeds from the distance transform (maxima_distance) are made here",
-        )
-
-
-# ------------------------------------------------------------------ merging
-def _pool(to: Translation) -> None:
-    rule = _rule(to)
-    fractions = [
-        found
-        for name in ("merge_stage.min_frac_local", "merge_stage.min_frac_global", "min_frac")
-        if (found := to.take(name)) and isinstance(found[1], int | float)
-    ]
-    if rule == "iou":
-        for n, _ in fractions:
-            to.say(n, "left out", "pool.rule: iou doesn't read it")
-    elif fractions:
-        value = max(v for _, v in fractions)
-        differ = len({v for _, v in fractions}) > 1
-        for n, _ in fractions:
-            to.set(
-                n,
-                "pool.min_frac",
-                value,
-                "one value for both sides: the stricter of the two" if differ else "",
-            )
-    else:
-        to.add("pool.min_frac", 0.7, "the menu tool's default")
-    if found := to.take("merge_stage.min_overlap_vox"):
-        if rule == "mutual":
-            to.set(found[0], "pool.min_overlap_vox", found[1])
-        else:
-            to.say(
-                found[0], "left out", f"pool.rule: {rule} doesn't read a least overlap; mutual does"
-            )
-
-
-def _rule(to: Translation) -> str:
-    why = "what the menu tool did: joined where most of either label lay in the other"
-    given, ambiguous = to.take("rule"), to.take("merge_stage.allow_union_amb")
-    if given and given[1] in ("mutual", "both", "iou", "any"):
-        to.set(given[0], "pool.rule", given[1])
-        if ambiguous:
-            to.say(ambiguous[0], "left out", f"{to.old[given[0]].key} says the rule")
-        return str(given[1])
-    if given:
-        to.say(given[0], "left out", "must be mutual, both, iou or any")
-    if ambiguous and not ambiguous[1]:
-        to.set(ambiguous[0], "pool.rule", "mutual", "nearest to its one partner for each label")
-        return "mutual"
-    if ambiguous:
-        to.set(ambiguous[0], "pool.rule", "any", why)
-    else:
-        to.add("pool.rule", "any", why)
-    to.warnings.append(
-        "pool.rule: any joins as the menu tool did, and chains false merges; mutual (the default of "
-        "a new config) is recommended"
-    )
-    return "any"
-
-
-# ------------------------------------------------------------------ output and machine
-def _apply(to: Translation) -> None:
-    if found := to.take("chunk_size"):
-        numbers = _three(found[1])
-        if numbers is None:
-            to.say(found[0], "left out", "must be three whole numbers")
-        else:
-            to.set(found[0], "apply.chunk_size", numbers, "read as [z, y, x]: please check")
-    if found := to.take("encoding"):
-        if found[1] in ("compressed_segmentation", "raw", "crackle"):
-            to.set(found[0], "apply.encoding", found[1])
-        else:
-            to.say(found[0], "left out", "must be compressed_segmentation, raw or crackle")
-    if found := to.take("mips"):
-        to.set(found[0], "apply.mips", found[1])
-
-
+# ------------------------------------------------------------------ the machine
 def _local(to: Translation) -> None:
     parallel, workers = (
         to.take("segmentation_stage.parallel"),
@@ -389,8 +228,3 @@ def _local(to: Translation) -> None:
         )
     elif workers:
         to.set(workers[0], "local.workers", workers[1])
-    if found := to.take("memory"):
-        try:
-            to.set(found[0], "local.memory", human_bytes(parse_size(found[1])), "of one worker")
-        except ValueError as error:
-            to.say(found[0], "left out", str(error))

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from magneton_tasks.cli.config.importing import import_old
-from magneton_tasks.config.menu_tool.old_config import ALIASES, KNOWN, OldKey, name_of, read_old
+from magneton_tasks.config.menu_tool.old_config import KNOWN, OldKey, name_of, read_old
 from magneton_tasks.config.menu_tool.old_keys import translate
 from magneton_tasks.config.menu_tool.old_translation import Row
 from magneton_tasks.config.read import load_config
@@ -91,29 +91,33 @@ merge_stage:
   allow_union_amb: false
 """
 
-#: A flat file with other spellings: guesses, and two keys that nobody knows.
-FLAT = """
-affinity: gs://bucket/affinity
-output_path: gs://bucket/segmentation
-work_dir: /scratch/work
-block_size: 192
-halo: [24, 24, 24]
-scoring_function: "OneMinus<MeanAffinity<RegionGraphType, ScoreValue>>"
+#: As the template of the tool's other pipeline, and keys of its export of supervoxels.
+GRAPH = """
+paths:
+  input: "file:///data/affinity/"
+  fragments: "file:///data/fragments/"
+  output: "file:///data/instances/"
+  supervox_output: "file:///data/supervoxels/"
+  supervox_agglomerate_npz: /data/agglomerate.npz
+block: {core: [384, 512, 512], halo: [128, 128, 128]}
+checkpoint: {fragments_dir: a, relabel_dir: b}
+fragments_stage: {mip: 0, supervoxel: 3d, interior_threshold: 0.9, hpc: {enable: true, cpus: 2}}
+edges_stage: {score_threshold: 0.45}
+global_merge_stage: {threshold: 0.45}
+relabel_stage: {in_place: false}
+segment_props_stage: {dir_name: segment_properties}
+segmentation_stage: {emit_supervoxels: true}
+merge_stage: {aff_channel_order: zyx, supervox_workers: 4}
+"""
+
+#: Names that no file of the tool's has.
+FOREIGN = """
+paths: {input: file:///a, output: file:///b}
 threshold: 0.45
-aff_threshold_low: 0.01
-aff_threshold_high: 0.99
-min_frac: 0.8
+block_size: [192, 192, 192]
+segmentation_stage: {thresholdz: [0.2]}
 rule: mutual
-min_overlap: 30
-num_workers: 2
 memory: 6G
-chunk_size: [32, 64, 64]
-encoding: raw
-num_mips: 4
-resolution: [4, 4, 40]
-partition: day
-time: "02:00:00"
-min_fracc: 0.1
 colour_of_the_button: blue
 """
 
@@ -150,7 +154,9 @@ def keys_of(text: str) -> set[str]:
 
 
 # ------------------------------------------------------------------ nothing is dropped
-@pytest.mark.parametrize("text", [TEMPLATE, LATER, FLAT], ids=["template", "later", "flat"])
+@pytest.mark.parametrize(
+    "text", [TEMPLATE, LATER, GRAPH, FOREIGN], ids=["template", "later", "graph", "foreign"]
+)
 def test_every_key_of_the_old_file_is_in_the_table(
     text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,10 +173,35 @@ def test_every_key_of_the_old_file_is_in_the_table(
     )
 
 
-def test_the_three_files_hold_each_known_key() -> None:
-    seen = {name_of(key) for text in (TEMPLATE, LATER, FLAT) for key in keys_of(text)}
+def test_the_files_hold_each_known_key() -> None:
+    seen = {name_of(key) for text in (TEMPLATE, LATER, GRAPH) for key in keys_of(text)}
     assert seen >= KNOWN
-    assert set(ALIASES.values()) - {"memory"} <= seen | {"hpc", "min_frac", "rule"}
+
+
+def test_the_tool_s_other_pipeline_is_known_and_left_out(tmp_path: Path) -> None:
+    rows = rows_of(GRAPH, tmp_path)
+    for key in (
+        "block.core",
+        "paths.fragments",
+        "fragments_stage.mip",
+        "global_merge_stage.threshold",
+    ):
+        assert rows[key].fate == "left out" and "graph pipeline" in rows[key].text
+    for key in ("paths.supervox_output", "segmentation_stage.emit_supervoxels"):
+        assert rows[key].fate == "left out" and "export of supervoxels" in rows[key].text
+    assert "set the sections runner and slurm" in rows["fragments_stage.hpc.cpus"].text
+    assert not [key for key, row in rows.items() if row.fate == "unknown"]
+
+
+def test_no_name_is_guessed(tmp_path: Path) -> None:
+    """A value under a name that the tool never read did nothing there, and does nothing here."""
+    config, _ = imported(FOREIGN, tmp_path)
+    rows = rows_of(FOREIGN, tmp_path)
+    for key in ("threshold", "block_size", "rule", "memory", "colour_of_the_button"):
+        assert rows[key].fate == "unknown"
+    assert "nearest: segmentation_stage.thresholds" in rows["segmentation_stage.thresholdz"].text
+    assert config.segment.threshold == 0.6 and config.pool.rule == "any"  # the tool's defaults
+    assert config.local.memory is None
 
 
 def test_the_template_becomes_this(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,30 +278,6 @@ def test_a_later_file_becomes_this(tmp_path: Path) -> None:
     assert rows["mode.mito.seed_threshold"].fate == "left out"
 
 
-def test_a_flat_file_becomes_this(tmp_path: Path) -> None:
-    config, _ = imported(FLAT, tmp_path)
-    assert (config.paths.input, config.paths.output) == (
-        "gs://bucket/affinity",
-        "gs://bucket/segmentation",
-    )
-    assert config.paths.work == "/scratch/work"
-    assert (config.block.size, config.block.overlap) == ((192, 192, 192), (24, 24, 24))
-    assert (config.segment.threshold, config.segment.merge_function) == (0.55, "mean")
-    assert config.segment.supervoxels == "3d"  # what the tool made where nothing was said
-    assert (config.pool.rule, config.pool.min_frac, config.pool.min_overlap_vox) == (
-        "mutual",
-        0.8,
-        30,
-    )
-    assert config.apply.chunk_size == (32, 64, 64)
-    assert (config.apply.encoding, config.apply.mips) == ("raw", 4)
-    assert (config.local.workers, config.local.memory) == (2, 6 * GIB)
-    rows = rows_of(FLAT, tmp_path)
-    assert rows["min_fracc"].fate == "unknown" and "nearest: min_frac" in rows["min_fracc"].text
-    assert rows["colour_of_the_button"].fate == "unknown"
-    assert "metadata" in rows["resolution"].text
-
-
 # ------------------------------------------------------------------ single keys
 def one(text: str, key: str, tmp_path: Path) -> Row:
     return rows_of(text, tmp_path)[key]
@@ -308,7 +315,7 @@ def test_what_can_t_be_taken_is_said(text: str, key: str, said: str, tmp_path: P
 
 def test_a_key_that_stands_twice_is_listed_twice(tmp_path: Path) -> None:
     path = tmp_path / "old.yaml"
-    path.write_text("thresholds: [0.2]\nthresholds: [0.4]\n")
+    path.write_text("segmentation_stage:\n  thresholds: [0.2]\n  thresholds: [0.4]\n")
     found = translate(read_old(path))
     assert found.values["segment.threshold"] == 0.6  # the last counts, as in YAML
     assert len(found.rows) == 2 and "counts" in found.rows[0].text
@@ -427,7 +434,7 @@ def test_a_missing_file_is_no_input(tmp_path: Path) -> None:
         import_old(tmp_path / "none.yaml", None, force=False)
 
 
-@pytest.mark.parametrize(("text", "threshold"), [(LATER, 0.75), (FLAT, 0.55)])
+@pytest.mark.parametrize(("text", "threshold"), [(LATER, 0.75), (TEMPLATE, 0.7)])
 def test_it_stays_with_waterz_and_its_threshold(
     text: str, threshold: float, tmp_path: Path
 ) -> None:
