@@ -128,7 +128,7 @@ def _segment(folder: Path, runner: str, k: int) -> Cost:
     return Cost((time.monotonic() - began) / batches, (_cpu_s() - cpu_began) / batches)
 
 
-def _quiet(_: str) -> None:
+def _quiet(_: object) -> None:
     pass
 
 

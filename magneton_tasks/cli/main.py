@@ -22,8 +22,9 @@ from magneton_tasks.cli.status import commands as looking
 from magneton_tasks.cli.trials import commands as tuning
 from magneton_tasks.cli.view import commands as viewing
 from magneton_tasks.cli.warm import commands as warming
-from magneton_tasks.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, MagnetonError, OutputError
+from magneton_tasks.errors import EXIT_OK, EXIT_USAGE, MagnetonError, OutputError
 from magneton_tasks.kernels.compiled import cache as kernel_cache
+from magneton_tasks.work import events
 
 
 @click.group(
@@ -70,6 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point: errors of ours become a message and their exit code."""
     _die_with_parent()
     kernel_cache.talks = True
+    events.begin()
     try:
         cli.main(args=argv, standalone_mode=False, complete_var=completing.VARIABLE)
     except (click.exceptions.Abort, KeyboardInterrupt):  # click makes the one of the other
@@ -99,9 +101,12 @@ def _fail(error: Exception) -> None:
     if found is None or is_untold_bug(found):
         traceback.print_exc()
     if found is None:
-        _end("error: this is a bug in Magneton: report it with the lines above", EXIT_BUG)
-    else:
-        _end(f"error: {found}", found.exit_code)
+        found = MagnetonError("this is a bug in Magneton: report it with the lines above")
+    refused = events.Refused(found.exit_code, found.what, found.hint)
+    if events.are_read():
+        events.tell(refused)
+        sys.exit(found.exit_code)
+    _end(refused.sentence(), found.exit_code)
 
 
 def _end(message: str, code: int) -> None:

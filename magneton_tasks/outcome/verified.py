@@ -7,9 +7,9 @@ from typing import Any
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.outcome import report
 from magneton_tasks.stages import verify as proving
-from magneton_tasks.stages.loop import say
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.events import Note, tell
 from magneton_tasks.work.stores import segmentation
 
 
@@ -28,7 +28,8 @@ def _report(attempt: Attempt, result: dict[str, Any]) -> None:
     try:
         report.write_report(attempt, result)
     except Exception as caught:
-        say(f"verify: WARNING: the report couldn't be written: {type(caught).__name__}: {caught}")
+        text = f"the report couldn't be written: {type(caught).__name__}: {caught}"
+        tell(Note(f"verify: WARNING: {text}", "warning"))
 
 
 def _preview(attempt: Attempt) -> None:

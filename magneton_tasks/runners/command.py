@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
+from magneton_tasks.work.events import Told
 from magneton_tasks.work.records import IMAGE_VARIABLE, JOB_VARIABLE
 
 #: How this project is started by the interpreter that runs it.
@@ -32,24 +30,9 @@ def arguments(command: Sequence[str]) -> list[str]:
     return list(command[len(PROGRAM) :])
 
 
-def last_result(lines: Sequence[str]) -> str:
-    """The result among a command's last lines: JSON; what libraries print at exit comes after it."""
-    found = (line for line in reversed(lines) if line.startswith("{") and line.endswith("}"))
-    return next(found, lines[-1] if lines else "")
-
-
-def failures_in(line: str) -> list[dict[str, Any]]:
-    """The failures that a result names; none where the line isn't one."""
-    with suppress(json.JSONDecodeError):
-        result = json.loads(line)
-        if isinstance(result, dict):
-            return list(result.get("failures") or ())
-    return []
-
-
-def ran_out_of_memory(line: str) -> bool:
-    """Whether a result says that something ran out of memory: with more it may well work."""
-    return any(failure.get(OUT_OF_MEMORY) for failure in failures_in(line))
+def ran_out_of_memory(told: Told) -> bool:
+    """Whether a command's result says that something ran out of memory: with more it may well work."""
+    return any(failure.get(OUT_OF_MEMORY) for failure in told.failures)
 
 
 def plan_command(

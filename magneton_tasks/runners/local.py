@@ -11,7 +11,7 @@ import selectors
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,19 +21,18 @@ from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners import retry
-from magneton_tasks.runners.command import last_result, ran_out_of_memory, stage_command
+from magneton_tasks.runners.command import ran_out_of_memory, stage_command
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.retry import Cause
+from magneton_tasks.work.events import EVENTS_VARIABLE, Event, Failed, Note, Text, Told, read
 from magneton_tasks.work.paths import AttemptPaths
 
 #: Tells a worker to end when the process that started it does.
 DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
 #: Seconds that workers get to end after SIGTERM.
 GRACE_S = 10.0
-#: Among this many last lines of a worker is its result.
-_LAST_LINES = 8
 
-OnLine = Callable[[str], None]
+OnEvent = Callable[[Event], None]
 #: gets the process ids of the workers that run
 OnTick = Callable[[Sequence[int]], None]
 
@@ -46,12 +45,29 @@ class _Worker:
     #: has all the memory that there is for workers, and nobody beside it
     is_alone: bool
     rest: bytes = b""
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    told: Told = field(default_factory=Told)
 
     def cause(self, code: int) -> Cause:
         """Why it failed."""
-        told = ran_out_of_memory(last_result(list(self.last)))
-        return retry.cause_of_exit(code, ran_out_of_memory=told)
+        return retry.cause_of_exit(code, ran_out_of_memory=ran_out_of_memory(self.told))
+
+    def lines(self, data: bytes) -> Iterator[Event]:
+        """What it told with these bytes, whole lines only; into its log as people read it."""
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            yield self._take(line, end=b"\n")
+        self.log.flush()
+
+    def last_line(self) -> Iterator[Event]:
+        """What it told without ending the line."""
+        if self.rest:
+            yield self._take(self.rest, end=b"")
+
+    def _take(self, line: bytes, end: bytes) -> Event:
+        event = read(line.decode(errors="replace"))
+        told = "\n".join(self.told.take(event))
+        self.log.write((line if isinstance(event, Text) else told.encode()) + end)
+        return event
 
     def close(self) -> None:
         """Close what is read of it, and its log."""
@@ -65,7 +81,7 @@ def run_stage(
     stage: str,
     batches: int | None,
     workers: int,
-    on_line: OnLine,
+    on_event: OnEvent,
     on_tick: OnTick = lambda _: None,
     alone_bytes: int | None = None,
 ) -> dict[int | None, int]:
@@ -75,9 +91,8 @@ def run_stage(
     ----------
     batches
         How many; None: the stage isn't mapped and runs once.
-    on_line
-        Gets each line that a worker prints; the lines are also in the attempt's logs. Lines of
-        the runner itself begin with ``<stage>:``.
+    on_event
+        Gets what each worker tells, which is also in the attempt's logs, and what the runner does.
     on_tick
         Called once a second at least.
     alone_bytes
@@ -95,7 +110,7 @@ def run_stage(
         Ctrl-C was pressed: the workers were asked to end, and have ended. The second Ctrl-C, or
         `GRACE_S`, kills those that don't.
     """
-    runner = _Runner(AttemptPaths(attempt), stage, on_line, on_tick, alone_bytes)
+    runner = _Runner(AttemptPaths(attempt), stage, on_event, on_tick, alone_bytes)
     with runner.interrupts.held():
         try:
             return runner.run([None] if batches is None else list(range(batches)), workers)
@@ -108,11 +123,11 @@ class _Runner:
         self,
         paths: AttemptPaths,
         stage: str,
-        on_line: OnLine,
+        on_event: OnEvent,
         on_tick: OnTick,
         alone_bytes: int | None,
     ) -> None:
-        self.paths, self.stage, self.on_line, self.on_tick = paths, stage, on_line, on_tick
+        self.paths, self.stage, self.on_event, self.on_tick = paths, stage, on_event, on_tick
         self.alone_bytes = alone_bytes
         self.interrupts = Interrupts(self.interrupted)
         self.selector = selectors.DefaultSelector()
@@ -131,9 +146,8 @@ class _Runner:
             for worker in self.read():
                 codes[worker.batch] = self.ended(worker)
         if self.running:
-            self.on_line(
-                f"{self.stage}: stopping {len(self.running)} workers; Ctrl-C again ends them at once"
-            )
+            text = f"{self.stage}: stopping {len(self.running)} workers; Ctrl-C again ends them at once"
+            self.on_event(Note(text, "stopping"))
         return codes
 
     def start_some(self, workers: int) -> None:
@@ -155,12 +169,12 @@ class _Runner:
             what = f"{name} ran out of memory" + (f" (ended with {code})" if code < 0 else "")
             given = "" if self.alone_bytes is None else f" with {human_bytes(self.alone_bytes)}"
             if worker.is_alone:
-                self.on_line(f"{what}, alone{given}: no more is available")
+                self.on_event(Note(f"{what}, alone{given}: no more is available"))
                 return retry.without_more_memory(code)
-            self.on_line(f"{what}; trying again, alone{given}")
+            self.on_event(Note(f"{what}; trying again, alone{given}"))
             self.alone.append(batch)
         elif retry.helps_here(code) and retry.is_left(failed, cause, retry.TRIES):
-            self.on_line(f"{name} ended with {code}; trying again")
+            self.on_event(Note(f"{name} ended with {code}; trying again"))
             self.waiting.append(batch)
         return code
 
@@ -179,7 +193,7 @@ class _Runner:
         log_path = self.paths.log(self.stage, batch)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log = open(log_path, "ab")  # noqa: SIM115 (closed when the worker ends)
-        environ = {**worker_environ(), DIE_WITH_PARENT: "1"}
+        environ = {**worker_environ(), DIE_WITH_PARENT: "1", EVENTS_VARIABLE: "1"}
         if is_alone and self.alone_bytes is not None:
             environ[MEMORY_VARIABLE] = str(self.alone_bytes)
         process = subprocess.Popen(
@@ -204,22 +218,16 @@ class _Runner:
             if not data:
                 self.selector.unregister(key.fileobj)
                 self.running.remove(worker)
+                events = list(worker.last_line())
                 worker.close()
-                if worker.rest:
-                    worker.last.append(worker.rest.decode(errors="replace"))
-                    self.on_line(worker.last[-1])
                 ended.append(worker)
-                continue
-            worker.log.write(data)
-            worker.log.flush()
-            *lines, worker.rest = (worker.rest + data).split(b"\n")
-            for line in lines:
-                text = line.decode(errors="replace")
-                if text:
-                    worker.last.append(text)
+            else:
+                events = list(worker.lines(data))
+            for event in events:
                 # a worker that was asked to end says that it failed
-                if not (self.interrupts.count and text.startswith(f"{self.stage}: ")):
-                    self.on_line(text)
+                is_asked = self.interrupts.count and isinstance(event, Failed) and event.key is None
+                if not is_asked:
+                    self.on_event(event)
         return ended
 
     def stop(self) -> None:

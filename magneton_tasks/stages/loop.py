@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal
 
-from magneton_tasks.base import files, units
+from magneton_tasks.base import files
 from magneton_tasks.base.causes import is_memory
 from magneton_tasks.base.failures import bug, is_untold_bug, ours
 from magneton_tasks.base.units import human_bytes
@@ -29,10 +29,10 @@ from magneton_tasks.errors import (
     StoppedError,
     worst,
 )
-from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.events import Began, Ended, Failed, Settled, tell
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import IMAGE_VARIABLE, KeyState, Record, RecordWriter
 
@@ -88,7 +88,6 @@ class Batch:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.noun = noun_of(job.stage)
         self.counts = {"done": 0, "empty": 0, "skipped": 0, "failed": 0}
         self.failures: list[dict[str, Any]] = []
         self.peak_bytes = 0
@@ -107,7 +106,9 @@ class Batch:
                 todo = [key for key in keys if not self._settled(key, states.get(key), is_current)]
                 self._work(todo, len(keys), states, process, writer)
             except Exception as error:  # raised outside any block
-                self._fail(None, advised(attempt, stage, explain(error)))
+                told = advised(attempt, stage, explain(error))
+                self._fail(None, told)
+                tell(Failed.of(stage, told))
         self.cpu_s += time.process_time() - cpu_began
         self.peak_bytes = max(self.peak_bytes, own_peak_bytes())
         result = {
@@ -142,9 +143,8 @@ class Batch:
         ):
             self.counts["failed"] += 1
             self.failures.append({"key": key, **last.info})
-            say(
-                f"{self.job.stage} {self.noun} {key}: failed before, and a retry can't fix it: {last.info.get('cause')}"
-            )
+            code, cause = last.info["exit_code"], str(last.info.get("cause"))
+            tell(Failed(self.job.stage, key, code, cause, time=last.time, before=True))
             return True
         return False
 
@@ -158,9 +158,7 @@ class Batch:
     ) -> None:
         attempt = self.job.attempt.plan.attempt
         passed, last = total - len(todo), time.time()
-        say(
-            f"{self.job.stage} batch {self.job.batch}: {len(todo):,} {self.noun}s to do, {passed:,} settled before"
-        )
+        tell(Began(self.job.stage, self.job.batch, len(todo), passed))
 
         def begin(key: int) -> None:
             self.job.check()
@@ -173,20 +171,20 @@ class Batch:
                 raise outcome
             if isinstance(outcome, Exception):
                 error = advised(self.job.attempt, self.job.stage, explain(outcome))
-                info = self._fail(key, error)
-                writer.add(
+                record = writer.add(
                     key,
                     "failed",
                     after=states.get(key),
                     attempt=attempt,
                     seconds=round(seconds, 3),
-                    info=info,
+                    info=self._fail(key, error),
                 )
+                tell(Failed.of(self.job.stage, error, key, record.time))
                 if error.exit_code == EXIT_IO:
                     break  # the next block would meet the same full disk
                 continue
             peak = outcome.peak_bytes or own_peak_bytes()
-            writer.add(
+            record = writer.add(
                 key,
                 outcome.state,
                 after=states.get(key),
@@ -201,9 +199,18 @@ class Batch:
             self.counts[outcome.state] += 1
             self.peak_bytes = max(self.peak_bytes, peak)
             self.cpu_s += outcome.cpu_s or 0.0
-            say(
-                f"{self.job.stage} {self.noun} {key}: {outcome.state}{', ' * bool(outcome.summary)}{outcome.summary}, "
-                f"{units.human_time(seconds)}, {units.human_bytes(peak)} ({passed}/{total})"
+            tell(
+                Settled(
+                    self.job.stage,
+                    key,
+                    outcome.state,
+                    record.time,
+                    round(seconds, 3),
+                    peak,
+                    passed,
+                    total,
+                    outcome.summary,
+                )
             )
 
     def _fail(self, key: int | None, error: MagnetonError) -> dict[str, Any]:
@@ -214,8 +221,6 @@ class Batch:
             if log.exists():
                 info["log"] = str(log)
         self.failures.append({"key": key, **info})
-        where = f" {self.noun} {key}" if key is not None else ""
-        say(f"{self.job.stage}{where}: FAILED ({error.exit_code}): {error}")
         return info
 
 
@@ -248,7 +253,7 @@ def own_peak_bytes() -> int:
 
 
 def say(line: str) -> None:
-    """A progress line to stdout, at once."""
+    """A line of text to stdout, at once."""
     print(line, flush=True)
 
 
@@ -261,9 +266,10 @@ def finish(
 ) -> None:
     """Write a task's result under the attempt; the last line of stdout repeats it."""
     image = os.environ.get(IMAGE_VARIABLE)
-    text = json.dumps(result | {"image": image} if image else result)
-    files.write_atomic(attempt.paths.result(stage, batch, part[0] if part else None), text.encode())
-    say(text)
+    result = result | {"image": image} if image else result
+    path = attempt.paths.result(stage, batch, part[0] if part else None)
+    files.write_atomic(path, json.dumps(result).encode())
+    tell(Ended(result))
 
 
 def raise_on_signals() -> None:

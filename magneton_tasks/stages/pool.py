@@ -30,6 +30,7 @@ from magneton_tasks.stages.loop import (
 )
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt, pool_input
+from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.stores import table_dir
 
@@ -71,7 +72,7 @@ def run(attempt: Attempt) -> int:
         except Exception as caught:
             error = advised(attempt, "pool", explain(caught))
             code = error.exit_code
-            say(f"pool: FAILED ({code}): {error}")
+            tell(Failed.of("pool", error))
             failure = failure_of(error)
             result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
             writer.add(0, "failed", after=state, attempt=attempt.plan.attempt, info=failure)
@@ -216,4 +217,4 @@ def _report(attempt: Attempt, report: PoolReport) -> None:
         f"pool: {report.labels:,} labels, {report.joins:,} joins, {report.objects:,} objects, {report.left_out:,} left out"
     )
     if data["warning"]:
-        say(f"pool: WARNING: {data['warning']}")
+        tell(Note(f"pool: WARNING: {data['warning']}", "warning"))

@@ -23,6 +23,7 @@ from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt, count_input, pool_input
 from magneton_tasks.work.blocks import pool_invalidating
+from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.stores import pool_table, segmentation, table_dir
@@ -63,7 +64,7 @@ def run(attempt: Attempt, preview: Preview, report: Report) -> int:
     except Exception as caught:
         error = explain(caught)
         code = error.exit_code
-        say(f"verify: FAILED ({code}): {error}")
+        tell(Failed.of("verify", error))
         result["failures"] = [{"key": None, **failure_of(error)}]
     result["seconds"] = round(time.time() - began, 3)
     report(attempt, result)
@@ -78,7 +79,8 @@ def _gather(attempt: Attempt) -> None:
     try:
         gather(attempt)
     except Exception as caught:
-        say(f"verify: WARNING: files of {attempt.work.work} couldn't be put together: {caught}")
+        text = f"files of {attempt.work.work} couldn't be put together: {caught}"
+        tell(Note(f"verify: WARNING: {text}", "warning"))
 
 
 def verify(attempt: Attempt, preview: Preview) -> dict[str, Any]:

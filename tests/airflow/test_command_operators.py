@@ -18,6 +18,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from magneton_tasks.airflow.operators.process import CommandOperator, StageOperator, batches
 from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.work.events import Refused, Settled, Told, to_line
+from tests.helpers.told import result
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -33,16 +35,60 @@ class Script(CommandOperator):
         return [sys.executable, "-c", self.code, *self.arguments]
 
 
+#: code that tells results of its own making
+TELLING = """
+import json, os, sys
+def tell(**values): print('{"magneton": ' + json.dumps("Ended") + ', "result": ' + json.dumps(values) + "}")
+"""
+
+
+class Log:
+    """Stands in for a task's log."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def info(self, text: str, *values: object) -> None:
+        self._lines.append(text % values)
+
+    def warning(self, text: str) -> None:
+        """Airflow's own, of a task that no scheduler runs."""
+
+
 def run(code: str, *arguments: str) -> Any:
     return Script(code=code, arguments=arguments).execute({})
 
 
-def test_last_line_is_the_result() -> None:
-    assert run("print('block 1 of 2'); print('{\"blocks\": 2}')") == {"blocks": 2}
+def ending(**values: Any) -> str:
+    """Code that tells a result."""
+    return f"print({result(**values)!r})"
 
 
-def test_blank_lines_after_the_result_do_no_harm() -> None:
-    assert run("print('{\"blocks\": 2}'); print()") == {"blocks": 2}
+def test_a_command_s_result_is_the_task_s() -> None:
+    assert run(f"print('block 1 of 2'); {ending(blocks=2)}") == {"blocks": 2}
+
+
+@pytest.mark.parametrize("more", ["print()", "print('magneton: compiled {what} ...}')"])
+def test_what_libraries_print_at_exit_does_no_harm(more: str) -> None:
+    assert run(f"{ending(blocks=2)}; {more}") == {"blocks": 2}
+
+
+def test_the_log_has_sentences_and_no_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a real command: its error, on two lines, and no line for a program."""
+    logged: list[str] = []
+    monkeypatch.setattr(Script, "log", Log(logged))
+    done = Settled("segment", 4, "done", 1e9, 3.0, 2**29, 5, 100, "12 labels")
+    with pytest.raises(AirflowFailException, match="error: no such input\n  what to do: mount it$"):
+        run(
+            f"import sys; print({to_line(done)!r}); print('a warning of a library')\n"
+            f"print({to_line(Refused(66, 'no such input', 'mount it'))!r}); sys.exit(66)"
+        )
+    assert logged[1:] == [
+        "segment block 4: done, 12 labels, 3.0 s, 512.0 MiB (5/100)",
+        "a warning of a library",
+        "error: no such input",
+        "  what to do: mount it",
+    ]
 
 
 def test_no_result_is_a_bug_that_no_retry_mends() -> None:
@@ -90,14 +136,17 @@ def stage(tmp_path: Path) -> Callable[[str], Any]:
     return execute
 
 
-OUT = 'print(\'{"failures": [{"key": 0, "cause": "too much", "out_of_memory": true}]}\'); sys.exit(75)'
+FAILURE = {"key": 0, "cause": "too much", "out_of_memory": True}
+OUT = f"{ending(failures=[FAILURE])}; sys.exit(75)"
 
 
 def test_a_stage_that_ran_out_of_memory_is_run_again_with_more(
     stage: Callable[[str], Any],
 ) -> None:
-    code = f"if allowed is None:\n    {OUT}\nprint('{{\"allowed\": ' + allowed + '}}')"
-    assert stage(code) == {"allowed": 3 * 2**30}
+    given = ending(allowed=3 * 2**30)
+    assert stage(f"if allowed is None:\n    {OUT}\nassert allowed == '{3 * 2**30}'\n{given}") == {
+        "allowed": 3 * 2**30
+    }
 
 
 def test_a_stage_that_all_memory_is_too_little_for_fails_for_good(
@@ -125,7 +174,7 @@ def test_failed_blocks_are_named_with_cause_and_log() -> None:
         {"key": k, "cause": f"chunk {k} is torn", "hint": "copy it again", "log": f"/l/{k}"}
         for k in range(5)
     ]
-    code = f"import sys; print('progress'); print({json.dumps({'failures': failures})!r}); sys.exit(65)"
+    code = f"import sys; print('progress'); {ending(failures=failures)}; sys.exit(65)"
     with pytest.raises(AirflowFailException) as failure:
         run(code)
     told = str(failure.value).splitlines()[1:]
@@ -134,14 +183,14 @@ def test_failed_blocks_are_named_with_cause_and_log() -> None:
 
 
 def test_failures_may_lack_hint_and_log() -> None:
-    code = 'import sys; print(\'{"failures": [{"key": 4, "cause": "late"}]}\'); sys.exit(75)'
+    code = f"import sys; {ending(failures=[{'key': 4, 'cause': 'late'}])}; sys.exit(75)"
     with pytest.raises(AirflowException, match="4: late$"):
         run(code)
 
 
 def test_arguments_never_become_shell_text(tmp_path: Path) -> None:
     evil = f"$(touch {tmp_path}/pwned); `touch {tmp_path}/pwned` && touch {tmp_path}/pwned #'\""
-    assert run("import json, sys; print(json.dumps({'got': sys.argv[1]}))", evil) == {"got": evil}
+    assert run(TELLING + "tell(got=sys.argv[1])", evil) == {"got": evil}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,7 +199,7 @@ def test_secrets_of_airflow_stay_with_airflow(monkeypatch: pytest.MonkeyPatch) -
     for name in airflows:
         monkeypatch.setenv(name, "pa55")
     monkeypatch.setenv("MAGNETON_ROOTS", "/data")
-    environ = run("import json, os; print(json.dumps(dict(os.environ)))")
+    environ = run(TELLING + "tell(**os.environ)")
     assert not [k for k, v in environ.items() if k.startswith("AIRFLOW") or v == "pa55"]
     assert environ["MAGNETON_ROOTS"] == "/data"
 
@@ -227,7 +276,7 @@ def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.Monkey
         "--batch",
         "3",
     ]
-    monkeypatch.setattr(operator, "run_command", lambda command: '{"blocks": 8}')
+    monkeypatch.setattr(operator, "run_command", lambda command: Told(result={"blocks": 8}))
     assert operator.execute({}) == {"blocks": 8, "batch": 3}
 
 

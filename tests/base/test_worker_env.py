@@ -11,6 +11,7 @@ from magneton_tasks.config.runners import Docker
 from magneton_tasks.config.slurm import Slurm as SlurmSettings
 from magneton_tasks.runners.local import run_stage
 from magneton_tasks.runners.slurm.programs import Slurm
+from tests.helpers.told import Sentences
 
 SECRET = "pa55"
 AIRFLOWS = {
@@ -51,8 +52,8 @@ def test_workers_of_the_local_runner_don_t_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("magneton_tasks.runners.local.stage_command", lambda *_: ["env"])
-    lines: list[str] = []
-    assert run_stage(tmp_path, "segment", None, 1, lines.append) == {None: 0}
+    lines = Sentences()
+    assert run_stage(tmp_path, "segment", None, 1, lines.take) == {None: 0}
     assert not has_airflows("\n".join(lines))
 
 

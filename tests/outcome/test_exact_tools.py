@@ -14,6 +14,7 @@ import pytest
 from magneton_tasks.cli.run.live import StageProgress
 from magneton_tasks.outcome import report
 from magneton_tasks.plan import exact_tree as exact_plan
+from magneton_tasks.work.events import Failed, Settled
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run
@@ -131,8 +132,8 @@ def test_check_finds_damaged_files(
 def test_the_live_table_counts_groups() -> None:
     row = StageProgress("join1", 8)
     row.begin(0.0)
-    row.line("join1 group 3: done, 5 joins, 2 regions open, 1.0 s, 120 MiB (1/8)", 1.0)
-    row.line("join1 group 4: FAILED (75): disk full", 2.0)
+    row.take(Settled("join1", 3, "done", 1.0, 1.0, 120 << 20, 1, 8, "5 joins, 2 regions open"))
+    row.take(Failed("join1", 4, 75, "disk full", time=2.0))
     assert (row.done, row.failed) == (1, {4})
 
 

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from magneton_tasks.runners import local, resources, this_machine
+from magneton_tasks.work.events import Event, Note, Text
 from magneton_tasks.work.paths import AttemptPaths
+from tests.helpers.told import Sentences, result
 
 #: a worker: argv is batch and attempt directory
 Worker = Callable[[str], None]
@@ -42,8 +44,8 @@ def test_each_batch_runs_once_and_its_lines_are_passed_on_and_logged(
     worker(
         "print('out of', batch); print('err of', batch, file=sys.stderr); sys.stdout.write('no newline')"
     )
-    lines: list[str] = []
-    codes = local.run_stage(tmp_path, "segment", 3, 2, lines.append)
+    lines = Sentences()
+    codes = local.run_stage(tmp_path, "segment", 3, 2, lines.take)
     assert codes == {0: 0, 1: 0, 2: 0}
     assert sorted(line for line in lines if line.startswith("out")) == [
         f"out of {k}" for k in range(3)
@@ -58,8 +60,8 @@ def test_each_batch_runs_once_and_its_lines_are_passed_on_and_logged(
 
 def test_a_stage_that_isn_t_mapped_runs_once(worker: Worker, tmp_path: Path) -> None:
     worker("print(batch)")
-    lines: list[str] = []
-    assert local.run_stage(tmp_path, "pool", None, 4, lines.append) == {None: 0}
+    lines = Sentences()
+    assert local.run_stage(tmp_path, "pool", None, 4, lines.take) == {None: 0}
     assert lines == ["None"]
 
 
@@ -69,8 +71,8 @@ def test_never_more_workers_than_asked_for(worker: Worker, tmp_path: Path) -> No
         "own = attempt / ('working-' + batch); own.touch(); time.sleep(1);"
         "print('at once', len(list(attempt.glob('working-*')))); own.unlink()"
     )
-    lines: list[str] = []
-    local.run_stage(tmp_path, "segment", 6, 2, lines.append)
+    lines = Sentences()
+    local.run_stage(tmp_path, "segment", 6, 2, lines.take)
     assert max(int(line.split()[-1]) for line in lines) == 2
 
 
@@ -87,8 +89,8 @@ def test_a_batch_is_tried_again_where_that_may_help(
     end: str, code: int, tries: int, worker: Worker, tmp_path: Path
 ) -> None:
     worker(f"print('try of', batch, flush=True)\nif batch == '1': {end}")
-    lines: list[str] = []
-    assert local.run_stage(tmp_path, "segment", 3, 1, lines.append) == {0: 0, 1: code, 2: 0}
+    lines = Sentences()
+    assert local.run_stage(tmp_path, "segment", 3, 1, lines.take) == {0: 0, 1: code, 2: 0}
     assert lines.count("try of 1") == tries
     assert lines.count("try of 0") == lines.count("try of 2") == 1
 
@@ -101,7 +103,7 @@ def test_a_second_try_that_works_counts(worker: Worker, tmp_path: Path) -> None:
 
 
 #: what a worker prints whose block ran out of memory
-OUT = 'print(\'{"failures": [{"key": 7, "out_of_memory": true}]}\', flush=True); sys.exit(75)'
+OUT = f"print({result(failures=[{'key': 7, 'out_of_memory': True}])!r}, flush=True); sys.exit(75)"
 #: leaves a file while it works, and tells of the others and of what it may take
 BESIDE = (
     "own = attempt / ('working-' + batch); own.touch(); time.sleep(1)\n"
@@ -125,8 +127,8 @@ def test_what_ran_out_of_memory_is_tried_again_alone_with_all_there_is(
     end: str, worker: Worker, tmp_path: Path
 ) -> None:
     worker(f"{BESIDE}if batch in '02' and allowed is None:\n    {end}")
-    lines: list[str] = []
-    codes = local.run_stage(tmp_path, "join1", 6, 3, lines.append, alone_bytes=5 * 2**30)
+    lines = Sentences()
+    codes = local.run_stage(tmp_path, "join1", 6, 3, lines.take, alone_bytes=5 * 2**30)
     assert codes == dict.fromkeys(range(6), 0)
     tries = [line.split() for line in lines if line.startswith("try ")]
     assert sorted(t[1] for t in tries) == ["0", "0", "1", "2", "2", "3", "4", "5"]
@@ -140,8 +142,8 @@ def test_what_all_memory_is_too_little_for_is_no_temporary_failure(
     worker: Worker, tmp_path: Path
 ) -> None:
     worker(f"print('try', batch, flush=True)\nif batch == '1':\n    {OUT}")
-    lines: list[str] = []
-    codes = local.run_stage(tmp_path, "join1", 3, 1, lines.append, alone_bytes=2**30)
+    lines = Sentences()
+    codes = local.run_stage(tmp_path, "join1", 3, 1, lines.take, alone_bytes=2**30)
     assert codes == {0: 0, 1: 78, 2: 0}
     assert [line for line in lines if line.startswith("try")].count("try 1") == 2
     assert "join1: batch 1 ran out of memory, alone with 1.0 GiB: no more is available" in lines
@@ -154,14 +156,14 @@ def test_workers_end_with_the_runner(worker: Worker, tmp_path: Path) -> None:
     )
     ready = 0
 
-    def on_line(_: str) -> None:
+    def on_event(_: object) -> None:
         nonlocal ready
         ready += 1
         if ready == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        local.run_stage(tmp_path, "segment", 2, 2, on_line)
+        local.run_stage(tmp_path, "segment", 2, 2, on_event)
     for k in range(2):
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / f"pid-{k}").read_text()), 0)
@@ -176,7 +178,7 @@ def test_a_worker_that_ignores_sigterm_is_killed(
         "(attempt / 'pid').write_text(str(os.getpid())); print('ready', flush=True); time.sleep(600)"
     )
 
-    def stop(_: str) -> None:
+    def stop(_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -191,15 +193,15 @@ def test_ctrl_c_lets_workers_end_by_themselves(worker: Worker, tmp_path: Path) -
         "def end(*_): (attempt / ('ended-' + batch)).touch(); sys.exit(75)\n"
         "signal.signal(signal.SIGTERM, end); print('ready', flush=True); time.sleep(600)"
     )
-    before, lines = signal.getsignal(signal.SIGINT), []
+    before, lines = signal.getsignal(signal.SIGINT), Sentences()
 
-    def on_line(line: str) -> None:
-        lines.append(line)
-        if line == "ready" and lines.count("ready") == 2:
+    def on_event(event: Event) -> None:
+        lines.take(event)
+        if event == Text("ready") and lines.count("ready") == 2:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        local.run_stage(tmp_path, "segment", 5, 2, on_line)
+        local.run_stage(tmp_path, "segment", 5, 2, on_event)
     assert sorted(p.name for p in tmp_path.glob("ended-*")) == ["ended-0", "ended-1"]
     assert not any("trying again" in line for line in lines)
     assert signal.getsignal(signal.SIGINT) is before
@@ -215,14 +217,15 @@ def test_a_second_ctrl_c_leaves_no_worker(
         "(attempt / 'pid').write_text(str(os.getpid())); print('ready', flush=True); time.sleep(600)"
     )
 
-    def on_line(line: str) -> None:
-        if line == "ready":
+    def on_event(event: Event) -> None:
+        if event == Text("ready"):
             signal.raise_signal(signal.SIGINT)
-        elif "stopping 1 workers" in line:
+        elif isinstance(event, Note) and event.level == "stopping":
+            assert "stopping 1 workers" in event.text
             threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
 
     with pytest.raises(KeyboardInterrupt):
-        local.run_stage(tmp_path, "segment", 1, 1, on_line)
+        local.run_stage(tmp_path, "segment", 1, 1, on_event)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

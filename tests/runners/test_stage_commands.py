@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from magneton_tasks.cli import main
-from magneton_tasks.runners.command import last_result, plan_command, stage_command
+from magneton_tasks.runners.command import plan_command, stage_command
 
 START = [sys.executable, "-m", "magneton_tasks"]
 
@@ -67,16 +67,3 @@ def test_a_value_arrives_as_it_was_sent(value: object, monkeypatch: pytest.Monke
 
 def test_a_plan_command_says_no_more_than_it_was_asked() -> None:
     assert plan_command("c.yaml", "r") == [*START, "plan", "c.yaml", "--run-id=r"]
-
-
-@pytest.mark.parametrize(
-    ("lines", "found"),
-    [
-        (["segment ...", '{"stage": "pool"}'], '{"stage": "pool"}'),
-        (['{"stage": "pool"}', "magneton: compiled what ..."], '{"stage": "pool"}'),
-        (["{broken", "Killed"], "Killed"),
-        ([], ""),
-    ],
-)
-def test_the_result_is_found_whatever_is_printed_at_exit(lines: list[str], found: str) -> None:
-    assert last_result(lines) == found

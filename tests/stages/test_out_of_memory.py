@@ -10,6 +10,7 @@ import pytest
 
 from magneton_tasks.runners import local
 from tests.helpers import volumes
+from tests.helpers.told import Sentences
 from tests.helpers.volumes import Run
 
 EXACT: dict[str, Any] = {
@@ -45,18 +46,18 @@ def failures(run: Run) -> list[dict[str, Any]]:
 
 
 def test_a_join_that_breaks_its_bound_is_joined_all_the_same(planned: Run) -> None:
-    lines: list[str] = []
+    lines = Sentences()
     root = planned.attempt.paths.root
-    codes = local.run_stage(root, "join1", 1, 1, lines.append, alone_bytes=8 * 2**30)
+    codes = local.run_stage(root, "join1", 1, 1, lines.take, alone_bytes=8 * 2**30)
     assert codes == {0: 0}, lines
     assert "join1: batch 0 ran out of memory; trying again, alone with 8.0 GiB" in lines
     assert failures(planned) == []
 
 
 def test_where_nothing_is_enough_the_end_says_what_helps_a_join(planned: Run) -> None:
-    lines: list[str] = []
+    lines = Sentences()
     root = planned.attempt.paths.root
-    codes = local.run_stage(root, "join1", 1, 1, lines.append, alone_bytes=2 * 2**20)
+    codes = local.run_stage(root, "join1", 1, 1, lines.take, alone_bytes=2 * 2**20)
     assert codes == {0: 78}
     (failure,) = failures(planned)
     assert "edges may need" in failure["cause"]

@@ -6,7 +6,6 @@ what becomes of one that was left behind or ran out of memory, is `runners.docke
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,15 @@ from airflow.sdk import Context
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException
 
-from magneton_tasks.airflow.operators.ends import TAIL_LINES, failure, raise_for, result_of
+from magneton_tasks.airflow.operators.ends import failure, raise_for, result_of
 from magneton_tasks.airflow.operators.process import plan_request, planned, request_command
 from magneton_tasks.airflow.operators.stage_task import StageTask
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
-from magneton_tasks.runners.command import last_result
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import Engine, reach
 from magneton_tasks.runners.docker.task import Workshop, plan_task, stage_task
+from magneton_tasks.work.events import Event, Told
 
 #: How long on_kill waits, in seconds: Airflow kills the task after 5 s, and the engine goes on by itself.
 _WAIT_S = 4.0
@@ -63,8 +62,8 @@ class ContainerOperator(DockerOperator):
                 "start it, check docker.engine and $DOCKER_HOST, and that Airflow's user may use it",
             ) from None
 
-    def run_task(self, workshop: Workshop, task: Task) -> str:
-        """Run a task to its end; the line with its result, else its last.
+    def run_task(self, workshop: Workshop, task: Task) -> Told:
+        """Run a task to its end; what it told.
 
         Raises
         ------
@@ -73,21 +72,19 @@ class ContainerOperator(DockerOperator):
         AirflowException
             It failed, and a retry may help.
         """
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
 
-        def on_line(line: str) -> None:
-            self.log.info("%s", line)
-            if line:
-                tail.append(line)
+        def on_event(event: Event) -> None:
+            for line in event.sentence().split("\n"):
+                self.log.info("%s", line)
 
         self._workshop = workshop
-        ending = workshop.run(task, on_line)
+        ending = workshop.run(task, on_event)
         if ending.cause is not None:
             raise failure(ending.exit_code, str(ending.cause))
-        raise_for(ending.exit_code, ["magneton", *task.arguments], list(tail))
-        return last_result(list(tail))
+        raise_for(ending.exit_code, ["magneton", *task.arguments], ending.told)
+        return ending.told
 
-    def run_stage(self, attempt: str, stage: str, number: int | None, try_number: int) -> str:
+    def run_stage(self, attempt: str, stage: str, number: int | None, try_number: int) -> Told:
         """Run a stage of an attempt, or a batch of it; result and errors as those of `run_task`."""
         root = Path(attempt)
         try:
@@ -136,8 +133,8 @@ class StageContainerOperator(StageTask, ContainerOperator):
 
     def execute(self, context: Context) -> Any:
         self.skip_unless_wanted()
-        line = self.run_stage(self.attempt, self.stage, self.number, context["ti"].try_number)
-        return self.numbered(result_of(line))
+        told = self.run_stage(self.attempt, self.stage, self.number, context["ti"].try_number)
+        return self.numbered(result_of(told))
 
 
 class ReleaseContainerOperator(ContainerOperator):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from magneton_tasks.errors import EXIT_OK, FINAL_EXITS
-from magneton_tasks.runners.command import last_result
+from magneton_tasks.work.events import Told
 
 Result = dict[str, Any]
 
-#: How much of a failed command's output its error repeats; all of it is in the task log.
-TAIL_LINES = 8
 #: How many failed blocks the error of a batch names.
 TOLD_FAILURES = 3
 
@@ -28,8 +24,8 @@ def failure(exit_code: int, message: str) -> AirflowException:
     return AirflowException(message)
 
 
-def raise_for(exit_code: int, command: Sequence[str], tail: Sequence[str]) -> None:
-    """Fail the task of a command that failed; ``tail``: the last lines that it printed.
+def raise_for(exit_code: int, command: Sequence[str], told: Told) -> None:
+    """Fail the task of a command that failed; ``told``: what it said at its end.
 
     Raises
     ------
@@ -41,14 +37,11 @@ def raise_for(exit_code: int, command: Sequence[str], tail: Sequence[str]) -> No
     if exit_code == EXIT_OK:
         return
     how = f"was killed by signal {-exit_code}" if exit_code < 0 else f"ended with {exit_code}"
-    failures = parse(last_result(tail)).get("failures")
-    message = "\n".join(
-        [f"`{shlex.join(command)}` {how}", *(_told(failures) if failures else tail)]
-    )
-    raise failure(exit_code, message)
+    said = _causes(told.failures) if told.failures else told.last
+    raise failure(exit_code, "\n".join([f"`{shlex.join(command)}` {how}", *said]))
 
 
-def _told(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _causes(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """The failed blocks (or cells) of a batch: cause, what to do, where a log of its own is."""
     for failure in failures[:TOLD_FAILURES]:
         where = f"{failure['key']}: " if failure.get("key") is not None else ""
@@ -61,24 +54,15 @@ def _told(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
         yield f"and {len(failures) - TOLD_FAILURES} more"
 
 
-def parse(line: str) -> Result:
-    """The result in a command's last line; empty where it isn't one."""
-    with suppress(json.JSONDecodeError):
-        result = json.loads(line)
-        if isinstance(result, dict):
-            return result
-    return {}
-
-
-def result_of(line: str) -> Result:
-    """The result in a command's last line.
+def result_of(told: Told) -> Result:
+    """The result of a command.
 
     Raises
     ------
     AirflowFailException
-        It isn't one.
+        It told none.
     """
-    result = parse(line)
-    if not result:
-        raise AirflowFailException(f"the command's last line isn't its result: {line!r}")
-    return result
+    if told.result is None:
+        last = told.last[-1] if told.last else ""
+        raise AirflowFailException(f"the command told no result; its last line: {last!r}")
+    return told.result

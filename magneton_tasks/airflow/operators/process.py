@@ -1,7 +1,7 @@
 """Operators that run ``magneton ...`` as a subprocess, by argument list.
 
-Heavy libraries are imported there, never in Airflow's own processes. What the command prints
-becomes the task's log, line by line.
+Heavy libraries are imported there, never in Airflow's own processes. What the command tells
+becomes the task's log, as people read it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import shlex
 import signal
 import subprocess
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -23,7 +22,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.types import DagRunProtocol
 
 from magneton_tasks.airflow.dag import form as forms
-from magneton_tasks.airflow.operators.ends import TAIL_LINES, Result, raise_for, result_of
+from magneton_tasks.airflow.operators.ends import Result, raise_for, result_of
 from magneton_tasks.airflow.operators.stage_task import StageTask, is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
@@ -35,13 +34,9 @@ from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.plan import Plan, StagePlan
 from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.runners import resources, retry
-from magneton_tasks.runners.command import (
-    last_result,
-    plan_command,
-    ran_out_of_memory,
-    stage_command,
-)
+from magneton_tasks.runners.command import plan_command, ran_out_of_memory, stage_command
 from magneton_tasks.runners.local import DIE_WITH_PARENT
+from magneton_tasks.work.events import EVENTS_VARIABLE, Told, read
 from magneton_tasks.work.paths import AttemptPaths
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
@@ -53,7 +48,7 @@ LOOKING = ("verify", "announce")
 
 
 class CommandOperator(BaseOperator):
-    """Runs one command of ours and returns its result, the JSON of its last line."""
+    """Runs one command of ours and returns its result."""
 
     _process: subprocess.Popen[str] | None = None
 
@@ -64,8 +59,8 @@ class CommandOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         return result_of(self.run_command(self.command(context)))
 
-    def run_command(self, command: Sequence[str]) -> str:
-        """Run it to its end; the line with its result, else its last.
+    def run_command(self, command: Sequence[str]) -> Told:
+        """Run it to its end; what it told.
 
         Raises
         ------
@@ -74,16 +69,17 @@ class CommandOperator(BaseOperator):
         AirflowException
             It failed, and a retry may help.
         """
-        exit_code, tail = self.run_once(command)
-        raise_for(exit_code, command, tail)
-        return last_result(tail)
+        exit_code, told = self.run_once(command)
+        raise_for(exit_code, command, told)
+        return told
 
     def run_once(
         self, command: Sequence[str], more: Mapping[str, str] | None = None
-    ) -> tuple[int, list[str]]:
-        """Run it, with ``more`` in its environment; its exit code and last lines."""
+    ) -> tuple[int, Told]:
+        """Run it, with ``more`` in its environment; its exit code, and what it told."""
         self.log.info("$ %s", shlex.join(command))
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        told = Told()
+        ours = {"PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", EVENTS_VARIABLE: "1"}
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -91,16 +87,15 @@ class CommandOperator(BaseOperator):
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**worker_environ(), "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", **(more or {})},
+            env={**worker_environ(), **ours, **(more or {})},
             start_new_session=True,  # so that on_kill reaches the command's own children too
         ) as process:
             self._process = process
             try:
-                for line in _lines(process):
-                    self.log.info("%s", line)
-                    if line:
-                        tail.append(line)
-                return process.wait(), list(tail)
+                for printed in _lines(process):
+                    for line in told.take(read(printed)):
+                        self.log.info("%s", line)
+                return process.wait(), told
             except BaseException:
                 self.on_kill()
                 raise
@@ -243,21 +238,21 @@ class StageOperator(StageTask, CommandOperator):
         self.skip_unless_wanted()
         return self.numbered(result_of(self.run_command(self.command(context))))
 
-    def run_command(self, command: Sequence[str]) -> str:
+    def run_command(self, command: Sequence[str]) -> Told:
         """As of any command; what ran out of memory is run again at once, with more."""
-        exit_code, tail = self.run_once(command)
-        if exit_code and ran_out_of_memory(last_result(tail)):
+        exit_code, told = self.run_once(command)
+        if exit_code and ran_out_of_memory(told):
             path = AttemptPaths(Path(self.attempt)).config
             config = parse_config(path.read_text(encoding="utf-8"), str(path))
             most = resources.alone_memory(config.local.memory)
             with resources.turn(self.log.info):
                 self.log.warning("ran out of memory; trying again with %s", human_bytes(most))
-                exit_code, tail = self.run_once(command, {MEMORY_VARIABLE: str(most)})
-            if exit_code and ran_out_of_memory(last_result(tail)):
+                exit_code, told = self.run_once(command, {MEMORY_VARIABLE: str(most)})
+            if exit_code and ran_out_of_memory(told):
                 self.log.warning("ran out of memory once more: no more is available")
                 exit_code = retry.without_more_memory(exit_code)
-        raise_for(exit_code, command, tail)
-        return last_result(tail)
+        raise_for(exit_code, command, told)
+        return told
 
 
 class ReleaseOperator(CommandOperator):

@@ -24,6 +24,7 @@ from magneton_tasks.clean.names import TRY_DIR
 from magneton_tasks.clean.needed import needed
 from magneton_tasks.config.read import RunConfig, load_config, uses_partition
 from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.work.events import Ended, tell
 from magneton_tasks.work.paths import WorkPaths
 
 #: Kinds of items that go only where their run was verified.
@@ -56,7 +57,7 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
             files.write_atomic(work.freed, json.dumps(content).encode())
         freed += size
     result = {"config": str(config), "what": list(what), "dry_run": dry_run, "bytes": freed}
-    click.echo(json.dumps(result))
+    tell(Ended(result))
     return EXIT_OK
 
 

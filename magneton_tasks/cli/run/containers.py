@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,13 +14,14 @@ from magneton_tasks.cli.run.here import Place
 from magneton_tasks.cli.run.live import Display
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.errors import EXIT_BUG, EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import run as docker_run
-from magneton_tasks.runners.docker.task import Workshop, plan_task
+from magneton_tasks.runners.docker.task import Ending, Workshop, plan_task
 from magneton_tasks.stages.planning import replaced
 from magneton_tasks.stages.planning.draft import Request
+from magneton_tasks.work.events import Ended, Event
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
@@ -56,15 +56,15 @@ class Containers(Place):
             _ask(agree, workshop.config, request)
         _break_dead_lease(workshop, request.run)
         task = plan_task(request.config_path, workshop.config, request.run, command)
-        lines: deque[str] = deque(maxlen=100)
-        ending = workshop.run(task, lines.append)
-        if ending.exit_code != EXIT_OK:
-            raise ending.cause or _failed(ending.exit_code, lines)
+        told: list[Event] = []
+        ending = workshop.run(task, told.append)
+        if ending.exit_code != EXIT_OK or ending.told.result is None:
+            raise ending.cause or _failed(ending, told)
         if agree.show:
-            for line in lines:
-                if line != ending.tail:
-                    click.echo(line)
-        root = Path(json.loads(ending.tail)["attempt"])
+            for event in told:
+                if not isinstance(event, Ended):
+                    click.echo(event.sentence())
+        root = Path(ending.told.result["attempt"])
         self._workshop = Workshop.of_attempt(root)
         self._paths = AttemptPaths(root)
         plan = self._workshop.planned
@@ -87,7 +87,7 @@ class Containers(Place):
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         workers = self._workshop.planned.workers
         return docker_run.run_stage(
-            self._workshop, self._paths.root, stage, batches, workers, display.line, display.tick
+            self._workshop, self._paths.root, stage, batches, workers, display.take, display.tick
         )
 
     def verify(self) -> int:
@@ -137,14 +137,15 @@ def _give_back(root: Path) -> None:
     docker_run.run_stage(Workshop.of_attempt(root), root, "release", None, 1, _silent)
 
 
-def _silent(_: str) -> None:
-    """The lines are in the log; a failure's are in its result."""
+def _silent(_: Event) -> None:
+    """What is told is in the log; a failure's causes are in its result."""
 
 
-def _failed(code: int, lines: deque[str]) -> MagnetonError:
+def _failed(ending: Ending, told: Sequence[Event]) -> MagnetonError:
     """What plan said, as the error that it was."""
-    text = "\n".join(lines)
-    what, _, hint = text.rpartition("error: ")[2].partition("\n  what to do: ")
-    error = MagnetonError(what or f"plan ended with {code}", hint or None)
-    error.exit_code = code
+    if ending.told.refused is not None:
+        return ending.told.refused.error()
+    said = "\n".join(event.sentence() for event in told)
+    error = MagnetonError(said or f"plan ended with {ending.exit_code}, and told no result")
+    error.exit_code = ending.exit_code or EXIT_BUG
     return error

@@ -229,7 +229,7 @@ class Here(Place):
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         root, workers = self._paths.root, self._plan.workers
         return local.run_stage(
-            root, stage, batches, workers, display.line, display.tick, self._alone_bytes
+            root, stage, batches, workers, display.take, display.tick, self._alone_bytes
         )
 
     def verify(self) -> int:

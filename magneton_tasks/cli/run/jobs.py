@@ -31,6 +31,7 @@ from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import latest_attempt
+from magneton_tasks.work.events import Event
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.paths import AttemptPaths
 
@@ -60,7 +61,7 @@ class Jobs(Place):
         if not self._attempt.config.slurm.probe or _begun(self._paths):
             return
         click.echo("probe: one small job checks a compute node")
-        codes = self._run(StageRun(self._attempt, PROBE, None, click.echo))
+        codes = self._run(StageRun(self._attempt, PROBE, None, _echo))
         if codes[None] != EXIT_OK:
             error = MagnetonError(
                 "the probe failed, so no other job was submitted",
@@ -77,7 +78,7 @@ class Jobs(Place):
         def counts(seen: Counts) -> None:
             display.jobs(seen.pending, seen.running, int(seen.done * total))
 
-        return self._run(StageRun(self._attempt, stage, batches, display.note, counts))
+        return self._run(StageRun(self._attempt, stage, batches, display.take, counts))
 
     def _run(self, stage_run: StageRun) -> dict[int | None, int]:
         try:
@@ -196,6 +197,10 @@ def _left(process: int, paths: AttemptPaths) -> tuple[str, ...]:
         f"the run continues in process {process}; log: {_controller_log(paths)}",
         f"follow it with:  magneton attach {paths.root}",
     )
+
+
+def _echo(event: Event) -> None:
+    click.echo(event.sentence())
 
 
 def _controller_log(paths: AttemptPaths) -> Path:

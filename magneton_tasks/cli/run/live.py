@@ -1,12 +1,11 @@
 """What a run shows while it works: a live table on a terminal, a line per stage elsewhere.
 
-`StageProgress` is the model: lines of workers and samples of their memory go in, figures come
+`StageProgress` is the model: events of workers and samples of their memory go in, figures come
 out, and every time is given to it. `Display` draws it.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +22,12 @@ from rich.live import Live
 from rich.table import Table
 
 from magneton_tasks.base.grid import ranges_len
-from magneton_tasks.base.units import human_bytes, human_time, parse_size
+from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.cli.console import say
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import STAGES
+from magneton_tasks.work.events import Event, Failed, Note, Settled
 
-#: A worker's line about one block or cell, see stages/loop.py.
-_SETTLED = re.compile(r"^\w+ (?:block|group|cell) (\d+): (done|empty|FAILED|failed)\b")
-_PEAK = re.compile(r", ([\d.]+ [KMGT]?i?B) \(\d+/\d+\)\Z")
 #: Seconds between two looks at the workers' memory, and between two drawings.
 _LOOK_S = 1.0
 _DRAW_S = 0.2
@@ -80,21 +77,16 @@ class StageProgress:
         """The stage begins."""
         self.began = now
 
-    def line(self, text: str, now: float) -> None:
-        """Take in a worker's line."""
-        match = _SETTLED.match(text)
-        if match is None:
-            return
-        key, is_done = int(match[1]), match[2] in ("done", "empty")
-        if is_done:
+    def take(self, event: Event) -> None:
+        """Take in what a worker tells."""
+        if isinstance(event, Settled):
             self.done += 1
-            self.failed.discard(key)  # a second try mended it
-        else:
-            self.failed.add(key)
-        self.settled_at = now
-        peak = _PEAK.search(text)
-        if peak:
-            self.peak_bytes = max(self.peak_bytes, parse_size(peak[1]))
+            self.failed.discard(event.key)  # a second try mended it
+            self.peak_bytes = max(self.peak_bytes, event.peak_bytes)
+            self.settled_at = event.time
+        elif isinstance(event, Failed) and event.key is not None:
+            self.failed.add(event.key)
+            self.settled_at = event.time or self.settled_at
 
     def workers(self, running: int, worker_bytes: Sequence[int] | None = None) -> None:
         """Take in how many workers run and, where somebody looked, the memory of each."""
@@ -255,20 +247,14 @@ class Display:
                     f"{stage:<10} {row.total:,} in {human_time(row.elapsed_s(row.ended or 0) or 0)}"
                 )
 
-    def line(self, text: str) -> None:
-        """A line of a worker, or of the runner."""
-        if self._row is None:
-            return
-        self._row.line(text, time.time())
-        # the runner's own lines: a second try, the end of the workers
-        if "FAILED" in text or "WARNING" in text or text.startswith(f"{self._row.stage}: batch"):
-            say(self._console, text)
-        elif text.startswith(f"{self._row.stage}: stopping"):
-            say(self._console, text, "bold")
-
-    def note(self, text: str) -> None:
-        """A line of the runner that people should read."""
-        say(self._console, text, "red" if "FAILED" in text else None)
+    def take(self, event: Event) -> None:
+        """Take in what a worker or the runner tells; show what whoever watches should know."""
+        if self._row is not None:
+            self._row.take(event)
+        if isinstance(event, Note):
+            say(self._console, event.text, "bold" if event.level == "stopping" else None)
+        elif isinstance(event, Failed) and not event.before:
+            say(self._console, event.headline(), "red")
 
     def jobs(self, pending: int, running: int, done: int) -> None:
         """Take in how a queue stands, see `StageProgress.jobs`."""

@@ -21,6 +21,7 @@ from magneton_tasks.plan.stage_names import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.stages.planning.sampling import Samples
+from magneton_tasks.work.events import Ended, tell
 
 
 def plan(
@@ -39,9 +40,8 @@ def plan(
         "batches": {s: made.work[s].batches for s in MAPPED if s in made.work},
         "nothing_to_do": made.nothing_to_do,
     }
-    text = json.dumps(result)
-    files.write_atomic(paths.result("plan"), text.encode())
-    click.echo(text)
+    files.write_atomic(paths.result("plan"), json.dumps(result).encode())
+    tell(Ended(result))
 
 
 def agreement(*, show: bool, yes: bool) -> Agreement:

@@ -13,6 +13,7 @@ from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, 
 from magneton_tasks.runners.arrays.progress import forget_halts
 from magneton_tasks.runners.arrays.watch import Snapshot, Timing, wait_ready
 from magneton_tasks.runners.slurm.states import COMPLETED
+from magneton_tasks.work import events
 from magneton_tasks.work.attempt import Attempt
 
 
@@ -52,8 +53,8 @@ class StageRun:
 
     Parameters
     ----------
-    on_note
-        Gets lines for people: submissions, retries, failures, warnings.
+    on_event
+        Gets what is for people: submissions, retries, failures, warnings.
     on_counts
         Called after each look at the queue.
     """
@@ -63,14 +64,14 @@ class StageRun:
         attempt: Attempt,
         stage: str,
         batches: int | None,
-        on_note: Callable[[str], None],
+        on_event: Callable[[events.Event], None],
         on_counts: Callable[[Counts], None] = lambda _: None,
     ) -> None:
         keys: Sequence[int | None] = [None] if batches is None else list(range(batches))
         self._attempt, self._stage = attempt, stage
         self._batches = {k: _Batch(BatchJobs.of_attempt(attempt, stage, k)) for k in keys}
         self._timing = Timing.of_config(attempt.config)
-        self._on_note, self._on_counts = on_note, on_counts
+        self._on_event, self._on_counts = on_event, on_counts
         self._said: dict[tuple[int | None, str], str] = {}
         first = next(iter(self._batches.values()), None)
         self._slots = first.jobs.arrays_at_once if first is not None else 1
@@ -118,7 +119,7 @@ class StageRun:
             while True:
                 step = await asyncio.to_thread(batch.jobs.step, token, snapshot)
                 for note in step.notes:
-                    self._on_note(note)
+                    self._on_event(events.Note(note))
                 code = self._ended(key, step)
                 if code is not None:
                     return code
@@ -129,7 +130,7 @@ class StageRun:
         """Until there is something to decide."""
         deadline_s = None
         if isinstance(step, Later):
-            self._say_once(key, "later", f"WARNING: {step.why}; waiting")
+            self._warn_once(key, "later", step.why, "; waiting")
             deadline_s = step.seconds
         jobs = self._batches[key].jobs
         await asyncio.to_thread(self._count_done, key)
@@ -144,7 +145,7 @@ class StageRun:
         if isinstance(step, Lost):
             raise LostRunError
         if isinstance(step, Failed):
-            self._on_note(f"FAILED ({step.error.exit_code}): {step.error}")
+            self._on_event(events.Failed.of(self._stage, step.error))
             self._batches[key].latest = Snapshot({})
             return step.error.exit_code
         if isinstance(step, Done):
@@ -163,16 +164,16 @@ class StageRun:
         batch = self._batches[key]
         batch.latest = snapshot
         if snapshot.warning:
-            self._say_once(None, "silent", f"WARNING: {snapshot.warning}")
+            self._warn_once(None, "silent", snapshot.warning)
         for job, reason in snapshot.stuck.items():
-            self._say_once(key, "stuck", f"WARNING: job {job} may wait for ever: {reason}")
+            self._warn_once(key, "stuck", f"job {job} may wait for ever: {reason}")
         self._tell()
 
-    def _say_once(self, key: int | None, kind: str, text: str) -> None:
-        start = text.partition(" (for ")[0]
+    def _warn_once(self, key: int | None, kind: str, what: str, more: str = "") -> None:
+        start = what.partition(" (for ")[0]
         if self._said.get((key, kind)) != start:
             self._said[key, kind] = start
-            self._on_note(text)
+            self._on_event(events.Note(f"WARNING: {what}{more}", "warning"))
 
     def _tell(self) -> None:
         pending = running = failed = parts = 0

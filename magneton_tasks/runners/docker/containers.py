@@ -18,6 +18,7 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.work.events import EVENTS_VARIABLE
 from magneton_tasks.work.records import IMAGE_VARIABLE
 
 LABEL = "magneton."
@@ -197,7 +198,8 @@ def environment(
     homes = {_HOMES[Path(p).name]: p for p in config.docker.credentials if Path(p).name in _HOMES}
     roots = {_ROOTS: own[_ROOTS]} if own.get(_ROOTS) else {}
     limit = {MEMORY_VARIABLE: str(memory)} if memory is not None else {}
-    return {IMAGE_VARIABLE: image, **roots, **limit, **homes, **passed}
+    own_variables = {IMAGE_VARIABLE: image, EVENTS_VARIABLE: "1"}
+    return {**own_variables, **roots, **limit, **homes, **passed}
 
 
 def specification(

@@ -15,12 +15,13 @@ from magneton_tasks.runners import retry
 from magneton_tasks.runners.docker.containers import give
 from magneton_tasks.runners.docker.task import Ending, Workshop, stage_task
 from magneton_tasks.runners.interrupts import Interrupts
-from magneton_tasks.runners.local import OnLine, OnTick
+from magneton_tasks.runners.local import OnEvent, OnTick
+from magneton_tasks.work.events import Event, Failed, Note
 from magneton_tasks.work.paths import AttemptPaths
 
 #: How often whoever watches is told of the containers that run, in seconds: the engine is asked for each.
 _TICK_S = 0.8
-#: How soon the lines of containers are passed on, in seconds.
+#: How soon what containers tell is passed on, in seconds.
 _LOOK_S = 0.2
 
 Endings = dict[int | None, Ending]
@@ -32,7 +33,7 @@ def run_stage(
     stage: str,
     batches: int | None,
     workers: int,
-    on_line: OnLine,
+    on_event: OnEvent,
     on_tick: OnTick = lambda _: None,
 ) -> dict[int | None, int]:
     """Run all batches of a stage, ``workers`` containers at a time.
@@ -47,18 +48,18 @@ def run_stage(
     MagnetonError
         The engine doesn't answer, or refuses the containers.
     """
-    stage_run = _StageRun(workshop, AttemptPaths(attempt), stage, on_line)
+    stage_run = _StageRun(workshop, AttemptPaths(attempt), stage, on_event)
     with stage_run.interrupts.held():
         return stage_run.run([None] if batches is None else list(range(batches)), workers, on_tick)
 
 
 class _StageRun:
     def __init__(
-        self, workshop: Workshop, paths: AttemptPaths, stage: str, on_line: OnLine
+        self, workshop: Workshop, paths: AttemptPaths, stage: str, on_event: OnEvent
     ) -> None:
         self.workshop, self.plan, self.paths = workshop, workshop.planned, paths
-        self.stage, self.on_line = stage, on_line
-        self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.stage, self.on_event = stage, on_event
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.interrupts = Interrupts(self.interrupted)
 
     def run(
@@ -99,18 +100,20 @@ class _StageRun:
                 if not retry.helps_here(ending.exit_code) or number == retry.TRIES:
                     break
                 if not self.workshop.stopper.is_stopping:
-                    self.lines.put(
-                        f"{self.stage}: batch {batch} ended with {ending.exit_code}; trying again"
+                    self.events.put(
+                        Note(f"{task.title} ended with {ending.exit_code}; trying again")
                     )
         if ending.cause is not None:
-            self.lines.put(f"{self.stage}: FAILED ({ending.exit_code}): {ending.cause}")
+            cause = ending.cause
+            failed = Failed(self.stage, None, ending.exit_code, cause.what, cause.hint)
+            self.events.put(failed)
         return ending
 
-    def telling(self, log: BinaryIO) -> Callable[[str], None]:
-        def tell(line: str) -> None:
-            log.write(line.encode() + b"\n")
+    def telling(self, log: BinaryIO) -> Callable[[Event], None]:
+        def tell(event: Event) -> None:
+            log.write(event.sentence().encode() + b"\n")
             log.flush()
-            self.lines.put(line)
+            self.events.put(event)
 
         return tell
 
@@ -122,9 +125,9 @@ class _StageRun:
         return EXIT_TEMPORARY if error is not None else future.result().exit_code
 
     def pass_on(self) -> None:
-        """Hand the lines of all containers to whoever shows them, in this thread."""
-        while not self.lines.empty():
-            self.on_line(self.lines.get())
+        """Hand what all containers told to whoever shows it, in this thread."""
+        while not self.events.empty():
+            self.on_event(self.events.get())
 
     def process_ids(self) -> list[int]:
         workshop = self.workshop
@@ -143,7 +146,8 @@ class _StageRun:
         stopper.is_stopping = True
         if times == 1:
             n = len(stopper.running)
-            self.lines.put(f"{self.stage}: stopping {n} containers; Ctrl-C again ends them at once")
+            text = f"{self.stage}: stopping {n} containers; Ctrl-C again ends them at once"
+            self.events.put(Note(text, "stopping"))
             threading.Thread(target=stopper.stop, daemon=True).start()
         else:
             threading.Thread(target=stopper.stop, args=(0,), daemon=True).start()

@@ -7,7 +7,6 @@ more, up to ``docker.max_memory``; all other ends are for the caller to judge, b
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,26 +25,19 @@ from magneton_tasks.errors import (
 )
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import noun_of
-from magneton_tasks.runners.command import (
-    arguments,
-    failures_in,
-    last_result,
-    ran_out_of_memory,
-    stage_command,
-)
+from magneton_tasks.runners.command import arguments, ran_out_of_memory, stage_command
 from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory
 from magneton_tasks.runners.retry import more_memory
+from magneton_tasks.work.events import Event, Note, Told, read
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.records import Manifest
 
-OnLine = Callable[[str], None]
+OnEvent = Callable[[Event], None]
 
-#: Among this many last lines is the result.
-_LAST_LINES = 8
 #: 128 + SIGKILL, as the engine tells it.
 _KILLED = 137
 
@@ -58,14 +50,14 @@ class Ending:
     ----------
     exit_code
         The worker's; of a container that was killed, `EXIT_TEMPORARY`.
-    tail
-        The line with its result, where it came so far; else its last one.
+    told
+        What it said at its end, as far as it came.
     cause
         What the worker couldn't say itself: it was killed, or no more memory may be had.
     """
 
     exit_code: int
-    tail: str = ""
+    told: Told = field(default_factory=Told)
     cause: MagnetonError | None = None
 
 
@@ -132,7 +124,7 @@ class Workshop:
         return self.plan
 
     # -------------------------------------------------------------- one task
-    def run(self, task: Task, on_line: OnLine) -> Ending:
+    def run(self, task: Task, on_event: OnEvent) -> Ending:
         """Run a task to its end, with more memory where it runs out of it.
 
         Raises
@@ -144,10 +136,10 @@ class Workshop:
         """
         self._check_owner(task)
         for name in self.reap(task):
-            on_line(f"{task.title}: removed {name}, left by an earlier try")
+            on_event(Note(f"{task.title}: removed {name}, left by an earlier try"))
         memory = self.first_memory(task.stage)
         while True:
-            ending, end = self._run_once(task, memory, on_line)
+            ending, end = self._run_once(task, memory, on_event)
             if memory is None or not _out_of_memory(ending, end):
                 return ending
             what = self._told_memory(task, ending, memory)
@@ -156,37 +148,37 @@ class Workshop:
             if self.stopper.is_stopping:
                 return ending
             if more is None:
-                on_line(f"{task.title}: WARNING: {what}; no more is available")
+                on_event(Note(f"{task.title}: WARNING: {what}; no more is available", "warning"))
                 hint = advice(self.config, task.stage, self.plan)
-                return Ending(EXIT_CONFIG, ending.tail, _no_more(what, most, hint))
-            on_line(f"{task.title}: {what}; trying again with {human_bytes(more)}")
+                return Ending(EXIT_CONFIG, ending.told, _no_more(what, most, hint))
+            on_event(Note(f"{task.title}: {what}; trying again with {human_bytes(more)}"))
             memory = more
 
-    def _run_once(self, task: Task, memory: int | None, on_line: OnLine) -> tuple[Ending, End]:
+    def _run_once(self, task: Task, memory: int | None, on_event: OnEvent) -> tuple[Ending, End]:
         """One container: created, run, looked at, removed."""
         specification = containers.specification(
             self.config, task, self.image, memory, self.read_only, is_limited=self.plan is not None
         )
         container = self.engine.create(task.name, specification)
-        last: deque[str] = deque(maxlen=_LAST_LINES)
+        told = Told()
         try:
             with self.stopper.watching(container):
                 if self.stopper.is_stopping:
                     return Ending(EXIT_TEMPORARY), End(EXIT_TEMPORARY, False)
                 for line in self.engine.run(container):
-                    on_line(line)
-                    last.append(line)
+                    event = read(line)
+                    told.take(event)
+                    on_event(event)
                 end = self.engine.end(container)
         finally:
             with suppress(TemporaryError):
                 self.engine.remove(container)
-        tail = last_result([line for line in last if line])
         if end.exit_code != _KILLED:
-            return Ending(end.exit_code, tail), end
+            return Ending(end.exit_code, told), end
         killed = TemporaryError(
             f"{task.title}: its container was killed ({_KILLED})", "rerun: finished blocks stay"
         )
-        return Ending(EXIT_TEMPORARY, tail, killed), end
+        return Ending(EXIT_TEMPORARY, told, killed), end
 
     def first_memory(self, stage: str) -> int | None:
         """Memory limit of a stage's containers at first; None for what has no projection."""
@@ -222,7 +214,7 @@ class Workshop:
     # -------------------------------------------------------------- words
     def _told_memory(self, task: Task, ending: Ending, allowed: int) -> str:
         """Which block ran out of memory; what was projected, and what was allowed."""
-        keys = [f["key"] for f in failures_in(ending.tail) if f.get(OUT_OF_MEMORY)]
+        keys = [f["key"] for f in ending.told.failures if f.get(OUT_OF_MEMORY)]
         keys = [k for k in keys if k is not None] or self._at_work(task)
         noun = noun_of(task.stage)
         where = f" at {noun} {', '.join(map(str, keys[:5]))}" if keys else ""
@@ -285,7 +277,7 @@ def _out_of_memory(ending: Ending, end: End) -> bool:
     """Whether the kernel, or the worker itself, stopped it for its memory."""
     if ending.exit_code == 0:
         return False
-    return end.oom_killed or ran_out_of_memory(ending.tail)
+    return end.oom_killed or ran_out_of_memory(ending.told)
 
 
 def _no_more(what: str, most: int, hint: str) -> MagnetonError:

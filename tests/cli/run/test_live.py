@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from magneton_tasks.cli.run.live import StageProgress, cells, table, worker_bytes
+from magneton_tasks.work.events import Began, Ended, Event, Failed, Note, Settled, Text
 
 
 def stage(**values: float) -> StageProgress:
@@ -17,14 +18,18 @@ def stage(**values: float) -> StageProgress:
     return progress
 
 
-def done(key: int, peak: str = "512.0 MiB") -> str:
-    return f"segment block {key}: done, 12 labels, 3 s, {peak} ({key + 1}/100)"
+def done(key: int, time: float, peak_bytes: int = 512 << 20) -> Settled:
+    return Settled("segment", key, "done", time, 3.0, peak_bytes, key + 1, 100, "12 labels")
+
+
+def failed(key: int, time: float, *, before: bool = False) -> Failed:
+    return Failed("segment", key, 65, "affinity nan", time=time, before=before)
 
 
 def test_speed_and_time_left_come_from_the_pace_so_far() -> None:
     progress = stage()
     for key in range(20):
-        progress.line(done(key), 1001.0 + key)
+        progress.take(done(key, 1001.0 + key))
     assert progress.done == 20
     assert progress.voxels_per_s() == pytest.approx(1e6)  # 20 million in 20 s
     assert progress.left_s(1020.0) == pytest.approx(80.0)
@@ -35,8 +40,8 @@ def test_speed_and_time_left_come_from_the_pace_so_far() -> None:
 
 def test_failed_blocks_take_time_but_make_no_voxels() -> None:
     progress = stage()
-    progress.line(done(0), 1010.0)
-    progress.line("segment block 1: FAILED (65): affinity nan", 1020.0)
+    progress.take(done(0, 1010.0))
+    progress.take(failed(1, 1020.0))
     assert progress.failed == {1}
     assert progress.voxels_per_s() == pytest.approx(1e6 / 20)
     assert progress.left_s(1020.0) == pytest.approx(98 * 10)
@@ -44,32 +49,32 @@ def test_failed_blocks_take_time_but_make_no_voxels() -> None:
 
 def test_a_second_try_mends_a_failure() -> None:
     progress = stage()
-    progress.line("segment block 7: FAILED (75): was killed", 1001.0)
-    progress.line("segment block 7: failed before, and a retry can't fix it: x", 1002.0)
+    progress.take(failed(7, 1001.0))
+    progress.take(failed(7, 1002.0, before=True))
     assert (progress.done, progress.failed) == (0, {7})
-    progress.line(done(7), 1003.0)
+    progress.take(done(7, 1003.0))
     assert (progress.done, progress.failed) == (1, set())
 
 
 def test_an_empty_block_is_done() -> None:
     progress = stage()
-    progress.line("apply cell 3: empty, 0 ms, 1.0 MiB (1/2)", 1001.0)
+    progress.take(Settled("apply", 3, "empty", 1001.0, 0.0, 2**20, 1, 2))
     assert progress.done == 1
 
 
 @pytest.mark.parametrize(
-    "line",
+    "event",
     [
-        "segment batch 0: 8 blocks to do, 0 settled before",
-        "segment: batch 0 ended with 75; trying again",
-        '{"stage": "segment", "done": 8}',
-        "",
-        "pool: 409 labels, 1,680 joins",
+        Began("segment", 0, 8, 0),
+        Note("segment: batch 0 ended with 75; trying again"),
+        Ended({"stage": "segment", "done": 8}),
+        Text("segment block 3: done, 12 labels, 3 s, 512.0 MiB (4/100)"),
+        Failed("segment", None, 75, "stopped by SIGTERM"),
     ],
 )
-def test_other_lines_count_nothing(line: str) -> None:
+def test_other_events_count_nothing(event: Event) -> None:
     progress = stage()
-    progress.line(line, 1001.0)
+    progress.take(event)
     assert (progress.done, len(progress.failed), progress.settled_at) == (0, 0, None)
 
 
@@ -87,7 +92,7 @@ def test_memory_is_that_of_all_workers_now_and_the_most_of_one() -> None:
     assert (progress.running, progress.now_bytes, progress.peak_bytes) == (2, 800 << 20, 500 << 20)
     progress.workers(1, [100 << 20])
     assert (progress.now_bytes, progress.peak_bytes) == (100 << 20, 500 << 20)
-    progress.line(done(0, "700.0 MiB"), 1001.0)  # between two looks
+    progress.take(done(0, 1001.0, 700 << 20))  # between two looks
     assert progress.peak_bytes == 700 << 20
     row = cells(progress, 1001.0)
     assert row["memory"] == "100.0 MiB"
@@ -97,7 +102,7 @@ def test_memory_is_that_of_all_workers_now_and_the_most_of_one() -> None:
 def test_no_more_blocks_run_than_are_left() -> None:
     progress = stage()
     for key in range(99):
-        progress.line(done(key), 1001.0)
+        progress.take(done(key, 1001.0))
     progress.workers(8)
     assert progress.running == 1
 
@@ -118,8 +123,8 @@ def test_the_end_of_a_stage() -> None:
 def test_the_table_shows_each_figure() -> None:
     progress = stage()
     for key in range(20):
-        progress.line(done(key), 1001.0 + key)
-    progress.line("segment block 20: FAILED (65): x", 1020.0)
+        progress.take(done(key, 1001.0 + key))
+    progress.take(failed(20, 1020.0))
     progress.workers(2, [2**28, 2**28])
     rows = {"segment": progress, "verify": StageProgress("verify", 1)}
     console = Console(width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115

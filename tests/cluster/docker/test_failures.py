@@ -22,6 +22,7 @@ from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import Workshop, stage_task
 from tests.cluster.docker.conftest import MARKS, count, expect_same_as_local, own, records, wait_for
+from tests.helpers.told import Sentences
 from tests.helpers.volumes import Run, plan_run
 from tests.helpers.volumes import make_volume as write_volume
 
@@ -88,8 +89,8 @@ def expect_whole(config: Path) -> None:
 def test_out_of_memory_is_told_and_tried_again_with_more(place: Path) -> None:
     config = make_volume(place, memory="330MiB", max_memory="3GiB", memory_growth=2)
     run, workshop = planned(config)
-    lines: list[str] = []
-    ending = workshop.run(batch_of(run), lines.append)
+    lines = Sentences()
+    ending = workshop.run(batch_of(run), lines.take)
     assert ending.exit_code == 0, lines
     told = [line for line in lines if "out of memory" in line]
     assert told and "trying again with 660.0 MiB" in told[0], lines
