@@ -17,6 +17,7 @@ from math import prod
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.report_blocks import LETTERS, Names
+from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_names import CHOICE_OF
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import Record
@@ -28,6 +29,10 @@ QUEUED = "q"
 WORST_LAST = "edmqrscf"
 #: How many failed blocks are told of one by one.
 MOST_FAILED = 200
+#: What is counted, by its letter; what is queued is missing still.
+_KINDS = {ord(letter): kind for kind, letter in LETTERS.items()} | {ord(QUEUED): "queued"}
+#: Number of the attempt itself among the runs.
+_OWN_RUN = 0
 _RANK = {letter: rank for rank, letter in enumerate(WORST_LAST)}
 NAN = math.nan
 
@@ -45,8 +50,6 @@ class StageColumns:
         Unix seconds of the record that is shown; NaN without one.
     hosts, runs
         Numbers of names, -1 for none.
-    ours
-        1 where this attempt has made the result.
     failed
         Records of blocks that failed, as many as are shown.
     """
@@ -61,7 +64,6 @@ class StageColumns:
         self.seconds, self.cpu_s, self.peak_bytes = nothing[:], nothing[:], nothing[:]
         self.labels, self.times = nothing[:], nothing[:]
         self.hosts, self.runs = array("i", [-1]) * total, array("i", [-1]) * total
-        self.ours = bytearray(total)
         self.failed: dict[int, Record] = {}
         work = attempt.plan.work.get(stage)
         asked = CHOICE_OF[stage] in attempt.plan.stages
@@ -95,7 +97,23 @@ class StageColumns:
         self.labels[key] = _number(record.info.get("n") if record and is_result else None)
         self.hosts[key] = self._host_names(record.host) if record else -1
         self.runs[key] = self._run_names(f"{record.run}/{record.attempt}") if record else -1
-        self.ours[key] = bool(record and is_result and self._attempt.is_ours(record))
+
+    def summary(self) -> StageSummary:
+        """How far the stage is."""
+        found, kinds = StageSummary.planned(self._attempt.plan, self.stage), dict(_KINDS)
+        columns = (self.states, self.times, self.seconds, self.cpu_s, self.peak_bytes, self.runs)
+        for key, (letter, *numbers, run) in enumerate(zip(*columns, strict=True)):
+            time, seconds, cpu_s, peak = (None if v != v else v for v in numbers)
+            found.add(
+                kinds[letter],
+                key,
+                is_own=run == _OWN_RUN,
+                time=time,
+                seconds=seconds,
+                cpu_s=cpu_s,
+                peak_bytes=peak,
+            )
+        return found
 
     def count(self, letter: str) -> int:
         return self.states.count(letter.encode())

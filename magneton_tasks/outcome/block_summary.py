@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.outcome.block_columns import StageColumns
+from magneton_tasks.outcome.block_columns import QUEUED, StageColumns
 from magneton_tasks.outcome.report import results_of, run_state, stage_failures, verify_failures
 from magneton_tasks.outcome.report_facts import pool_report, volume
-from magneton_tasks.plan.plan import START_S, Plan
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
@@ -25,18 +25,14 @@ Data = dict[str, Any]
 MOST_RUNNING, MOST_LARGEST = 64, 8
 #: Bars of a histogram; one block in two hundred may lie beyond the last but one.
 _BARS, _BEYOND = 24, 0.005
-#: States by letter, as they are counted.
-_COUNTED = {
-    "done": "d", "empty": "e", "failed": "f", "running": "r", "queued": "q", "missing": "m",
-    "stale": "s", "corrupt": "c",
-}  # fmt: skip
 
 
 def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool) -> Data:
     """The summary as plain data: times in unix seconds, units in the names."""
     plan, results = attempt.plan, results_of(attempt.paths)
     verified = results["verify"][0] if "verify" in results else None
-    stages = [_stage(attempt, found, alive) for found in columns.values()]
+    now = time.time()
+    stages = [_stage(attempt, found, now, is_alive=alive) for found in columns.values()]
     outside = [*stage_failures(results), *verify_failures(verified)]
     failures = [*(f for stage in stages for f in stage["failures"]), *outside]
     state = run_state(verified, failures, alive and verified is None)
@@ -95,52 +91,22 @@ def _cost(plan: Plan) -> Data:
 
 
 # ------------------------------------------------------------------ one stage
-def _stage(attempt: Attempt, found: StageColumns, alive: bool) -> Data:
+def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool) -> Data:
     stage, plan = found.stage, attempt.plan
-    counts = {name: found.count(letter) for name, letter in _COUNTED.items()}
     memory, work = plan.memory.get(stage), plan.work.get(stage)
-    times = [t for t, own in zip(found.times, found.ours, strict=True) if own]
-    began = min(
-        (
-            t - _or_0(s)
-            for t, s, own in zip(found.times, found.seconds, found.ours, strict=True)
-            if own
-        ),
-        default=None,
-    )
-    data: Data = {
-        "stage": stage, "noun": noun_of(stage) if stage != "pool" else "table",
-        "asked": CHOICE_OF[stage] in plan.stages, "total": found.total, **counts,
-        "before": counts["done"] + counts["empty"] - len(times),
-        "began": began, "ended": max(times, default=None),
-        "cpu_s": _sum(c for c, own in zip(found.cpu_s, found.ours, strict=True) if own),
+    return {
+        **found.summary().data(now, is_alive=is_alive),
+        "noun": noun_of(stage) if stage != "pool" else "table",
+        "asked": CHOICE_OF[stage] in plan.stages, "queued": found.count(QUEUED),
         "expected_cpu_s": work.cpu_s if work else None,
         "expected_bytes": memory.expected if memory else None,
         "bound_bytes": memory.bound if memory else None,
-        "peak_bytes": _most(found.peak_bytes),
         "has_map": found.grid is not None, "layers": found.layers(),
         "running_now": [_working(found, k) for k in found.keys("r", MOST_RUNNING)],
         "failures": [_failure(found, k, record) for k, record in sorted(found.failed.items())],
         "seconds": histogram(found.seconds), "memory": histogram(found.peak_bytes),
         "slowest": _largest(found, found.seconds), "fattest": _largest(found, found.peak_bytes),
     }  # fmt: skip
-    return data | _speed(data, times, plan, alive)
-
-
-def _speed(data: Data, times: Sequence[float], plan: Plan, alive: bool) -> Data:
-    """Throughput of this attempt so far, and the time that is left at that pace."""
-    left = data["running"] + data["queued"]
-    if data["began"] is None or not times:
-        # Nothing is done yet: as plan expected it.
-        work = plan.work.get(data["stage"])
-        rounds, cpu_s = (-(-work.batches // plan.workers), work.cpu_s) if work else (1, 0.0)
-        guess = cpu_s / plan.workers + rounds * START_S
-        return {"voxels_per_s": None, "left_s": guess if alive and left else None}
-    running = alive and left
-    elapsed = max((time.time() if running else max(times)) - data["began"], 1e-3)
-    voxels = len(times) * plan.geometry.box.voxels / data["total"]
-    left_s = left * elapsed / len(times) if running else None
-    return {"voxels_per_s": voxels / elapsed, "left_s": left_s}
 
 
 def _working(found: StageColumns, key: int) -> Data:
@@ -193,16 +159,3 @@ def _pool(attempt: Attempt, columns: Mapping[str, StageColumns]) -> Data | None:
         report = pool_report(attempt)
         return None if report is None else {**report, "largest": report.get("largest", [])[:10]}
     return None
-
-
-def _or_0(value: float) -> float:
-    return value if value == value else 0.0
-
-
-def _sum(values: Any) -> float | None:
-    known = [v for v in values if v == v]
-    return sum(known) if known else None
-
-
-def _most(values: Sequence[float]) -> float | None:
-    return max((v for v in values if v == v), default=None)

@@ -119,9 +119,10 @@ def _worked(attempt: Attempt, results: Mapping[str, list[Data]]) -> Data:
         blocks = StageBlocks(attempt, stage, total, grid, hosts, runs)
         for found in states.looks(stage):
             blocks.add(found.parsed())
-        worked["stages"].append(_stage(attempt, blocks, results.get(stage, [])))
+        figures = blocks.summary.data(time.time(), is_alive=states.alive)
+        worked["stages"].append(figures | _stage(attempt, blocks, results.get(stage, [])))
         worked["failures"] += blocks.failures
-        worked["failed"] += blocks.failed
+        worked["failed"] += blocks.summary.counts["failed"]
         if grid is not None:
             worked["maps"].append(blocks.map())
         if stage == "segment":
@@ -130,32 +131,17 @@ def _worked(attempt: Attempt, results: Mapping[str, list[Data]]) -> Data:
 
 
 def _stage(attempt: Attempt, blocks: StageBlocks, results: list[Data]) -> Data:
-    """The row of a stage; wall and CPU time are this attempt's own."""
+    """The row of a stage, beside its figures; wall and CPU time are this attempt's own."""
     stage, plan = blocks.stage, attempt.plan
-    counts, memory = blocks.counts, plan.memory.get(stage)
-    seconds = None
-    if blocks.began is not None and blocks.ended is not None:
-        seconds = round(blocks.ended - blocks.began, 3)
+    summary, memory = blocks.summary, plan.memory.get(stage)
     # A batch's result has the CPU time of its start-up too, but that of its last try only.
-    cpu_s = max(blocks.cpu_s, sum(r.get("cpu_s") or 0 for r in results)) if blocks.ours else None
-    others = ("running", "failed", "missing", "stale", "corrupt")
+    told_s = sum(r.get("cpu_s") or 0 for r in results)
+    cpu_s = max(summary.cpu_s or 0.0, told_s) if summary.own else None
     return {
-        "stage": stage,
         "asked": CHOICE_OF[stage] in plan.stages,
-        "total": blocks.total,
-        "done": counts.get("done", 0),
-        "empty": counts.get("empty", 0),
-        "before": blocks.before,
-        **{name: counts.get(name, 0) for name in others},
-        "began": blocks.began,
-        "ended": blocks.ended,
-        "seconds": seconds,
+        "seconds": None if summary.seconds is None else round(summary.seconds, 3),
         "cpu_s": None if cpu_s is None else round(cpu_s, 3),
         "expected_cpu_s": plan.work[stage].cpu_s or None if stage in plan.work else None,
-        "voxels": blocks.ours_voxels,
-        "voxels_per_s": blocks.ours_voxels / seconds if seconds and blocks.ours_voxels else None,
-        "peak_bytes": blocks.peak[0] if blocks.peak else None,
-        "peak_key": blocks.peak[1] if blocks.peak else None,
         "expected_bytes": memory.expected if memory else None,
         "bound_bytes": memory.bound if memory else None,
         "stored_bytes": None if stage in ("count", "pool") else blocks.bytes,

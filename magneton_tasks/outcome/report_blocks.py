@@ -17,12 +17,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise, product
+from itertools import product
 from math import prod
 from typing import Any
 
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_names import join_level, noun_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import Record
@@ -59,7 +60,7 @@ class Names:
 class StageBlocks:
     """Gathers the states of the blocks or cells of one stage.
 
-    ``ours`` counts what this attempt did itself; ``grid`` None: a stage without a map (pool).
+    ``grid`` None: a stage without a map (pool).
     """
 
     attempt: Attempt
@@ -68,16 +69,7 @@ class StageBlocks:
     grid: Grid | None
     hosts: Names
     runs: Names
-    counts: dict[str, int] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
-    failed: int = 0
-    before: int = 0
-    ours: int = 0
-    ours_voxels: int = 0
-    cpu_s: float = 0.0
-    began: float | None = None
-    ended: float | None = None
-    peak: tuple[int, int] | None = None
     bytes: int = 0
     #: exact: what blocks or groups leave open, in rows of each table; labels joined
     rows: dict[str, int] = field(default_factory=dict)
@@ -91,14 +83,13 @@ class StageBlocks:
         self._peak_bytes: Numbers = [None] * n
         self._labels: Numbers = [None] * n
         self._hosts, self._runs = [-1] * n, [-1] * n
-        self._own = self.attempt.name, self.attempt.plan.attempt
-        cuts = self.grid.cuts if self.grid else ()
-        self._lengths = [[b - a for a, b in pairwise(c)] for c in cuts]
+        self.summary = StageSummary.planned(self.attempt.plan, self.stage)
 
     def add(self, state: BlockState) -> None:
         """One block or cell."""
         key, record = state.key, state.record
-        self.counts[state.kind] = self.counts.get(state.kind, 0) + 1
+        is_own = record is not None and self.attempt.is_ours(record)
+        self.summary.add_record(state.kind, key, record, is_own=is_own)
         self._states[key] = ord(LETTERS[state.kind])
         if record is None:
             return
@@ -108,37 +99,16 @@ class StageBlocks:
         self._runs[key] = self.runs(f"{record.run}/{record.attempt}")
         if state.kind in ("done", "empty"):
             self._add_result(key, record)
-        elif state.kind == "failed":
-            self.failed += 1
-            if len(self.failures) < FAILURES:
-                self.failures.append(self._failure(key, record))
-        if (record.run, record.attempt) == self._own:
-            self._add_time(record)
+        elif state.kind == "failed" and len(self.failures) < FAILURES:
+            self.failures.append(self._failure(key, record))
 
     def _add_result(self, key: int, record: Record) -> None:
         if self.stage == "segment":
             self._labels[key] = record.info.get("n")
-        if record.peak_bytes is not None and (
-            self.peak is None or record.peak_bytes > self.peak[0]
-        ):
-            self.peak = record.peak_bytes, key
         self.bytes += _stored_bytes(self.stage, record)
         for table, n in record.info.get("rows", {}).items():
             self.rows[table] = self.rows.get(table, 0) + n
         self.joins += record.info.get("joins", 0)
-        if (record.run, record.attempt) != self._own:
-            self.before += 1
-            return
-        self.ours += 1
-        self.cpu_s += record.cpu_s or 0.0
-        if self.grid is not None:
-            at = self.grid.index3(key)
-            self.ours_voxels += prod(n[i] for n, i in zip(self._lengths, at, strict=True))
-
-    def _add_time(self, record: Record) -> None:
-        began = record.time - (record.seconds or 0.0)
-        self.began = began if self.began is None else min(self.began, began)
-        self.ended = record.time if self.ended is None else max(self.ended, record.time)
 
     def _failure(self, key: int, record: Record) -> dict[str, Any]:
         info, paths = record.info, self.attempt.paths

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import heapq
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files, lease
 from magneton_tasks.outcome import current, threshold_words
+from magneton_tasks.outcome.summary import RESULTS, StageSummary
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import STAGES, join_level
 from magneton_tasks.runners.arrays.progress import desks
@@ -21,7 +23,7 @@ from magneton_tasks.work import results
 from magneton_tasks.work.attempts import latest_attempt, open_latest
 from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.records import Record
-from magneton_tasks.work.states import Look, VolumeStates, grid_of, total_of
+from magneton_tasks.work.states import VolumeStates, grid_of, total_of
 
 Data = dict[str, Any]
 
@@ -31,10 +33,12 @@ UNDONE = ("missing", "stale", "corrupt")
 
 @dataclass
 class StageStatus:
-    """Counts of one stage; ``left_s`` is None where nothing has been done yet.
+    """One stage: how far it is, and what isn't as it should be.
 
     Attributes
     ----------
+    summary
+        Counts, speed, time left and peak.
     cleaned
         How many of those that are done have no labels (joins: files) any more (`magneton clean`).
     stale_why
@@ -47,23 +51,28 @@ class StageStatus:
         What failed; the damaged files that ``--check`` found.
     """
 
-    stage: str
-    total: int
-    done: int = 0
-    empty: int = 0
-    running: int = 0
-    failed: int = 0
-    missing: int = 0
-    stale: int = 0
-    corrupt: int = 0
+    summary: StageSummary
     cleaned: int = 0
-    voxels_per_s: float | None = None
-    left_s: float | None = None
     proof: str | None = None
     stale_why: dict[str, int] = field(default_factory=dict)
     working: list[Data] = field(default_factory=list)
     failures: list[Data] = field(default_factory=list)
     damage: list[Data] = field(default_factory=list)
+
+    @property
+    def stage(self) -> str:
+        """Its name."""
+        return self.summary.stage
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each of its blocks or cells has a result."""
+        return self.summary.done == self.summary.total
+
+    def data(self, now: float, *, is_alive: bool) -> Data:
+        """As plain data."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "summary"}
+        return {**self.summary.data(now, is_alive=is_alive), **own}
 
 
 class Status:
@@ -119,28 +128,41 @@ class Status:
 
     # ------------------------------------------------------------------ counting
     def _stage(self, stage: str) -> StageStatus:
-        plan = self.shown.plan
-        status, times, why = StageStatus(stage, total_of(plan.geometry, stage)), [], Counter[str]()
-        counts, damage = Counter[str](), self._damage(stage) if self.check else {}
+        status = StageStatus(StageSummary.planned(self.shown.plan, stage))
+        why, damage = Counter[str](), self._damage(stage) if self.check else {}
+        own = self._own_records()
         for look in self.states.looks(stage):
             kind: str = "corrupt" if look.key in damage else look.kind
-            counts[kind] += 1
-            if kind in ("done", "empty") and look.state is not None:
-                if look.state.time >= plan.created:
-                    times.append(look.state.time)
+            if kind in RESULTS and look.state is not None:
+                seconds, cpu_s, peak_bytes = look.state.figures
+                status.summary.add(
+                    kind,
+                    look.key,
+                    is_own=look.state.holds(own),
+                    time=look.state.time,
+                    seconds=seconds,
+                    cpu_s=cpu_s,
+                    peak_bytes=peak_bytes,
+                )
                 status.cleaned += look.state.holds('"cleaned":true')
-            elif kind == "stale":
+                continue
+            record = look.parsed().record if kind in ("failed", "running") else None
+            is_own = record is not None and self.shown.is_ours(record)
+            status.summary.add_record(kind, look.key, record, is_own=is_own)
+            if kind == "stale":
                 why[look.why or ""] += 1
-            elif kind == "failed":
-                status.failures.append(self._failure(stage, look))
-            elif kind == "running":
-                status.working.append(self._working(stage, look))
-        for kind, n in counts.items():
-            setattr(status, kind, n)
+            elif kind == "failed" and record is not None:
+                status.failures.append(self._failure(stage, record))
+            elif kind == "running" and record is not None:
+                status.working.append(self._working(stage, record))
         status.stale_why, status.damage = dict(why), [d for found in damage.values() for d in found]
         status.failures += self._outside(stage)
-        _add_speed(status, times, plan)
         return status
+
+    def _own_records(self) -> str:
+        """What the lines of records hold that this attempt wrote: they needn't be parsed."""
+        own = {"run": self.shown.name, "attempt": self.shown.plan.attempt}
+        return json.dumps(own, separators=(",", ":"))[1:-1] + ","
 
     def _damage(self, stage: str) -> dict[int, list[Data]]:
         from magneton_tasks.outcome import marks  # heavy
@@ -151,22 +173,24 @@ class Status:
         return found
 
     def _verify(self) -> StageStatus:
-        status = StageStatus("verify", 1)
+        status = StageStatus(StageSummary.planned(self.attempt.plan, "verify"))
+        counts = status.summary.counts
         path = self.attempt.paths.result("verify")
         if files.stat_size(path) is None:
-            status.missing = 1
+            counts["missing"] = 1
             return status
         with files.open_read(path) as file:
             result = json.loads(file.read())
         status.failures = [{**f, "key": 0} for f in result.get("failures", ())]
         if status.failures:
-            status.failed = 1
+            counts["failed"] = 1
         elif self.shown is not self.attempt and not self.is_as_planned:
-            status.stale, status.stale_why = 1, {"the config or the input changed since": 1}
+            status.stale_why = {"the config or the input changed since": 1}
         elif self.now.output and "apply" in self.attempt.plan.stages:
-            status.stale, status.stale_why = 1, {self.now.output: 1}
+            status.stale_why = {self.now.output: 1}
         else:
-            status.done, status.proof = 1, words(result)
+            counts["done"], status.proof = 1, words(result)
+        counts["stale"] = len(status.stale_why)
         return status
 
     # ------------------------------------------------------------------ block by block
@@ -183,15 +207,13 @@ class Status:
             "end_vox": list(core.end),
         }
 
-    def _failure(self, stage: str, look: Look) -> Data:
-        record = look.parsed().record
-        assert record is not None
+    def _failure(self, stage: str, record: Record) -> Data:
         told = {
             k: record.info[k] for k in ("exit_code", "cause", "hint", "log") if k in record.info
         }
         if "log" not in told and (log := self._log(stage, record)) is not None:
             told["log"] = str(log)
-        return self.place(stage, look.key) | told | {"host": record.host, "time": record.time}
+        return self.place(stage, record.key) | told | {"host": record.host, "time": record.time}
 
     def _log(self, stage: str, record: Record) -> Path | None:
         """The log of the task that wrote a record, else the directory where it should lie."""
@@ -202,10 +224,8 @@ class Status:
         found = [p for p in (paths.log(stage, batch), paths.logs) if p.exists()]
         return found[0] if found else None
 
-    def _working(self, stage: str, look: Look) -> Data:
-        record = look.parsed().record
-        assert record is not None
-        return self.place(stage, look.key) | {
+    def _working(self, stage: str, record: Record) -> Data:
+        return self.place(stage, record.key) | {
             "host": record.host,
             "pid": record.pid,
             "since": record.time,
@@ -223,7 +243,7 @@ class Status:
 
     def is_spare(self, status: StageStatus) -> bool:
         """Whether nothing needs what is missing here: joins, once there is the pool made of them."""
-        done = {s.stage for s in self.stages if s.done == s.total}
+        done = {s.stage for s in self.stages if s.is_done}
         return bool(join_level(status.stage)) and status.stage not in done and "pool" in done
 
     def undone(self) -> Iterator[Data]:
@@ -310,15 +330,5 @@ class Status:
             "notes": list(self.now.notes),
             "checked": self.check,
             "jobs": self.jobs(),
-            "stages": [asdict(s) for s in self.stages],
+            "stages": [s.data(time.time(), is_alive=self.alive) for s in self.stages],
         }
-
-
-def _add_speed(status: StageStatus, times: list[float], plan: Plan) -> None:
-    if len(times) < 2:
-        return
-    first, last = min(times), max(times)
-    elapsed = max(last - (plan.created if status.stage == "segment" else first), 1e-3)
-    status.voxels_per_s = len(times) * plan.geometry.box.voxels / status.total / elapsed
-    left = status.missing + status.running + status.stale + status.corrupt
-    status.left_s = left * elapsed / len(times)

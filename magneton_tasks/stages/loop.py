@@ -179,7 +179,7 @@ class Batch:
                     seconds=round(seconds, 3),
                     info=self._fail(key, error),
                 )
-                tell(Failed.of(self.job.stage, error, key, record.time))
+                tell(Failed.of(self.job.stage, error, key, record.time, record.seconds))
                 if error.exit_code == EXIT_IO:
                     break  # the next block would meet the same full disk
                 continue
@@ -210,6 +210,7 @@ class Batch:
                     passed,
                     total,
                     outcome.summary,
+                    outcome.cpu_s,
                 )
             )
 

@@ -65,10 +65,12 @@ class Settled:
     ----------
     time
         Of its record, in unix seconds.
-    summary
-        What the stage says of it.
+    seconds, cpu_s, peak_bytes
+        Wall time, CPU time and peak memory of the work.
     passed, total
         How many of its batch are settled, of how many.
+    summary
+        What the stage says of it.
     """
 
     stage: str
@@ -80,6 +82,7 @@ class Settled:
     passed: int
     total: int
     summary: str = ""
+    cpu_s: float | None = None
 
     def sentence(self) -> str:
         """The event for people."""
@@ -101,14 +104,20 @@ class Failed:
     cause: str
     hint: str | None = None
     time: float | None = None
+    seconds: float | None = None
     before: bool = False
 
     @classmethod
     def of(
-        cls, stage: str, error: MagnetonError, key: int | None = None, time: float | None = None
+        cls,
+        stage: str,
+        error: MagnetonError,
+        key: int | None = None,
+        time: float | None = None,
+        seconds: float | None = None,
     ) -> Failed:
         """What an error says of a stage, or of one block of it."""
-        return cls(stage, key, error.exit_code, error.what, error.hint, time)
+        return cls(stage, key, error.exit_code, error.what, error.hint, time, seconds)
 
     def headline(self) -> str:
         """What failed and why, without what to do."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magneton_tasks.cli.run.live import StageProgress
 from magneton_tasks.outcome import report
+from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan import exact_tree as exact_plan
 from magneton_tasks.work.events import Failed, Settled
 from tests.helpers import volumes
@@ -130,11 +130,10 @@ def test_check_finds_damaged_files(
 
 
 def test_the_live_table_counts_groups() -> None:
-    row = StageProgress("join1", 8)
-    row.begin(0.0)
+    row = StageSummary("join1", 8, 8)
     row.take(Settled("join1", 3, "done", 1.0, 1.0, 120 << 20, 1, 8, "5 joins, 2 regions open"))
     row.take(Failed("join1", 4, 75, "disk full", time=2.0))
-    assert (row.done, row.failed) == (1, {4})
+    assert (row.done, row.counts["failed"]) == (1, 1)
 
 
 # ------------------------------------------------------------------ clean

@@ -73,10 +73,10 @@ class Jobs(Place):
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         if _is_behind(self._paths, stage):
             return {None: EXIT_OK}
-        total = display.rows[stage].total
+        todo = display.rows[stage].summary.todo
 
         def counts(seen: Counts) -> None:
-            display.jobs(seen.pending, seen.running, int(seen.done * total))
+            display.jobs(seen.pending, seen.running, int(seen.done * todo))
 
         return self._run(StageRun(self._attempt, stage, batches, display.take, counts))
 

@@ -1,7 +1,7 @@
 """What a run shows while it works: a live table on a terminal, a line per stage elsewhere.
 
-`StageProgress` is the model: events of workers and samples of their memory go in, figures come
-out, and every time is given to it. `Display` draws it.
+`Row` is the model: the stage's summary, which gets the events of workers, and samples of their
+memory. `Display` draws it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -21,12 +21,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.cli.console import say
+from magneton_tasks.outcome.summary import StageSummary, planned
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import STAGES
-from magneton_tasks.work.events import Event, Failed, Note, Settled
+from magneton_tasks.work.events import Event, Failed, Note
 
 #: Seconds between two looks at the workers' memory, and between two drawings.
 _LOOK_S = 1.0
@@ -40,78 +39,57 @@ _WIDE = 112
 
 
 @dataclass
-class StageProgress:
-    """How far one stage is; times in unix seconds.
+class Row:
+    """A stage as this process sees it: its summary, and how its workers do; times in unix seconds.
 
     Attributes
     ----------
-    total
-        Blocks or cells that this run has to do.
-    key_voxels
-        Voxels of one of them, on average.
-    expected_s
-        What plan expects of the whole stage; 0: nothing.
     limit_bytes
         What one worker may take.
-    now_bytes, peak_bytes
-        Memory of all workers together now, and the most that one of them had.
+    running, pending
+        Workers or jobs at work; jobs that wait in a queue, None: the runner has no queue.
+    now_bytes, largest_bytes
+        Memory of all workers together now, and the most that one of them was seen with.
     """
 
-    stage: str
-    total: int
-    key_voxels: float = 0.0
-    expected_s: float = 0.0
+    summary: StageSummary
     limit_bytes: int = 0
     began: float | None = None
     ended: float | None = None
-    done: int = 0
-    failed: set[int] = field(default_factory=set)
     running: int = 0
-    #: jobs that wait in a queue; None: the runner has no queue
     pending: int | None = None
-    settled_at: float | None = None
     now_bytes: int = 0
-    peak_bytes: int = 0
-
-    def begin(self, now: float) -> None:
-        """The stage begins."""
-        self.began = now
-
-    def take(self, event: Event) -> None:
-        """Take in what a worker tells."""
-        if isinstance(event, Settled):
-            self.done += 1
-            self.failed.discard(event.key)  # a second try mended it
-            self.peak_bytes = max(self.peak_bytes, event.peak_bytes)
-            self.settled_at = event.time
-        elif isinstance(event, Failed) and event.key is not None:
-            self.failed.add(event.key)
-            self.settled_at = event.time or self.settled_at
+    largest_bytes: int = 0
 
     def workers(self, running: int, worker_bytes: Sequence[int] | None = None) -> None:
         """Take in how many workers run and, where somebody looked, the memory of each."""
-        self.running = min(running, self.left) if self.left else 0
+        self.running = min(running, self.summary.left)
         if worker_bytes is not None:
             self.now_bytes = sum(worker_bytes)
-            self.peak_bytes = max([self.peak_bytes, *worker_bytes])
+            self.largest_bytes = max([self.largest_bytes, *worker_bytes])
 
     def jobs(self, pending: int, running: int, done: int, now: float) -> None:
         """Take in how many jobs wait and work, and how many blocks or cells are done."""
         self.pending, self.running = pending, running
-        if done > self.done:
-            self.done, self.settled_at = done, now
+        self._catch_up(done, now)
 
     def end(self, now: float, *, is_done: bool) -> None:
         """The stage has ended; what isn't counted block by block is done now."""
         self.ended, self.running, self.now_bytes = now, 0, 0
         self.pending = None if self.pending is None else 0
         if is_done:
-            self.done = self.total
+            self._catch_up(self.summary.todo, now)
+
+    def _catch_up(self, done: int, now: float) -> None:
+        """Count what no worker tells one by one."""
+        if done > self.summary.own:
+            began = now if self.began is None else self.began
+            self.summary.add_many(done - self.summary.own, now, began)
 
     @property
-    def left(self) -> int:
-        """Blocks or cells that are neither done nor failed."""
-        return max(self.total - self.done - len(self.failed), 0)
+    def peak_bytes(self) -> int:
+        """The most memory that a worker took."""
+        return max(self.largest_bytes, self.summary.peak_bytes or 0)
 
     def elapsed_s(self, now: float) -> float | None:
         """Since the stage began; None: it hasn't."""
@@ -119,54 +97,28 @@ class StageProgress:
             return None
         return max((self.ended or now) - self.began, 0.0)
 
-    def voxels_per_s(self) -> float | None:
-        """Up to the last block that settled; None before the first."""
-        if self.began is None or self.settled_at is None or not self.done:
-            return None
-        return self.done * self.key_voxels / max(self.settled_at - self.began, 1e-3)
 
-    def left_s(self, now: float) -> float | None:
-        """By the pace so far; before the first block by plan. None: nothing tells."""
-        if self.began is None or self.ended is not None:
-            return None
-        if self.settled_at is None:
-            return max(self.expected_s - (now - self.began), 0.0) or None
-        settled = self.done + len(self.failed)
-        pace_s = (self.settled_at - self.began) / settled
-        return max(self.left * pace_s - (now - self.settled_at), 0.0)
-
-
-def stages_of(plan: Plan) -> dict[str, StageProgress]:
+def rows_of(plan: Plan) -> dict[str, Row]:
     """The stages that a run of this plan goes through."""
-    voxels = plan.geometry.box.voxels
     found = {}
-    for stage in STAGES:
-        work = plan.work.get(stage)
-        if stage == "verify":
-            found[stage] = StageProgress(stage, 1)
-        elif work is not None and work.todo:
-            total = ranges_len(work.todo)
-            found[stage] = StageProgress(
-                stage,
-                total,
-                key_voxels=0.0 if stage == "pool" else voxels / work.total,
-                expected_s=work.cpu_s / plan.workers,
-                limit_bytes=plan.memory_limit,
-            )
+    for stage, summary in planned(plan).items():
+        found[stage] = Row(summary, plan.memory_limit if stage in plan.work else 0)
     return found
 
 
-def cells(row: StageProgress, now: float) -> dict[str, str]:
+def cells(row: Row, now: float) -> dict[str, str]:
     """A row of the table, by column."""
-    speed, left, elapsed = row.voxels_per_s(), row.left_s(now), row.elapsed_s(now)
+    summary, is_alive = row.summary, row.began is not None and row.ended is None
+    speed, left = summary.voxels_per_s, summary.left_s(now, is_alive=is_alive)
+    elapsed, failed = row.elapsed_s(now), summary.counts["failed"]
     limit = f" of {human_bytes(row.limit_bytes)}" if row.limit_bytes else ""
     return {
-        "stage": row.stage,
-        "done": f"{row.done:,}",
+        "stage": summary.stage,
+        "done": f"{summary.own:,}",
         "pending": f"{row.pending:,}" if row.pending else "",
         "running": f"{row.running:,}" if row.running else "",
-        "failed": f"{len(row.failed):,}" if row.failed else "",
-        "total": f"{row.total:,}",
+        "failed": f"{failed:,}" if failed else "",
+        "total": f"{summary.todo:,}",
         "Mvoxel/s": f"{speed / 1e6:.2f}" if speed else "",
         "time": human_time(elapsed) if elapsed is not None else "",
         "left": human_time(left) if left is not None else "",
@@ -175,7 +127,7 @@ def cells(row: StageProgress, now: float) -> dict[str, str]:
     }
 
 
-def table(rows: Mapping[str, StageProgress], now: float, width: int, caption: str = STOPS) -> Table:
+def table(rows: Mapping[str, Row], now: float, width: int, caption: str = STOPS) -> Table:
     """The live table; green is done, red has failures, dim is still to come."""
     drawn = Table(box=SIMPLE, padding=(0, 1), pad_edge=False, caption_justify="left")
     shown = [cells(row, now) for row in rows.values()]
@@ -191,11 +143,11 @@ def table(rows: Mapping[str, StageProgress], now: float, width: int, caption: st
     return drawn
 
 
-def _style(row: StageProgress) -> str:
-    if row.failed:
+def _style(row: Row) -> str:
+    if row.summary.counts["failed"]:
         return "red"
     if row.ended is not None:
-        return "green" if row.done >= row.total else ""
+        return "green" if row.summary.own >= row.summary.todo else ""
     return "dim" if row.began is None else "bold"
 
 
@@ -207,9 +159,9 @@ class Display:
 
     def __init__(self, plan: Plan, console: Console, on_interrupt: str = STOPS) -> None:
         self._caption = on_interrupt
-        self.rows = stages_of(plan)
+        self.rows = rows_of(plan)
         self._console = console
-        self._row: StageProgress | None = None
+        self._row: Row | None = None
         self._looked = self._drew = 0.0
         self._is_live = sys.stdout.isatty() and not console.is_dumb_terminal
         self._is_over = False
@@ -231,10 +183,10 @@ class Display:
             self._live.stop()  # draws once more
 
     @contextmanager
-    def stage(self, stage: str) -> Iterator[StageProgress]:
+    def stage(self, stage: str) -> Iterator[Row]:
         """While a stage runs; the caller says with ``end`` that it is done."""
         self._row = row = self.rows[stage]
-        row.begin(time.time())
+        row.began = row.summary.started = time.time()
         self._draw()
         try:
             yield row
@@ -243,14 +195,13 @@ class Display:
                 row.end(time.time(), is_done=False)
             self._draw()
             if not self._is_live:
-                click.echo(
-                    f"{stage:<10} {row.total:,} in {human_time(row.elapsed_s(row.ended or 0) or 0)}"
-                )
+                took = human_time(row.elapsed_s(row.ended or 0) or 0)
+                click.echo(f"{stage:<10} {row.summary.todo:,} in {took}")
 
     def take(self, event: Event) -> None:
         """Take in what a worker or the runner tells; show what whoever watches should know."""
         if self._row is not None:
-            self._row.take(event)
+            self._row.summary.take(event)
         if isinstance(event, Note):
             say(self._console, event.text, "bold" if event.level == "stopping" else None)
         elif isinstance(event, Failed) and not event.before:

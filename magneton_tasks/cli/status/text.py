@@ -34,9 +34,12 @@ def lines(
 ) -> Iterator[Line]:
     """All that is told; ``now`` in unix seconds."""
     yield from _head(status, now)
-    yield "".join([f"{'stage':<11}", *(f"{c:>9}" for c in _COUNTS), "   speed, time left"]), "bold"
+    yield (
+        "".join([f"{'stage':<11}", *(f"{c:>9}" for c in _COUNTS), "   speed, time left, peak"]),
+        "bold",
+    )
     for stage in status.stages:
-        yield _row(stage, status.check)
+        yield _row(stage, status, now)
     for stage in status.stages:
         yield from _remarks(status, stage, now)
     for stage in status.stages:
@@ -99,19 +102,23 @@ def _holder(holder: Holder, age_s: float) -> str:
     return f"host {holder.host}, pid {holder.pid}, last sign of life {human_time(age_s)} ago"
 
 
-def _row(stage: StageStatus, checked: bool) -> Line:
-    cells = [f"{stage.stage:<11}"]
+def _row(stage: StageStatus, status: Status, now: float) -> Line:
+    summary = stage.summary
+    cells, counts = [f"{stage.stage:<11}"], {**summary.counts, "total": summary.total}
     for name in _COUNTS:
-        unknown = name == "corrupt" and not checked  # nobody has looked
-        cells.append(f"{'-' if unknown else format(getattr(stage, name), ','):>9}")
-    if stage.voxels_per_s is not None:
-        cells.append(f"   {stage.voxels_per_s / 1e6:.2f} Mvoxel/s")
-        if stage.left_s:
-            cells.append(f", {human_time(stage.left_s)} left")
-    style = "red" if stage.failed or stage.corrupt else None
-    if style is None and stage.done + stage.empty == stage.total:
+        unknown = name == "corrupt" and not status.check  # nobody has looked
+        cells.append(f"{'-' if unknown else format(counts.get(name, 0), ','):>9}")
+    left_s, told = summary.left_s(now, is_alive=status.alive), []
+    if summary.voxels_per_s is not None:
+        told.append(f"{summary.voxels_per_s / 1e6:.2f} Mvoxel/s")
+    if left_s is not None:
+        told.append(f"{human_time(left_s)} left")
+    if summary.peak_bytes is not None:
+        told.append(f"peak {human_bytes(summary.peak_bytes)}")
+    style = "red" if counts.get("failed") or counts.get("corrupt") else None
+    if style is None and stage.is_done:
         style = "green"
-    return "".join(cells), style
+    return "".join([*cells, "   " * bool(told), ", ".join(told)]), style
 
 
 def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
