@@ -103,7 +103,7 @@ def test_the_numbers_are_those_of_the_records(base: Run) -> None:
             assert found["peak_bytes"] == [records[k].peak_bytes for k in keys]
             assert found["states"] == "d" * len(records)
             assert row["voxels"] == base.plan.geometry.box.voxels
-            assert row["voxels_per_s"] == pytest.approx(row["voxels"] / row["seconds"])
+            assert row["voxels_per_s"] == pytest.approx(row["voxels"] / row["seconds"], rel=1e-3)
     records = base.records("segment")
     assert maps["segment"]["labels"] == [records[k].info["n"] for k in range(8)]
     assert maps["segment"]["cpu_s"] == [records[k].cpu_s for k in range(8)]
