@@ -66,7 +66,9 @@ class _Worker:
     def _take(self, line: bytes, end: bytes) -> Event:
         event = read(line.decode(errors="replace"))
         told = "\n".join(self.told.take(event))
-        self.log.write((line if isinstance(event, Text) else told.encode()) + end)
+        self.log.write(
+            (line if isinstance(event, Text) else told.encode(errors="backslashreplace")) + end
+        )
         return event
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ class _StageRun:
 
     def telling(self, log: BinaryIO) -> Callable[[Event], None]:
         def tell(event: Event) -> None:
-            log.write(event.sentence().encode() + b"\n")
+            log.write(event.sentence().encode(errors="backslashreplace") + b"\n")
             log.flush()
             self.events.put(event)
 
