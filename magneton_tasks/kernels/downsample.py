@@ -57,7 +57,7 @@ def mode_pool(labels: npt.NDArray[Label], factor: Vec3) -> npt.NDArray[Label]:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mode_pool(labels: Any, fz: int, fy: int, fx: int, out: Any) -> None:
     nz, ny, nx = labels.shape
     window = np.empty(fz * fy * fx, labels.dtype)
@@ -83,7 +83,7 @@ def _mode_pool(labels: Any, fz: int, fy: int, fx: int, out: Any) -> None:
                 out[oz, oy, ox] = _mode(window, count)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mode(window: Any, count: int) -> Any:
     """Most frequent of window[:count]; ties: the one that comes first."""
     best = window[0]

@@ -105,7 +105,7 @@ def largest_objects(
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_sizes(sizes: Any, objects: Any, voxels: Any) -> None:
     for size in sizes:
         if size == 0:
@@ -118,7 +118,7 @@ def _count_sizes(sizes: Any, objects: Any, voxels: Any) -> None:
         voxels[k] += size
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _largest(sizes: Any, top: Any) -> Any:
     """Fill ``top`` with the indices of the largest sizes; how many there are (sizes above 0)."""
     count = 0
@@ -134,7 +134,7 @@ def _largest(sizes: Any, top: Any) -> Any:
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_members(objects: Any, offsets: Any, rank: Any, labels: Any, blocks: Any) -> None:
     """Number of labels, and of blocks, of each ranked object."""
     seen = np.full(len(labels), -1, np.int64)  # the last block an object was seen in

@@ -212,7 +212,7 @@ class Pool:
             raise MagnetonError(f"the core sizes of block {block} are missing")
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _root(parents: Any, i: Any) -> Any:
     """Root of member i, with path halving."""
     parent = np.int64(parents[i])
@@ -224,7 +224,7 @@ def _root(parents: Any, i: Any) -> Any:
     return i
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _unite(
     parents: Any, offsets: Any, block_a: Any, block_b: Any, label_a: Any, label_b: Any
 ) -> int:
@@ -246,7 +246,7 @@ def _unite(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_roots(parents: Any) -> int:
     roots = 0
     for i in range(len(parents)):
@@ -255,7 +255,7 @@ def _count_roots(parents: Any) -> int:
     return roots
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _number_objects(parents: Any, offsets: Any, ids: Any) -> None:
     """Replace each parent by the number of its object (by rising root), and fill the ids.
 
@@ -274,7 +274,7 @@ def _number_objects(parents: Any, offsets: Any, ids: Any) -> None:
                 parents[i] = parents[parents[i]]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_sizes(sizes: Any, members: Any, core_sizes: Any) -> None:
     for i in range(len(members)):
         sizes[members[i]] += np.uint64(core_sizes[i])

@@ -51,7 +51,7 @@ def relabel_into(
         )
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _relabel(out: Any, labels: Any, lut: Any) -> Any:
     """Flat index of the first label without an entry, or -1."""
     last = np.uint32(0)  # neighbours are mostly equal: half of the look-ups are saved

@@ -17,7 +17,7 @@ from magneton_tasks.kernels.compiled.jit import njit
 Integers = NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def find(parents: Integers, i: int) -> int:
     """Root of node i. Halves the path on the way: ``parents`` is written to."""
     while parents[i] != i:
@@ -26,7 +26,7 @@ def find(parents: Integers, i: int) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def unite(parents: Integers, i: int, j: int) -> None:
     """Make one set of those of i and j; the smaller root stays a root."""
     i = find(parents, i)
@@ -37,14 +37,14 @@ def unite(parents: Integers, i: int, j: int) -> None:
         parents[i] = j
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def flatten(parents: Integers) -> None:
     """Point every node at its root."""
     for i in range(parents.size):
         parents[i] = parents[parents[i]]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def number_roots(roots: Integers, first: NDArray[np.bool_]) -> tuple[NDArray[np.uint32], int, int]:
     """Dense numbers for the sets of nodes 1..n: those of ``first`` come first, each in order.
 
@@ -79,14 +79,14 @@ def number_roots(roots: Integers, first: NDArray[np.bool_]) -> tuple[NDArray[np.
     return numbers, first_count, count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def renumber(values: Integers, numbers: NDArray[np.uint32]) -> None:
     """Replace each node in a flat array by its number, in place."""
     for i in range(values.size):
         values[i] = numbers[values[i]]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def add_by_number(values: Integers, numbers: NDArray[np.uint32], count: int) -> NDArray[np.int64]:
     """int64 (count + 1,): the sum of ``values`` over the nodes of each number."""
     total = np.zeros(count + 1, np.int64)

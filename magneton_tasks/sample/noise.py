@@ -20,7 +20,7 @@ def lattice(
     return (rng.standard_normal(nodes, np.float32) * np.float32(1.5**1.5)).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def value_noise(nodes: NDArray[np.float32], z: float, y: float, x: float) -> np.float32:
     """The trilinear interpolation of ``nodes`` at z, y, x, counted in nodes (not negative)."""
     iz, iy, ix = int(z), int(y), int(x)

@@ -128,14 +128,14 @@ def _cut_edges(truth: NDArray[np.uint32], axis: int) -> Float32:
     return edges
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _sharpened(evidence: np.float32) -> np.float32:
     """0 below `_WEAK`, 1 above `_STRONG`, smooth between: keeps the rims of objects clean."""
     t = min(max((evidence - _WEAK) / (_STRONG - _WEAK), np.float32(0.0)), np.float32(1.0))
     return t * t * (np.float32(3.0) - np.float32(2.0) * t)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _cross(evidence: Float32, cross: np.float32) -> None:
     """Sharpen the evidence and let each direction see the others', in place."""
     for z in range(evidence.shape[1]):
@@ -163,7 +163,7 @@ def _false_membranes(
     return discs.astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_false_membranes(
     evidence: Float32, truth: NDArray[np.uint32], size: Float32, discs: Float32
 ) -> None:
@@ -208,7 +208,7 @@ def _gaps(
     return np.column_stack([where * size, radius, depth]).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _open_gaps(evidence: Float32, size: Float32, gaps: Float32) -> None:
     """Take the evidence away within balls, softly at their surface."""
     for k in range(len(gaps)):
@@ -226,7 +226,7 @@ def _open_gaps(evidence: Float32, size: Float32, gaps: Float32) -> None:
                         evidence[d, z, y, x] *= np.float32(kept)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _ball_box(
     shape: Vec3, size: Float32, centre: Float32, radius: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -258,7 +258,7 @@ def _by_section(
     return contrast.astype(np.float32), (_INSIDE + shift).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _to_affinity(
     affinity: NDArray[np.uint8],
     evidence: Float32,

@@ -125,7 +125,7 @@ def _inside(points: NDArray[np.float32], extent_nm: NDArray[np.float64]) -> Skel
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lay_neurite(
     clearance: Float32,
     start: Float64,
@@ -195,7 +195,7 @@ def _lay_neurite(
     return points[:used].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _turned(heading: Float64, angle: float, rng: np.random.Generator) -> Float64:
     """A unit vector near ``heading``: farther the larger ``angle`` (radians, roughly)."""
     v = np.empty(3)
@@ -205,14 +205,14 @@ def _turned(heading: Float64, angle: float, rng: np.random.Generator) -> Float64
     return v
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _in_grid(clearance: Float32, at: Float64) -> bool:
     nz, ny, nx = clearance.shape
     z, y, x = at[0] / _CELL_NM, at[1] / _CELL_NM, at[2] / _CELL_NM
     return bool(0 <= z < nz and 0 <= y < ny and 0 <= x < nx)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _room(clearance: Float32, at: Float64) -> float:
     """Clearance at a place; outside of the grid there is room enough."""
     if not _in_grid(clearance, at):
@@ -221,7 +221,7 @@ def _room(clearance: Float32, at: Float64) -> float:
     return np.float64(clearance[z, y, x])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _steer(
     clearance: Float32,
     at: Float64,
@@ -244,7 +244,7 @@ def _steer(
     return best, best_room
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _paint(clearance: Float32, point: Float32) -> None:
     """Take a ball out of the free space."""
     radius = point[3]

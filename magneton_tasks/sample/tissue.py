@@ -55,7 +55,7 @@ def fill_tissue(
     return connected_pieces(owners, _MIN_OBJECT_VOX)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _warped_positions(shape: Vec3, size: Float32, warp: Float32, jitter: Float32) -> Float32:
     """float32 (z, y, x, 3): where in the tissue each voxel looks, in nm."""
     out = np.empty((shape[0], shape[1], shape[2], 3), np.float32)
@@ -74,14 +74,14 @@ def _warped_positions(shape: Vec3, size: Float32, warp: Float32, jitter: Float32
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _power(at: Float32, point: Float32) -> np.float32:
     """Squared distance to a point (z, y, x, radius) less its squared radius, in nm^2."""
     dz, dy, dx = at[0] - point[0], at[1] - point[1], at[2] - point[2]
     return np.float32(dz * dz + dy * dy + dx * dx - point[3] * point[3])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _plant(nearest: Int32, warped: Float32, points: Float32, size: Float32) -> None:
     """Each point takes the voxel that it lies in, where no better point has it."""
     for k in range(len(points)):
@@ -93,7 +93,7 @@ def _plant(nearest: Int32, warped: Float32, points: Float32, size: Float32) -> N
             nearest[z, y, x] = k
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _adopt(
     nearest: Int32,
     warped: Float32,
@@ -116,7 +116,7 @@ def _adopt(
     return best, best_power
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sweep(nearest: Int32, warped: Float32, points: Float32) -> None:
     """One pass forward and one backward over the volume."""
     nz, ny, nx = nearest.shape
@@ -144,7 +144,7 @@ def _sweep(nearest: Int32, warped: Float32, points: Float32) -> None:
                         nearest[z, y, x] = best
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _owners(nearest: Int32, warped: Float32, points: Float32, neurite: Int32) -> UInt32:
     """uint32 (z, y, x): the neurite of each voxel, 0 where all surfaces are far."""
     out = np.zeros(nearest.shape, np.uint32)
@@ -160,7 +160,7 @@ def _owners(nearest: Int32, warped: Float32, points: Float32, neurite: Int32) ->
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _root(parent: NDArray[np.int64], i: int) -> int:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
@@ -168,7 +168,7 @@ def _root(parent: NDArray[np.int64], i: int) -> int:
     return int(i)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _join_equal(labels: UInt32, parent: NDArray[np.int64]) -> None:
     """Union of voxels with equal labels that share a face; the root is the first voxel."""
     nz, ny, nx = labels.shape
@@ -190,7 +190,7 @@ def _join_equal(labels: UInt32, parent: NDArray[np.int64]) -> None:
                 i += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def connected_pieces(labels: UInt32, min_vox: int) -> UInt32:
     """Each face-connected piece gets a label of its own, 1..n in raster order of first voxels.
 

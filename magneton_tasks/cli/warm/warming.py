@@ -49,10 +49,9 @@ def warm() -> int:
     files.make_directory(path.parent)  # whether it can be written is told before, not after
     began, cpu_began = time.monotonic(), time.process_time()
     kernel_cache.talks = False
-    kernel_cache.prepare()
     _compile()
     took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_began
-    compiled = sum(name.endswith(".nbc") for name in kernel_cache.compiled_here())
+    compiled = len(kernel_cache.compiled_here())
     if _is_whole(path):  # another one was faster
         return check()
     packed = _pack(compiled, cpu_s)
@@ -81,8 +80,8 @@ def _pack(compiled: int, cpu_s: float) -> bytes:
     }  # fmt: skip
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as packed:
         packed.writestr(kernel_cache.ABOUT, json.dumps(about))
-        for name, path in sorted(kernel_cache.own_files().items()):
-            packed.write(path, name)
+        for name, code in kernel_cache.everything().items():
+            packed.writestr(name, code)
     return content.getvalue()
 
 

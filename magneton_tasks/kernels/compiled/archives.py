@@ -27,6 +27,8 @@ COMPILE_S = 60
 
 _HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LIBRARIES = ("llvmlite", "numba", "numpy")
+#: How archives are made; another number for another way of naming, or of keeping, what is in them.
+_FORMAT = 2
 #: What /proc/cpuinfo says of instructions; the first line is x86, the second ARM.
 _CPU_FIELDS = {
     "vendor_id", "cpu family", "model", "flags",
@@ -86,7 +88,7 @@ def environment() -> str:
         except PackageNotFoundError:
             versions.append("none")
     settings = [os.environ.get(name, "") for name in _NUMBA_SETTINGS]
-    return _digest([sys.version, *versions, *cpu(), *settings])
+    return _digest([_FORMAT, sys.version, *versions, *cpu(), *settings])
 
 
 def cpu() -> list[str]:

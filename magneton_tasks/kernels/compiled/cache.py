@@ -1,40 +1,42 @@
-"""Compiled code of the kernels: an archive for each kind of CPU, and a directory for each process.
+"""Compiled code of the kernels: an archive for each kind of CPU, and a directory for what it lacks.
 
-numba compiles a function when it is first called and keeps the result in a directory. Directories
-that several processes write to at the same time have crashed elsewhere (numba#10128), so here no
-two processes share one::
+numba compiles a function when it is first called. Directories of compiled code that several
+processes write to at the same time have crashed elsewhere (numba#10128), so here all that processes
+share is a file that nobody ever changes::
 
     magneton warm  -->  ROOT/<environment>-<sources>.zip    all that the kernels compile to: one file,
                                   |                         renamed into place, never written again
-                                  |  unpacked by each process that imports a kernel
+                                  |  read at once by each process that calls a kernel
                                   v
-                        TMP/magneton-kernels-<host>-<pid>-<random>/     numba's directory of this process
+                        its memory: a function is loaded from there when it is first called
 
-What a process compiles itself stays in its own directory, and goes with it. A process that finds no
-archive for its kernels takes from an older one what is still valid, and compiles the rest.
+What a process compiles itself goes to TMP/magneton-kernels-<host>-<pid>-<random>/: a directory that
+is made for the first such function, serves the processes forked from this one too, and goes with
+it. A process that finds no archive for its kernels takes from an older one what is still valid, and
+compiles the rest.
 
-`prepare` must run before the first kernel is decorated: `jit`, where all of them have their
-decorator from, calls it. Standard library only.
+`jit`, where all kernels have their decorator from, asks here. Standard library only.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 from magneton_tasks.kernels.compiled.archives import (
     COMPILE_S,
-    PACKAGES,
     archive,
     archives_here,
-    compiles,
-    folder,
     module_digests,
     root,
 )
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 #: Whether this process says on stderr what it has to compile: commands do, a library doesn't.
 talks = False
@@ -42,148 +44,167 @@ talks = False
 ABOUT = "about.json"
 
 
-@dataclass(slots=True)
-class OwnDirectory:
-    """numba's directory of this process.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What is valid of an archive.
 
     Attributes
     ----------
-    path, owner
-        Where it is, and the process that removes it: not one forked from it.
-    given
-        Files that came from an archive, as names in it.
+    source, packed
+        Where it is, and its content in memory: it may be removed, and forked processes share no
+        position in a file. None: there is none.
     modules
-        Whose code that is.
+        Whose code is valid.
+    names
+        Of the functions in it.
     is_warm
         Whether that was the archive of just these kernels.
     """
 
-    path: str
-    owner: int
-    given: frozenset[str] = frozenset()
+    source: str = ""
+    packed: ZipFile | None = None
     modules: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     is_warm: bool = False
 
+    def get(self, name: str) -> bytes | None:
+        """A function's code; None: it isn't there, or is damaged, which is told."""
+        if self.packed is None or name not in self.names:
+            return None
+        import zipfile
 
-_own: OwnDirectory | None = None
+        try:
+            return self.packed.read(name)
+        except (zipfile.BadZipFile, EOFError) as error:
+            _say_damaged(self.source, error)
+            return None
 
 
-def prepare() -> None:
-    """Give this process a directory for compiled code, filled from the archive; once.
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The process that asked first: forked ones take what it has, and leave the removal to it.
+
+    Attributes
+    ----------
+    pid, directory
+        Of the process; its directory, which may not be there.
+    given
+        What it has from an archive.
+    """
+
+    pid: int
+    directory: str
+    given: Given
+
+
+def find(name: str) -> bytes | None:
+    """The code of a function, by `keep`'s name; None: it has to be compiled."""
+    own = _own()
+    found = own.given.get(name)
+    if found is None:
+        with suppress(FileNotFoundError), open(os.path.join(own.directory, name), "rb") as file:
+            return file.read()
+    return found
+
+
+def keep(name: str, code: bytes) -> None:
+    """Keep the code of a function, ``kernels/exact/join.name-...``, for this process and its children.
 
     Raises
     ------
     OSError
-        There is no directory for temporary files.
+        The directory for temporary files can't be written to.
     """
-    global _own
-    if _own is not None or not compiles():
-        return
-    import tempfile
-
-    prefix = f"magneton-kernels-{os.uname().nodename}-"
-    try:
-        parent = tempfile.gettempdir()
-    except FileNotFoundError:  # a container that can only be read
-        parent = "/dev/shm"
-    _remove_left_behind(parent, prefix)
-    path = tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent)
-    _own = OwnDirectory(path, os.getpid())
-    atexit.register(_finish)
-    os.environ["NUMBA_CACHE_DIR"] = path
-    if "numba" in sys.modules:  # it has read the environment before
-        sys.modules["numba"].config.CACHE_DIR = path
-    wanted = archive()
-    for source in [wanted] if os.path.exists(wanted) else archives_here()[:1]:
-        _own.modules, _own.given = _unpack(source, path)
-        _own.is_warm = source == wanted and bool(_own.given)
-    if talks and not _own.is_warm:
-        _say_cold(_own.modules)
-
-
-def _say_cold(valid: frozenset[str]) -> None:
-    modules = module_digests()
-    missing = len(modules.keys() - valid)
-    if missing:
-        _say(
-            f"no compiled code of {missing} of {len(modules)} modules in {root()}: this process "
-            f"compiles what it needs of them, up to {COMPILE_S * missing // len(modules)} CPU "
-            "seconds; `magneton warm` does it once for all"
-        )
+    own = _own()
+    path = os.path.join(own.directory, name)
+    if not os.path.isdir(own.directory):
+        _remove_left_behind(*os.path.split(own.directory))
+        os.mkdir(own.directory, 0o700)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "wb") as file:
+        file.write(code)
+    os.replace(temporary, path)
 
 
 def compiled_here() -> list[str]:
-    """What this process, or one forked from it, has compiled, as names of an archive's files."""
-    if _own is None:
-        return []
-    return sorted(set(_files(_own.path)) - _own.given)
+    """What this process, or one forked from it, has compiled, by the names of `keep`."""
+    top = _own().directory
+    return sorted(
+        os.path.relpath(os.path.join(folder, name), top)
+        for folder, _, names in os.walk(top)
+        for name in names
+    )
 
 
-def own_files() -> dict[str, str]:
-    """All files of compiled code that this process has: name in an archive -> path."""
-    return {} if _own is None else _files(_own.path)
+def everything() -> dict[str, bytes]:
+    """All compiled code that this process has, by the names of `keep`."""
+    names = {*compiled_here(), *_own().given.names}
+    return {name: code for name in sorted(names) if (code := find(name)) is not None}
 
 
-def _files(path: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in PACKAGES:
-        where = os.path.join(path, _numba_name(package))
-        with suppress(FileNotFoundError):
-            found |= {f"{package}/{n}": os.path.join(where, n) for n in os.listdir(where)}
-    return found
+@cache
+def _own() -> Own:
+    import atexit
+
+    parent, prefix = _temporary(), f"magneton-kernels-{os.uname().nodename}-{os.getpid()}-"
+    own = Own(os.getpid(), os.path.join(parent, prefix + os.urandom(8).hex()), _given())
+    atexit.register(_finish, own)
+    if talks and not own.given.is_warm:
+        _say_cold(own.given.modules)
+    return own
 
 
-def _numba_name(package: str) -> str:
-    """What numba calls its directory for the functions of a package."""
-    from hashlib import sha1
+def _temporary() -> str:
+    import tempfile
 
-    return f"{os.path.basename(package)}_{sha1(folder(package).encode(), usedforsecurity=False).hexdigest()}"
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # a container that can only be read
+        return "/dev/shm"
 
 
-def _unpack(source: str, path: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Unpack what is valid of an archive: whose code that is, and its files."""
+def _given() -> Given:
+    """What is valid of the archive for these kernels, else of the newest one."""
+    import io
     import json
     import zipfile
-    import zlib
 
-    valid, given = set(), set()
-    try:
-        with zipfile.ZipFile(source) as packed:
+    wanted = archive()
+    for source in [wanted] if os.path.exists(wanted) else archives_here()[:1]:
+        try:
+            with open(source, "rb") as file:
+                packed = zipfile.ZipFile(io.BytesIO(file.read()))
             digests = json.loads(packed.read(ABOUT))["modules"]
-            current = module_digests()
-            valid = {name for name, digest in digests.items() if current.get(name) == digest}
-            for package in PACKAGES:
-                os.mkdir(os.path.join(path, _numba_name(package)))
-            for name in packed.namelist():
-                package, _, file_name = name.rpartition("/")
-                if name.partition(".")[0] in valid:
-                    with open(os.path.join(path, _numba_name(package), file_name), "wb") as file:
-                        file.write(packed.read(name))
-                    given.add(name)
-    except FileNotFoundError:
-        pass  # removed just now
-    except (OSError, zipfile.BadZipFile, zlib.error, ValueError, KeyError) as error:
-        _say(f"{source} can't be read ({error}): remove it, then run `magneton warm`")
-    return frozenset(valid), frozenset(given)
+        except FileNotFoundError:
+            continue  # removed just now
+        except (OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
+            _say_damaged(source, error)
+            continue
+        current = module_digests()
+        valid = frozenset(n for n, digest in digests.items() if current.get(n) == digest)
+        names = frozenset(n for n in packed.namelist() if n.partition(".")[0] in valid)
+        return Given(source, packed, valid, names, source == wanted)
+    return Given()
 
 
-def _finish() -> None:
-    """Remove the directory, at exit."""
+def _finish(own: Own) -> None:
+    """Say what was compiled, and remove the directory, at exit."""
+    if own.pid != os.getpid() or not os.path.isdir(own.directory):
+        return
     import shutil
 
-    if _own is None or _own.owner != os.getpid():
-        return
-    more = [name for name in compiled_here() if name.endswith(".nbc")] if talks else []
-    if more and _own.is_warm:
-        functions = sorted({name.rpartition("/")[2].split("-")[0] for name in more})
+    if talks and own.given.is_warm:
+        functions = sorted({n.rpartition("/")[2].rpartition("-")[0] for n in compiled_here()})
         _say(f"compiled what `magneton warm` doesn't know of: {', '.join(functions)}")
-    shutil.rmtree(_own.path, ignore_errors=True)
+    shutil.rmtree(own.directory, ignore_errors=True)
 
 
-def _remove_left_behind(parent: str, prefix: str) -> None:
+def _remove_left_behind(parent: str, own_name: str) -> None:
     """Remove directories of this host's processes that were killed."""
     import shutil
 
+    prefix = own_name.rsplit("-", 2)[0] + "-"
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             pid = entry.name.removeprefix(prefix).partition("-")[0]
@@ -201,6 +222,21 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _say_cold(valid: frozenset[str]) -> None:
+    modules = module_digests()
+    missing = len(modules.keys() - valid)
+    if missing:
+        _say(
+            f"no compiled code of {missing} of {len(modules)} modules in {root()}: this process "
+            f"compiles what it needs of them, up to {COMPILE_S * missing // len(modules)} CPU "
+            "seconds; `magneton warm` does it once for all"
+        )
+
+
+def _say_damaged(source: str, error: Exception) -> None:
+    _say(f"{source} can't be read ({error}): remove it, then run `magneton warm`")
 
 
 def _say(text: str) -> None:

@@ -11,20 +11,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_NOT_NEEDED = ("scipy.linalg.cython_blas", "cffi", "cython")
+_NOT_NEEDED = ("scipy", "scipy.linalg.cython_blas", "cffi", "cython")
 
 
 def load() -> None:
-    """Import numba, and of its parts those that look for `_NOT_NEEDED`."""
-    with _absent(*_NOT_NEEDED):
-        import numba.core.typing.cffi_utils
+    """Import numba, as far as it is needed to call what was compiled before."""
+    with by_itself():
+        import numba.core.typing.cffi_utils  # noqa: F401
+
+
+def load_compiler() -> None:
+    """Import those of the parts which numba needs to compile that look for `_NOT_NEEDED`."""
+    with by_itself():
         import numba.np.arraymath  # noqa: F401
 
 
 @contextmanager
-def _absent(*names: str) -> Iterator[None]:
-    """Let imports of these modules fail, as if they weren't installed; not of what is imported already."""
-    hidden = [name for name in names if name not in sys.modules]
+def by_itself() -> Iterator[None]:
+    """Let imports of `_NOT_NEEDED` fail, as if they weren't installed; not of what is imported already."""
+    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: not to be found
     try:
         yield

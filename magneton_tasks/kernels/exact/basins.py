@@ -65,7 +65,7 @@ def label_basins(affinity: UInt8, high: Planes, t_low: int, t_high: int) -> Basi
     return BasinLabels(labels, sizes, dict(zip(_SIDES, picks, strict=True)))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _join_voxels(
     affinity: UInt8,
     high_z: UInt8,
@@ -103,7 +103,7 @@ def _join_voxels(
             first += nx
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _find_best(
     row_z: UInt8,
     row_y: UInt8,
@@ -124,18 +124,18 @@ def _find_best(
         best[x] = max(low, up)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _ranked(affinity: int, rank: int) -> np.uint16:
     return np.uint16(np.uint16(np.uint16(affinity) << np.uint16(3)) | np.uint16(rank))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _picks(best: int, direction: int, t_low: int) -> bool:
     """Whether a voxel's best edge is one that it picks, in this direction."""
     return (best & 7) == 5 - direction and (best >> 3) >= t_low
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _note_crossing(
     best: UInt16, z: int, y: int, nz: int, ny: int, t_low: int, picks: tuple[Mask, ...]
 ) -> None:
@@ -153,7 +153,7 @@ def _note_crossing(
     picks[_X_HIGH][z, y] = _picks(best[-1], _X_HIGH, t_low)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _join_picks(
     best: UInt16,
     steps: NDArray[np.int64],
@@ -181,7 +181,7 @@ def _join_picks(
             unite(parents, first + x, first + x + steps[direction])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _join_high(row: UInt8, begin: int, step: int, t_high: int, parents: UInt32, first: int) -> None:
     """Join voxels of a row, from ``begin`` on, with those before them across edges of t_high."""
     for x in range(begin, row.size):
@@ -190,7 +190,7 @@ def _join_high(row: UInt8, begin: int, step: int, t_high: int, parents: UInt32, 
             unite(parents, i, i - step)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_roots(parents: UInt32) -> int:
     count = 0
     for i in range(parents.size):
@@ -198,7 +198,7 @@ def _count_roots(parents: UInt32) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _number(parents: UInt32, sizes: Int32) -> None:
     """Turn parents into labels in place, and count voxels.
 

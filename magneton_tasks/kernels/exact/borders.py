@@ -16,21 +16,21 @@ from magneton_tasks.kernels.exact.residual import UInt8, UInt32
 _WORD = 8
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def row_buffers(length: int) -> tuple[UInt8, UInt32]:
     """Marks and codes for `border_row`, 13 B a voxel of a row."""
     marks = np.zeros(-(-length // _WORD) * _WORD, np.uint8)  # zeros up to a whole word
     return marks, np.empty(3 * marks.size + 1, np.uint32)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def steps_back(labels: UInt32) -> NDArray[np.int64]:
     """int64 (3,): from a voxel back to the one before it along each axis, in a flat array."""
     _, ny, nx = labels.shape
     return np.array([ny * nx, nx, 1])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def border_row(labels: UInt32, z: int, y: int, marks: UInt8, codes: UInt32) -> int:
     """Find the voxel edges of a row between two labels, neither of them 0.
 
@@ -60,7 +60,7 @@ def border_row(labels: UInt32, z: int, y: int, marks: UInt8, codes: UInt32) -> i
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mark_borders(labels: UInt32, z: int, y: int, marks: UInt8) -> None:
     """Set bit 0, 1, 2 of each voxel that has an edge between two labels along z, y, x.
 
@@ -77,6 +77,6 @@ def _mark_borders(labels: UInt32, z: int, y: int, marks: UInt8) -> None:
         marks[x] = np.uint8(np.uint8(along_z | along_y) | along_x)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _differ(a: int, b: int) -> np.uint8:
     return np.uint8((a != b) & (a != 0) & (b != 0))

@@ -62,7 +62,7 @@ def best_edges(
     return BestEdges(key, target, pairs)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def join_small(n: int, sizes: Int32, best: BestEdges, on_face: Mask, s_min: int) -> UInt32:
     """Unite small basins that are known in full with their targets: uint32 (n + 1,) of roots."""
     roots = np.arange(n + 1).astype(np.uint32)
@@ -74,7 +74,7 @@ def join_small(n: int, sizes: Int32, best: BestEdges, on_face: Mask, s_min: int)
     return roots
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _offer_edges(
     affinity: UInt8, labels: UInt32, kinds: UInt8, t_size: int, key: Int64, target: UInt32
 ) -> Int64:
@@ -97,7 +97,7 @@ def _offer_edges(
     return pairs[:used].copy()
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _offer_row(
     affinity: UInt8,
     labels: UInt32,

@@ -105,7 +105,7 @@ def _positions(axis: int, origin: Vec3, volume: Vec3) -> tuple[int, int, int]:
     return first, row, column
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _ordered_by(basins: UInt32, order: UInt32, most: int) -> UInt32:
     """The indices in ``order`` sorted by basin, 1..most; stable (a counting sort)."""
     starts = np.zeros(most + 2, np.int64)
@@ -120,7 +120,7 @@ def _ordered_by(basins: UInt32, order: UInt32, most: int) -> UInt32:
     return ordered
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_pairs(basins_a: UInt32, basins_b: UInt32, order: UInt32) -> int:
     pairs = 0
     for k in range(order.size):
@@ -131,7 +131,7 @@ def _count_pairs(basins_a: UInt32, basins_b: UInt32, order: UInt32) -> int:
     return pairs
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_up(
     basins_a: UInt32,
     basins_b: UInt32,

@@ -19,7 +19,7 @@ from magneton_tasks.kernels.exact.residual import Int64, Mask, UInt32
 from magneton_tasks.kernels.union_find import flatten, unite
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def best_neighbours(
     u: UInt32, v: UInt32, key: Int64, sizes: Int64, open_: Mask, dust: int, least_key: int
 ) -> tuple[Int64, UInt32]:
@@ -57,7 +57,7 @@ def best_neighbours(
     return best, neighbour
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def unite_dust(neighbour: UInt32, open_: Mask) -> UInt32:
     """Unite closed regions with their best neighbours: uint32 (n + 1,) of roots.
 

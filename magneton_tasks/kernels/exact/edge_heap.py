@@ -21,19 +21,19 @@ _RANK_BITS = np.uint64(32)
 _MAX_RANK = np.uint32(0xFFFFFFFF)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def score(sum_: int, count: int) -> int:
     """The mean affinity in fixed point; rounds down, and never overflows for sums below 2^39."""
     return (sum_ << SCORE_BITS) // count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def heap_key(sum_: int, count: int, rank: int) -> np.uint64:
     """Distinct for distinct ranks."""
     return (np.uint64(score(sum_, count)) << _RANK_BITS) | np.uint64(_MAX_RANK - np.uint32(rank))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def sink(keys: UInt64, edges: NDArray[Any], length: int, i: int, key: np.uint64, edge: int) -> None:
     """Put an edge at node i or below, where its key belongs, in a heap of the first ``length``."""
     while True:
@@ -53,7 +53,7 @@ def sink(keys: UInt64, edges: NDArray[Any], length: int, i: int, key: np.uint64,
     edges[i] = edge
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def heapify(keys: UInt64, edges: NDArray[Any]) -> None:
     """Order edges that lie in the arrays as they came."""
     for i in range((keys.size - 2) >> 2, -1, -1):

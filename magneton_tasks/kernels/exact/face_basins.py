@@ -39,7 +39,7 @@ def contact_basins(faces: FaceBasins, contacts: Contacts) -> tuple[UInt32, UInt3
     return found[0], found[1]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _look_up(
     blocks: UInt32,
     begins: Int64,
@@ -66,7 +66,7 @@ def _look_up(
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def outer_sides_of(block: UInt32, outer_blocks: UInt32, outer_sides: UInt8) -> UInt8:
     """The outer sides of each row's block."""
     sides = np.zeros(block.size, np.uint8)

@@ -25,7 +25,7 @@ HEAD, TAIL, DEGREE = 0, 1, 2
 EDGE, MERGE = 0, 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def half_edges(n: int, u: UInt32, v: UInt32, index: Index) -> tuple[UInt32, Index, Index]:
     """Ends, following half-edges and lists of a graph of the regions 1..n.
 
@@ -45,7 +45,7 @@ def half_edges(n: int, u: UInt32, v: UInt32, index: Index) -> tuple[UInt32, Inde
     return ends, following, lists
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def append(following: Index, lists: Index, region: int, half: int) -> None:
     """Put a half-edge at the end of a region's list."""
     following[half] = -1
@@ -56,7 +56,7 @@ def append(following: Index, lists: Index, region: int, half: int) -> None:
     lists[region, TAIL] = half
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def mark_neighbours(
     ends: UInt32, following: Index, lists: Index, marks: Index, merge: int, v: int
 ) -> None:

@@ -199,7 +199,7 @@ def _settle(
 
 
 # ------------------------------------------------------------------ over all regions
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sizes(size: UInt32, roots: UInt32) -> Int64:
     """int64 (n + 1,), by root: voxels of its set; not capped."""
     sizes = np.zeros(roots.size, np.int64)
@@ -208,7 +208,7 @@ def _sizes(size: UInt32, roots: UInt32) -> Int64:
     return sizes
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_merged(roots: UInt32) -> int:
     merged = 0
     for i in range(roots.size):
@@ -216,7 +216,7 @@ def _count_merged(roots: UInt32) -> int:
     return merged
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_closed(
     roots: UInt32, closed_key: Int64, closed_block: UInt32, closed_label: UInt32
 ) -> None:
@@ -229,7 +229,7 @@ def _add_closed(
             closed_label[r] = closed_label[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _offer_neighbours(
     sizes: Int64,
     dust: int,

@@ -110,7 +110,7 @@ def join_basins(
 
 
 # ------------------------------------------------------------------ basins become whole
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _unite_joined(root: UInt32, a: UInt32, b: UInt32, joined: Mask) -> None:
     """Step 9a: basins are one if either side picked the other, or an edge has t_high."""
     for k in range(a.size):
@@ -119,7 +119,7 @@ def _unite_joined(root: UInt32, a: UInt32, b: UInt32, joined: Mask) -> None:
     flatten(root)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_parts(root: UInt32, size: UInt32, key: Int64, target: UInt32, s_min: int) -> None:
     """Sizes, up to s_min, and the best edges to basins on no outer face of a child."""
     for i in range(1, root.size):
@@ -143,7 +143,7 @@ def _offer(edges: BasinPairs, merged: _Merged, s_min: int, least_key: int) -> Ba
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _offer_edges(
     a: UInt32,
     b: UInt32,
@@ -176,7 +176,7 @@ def _offer_edges(
     return waiting
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _unite_regions(
     n: int,
     root: UInt32,

@@ -46,14 +46,14 @@ def joined_edges(
     return aggregate(roots.size - 1, *columns)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def rename(ends: UInt32, names: UInt32) -> None:
     """Each end becomes its name, in place."""
     for k in range(ends.size):
         ends[k] = names[ends[k]]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def set_aside(
     u: UInt32, v: UInt32, sum_: Int64, count: Int64, last: Int64, key: Int64, open_: Mask
 ) -> int:

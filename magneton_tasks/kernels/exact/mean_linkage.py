@@ -140,7 +140,7 @@ def mean_linkage(
     return Linkage(roots, ends[0::2], ends[1::2], merges)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _link(
     n: int,
     u: UInt32,
@@ -225,7 +225,7 @@ def _link(
     return ends, roots, merges
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _queue(
     ends: UInt32,
     sum_: Int64,
@@ -256,7 +256,7 @@ def _queue(
     return keys, queue
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _move_edges(
     ends: UInt32,
     following: Index,
@@ -300,7 +300,7 @@ def _move_edges(
     return pairs, pair_edges
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _absorb(
     ends: UInt32,
     sum_: Int64,
@@ -329,7 +329,7 @@ def _absorb(
     return bool(keep_moved)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _note_edges(
     ends: UInt32, following: Index, lists: Index, pairs: Int64, pair_edges: Index, v: int
 ) -> tuple[Int64, Index]:
@@ -342,7 +342,7 @@ def _note_edges(
     return pairs, pair_edges
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _name_by_smallest(roots: UInt32, ends: UInt32, open_: Mask) -> None:
     """From roots that the degrees chose, to the smallest region of each set; opens too."""
     names = np.zeros(roots.size, np.uint32)  # of roots, and of what has been passed

@@ -19,7 +19,7 @@ _FIRST_LENGTH = 1024
 _FREE = -1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def new_pair_table(index: Index) -> tuple[Int64, Index]:
     """Pairs and edges of an empty table, with indices of the dtype of ``index``."""
     pairs = np.full(_FIRST_LENGTH + 1, _FREE, np.int64)
@@ -27,7 +27,7 @@ def new_pair_table(index: Index) -> tuple[Int64, Index]:
     return pairs, np.empty(_FIRST_LENGTH, index.dtype)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def edge_of(pairs: Int64, edges: Index, a: int, b: int) -> int:
     """The edge between the regions a and b, one of which is a hub, or -1."""
     i = _entry(pairs, _pair(a, b))
@@ -35,7 +35,7 @@ def edge_of(pairs: Int64, edges: Index, a: int, b: int) -> int:
     return edge
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def note(
     pairs: Int64, edges: Index, ends: UInt32, a: int, b: int, edge: int
 ) -> tuple[Int64, Index]:
@@ -54,12 +54,12 @@ def note(
     return pairs, edges
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _pair(a: int, b: int) -> np.int64:
     return (np.int64(min(a, b)) << 32) | np.int64(max(a, b))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _entry(pairs: Int64, pair: np.int64) -> int:
     """Where a pair is, or the free entry where it belongs."""
     # Odd constants (of splitmix64 and xxHash) spread the halves; the high bits are the good ones.
@@ -73,7 +73,7 @@ def _entry(pairs: Int64, pair: np.int64) -> int:
     return i
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _is_current(pairs: Int64, edges: Index, ends: UInt32, i: int) -> bool:
     """Whether an entry's edge is still there, between these regions."""
     if pairs[i] == _FREE:
@@ -83,7 +83,7 @@ def _is_current(pairs: Int64, edges: Index, ends: UInt32, i: int) -> bool:
     return current
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _rewritten(pairs: Int64, edges: Index, ends: UInt32) -> tuple[Int64, Index]:
     """Without the entries that are out of date; longer if more than a quarter is left."""
     current = 0

@@ -15,7 +15,7 @@ _DIGIT_BITS = 11
 _DIGITS = 1 << _DIGIT_BITS
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def rank_positions(positions: Int64) -> UInt32:
     """Sort distinct positions in place; uint32 ranks of them as they came, lowest first.
 
@@ -41,7 +41,7 @@ def rank_positions(positions: Int64) -> UInt32:
     return other_order
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sort_by_digit(
     positions: Int64, order: UInt32, lowest: int, shift: int, out: Int64, out_order: UInt32
 ) -> None:

@@ -80,7 +80,7 @@ def region_graph(affinity: UInt8, labels: UInt32, n: int) -> Edges:
     return graph
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_voxel_edges(labels: UInt32, n: int) -> Int64:
     """int64 (n + 2,): where the voxel edges of each smaller label begin."""
     nz, ny, nx = labels.shape
@@ -99,7 +99,7 @@ def _count_voxel_edges(labels: UInt32, n: int) -> Int64:
     return starts
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _list_voxel_edges(
     affinity: UInt8, labels: UInt32, starts: Int64, larger: UInt32, position: UInt32, value: UInt8
 ) -> None:
@@ -124,7 +124,7 @@ def _list_voxel_edges(
                 value[k] = affinities[axis * flat.size + voxel]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_edges(n: int, ends: Int64, larger: UInt32, slot: Index) -> int:
     """Different pairs of labels; ``slot`` comes filled with -1."""
     edges = 0
@@ -136,7 +136,7 @@ def _count_edges(n: int, ends: Int64, larger: UInt32, slot: Index) -> int:
     return edges
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_up(
     n: int,
     ends: Int64,
@@ -205,7 +205,7 @@ def aggregate(
     return merged
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_by_smaller_end(n: int, u: UInt32, v: UInt32) -> Int64:
     """int64 (n + 2,): where the group of each smaller end begins."""
     starts = np.zeros(n + 2, np.int64)
@@ -217,7 +217,7 @@ def _count_by_smaller_end(n: int, u: UInt32, v: UInt32) -> Int64:
     return starts
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _order_by_smaller_end(u: UInt32, v: UInt32, starts: Int64, order: Index) -> None:
     """Fill ``order`` with the edges' indices, group by group; moves each start to its group's end."""
     for k in range(u.size):
@@ -227,7 +227,7 @@ def _order_by_smaller_end(u: UInt32, v: UInt32, starts: Int64, order: Index) -> 
             starts[small] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _merge_parallel(
     n: int,
     ends: Int64,
@@ -262,7 +262,7 @@ def _merge_parallel(
             v[k] = u[k]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _keep_marked(u: UInt32, v: UInt32, sum_: Int64, count: Int64, last: Int64, key: Int64) -> int:
     """Move the edges between two nodes to the front; returns how many they are."""
     kept = 0

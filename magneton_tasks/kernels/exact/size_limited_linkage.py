@@ -54,7 +54,7 @@ def size_limited(
     return roots
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _may_merge(
     u: int, v: int, key: int, sizes: Int64, open_: Mask, s2: int, least_key: int
 ) -> bool:
@@ -62,7 +62,7 @@ def _may_merge(
     return key > least_key and (sizes[u] < s2 or sizes[v] < s2) and not (open_[u] and open_[v])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _candidates(
     u: UInt32, v: UInt32, key: Int64, sizes: Int64, open_: Mask, s2: int, least_key: int
 ) -> Int64:
@@ -79,7 +79,7 @@ def _candidates(
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _merge_in_order(
     order: Index, u: UInt32, v: UInt32, sizes: Int64, open_: Mask, s2: int, roots: UInt32
 ) -> None:

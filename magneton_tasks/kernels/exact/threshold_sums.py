@@ -86,7 +86,7 @@ def _bins(regions: BlockRegions, settings: ExactSettings) -> Int64:
     return bins
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sizes_at_merges(gone: UInt32, kept: UInt32, sizes: Int64) -> tuple[Int64, Int64]:
     """Voxels of both sides of each merge; ``sizes`` (n + 1,) are those before, and **written to**."""
     a = np.empty(gone.size, np.int64)
@@ -98,7 +98,7 @@ def _sizes_at_merges(gone: UInt32, kept: UInt32, sizes: Int64) -> tuple[Int64, I
     return a, b
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _labelled_pairs(affinity: UInt8, labels: UInt32) -> tuple[int, int]:
     """Sum and number of the voxel edges between two voxels that have a label."""
     nz, ny, nx = labels.shape

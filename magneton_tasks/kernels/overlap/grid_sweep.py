@@ -241,7 +241,7 @@ def _numbered(ids: NDArray[np.uint64]) -> UInt32:
     return labels
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _number(ids: NDArray[np.uint64], number_of: UInt32, labels: UInt32) -> None:
     """Fill ``labels[1:]``; ``number_of``: zeros, one for each id."""
     count = 0
@@ -254,7 +254,7 @@ def _number(ids: NDArray[np.uint64], number_of: UInt32, labels: UInt32) -> None:
         labels[i + 1] = number
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _first_ids(flat: NDArray[np.uint64], cells: UInt32, ids: NDArray[np.uint64]) -> None:
     """``ids[cell]``: the segment that a cell is; each voxel of it says the same."""
     for i in range(flat.size):

@@ -120,7 +120,7 @@ def _readonly(column: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     return view
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _match(columns: Any, settings: Any, joined: Any) -> Any:
     """Fill ``joined``; the index of the first row that can't be, or -1.
 
@@ -157,7 +157,7 @@ def _match(columns: Any, settings: Any, joined: Any) -> Any:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mutual(
     begin: Any, end: Any, columns: Any, settings: Any, best_n: Any, best_a: Any, joined: Any
 ) -> None:

@@ -116,7 +116,7 @@ def _check_sizes(which: str, inside: UInt32, sizes: npt.NDArray[Any]) -> None:
         )
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _slot(keys: Any, key: Any) -> Any:
     """Slot that holds ``key``, or the free one for it: Fibonacci hashing, linear probing."""
     mask = np.uint64(len(keys) - 1)
@@ -127,7 +127,7 @@ def _slot(keys: Any, key: Any) -> Any:
     return at
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _doubled(keys: Any, counts: Any) -> Any:
     more_keys = np.zeros(2 * len(keys), np.uint64)
     more_counts = np.zeros(2 * len(keys), np.uint32)
@@ -139,7 +139,7 @@ def _doubled(keys: Any, counts: Any) -> Any:
     return more_keys, more_counts
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count(a: Any, b: Any, in_a: Any, in_b: Any) -> Any:
     """(flat index of a voxel whose label is out of range or -1, distinct keys, their counts).
 

@@ -324,7 +324,7 @@ def dense_labels(segments: NDArray[np.uint64], *, keep: bool = False) -> Labels:
     return Labels(narrow.reshape(segments.shape), int(count))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _first_bad(values: Float32) -> int:
     """Index of the first value outside [0, 1] or NaN, -1 without any."""
     for start in range(0, values.size, _SCAN):
@@ -339,7 +339,7 @@ def _first_bad(values: Float32) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _any_above(values: Float32, low: np.float32) -> bool:
     """Whether a value is above ``low``."""
     for start in range(0, values.size, _SCAN):
@@ -352,7 +352,7 @@ def _any_above(values: Float32, low: np.float32) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _cut_masked_edges(affinity: Float32, mask: Mask) -> None:
     """Set all edges of masked voxels to 0, in place."""
     _, nz, ny, nx = affinity.shape
@@ -370,7 +370,7 @@ def _cut_masked_edges(affinity: Float32, mask: Mask) -> None:
                         affinity[2, z, y, x + 1] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _renumber(ids: NDArray[np.uint64], out: NDArray[np.uint32], numbers: NDArray[np.uint32]) -> int:
     """Dense numbers by first occurrence; ``out`` may be the lower half of ``ids``' memory.
 
@@ -392,7 +392,7 @@ def _renumber(ids: NDArray[np.uint64], out: NDArray[np.uint32], numbers: NDArray
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_sizes(
     labels: NDArray[np.uint32],
     bounds: NDArray[np.int64],
@@ -411,7 +411,7 @@ def _count_sizes(
                     core[label] += np.uint32(1)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _fragment_weight(
     fragments: NDArray[np.uint64], sizes: NDArray[np.int64], inner: NDArray[np.int64]
 ) -> float:

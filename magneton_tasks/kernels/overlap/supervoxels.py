@@ -91,7 +91,7 @@ def _add_seeds(
     return first + int(count)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _squared_distance(nearest: Int32, shape: NDArray[np.int64]) -> Int32:
     """Squared distance of each voxel to its nearest outside voxel, int32, flat.
 
@@ -109,7 +109,7 @@ def _squared_distance(nearest: Int32, shape: NDArray[np.int64]) -> Int32:
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _boundary(
     affinity: Float32, per_section: bool, low: np.float32, interior_threshold: float
 ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
@@ -143,7 +143,7 @@ def _boundary(
     return level, inside
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _flood(level: NDArray[np.int16], fragments: NDArray[np.uint64], per_section: bool) -> None:
     """Grow the seeds in ``fragments`` over all voxels with a level, lowest levels first.
 
@@ -183,7 +183,7 @@ def _flood(level: NDArray[np.int16], fragments: NDArray[np.uint64], per_section:
                 _push(j, max(height[j], at), head, tail, following)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _push(
     i: int,
     level: int,

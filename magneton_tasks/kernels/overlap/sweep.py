@@ -176,7 +176,7 @@ def joined_rows(
     return rows[0][:count], rows[1][:count], rows[2][:count]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _join(
     segments: NDArray[np.uint64],
     truth: NDArray[np.uint64],

@@ -29,15 +29,16 @@ ROOT = Path(__file__).resolve().parents[3]
 #: What the test session has made (see conftest).
 WARM = Path(kernel_archives.archive())
 
-#: Relabels a voxel, then says where numba's directory is and what was compiled.
+#: Relabels a voxel, then says what was compiled, and which directories of such processes there are.
 RELABEL = """
-import json, os
+import json, os, tempfile
 import numpy as np
 from magneton_tasks.kernels.compiled import cache as kernel_cache
 kernel_cache.talks = True
 from magneton_tasks.kernels.relabel import relabel_into
 relabel_into(np.zeros((1, 1, 1), np.uint64), np.zeros((1, 1, 1), np.uint32), np.zeros(1, np.uint64))
-print(json.dumps([os.environ["NUMBA_CACHE_DIR"], kernel_cache.compiled_here()]))
+here = [n for n in os.listdir(tempfile.gettempdir()) if n.startswith("magneton-kernels-")]
+print(json.dumps([here, kernel_cache.compiled_here()]))
 """
 
 
@@ -167,21 +168,52 @@ def test_compiled_code_uses_names_of_its_own_packages_only() -> None:
 
 
 # ------------------------------------------------------------------ what a process does
-def test_a_cold_process_says_so_compiles_for_itself_and_cleans_up(empty: Path) -> None:
-    done = run(RELABEL)
-    directory, compiled = json.loads(done.stdout)
+def test_a_cold_process_says_so_compiles_for_itself_and_cleans_up(
+    empty: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    done = run(RELABEL, TMPDIR=str(tmp_path / "tmp"))
+    directories, compiled = json.loads(done.stdout)
     assert any(name.startswith("kernels/relabel._relabel-") for name in compiled)
     assert "`magneton warm`" in done.stderr and str(empty) in done.stderr
-    assert not Path(directory).exists()
+    assert len(directories) == 1
+    assert os.listdir(tmp_path / "tmp") == []
     assert not empty.exists()
 
 
-def test_a_warm_process_compiles_nothing_and_says_nothing() -> None:
+def test_a_warm_process_compiles_nothing_says_nothing_and_leaves_no_file_even_when_killed(
+    tmp_path: Path,
+) -> None:
     before = state_of(WARM.parent)
-    done = run(RELABEL)
-    assert json.loads(done.stdout)[1] == []
+    done = run(RELABEL, TMPDIR=str(tmp_path))
+    assert json.loads(done.stdout) == [[], []]
     assert done.stderr == ""
     assert state_of(WARM.parent) == before
+
+
+def test_a_warm_process_needs_nothing_of_what_numba_compiles_with() -> None:
+    """Its import takes as much CPU time as all of a small block."""
+    done = run(f"{RELABEL}\nimport sys\nprint('numba.np.arraymath' in sys.modules)")
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_process_compiles_after_it_has_loaded_what_is_compiled() -> None:
+    """numba is made ready to compile when it first has to, with code loaded before that."""
+    done = run(f"""{RELABEL}
+labels = np.asfortranarray(np.arange(8, dtype=np.uint32).reshape(2, 2, 2))
+out = np.zeros((2, 2, 2), np.uint64)
+relabel_into(out, labels, np.arange(0, 80, 10, dtype=np.uint64))
+print((out == 10 * labels).all(), len(kernel_cache.compiled_here()))
+""")
+    assert done.stdout.splitlines()[-1] == "True 1"
+
+
+def test_an_archive_that_is_removed_while_a_process_works_is_not_missed(empty: Path) -> None:
+    empty.mkdir()
+    shutil.copy(WARM, empty)
+    first = "from magneton_tasks.kernels.compiled import cache; cache.find('any')"
+    done = run(f"import os\n{first}\nos.unlink({str(empty / WARM.name)!r})\n{RELABEL}")
+    assert json.loads(done.stdout)[1] == []
 
 
 def test_what_a_warm_process_compiles_all_the_same_is_told_and_stays_out_of_the_archive() -> None:
@@ -204,7 +236,7 @@ def test_an_older_archive_gives_what_is_still_valid(empty: Path) -> None:
     with_digests(WARM, older, lambda module: module == "kernels/relabel")
     done = run(RELABEL)
     compiled = json.loads(done.stdout)[1]
-    assert {name.split(".")[0] for name in compiled} == {"kernels/relabel"}
+    assert {name.partition(".")[0] for name in compiled} == {"kernels/relabel"}
     assert (
         f"no compiled code of 1 of {len(kernel_archives.module_digests())} modules" in done.stderr
     )
@@ -222,9 +254,26 @@ def test_a_damaged_archive_is_told_and_not_used(
     assert command.check() == EXIT_TEMPORARY
 
 
-def test_nothing_is_prepared_where_numba_does_not_compile() -> None:
-    code = "from magneton_tasks.kernels.compiled import cache as kernel_cache; kernel_cache.prepare(); print(kernel_cache.own_files())"
-    assert run(code, NUMBA_DISABLE_JIT="1").stdout == "{}\n"
+def test_code_that_is_damaged_within_an_archive_is_told_and_compiled(empty: Path) -> None:
+    empty.mkdir()
+    damaged = empty / WARM.name
+    with zipfile.ZipFile(WARM) as packed:
+        names = [name for name in packed.namelist() if name.startswith("kernels/relabel.")]
+        places = [packed.getinfo(name).header_offset + 1000 for name in names]
+    content = bytearray(WARM.read_bytes())
+    for place in places:
+        content[place] ^= 255
+    damaged.write_bytes(content)
+    done = run(RELABEL)
+    assert f"{damaged} can't be read" in done.stderr
+    (compiled,) = json.loads(done.stdout)[1]
+    assert compiled in names
+    assert command.check() == EXIT_TEMPORARY
+
+
+def test_nothing_is_looked_for_where_numba_does_not_compile(empty: Path) -> None:
+    done = run(RELABEL, NUMBA_DISABLE_JIT="1")
+    assert json.loads(done.stdout)[1] == []
 
 
 def test_directories_of_killed_processes_go_and_no_others(tmp_path: Path) -> None:
@@ -236,23 +285,25 @@ def test_directories_of_killed_processes_go_and_no_others(tmp_path: Path) -> Non
     for name in (killed, alive, elsewhere, "theirs"):
         (tmp_path / name).mkdir()
     run(
-        "from magneton_tasks.kernels.compiled import cache as kernel_cache; kernel_cache.prepare()",
+        "from magneton_tasks.kernels.compiled import cache; cache.keep('a/b', b'')",
         TMPDIR=str(tmp_path),
     )
     assert sorted(os.listdir(tmp_path)) == sorted([alive, elsewhere, "theirs"])
 
 
-def test_a_forked_child_leaves_the_directory_to_its_parent() -> None:
+def test_what_a_forked_child_compiles_serves_its_parent_which_removes_it(tmp_path: Path) -> None:
     code = """
 import os, sys
-from magneton_tasks.kernels.compiled import cache as kernel_cache
-kernel_cache.prepare()
+from magneton_tasks.kernels.compiled import cache
+assert cache.find("kernels/a.b") is None
 if os.fork() == 0:
+    cache.keep("kernels/a.b", b"code")
     sys.exit()
 os.wait()
-print(os.path.isdir(os.environ["NUMBA_CACHE_DIR"]))
+print(cache.find("kernels/a.b"), cache.compiled_here())
 """
-    assert run(code).stdout == "True\n"
+    assert run(code, TMPDIR=str(tmp_path)).stdout == "b'code' ['kernels/a.b']\n"
+    assert os.listdir(tmp_path) == []
 
 
 # ------------------------------------------------------------------ what is warm
