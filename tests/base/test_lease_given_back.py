@@ -19,6 +19,8 @@ from magneton_tasks.errors import OutputError
 from magneton_tasks.work import lease_by_hand
 from tests.helpers.tiny_volume import write_tiny_volume
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 def magneton(*arguments: object, by_runner: bool = False) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "magneton_tasks", *map(str, arguments)]

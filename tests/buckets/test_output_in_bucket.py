@@ -24,6 +24,8 @@ from tests.helpers.calls import Caller
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.outcome.test_checksums import sampled
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 ROOT = Path(__file__).parents[2]
 #: children of a test process are larger than those of a worker
 MEMORY = "local: {workers: 1, memory: 8GiB}\n"

@@ -26,11 +26,12 @@ from magneton_tasks.work.attempts import latest_attempt
 from tests.helpers import volumes
 from tests.helpers.calls import Caller, Done
 from tests.helpers.volumes import Array, Run
+from tests.helpers.warm import Template, started_warm
 
 Copy = Callable[..., Path]
 
 # One process: what `finished_run` does takes longer than all tests of it.
-pytestmark = pytest.mark.xdist_group("command line")
+pytestmark = [pytest.mark.xdist_group("command line"), pytest.mark.usefixtures("warm")]
 
 #: two blocks along x, all memory settings as shipped
 SMALL = (20, 40, 64)
@@ -52,9 +53,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished_run(small: Path) -> subprocess.CompletedProcess[str]:
+def finished_run(small: Path, template: Template | None) -> subprocess.CompletedProcess[str]:
     """`magneton run`, with real workers."""
-    done = magneton("run", small, "--workers", 2)
+    with started_warm(template):
+        done = magneton("run", small, "--workers", 2)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -24,6 +24,8 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller, Done
 from tests.helpers.volumes import Run
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 Copy = Callable[..., Path]
 STAGES = ("segment", "count", "pool", "apply", "verify")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from magneton_tasks.runners.arrays.progress import Progress, desks
 from magneton_tasks.stages.gather import gather
@@ -22,6 +23,8 @@ from magneton_tasks.work.attempt import Attempt
 from tests.cli.menu.terminal import Terminal
 from tests.helpers.file_limits import assert_few_files
 from tests.runners.slurm.fake_cluster import Cluster, Volume
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 ORDER = ("segment", "count", "pool", "apply", "verify")
 
