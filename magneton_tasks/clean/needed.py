@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.plan import VolumeFacts, make_geometry
 from magneton_tasks.plan.stage_names import CHOICE_OF
 from magneton_tasks.stages.planning import checks, thresholds
-from magneton_tasks.work.paths import WorkPaths, stage_folder
+from magneton_tasks.work.attempts import newest_first, plan_data
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,19 @@ def needed(config: RunConfig, what: str) -> Needed:
         Of ``stale``: the file of thresholds is damaged.
     """
     work = WorkPaths(Path(config.paths.work))
-    attempts = sorted(_attempts(work), key=lambda a: a[0], reverse=True)
     newest: dict[tuple[Any, Any], tuple[str, dict[str, Any]]] = {}
     verified: dict[str, bool] = {}
-    for _, name, plan in attempts:
+    for found in newest_first(work):
+        plan, root = plan_data(found.paths), found.paths.root
+        if plan is None:
+            continue
+        name = f"{root.parent.name}/{root.name}"
         newest.setdefault((plan.get("config_path"), plan.get("partition")), (name, plan))
         for stage, fingerprint in plan.get("fingerprints", {}).items():
             folder = f"{stage}-{fingerprint}"
             if folder not in verified:  # what the newest attempt with these blocks came to
                 whole = "apply" in plan.get("stages", ())
-                verified[folder] = whole and _is_verified(work.runs / name)
+                verified[folder] = whole and _is_verified(found.paths)
     stages = {
         f"{stage}-{fingerprint}"  # all levels of join lie in one folder
         for _, plan in newest.values()
@@ -89,15 +92,7 @@ def _of_now(config: RunConfig, work: WorkPaths) -> set[str]:
     return {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
 
 
-def _attempts(work: WorkPaths) -> Iterator[tuple[float, str, dict[str, Any]]]:
-    """Time, ``<run>/<n>`` and plan of each attempt, of whatever version."""
-    for path in work.runs.glob("*/*/plan.json"):
-        with suppress(OSError, ValueError):
-            plan = json_object(path.read_bytes())
-            yield path.stat().st_mtime, f"{path.parts[-3]}/{path.parts[-2]}", plan
-
-
-def _is_verified(attempt: Path) -> bool:
+def _is_verified(paths: AttemptPaths) -> bool:
     with suppress(OSError, ValueError):
-        return not json_object((attempt / "results" / "verify.json").read_bytes()).get("failures")
+        return not json_object(paths.result("verify").read_bytes()).get("failures")
     return False

@@ -18,8 +18,9 @@ from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.plan import Geometry, Plan, ThresholdChoice, VolumeFacts, make_geometry
 from magneton_tasks.plan.stage_names import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder
+from magneton_tasks.work.paths import WorkPaths, stage_folder
 
 OUTPUT_GONE = "the output is gone"
 OTHER_OUTPUT = "the output holds another result now"
@@ -134,23 +135,18 @@ def _geometry(config: RunConfig, facts: VolumeFacts, plan: Plan) -> Geometry:
     return replace(geometry, joins=joins)
 
 
-def plans_of(work: WorkPaths) -> Iterator[tuple[AttemptPaths, Plan]]:
-    """All attempts of this version that can be read, newest first."""
-    found = []
-    for path in work.runs.glob("*/*/plan.json"):
-        modified = files.modified_s(path)
-        if modified is not None:
-            found.append((modified, path))
-    for _, path in sorted(found, reverse=True):
+def _plans(work: WorkPaths) -> Iterator[Plan]:
+    """The plans of all attempts of this version that can be read, newest first."""
+    for found in attempts.newest_first(work):
         with suppress(OSError, MagnetonError):
-            yield AttemptPaths(path.parent), Plan.from_json(path.read_bytes())
+            yield Plan.from_json(found.paths.plan.read_bytes())
 
 
 def older_plans(attempt: Attempt) -> list[Plan]:
     """Plans of the same volume with other fingerprints, whose stage directories are still there."""
     seen, older = {attempt.plan.fingerprints}, []
     there = {name for name in files.listdir(attempt.work.work) if "-" in name}
-    for _, plan in plans_of(attempt.work):
+    for plan in _plans(attempt.work):
         prints = plan.fingerprints
         if prints not in seen and any(
             stage_folder(s, prints.of(s)).split("/")[0] in there for s in CHOICE_OF

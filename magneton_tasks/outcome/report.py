@@ -23,6 +23,7 @@ from magneton_tasks.plan.stage_names import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.states import VolumeStates, grid_of, total_of
 
@@ -166,13 +167,12 @@ def earlier(attempt: Attempt) -> Data | None:
     Its preview is taken over, too. None where that attempt wasn't verified, or was another's:
     then the records tell.
     """
-    own = attempt.paths.plan
-    planned_s = own.stat().st_mtime
-    plans = [p for p in attempt.work.runs.glob("*/*/plan.json") if p != own]
-    times = [(t, p) for p in plans if (t := files.modified_s(p)) is not None and t <= planned_s]
-    if not times:
+    planned_s = attempt.paths.plan.stat().st_mtime
+    others = (f for f in newest_first(attempt.work) if f.paths.root != attempt.paths.root)
+    found_before = next((f for f in others if f.time_s <= planned_s), None)
+    if found_before is None:
         return None
-    before = AttemptPaths(max(times)[1].parent)
+    before = found_before.paths
     with suppress(OSError, ValueError, KeyError):
         found: Data = json_object(before.report.read_bytes())
         same = {

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.runners.arrays import progress
-from magneton_tasks.work import results, task_logs
+from magneton_tasks.work import attempts, results, task_logs
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.records import Manifest
 
 
@@ -32,7 +32,7 @@ def gather(attempt: Attempt) -> None:
     """
     for stage, work in attempt.plan.work.items():
         gather_records(attempt.manifest(stage), work.batches)
-    for paths in _attempts(attempt.work):
+    for paths in attempts.every(attempt.work):
         _gather_logs(paths)
         progress.gather(paths.root, but="verify")
         results.gather(paths)
@@ -91,11 +91,3 @@ def _gather_logs(paths: AttemptPaths) -> None:
         scripts = progress.scripts(paths.root, task)
         logs = [directory / name for name in files.listdir(directory) if name.endswith(".log")]
         task_logs.gather([*scripts, *logs], jobs / f"{task}.log")
-
-
-def _attempts(work: WorkPaths) -> Iterator[AttemptPaths]:
-    """All attempts of a work directory."""
-    for run in files.listdir(work.runs):
-        for number in files.listdir(work.runs / run) if (work.runs / run).is_dir() else ():
-            if number.isdigit():
-                yield AttemptPaths(work.runs / run / number)

@@ -87,6 +87,11 @@ class AttemptPaths:
     root: Path
 
     @property
+    def number(self) -> int:
+        """Which attempt of its run it is."""
+        return int(self.root.name)
+
+    @property
     def config(self) -> Path:
         return self.root / "config.yaml"
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from magneton_tasks.airflow.pages import listing
-from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.outcome.report import write_report
 from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.attempts import Found
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Run
@@ -89,7 +89,7 @@ def test_the_block_map_tells_it(warned: Attempt) -> None:
 
 
 def test_the_page_of_volumes_tells_it(warned: Attempt) -> None:
-    row: dict[str, Any] = listing._run(Found(warned.paths, warned.work.work, warned.plan.created))
+    row: dict[str, Any] = listing._run(Found(warned.paths, warned.plan.created))
     assert row["threshold"]["value"] == 0.315 and row["threshold"]["warnings"] == [WARNING]
 
 

@@ -29,16 +29,17 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from magneton_tasks import __version__
-from magneton_tasks.airflow.pages import access, attempts, listing
+from magneton_tasks.airflow.pages import access, listing
 from magneton_tasks.airflow.pages.access import LOGGED_IN, MAY_READ
-from magneton_tasks.airflow.pages.attempts import Found
 from magneton_tasks.airflow.pages.keeper import Keeper
 from magneton_tasks.airflow.pages.look import Forward, Viewers, token_of
 from magneton_tasks.errors import MagnetonError, NoInputError
 from magneton_tasks.outcome import block_detail, page
 from magneton_tasks.outcome.block_detail import as_json
 from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.attempts import Found
 
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
@@ -132,14 +133,13 @@ class _Pages:
     def newest(self, dag_id: str) -> Response:
         """To the newest run, or to the list, which says why: there's none, it or the config is damaged."""
         with suppress(MagnetonError, OSError, ValueError, KeyError):
-            works = attempts.work_directories(access.config_of(dag_id))
-            found = [a for work in works if (a := attempts.newest(work)) is not None]
+            found = attempts.newest_of_each(access.config_of(dag_id))
             if found:
-                return self._to(dag_id, max(found, key=lambda a: a.planned_s))
+                return self._to(dag_id, found[0])
         return RedirectResponse("../", headers=_NO_STORE)
 
     def _to(self, dag_id: str, found: Found) -> Response:
-        run_id = attempts.run_id_of(found)
+        run_id = listing.run_id_of(found)
         place = f"../../runs/{quote(dag_id, safe='')}/{quote(run_id, safe='')}/"
         return RedirectResponse(place, headers=_NO_STORE)
 

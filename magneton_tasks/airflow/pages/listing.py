@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
-from magneton_tasks.airflow.pages import access, attempts
-from magneton_tasks.airflow.pages.attempts import Found
+from magneton_tasks.airflow.pages import access
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError, MagnetonError
@@ -18,7 +17,9 @@ from magneton_tasks.outcome.block_summary import has_output
 from magneton_tasks.outcome.report import results_of, run_state, stage_failures
 from magneton_tasks.outcome.report_facts import pool_report
 from magneton_tasks.stages.proof import words
+from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.attempts import Found
 
 Data = dict[str, Any]
 
@@ -52,12 +53,10 @@ def rows(readable: Collection[str]) -> Iterator[Data]:
             "runners": list(config.runner.offered),
         }
         try:
-            works = attempts.work_directories(config)
-            found = [a for work in works if (a := attempts.newest(work)) is not None]
+            found = attempts.newest_of_each(config)
         except OSError as error:
             yield row | {"planned": None, "problem": f"the work directory can't be read: {error}"}
             continue
-        found.sort(key=lambda a: -a.planned_s)
         if not found:
             yield row
         for one in found[:MOST_PARTITIONS]:
@@ -77,10 +76,16 @@ def _told(found: Found) -> Data:
     except Exception as error:  # its files lie where others may write: they may hold anything
         _log.exception("the run in %s can't be shown", found.paths.root)
         problem = f"{found.paths.root} can't be read: {type(error).__name__}: {error}"
-    planned = {"run": None, "planned": found.planned_s, "problem": problem}
+    planned = {"run": None, "planned": found.time_s, "problem": problem}
     with suppress(OSError, ValueError, KeyError):
-        planned["run"] = attempts.run_id_of(found)
+        planned["run"] = run_id_of(found)
     return planned
+
+
+def run_id_of(found: Found) -> str:
+    """The run's own id: a directory's name is made safe for file systems."""
+    with files.open_read(found.paths.plan) as file:
+        return str(json_object(file.read())["run"])
 
 
 def _run(found: Found) -> Data:

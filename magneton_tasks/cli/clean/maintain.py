@@ -7,10 +7,8 @@ left alone, and so is whatever else can't be cleaned now: that is told, and the 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Collection, Iterator
-from glob import escape, glob
 from pathlib import Path
 
 import click
@@ -24,12 +22,12 @@ from magneton_tasks.clean.names import TRY_DIR
 from magneton_tasks.clean.needed import needed
 from magneton_tasks.config.read import RunConfig, load_config, uses_partition
 from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.work.attempts import at_partitions
 from magneton_tasks.work.events import Ended, tell
 from magneton_tasks.work.paths import WorkPaths
 
 #: Kinds of items that go only where their run was verified.
 _VERIFIED_ONLY = ("cache", "records")
-_PARTITION = "{partition}"
 
 
 def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: bool) -> int:
@@ -64,15 +62,11 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
 def _volumes(config: Path) -> Iterator[RunConfig]:
     """The config for each partition that has a work directory."""
     loaded = load_config(config)
-    if _PARTITION not in loaded.paths.work:
-        if not uses_partition(loaded):
-            yield loaded
-        return
-    parts = loaded.paths.work.split(_PARTITION)
-    pattern = re.escape(parts[0]) + "([^/]+)" + r"\1".join(map(re.escape, parts[1:]))
-    for path in sorted(glob("*".join(map(escape, parts)))):
-        if match := re.fullmatch(pattern, path):
-            yield load_config(config, partition=match[1])
+    if "{partition}" in loaded.paths.work:
+        for partition in at_partitions(loaded.paths.work):
+            yield load_config(config, partition=partition)
+    elif not uses_partition(loaded):
+        yield loaded
 
 
 def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> int:

@@ -21,6 +21,7 @@ from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.task import Ending, Workshop, plan_task
 from magneton_tasks.stages.planning import replaced
 from magneton_tasks.stages.planning.draft import Request
+from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.events import Ended, Event
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -125,12 +126,11 @@ def _break_dead_lease(workshop: Workshop, run: str) -> None:
 
 def _release_bucket(workshop: Workshop, run: str) -> None:
     """Give back what a dead run holds in a bucket; its containers may still keep it alive."""
-    attempts = WorkPaths(Path(workshop.config.paths.work)).run(run).glob("*/plan.json")
-    newest = max(attempts, key=lambda path: int(path.parent.name), default=None)
-    if newest is not None and _directories(workshop.config) != lease_places(workshop.config):
+    found = newest_first(WorkPaths(Path(workshop.config.paths.work)), run)
+    if found and _directories(workshop.config) != lease_places(workshop.config):
         list(workshop.reap_others(run="", attempt=0))
         with suppress(MagnetonError, ValueError, KeyError):  # another version's: it turns stale
-            _give_back(newest.parent)
+            _give_back(found[0].paths.root)
 
 
 def _give_back(root: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ import yaml
 from magneton_tasks import __version__
 from magneton_tasks.base import files, units
 from magneton_tasks.base.grid import Ranges, ranges_len
-from magneton_tasks.base.json_object import json_object
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.config import from_form
 from magneton_tasks.config.differences import differing
@@ -50,6 +48,7 @@ from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.stages import claims
 from magneton_tasks.stages.planning import checks, earlier, queued, replaced, rights, thresholds
 from magneton_tasks.stages.planning.sampling import TYPICAL, Samples, sample
+from magneton_tasks.work import attempts
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import config_block_digest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -449,7 +448,7 @@ def _freeze(drafted: Draft) -> tuple[Plan, AttemptPaths]:
     run_dir = drafted.work.run(drafted.plan.run)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        number = max((int(n) for n in os.listdir(run_dir) if n.isdigit()), default=0)
+        number = max((p.number for p in attempts.every(drafted.work, drafted.plan.run)), default=0)
         while True:
             number += 1
             root = run_dir / str(number)
@@ -482,19 +481,15 @@ def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
 
 def _previous(work: WorkPaths, plan: Plan) -> tuple[dict[str, Any], float | None] | None:
     """Config of the attempt before, and the threshold that it took (affinity), where that's told."""
+    this = work.run(plan.run) / str(plan.attempt)
     try:
-        found = [p for run in work.runs.iterdir() for p in run.glob("*/plan.json")]
-    except OSError:
-        return None
-    this = work.run(plan.run) / str(plan.attempt) / "plan.json"
-    older = sorted((p.stat().st_mtime, p) for p in found if p != this)
-    if not older:
-        return None
-    try:
-        data = yaml.safe_load((older[-1][1].parent / "config.yaml").read_text())
-        chosen = json_object(older[-1][1].read_bytes()).get("threshold")
+        found = attempts.newest_first(work)
+        before = next((f.paths for f in found if f.paths.root != this), None)
+        data = yaml.safe_load(before.config.read_text()) if before is not None else None
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    if not isinstance(data, dict):
+    told = attempts.plan_data(before) if before is not None else None
+    if not isinstance(data, dict) or told is None:
         return None
+    chosen = told.get("threshold")
     return data, chosen.get("value") if isinstance(chosen, dict) else None

@@ -20,20 +20,18 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from magneton_tasks.base import files
-from magneton_tasks.base.json_object import json_object
 from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.plan.stage_names import STAGES
 from magneton_tasks.work import results
+from magneton_tasks.work.attempts import Found, at_partitions, newest_first, plan_data
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 #: The first release with the defaults of now.
@@ -162,13 +160,15 @@ def _asking(key: str, concerned: list[Made], found: list[Made]) -> Made | None:
 
 def _runs(folders: list[str], config: RunConfig, template: RunConfig) -> Iterator[Made]:
     """The runs in work directories, newest first."""
-    paths = [p for f in folders for p in WorkPaths(Path(f)).runs.glob("*/*/config.yaml")]
-    found = [(modified, p) for p in paths if (modified := files.modified_s(p)) is not None]
-    for _, path in sorted(found, reverse=True):
+    found = list[Found]()
+    for folder in folders:
+        with suppress(OSError):  # another partition's, which this user may not read
+            found += newest_first(WorkPaths(Path(folder)), by=lambda paths: paths.config)
+    for attempt in (f.paths for f in sorted(found, key=lambda f: -f.time_s)):
+        path = attempt.config
         with suppress(OSError, yaml.YAMLError, UnicodeDecodeError):
             data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-            attempt = AttemptPaths(path.parent)
-            plan = _plan_of(attempt)
+            plan = plan_data(attempt) or {}
             made = _read(str(path), data, plan.get("version"))
             if not made.is_old and made.method == "exact" and _has_results(attempt):
                 writes = "apply" in (plan.get("stages") or ())
@@ -195,13 +195,6 @@ def _read(where: str, config: Any, version: object) -> Made:
     segment = data.get("segment")
     threshold = segment.get("threshold") if isinstance(segment, dict) else None
     return Made(where, data.get("method"), threshold, not _is_new(version))
-
-
-def _plan_of(attempt: AttemptPaths) -> dict[str, Any]:
-    """An attempt's plan, of whatever release; {}: nothing tells."""
-    with suppress(OSError, ValueError):
-        return json_object(attempt.plan.read_bytes())
-    return {}
 
 
 def _answers(plan: dict[str, Any]) -> frozenset[str]:
@@ -248,5 +241,5 @@ def _outputs(config: RunConfig, template: RunConfig) -> list[str]:
 
 def _of_all_partitions(pattern: str, own: str) -> list[str]:
     """The paths of ``pattern`` that exist, this run's first."""
-    others = glob("*".join(map(escape, pattern.split(_PARTITION)))) if _PARTITION in pattern else []
+    others = map(str, at_partitions(pattern).values()) if _PARTITION in pattern else []
     return list(dict.fromkeys([own, *sorted(others, reverse=True)]))

@@ -17,6 +17,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.plan import Replaced, ThresholdChoice
 from magneton_tasks.plan.stage_names import CHOICES
 from magneton_tasks.stages.planning.checks import has_layer, owner_of
+from magneton_tasks.work.attempts import every
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 SAME_SETTINGS = "the settings are the same; Magneton's kernels or the input's geometry changed"
@@ -124,10 +125,10 @@ def state_of(
             return "unfinished", None, run
         return "finished", float(finished["time"]), str(finished["run"])
     # Before `finished` stood there, only the run's directory knew.
-    folder = WorkPaths(Path(config.paths.work)).run(run) if run else None
-    if folder is None or not folder.is_dir():
+    work = WorkPaths(Path(config.paths.work))
+    if run is None or not work.run(run).is_dir():
         return "unknown", None, run
-    times = [t for p in folder.iterdir() if (t := _verified(AttemptPaths(p))) is not None]
+    times = [t for p in every(work, run) if (t := _verified(p)) is not None]
     return ("finished", max(times), run) if times else ("unfinished", None, run)
 
 
