@@ -136,10 +136,11 @@ def _finish(planned: Planned, attempt: Path) -> int:
     """Leave all that a finished run leaves, but for labels and pairs; how many chunks there are."""
     from magneton_tasks.base.files import FileInfo
     from magneton_tasks.formats.precomputed.chunks import compress, encode_chunk
-    from magneton_tasks.work.attempt import Attempt, count_input, pool_input
+    from magneton_tasks.work.attempt import Attempt
     from magneton_tasks.work.chunks import info_of
     from magneton_tasks.work.stores import segmentation, table_dir
     from magneton_tasks.work.tables import write_pool
+    from magneton_tasks.work.validity import count_input, pool_input
 
     opened = Attempt.open(attempt)
     grid, geometry = planned.geometry.grid, planned.geometry

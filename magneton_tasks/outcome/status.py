@@ -144,7 +144,7 @@ class Status:
                     cpu_s=cpu_s,
                     peak_bytes=peak_bytes,
                 )
-                status.cleaned += look.state.holds('"cleaned":true')
+                status.cleaned += look.state.is_cleaned
                 continue
             record = look.parsed().record if kind in ("failed", "running") else None
             is_own = record is not None and self.shown.is_ours(record)

@@ -23,12 +23,13 @@ from magneton_tasks.work.job import Job
 from magneton_tasks.work.records import KeyState, Record
 from magneton_tasks.work.stores import pool_table
 from magneton_tasks.work.tables import PoolTable
+from magneton_tasks.work.validity import holds_same
 
 
 def run(job: Job) -> int:
     """Write one batch of cells; returns the exit code."""
     stage = ApplyStage(job.attempt, job.keys())
-    return Batch(job).run(each(stage.one, lambda: (stage.pool, stage.blocks)), stage.is_current)
+    return Batch(job).run(each(stage.one, lambda: (stage.pool, stage.blocks)), stage.expected)
 
 
 class ApplyStage:
@@ -65,8 +66,8 @@ class ApplyStage:
     def before(self) -> dict[int, KeyState]:
         return self.attempt.manifest("apply").read(set(self.keys))
 
-    def is_current(self, key: int, record: Record) -> bool:
-        return record.info.get("pool") == self.pool.input
+    def expected(self, _: int) -> str | None:
+        return self.pool.input
 
     def one(self, key: int) -> Outcome:
         """Write a cell, unless its labels and their global ids are those of the last time."""
@@ -75,11 +76,8 @@ class ApplyStage:
         parts = [(b, self.blocks.digest(b), _digest(lut)) for b, lut in luts.items()]
         cell_input = digest(parts)
         before = self.before[key].valid if key in self.before else None
-        if (
-            before is not None
-            and self.attempt.counts("apply", before)
-            and before.input == cell_input
-        ):
+        accepted = before is not None and self.attempt.accepts("apply", before)
+        if before is not None and accepted and holds_same(before, cell_input):
             info = before.info | {"pool": self.pool.input}
             return Outcome("done", cell_input, info=info, summary="unchanged")
         box = self.geometry.cells.core(key)

@@ -18,10 +18,10 @@ from magneton_tasks.base import files
 from magneton_tasks.kernels.overlap.overlap import Pairs, count_overlaps
 from magneton_tasks.stages.loop import Batch, Begin, Outcome
 from magneton_tasks.work import tables
-from magneton_tasks.work.attempt import Attempt, count_input
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import Blocks
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.validity import count_input
 
 #: A file is written when it has this many rows, or after this many seconds: what a kill may cost.
 FLUSH_ROWS = 2_000_000
@@ -35,7 +35,7 @@ def run(job: Job) -> int:
         from magneton_tasks.stages.exact_count import ExactCountStage
 
         stage = ExactCountStage(job.attempt, job.keys())
-    return Batch(job).run(stage.process, stage.is_current)
+    return Batch(job).run(stage.process, stage.expected)
 
 
 @dataclass
@@ -75,12 +75,9 @@ class CountStage:
     def blocks(self) -> Blocks:
         return Blocks(self.attempt, {k for key, near in self.later.items() for k in (key, *near)})
 
-    def input(self, key: int) -> str:
+    def expected(self, key: int) -> str:
         digests = {k: self.blocks.digest(k) for k in (key, *self.later[key])}
         return count_input(digests, key, self.later[key])
-
-    def is_current(self, key: int, record: Record) -> bool:
-        return record.input == self.input(key)
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:
@@ -149,4 +146,4 @@ class CountStage:
                 "files": {"pairs": [pairs.size, pairs.crc32], "sizes": [sizes.size, sizes.crc32]},
             }  # fmt: skip
             pair_row, size_row = pair_row + n, size_row + len(core)
-            yield key, Outcome("done", self.input(key), None, info=info, summary=f"{n:,} pairs")
+            yield key, Outcome("done", self.expected(key), None, info=info, summary=f"{n:,} pairs")

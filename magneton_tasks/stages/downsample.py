@@ -20,7 +20,7 @@ from magneton_tasks.work.records import Record
 def run(job: Job) -> int:
     """Downsample one batch of coarse cells; returns the exit code."""
     stage = DownsampleStage(job.attempt)
-    return Batch(job).run(each(stage.one, lambda: (stage.applied, stage.pool)), stage.is_current)
+    return Batch(job).run(each(stage.one, lambda: (stage.applied, stage.pool)), stage.expected)
 
 
 class DownsampleStage:
@@ -43,8 +43,8 @@ class DownsampleStage:
     def output(self) -> PrecomputedStore:
         return output_to_write(self.attempt)
 
-    def is_current(self, key: int, record: Record) -> bool:
-        return record.info.get("pool") == self.pool.input
+    def expected(self, _: int) -> str | None:
+        return self.pool.input
 
     def one(self, key: int) -> Outcome:
         cells, mip = self.geometry.coarse_cells, self.geometry.cell_mips

@@ -11,7 +11,8 @@ from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.residual import Residual
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.stage_names import JOINS
-from magneton_tasks.work.attempt import Attempt, join_input
+from magneton_tasks.work import validity
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import Record
 
 
@@ -58,11 +59,7 @@ def join_inputs(attempt: Attempt, counts: dict[int, Record], level: int) -> dict
     """The input digest that each group of a level has with these counts of all blocks."""
     tree, inputs = tree_of(attempt), {k: r.input or "" for k, r in counts.items()}
     for at in range(1, level + 1):
-        inputs = {
-            group: join_input([inputs[k] for k in tree.children(at, group)])
-            for group in range(tree.groups(at))
-            if all(k in inputs for k in tree.children(at, group))
-        }
+        inputs = validity.join_inputs(tree, at, inputs)
     return inputs
 
 
@@ -78,7 +75,7 @@ def require_joins(
     """
     stage = JOINS[level - 1]
     records, wanted = attempt.require(stage, groups), join_inputs(attempt, counts, level)
-    other = [k for k, r in records.items() if r.input != wanted.get(k)]
+    other = [k for k, r in records.items() if validity.why_stale(stage, r, wanted.get(k))]
     if other:
         raise NotVisibleError(
             f"{stage} isn't complete: {len(other):,} of {len(records):,} groups were joined from other counts than there are now ({other[0]}, ...)",

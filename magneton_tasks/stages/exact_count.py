@@ -109,4 +109,4 @@ class ExactCountStage(CountStage):
             }  # fmt: skip
             row, size_row = row + sum(counts), size_row + len(core)
             summary = f"{sum(counts):,} contacts"
-            yield key, Outcome("done", self.input(key), None, info=info, summary=summary)
+            yield key, Outcome("done", self.expected(key), None, info=info, summary=summary)

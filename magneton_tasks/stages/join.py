@@ -51,7 +51,7 @@ _LEAST_GIVEN_BACK_BYTES = 1 << 16
 def run(job: Job) -> int:
     """Join one batch of groups of a level; returns the exit code."""
     stage = JoinStage(job.attempt, job.stage, job.keys())
-    return Batch(job).run(stage.process, stage.is_current)
+    return Batch(job).run(stage.process, stage.expected)
 
 
 def _give_back_early() -> None:
@@ -95,9 +95,8 @@ class JoinStage:
         """The input digest of each group."""
         return join_inputs(self.attempt, self.counts, self.level)
 
-    def is_current(self, key: int, record: Record) -> bool:
-        has_files = not record.info.get("cleaned")  # `clean` may have removed them
-        return has_files and record.input == self.inputs[key]
+    def expected(self, key: int) -> str:
+        return self.inputs[key]
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:

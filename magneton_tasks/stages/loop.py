@@ -34,7 +34,8 @@ from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Began, Ended, Failed, Settled, tell
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import IMAGE_VARIABLE, KeyState, Record, RecordWriter
+from magneton_tasks.work.records import IMAGE_VARIABLE, KeyState, RecordWriter
+from magneton_tasks.work.validity import spares
 
 #: What a retry within the same attempt doesn't try again: it lies in the attempt's own data or
 #: settings. Of `FINAL_EXITS`, a missing input (66) may have been provided since.
@@ -61,7 +62,8 @@ class Outcome:
 Begin = Callable[[int], None]
 #: Works the blocks given, and yields what became of each.
 Process = Callable[[list[int], Begin], Iterator[tuple[int, Outcome | Exception]]]
-IsCurrent = Callable[[int, Record], bool]
+#: Digest of what a block or cell would be made of now: see `work.validity`.
+Expected = Callable[[int], str | None]
 
 
 def each(one: Callable[[int], Outcome], ready: Callable[[], object]) -> Process:
@@ -93,7 +95,7 @@ class Batch:
         self.peak_bytes = 0
         self.cpu_s = 0.0
 
-    def run(self, process: Process, is_current: IsCurrent) -> int:
+    def run(self, process: Process, expected: Expected) -> int:
         """Do what isn't done yet; returns the exit code (see DESIGN section 2)."""
         began, cpu_began = time.time(), time.process_time()
         keys = self.job.keys()
@@ -103,7 +105,7 @@ class Batch:
         part = self.job.part[0] if self.job.part else 0
         with manifest.writer(attempt.name, stage, self.job.batch, part) as writer:
             try:
-                todo = [key for key in keys if not self._settled(key, states.get(key), is_current)]
+                todo = [key for key in keys if not self._settled(key, states.get(key), expected)]
                 self._work(todo, len(keys), states, process, writer)
             except Exception as error:  # raised outside any block
                 told = advised(attempt, stage, explain(error))
@@ -124,21 +126,18 @@ class Batch:
         finish(attempt, stage, result, self.job.batch, self.job.part)
         return worst(int(f["exit_code"]) for f in self.failures)
 
-    def _settled(self, key: int, state: KeyState | None, is_current: IsCurrent) -> bool:
+    def _settled(self, key: int, state: KeyState | None, expected: Expected) -> bool:
         if state is None:
             return False
-        record = state.valid
-        if (
-            record is not None
-            and self.job.attempt.counts(self.job.stage, record)
-            and is_current(key, record)
-        ):
+        attempt, stage, record = self.job.attempt, self.job.stage, state.valid
+        accepted = record is not None and attempt.accepts(stage, record)
+        if record is not None and accepted and spares(stage, record, expected(key)):
             self.counts["skipped"] += 1
             return True
         last = state.last
         if (
             last.state == "failed"
-            and self.job.attempt.is_ours(last)
+            and attempt.is_ours(last)
             and last.info.get("exit_code") in _HOPELESS
         ):
             self.counts["failed"] += 1

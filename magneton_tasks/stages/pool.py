@@ -29,10 +29,11 @@ from magneton_tasks.stages.loop import (
     say,
 )
 from magneton_tasks.work import tables
-from magneton_tasks.work.attempt import Attempt, pool_input
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.stores import table_dir
+from magneton_tasks.work.validity import pool_input, spares
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
 ROWS_PER_FILE = 2_000_000
@@ -50,7 +51,11 @@ def run(attempt: Attempt) -> int:
             counts = attempt.require("count", range(len(attempt.plan.geometry.grid)))
             digest = pool_input({k: r.input or "" for k, r in counts.items()})
             valid = state.valid if state else None
-            if valid is not None and attempt.counts("pool", valid) and valid.input == digest:
+            if (
+                valid is not None
+                and attempt.accepts("pool", valid)
+                and spares("pool", valid, digest)
+            ):
                 say("pool: nothing to do, the pairs are those of the last time")
                 result["skipped"] = 1
             else:

@@ -21,7 +21,6 @@ from magneton_tasks.stages.loop import Batch, Begin, Outcome
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import Record
 from magneton_tasks.work.stores import label_store
 
 
@@ -32,7 +31,7 @@ def run(job: Job) -> int:
         from magneton_tasks.stages.exact_segment import ExactSegmentStage
 
         stage = ExactSegmentStage(job.attempt)
-    return Batch(job).run(stage.process, stage.is_current)
+    return Batch(job).run(stage.process, stage.expected)
 
 
 def segment_settings(config: RunConfig, threshold: float) -> SegmentSettings:
@@ -65,9 +64,8 @@ class SegmentStage:
     def mask(self) -> Any:
         return open_mask(self.attempt.config, self.affinity.info)
 
-    def is_current(self, key: int, record: Record) -> bool:
-        has_labels = not record.info.get("cleaned")  # `clean` may have removed them
-        return has_labels and record.input == input_digest(self.attempt, key)
+    def expected(self, key: int) -> str:
+        return input_digest(self.attempt, key)
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:

@@ -21,12 +21,13 @@ from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.gather import gather
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work import chunks
-from magneton_tasks.work.attempt import Attempt, count_input, pool_input
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import pool_invalidating
 from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.records import Record
 from magneton_tasks.work.stores import pool_table, segmentation, table_dir
+from magneton_tasks.work.validity import count_input, pool_input, why_stale
 
 #: Findings that are listed one by one.
 _LISTED = 20
@@ -117,7 +118,9 @@ def verify(attempt: Attempt, preview: Preview) -> dict[str, Any]:
 
 def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> None:
     stale = {
-        k: "its input changed" for k, r in segments.items() if r.input != input_digest(attempt, k)
+        k: "its input changed"
+        for k, r in segments.items()
+        if why_stale("segment", r, input_digest(attempt, k))
     }
     for key, cause in stale.items():
         findings.add(f"block {key}: {cause} while the run was going on")
@@ -132,14 +135,15 @@ def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Finding
     labels = {k: r.output or "" for k, r in segments.items()}
     wrong = {}
     for key, record in counts.items():
-        if record.input != count_input(labels, key, grid.later_neighbours(key)):
+        expected = count_input(labels, key, grid.later_neighbours(key))
+        if why_stale("count", record, expected):
             wrong[key] = "was counted with other labels than it has now"
     pool = attempt.require("pool", {0})[0]
     for key, cause in wrong.items():
         findings.add(f"block {key}: {cause}")
     if wrong:
         attempt.invalidate("count", wrong)
-    elif pool.input != pool_input({k: r.input or "" for k, r in counts.items()}):
+    elif why_stale("pool", pool, pool_input({k: r.input or "" for k, r in counts.items()})):
         findings.add("the pool was made from other pairs than those there are now")
         attempt.invalidate("pool", {0: "made from other pairs"})
     _check_table(attempt, pool, segments, findings)
@@ -182,7 +186,7 @@ def _check_output(
     )
     reader = _Reader(attempt, chunks.ChunkFiles(output), share)
     for stage, found in records.items():
-        bad = {k: OTHER_POOL for k, r in found.items() if r.info.get("pool") != pool.input}
+        bad = {k: OTHER_POOL for k, r in found.items() if why_stale(stage, r, pool.input)}
         current = {k: r for k, r in found.items() if k not in bad}
         bad |= {k: chunks.summed_up(d) for k, d in reader.damaged(stage, current) if d}
         for key, cause in sorted(bad.items()):

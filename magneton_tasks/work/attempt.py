@@ -11,10 +11,11 @@ from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
 from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import NoInputError, NotVisibleError
-from magneton_tasks.plan.plan import Plan, digest
-from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.records import Manifest, Record
+from magneton_tasks.work.validity import is_made_anew
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
 _ATTEMPT_WAIT_S = 120.0
@@ -91,13 +92,12 @@ class Attempt:
         """Whether this attempt wrote the record."""
         return record.run == self.name and record.attempt == self.plan.attempt
 
-    def counts(self, stage: str, record: Record | None) -> bool:
-        """Whether a valid record spares the work: a restarted run accepts only its own."""
+    def accepts(self, stage: str, record: Record | None) -> bool:
+        """Whether this run takes a valid record: a restarted one takes only its own."""
         if record is None:
             return False
-        return not (self.plan.restart and CHOICE_OF[stage] in self.plan.stages) or self.is_ours(
-            record
-        )
+        anew = is_made_anew(stage, self.plan.stages, self.plan.restart)
+        return not anew or self.is_ours(record)
 
     def invalidate(self, stage: str, causes: dict[int, str]) -> None:
         """Record that what these blocks or cells hold can't be used; a rerun computes them again."""
@@ -124,11 +124,11 @@ class Attempt:
         manifest = self.manifest(stage)
         states = manifest.read(keys)
         found = {k: s.valid for k, s in states.items()}
-        missing = {k for k in keys if not self.counts(stage, found.get(k))}
+        missing = {k for k in keys if not self.accepts(stage, found.get(k))}
         if missing:
             manifest.wait_for(missing, self.wait_s)
             found |= {k: s.valid for k, s in manifest.read(missing).items()}
-            missing = {k for k in missing if not self.counts(stage, found.get(k))}
+            missing = {k for k in missing if not self.accepts(stage, found.get(k))}
         if missing:
             some = ", ".join(map(str, sorted(missing)[:5])) + (", ..." if len(missing) > 5 else "")
             noun = f"{noun_of(stage)}s"
@@ -137,24 +137,3 @@ class Attempt:
                 f"run {stage} again (in Airflow: clear the task plan), then this stage",
             )
         return {k: r for k, r in found.items() if r is not None and k in keys}
-
-
-def count_input(labels: dict[int, str], block: int, later: list[int]) -> str:
-    """Digest of what count reads for a block: its labels and those of its later neighbours.
-
-    ``labels``: the output digest of each block that has a segment record.
-    """
-    return digest([labels[b] for b in (block, *later)])
-
-
-def join_input(below: list[str]) -> str:
-    """Digest of what a join reads: the inputs of the joins below, or (level 1) of the blocks' counts.
-
-    It tells groups of different trees apart, because these are of different blocks.
-    """
-    return digest("join", below)
-
-
-def pool_input(counts: dict[int, str]) -> str:
-    """Digest of what pool reads: all counts, which include the labels that they were made of."""
-    return digest([counts[k] for k in sorted(counts)])

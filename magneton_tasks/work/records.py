@@ -89,6 +89,21 @@ class Record:
     job: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def digests(self) -> tuple[str | None, str | None]:
+        """Input and output."""
+        return self.input, self.output
+
+    @property
+    def pool(self) -> str | None:
+        """Of what was written: the input of the pool that it was written with."""
+        return self.info.get("pool")
+
+    @property
+    def is_cleaned(self) -> bool:
+        """Whether `clean` has removed the files that it told of."""
+        return bool(self.info.get("cleaned"))
+
     def to_line(self) -> str:
         """One line of ASCII JSON without its newline; what is empty is left out."""
         values = ((name, getattr(self, name)) for name in _FIELDS)
@@ -108,10 +123,12 @@ class Record:
 
 
 _DECODER = json.JSONDecoder()
-#: The digests of a line, which stand side by side, before whatever ``info`` holds.
+#: The digests of a line, which stand side by side, before whatever ``info`` holds; and the pool's,
+#: which is in there (a quote inside a text has a backslash before it).
 _DIGESTS = re.compile(r'"input":"([^"\\]*)"(?:,"output":"([^"\\]*)")?')
 #: The figures of a line, before whatever ``info`` holds.
 _FIGURES = re.compile(r'"(seconds|cpu_s|peak_bytes)":([0-9.e+-]+)')
+_POOL = re.compile(r'"pool":"([^"\\]*)"')
 _FIELDS = tuple(f.name for f in fields(Record))
 
 
@@ -183,6 +200,19 @@ class KeyState:
     def holds(self, text: str) -> bool:
         """Whether the line of `valid` holds a piece of compact JSON; costs no parsing."""
         return self.is_valid and self._settled is not None and text in self._settled
+
+    @property
+    def pool(self) -> str | None:
+        """`Record.pool` of `valid`; costs no parsing."""
+        line = self._settled
+        found = _POOL.search(line) if line is not None and self.is_valid else None
+        return found[1] if found else None
+
+    @property
+    def is_cleaned(self) -> bool:
+        """`Record.is_cleaned` of `valid`; costs no parsing."""
+        line = self._settled
+        return line is not None and self.is_valid and '"cleaned":true' in line
 
     @property
     def last(self) -> Record:

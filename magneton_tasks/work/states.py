@@ -22,19 +22,13 @@ from typing import Literal, NamedTuple
 
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.plan import Geometry, Plan
-from magneton_tasks.plan.stage_names import JOINS, MAPPED, join_level
-from magneton_tasks.work.attempt import Attempt, count_input, join_input, pool_input
+from magneton_tasks.plan.stage_names import MAPPED
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.records import KeyState, Manifest, ManifestReader, Record
+from magneton_tasks.work.validity import OTHER_SETTINGS, Judge
 
 Kind = Literal["done", "empty", "running", "failed", "missing", "stale", "corrupt"]
-
-#: Why a result is stale.
-OTHER_INPUT = "the input changed since"
-OTHER_LABELS = "made of other labels than there are now"
-OTHER_PAIRS = "made of other pairs than there are now"
-OTHER_POOL = "written with another pool table than there is now"
-OTHER_SETTINGS = "made with other settings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +108,13 @@ class VolumeStates:
         self._readers: dict[str, ManifestReader] = {}
         self._inputs: dict[int, str] = {}
         self._found: dict[str, dict[int, KeyState]] = {}
-        self._judged: dict[str, dict[int, str | None]] = {}
-        self._pool_input: str | None = None
-        #: by level of joins: the input that each group has now (level 0: each block's count)
-        self._group_inputs: dict[int, dict[int, str]] = {}
+        self._judged = self._judge()
 
     def refresh(self, alive: bool) -> None:
         """Look again."""
         self.alive = alive
         self._found.clear()
-        self._judged.clear()
+        self._judged = self._judge()
 
     def is_blank(self, stage: str) -> bool:
         """Whether a stage has no records at all."""
@@ -131,7 +122,7 @@ class VolumeStates:
 
     def looks(self, stage: str) -> Iterator[Look]:
         """Every block or cell of a stage, ascending."""
-        found, judged = self._records(stage), self._judge(stage)
+        found, judged = self._records(stage), self._judged.why(stage)
         covered = _Covered(self.attempt, stage, self.older)
         for key in range(total_of(self.attempt.plan.geometry, stage)):
             state = found.get(key)
@@ -166,98 +157,22 @@ class VolumeStates:
             self._found[stage] = reader.refresh()
         return self._found[stage]
 
-    # -------------------------------------------------------------- does a result still count?
-    def _judge(self, stage: str) -> dict[int, str | None]:
-        """Of each valid record that this attempt accepts: None, or why it is stale."""
-        if stage not in self._judged:
-            judge = {"segment": self._segment, "count": self._count, "pool": self._pool}.get(stage)
-            if level := join_level(stage):
-                self._judged[stage] = self._join(stage, level)
-            else:
-                self._judged[stage] = judge() if judge else self._written(stage)
-        return self._judged[stage]
-
-    def _accepted(self, stage: str) -> Iterator[tuple[int, KeyState]]:
-        """Valid records, those of a restarted attempt only where they are its own."""
-        attempt, total = self.attempt, total_of(self.attempt.plan.geometry, stage)
-        for key, state in self._records(stage).items():
-            if key >= total or not state.is_valid:
-                continue
-            if not attempt.plan.restart or attempt.counts(stage, state.valid):
-                yield key, state
-
-    def _segment(self) -> dict[int, str | None]:
-        accepted, source = self._accepted("segment"), self.attempt.plan.input_digest
-        if self.attempt.config.input.identity == "metadata":
-            text = f'"input":"{source}"'
-            return {k: None if state.holds(text) else OTHER_INPUT for k, state in accepted}
-        return {
-            key: None if state.digests[0] == self._input(key) else OTHER_INPUT
-            for key, state in accepted
-        }
+    def _judge(self) -> Judge:
+        attempt = self.attempt
+        return Judge(
+            attempt.plan.geometry,
+            self._records,
+            lambda stage, state: not attempt.plan.restart or attempt.accepts(stage, state.valid),
+            self._input,
+            self.output,
+        )
 
     def _input(self, key: int) -> str:
+        if self.attempt.config.input.identity == "metadata":
+            return self.attempt.plan.input_digest
         if key not in self._inputs:  # looks at every chunk that the block reads: once is enough
             self._inputs[key] = input_digest(self.attempt, key)
         return self._inputs[key]
-
-    def _count(self) -> dict[int, str | None]:
-        records, grid = self._records("segment"), self.attempt.plan.geometry.grid
-        labels = {
-            key: records[key].digests[1] or ""
-            for key, why in self._judge("segment").items()
-            if why is None
-        }
-        counts, judged = dict(self._accepted("count")), dict[int, str | None]()
-        current: dict[int, str] = {}
-        for key, later in enumerate(grid.each_later_neighbours() if counts else ()):
-            if key not in counts:
-                continue
-            judged[key] = OTHER_LABELS
-            if key in labels and all(k in labels for k in later):
-                expected = count_input(labels, key, later)
-                if counts[key].digests[0] == expected:
-                    judged[key], current[key] = None, expected
-        whole = len(current) == len(grid)
-        self._pool_input = pool_input(current) if whole else None
-        self._group_inputs[0] = current
-        return judged
-
-    def _join(self, stage: str, level: int) -> dict[int, str | None]:
-        """Of joins: made of the counts (and so of the labels) that there are now."""
-        tree = self.attempt.plan.geometry.joins
-        assert tree is not None
-        self._judge(JOINS[level - 2] if level > 1 else "count")
-        below, current = self._group_inputs[level - 1], dict[int, str]()
-        for group in range(tree.groups(level)):
-            children = tree.children(level, group)
-            if all(k in below for k in children):
-                current[group] = join_input([below[k] for k in children])
-        self._group_inputs[level] = current
-        return {
-            key: None if state.digests[0] == current.get(key, "") else OTHER_LABELS
-            for key, state in self._accepted(stage)
-        }
-
-    def _pool(self) -> dict[int, str | None]:
-        expected = self._expected_pool()
-        return {
-            key: None if expected and state.digests[0] == expected else OTHER_PAIRS
-            for key, state in self._accepted("pool")
-        }
-
-    def _expected_pool(self) -> str | None:
-        """The input of the pool that fits to the counts; None where these aren't complete."""
-        self._judge("count")
-        return self._pool_input
-
-    def _written(self, stage: str) -> dict[int, str | None]:
-        expected = self._expected_pool()
-        text = f'"pool":"{expected}"'
-        return {
-            key: self.output if expected and state.holds(text) else OTHER_POOL
-            for key, state in self._accepted(stage)
-        }
 
 
 class _Covered:

@@ -15,7 +15,7 @@ from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome.block_map import BlockMap
 from tests.helpers import volumes
 from tests.helpers.many_blocks import plan_many
-from tests.work.test_states import add
+from tests.helpers.records_by_hand import add
 
 GRID = (1, 2, 3)
 

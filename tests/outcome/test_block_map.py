@@ -15,7 +15,7 @@ from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
 from tests.helpers.many_blocks import plan_many, write_records
-from tests.work.test_states import add
+from tests.helpers.records_by_hand import add
 
 GRID = (2, 3, 4)
 N = 24

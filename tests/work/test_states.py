@@ -7,26 +7,24 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from magneton_tasks.plan.plan import Geometry
-from magneton_tasks.work.attempt import Attempt, count_input, pool_input
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.records import KeyState, Record
-from magneton_tasks.work.states import (
+from magneton_tasks.work.states import BlockState, VolumeStates
+from magneton_tasks.work.validity import (
     OTHER_INPUT,
     OTHER_LABELS,
     OTHER_PAIRS,
     OTHER_POOL,
     OTHER_SETTINGS,
-    BlockState,
-    VolumeStates,
 )
 from tests.helpers import volumes
 from tests.helpers.many_blocks import plan_many
-
-N = 8
+from tests.helpers.records_by_hand import N_BLOCKS as N
+from tests.helpers.records_by_hand import add, counted, segmented, written
 
 
 @pytest.fixture
@@ -42,38 +40,6 @@ def row(tmp_path: Path) -> Attempt:
     run = plan_many(tmp_path, (1, 1, N))
     volumes.release(run)
     return run.attempt
-
-
-def add(attempt: Attempt, stage: str, key: int, state: Any, /, **values: Any) -> None:
-    """A record of this attempt, later than all others of its key."""
-    manifest = attempt.manifest(stage)
-    given = {"attempt": attempt.plan.attempt, **values}
-    with manifest.writer(given.pop("run", attempt.name), stage, 0) as writer:
-        writer.add(key, state, after=manifest.read().get(key), **given)
-
-
-def segmented(attempt: Attempt, keys: Any = range(N)) -> None:
-    for key in keys:
-        values = {"input": attempt.plan.input_digest, "output": f"labels{key}", "info": {"n": 3}}
-        add(attempt, "segment", key, "done", **values)
-
-
-def counted(attempt: Attempt) -> dict[int, str]:
-    grid, labels = attempt.plan.geometry.grid, {k: f"labels{k}" for k in range(N)}
-    inputs = {k: count_input(labels, k, grid.later_neighbours(k)) for k in range(N)}
-    for key, digest in inputs.items():
-        add(attempt, "count", key, "done", input=digest)
-    return inputs
-
-
-def written(attempt: Attempt) -> str:
-    """A finished volume; returns the digest of its pool."""
-    segmented(attempt)
-    pool = pool_input(counted(attempt))
-    add(attempt, "pool", 0, "done", input=pool)
-    for key in range(len(attempt.plan.geometry.cells)):
-        add(attempt, "apply", key, "done", input="x", info={"pool": pool, "chunks": []})
-    return pool
 
 
 def states(attempt: Attempt, stage: str, *, alive: bool = True) -> dict[int, BlockState]:

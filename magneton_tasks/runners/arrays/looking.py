@@ -100,7 +100,7 @@ class Look:
         found = []
         for key in self.keys(part):
             record = states[key].valid if key in states else None
-            valid = record is not None and self.attempt.counts(self.stage, record)
+            valid = record is not None and self.attempt.accepts(self.stage, record)
             if not valid or (strict and record is not None and not self.attempt.is_ours(record)):
                 found.append(key)
         return found
