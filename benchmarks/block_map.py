@@ -25,8 +25,8 @@ from benchmarks.volumes import Planned, write_config, write_records, zarr_info
 from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.base.geometry import vec3
 from magneton_tasks.config.places import CONFIGS_VARIABLE
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
-from magneton_tasks.work.records import Manifest
 
 GRID = (10, 100, 100)
 BLOCKS, BEFORE = 100_000, 60_000

@@ -193,8 +193,7 @@ def _finish(planned: Planned, attempt: Path) -> int:
             contents = [packed(tile.shape) for tile in tiles]
             chunks.append([FileInfo(len(c), crc32(c)) for c in contents])
             total += len(tiles)
-        info = {"pool": pool, **info_of(chunks)}
-        return {"input": digest("cell", key), "info": info}
+        return {"input": digest("cell", key), "info": info_of(pool, chunks)}
 
     @cache
     def packed(shape: Vec3) -> bytes:

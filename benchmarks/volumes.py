@@ -132,7 +132,7 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     from magneton_tasks.kernels.overlap.segment import dense_labels, label_sizes
     from magneton_tasks.plan.plan import digest
     from magneton_tasks.work.labels import LabelStore
-    from magneton_tasks.work.records import Manifest
+    from magneton_tasks.work.manifest import Manifest
 
     grid = planned.geometry.grid
     store = LabelStore(planned.stage_dir("segment"), grid.shape, grid.largest_read)
@@ -168,7 +168,7 @@ def write_records(
     started: bool = True,
 ) -> None:
     """Records as one batch would leave them, without a sync for each line."""
-    from magneton_tasks.work.records import Record
+    from magneton_tasks.work.record import Record
 
     directory.mkdir(parents=True, exist_ok=True)
     host: dict[str, Any] = {

@@ -14,11 +14,10 @@ from magneton_tasks.clean.names import require_marker
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.stages.planning import checks, rights
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
-from magneton_tasks.work.records import Manifest
-
-#: A record is this much later than the one it replaces (s).
-_TICK_S = 1e-3
+from magneton_tasks.work.record import Info
+from magneton_tasks.work.record_writer import TICK_S
 
 
 def run(
@@ -87,8 +86,9 @@ def mark_cleaned(records: Path, stage: str) -> int:
         record = state.valid
         if record is None or "files" not in record.info:
             continue
-        info = {k: v for k, v in record.info.items() if k != "files"} | {"cleaned": True}
-        cleaned = replace(record, time=round(record.time + _TICK_S, 6), info=info)
+        info = record.info | Info(cleaned=True)
+        del info["files"]
+        cleaned = replace(record, time=round(record.time + TICK_S, 6), info=info)
         lines.append(cleaned.to_line().encode("ascii") + b"\n")
     if lines:
         files.write_atomic(records / f"clean-{stage}--1-0-{files.unique_suffix()}.jsonl", lines)

@@ -20,7 +20,7 @@ from magneton_tasks.outcome.report_blocks import LETTERS, Names
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_names import CHOICE_OF
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import Look
 
 #: A state's letter; beside those of a report: planned by a run that goes on, and not begun.

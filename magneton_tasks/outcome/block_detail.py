@@ -13,7 +13,7 @@ from magneton_tasks.plan.stage_names import noun_of
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import grid_of, total_of
 
 Data = dict[str, Any]

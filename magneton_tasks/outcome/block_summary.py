@@ -17,7 +17,7 @@ from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 
 Data = dict[str, Any]
 

@@ -19,7 +19,7 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.stage_names import join_level
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import KINDS, Record
 from magneton_tasks.work.residuals import ResidualStore
 from magneton_tasks.work.states import Look
 from magneton_tasks.work.stores import label_store, pool_table
@@ -72,8 +72,8 @@ def _labels(attempt: Attempt, records: Records) -> Iterator[Damage]:
             "sizes": store.sizes_path(at),
             "residual": residuals.path(key),
         }
-        for name, (size, crc32) in record.info.get("files", {}).items():
-            cause = _compare(paths[name], size, crc32)
+        for name, told in record.files.items():
+            cause = _compare(paths[name], told.size, told.crc32)
             if cause:
                 yield Damage(key, str(paths[name]), cause, _MENDED)
 
@@ -81,8 +81,8 @@ def _labels(attempt: Attempt, records: Records) -> Iterator[Damage]:
 def _joins(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
     store = ResidualStore(attempt.stage_dir(stage))
     for key, record in records:
-        for size, crc32 in record.info.get("files", {}).values():
-            cause = _compare(store.path(key), size, crc32)
+        for told in record.files.values():
+            cause = _compare(store.path(key), told.size, told.crc32)
             if cause:
                 yield Damage(key, str(store.path(key)), cause, _MENDED)
 
@@ -90,10 +90,11 @@ def _joins(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
 def _pairs(attempt: Attempt, records: Records) -> Iterator[Damage]:
     directory, compare = attempt.stage_dir("count"), cache(_compare)  # many blocks share a file
     for key, record in records:
-        info = record.info
-        for kind, (size, crc32) in info["files"].items():
-            path = directory / f"{kind}-{info['file']}.parquet"
-            cause = compare(path, size, crc32) if info[kind][1] else None
+        for kind in KINDS:
+            if kind not in record.files or not record.info[kind][1]:
+                continue
+            path, told = directory / f"{kind}-{record.info['file']}.parquet", record.files[kind]
+            cause = compare(path, told.size, told.crc32)
             if cause:
                 yield Damage(key, str(path), cause, _MENDED)
 

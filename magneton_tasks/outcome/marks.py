@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from magneton_tasks.base import files, lease
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
 from magneton_tasks.outcome import damage
 from magneton_tasks.outcome.damage import Damage
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import KeyState
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.record import Info
 from magneton_tasks.work.states import Look, VolumeStates
 
 _MARKED = "the next run writes it again"
@@ -86,10 +86,10 @@ def _write(
     with manifest.writer(attempt.name, stage, -1) as writer:
         for key in same:
             some = named[key][:_NAMED]
-            info: dict[str, Any] = {
-                "cause": f"status --check: {some[0].file}: {some[0].cause}",
-                "damaged": [[one.file, one.cause] for one in some],
-            }
+            info = Info(
+                cause=f"status --check: {some[0].file}: {some[0].cause}",
+                damaged=[(one.file, one.cause) for one in some],
+            )
             writer.add(key, "invalid", after=now[key], attempt=attempt.plan.attempt, info=info)
     return set(same)
 

@@ -26,7 +26,7 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_names import join_level, noun_of
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import BlockState
 
 #: Blocks that a map shows one by one; 10^5 of them make some 2 MB a stage.
@@ -217,5 +217,5 @@ def _repeats(values: list[int]) -> list[int]:
 def _stored_bytes(stage: str, record: Record) -> int:
     """Bytes of the files that a record names and that hold nothing of another block."""
     if stage == "segment" or join_level(stage):
-        return sum(size for size, _ in record.info.get("files", {}).values())
+        return sum(file.size for file in record.files.values())
     return sum(map(sum, record.info.get("chunks", ())))

@@ -22,7 +22,7 @@ from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import latest_attempt, open_latest
 from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import VolumeStates, grid_of, total_of
 
 Data = dict[str, Any]

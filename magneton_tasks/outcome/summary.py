@@ -17,7 +17,7 @@ from magneton_tasks.plan.plan import START_S, Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF, STAGES
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Failed, Settled
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import VolumeStates, total_of
 
 #: What may have become of a block or cell (`work.states.Kind`), and what is a result.

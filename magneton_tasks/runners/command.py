@@ -11,7 +11,7 @@ import yaml
 
 from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.work.events import Told
-from magneton_tasks.work.records import IMAGE_VARIABLE, JOB_VARIABLE
+from magneton_tasks.work.record_writer import IMAGE_VARIABLE, JOB_VARIABLE
 
 #: How this project is started by the interpreter that runs it.
 PROGRAM = (sys.executable, "-m", "magneton_tasks")

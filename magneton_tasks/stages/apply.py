@@ -15,12 +15,13 @@ from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
 from magneton_tasks.plan.plan import Geometry, digest
 from magneton_tasks.stages.claims import output_to_write
-from magneton_tasks.stages.loop import Batch, Outcome, each
+from magneton_tasks.stages.loop import Batch, each
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import Blocks, pool_invalidating
 from magneton_tasks.work.chunks import info_of
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import KeyState, Record
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.stores import pool_table
 from magneton_tasks.work.tables import PoolTable
 from magneton_tasks.work.validity import holds_same
@@ -78,12 +79,12 @@ class ApplyStage:
         before = self.before[key].valid if key in self.before else None
         accepted = before is not None and self.attempt.accepts("apply", before)
         if before is not None and accepted and holds_same(before, cell_input):
-            info = before.info | {"pool": self.pool.input}
+            info = before.info | Info(pool=self.pool.input)
             return Outcome("done", cell_input, info=info, summary="unchanged")
         box = self.geometry.cells.core(key)
         labels = self._relabel(box, luts)
         written = write_mips(self.output, 0, box, labels, self.geometry, self.geometry.cell_mips)
-        info = {"pool": self.pool.input, **info_of(written)}
+        info = info_of(self.pool.input, written)
         return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, written)):,} chunks")
 
     def _relabel(self, box: Box, luts: dict[int, NDArray[np.uint64]]) -> NDArray[np.uint64]:

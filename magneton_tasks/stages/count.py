@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base import files
 from magneton_tasks.kernels.overlap.overlap import Pairs, count_overlaps
-from magneton_tasks.stages.loop import Batch, Begin, Outcome
+from magneton_tasks.stages.loop import Batch, Begin
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import Blocks
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Info, Outcome, files_info
 from magneton_tasks.work.validity import count_input
 
 #: A file is written when it has this many rows, or after this many seconds: what a kill may cost.
@@ -141,9 +142,12 @@ class CountStage:
         pair_row = size_row = 0
         for key, found, (core, _) in zip(pending.keys, pending.pairs, pending.sizes, strict=True):
             n = sum(len(p) for _, _, p in found)
-            info = {
-                "n": len(core), "file": name, "pairs": [pair_row, n], "sizes": [size_row, len(core)],
-                "files": {"pairs": [pairs.size, pairs.crc32], "sizes": [sizes.size, sizes.crc32]},
-            }  # fmt: skip
+            info = Info(
+                n=len(core),
+                file=name,
+                pairs=[pair_row, n],
+                sizes=[size_row, len(core)],
+                files=files_info({"pairs": pairs, "sizes": sizes}),
+            )
             pair_row, size_row = pair_row + n, size_row + len(core)
             yield key, Outcome("done", self.expected(key), None, info=info, summary=f"{n:,} pairs")

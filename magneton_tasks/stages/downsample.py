@@ -10,11 +10,11 @@ from magneton_tasks.formats.precomputed.write import PrecomputedStore
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.stages.apply import write_mips
 from magneton_tasks.stages.claims import output_to_write
-from magneton_tasks.stages.loop import Batch, Outcome, each
+from magneton_tasks.stages.loop import Batch, each
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.chunks import info_of, require_sound
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Outcome, Record
 
 
 def run(job: Job) -> int:
@@ -57,7 +57,7 @@ class DownsampleStage:
         written = write_mips(
             self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more
         )
-        info = {"pool": self.pool.input, **info_of(written)}
+        info = info_of(self.pool.input, written)
         return Outcome(
             "done", self.pool.input or "", info=info, summary=f"{sum(map(len, written)):,} chunks"
         )

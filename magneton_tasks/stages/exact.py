@@ -13,7 +13,7 @@ from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.work import validity
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 
 
 def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:

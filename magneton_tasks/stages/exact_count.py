@@ -18,9 +18,10 @@ from magneton_tasks.kernels.exact.faces import Faces, Side
 from magneton_tasks.kernels.exact.residual import Contacts, concatenate, empty
 from magneton_tasks.stages.count import CountStage, Due
 from magneton_tasks.stages.exact import exact_settings, place_of
-from magneton_tasks.stages.loop import Begin, Outcome
+from magneton_tasks.stages.loop import Begin
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.record import Info, Outcome, files_info
 from magneton_tasks.work.stores import residual_store
 
 
@@ -102,11 +103,14 @@ class ExactCountStage(CountStage):
         for key, found, core in zip(pending.keys, pending.contacts, pending.sizes, strict=True):
             counts = [len(c.sum) for c in found]
             starts = [row, row + counts[0], row + counts[0] + counts[1]]
-            info = {
-                "n": len(core), "file": name, "contacts": [row, sum(counts)], "sizes": [size_row, len(core)],
-                "faces": [list(f) for f in zip(starts, counts, strict=True)],
-                "files": {"contacts": [contacts.size, contacts.crc32], "sizes": [sizes.size, sizes.crc32]},
-            }  # fmt: skip
+            info = Info(
+                n=len(core),
+                file=name,
+                contacts=[row, sum(counts)],
+                sizes=[size_row, len(core)],
+                faces=[list(f) for f in zip(starts, counts, strict=True)],
+                files=files_info({"contacts": contacts, "sizes": sizes}),
+            )
             row, size_row = row + sum(counts), size_row + len(core)
             summary = f"{sum(counts):,} contacts"
             yield key, Outcome("done", self.expected(key), None, info=info, summary=summary)

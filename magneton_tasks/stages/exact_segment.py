@@ -18,13 +18,13 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
-from magneton_tasks.plan.plan import digest as plan_digest
-from magneton_tasks.stages.child import run_in_child
+from magneton_tasks.stages.child import made_in_child
 from magneton_tasks.stages.exact import exact_settings, place_of, rows_of
-from magneton_tasks.stages.loop import Begin, Outcome, say
-from magneton_tasks.stages.segment import SegmentStage
+from magneton_tasks.stages.loop import Begin, say
+from magneton_tasks.stages.segment import SegmentStage, no_foreground, segmented
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
+from magneton_tasks.work.record import Info, Outcome, files_info
 from magneton_tasks.work.stores import residual_store
 
 #: for warming up: a block with a neighbour
@@ -54,8 +54,7 @@ class ExactSegmentStage(SegmentStage):
             log = self.attempt.paths.block_log("segment", key)
             begin(key)
             try:
-                child = run_in_child(partial(self.work, key, *self._read(key)), log, limit)
-                yield key, self._outcome(key, child.value, child.cpu_s, child.peak_bytes)
+                yield key, made_in_child(partial(self.work, key, *self._read(key)), log, limit)
             except Exception as error:
                 yield key, error
         if keys:
@@ -81,24 +80,18 @@ class ExactSegmentStage(SegmentStage):
         except BadDataError as error:
             raise BadDataError(f"block {key} (core {core}): {error.what}", error.hint) from None
 
-    def work(self, key: int, affinity: Any, high: Any) -> dict[str, Any]:
+    def work(self, key: int, affinity: Any, high: Any) -> Outcome:
         """Segment a block, store labels, sizes and what stays open; in the child."""
         digest = input_digest(self.attempt, key)
         found = segment_block_exact(affinity, high, place_of(self.grid, key), self.exact)
         n = found.n_labels
         if n == 0:
-            return {"n": 0, "input": digest}
+            return no_foreground(digest)
         sizes = label_sizes(found.labels, tuple(map(slice, found.labels.shape)), n).core  # type: ignore[arg-type]
         at = self.grid.index3(key)
         written = {
             "labels": self.store.write(at, found.labels),
             "residual": self.residuals.write_block(key, found.residual, found.faces, sizes),
         }
-        files = {name: [f.size, f.crc32] for name, f in written.items()}
-        return {
-            "n": n,
-            "input": digest,
-            "output": plan_digest(files),
-            "files": files,
-            "rows": rows_of(found.residual),
-        }
+        info = Info(n=n, files=files_info(written), rows=rows_of(found.residual))
+        return segmented(digest, info)

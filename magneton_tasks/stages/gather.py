@@ -18,8 +18,8 @@ from magneton_tasks.base import files
 from magneton_tasks.runners.arrays import progress
 from magneton_tasks.work import attempts, results, task_logs
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.records import Manifest
 
 
 def gather(attempt: Attempt) -> None:

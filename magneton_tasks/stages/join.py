@@ -10,9 +10,8 @@ import ctypes
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,13 +29,13 @@ from magneton_tasks.kernels.exact.residual import (
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.plan.stage_names import JOINS, join_level
-from magneton_tasks.stages.child import run_in_child
+from magneton_tasks.stages.child import made_in_child
 from magneton_tasks.stages.exact import exact_settings, join_inputs, require_joins, rows_of, tree_of
-from magneton_tasks.stages.loop import Batch, Begin, Outcome, require_memory
+from magneton_tasks.stages.loop import Batch, Begin, require_memory
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Info, Outcome, Record, files_info
 from magneton_tasks.work.stores import residual_store
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.
@@ -109,22 +108,7 @@ class JoinStage:
             try:
                 self._check_memory(key)
                 self._sum_up(key)
-                child = run_in_child(lambda key=key: self.one(key), log, limit)  # type: ignore[misc]
-                value = child.value
-                info = {k: value[k] for k in ("rows", "joins", "files")}
-                summary = f"{value['joins']:,} joins, {value['rows']['regions']:,} regions open"
-                yield (
-                    key,
-                    Outcome(
-                        "done",
-                        self.inputs[key],
-                        value["output"],
-                        child.cpu_s,
-                        child.peak_bytes,
-                        info,
-                        summary,
-                    ),
-                )
+                yield key, made_in_child(partial(self.one, key), log, limit)
             except Exception as error:
                 yield key, error
 
@@ -150,7 +134,7 @@ class JoinStage:
                 f"{what} may need {human_bytes(least)}, more than was projected ({human_bytes(projected)})"
             )
 
-    def one(self, key: int) -> dict[str, Any]:
+    def one(self, key: int) -> Outcome:
         """Join a group and store what stays open; in the child."""
         _give_back_early()
         outer = list(self.tree.outer_sides(self.level, key))
@@ -165,13 +149,16 @@ class JoinStage:
             self.settings,
         )
         written = self.store.write_join(key, found.residual, found.joins)
-        files = {"residual": [written.size, written.crc32]}
-        return {
-            "rows": rows_of(found.residual),
-            "joins": len(found.joins.block_a),
-            "files": files,
-            "output": plan_digest(files),
-        }
+        info = Info(
+            rows=rows_of(found.residual),
+            joins=len(found.joins.block_a),
+            files=files_info({"residual": written}),
+        )
+        output, summary = (
+            plan_digest(info["files"]),
+            f"{info['joins']:,} joins, {info['rows']['regions']:,} regions open",
+        )
+        return Outcome("done", self.inputs[key], output, info, summary)
 
     def _residual(self, child: int) -> Residual:
         record = self.children[child]
@@ -179,9 +166,9 @@ class JoinStage:
             return empty_residual()
         stage = JOINS[self.level - 2] if self.level > 1 else "segment"
         try:
-            if record.info.get("cleaned"):
+            if record.is_cleaned:
                 raise NotVisibleError("its files were removed by `magneton clean`")
-            return self.below.read_residual(child, FileInfo(*record.info["files"]["residual"]))
+            return self.below.read_residual(child, record.files["residual"])
         except (CorruptFileError, NotVisibleError) as error:
             self.attempt.invalidate(stage, {child: error.what})
             raise type(error)(
@@ -227,12 +214,12 @@ class JoinStage:
         info: dict[str, FileInfo] = {}
         owners: dict[str, set[int]] = defaultdict(set)
         for block, axis in self.tree.faces(self.level, key):
-            record = self.counts[block].info
-            row, n = record["faces"][axis]
+            record = self.counts[block]
+            (row, n), name = record.info["faces"][axis], record.info["file"]
             if n:
-                ranges[record["file"]].append((row, row + n))
-                owners[record["file"]].add(block)
-                info[record["file"]] = FileInfo(*record["files"]["contacts"])
+                ranges[name].append((row, row + n))
+                owners[name].add(block)
+                info[name] = record.files["contacts"]
         directory = self.attempt.stage_dir("count")
         return {
             directory / f"contacts-{name}.parquet": (info[name], ranges[name], owners[name])

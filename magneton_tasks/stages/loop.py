@@ -10,9 +10,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.causes import is_memory
@@ -30,32 +29,17 @@ from magneton_tasks.errors import (
     worst,
 )
 from magneton_tasks.runners.memory_advice import advice
-from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Began, Ended, Failed, Settled, tell
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import IMAGE_VARIABLE, KeyState, RecordWriter
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.record import Failure, Info, Outcome
+from magneton_tasks.work.record_writer import IMAGE_VARIABLE, RecordWriter
 from magneton_tasks.work.validity import spares
 
 #: What a retry within the same attempt doesn't try again: it lies in the attempt's own data or
 #: settings. Of `FINAL_EXITS`, a missing input (66) may have been provided since.
 _HOPELESS = frozenset({EXIT_BAD_DATA, EXIT_CONFIG})
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was made of one block or cell.
-
-    ``input`` and ``output`` are digests; ``peak_bytes`` and ``cpu_s`` None: those of this process.
-    """
-
-    state: Literal["done", "empty"]
-    input: str
-    output: str | None = None
-    cpu_s: float | None = None
-    peak_bytes: int | None = None
-    info: dict[str, Any] = field(default_factory=dict)
-    summary: str = ""
 
 
 #: Called with a block before it is worked on.
@@ -91,7 +75,7 @@ class Batch:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.counts = {"done": 0, "empty": 0, "skipped": 0, "failed": 0}
-        self.failures: list[dict[str, Any]] = []
+        self.failures: list[Failure] = []
         self.peak_bytes = 0
         self.cpu_s = 0.0
 
@@ -124,7 +108,7 @@ class Batch:
             "failures": self.failures[:20],
         }
         finish(attempt, stage, result, self.job.batch, self.job.part)
-        return worst(int(f["exit_code"]) for f in self.failures)
+        return worst(f["exit_code"] for f in self.failures)
 
     def _settled(self, key: int, state: KeyState | None, expected: Expected) -> bool:
         if state is None:
@@ -213,7 +197,7 @@ class Batch:
                 )
             )
 
-    def _fail(self, key: int | None, error: MagnetonError) -> dict[str, Any]:
+    def _fail(self, key: int | None, error: MagnetonError) -> Info:
         self.counts["failed"] += 1
         info = failure_of(error)
         if key is not None:
@@ -241,10 +225,12 @@ def advised(attempt: Attempt, stage: str, error: MagnetonError) -> MagnetonError
     return error
 
 
-def failure_of(error: MagnetonError) -> dict[str, Any]:
+def failure_of(error: MagnetonError) -> Info:
     """What a record and a result say of a failure."""
-    failure = {"exit_code": error.exit_code, "cause": error.what, "hint": error.hint}
-    return failure | ({OUT_OF_MEMORY: True} if isinstance(error, OutOfMemoryError) else {})
+    failure = Info(exit_code=error.exit_code, cause=error.what, hint=error.hint)
+    if isinstance(error, OutOfMemoryError):
+        failure["out_of_memory"] = True
+    return failure
 
 
 def own_peak_bytes() -> int:

@@ -31,13 +31,13 @@ from magneton_tasks.stages.loop import (
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Note, tell
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Info, Kind, Record, files_info
 from magneton_tasks.work.stores import table_dir
 from magneton_tasks.work.validity import pool_input, spares
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
 ROWS_PER_FILE = 2_000_000
-_COLUMNS: dict[tables.Kind, tuple[str, ...]] = {"pairs": MATCH_COLUMNS, "sizes": ("block", "core")}
+_COLUMNS: dict[Kind, tuple[str, ...]] = {"pairs": MATCH_COLUMNS, "sizes": ("block", "core")}
 
 
 def run(attempt: Attempt) -> int:
@@ -60,19 +60,24 @@ def run(attempt: Attempt) -> int:
                 result["skipped"] = 1
             else:
                 report, written = _pool(attempt, counts, digest)
-                info = {"objects": report.objects, "labels": report.labels, "joins": report.joins}
+                found = {"objects": report.objects, "labels": report.labels, "joins": report.joins}
                 writer.add(
                     0,
                     "done",
                     after=state,
                     attempt=attempt.plan.attempt,
                     input=digest,
-                    info={**info, "files": written},
+                    info=Info(
+                        objects=report.objects,
+                        labels=report.labels,
+                        joins=report.joins,
+                        files=files_info(written),
+                    ),
                     seconds=round(time.time() - began, 3),
                     cpu_s=round(time.process_time() - cpu_began, 3),
                     peak_bytes=own_peak_bytes(),
                 )
-                result |= {"done": 1, **info}
+                result |= {"done": 1, **found}
             code = 0
         except Exception as caught:
             error = advised(attempt, "pool", explain(caught))
@@ -80,7 +85,8 @@ def run(attempt: Attempt) -> int:
             tell(Failed.of("pool", error))
             failure = failure_of(error)
             result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
-            writer.add(0, "failed", after=state, attempt=attempt.plan.attempt, info=failure)
+            attempted = attempt.plan.attempt
+            writer.add(0, "failed", after=state, attempt=attempted, info=failure)
     result |= {
         "seconds": round(time.time() - began, 3),
         "cpu_s": round(time.process_time() - cpu_began, 3),
@@ -91,7 +97,7 @@ def run(attempt: Attempt) -> int:
 
 def _pool(
     attempt: Attempt, counts: dict[int, Record], digest: str
-) -> tuple[PoolReport, dict[str, list[int]]]:
+) -> tuple[PoolReport, dict[str, files.FileInfo]]:
     """The report, and size and CRC-32 of each file of the pool table by its name."""
     grid, config = attempt.plan.geometry.grid, attempt.config
     labels = np.array([counts[k].info["n"] for k in range(len(grid))], np.int64)
@@ -105,10 +111,10 @@ def _pool(
         _add_sizes(pool, sizes)
     pool.leave_out(config.segment.min_size_vox)
     directory = table_dir(attempt, digest)
-    written = {}
-    for some in _file_ranges(labels):
-        name, info = tables.write_pool(directory, {k: pool.global_ids(k) for k in some})
-        written[name] = [info.size, info.crc32]
+    written = dict(
+        tables.write_pool(directory, {k: pool.global_ids(k) for k in some})
+        for some in _file_ranges(labels)
+    )
     report = pool.report(grid.box.voxels)
     _report(attempt, report)
     return report, written
@@ -147,9 +153,9 @@ def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
             if not record.info["joins"]:
                 continue
             try:
-                if record.info.get("cleaned"):
+                if record.is_cleaned:
                     raise NotVisibleError("its files were removed by `magneton clean`")
-                found = store.read_joins(group, files.FileInfo(*record.info["files"]["residual"]))
+                found = store.read_joins(group, record.files["residual"])
             except (CorruptFileError, NotVisibleError) as error:
                 attempt.invalidate(JOINS[level - 1], {group: error.what})
                 raise type(error)(
@@ -160,18 +166,19 @@ def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
 
 
 def _rows(
-    attempt: Attempt, counts: dict[int, Record], kind: tables.Kind
+    attempt: Attempt, counts: dict[int, Record], kind: Kind
 ) -> Iterator[dict[str, np.ndarray]]:
     """Column batches of all blocks' rows, file by file."""
     ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
     info: dict[str, files.FileInfo] = {}
     owners: dict[str, list[int]] = defaultdict(list)
     for key in sorted(counts):
-        record = counts[key].info
-        if record[kind][1]:
-            ranges[record["file"]].append((record[kind][0], sum(record[kind])))
-            owners[record["file"]].append(key)
-            info[record["file"]] = files.FileInfo(*record["files"][kind])
+        record = counts[key]
+        (row, n), name = record.info[kind], record.info["file"]
+        if n:
+            ranges[name].append((row, row + n))
+            owners[name].append(key)
+            info[name] = record.files[kind]
     directory = attempt.stage_dir("count")
     for name in sorted(ranges):
         path = directory / f"{kind}-{name}.parquet"

@@ -24,11 +24,12 @@ from magneton_tasks.plan.plan import VolumeFacts
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.record import Failure
 
 
 def run(attempt: Attempt) -> int:
     """Check everything, so that one look tells all that is wrong; returns the exit code."""
-    began, failures = time.time(), []
+    began, failures = time.time(), list[Failure]()
     for what, check in _checks(attempt):
         try:
             check()
@@ -43,7 +44,7 @@ def run(attempt: Attempt) -> int:
         "warm": warm, "seconds": round(time.time() - began, 3), "failures": failures,
     }  # fmt: skip
     finish(attempt, "probe", result)
-    return worst(int(f["exit_code"]) for f in failures)
+    return worst(f["exit_code"] for f in failures)
 
 
 def _checks(attempt: Attempt) -> Iterator[tuple[str, Callable[[], None]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from magneton_tasks.config.read import RunConfig
@@ -16,11 +16,12 @@ from magneton_tasks.kernels.overlap.segment import (
     warm_up,
 )
 from magneton_tasks.plan.plan import digest as plan_digest
-from magneton_tasks.stages.child import run_in_child
-from magneton_tasks.stages.loop import Batch, Begin, Outcome
+from magneton_tasks.stages.child import made_in_child
+from magneton_tasks.stages.loop import Batch, Begin
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Info, Outcome, files_info
 from magneton_tasks.work.stores import label_store
 
 
@@ -76,8 +77,7 @@ class SegmentStage:
             log = self.attempt.paths.block_log("segment", key)
             begin(key)
             try:
-                child = run_in_child(lambda key=key: self.one(key), log, limit)  # type: ignore[misc]
-                yield key, self._outcome(key, child.value, child.cpu_s, child.peak_bytes)
+                yield key, made_in_child(partial(self.one, key), log, limit)
             except Exception as error:
                 yield key, error
 
@@ -86,7 +86,7 @@ class SegmentStage:
         _ = self.affinity, self.mask
         warm_up(self.settings.supervoxels)
 
-    def one(self, key: int) -> dict[str, Any]:
+    def one(self, key: int) -> Outcome:
         """Segment a block and store its labels; in the child."""
         box = self.grid.read(key)
         digest = input_digest(self.attempt, key)
@@ -100,34 +100,25 @@ class SegmentStage:
             raise BadDataError(f"block {key} (read box {box}): {error.what}", error.hint) from None
         del affinity
         if n == 0:
-            return {"n": 0, "input": digest}
+            return no_foreground(digest)
         sizes = label_sizes(labels, self.grid.core(key).slices(box.begin), n)
         at = self.grid.index3(key)
         written = {
             "labels": self.store.write(at, labels),
             "sizes": self.store.write_sizes(at, sizes.core, sizes.read),
         }
-        files = {name: [f.size, f.crc32] for name, f in written.items()}
-        return {
-            "n": n,
-            "input": digest,
-            # Sizes and checksums of both files tell the labels apart, and cost nothing more.
-            "output": plan_digest(files),
-            "files": files,
-        }
+        return segmented(digest, Info(n=n, files=files_info(written)))
 
-    def _outcome(self, key: int, value: dict[str, Any], cpu_s: float, peak_bytes: int) -> Outcome:
-        if value["n"] == 0:
-            return Outcome(
-                "empty", value["input"], "empty", cpu_s, peak_bytes, {"n": 0}, "no foreground"
-            )
-        info: dict[str, Any] = {k: value[k] for k in ("n", "files", "rows") if k in value}
-        return Outcome(
-            "done",
-            value["input"],
-            value["output"],
-            cpu_s,
-            peak_bytes,
-            info,
-            f"{value['n']:,} labels",
-        )
+
+def segmented(input_digest: str, info: Info) -> Outcome:
+    """The outcome of a block whose labels are stored.
+
+    Sizes and checksums of all its files tell the labels apart, and cost nothing more.
+    """
+    output = plan_digest(info["files"])
+    return Outcome("done", input_digest, output, info, f"{info['n']:,} labels")
+
+
+def no_foreground(input_digest: str) -> Outcome:
+    """The outcome of a block without labels."""
+    return Outcome("empty", input_digest, "empty", Info(n=0), "no foreground")

@@ -25,7 +25,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import pool_invalidating
 from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.inputs import input_digest
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.stores import pool_table, segmentation, table_dir
 from magneton_tasks.work.validity import count_input, pool_input, why_stale
 

@@ -13,8 +13,9 @@ from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import NoInputError, NotVisibleError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import noun_of
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
-from magneton_tasks.work.records import Manifest, Record
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.validity import is_made_anew
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.

@@ -33,7 +33,7 @@ class Blocks:
         return self.records[key].output or ""
 
     def n_labels(self, key: int) -> int:
-        return int(self.records[key].info["n"])
+        return self.records[key].info["n"]
 
     def read(self, key: int, box: Box) -> NDArray[np.uint32]:
         """uint32 labels of ``box`` (voxels of the volume, inside the block's read box)."""
@@ -50,7 +50,7 @@ class Blocks:
             empty = np.zeros(0, np.uint32)
             return empty, empty
         with self.invalidating(key):
-            if "sizes" in self.records[key].info["files"]:  # overlap; exact: of a release before
+            if "sizes" in self.records[key].files:  # overlap; exact: of a release before
                 return self.store.read_sizes(self.grid.index3(key), self.file(key, "sizes"))
             return self._exact_sizes(key)
 
@@ -63,9 +63,9 @@ class Blocks:
 
     def file(self, key: int, name: str) -> FileInfo:
         """What the block's record says of one of its files."""
-        if self.records[key].info.get("cleaned"):
+        if self.records[key].is_cleaned:
             raise NotVisibleError("its labels were removed by `magneton clean`")
-        return FileInfo(*self.records[key].info["files"][name])
+        return self.records[key].files[name]
 
     @contextmanager
     def invalidating(self, key: int) -> Iterator[None]:

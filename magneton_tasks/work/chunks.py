@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from struct import unpack
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from magneton_tasks.base.files import FileInfo
@@ -19,7 +19,7 @@ from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.plan import Geometry
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Info, Record
 
 if TYPE_CHECKING:  # heavy
     from magneton_tasks.formats.precomputed.write import PrecomputedStore
@@ -57,12 +57,13 @@ class Damage(NamedTuple):
     cause: str
 
 
-def info_of(written: Sequence[Sequence[FileInfo]]) -> dict[str, Any]:
-    """What the record of a cell keeps of its chunks, mip by mip."""
-    return {
-        "chunks": [[file.size for file in mip] for mip in written],
-        "crc32": ["".join(f"{file.crc32:08x}" for file in mip) for mip in written],
-    }
+def info_of(pool: str | None, written: Sequence[Sequence[FileInfo]]) -> Info:
+    """What the record of a cell keeps: its pool, and its chunks mip by mip."""
+    return Info(
+        pool=pool,
+        chunks=[[file.size for file in mip] for mip in written],
+        crc32=["".join(f"{file.crc32:08x}" for file in mip) for mip in written],
+    )
 
 
 def parts(

@@ -25,7 +25,9 @@ from magneton_tasks.plan.plan import Geometry, Plan
 from magneton_tasks.plan.stage_names import MAPPED
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest
-from magneton_tasks.work.records import KeyState, Manifest, ManifestReader, Record
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.manifest import Manifest, ManifestReader
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.validity import OTHER_SETTINGS, Judge
 
 Kind = Literal["done", "empty", "running", "failed", "missing", "stale", "corrupt"]

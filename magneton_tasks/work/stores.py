@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magneton_tasks.base.files import FileInfo
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 
 if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them
     from magneton_tasks.formats.precomputed.write import PrecomputedStore
@@ -40,8 +39,7 @@ def pool_table(attempt: Attempt, pool: Record) -> PoolTable:
     """The (block, label) -> global id of pool's record."""
     from magneton_tasks.work.tables import PoolTable
 
-    recorded = {n: FileInfo(*told) for n, told in pool.info.get("files", {}).items()}
-    return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s, recorded)
+    return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s, pool.files)
 
 
 def segmentation(attempt: Attempt) -> PrecomputedStore:

@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,11 @@ from magneton_tasks.base.files import FileInfo
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.work import parquet
 from magneton_tasks.work.parquet import ROW_GROUP, Column, Columns
+from magneton_tasks.work.record import Kind
 
 if TYPE_CHECKING:  # numba costs a second to import
     from magneton_tasks.kernels.exact.residual import Contacts
     from magneton_tasks.kernels.overlap.overlap import Pairs
-
-Kind = Literal["pairs", "sizes", "contacts"]
 
 #: Rows of the pair table: see DESIGN and `kernels.overlap.overlap.Pairs`. All uint32.
 PAIR_COLUMNS = ("block_a", "block_b", "label_a", "label_b", "n", "a_in", "b_in", "a_all", "b_all")

@@ -15,8 +15,9 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Fingerprints, Geometry
 from magneton_tasks.plan.stage_names import CHOICE_OF, JOINS
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
-from magneton_tasks.work.records import KeyState, Manifest
 from magneton_tasks.work.validity import Judge, is_made_anew
 
 #: the input digest of a block

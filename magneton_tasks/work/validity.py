@@ -25,7 +25,8 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Geometry, digest
 from magneton_tasks.plan.stage_names import CHOICE_OF, JOINS, join_level
-from magneton_tasks.work.records import KeyState, Record
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.record import Record
 
 #: Stages that write the output.
 WRITTEN = ("apply", "downsample")

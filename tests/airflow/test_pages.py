@@ -202,7 +202,7 @@ def test_an_empty_list_for_who_may_read_nothing(site: Site) -> None:
 def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
     """What a record names as its log is another process's word."""
     from magneton_tasks.outcome import block_detail
-    from magneton_tasks.work.records import Record
+    from magneton_tasks.work.record import Record
 
     run = plan_many(tmp_path / "one", (1, 1, 2))
     volumes.release(run)

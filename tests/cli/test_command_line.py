@@ -23,6 +23,7 @@ from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome import report as reporting
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import latest_attempt
+from magneton_tasks.work.record import Info
 from tests.helpers import volumes
 from tests.helpers.calls import Caller, Done
 from tests.helpers.volumes import Array, Run
@@ -248,7 +249,7 @@ def test_status_tells_failed_running_and_missing(finished: Run, cli: Caller) -> 
         source = run.plan.input_digest
         writer.add(0, "done", attempt=1, input=source, output="o", info={"n": 3})
         writer.add(1, "empty", attempt=1, input=source, output="empty", info={"n": 0})
-        info = {"exit_code": 65, "cause": "a bad block", "hint": "mend it", "log": "/where"}
+        info = Info(exit_code=65, cause="a bad block", hint="mend it", log="/where")
         writer.add(2, "failed", attempt=1, info=info)
         writer.add(3, "started", attempt=1)
     done = cli("status", config, "--json")

@@ -11,7 +11,7 @@ import zarr
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from tests.helpers import volumes
 
 #: Read box and overlap of its blocks: the cores are cubes of `CORE` voxels.

@@ -30,7 +30,7 @@ from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 
 Array = npt.NDArray[Any]
 

@@ -22,7 +22,8 @@ from magneton_tasks.plan import plan as planning_core
 from magneton_tasks.stages import proof
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Record, RecordWriter
+from magneton_tasks.work.record import Record
+from magneton_tasks.work.record_writer import RecordWriter
 from magneton_tasks.work.stores import segmentation
 from tests.helpers import volumes
 from tests.helpers.calls import Caller

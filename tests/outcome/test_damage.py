@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.work.record import Info
+from magneton_tasks.work.record_writer import Given
 from magneton_tasks.work.stores import label_store, segmentation, table_dir
 from tests.helpers import volumes
 from tests.helpers.volumes import Array, Run
@@ -140,9 +142,9 @@ def test_a_pool_table_of_too_few_labels_never_turns_green(
     records = finished.attempt.manifest("segment")
     last = finished.records("segment")[2]
     with records.writer("test", "segment", 0) as writer:
-        more = last.info | {"n": last.info["n"] + 1}
-        values = {"input": last.input, "output": last.output, "info": more}
-        writer.add(2, "done", after=records.read()[2], **values)
+        more = last.info | Info(n=last.info["n"] + 1)
+        given = Given(input=last.input, output=last.output, info=more)
+        writer.add(2, "done", after=records.read()[2], **given)
     run = volumes.run_pipeline(Path(finished.plan.config_path), expect=65)
     assert "block 2" in run.result("verify")["failures"][0]["cause"]
     assert run.last("pool")[0].state == "invalid"

@@ -19,6 +19,8 @@ import pytest
 import yaml
 
 from magneton_tasks.base.lease import acquire
+from magneton_tasks.work.record import Info
+from magneton_tasks.work.record_writer import Given
 from magneton_tasks.work.stores import label_store, segmentation, table_dir
 from tests.helpers import volumes
 from tests.helpers.calls import Caller, Done
@@ -230,7 +232,7 @@ def test_a_failure_says_block_place_cause_remedy_and_log(copy_of: Copy, cli: Cal
     run = volumes.plan_run(copy_of())
     run.attempt.paths.log("segment", 0).write_text("what the task printed")
     with run.attempt.manifest("segment").writer("test", "segment", 0) as writer:
-        info = {"exit_code": 75, "cause": "memory ran out", "hint": "take smaller blocks"}
+        info = Info(exit_code=75, cause="memory ran out", hint="take smaller blocks")
         writer.add(5, "failed", attempt=1, info=info)
     volumes.release(run)
     core = run.plan.geometry.grid.core(5)
@@ -435,8 +437,8 @@ def test_watch_redraws_until_nothing_runs_any_more(finished: Run) -> None:
         terminal = watching(config)
         terminal.expect(r"segment +0 +1 ")
         terminal.expect(r"segment 6 \(1, 1, 0\)")
-        values = {"input": run.plan.input_digest, "output": "o", "info": {"n": 1}}
-        writer.add(6, "done", attempt=1, after=manifest.read()[6], **values)
+        given = Given(attempt=1, input=run.plan.input_digest, output="o", info={"n": 1})
+        writer.add(6, "done", after=manifest.read()[6], **given)
         terminal.expect(r"segment +1 +0 ")
     volumes.release(run)
     terminal.expect("no run works on this volume now")

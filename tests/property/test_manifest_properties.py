@@ -9,7 +9,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from magneton_tasks.work.records import KeyState, Manifest, Record
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.manifest import Manifest
+from magneton_tasks.work.record import Record
 from tests.helpers.examples import examples
 
 #: Each example writes files.

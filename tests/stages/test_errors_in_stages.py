@@ -11,7 +11,7 @@ import pytest
 
 from magneton_tasks.errors import EXIT_BUG, EXIT_IO, EXIT_TEMPORARY, TemporaryError
 from magneton_tasks.stages import apply
-from magneton_tasks.stages.loop import Outcome
+from magneton_tasks.work.record import Outcome
 from tests.helpers import volumes
 
 Copy = Callable[..., Path]

@@ -14,7 +14,7 @@ from magneton_tasks.stages import verify
 from magneton_tasks.stages.gather import gather, gather_records
 from magneton_tasks.work import results, task_logs
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import Manifest
+from magneton_tasks.work.manifest import Manifest
 from tests.helpers import volumes
 
 JOBS = {"7_0": "one\n", "7_1": "", "8_1": "==> no head\nlast, without its end"}

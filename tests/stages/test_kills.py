@@ -17,6 +17,7 @@ from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.stages import loop as work
 from magneton_tasks.stages import segment
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Outcome
 from tests.helpers import volumes
 from tests.helpers.volumes import Array, Run, in_fork, kill_at
 
@@ -87,7 +88,7 @@ def test_a_killed_child_costs_its_block_alone(
     run = volumes.plan_run(copy_of())
     plain = segment.SegmentStage.one
 
-    def die(self: Any, key: int) -> dict[str, Any]:
+    def die(self: Any, key: int) -> Outcome:
         if key == 4:
             kill_at(2, "rename")  # the labels are in place, their sizes not yet
         return plain(self, key)
@@ -182,7 +183,7 @@ def test_sigterm_ends_a_worker_with_75_and_its_child_with_it(
     run = volumes.plan_run(copy_of())
     plain = segment.SegmentStage.one
 
-    def slow(self: Any, key: int) -> dict[str, Any]:
+    def slow(self: Any, key: int) -> Outcome:
         if key == 3:
             (tmp_path / "child").write_text(str(os.getpid()))
             time.sleep(600)

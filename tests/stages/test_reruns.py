@@ -19,6 +19,8 @@ from magneton_tasks.stages import segment
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Outcome
+from magneton_tasks.work.record_writer import Given
 from tests.helpers import volumes
 from tests.helpers.volumes import CHUNK, OFFSET, Array, Run
 
@@ -151,8 +153,8 @@ def test_a_block_counts_with_its_neighbours_labels(copy_of: Copy) -> None:
     last = run.records("segment")[7]
     manifest = run.attempt.manifest("segment")
     with manifest.writer("other", "segment", 0) as writer:
-        values = {"input": last.input, "output": "other", "info": last.info}
-        writer.add(7, "done", after=manifest.read()[7], **values)
+        given = Given(input=last.input, output="other", info=last.info)
+        writer.add(7, "done", after=manifest.read()[7], **given)
     again = volumes.plan_run(Path(run.plan.config_path))
     assert again.plan.work["segment"].todo == []
     assert again.plan.work["count"].todo == [(0, 8)]  # block 7 meets them all
@@ -241,7 +243,7 @@ def test_a_temporary_failure_is_tried_again_in_the_same_attempt(
     run = volumes.plan_run(Path(finished.plan.config_path), {"input.version": 2})
     plain = segment.SegmentStage.one
 
-    def crash(self: Any, key: int) -> dict[str, Any]:
+    def crash(self: Any, key: int) -> Outcome:
         if key in (2, 6):
             os.abort()
         return plain(self, key)

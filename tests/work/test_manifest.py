@@ -11,7 +11,8 @@ import pytest
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import OutputError
-from magneton_tasks.work.records import Manifest, Record, State
+from magneton_tasks.work.manifest import Manifest
+from magneton_tasks.work.record import Record, State
 from tests.helpers.lagging import hide_new_files
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def test_a_record_comes_back_as_it_was_written(manifest: Manifest) -> None:
         12345678,
         "sha256:1f",
         "12_3",
-        {"n_labels": 12, "files": {"labels": [100, 4000000000]}, "log": "a\nb ü"},
+        {"n": 12, "files": {"labels": [100, 4000000000]}, "log": "a\nb ü"},
     )
     with manifest.writer("r", "segment", 3, 1) as writer:
         writer.write(record)
@@ -202,7 +203,7 @@ def test_after_a_short_write_the_next_record_goes_to_a_new_file(
 _KILLED = """
 import sys
 from pathlib import Path
-from magneton_tasks.work.records import Manifest
+from magneton_tasks.work.manifest import Manifest
 writer = Manifest(Path(sys.argv[1])).writer("run", "segment", 0)
 for key in range(10**9):
     writer.add(key, "done", info={"n_labels": key})
@@ -277,7 +278,7 @@ def test_refresh_reads_only_what_is_new(
 def test_lines_longer_than_what_is_read_at_once(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("magneton_tasks.work.records._READ_BYTES", 7)
+    monkeypatch.setattr("magneton_tasks.work.manifest._READ_BYTES", 7)
     write(manifest, *((key, "done", float(key)) for key in range(20)))
     assert set(manifest.read()) == set(range(20))
 

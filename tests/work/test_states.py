@@ -12,7 +12,8 @@ import pytest
 
 from magneton_tasks.plan.plan import Geometry
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.records import KeyState, Record
+from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import BlockState, VolumeStates
 from magneton_tasks.work.validity import (
     OTHER_INPUT,

@@ -14,8 +14,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.plan.plan import Plan, digest
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
-from magneton_tasks.work.records import Manifest
 
 #: So many of the latest events are looked through for the last one of a partition.
 _EVENTS = 500

@@ -17,8 +17,8 @@ from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.paths import task_name
-from magneton_tasks.work.records import KeyState
 
 #: Bytes at a log's end in which its last words stand.
 _TAIL_BYTES = 4000

@@ -19,7 +19,7 @@ from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.work.events import EVENTS_VARIABLE
-from magneton_tasks.work.records import IMAGE_VARIABLE
+from magneton_tasks.work.record_writer import IMAGE_VARIABLE
 
 LABEL = "magneton."
 #: Labels that all containers have.

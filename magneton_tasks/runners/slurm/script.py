@@ -20,7 +20,7 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.runners.command import PROGRAM, arguments, stage_command
 from magneton_tasks.runners.slurm.states import expression
 from magneton_tasks.work.paths import AttemptPaths, task_name
-from magneton_tasks.work.records import JOB_VARIABLE
+from magneton_tasks.work.record_writer import JOB_VARIABLE
 
 #: Names of jobs begin so.
 PREFIX = "magneton"

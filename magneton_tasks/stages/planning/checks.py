@@ -15,8 +15,8 @@ from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageE
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan.plan import Geometry, Plan, digest
 from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
-from magneton_tasks.work.records import Manifest
 
 _AFFINITY_DTYPES = ("uint8", "uint16", "float16", "float32")
 

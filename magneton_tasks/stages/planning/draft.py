@@ -51,8 +51,8 @@ from magneton_tasks.stages.planning.sampling import TYPICAL, Samples, sample
 from magneton_tasks.work import attempts
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import config_block_digest
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
-from magneton_tasks.work.records import Manifest
 from magneton_tasks.work.todo import Todo
 
 #: CPU seconds per voxel of the volume, start-up of one process included, and bytes per voxel that is

@@ -15,7 +15,7 @@ import pytest
 
 from magneton_tasks.config.read import load_config
 from magneton_tasks.runners.docker.engine import Engine
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from tests.helpers.volumes import all_mips, read_segmentation, run_pipeline
 
 #: Of the modules here that use an engine.

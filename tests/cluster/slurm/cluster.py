@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from tests.helpers.tiny_volume import write_tiny_volume
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from magneton_tasks.base.grid import share
+from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.records import Manifest
 
 
 def main() -> int:

@@ -1,0 +1,198 @@
+"""One event about one block, group or cell: a line of JSON; standard library only.
+
+What a stage adds to an event stands in `Info`, whose names are those of the JSON, on disk for good.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal, TypedDict, get_args
+
+from magneton_tasks.base.files import FileInfo
+
+State = Literal["started", "failed", "empty", "done", "invalid"]
+
+#: What count writes: pairs (overlap) or contacts (exact), and the sizes of labels.
+Kind = Literal["pairs", "contacts", "sizes"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: Which of two events of the same time counts: the later in this order.
+STATES: tuple[State, ...] = get_args(State)
+
+DECODER = json.JSONDecoder()
+
+
+class Info(TypedDict, total=False):
+    """What a stage adds to a record; each has some of these.
+
+    Attributes
+    ----------
+    exit_code, cause, hint
+        Of a failure, as the error has them; ``cause`` alone also of an *invalid* result.
+    out_of_memory
+        Only there if memory ran out.
+    log
+        Path of the block's own log, if it left one.
+    n
+        Labels of a block (segment, count).
+    files
+        Files that hold the result, by kind: [size in bytes, CRC-32].
+    cleaned
+        `clean` removed these files.
+    rows
+        What stays open, in rows of each table (exact: segment, joins).
+    file
+        Where the rows of count lie: the file names of its kinds end in this.
+    pairs, contacts, sizes
+        The rows of count in these: [first, how many].
+    faces
+        The contacts of each of the three high faces (exact): [first, how many].
+    joins
+        Labels that were joined (joins, pool).
+    objects, labels
+        Global ids, and labels that got one (pool).
+    pool
+        Digest of what the pool was made of that a cell was written with.
+    chunks, crc32
+        Of a cell, see `work.chunks`.
+    damaged
+        Files of an *invalid* cell and what is wrong with them, see `outcome.marks`.
+    """
+
+    exit_code: int
+    cause: str
+    hint: str | None
+    out_of_memory: bool
+    log: str
+    n: int
+    files: dict[str, list[int]]
+    cleaned: bool
+    rows: dict[str, int]
+    file: str
+    pairs: list[int]
+    contacts: list[int]
+    sizes: list[int]
+    faces: list[list[int]]
+    joins: int
+    objects: int
+    labels: int
+    pool: str | None
+    chunks: list[list[int]]
+    crc32: list[str]
+    damaged: list[tuple[str, str]]
+
+
+class Failure(Info, total=False):
+    """A failure in the result of a task; ``key`` None: outside any block, group or cell."""
+
+    key: int | None
+
+
+def files_info(written: Mapping[str, FileInfo]) -> dict[str, list[int]]:
+    """Files as a record has them; back by `Record.files`."""
+    return {name: [file.size, file.crc32] for name, file in written.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a stage made of one block, group or cell; `stages.loop` writes the record of it.
+
+    Attributes
+    ----------
+    input, output
+        Digests of what was read and of what was written.
+    summary
+        For the task's log, in a few words.
+    cpu_s, peak_bytes
+        Of a process of its own; None: it was made in this one.
+    """
+
+    state: Literal["done", "empty"]
+    input: str
+    output: str | None = None
+    info: Info = field(default_factory=Info)
+    summary: str = ""
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event about one block or cell.
+
+    Attributes
+    ----------
+    key
+        Index of the block or cell.
+    time
+        Unix seconds, by the clock of ``host``.
+    input, output
+        Digests of what was read and of what was written.
+    seconds, cpu_s, peak_bytes
+        Wall time, CPU time and peak memory of the work.
+    image
+        Digest of the container image that did the work; None outside containers.
+    job
+        The cluster's job that did the work, ``12345_6``; None elsewhere.
+    info
+        What the stage adds.
+    """
+
+    key: int
+    state: State
+    time: float
+    run: str = ""
+    attempt: int | None = None
+    batch: int | None = None
+    host: str = ""
+    pid: int | None = None
+    input: str | None = None
+    output: str | None = None
+    seconds: float | None = None
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
+    image: str | None = None
+    job: str | None = None
+    info: Info = field(default_factory=Info)
+
+    @property
+    def digests(self) -> tuple[str | None, str | None]:
+        """Input and output."""
+        return self.input, self.output
+
+    @property
+    def pool(self) -> str | None:
+        """Of what was written: the input of the pool that it was written with."""
+        return self.info.get("pool")
+
+    @property
+    def files(self) -> dict[str, FileInfo]:
+        """Size and checksum of each file that holds the result, by its kind; {} where there is none."""
+        return {name: FileInfo(*told) for name, told in self.info.get("files", {}).items()}
+
+    @property
+    def is_cleaned(self) -> bool:
+        """Whether `clean` has removed the files that it told of."""
+        return bool(self.info.get("cleaned"))
+
+    def to_line(self) -> str:
+        """One line of ASCII JSON without its newline; what is empty is left out."""
+        values = ((name, getattr(self, name)) for name in _FIELDS)
+        kept = {
+            name: value for name, value in values if value is not None and value not in ("", {})
+        }
+        return json.dumps(kept, separators=(",", ":"))
+
+    @classmethod
+    def from_line(cls, line: str) -> Record:
+        """The record of a line; fields that a newer version added are ignored."""
+        values, _ = DECODER.raw_decode(line)
+        try:
+            return cls(**values)
+        except TypeError:
+            return cls(**{name: values[name] for name in _FIELDS if name in values})
+
+
+_FIELDS = tuple(f.name for f in fields(Record))
