@@ -32,6 +32,9 @@ class Given(TypedDict, total=False):
     seconds: float | None
     cpu_s: float | None
     peak_bytes: int | None
+    #: by default what this process runs in
+    image: str | None
+    job: str | None
     info: Info
 
 
@@ -49,8 +52,7 @@ class RecordWriter:
         self._descriptor: int | None = None
         self._pid = os.getpid()
         self._newest_s = 0.0
-        #: the container image that this process runs in, and the cluster's job
-        self._image, self._job = os.environ.get(IMAGE_VARIABLE), os.environ.get(JOB_VARIABLE)
+        self._where = Given(image=os.environ.get(IMAGE_VARIABLE), job=os.environ.get(JOB_VARIABLE))
 
     def add(
         self,
@@ -72,11 +74,8 @@ class RecordWriter:
         """
         earliest = self._newest_s if after is None else max(self._newest_s, after.time + TICK_S)
         time_s = round(max(time.time(), earliest), 6)
-        given: Given = {"run": self._run, "batch": self._batch, **values}
-        here = files.host_name(), os.getpid()
-        record = Record(
-            key, state, time_s, host=here[0], pid=here[1], image=self._image, job=self._job, **given
-        )
+        given: Given = {"run": self._run, "batch": self._batch, **self._where, **values}
+        record = Record(key, state, time_s, host=files.host_name(), pid=os.getpid(), **given)
         self.write(record)
         return record
 

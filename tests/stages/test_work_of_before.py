@@ -10,18 +10,19 @@ import pytest
 
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import label_sizes
-from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.exact_segment import ExactSegmentStage
+from magneton_tasks.stages.segment import segmented
 from magneton_tasks.work import residuals
 from magneton_tasks.work.inputs import input_digest
+from magneton_tasks.work.record import Info, Outcome, files_info
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 
 SETTINGS = {"method": "exact", "block": {"size": [20, 32, 32]}, "segment": {"threshold": 0.5}}
 
 
-def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any) -> dict[str, Any]:
+def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any) -> Outcome:
     """A block as 0.2.0 wrote it: the sizes in a file of their own, which its record names."""
     found = segment_block_exact(affinity, high, place_of(stage.grid, key), stage.exact)
     shape = found.labels.shape
@@ -35,14 +36,10 @@ def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any
         "sizes": stage.store.write_sizes(at, sizes, sizes),
         "residual": stage.residuals._write(key, [*members, faces]),
     }
-    files = {name: [f.size, f.crc32] for name, f in written.items()}
-    return {
-        "n": found.n_labels,
-        "input": input_digest(stage.attempt, key),
-        "output": digest(files),
-        "files": files,
-        "rows": rows_of(found.residual),
-    }
+    files, rows = files_info(written), rows_of(found.residual)
+    return segmented(
+        input_digest(stage.attempt, key), Info(n=found.n_labels, files=files, rows=rows)
+    )
 
 
 @pytest.fixture
