@@ -70,6 +70,8 @@ for command in (
 def main(argv: list[str] | None = None) -> None:
     """Entry point: errors of ours become a message and their exit code."""
     _die_with_parent()
+    # pydantic reads the metadata of each installed package for plugins, which no model here uses.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     kernel_cache.talks = True
     events.begin()
     try:

@@ -337,7 +337,7 @@ class Exact(Section):
         title="Dust (voxels)",
         description="Objects of fewer voxels join the neighbour over their best edge. 0: off.",
     )
-    advanced: ExactAdvanced = ExactAdvanced()
+    advanced: ExactAdvanced = ExactAdvanced.model_construct()
 
 
 #: By method, the sections and dotted keys that it doesn't read.
@@ -401,28 +401,28 @@ class RunConfig(Section):
         title="Partition format",
         description="strftime format of {partition}. It is applied to the logical date (UTC) of a scheduled run.",
     )
-    wait_for_input: WaitForInput = WaitForInput()
-    notify: Notify = Notify()
+    wait_for_input: WaitForInput = WaitForInput.model_construct()
+    notify: Notify = Notify.model_construct()
     paths: Paths
-    input: Input = Input()
+    input: Input = Input.model_construct()
     box: BoxConfig | None = Field(
         None, title="Cut-out", description="Box to segment. null: the whole volume."
     )
-    mask: Mask = Mask()
+    mask: Mask = Mask.model_construct()
     method: Literal["overlap", "exact"] = Field(
         "exact",
         title="Method",
         description="exact: mean affinity, with a result that does not depend on the blocks. overlap: waterz on overlapping blocks, whose labels are matched in the overlap.",
     )
-    block: Block = Block()
-    segment: Segment = Segment()
-    exact: Exact = Exact()
-    pool: Pool = Pool()
-    apply: Apply = Apply()
-    runner: Runner = Runner()
-    local: Local = Local()
-    docker: Docker = Docker()
-    slurm: Slurm = Slurm()
+    block: Block = Block.model_construct()
+    segment: Segment = Segment.model_construct()
+    exact: Exact = Exact.model_construct()
+    pool: Pool = Pool.model_construct()
+    apply: Apply = Apply.model_construct()
+    runner: Runner = Runner.model_construct()
+    local: Local = Local.model_construct()
+    docker: Docker = Docker.model_construct()
+    slurm: Slurm = Slurm.model_construct()
 
     @property
     def worker(self) -> Local | Docker | Slurm:
