@@ -131,7 +131,7 @@ def _rows(port: int, cookie: str) -> list[Row]:
     here = f"/magneton/runs/instance_segmentation.volume/{quote(RUN)}/"
     ask = _Asker(port, cookie, here)
     began = time.perf_counter()
-    ask("static", "../../../static/block_map.js")  # the pages' modules are imported
+    ask("static", "../../../static/live.js")  # the pages' modules are imported
     first = time.perf_counter() - began
     began = time.perf_counter()
     while (found := ask("reading", "summary.json"))["state"] == "reading":

@@ -1,8 +1,8 @@
-"""What the records of one stage say of each block or cell, in columns: the ground of a block map.
+"""What the records of one stage say of each block or cell, in columns: the ground of page and report.
 
-A column has one entry a block, in raster order, and takes few bytes: a map of 10^6 blocks fits into
+A column has one entry per block, in raster order, and takes few bytes: a map of 10^6 blocks fits into
 Airflow's web server. `StageColumns.update` parses the records of those blocks alone whose state has
-changed since the last look.
+changed since the last look. Standard library and light rooms only.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ import heapq
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
+from typing import Any
 
-from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Grid, Ranges
-from magneton_tasks.outcome.report_blocks import LETTERS, Names
 from magneton_tasks.outcome.summary import StageSummary
-from magneton_tasks.plan.stage_names import CHOICE_OF
+from magneton_tasks.plan.stage_names import CHOICE_OF, STAGES, join_level
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
-from magneton_tasks.work.states import Look
+from magneton_tasks.work.states import Look, grid_of, total_of
 
-#: A state's letter; beside those of a report: planned by a run that goes on, and not begun.
+#: A state's letter.
+LETTERS = {
+    "empty": "e", "done": "d", "missing": "m", "running": "r", "stale": "s", "corrupt": "c", "failed": "f"
+}  # fmt: skip
+#: The letter of a block that a run which goes on has planned and not begun.
 QUEUED = "q"
 #: Of several blocks in one square the one furthest to the right counts.
 WORST_LAST = "edmqrscf"
-#: How many failed blocks are told of one by one.
-MOST_FAILED = 200
+#: How many failed blocks of a stage are told of one by one, and how many of the largest.
+MOST_FAILED, MOST_LARGEST = 1000, 10
 #: What is counted, by its letter; what is queued is missing still.
 _KINDS = {ord(letter): kind for kind, letter in LETTERS.items()} | {ord(QUEUED): "queued"}
 #: Number of the attempt itself among the runs.
@@ -37,19 +40,57 @@ _RANK = {letter: rank for rank, letter in enumerate(WORST_LAST)}
 NAN = math.nan
 
 
+class Names:
+    """Numbers names by the order in which they first come."""
+
+    def __init__(self, *known: str) -> None:
+        self._numbers = {name: k for k, name in enumerate(known)}
+
+    def __call__(self, name: str) -> int:
+        return self._numbers.setdefault(name, len(self._numbers)) if name else -1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+
+class VolumeColumns:
+    """The columns of all stages of an attempt's volume but verify, empty at first.
+
+    Attributes
+    ----------
+    hosts, runs
+        The names that the columns number; run 0 is this attempt.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.hosts, self.runs = Names(), Names(f"{attempt.name}/{attempt.plan.attempt}")
+        geometry = attempt.plan.geometry
+        self.stages = {
+            stage: StageColumns(
+                attempt, stage, total, grid_of(geometry, stage), self.hosts, self.runs
+            )
+            for stage in STAGES[:-1]
+            if (total := total_of(geometry, stage))
+        }
+
+
 class StageColumns:
     """The blocks or cells of one stage; ``grid`` None: a stage of one piece (pool).
 
     Attributes
     ----------
     states
-        A letter a block.
+        A letter per block.
     seconds, cpu_s, peak_bytes, labels
         NaN where nothing is known.
     times
         Unix seconds of the record that is shown; NaN without one.
     hosts, runs
-        Numbers of names, -1 for none.
+        Numbers of names, -1 for none; run 0 is this attempt.
+    stored_bytes
+        Bytes of the result's files that hold nothing of another block.
+    opened
+        What a result leaves open (method exact): rows of each table, and the labels it has joined.
     failed
         Records of blocks that failed, as many as are shown.
     """
@@ -64,7 +105,10 @@ class StageColumns:
         self.seconds, self.cpu_s, self.peak_bytes = nothing[:], nothing[:], nothing[:]
         self.labels, self.times = nothing[:], nothing[:]
         self.hosts, self.runs = array("i", [-1]) * total, array("i", [-1]) * total
+        self.stored_bytes = array("q", [0]) * total
+        self.opened: dict[str, array[int]] = {}
         self.failed: dict[int, Record] = {}
+        self._summary: StageSummary | None = None
         work = attempt.plan.work.get(stage)
         asked = CHOICE_OF[stage] in attempt.plan.stages
         self._todo = _Members((work.todo if work else [(0, total)]) if asked else [])
@@ -88,18 +132,37 @@ class StageColumns:
             if record is not None and look.kind == "failed" and len(self.failed) < MOST_FAILED:
                 self.failed[key] = record
             changed = True
+        if changed:
+            self._summary = None
         return changed
 
     def _take(self, key: int, record: Record | None, is_result: bool) -> None:
         self.seconds[key] = _number(record.seconds if record else None)
         self.cpu_s[key] = _number(record.cpu_s if record else None)
         self.peak_bytes[key] = _number(record.peak_bytes if record else None)
-        self.labels[key] = _number(record.info.get("n") if record and is_result else None)
         self.hosts[key] = self._host_names(record.host) if record else -1
         self.runs[key] = self._run_names(f"{record.run}/{record.attempt}") if record else -1
+        self._take_result(key, record if is_result else None)
+
+    def _take_result(self, key: int, result: Record | None) -> None:
+        self.labels[key] = _number(result.info.get("n") if result else None)
+        self.stored_bytes[key] = _stored_bytes(self.stage, result) if result else 0
+        for rows in self.opened.values():
+            rows[key] = 0
+        if result is None or "rows" not in result.info:
+            return
+        for name, n in {**result.info["rows"], "joins": result.info.get("joins", 0)}.items():
+            if name not in self.opened:
+                self.opened[name] = array("q", [0]) * self.total
+            self.opened[name][key] = n
 
     def summary(self) -> StageSummary:
-        """How far the stage is."""
+        """How far the stage is; counted once after each change."""
+        if self._summary is None:
+            self._summary = self._summarised()
+        return self._summary
+
+    def _summarised(self) -> StageSummary:
         found, kinds = StageSummary.planned(self._attempt.plan, self.stage), dict(_KINDS)
         columns = (self.states, self.times, self.seconds, self.cpu_s, self.peak_bytes, self.runs)
         for key, (letter, *numbers, run) in enumerate(zip(*columns, strict=True)):
@@ -118,6 +181,17 @@ class StageColumns:
     def count(self, letter: str) -> int:
         return self.states.count(letter.encode())
 
+    def open_rows(self) -> dict[str, int] | None:
+        """What all results together leave open; None: nothing is recorded of that.
+
+        ``face_voxels`` are those of the faces with a neighbour behind them, counted on both sides.
+        """
+        if not self.opened or self.grid is None:
+            return None
+        shape, sides = self.grid.shape, self.grid.box.shape
+        faces = sum(2 * (n - 1) * prod(sides) // side for n, side in zip(shape, sides, strict=True))
+        return {"face_voxels": faces, **{name: sum(rows) for name, rows in self.opened.items()}}
+
     def keys(self, letter: str, most: int) -> list[int]:
         """The first blocks in a state."""
         found: list[int] = []
@@ -131,6 +205,26 @@ class StageColumns:
         """The blocks with the highest values, highest first."""
         known = ((v, -k) for k, v in enumerate(column) if v == v)
         return [-k for _, k in heapq.nlargest(n, known)]
+
+    def slowest(self) -> list[dict[str, Any]]:
+        """The blocks that took longest, slowest first, with what their records say."""
+        return [self._told(k) for k in self.largest(self.seconds, MOST_LARGEST)]
+
+    def _told(self, key: int) -> dict[str, Any]:
+        core = self.grid.core(key) if self.grid is not None else None
+        hosts = list(self._host_names)
+        return {
+            "stage": self.stage,
+            "key": key,
+            "position": list(self.grid.index3(key)) if self.grid is not None else None,
+            "begin_vox": list(core.begin) if core else None,
+            "end_vox": list(core.end) if core else None,
+            "seconds": known_or_none(self.seconds[key]),
+            "cpu_s": known_or_none(self.cpu_s[key]),
+            "peak_bytes": whole_or_none(self.peak_bytes[key]),
+            "labels": whole_or_none(self.labels[key]),
+            "host": hosts[self.hosts[key]] if self.hosts[key] >= 0 else None,
+        }
 
     def layers(self) -> list[dict[str, int]]:
         """How many blocks of each layer are in which state, by letter."""
@@ -152,21 +246,27 @@ class _Members:
         return at >= 0 and key < self._ends[at]
 
 
-def squares(shape: Vec3, z: int, factor: tuple[int, int]) -> list[list[int]]:
-    """The blocks of each square of a layer, where ``factor`` (y, x) of them make one; raster order."""
-    _, ny, nx = shape
-    first, (fy, fx) = z * ny * nx, factor
-    return [
-        [first + i * nx + j for i in range(y, min(y + fy, ny)) for j in range(x, min(x + fx, nx))]
-        for y in range(0, ny, fy)
-        for x in range(0, nx, fx)
-    ]
-
-
 def worst(letters: Iterable[int]) -> str:
     """The state that counts of several blocks."""
     return max(map(chr, letters), key=_RANK.__getitem__)
 
 
+def known_or_none(value: float) -> float | None:
+    """None for NaN."""
+    return None if value != value else value
+
+
+def whole_or_none(value: float) -> int | None:
+    """A whole number; None for NaN."""
+    return None if value != value else int(value)
+
+
 def _number(value: float | None) -> float:
     return NAN if value is None else float(value)
+
+
+def _stored_bytes(stage: str, record: Record) -> int:
+    """Bytes of the files that a record names and that hold nothing of another block."""
+    if stage == "segment" or join_level(stage):
+        return sum(file.size for file in record.files.values())
+    return sum(map(sum, record.info.get("chunks", ())))

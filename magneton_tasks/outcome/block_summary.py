@@ -1,4 +1,4 @@
-"""What a block map says in sum: each stage's progress, what runs, failed, was slow or took memory."""
+"""What a page says of a run in sum: each stage's progress, what runs, failed, was slow or took memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from contextlib import suppress
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.outcome.block_columns import QUEUED, StageColumns
-from magneton_tasks.outcome.report import results_of, run_state, stage_failures, verify_failures
+from magneton_tasks.outcome.block_columns import MOST_LARGEST, QUEUED, StageColumns
 from magneton_tasks.outcome.report_facts import pool_report, volume
+from magneton_tasks.outcome.run_state import (
+    block_failure,
+    results_of,
+    run_state,
+    stage_failures,
+    verify_failures,
+)
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
 from magneton_tasks.stages.proof import words
@@ -21,16 +27,28 @@ from magneton_tasks.work.record import Record
 
 Data = dict[str, Any]
 
-#: What the lists of a stage show at most: blocks that run, blocks that are the largest.
-MOST_RUNNING, MOST_LARGEST = 64, 8
+#: What the lists of a stage show at most: blocks that run, blocks that failed.
+MOST_RUNNING, MOST_FAILED = 64, 200
 #: Bars of a histogram; one block in two hundred may lie beyond the last but one.
 _BARS, _BEYOND = 24, 0.005
 
 
-def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool) -> Data:
-    """The summary as plain data: times in unix seconds, units in the names."""
+def summarise(
+    attempt: Attempt,
+    columns: Mapping[str, StageColumns],
+    alive: bool,
+    verified: Mapping[str, Any] | None = None,
+) -> Data:
+    """The summary as plain data: times in unix seconds, units in the names.
+
+    Parameters
+    ----------
+    verified
+        verify's result, where it isn't written yet.
+    """
     plan, results = attempt.plan, results_of(attempt.paths)
-    verified = results["verify"][0] if "verify" in results else None
+    if verified is None and "verify" in results:
+        verified = results["verify"][0]
     now = time.time()
     stages = [_stage(attempt, found, now, is_alive=alive) for found in columns.values()]
     outside = [*stage_failures(results), *verify_failures(verified)]
@@ -43,14 +61,16 @@ def summarise(attempt: Attempt, columns: Mapping[str, StageColumns], alive: bool
         "proof": words(verified),
         "alive": alive,
         "nothing_to_do": plan.nothing_to_do,
+        "directory": str(attempt.paths.root),
         "run": plan.run,
         "attempt": plan.attempt,
         "partition": plan.partition,
         "planned": plan.created,
-        "ended": None if state == "running" else _end(attempt, ended),
+        "ended": None if state == "running" else _end(attempt, ended, verified),
         "left_s": sum(left) if state == "running" and left else None,
         "stages": stages,
         "outside": outside,
+        "verify": None if verified is None else {"seconds": verified.get("seconds")},
         "notes": [*plan.threshold.warnings, *plan.notes],
         "cost": _cost(plan),
         "volume": volume(attempt),
@@ -70,9 +90,11 @@ def has_output(url: str) -> bool | None:
     return None if place is None else files.stat_size(place / "info") is not None
 
 
-def _end(attempt: Attempt, ended: Sequence[float]) -> float:
-    """When the run ended: verify's result is its last word."""
+def _end(attempt: Attempt, ended: Sequence[float], verified: object) -> float:
+    """When the run ended: verify's result is its last word, which is written after its report."""
     told = files.modified_s(attempt.paths.result("verify"))
+    if told is None and verified is not None:
+        return time.time()
     return told or max(ended, default=attempt.plan.created)
 
 
@@ -103,9 +125,14 @@ def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool)
         "bound_bytes": memory.bound if memory else None,
         "has_map": found.grid is not None, "layers": found.layers(),
         "running_now": [_working(found, k) for k in found.keys("r", MOST_RUNNING)],
-        "failures": [_failure(found, k, record) for k, record in sorted(found.failed.items())],
+        "failures": [
+            _failure(attempt, found, k, record)
+            for k, record in sorted(found.failed.items())[:MOST_FAILED]
+        ],
         "seconds": histogram(found.seconds), "memory": histogram(found.peak_bytes),
-        "slowest": _largest(found, found.seconds), "fattest": _largest(found, found.peak_bytes),
+        "slowest": found.slowest(), "fattest": _largest(found, found.peak_bytes),
+        "stored_bytes": None if stage in ("count", "pool") else sum(found.stored_bytes),
+        "open": found.open_rows(),
     }  # fmt: skip
 
 
@@ -124,16 +151,10 @@ def _position(found: StageColumns, key: int) -> list[int] | None:
     return list(found.grid.index3(key)) if found.grid is not None else None
 
 
-def _failure(found: StageColumns, key: int, record: Record) -> Data:
-    """Cause and hint of a block that failed."""
-    return {
-        "stage": found.stage,
-        "key": key,
-        "position": _position(found, key),
-        **{name: record.info.get(name) for name in ("exit_code", "cause", "hint")},
-        "host": record.host,
-        "time": record.time,
-    }
+def _failure(attempt: Attempt, found: StageColumns, key: int, record: Record) -> Data:
+    """What a failed block's record says, and where it lies in the grid."""
+    told = block_failure(attempt, found.stage, key, record)
+    return {**told, "position": _position(found, key)}
 
 
 def histogram(values: Sequence[float]) -> Data | None:
@@ -153,7 +174,7 @@ def histogram(values: Sequence[float]) -> Data | None:
 # ------------------------------------------------------------------ the pool
 def _pool(attempt: Attempt, columns: Mapping[str, StageColumns]) -> Data | None:
     """What pool reported, where its result still counts."""
-    if not columns["pool"].count("d"):
+    if "pool" not in columns or not columns["pool"].count("d"):
         return None
     with suppress(OSError, ValueError, json.JSONDecodeError):
         report = pool_report(attempt)

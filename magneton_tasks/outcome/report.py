@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
-from math import prod
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
+from magneton_tasks.outcome import block_squares
+from magneton_tasks.outcome.block_columns import StageColumns, VolumeColumns
+from magneton_tasks.outcome.block_squares import Squares
 from magneton_tasks.outcome.current import is_alive
-from magneton_tasks.outcome.report_blocks import Names, StageBlocks
 from magneton_tasks.outcome.report_facts import look, pool_report, settings, versions, volume
-from magneton_tasks.plan.stage_names import CHOICE_OF, MAPPED, STAGES
+from magneton_tasks.outcome.run_state import (
+    block_failure,
+    results_of,
+    run_state,
+    stage_failures,
+    verify_failures,
+)
+from magneton_tasks.plan.stage_names import CHOICE_OF
 from magneton_tasks.stages.proof import words
-from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.states import VolumeStates, grid_of, total_of
+from magneton_tasks.work.states import VolumeStates
 
 #: Of the layout of report.json; another one's isn't taken over.
 FORMAT = 2
@@ -46,13 +53,16 @@ def write_report(attempt: Attempt, verified: Mapping[str, Any] | None = None) ->
     OutputError
         Disk full, quota, I/O error.
     """
-    from magneton_tasks.outcome.page.report_page import render  # jinja2
+    from magneton_tasks.outcome.page import frozen  # jinja2
 
-    data = collect(attempt, verified)
+    taken = earlier(attempt) if attempt.plan.nothing_to_do else None
+    found = None if taken else columns_now(attempt)
+    data = _report(attempt, verified, taken, found)
     files.write_atomic(attempt.paths.report, json.dumps(data, separators=(",", ":")).encode())
     preview = attempt.paths.preview
     picture = preview.read_bytes() if preview.is_file() else None
-    files.write_atomic(attempt.paths.page, render(data, picture).encode())
+    page = frozen.render(_page(attempt, verified, found), picture)
+    files.write_atomic(attempt.paths.page, page.encode())
 
 
 def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data:
@@ -63,13 +73,37 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
     verified
         As for :func:`write_report`.
     """
+    taken = earlier(attempt) if attempt.plan.nothing_to_do else None
+    return _report(attempt, verified, taken, None if taken else columns_now(attempt))
+
+
+def _page(attempt: Attempt, verified: Mapping[str, Any] | None, found: Found | None) -> Data:
+    """What the page shows; ``found`` None: nothing has changed since the attempt before."""
+    from magneton_tasks.outcome.page import data, frozen
+
+    if found is None:
+        before = _attempt_before(attempt)
+        told = frozen.data_of(before.page) if before is not None else None
+        if told is not None:
+            return data.retold(attempt, told, verified)
+        found = columns_now(attempt)
+    alive = verified is None and is_alive(attempt)
+    return data.whole(attempt, found.volume, found.squares, alive, verified)
+
+
+def _report(
+    attempt: Attempt,
+    verified: Mapping[str, Any] | None,
+    taken: Data | None,
+    found: Found | None,
+) -> Data:
+    """What report.json holds: of the attempt before (``taken``), else of the records (``found``)."""
     plan, paths = attempt.plan, attempt.paths
     ended = time.time()
     results = results_of(paths)
     if verified is None and "verify" in results:
         verified, ended = results["verify"][0], paths.result("verify").stat().st_mtime
-    before = earlier(attempt) if plan.nothing_to_do else None
-    worked = before or _worked(attempt, results)
+    worked = taken or _worked(attempt, results, found or columns_now(attempt))
     failures = [*worked.pop("failures"), *stage_failures(results), *verify_failures(verified)]
     alive = verified is None and is_alive(attempt)
     pooled = any(s["stage"] == "pool" and s["done"] for s in worked["stages"])
@@ -107,58 +141,69 @@ def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data
 
 
 # ------------------------------------------------------------------ what the records say
-def _worked(attempt: Attempt, results: Mapping[str, list[Data]]) -> Data:
+@dataclass(frozen=True)
+class Found:
+    """What the records say of an attempt's blocks, and the squares of each stage with a map."""
+
+    volume: VolumeColumns
+    squares: Mapping[str, list[Squares]]
+
+
+def columns_now(attempt: Attempt) -> Found:
+    """What the records say now."""
+    states, found = VolumeStates(attempt, alive=is_alive(attempt)), VolumeColumns(attempt)
+    for stage, columns in found.stages.items():
+        columns.update(states.looks(stage), alive=False)  # a report knows no queue
+    mapped = {s: c for s, c in found.stages.items() if c.grid is not None}
+    return Found(found, {stage: block_squares.draw(c) for stage, c in mapped.items()})
+
+
+def _worked(attempt: Attempt, results: Mapping[str, list[Data]], found: Found) -> Data:
     """Stages, maps, slowest blocks, hosts and failed blocks, from the records."""
-    geometry = attempt.plan.geometry
-    states = VolumeStates(attempt, alive=is_alive(attempt))
-    hosts, runs = Names(), Names(f"{attempt.name}/{attempt.plan.attempt}")
-    worked: Data = {"stages": [], "maps": [], "slowest": [], "failures": [], "failed": 0}
-    for stage in STAGES[:-1]:
-        grid, total = grid_of(geometry, stage), total_of(geometry, stage)
-        if not total:
-            continue
-        blocks = StageBlocks(attempt, stage, total, grid, hosts, runs)
-        for found in states.looks(stage):
-            blocks.add(found.parsed())
-        figures = blocks.summary.data(time.time(), is_alive=states.alive)
-        worked["stages"].append(figures | _stage(attempt, blocks, results.get(stage, [])))
-        worked["failures"] += blocks.failures
-        worked["failed"] += blocks.summary.counts["failed"]
-        if grid is not None:
-            worked["maps"].append(blocks.map())
-        if stage == "segment":
-            worked["slowest"] = blocks.slowest()
-    return {**worked, "hosts": list(hosts), "runs": list(runs)}
+    columns, now, alive = found.volume.stages, time.time(), is_alive(attempt)
+    rows = [_stage(attempt, c, results.get(s, []), now, alive) for s, c in columns.items()]
+    return {
+        "stages": rows,
+        "maps": [block_squares.exact(columns[s], drawn) for s, drawn in found.squares.items()],
+        "slowest": columns["segment"].slowest(),
+        "failures": [
+            block_failure(attempt, stage, key, record)
+            for stage, c in columns.items()
+            for key, record in sorted(c.failed.items())
+        ],
+        "failed": sum(row["failed"] for row in rows),
+        "hosts": list(found.volume.hosts),
+        "runs": list(found.volume.runs),
+    }
 
 
-def _stage(attempt: Attempt, blocks: StageBlocks, results: list[Data]) -> Data:
-    """The row of a stage, beside its figures; wall and CPU time are this attempt's own."""
-    stage, plan = blocks.stage, attempt.plan
-    summary, memory = blocks.summary, plan.memory.get(stage)
+def _stage(
+    attempt: Attempt, found: StageColumns, results: list[Data], now: float, alive: bool
+) -> Data:
+    """The row of a stage; wall and CPU time are this attempt's own."""
+    stage, plan, summary = found.stage, attempt.plan, found.summary()
+    memory = plan.memory.get(stage)
     # A batch's result has the CPU time of its start-up too, but that of its last try only.
     told_s = sum(r.get("cpu_s") or 0 for r in results)
     cpu_s = max(summary.cpu_s or 0.0, told_s) if summary.own else None
     return {
+        **summary.data(now, is_alive=alive),
         "asked": CHOICE_OF[stage] in plan.stages,
         "seconds": None if summary.seconds is None else round(summary.seconds, 3),
         "cpu_s": None if cpu_s is None else round(cpu_s, 3),
         "expected_cpu_s": plan.work[stage].cpu_s or None if stage in plan.work else None,
         "expected_bytes": memory.expected if memory else None,
         "bound_bytes": memory.bound if memory else None,
-        "stored_bytes": None if stage in ("count", "pool") else blocks.bytes,
-        "open": _open(blocks) if blocks.rows else None,
+        "stored_bytes": None if stage in ("count", "pool") else sum(found.stored_bytes),
+        "open": found.open_rows(),
     }
 
 
-def _open(blocks: StageBlocks) -> Data:
-    """What blocks or groups leave open (exact method): rows of all of them together, labels joined.
-
-    ``face_voxels`` are those of the faces with a neighbour behind them, counted on both sides.
-    """
-    assert blocks.grid is not None
-    shape, sides = blocks.grid.shape, blocks.grid.box.shape
-    faces = sum(2 * (n - 1) * prod(sides) // side for n, side in zip(shape, sides, strict=True))
-    return {"face_voxels": faces, "joins": blocks.joins, **blocks.rows}
+def _attempt_before(attempt: Attempt) -> AttemptPaths | None:
+    """The newest attempt of this work directory that was planned before this one."""
+    planned_s = attempt.paths.plan.stat().st_mtime
+    others = (f for f in newest_first(attempt.work) if f.paths.root != attempt.paths.root)
+    return next((f.paths for f in others if f.time_s <= planned_s), None)
 
 
 def earlier(attempt: Attempt) -> Data | None:
@@ -167,12 +212,9 @@ def earlier(attempt: Attempt) -> Data | None:
     Its preview is taken over, too. None where that attempt wasn't verified, or was another's:
     then the records tell.
     """
-    planned_s = attempt.paths.plan.stat().st_mtime
-    others = (f for f in newest_first(attempt.work) if f.paths.root != attempt.paths.root)
-    found_before = next((f for f in others if f.time_s <= planned_s), None)
-    if found_before is None:
+    before = _attempt_before(attempt)
+    if before is None:
         return None
-    before = found_before.paths
     with suppress(OSError, ValueError, KeyError):
         found: Data = json_object(before.report.read_bytes())
         same = {
@@ -190,42 +232,3 @@ def earlier(attempt: Attempt) -> Data | None:
                 stage |= dict.fromkeys(("began", "ended", "seconds", "cpu_s", "voxels_per_s"))
             return worked
     return None
-
-
-# ------------------------------------------------------------------ state and failures
-def run_state(verified: Mapping[str, Any] | None, failures: list[Data], alive: bool) -> str:
-    """``verified``, ``failed``, ``running``, or ``stopped``: it ended without a word."""
-    if verified is not None:
-        return "failed" if verified.get("failures") else "verified"
-    if alive:
-        return "running"
-    return "failed" if failures else "stopped"
-
-
-def results_of(paths: AttemptPaths) -> dict[str, list[Data]]:
-    """The results of tasks, by stage."""
-    found: dict[str, list[Data]] = {}
-    for result in results.read(paths).values():
-        if "stage" in result:
-            found.setdefault(str(result["stage"]), []).append(result)
-    return found
-
-
-def stage_failures(results: Mapping[str, list[Data]]) -> Iterator[Data]:
-    """What failed outside any block."""
-    for stage in MAPPED:
-        for result in results.get(stage, ()):
-            for failure in result.get("failures", ()):
-                if failure.get("key") is None:
-                    yield _failure(stage, failure)
-
-
-def verify_failures(verified: Mapping[str, Any] | None) -> Iterator[Data]:
-    for failure in (verified or {}).get("failures", ()):
-        yield _failure("verify", failure)
-
-
-def _failure(stage: str, failure: Data) -> Data:
-    """In the form of those of blocks (`StageBlocks.failures`)."""
-    names = ("key", "exit_code", "cause", "hint", "log", "host", "time")
-    return {"stage": stage, **{name: failure.get(name) for name in names}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ RUN = "manual__2026-01-02T03:04:05+00:00"
 GRID = (3, 4, 5)
 N = 60
 ROUTES = (
-    "summary.json", "layer.json?stage=segment&z=0", "block.json?stage=segment&key=0",
+    "facts.json", "summary.json", "layer.json?stage=segment&z=0", "block.json?stage=segment&key=0",
     "log.txt?stage=segment&key=0", "preview.png", "report.html", "look/", "look/v/x/", "",
 )  # fmt: skip
 
@@ -103,7 +104,7 @@ def test_no_login_no_answer(site: Site, route: str) -> None:
     assert site.get(run_path() + route, role=None).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/volumes/", "/volumes/list.json", "/static/block_map.js"])
+@pytest.mark.parametrize("path", ["/volumes/", "/volumes/list.json", "/static/live.js"])
 def test_no_login_no_list(site: Site, path: str) -> None:
     assert site.get(path, role=None).status_code == 401
 
@@ -151,6 +152,22 @@ def test_a_layer_and_a_block(site: Site) -> None:
     assert block["position"] == [0, 1, 2]
     for bad in ("block.json?stage=segment&key=60", "layer.json?stage=nothing&z=0"):
         assert site.get(run_path() + bad).status_code == 404, bad
+
+
+def test_the_page_finds_all_that_it_asks_for(site: Site) -> None:
+    """Its styles, and its modules with all that these import."""
+    page = site.get(run_path()).text
+    wanted = re.findall(r"static/([\w.]+)", page)
+    assert "live.js" in wanted
+    for name in wanted:  # which grows meanwhile
+        answer = site.get(f"/static/{name}")
+        assert answer.status_code == 200, name
+        found = re.findall(r'from "\./([\w.]+)"', answer.text)
+        wanted += [other for other in found if other not in wanted]
+    assert "squares.js" in wanted
+    facts = site.get(run_path() + "facts.json").json()
+    assert facts["config"].endswith("volume.yaml")
+    assert "paths.input" in [s["key"] for s in facts["settings"]]
 
 
 def test_an_unknown_run_says_so(site: Site) -> None:
@@ -359,7 +376,7 @@ def test_a_work_directory_that_is_none_is_a_row_that_says_so(
     [
         "/runs/instance_segmentation.many/a%00b/",
         *(f"/runs/instance_segmentation.many/%00/{route}" for route in ROUTES),
-        "/runs/%00/x/summary.json", "/volumes/%00/", "/static/%00", "/static/block_map.js%00",
+        "/runs/%00/x/summary.json", "/volumes/%00/", "/static/%00", "/static/live.js%00",
         f"/runs/instance_segmentation.many/{quote(RUN, safe='')}/look/v/x/data/0/%00",
     ],
 )  # fmt: skip

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from magneton_tasks.outcome import report
+from magneton_tasks.outcome.page import frozen
 from tests.helpers import many_blocks, volumes
 
 pytestmark = pytest.mark.browser
@@ -90,6 +91,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
+        self.page.locator("#map-legend span").first.wait_for()
 
     def look(self) -> dict[str, Any]:
         found: dict[str, Any] = self.page.evaluate(LOOK)
@@ -158,7 +160,7 @@ def test_each_stage_by_each_measure(new_page: NewPage, verified: volumes.Run) ->
             assert ("done: " if measure == "state" else f"{measure}: ") in legend
             if measure == "peak memory":
                 assert "MiB" in legend
-    assert seen["segment"] == ["time", "CPU time", "peak memory", "labels", "state"]
+    assert seen["segment"] == ["state", "time", "CPU time", "peak memory", "labels"]
     assert list(seen) == ["segment", "count", "apply"]
     visit.quiet()
 
@@ -173,8 +175,11 @@ def test_what_failed_can_be_told_without_colour(new_page: NewPage, failed: volum
     assert (found["title"], found["state"]) == (f"Block {min(bad)}", "failed")
     assert found["cause"] == last[min(bad)].info["cause"]
     legend = visit.page.locator("#map-legend").inner_text()
-    assert f"failed: {len(bad)}" in legend and f"empty (no foreground): {len(empty)}" in legend
+    upper = {k for k in bad if k >= 4}
+    in_all = f", {len(bad)} in all layers" if len(bad) > len(upper) else ""
+    assert f"failed: {len(upper)}{in_all}" in legend
     visit.page.locator("#map-layer").fill("0")
+    assert f"empty (no foreground): {len(empty)}" in visit.page.locator("#map-legend").inner_text()
     assert visit.hover(min(empty), (2, 2, 2))["state"] == "empty (no foreground)"
     assert visit.page.locator("#failures tbody tr").count() == len(bad)
     grey = "() => { document.body.style.filter = 'grayscale(1)'; }"
@@ -216,6 +221,67 @@ def test_paper_is_white_whatever_the_screen(new_page: NewPage, verified: volumes
     visit.page.wait_for_function(f"() => ({LOOK})().sum !== {dark}")
     assert visit.page.pdf(format="A4").startswith(b"%PDF")
     assert visit.page.locator("details:not([open])").count() == 0
+
+
+def test_the_page_shows_what_its_data_say(new_page: NewPage, verified: volumes.Run) -> None:
+    """All that a person looks for in a report, beside the map."""
+    visit = Visit(new_page, verified.attempt.paths.page)
+    text, plan = visit.page.locator("body").inner_text(), verified.plan
+    titles = visit.page.evaluate("[...document.querySelectorAll('[title]')].map((e) => e.title)")
+    assert visit.page.locator("#state").inner_text() == "Verified: complete"
+    assert f"{plan.geometry.box.voxels:,} voxels" in titles
+    peak = max(r.peak_bytes or 0 for r in verified.records("segment").values())
+    assert f"{peak:,} bytes" in titles
+    for words in (
+        f"magneton view {plan.config_path}",
+        f"precomputed://{verified.attempt.config.paths.output}",
+        "8 (2 × 2 × 2), each reads at most 28 × 40 × 40 voxels, neighbours overlap by 8 × 16 × 16",
+        "16 × 8 × 8 nm (z, y, x): 0.64 × 0.512 × 0.512 µm",
+        "Largest objects",
+        "Slowest blocks",
+        "As planned",
+        "Given: differs from the default (14)",
+        f"To write it again: magneton report {plan.config_path}",
+    ):
+        assert words in text, words
+    rows = visit.page.locator("#stage-rows th").all_inner_texts()
+    assert rows == ["segment", "count", "pool", "apply", "verify"]
+    assert visit.page.locator("#slowest tbody tr").count() == 8
+    assert visit.page.locator("#objects-body svg[role=img]").count() == 2
+    assert visit.page.locator("#preview-image").is_visible()
+    memory = visit.page.locator("tr", has_text="local.memory")
+    assert "8 GiB" in memory.inner_text()
+
+
+def test_texts_from_a_run_stay_text(new_page: NewPage, failed: volumes.Run, tmp_path: Path) -> None:
+    """Markup in causes, hosts and settings is shown, not obeyed."""
+    evil = "<img src=x onerror='document.title=`obeyed`'>"
+    data = frozen.data_of(failed.attempt.paths.page)
+    assert data is not None
+    segment = data["summary"]["stages"][0]
+    for failure in segment["failures"]:
+        failure |= {"cause": evil, "hint": evil, "log": evil, "host": evil}
+    data["summary"] |= {"notes": [evil], "hosts": [evil]}
+    data["facts"]["settings"][0]["meaning"] = evil
+    page = tmp_path / "report.html"
+    page.write_text(frozen.render(data))
+    visit = Visit(new_page, page)
+    assert visit.page.locator("body").inner_text().count(evil) >= 6
+    assert visit.page.locator("img").count() == 1
+    assert "obeyed" not in visit.page.title()
+    visit.quiet()
+
+
+def test_the_slowest_block_is_shown_where_it_lies(new_page: NewPage, verified: volumes.Run) -> None:
+    visit = Visit(new_page, verified.attempt.paths.page)
+    link = visit.page.locator("#slowest button").first
+    key = int(link.inner_text())
+    link.click()
+    expect(visit.page.locator("#map-block h3")).to_have_text(f"Block {key}")
+    expect(visit.page.locator("#map-layer-text")).to_contain_text(f"{key // 4 + 1} of 2")
+    visit.page.locator('tr[data-stage="apply"] button').click()
+    expect(visit.page.locator("#map-block")).to_contain_text("Point at a cell")
+    visit.quiet()
 
 
 def test_a_narrow_window_needs_no_sideways_scrolling(

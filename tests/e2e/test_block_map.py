@@ -78,7 +78,7 @@ def test_a_failed_block_tells_why(
     page = sign_in("viewer", colours="dark")
     page.goto(airflow.address + tab(*failed))
     inner = frame(page)
-    expect(inner.locator("#state")).to_have_text("Failed", timeout=SOON_MS)
+    expect(inner.locator("#state")).to_have_text("Failed in segment", timeout=SOON_MS)
     # every block that reads that chunk
     expect(inner.locator("#map-legend")).to_contain_text("failed: 4", timeout=SOON_MS)
     cause = inner.locator("#failure-rows .cause").first

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.outcome import block_detail, block_map, block_summary
-from magneton_tasks.outcome.block_columns import squares, worst
+from magneton_tasks.base.geometry import vec3
+from magneton_tasks.outcome import block_detail, block_squares, block_summary
+from magneton_tasks.outcome.block_columns import worst
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
@@ -110,11 +111,11 @@ def test_a_layer(run: volumes.Run) -> None:
     layer = refreshed(run.attempt).layer("segment", 1)
     assert layer["states"] == "d" * 12
     assert layer["shape"] == [3, 4]
-    assert layer["first"] == 12
+    assert (layer["z"], layer["layers"]) == (1, 2)
     assert set(layer["seconds"]) == {1.23}
     assert set(layer["peak_mib"]) == {1024}
     assert layer["labels"][0] == 12 * 31
-    assert [len(c) for c in layer["cuts"]] == [2, 4, 5]
+    assert [len(c) for c in layer["cuts"]] == [3, 4, 5]
     assert refreshed(run.attempt).layer("segment", 99)["z"] == 1
     with pytest.raises(KeyError):
         refreshed(run.attempt).layer("pool", 0)
@@ -123,7 +124,7 @@ def test_a_layer(run: volumes.Run) -> None:
 def test_many_blocks_of_a_layer_become_fewer_squares(
     run: volumes.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(block_map, "MAX_SQUARES", 4)
+    monkeypatch.setattr(block_squares, "MOST_OF_LAYER", 4)
 
     def record(key: int) -> dict[str, Any]:
         if key == 5:
@@ -132,7 +133,7 @@ def test_many_blocks_of_a_layer_become_fewer_squares(
 
     write_records(run.attempt, "segment", N, record)
     layer = refreshed(run.attempt).layer("segment", 0)
-    assert layer["factor"] == [2, 2]
+    assert layer["factor"] == [1, 2, 2]
     assert layer["shape"] == [2, 2]
     assert layer["cuts"][2] == [0, 24, 48]
     # 0 1 | 2 3
@@ -145,7 +146,10 @@ def test_many_blocks_of_a_layer_become_fewer_squares(
 
 
 def test_squares_and_the_worst_of_them() -> None:
-    assert squares((1, 2, 3), 0, (2, 2)) == [[0, 1, 3, 4], [2, 5]]
+    squares = block_squares.squares
+    assert list(squares(vec3((1, 2, 3)), vec3((1, 2, 2)), 0)) == [[0, 1, 3, 4], [2, 5]]
+    assert list(squares(vec3((3, 1, 2)), vec3((2, 1, 2)), 0)) == [[0, 1, 2, 3]]
+    assert list(squares(vec3((3, 1, 2)), vec3((2, 1, 2)), 1)) == [[4, 5]]
     assert worst(b"dem") == "m"
     assert worst(b"fdr") == "f"
 

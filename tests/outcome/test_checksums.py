@@ -286,7 +286,7 @@ def test_a_sample_is_called_one_everywhere(
     page = run.attempt.paths.page.read_text()
     said = [line for line in log.splitlines() if line.startswith("verify: ")]
     assert [told in line for line in said] == [True]
-    assert f"Verified: {told}" in page
+    assert f'"proof":"{told}"' in page and f"({told})" in page
     assert json.loads(run.attempt.paths.report.read_text())["proof"] == told
     assert f"verify: {told}; --check reads every chunk" in cli("status", config).out
     (row,) = [s for s in cli("status", config, "--json").json["stages"] if s["stage"] == "verify"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from copy import deepcopy
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import pytest
 from magneton_tasks.cli.main import cli
 from magneton_tasks.cli.view import report as command
 from magneton_tasks.errors import NoInputError, OutputError
-from magneton_tasks.outcome import report, report_blocks, verified
-from magneton_tasks.outcome.page.report_page import render
+from magneton_tasks.outcome import block_squares, report, verified
+from magneton_tasks.outcome.block_detail import as_json
+from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.outcome.page.frozen import render
 from magneton_tasks.work.paths import AttemptPaths
 from tests.helpers import many_blocks, volumes
 from tests.helpers.volumes import Array, Run
@@ -66,8 +69,13 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
     @property
-    def maps(self) -> Any:
+    def data(self) -> Any:
+        """What the page shows."""
         return json.loads(self.scripts[0])
+
+    @property
+    def layers(self) -> Any:
+        return json.loads(gzip.decompress(base64.b64decode(self.scripts[1])))
 
 
 def page_of(paths: AttemptPaths) -> Page:
@@ -103,7 +111,8 @@ def test_the_numbers_are_those_of_the_records(base: Run) -> None:
             assert found["peak_bytes"] == [records[k].peak_bytes for k in keys]
             assert found["states"] == "d" * len(records)
             assert row["voxels"] == base.plan.geometry.box.voxels
-            assert row["voxels_per_s"] == pytest.approx(row["voxels"] / row["seconds"], rel=1e-3)
+            seconds = row["ended"] - row["began"]  # which aren't rounded
+            assert row["voxels_per_s"] == pytest.approx(row["voxels"] / seconds)
     records = base.records("segment")
     assert maps["segment"]["labels"] == [records[k].info["n"] for k in range(8)]
     assert maps["segment"]["cpu_s"] == [records[k].cpu_s for k in range(8)]
@@ -168,21 +177,33 @@ def test_settings_say_what_differs_from_the_default(base: Run) -> None:
     assert {"pool.rule", "box", "mask.path"} < settings.keys()
 
 
-def test_the_page_says_it_for_people(base: Run) -> None:
-    page = page_of(base.attempt.paths)
-    assert "Verified: complete" in page.text
-    assert f"magneton view {base.plan.config_path}" in page.text
-    assert f"precomputed://{base.attempt.config.paths.output}" in page.text
-    assert "8 (2 × 2 × 2)" in page.text
-    assert "8.0 GiB" in page.text  # local.memory
+def test_the_page_holds_the_data_that_airflow_serves(base: Run) -> None:
+    """The browser's tests see that it shows them."""
+    page, live = page_of(base.attempt.paths), BlockMap(base.attempt)
+    live.refresh()
     assert page.elements["h1"] == page.elements["footer"] == 1
-    titles = re.findall(r'title="([^"]*)"', base.attempt.paths.page.read_text())
-    assert f"{base.plan.geometry.box.voxels:,} voxels" in titles
-    peak = max(r.peak_bytes or 0 for r in base.records("segment").values())
-    assert f"{peak:,} bytes" in titles
-    assert page.maps["maps"][0]["labels"] == [
-        base.records("segment")[k].info["n"] for k in range(8)
-    ]
+    facts, summary = page.data["facts"], page.data["summary"]
+    assert facts["look"]["view"] == f"magneton view {base.plan.config_path}"
+    assert facts["look"]["source"] == f"precomputed://{base.attempt.config.paths.output}"
+    assert {s["key"] for s in facts["settings"]} >= {"local.memory", "segment.threshold"}
+    served = json.loads(as_json(live.summary))
+    written_before = ("ended", "alive", "version", "verify", "has_report", "has_preview")
+    assert {k: v for k, v in summary.items() if k not in written_before} == {
+        k: v for k, v in served.items() if k not in written_before
+    }
+    for stage, found in page.layers.items():
+        for z, columns in enumerate(found["layers"]):
+            answer = json.loads(as_json(live.layer(stage, z)))
+            del answer["times"], answer["z"]
+            assert {**found["head"], **columns} == answer
+    labels = [n for layer in page.layers["segment"]["layers"] for n in layer["labels"]]
+    assert labels == [base.records("segment")[k].info["n"] for k in range(8)]
+
+
+def test_without_a_script_the_page_says_how_it_stands(base: Run) -> None:
+    text = page_of(base.attempt.paths).text
+    assert "Run base, attempt 1: verified (complete), 25 objects." in text
+    assert f"magneton status {base.plan.config_path}" in text
 
 
 # ------------------------------------------------------------------ states
@@ -207,9 +228,12 @@ def test_a_failed_block_is_named_with_its_cause(tmp_path: Path) -> None:
         record = run.last("segment")[failure["key"]]
         assert (failure["cause"], failure["hint"]) == (record.info["cause"], record.info["hint"])
         assert Path(failure["log"]).exists()
-        for text in (failure["cause"], failure["hint"], failure["log"]):
+        for text in (failure["cause"], failure["hint"]):
             assert " ".join(text.split()) in page.text
-    assert "Failed" in page.text and f"magneton run {config}" in page.text
+    (segment, *_) = page.data["summary"]["stages"]
+    shown = [{k: f[k] for k in data["failures"][0]} for f in segment["failures"]]
+    assert shown == data["failures"]
+    assert page.data["facts"]["look"]["run"] == f"magneton run {config}"
     assert data["pool"] is None
 
 
@@ -225,7 +249,9 @@ def test_a_failed_verification_is_in_the_report(finished: Run) -> None:
     assert (failure["stage"], failure["key"]) == ("verify", None)
     assert "isn't complete: 1 finding; the first: " in failure["cause"]
     assert f"/{chunk.name}: it is gone" in failure["cause"]
-    assert f"/{chunk.name}: it is gone" in page_of(finished.attempt.paths).text
+    page = page_of(finished.attempt.paths)
+    assert f"/{chunk.name}: it is gone" in page.text
+    assert page.data["summary"]["outside"] == [failure]
 
 
 def test_a_run_that_goes_on_and_one_that_was_stopped(copy_of: Copy) -> None:
@@ -242,7 +268,10 @@ def test_a_run_that_goes_on_and_one_that_was_stopped(copy_of: Copy) -> None:
     assert stages["segment"]["seconds"] is stages["segment"]["cpu_s"] is None
     assert data["runs"] == ["test/1", "base/1"]
     assert data["maps"][0]["runs"] == [1, 8]
-    assert "not asked for" not in Page(render(data)).text
+    report.write_report(run.attempt)
+    summary = page_of(run.attempt.paths).data["summary"]
+    assert [s["asked"] for s in summary["stages"]] == [True] * 4
+    assert (summary["state"], summary["left_s"]) == ("stopped", None)
 
 
 def test_stages_that_were_not_asked_for(copy_of: Copy) -> None:
@@ -255,7 +284,8 @@ def test_stages_that_were_not_asked_for(copy_of: Copy) -> None:
         "pool": False,
         "apply": False,
     }
-    assert page_of(run.attempt.paths).text.count("not asked for") == 3
+    shown = page_of(run.attempt.paths).data["summary"]["stages"]
+    assert [s["asked"] for s in shown] == [True, False, False, False]
 
 
 # ------------------------------------------------------------------ nothing to do
@@ -268,7 +298,13 @@ def test_nothing_to_do_takes_over_what_the_attempt_before_found(
     assert (data["state"], data["attempt"], data["nothing_to_do"]) == ("verified", 2, True)
     assert again.attempt.paths.preview.read_bytes() == finished.attempt.paths.preview.read_bytes()
     page = page_of(again.attempt.paths)
-    assert page.elements["img"] == 1 and "Nothing was to do" in page.text
+    assert page.data["summary"]["nothing_to_do"]
+    (picture,) = [a for t, n, a in page.attributes if (t, n) == ("img", "src")]
+    assert picture.startswith("data:")
+    told, layers = page_of(finished.attempt.paths).data["summary"], page.layers
+    assert layers == page_of(finished.attempt.paths).layers
+    assert page.data["summary"]["pool"] == told["pool"]
+    assert [s["before"] for s in page.data["summary"]["stages"]] == [8, 8, 1, 2]
     third = volumes.run_pipeline(Path(finished.plan.config_path))
     monkeypatch.setattr(report, "earlier", lambda _: None)
     anew = report.collect(third.attempt)
@@ -326,7 +362,8 @@ def test_damage_beside_the_records_is_no_obstacle(finished: Run) -> None:
     attempt.paths.preview.unlink()
     report.write_report(attempt)
     page = page_of(attempt.paths)
-    assert "Sizes weren't recorded" in page.text and page.elements["img"] == 0
+    assert "sizes" not in page.data["summary"]["pool"]
+    assert not [a for a in page.attributes if a[:2] == ("img", "src")]
 
 
 # ------------------------------------------------------------------ text from people
@@ -335,46 +372,36 @@ def test_a_path_with_markup_stays_text(tmp_path: Path) -> None:
     run = volumes.plan_run(volumes.make_volume(folder))
     report.write_report(run.attempt)
     page = page_of(run.attempt.paths)
-    assert page.elements["script"] == 2
-    assert str(folder) in "".join(page.words)
+    assert page.elements["script"] == 3
+    assert page.data["facts"]["config"].startswith(str(folder))
     assert str(folder) == Path(written(run.attempt.paths)["config"]).parent.as_posix()
 
 
 def test_no_text_becomes_markup(base: Run) -> None:
-    """Every string of a report turned against the page: it has the elements that it always has."""
-    plain = deepcopy(written(base.attempt.paths))
-    plain["failures"] = [
-        {
-            "stage": "segment",
-            "key": 1,
-            "exit_code": 65,
-            "cause": "c",
-            "hint": "h",
-            "log": "l",
-            "host": "x",
-            "time": 0.0,
-        }
-    ]
-    plain["notes"], plain["pool"]["warning"], plain["partition"] = ["note"], "w", "p"
-    kept = {"stage", "state", "states", "noun", "output"}
+    """Every string of a page turned against it: it has the elements that it always has."""
+    usual = page_of(base.attempt.paths)
+    plain = {**usual.data, "layers": usual.layers}
+    failure = {"stage": "segment", "key": 1, "exit_code": 65, "cause": "c", "hint": "h", "log": "l"}
+    plain["summary"]["outside"] = [failure]
+    plain["summary"]["partition"] = "p"
 
-    def turned(value: Any, name: str = "") -> Any:
+    def turned(value: Any) -> Any:
         if isinstance(value, dict):
-            return {k: turned(v, k) for k, v in value.items()}
+            return {k: turned(v) for k, v in value.items()}
         if isinstance(value, list):
             return [turned(v) for v in value]
-        return value + EVIL if isinstance(value, str) and name not in kept else value
+        return value + EVIL if isinstance(value, str) else value
 
     usual, attacked = Page(render(plain)), Page(render(turned(plain)))
     assert attacked.elements == usual.elements
     assert {(t, n) for t, n, _ in attacked.attributes} == {(t, n) for t, n, _ in usual.attributes}
-    assert attacked.scripts[1] == usual.scripts[1]
-    assert attacked.maps["hosts"] == [h + EVIL for h in usual.maps["hosts"]]
-    assert attacked.text.count("alert") > 40
+    assert attacked.scripts[2] == usual.scripts[2]
+    assert attacked.data == {name: turned(plain[name]) for name in ("facts", "summary")}
+    assert attacked.text.count("alert") > 5
 
 
 def test_the_page_asks_for_nothing(base: Run) -> None:
-    html = base.attempt.paths.page.read_text()
+    html = base.attempt.paths.page.read_text().replace("http://www.w3.org/2000/svg", "")
     page = Page(html)
     addresses = [
         v for _, name, v in page.attributes if name in ("src", "href", "srcset", "action", "data")
@@ -401,14 +428,14 @@ def test_a_hundred_thousand_blocks(tmp_path: Path) -> None:
     report.write_report(run.attempt)
     data = written(run.attempt.paths)
     assert data["stages"][0]["done"] == len(data["maps"][0]["seconds"]) == n
-    assert run.attempt.paths.page.stat().st_size < 5e6
-    assert page_of(run.attempt.paths).maps["maps"][0]["factor"] == [1, 1, 1]
+    assert run.attempt.paths.page.stat().st_size < 2.5e6
+    assert page_of(run.attempt.paths).layers["segment"]["head"]["factor"] == [1, 1, 1]
 
 
 def test_more_blocks_than_squares_are_summed_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_blocks, "MAX_SQUARES", 20)
+    monkeypatch.setattr(block_squares, "MOST_OF_ALL", 20)
     run = many_blocks.plan_many(tmp_path, (3, 5, 4))
     failed = {
         "state": "failed",
@@ -436,10 +463,10 @@ def test_more_blocks_than_squares_are_summed_up(
 
 @pytest.mark.parametrize("shape", [(1, 1, 10**7), (100, 100, 100), (3, 2000, 2000), (1, 1, 1)])
 def test_a_map_has_squares_within_bounds(shape: tuple[int, int, int]) -> None:
-    factor = report_blocks.coarsening(shape)
+    factor = block_squares.whole_factor(shape)
     n = np.prod([-(-s // f) for s, f in zip(shape, factor, strict=True)])
-    assert n <= report_blocks.MAX_SQUARES
-    assert n == np.prod(shape) or n > report_blocks.MAX_SQUARES / 4
+    assert n <= block_squares.MOST_OF_ALL
+    assert n == np.prod(shape) or n > block_squares.MOST_OF_ALL / 4
 
 
 # ------------------------------------------------------------------ the command

@@ -13,6 +13,7 @@ from magneton_tasks.airflow.pages import listing
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.outcome.page import frozen
 from magneton_tasks.outcome.report import write_report
 from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.work.attempt import Attempt
@@ -71,10 +72,12 @@ def test_status_tells_it(warned: Attempt, cli: Caller, monkeypatch: pytest.Monke
 
 def test_the_report_tells_it(warned: Attempt) -> None:
     write_report(warned)
-    page = warned.paths.page.read_text()
-    assert "0.315 <small>from the map</small>" in page
-    assert "exact, threshold 0.315 from the map: contacts between objects 0.10, inside" in page
-    assert f"<b>Warning:</b> {WARNING}" in page
+    page = frozen.data_of(warned.paths.page)
+    assert page is not None
+    threshold = page["summary"]["volume"]["threshold"]
+    assert (threshold["value"], threshold["source_words"]) == (0.315, "from the map")
+    assert threshold["levels"] == "contacts between objects 0.10, inside objects 0.87"
+    assert page["summary"]["notes"] == [WARNING]
     data = json.loads(warned.paths.report.read_text())
     assert data["volume"]["threshold"]["between"] == 0.1 and data["notes"] == [WARNING]
 

@@ -5,7 +5,7 @@
     volumes/                           the list of volumes; list.json: its data
     volumes/<dag>/                     to the block map of the volume's newest run
     runs/<dag>/<run>/                  the block map of a run's newest attempt, and its data:
-        summary.json  layer.json?stage=&z=  block.json?stage=&key=  log.txt?stage=&key=
+        facts.json  summary.json  layer.json?stage=&z=  block.json?stage=&key=  log.txt?stage=&key=
         preview.png  report.html
         look/                          Neuroglancer, on that attempt's volumes
     static/<name>                      styles, scripts, icon
@@ -37,15 +37,13 @@ from magneton_tasks.errors import MagnetonError, NoInputError
 from magneton_tasks.outcome import block_detail, page
 from magneton_tasks.outcome.block_detail import as_json
 from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.outcome.page import data
 from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import Found
 
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
-_REPORT = Path(page.__file__).parent
-#: What a run's report has too.
-_SHARED = ("report.css", "squares.js")
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 #: Nothing from elsewhere; the web interface shows the pages in a frame.
@@ -74,6 +72,7 @@ def make_app() -> FastAPI:
     get("/volumes/{dag_id}/", dependencies=may_read)(pages.newest)
     run = "/runs/{dag_id}/{run_id}"
     get(f"{run}/", dependencies=may_read)(pages.run)
+    get(f"{run}/facts.json", dependencies=may_read)(pages.facts)
     get(f"{run}/summary.json", dependencies=may_read)(pages.summary)
     get(f"{run}/layer.json", dependencies=may_read)(pages.layer)
     get(f"{run}/block.json", dependencies=may_read)(pages.block)
@@ -109,9 +108,8 @@ def _told(_: Request, error: Exception) -> Response:
 
 def static(name: str) -> Response:
     """Styles, scripts and the icon."""
-    folder = _REPORT if name in _SHARED else _STATIC
-    path = folder / name
-    if "/" in name or path.suffix not in _TYPES or not path.is_file():
+    path = next((p for folder in (_STATIC, page.FOLDER) if (p := folder / name).is_file()), None)
+    if "/" in name or path is None or path.suffix not in _TYPES:
         raise HTTPException(404, "no such file")
     headers = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
     return FileResponse(path, media_type=_TYPES[path.suffix], headers=headers)
@@ -145,7 +143,11 @@ class _Pages:
 
     # -------------------------------------------------------------- one run
     def run(self, dag_id: str, run_id: str) -> Response:
-        return _page("block_map.html.j2", dag_id=dag_id, run_id=run_id)
+        name = dag_id.removeprefix("instance_segmentation.")
+        return _page("page.html.j2", r=None, picture=None, name=name, dag_id=dag_id, run_id=run_id)
+
+    def facts(self, dag_id: str, run_id: str) -> Response:
+        return _json(data.facts(self._map(dag_id, run_id).attempt))
 
     def summary(self, dag_id: str, run_id: str) -> Response:
         """Where the run stands; ``none``: no attempt (yet), ``reading``: ask again."""
@@ -163,7 +165,6 @@ class _Pages:
             {
                 **block_map.summary,
                 "problem": problem,
-                "directory": str(found.paths.root),
                 "task_suffix": _task_suffix(attempt),
             }
         )
@@ -250,7 +251,7 @@ def _file(path: Path, kind: str, headers: dict[str, str]) -> Response:
 
 @cache
 def _templates() -> Callable[[str], jinja2.Template]:
-    loader = jinja2.FileSystemLoader(_HERE / "templates")
+    loader = jinja2.FileSystemLoader([_HERE / "templates", page.FOLDER])
     environment = jinja2.Environment(
         loader=loader,
         autoescape=True,

@@ -14,8 +14,8 @@ from magneton_tasks.errors import BadDataError, MagnetonError
 from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.outcome.block_detail import as_json
 from magneton_tasks.outcome.block_summary import has_output
-from magneton_tasks.outcome.report import results_of, run_state, stage_failures
 from magneton_tasks.outcome.report_facts import pool_report
+from magneton_tasks.outcome.run_state import results_of, run_state, stage_failures
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt

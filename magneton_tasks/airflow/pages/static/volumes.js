@@ -63,14 +63,14 @@ function card(v) {
       el("a", { class: "button", href: dag, onclick: leaveFrame }, "DAG"),
     ),
   );
+  const took = v.ended ? `, took ${seconds(Math.max(v.ended - v.planned, 0))}` : "";
+  const levels = v.threshold?.levels ? `: ${v.threshold.levels}` : "";
   const facts = el(
     "dl",
     {},
     ...pair(
       "Newest run",
-      v.run
-        ? `${v.run}, attempt ${v.attempt}, planned ${moment(v.planned)}${v.ended ? `, took ${seconds(Math.max(v.ended - v.planned, 0))}` : ""}`
-        : null,
+      v.run ? `${v.run}, attempt ${v.attempt}, planned ${moment(v.planned)}${took}` : null,
     ),
     ...pair("Result", v.objects !== null && v.objects !== undefined ? `${count(v.objects)} objects` : null),
     ...pair(
@@ -79,12 +79,7 @@ function card(v) {
         ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks, method ${v.method}`
         : null,
     ),
-    ...pair(
-      "Threshold",
-      v.threshold
-        ? `${v.threshold.value} ${v.threshold.source_words}${v.threshold.levels ? `: ${v.threshold.levels}` : ""}`
-        : null,
-    ),
+    ...pair("Threshold", v.threshold ? `${v.threshold.value} ${v.threshold.source_words}${levels}` : null),
     ...(v.threshold ? v.threshold.warnings : []).flatMap((w) => pair("Warning", w)),
     ...pair("Input", v.input ? el("code", {}, v.input) : null),
     ...pair("Segmentation", v.output ? el("code", {}, v.output) : null),

@@ -1,0 +1,73 @@
+"""The data of the page: what Airflow serves part by part, and report.html holds whole.
+
+::
+
+    facts    what doesn't change: config, settings, versions, commands
+    summary  how the run stands: see `block_summary`
+    layers   of each stage with a map, its head and its layers: see `block_squares`
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from magneton_tasks.outcome import block_squares
+from magneton_tasks.outcome.block_columns import VolumeColumns
+from magneton_tasks.outcome.block_squares import Squares
+from magneton_tasks.outcome.block_summary import summarise
+from magneton_tasks.outcome.report_facts import look, settings, versions
+from magneton_tasks.work.attempt import Attempt
+
+Data = dict[str, Any]
+
+
+def facts(attempt: Attempt) -> Data:
+    """What doesn't change while an attempt goes on; ``made``: when this was collected, unix s."""
+    plan = attempt.plan
+    return {
+        "made": time.time(),
+        "config": plan.config_path,
+        "directory": str(attempt.paths.root),
+        "asked": list(plan.stages),
+        "restart": plan.restart,
+        "versions": versions(),
+        "settings": list(settings(attempt.config)),
+        "look": look(attempt),
+    }
+
+
+def whole(
+    attempt: Attempt,
+    found: VolumeColumns,
+    drawn: Mapping[str, list[Squares]],
+    alive: bool,
+    verified: Mapping[str, Any] | None,
+) -> Data:
+    """Everything, from the records.
+
+    Parameters
+    ----------
+    drawn
+        The squares of all layers of each stage with a map: see `block_squares.draw`.
+    alive
+        Whether something works on the attempt.
+    verified
+        verify's result, where it isn't written yet.
+    """
+    layers = {s: block_squares.whole(found.stages[s], squares) for s, squares in drawn.items()}
+    names = {"hosts": list(found.hosts), "runs": list(found.runs)}
+    summary = {**summarise(attempt, found.stages, alive, verified), **names}
+    return {"facts": facts(attempt), "summary": summary, "layers": layers}
+
+
+def retold(attempt: Attempt, before: Data, verified: Mapping[str, Any] | None) -> Data:
+    """The page of an attempt that had nothing to do, from that of the attempt before."""
+    found = before["summary"]
+    for stage in found["stages"]:
+        stage["before"] = stage["done"] + stage["empty"]
+        stage |= dict.fromkeys(("began", "ended", "cpu_s", "voxels_per_s", "left_s"))
+    kept = {name: found[name] for name in ("stages", "pool", "hosts", "runs")}
+    summary = {**summarise(attempt, {}, False, verified), **kept}
+    return {"facts": facts(attempt), "summary": summary, "layers": before["layers"]}

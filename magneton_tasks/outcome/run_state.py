@@ -1,0 +1,66 @@
+"""How a run stands and what failed in it, from the results of its tasks and the records of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from magneton_tasks.plan.stage_names import MAPPED
+from magneton_tasks.work import results
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.record import Record
+
+Data = dict[str, Any]
+
+
+def run_state(verified: Mapping[str, Any] | None, failures: list[Data], alive: bool) -> str:
+    """``verified``, ``failed``, ``running``, or ``stopped``: it ended without a word."""
+    if verified is not None:
+        return "failed" if verified.get("failures") else "verified"
+    if alive:
+        return "running"
+    return "failed" if failures else "stopped"
+
+
+def results_of(paths: AttemptPaths) -> dict[str, list[Data]]:
+    """The results of tasks, by stage."""
+    found: dict[str, list[Data]] = {}
+    for result in results.read(paths).values():
+        if "stage" in result:
+            found.setdefault(str(result["stage"]), []).append(result)
+    return found
+
+
+def stage_failures(results: Mapping[str, list[Data]]) -> Iterator[Data]:
+    """What failed outside any block."""
+    for stage in MAPPED:
+        for result in results.get(stage, ()):
+            for failure in result.get("failures", ()):
+                if failure.get("key") is None:
+                    yield _failure(stage, failure)
+
+
+def verify_failures(verified: Mapping[str, Any] | None) -> Iterator[Data]:
+    for failure in (verified or {}).get("failures", ()):
+        yield _failure("verify", failure)
+
+
+def _failure(stage: str, failure: Data) -> Data:
+    """In the form of those of blocks (`block_failure`)."""
+    names = ("key", "exit_code", "cause", "hint", "log", "host", "time")
+    return {"stage": stage, **{name: failure.get(name) for name in names}}
+
+
+def block_failure(attempt: Attempt, stage: str, key: int, record: Record) -> Data:
+    """What a failed block's record says, and where its log lies."""
+    info, paths = record.info, attempt.paths
+    log = paths.log(stage, record.batch)
+    return {
+        "stage": stage,
+        "key": key,
+        **{name: info.get(name) for name in ("exit_code", "cause", "hint")},
+        "log": info.get("log") or str(log if log.is_file() else paths.logs),
+        "host": record.host,
+        "time": record.time,
+    }
