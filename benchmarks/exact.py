@@ -24,6 +24,7 @@ from benchmarks.measure import Row, Usage, forked, magneton, row
 from benchmarks.segment import bare_waterz
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
 from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import JOINS, STAGES
 
@@ -313,7 +314,6 @@ def _quality(full: bool) -> list[Row]:
 
 def _curve(arrays: Mapping[str, Any], thresholds: NDArray[np.float64]) -> list[dict[str, float]]:
     from magneton_tasks.kernels.evaluate import evaluate
-    from magneton_tasks.kernels.exact.exact_settings import ExactSettings
     from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 
     descending = sorted((round(float(t), 4) for t in thresholds), reverse=True)

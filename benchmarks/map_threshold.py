@@ -20,7 +20,9 @@ from benchmarks.exact import stages_in_one_process
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, source, write_config
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.methods import ExactSettings, SegmentSettings
 from magneton_tasks.config.read import load_config
+from magneton_tasks.config.settings import exact_settings
 
 UInt8 = NDArray[np.uint8]
 
@@ -104,10 +106,9 @@ def _distorted(
 def _scores(affinity: UInt8, truth: NDArray[Any]) -> dict[str, Any]:
     """VI at the map's own threshold and at the best one, of one block; of overlap at its defaults."""
     from magneton_tasks.kernels.evaluate import evaluate
-    from magneton_tasks.kernels.exact.exact_settings import ExactSettings
     from magneton_tasks.kernels.exact.map_threshold import choose
     from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
-    from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
+    from magneton_tasks.kernels.overlap.segment import segment_block
     from magneton_tasks.kernels.overlap.sweep import score_exact_sweep
 
     chosen = choose(threshold_sums(affinity.copy(), ExactSettings(0.5)))
@@ -159,7 +160,6 @@ def _sampling(config_path: Path) -> list[tuple[float, float]]:
 
     from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
-    from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.stages.planning.map_samples import measured, places
     from magneton_tasks.work.inputs import open_affinity
 

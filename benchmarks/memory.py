@@ -25,14 +25,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
 from benchmarks.measure import Row, forked, magneton, row
-from magneton_tasks.kernels.overlap.segment import (
-    Density,
-    SegmentSettings,
-    Supervoxels,
-    graph_density,
-    segment_block,
-    warm_up,
-)
+from magneton_tasks.base.methods import SegmentSettings, Supervoxels
+from magneton_tasks.kernels.overlap.segment import Density, graph_density, segment_block, warm_up
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
 

@@ -29,6 +29,7 @@ from benchmarks.volumes import (
     zarr_info,
 )
 from magneton_tasks.base.geometry import vec3
+from magneton_tasks.base.methods import SegmentSettings
 from magneton_tasks.plan.plan import Plan
 
 SIZE, OVERLAP, BLOCKS = 256, 32, 3
@@ -141,7 +142,7 @@ def measure(
 
 def _segmented(config: Path, size: int, core: int) -> None:
     """Labels and records of all blocks."""
-    from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
+    from magneton_tasks.kernels.overlap.segment import segment_block
 
     affinity = reflected(source(), vec3([core] * 3))
     affinity = np.pad(affinity, [(0, 0), *[(0, size - core)] * 3], mode="wrap")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from magneton_tasks.base.methods import RuleName, Supervoxels
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.config.airflow import Notify, WaitForInput
 from magneton_tasks.config.runners import Docker, Local, Runner
@@ -201,7 +202,7 @@ class Segment(Section):
         title="Merge function",
         description="Scoring function of waterz: mean, aff<quantile>_his256, or its full name in waterz. waterz must ship it prebuilt.",
     )
-    supervoxels: Literal["waterz", "3d", "2d"] = Field(
+    supervoxels: Supervoxels = Field(
         "waterz",
         title="Supervoxels",
         description="How supervoxels are made. waterz: by waterz's watershed. 3d: from seeds of a distance transform in the volume. 2d: the same per section.",
@@ -254,7 +255,7 @@ class Segment(Section):
 class Pool(Section):
     """How the labels of blocks become objects."""
 
-    rule: Literal["mutual", "both", "iou", "any"] = Field(
+    rule: RuleName = Field(
         "mutual",
         title="Matching rule",
         description="Which labels of two overlapping blocks join. mutual: each is the other's best match. both: most of each lies in the other. iou: their intersection over union is large enough. any: most of one lies in the other (the menu tool's rule; it chains false merges).",

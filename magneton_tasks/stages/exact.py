@@ -4,30 +4,14 @@ from __future__ import annotations
 
 from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.kernels.exact.block_step import Place
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.residual import Residual
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.work import validity
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
-
-
-def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
-    """The kernels' settings; the threshold is the plan's, because the config's may be null."""
-    exact, more = config.exact, config.exact.advanced
-    return ExactSettings(
-        threshold=threshold,
-        s2=exact.s2,
-        dust=exact.dust,
-        t_low=more.t_low,
-        t_high=more.t_high,
-        s_min=more.s_min,
-        t_size=more.t_size,
-    )
 
 
 def place_of(grid: Grid, key: int) -> Place:

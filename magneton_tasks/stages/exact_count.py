@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.faces import Faces, Side
 from magneton_tasks.kernels.exact.residual import Contacts, concatenate, empty
 from magneton_tasks.stages.count import CountStage, Due
-from magneton_tasks.stages.exact import exact_settings, place_of
+from magneton_tasks.stages.exact import place_of
 from magneton_tasks.stages.loop import Begin
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
 from magneton_tasks.stages.child import made_in_child
-from magneton_tasks.stages.exact import exact_settings, place_of, rows_of
+from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.loop import Begin, say
 from magneton_tasks.stages.segment import SegmentStage, no_foreground, segmented
 from magneton_tasks.work.attempt import Attempt

@@ -17,6 +17,7 @@ import numpy as np
 
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.units import human_bytes
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutOfMemoryError, OutputError
 from magneton_tasks.kernels.exact.join import join
 from magneton_tasks.kernels.exact.residual import (
@@ -30,7 +31,7 @@ from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.plan.stage_names import JOINS, join_level
 from magneton_tasks.stages.child import made_in_child
-from magneton_tasks.stages.exact import exact_settings, join_inputs, require_joins, rows_of, tree_of
+from magneton_tasks.stages.exact import join_inputs, require_joins, rows_of, tree_of
 from magneton_tasks.stages.loop import Batch, Begin, require_memory
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
-from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.settings import matching_rule
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.plan.cost_rest import pool_memory
@@ -122,12 +122,6 @@ def _pool(
 
 #: block a, block b, label a, label b of labels that are one object
 _Joined = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def matching_rule(config: RunConfig) -> Rule:
-    """The kernel's rule."""
-    pool = config.pool
-    return Rule(pool.rule, pool.min_overlap_vox, pool.min_frac, pool.min_iou)
 
 
 def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from functools import cached_property, partial
 from typing import Any
 
-from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.settings import segment_settings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.overlap.segment import (
     BadAffinityError,
-    SegmentSettings,
     label_sizes,
     segment_block,
     warm_up,
@@ -33,19 +32,6 @@ def run(job: Job) -> int:
 
         stage = ExactSegmentStage(job.attempt)
     return Batch(job).run(stage.process, stage.expected)
-
-
-def segment_settings(config: RunConfig, threshold: float) -> SegmentSettings:
-    """The kernel's settings; the threshold is the plan's, because the config's may be null."""
-    segment = config.segment
-    return SegmentSettings(
-        threshold=threshold,
-        merge_function=segment.merge_function,
-        supervoxels=segment.supervoxels,
-        aff_thresholds=segment.aff_thresholds,
-        interior_threshold=segment.interior_threshold,
-        min_distance=segment.min_distance,
-    )
 
 
 class SegmentStage:

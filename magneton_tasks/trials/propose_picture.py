@@ -16,8 +16,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.methods import SegmentSettings
 from magneton_tasks.formats.affinity import AffinityReader
-from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
+from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.outcome.preview import overlay
 from magneton_tasks.trials.propose import Convention, Proposal
 

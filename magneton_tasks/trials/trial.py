@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import SegmentSettings
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
+from magneton_tasks.config.settings import segment_settings
 from magneton_tasks.errors import (
     ConfigError,
     UsageError,
@@ -29,9 +30,6 @@ from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.stages.planning import checks, thresholds
 from magneton_tasks.stages.planning.sampling import sample
 from magneton_tasks.stages.planning.sizes import overlap_of
-
-if TYPE_CHECKING:
-    from magneton_tasks.kernels.overlap.segment import SegmentSettings
 
 #: As `config.model.Block`: labels and waterz don't hold more.
 _MOST_VOXELS = 2**31 - 1
@@ -317,8 +315,6 @@ def own_threshold(trial: Trial, *, of_map: bool = False) -> ThresholdChoice:
 
 def settings_of(trial: Trial, function: str) -> SegmentSettings:
     """The kernel's settings, with another merge function."""
-    from magneton_tasks.stages.segment import segment_settings
-
     settings = segment_settings(trial.config, USUAL_THRESHOLD)  # sweeps don't read it
     return replace(settings, merge_function=function)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from magneton_tasks.base.failures import is_untold_bug
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import BadDataError, MagnetonError, OutOfMemoryError
 from magneton_tasks.stages.child import ChildResult, rebuild_error, run_in_child
 from magneton_tasks.trials.trial import Trial
@@ -100,7 +101,6 @@ def with_exact_affinities(
 
     from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
-    from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.work.inputs import open_affinity, open_mask
 
     affinity = open_affinity(trial.config)

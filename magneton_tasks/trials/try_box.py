@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutputError
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.plan import digest
@@ -148,8 +149,6 @@ def _work(trial: Trial, thresholds: Sequence[float], temporary: Path) -> Callabl
     from magneton_tasks.kernels.overlap.sweep import exact_sweep, sweep
 
     if trial.function == EXACT:
-        from magneton_tasks.stages.exact import exact_settings
-
         exact = exact_settings(trial.config, thresholds[0])
         return with_exact_affinities(
             trial,

@@ -14,6 +14,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.methods import SegmentSettings
+from magneton_tasks.config.settings import exact_settings, matching_rule
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.outcome import threshold_words
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from magneton_tasks.kernels.evaluate import Scores
-    from magneton_tasks.kernels.overlap.segment import SegmentSettings
 
 #: 0.05 to 1 in steps of 0.05: 20 thresholds. 1 is the supervoxels as they are, before any merge:
 #: what they split is the most there can be, and what they merge no threshold undoes. Below 0.05
@@ -266,7 +267,6 @@ def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[f
 
     if function != EXACT:
         return _work_of_blocks(trial, settings_of(trial, function), thresholds, known)
-    from magneton_tasks.stages.exact import exact_settings
 
     exact = exact_settings(trial.config, thresholds[0])
     return with_exact_affinities(
@@ -285,7 +285,6 @@ def _work_of_blocks(
 ) -> Any:
     """The overlap method, on the blocks that a run of the box has."""
     from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
-    from magneton_tasks.stages.pool import matching_rule
 
     grid, rule = trial.grid(), matching_rule(trial.config)
     min_size_vox = trial.config.segment.min_size_vox

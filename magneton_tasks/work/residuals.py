@@ -36,8 +36,8 @@ import numpy as np
 
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import (
     DTYPES,
     BasinPairs,

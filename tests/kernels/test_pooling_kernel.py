@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from magneton_tasks.base.methods import Rule
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
 from magneton_tasks.kernels import pool_report, pooling
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pooling import Pool, Pooling
 
 Join = tuple[int, int, int, int]

@@ -11,10 +11,10 @@ import pytest
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import ExactSettings, SegmentSettings
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
-from magneton_tasks.kernels.overlap.segment import SegmentSettings, segment_block
+from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan.cost_exact import TYPICAL_FACES
 from magneton_tasks.plan.exact_tree import choose_tree
 from magneton_tasks.plan.join_tree import JoinTree

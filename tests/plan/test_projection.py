@@ -16,14 +16,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from magneton_tasks.kernels.overlap.segment import (
-    Float32,
-    SegmentSettings,
-    Supervoxels,
-    graph_density,
-    segment_block,
-    warm_up,
-)
+from magneton_tasks.base.methods import SegmentSettings, Supervoxels
+from magneton_tasks.kernels.overlap.segment import Float32, graph_density, segment_block, warm_up
 from magneton_tasks.plan import cost_overlap
 
 MIB = 1 << 20

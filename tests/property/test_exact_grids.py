@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.base.methods import ExactSettings
 from tests.helpers.exact.oracle import oracle
 from tests.helpers.exact.volumes import KINDS, volume
 from tests.helpers.exact.whole import Cuts, Grid, by_twos, one_block, regular, same, segment_whole

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.methods import Rule
 from magneton_tasks.kernels.downsample import mode_pool
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.pooling import Pool, Pooling
 

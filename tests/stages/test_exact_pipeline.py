@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact as exact_projection
 from magneton_tasks.plan import exact_tree as exact_plan
@@ -87,7 +88,6 @@ def test_the_grid_leaves_no_trace(
 def test_it_is_what_the_oracle_says(tmp_path: Path) -> None:
     array = tissue(shape=(6, 9, 8))
     run, found = segment(tmp_path, array, [3, 5, 4])
-    from magneton_tasks.stages.exact import exact_settings
 
     expected = oracle(array, exact_settings(run.attempt.config, run.plan.threshold.value))
     assert volumes.same_partition(expected, found)

@@ -18,11 +18,11 @@ from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli import main
 from magneton_tasks.cli.trials.trying import exact_cuts
 from magneton_tasks.config.read import load_config
+from magneton_tasks.config.settings import exact_settings, segment_settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan import cost_exact
-from magneton_tasks.stages.segment import segment_settings
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import try_box as trying
 from magneton_tasks.trials import tuning
@@ -475,7 +475,6 @@ def test_the_proposal_for_the_exact_method_is_the_minimum_of_an_independent_scan
     cli: Caller, exact: Path
 ) -> None:
     from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
-    from magneton_tasks.stages.exact import exact_settings
 
     whole = "7:47,-16:48,300:364"
     args = ("tune", exact, "--truth", truth_of(exact), "--set", "mask.path=null", "--box", whole)

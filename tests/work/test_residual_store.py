@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import CorruptFileError, MagnetonError, NotVisibleError, OutputError
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS
 from magneton_tasks.kernels.exact.faces import Face, Faces
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import (
     DTYPES,
     BasinPairs,

@@ -20,20 +20,18 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import ExactSettings, Rule, SegmentSettings, Supervoxels
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.join import join
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.overlap.segment import (
     BadAffinityError,
-    SegmentSettings,
-    Supervoxels,
     graph_density,
     label_sizes,
     segment_block,

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Vec3
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import BasinPairs, Int64, Mask, UInt8, UInt32
 
 #: Of each axis: whether the (low, high) face has a neighbour behind it.

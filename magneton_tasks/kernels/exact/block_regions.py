@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.basins import BasinLabels, Int32, Planes, label_basins
 from magneton_tasks.kernels.exact.block_faces import Inner, best_pairs, make_faces, sides_of_basins
 from magneton_tasks.kernels.exact.clean_up import best_edges, join_small
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.faces import Faces
 from magneton_tasks.kernels.exact.mean_linkage import MergeRecords, mean_linkage
 from magneton_tasks.kernels.exact.region_graph import aggregate, region_graph

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.kernels import versions
 from magneton_tasks.kernels.exact.basins import Planes
@@ -37,8 +38,8 @@ from magneton_tasks.kernels.exact.block_regions import (
     start_block,
 )
 from magneton_tasks.kernels.exact.dust import best_neighbours, unite_dust
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
 from magneton_tasks.kernels.exact.faces import Faces
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key, least_score
 from magneton_tasks.kernels.exact.residual import (
     Basins,
     Edges,
@@ -135,7 +136,7 @@ def segment_block_exact(
     cells, cell_edges = regions.n, regions.edges.u.size
     link_small(regions, settings)
     linked, linked_edges = regions.n, regions.edges.u.size
-    merges = link_by_mean(regions, settings.least_score)
+    merges = link_by_mean(regions, least_score(settings.threshold))
     closing = close_regions(regions, settings)
     residual = _residual(start, closing, place, settings)
     renumber(regions.labels.reshape(-1), closing.numbers[regions.region_of])
@@ -173,7 +174,13 @@ def close_regions(regions: BlockRegions, settings: ExactSettings) -> Closing:
         return Closing(np.arange(n + 1, dtype=np.uint32), n, none, none.astype(np.uint32))
     edges = regions.edges
     best, neighbour = best_neighbours(
-        edges.u, edges.v, edges.key, regions.sizes, regions.open_, settings.dust, settings.least_key
+        edges.u,
+        edges.v,
+        edges.key,
+        regions.sizes,
+        regions.open_,
+        settings.dust,
+        least_key(settings.t_size),
     )
     roots = unite_dust(neighbour, regions.open_)
     numbers, _, count = number_roots(roots, regions.open_)

@@ -18,7 +18,7 @@ import numpy as np
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.basins import Int32
 from magneton_tasks.kernels.exact.borders import border_row, row_buffers, steps_back
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import Int64, Mask, UInt8, UInt32
 from magneton_tasks.kernels.union_find import unite
 

@@ -14,10 +14,11 @@ from math import prod
 import numpy as np
 
 from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.compiled.jit import njit
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
 from magneton_tasks.kernels.exact.faces import Face
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import Contacts, Int64, Mask, UInt8, UInt32
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.kernels.compiled.jit import njit
-from magneton_tasks.kernels.exact.exact_settings import SCORE_BITS
+from magneton_tasks.kernels.exact.fixed_point import SCORE_BITS
 
 UInt64 = NDArray[np.uint64]
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from magneton_tasks.base.geometry import vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.exact.block_regions import (
     BlockRegions,
@@ -28,7 +29,7 @@ from magneton_tasks.kernels.exact.block_step import (
     close_outer_faces,
     close_regions,
 )
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.residual import UInt8, UInt32
 
 
@@ -97,6 +98,6 @@ def _cuts(
 ) -> Iterator[tuple[UInt32, int]]:
     for threshold in thresholds:
         at = replace(settings, threshold=threshold)
-        link_by_mean(regions, at.least_score)
+        link_by_mean(regions, least_score(at.threshold))
         closing = close_regions(regions, at)
         yield closing.numbers[regions.region_of], closing.n_labels

@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels import versions
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.dust import best_neighbours
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.fixed_point import least_key, least_score
 from magneton_tasks.kernels.exact.join_basins import JoinedBasins, join_basins
 from magneton_tasks.kernels.exact.join_edges import joined_edges, open_edges, rename, set_aside
 from magneton_tasks.kernels.exact.join_tables import rows_of, take_tables
@@ -146,7 +147,7 @@ def _link(
     active, more = _split(active, open_)  # opens have spread
     parts += more
     rank = rank_positions(active.last)
-    linkage = mean_linkage(n, active, rank, open_, settings.least_score)
+    linkage = mean_linkage(n, active, rank, open_, least_score(settings.threshold))
     active.u[:] = linkage.u
     active.v[:] = linkage.v
     active.last[:] = active.last[rank]
@@ -180,7 +181,7 @@ def _settle(
     _add_closed(roots, regions.closed_key, regions.closed_block, regions.closed_label)
     active = parts[0]
     best, neighbour = best_neighbours(
-        active.u, active.v, active.key, sizes, open_, settings.dust, settings.least_key
+        active.u, active.v, active.key, sizes, open_, settings.dust, least_key(settings.t_size)
     )
     _offer_neighbours(sizes, settings.dust, best, neighbour, *regions)
     del active, best, neighbour

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.compiled.jit import njit
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.face_basins import contact_basins, outer_sides_of
+from magneton_tasks.kernels.exact.fixed_point import least_key
 from magneton_tasks.kernels.exact.join_tables import Children
 from magneton_tasks.kernels.exact.residual import (
     BasinPairs,
@@ -94,7 +95,7 @@ def join_basins(
 
     pairs = _offer(children.pairs, merged, s_min, 0)
     crossing = BasinPairs(a, b, contacts.key)
-    more = _offer(crossing, merged, s_min, settings.least_key)
+    more = _offer(crossing, merged, s_min, least_key(settings.t_size))
     roots, open_ = _unite_regions(children.regions.block.size, *merged, s_min)
     numbers, _, _ = number_roots(merged.root, merged.outer)
     numbers[~merged.outer[merged.root]] = 0

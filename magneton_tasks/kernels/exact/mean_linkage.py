@@ -105,7 +105,7 @@ def mean_linkage(
         bool (n + 1,): regions that may still grow elsewhere. **Written to**: opens spread; read it
         at roots.
     least_score
-        `ExactSettings.least_score`.
+        `fixed_point.least_score`.
     records
         Room for n merges. **Written to**.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.borders import border_row, row_buffers, steps_back
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, SCORE_BITS
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, SCORE_BITS
 from magneton_tasks.kernels.exact.residual import DTYPES, Edges, Int64, UInt8, UInt32
 
 #: More (half-)edges or nodes than this have int64 indices: those of 2^30 edges' halves still fit.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.compiled.jit import njit
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.fixed_point import least_key
 from magneton_tasks.kernels.exact.region_graph import Index
 from magneton_tasks.kernels.exact.residual import Edges, Int64, Mask, UInt32
 from magneton_tasks.kernels.union_find import find, flatten
@@ -44,7 +45,7 @@ def size_limited(
     roots = np.arange(n + 1, dtype=np.uint32)
     if settings.s2 > 1:
         order = _candidates(
-            edges.u, edges.v, edges.key, sizes, open_, settings.s2, settings.least_key
+            edges.u, edges.v, edges.key, sizes, open_, settings.s2, least_key(settings.t_size)
         )
         falling = edges.key[order]
         np.negative(falling, out=falling)

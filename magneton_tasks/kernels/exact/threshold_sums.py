@@ -6,11 +6,10 @@ each merge by mean affinity is recorded and falls into the bin of its score.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from magneton_tasks.base.geometry import vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.block_regions import (
     BlockRegions,
@@ -24,7 +23,7 @@ from magneton_tasks.kernels.exact.block_step import (
     check_settings,
     close_outer_faces,
 )
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.map_threshold import (
     EDGE_COUNT,
     EDGE_SUM,
@@ -73,7 +72,7 @@ def threshold_sums(affinity: UInt8, settings: ExactSettings) -> ThresholdSums:
 
 def _bins(regions: BlockRegions, settings: ExactSettings) -> Int64:
     """Merge down to the lowest level, and sort the merges by their scores."""
-    scores = np.array([replace(settings, threshold=level).least_score for level in LEVELS])
+    scores = np.array([least_score(level) for level in LEVELS])
     sizes = regions.sizes.copy()
     records = MergeRecords.room(regions.n)
     merges = link_by_mean(regions, int(scores[0]), records)

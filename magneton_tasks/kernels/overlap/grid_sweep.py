@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import Rule, SegmentSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.evaluate import Rows, Scores, add_up, score_rows
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.overlap.segment import (
     Float32,
     Mask,
-    SegmentSettings,
     dense_labels,
     label_sizes,
     segmentations,

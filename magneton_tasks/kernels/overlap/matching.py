@@ -15,63 +15,22 @@ A change of the decisions here bumps ``pooling.KERNEL_VERSION``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.base.methods import Rule, RuleName
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.compiled.jit import njit
 
-RuleName = Literal["mutual", "both", "iou", "any"]
 Columns = Mapping[str, npt.NDArray[np.uint32]]
 
 #: The columns of the pair table that matching reads.
 MATCH_COLUMNS = ("block_a", "block_b", "label_a", "label_b", "n", "a_in", "b_in")
 
 _MUTUAL, _BOTH, _IOU, _ANY = range(4)
-_CODES = {"mutual": _MUTUAL, "both": _BOTH, "iou": _IOU, "any": _ANY}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When two labels of two blocks are parts of one object (DESIGN 3.3).
-
-    ========  ======================================================================== ==========
-    name      the pair is joined if                                                    reads
-    ========  ======================================================================== ==========
-    mutual    each is the other's best (largest n; ties: the smaller label) among the  min_overlap_vox,
-              labels of this block pair, n >= min_overlap_vox, n / min(a_in, b_in) >=  min_frac
-              min_frac
-    both      n / a_in >= min_frac and n / b_in >= min_frac                            min_frac
-    iou       n / (a_in + b_in - n) >= min_iou                                         min_iou
-    any       n / a_in >= min_frac or n / b_in >= min_frac                             min_frac
-    ========  ======================================================================== ==========
-
-    Raises
-    ------
-    ConfigError
-        For an unknown name, a fraction outside [0, 1], or a negative min_overlap_vox.
-    """
-
-    name: RuleName = "mutual"
-    min_overlap_vox: int = 5
-    min_frac: float = 0.5
-    min_iou: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.name not in get_args(RuleName):
-            raise ConfigError(
-                f"unknown rule {self.name!r}", f"pool.rule is one of {', '.join(_CODES)}"
-            )
-        for key in ("min_frac", "min_iou"):
-            if not 0 <= getattr(self, key) <= 1:  # NaN isn't either
-                raise ConfigError(f"pool.{key} is {getattr(self, key)}", "set it between 0 and 1")
-        if self.min_overlap_vox < 0:
-            raise ConfigError(
-                f"pool.min_overlap_vox is {self.min_overlap_vox}", "set it to 0 or more"
-            )
+_CODES: dict[RuleName, int] = {"mutual": _MUTUAL, "both": _BOTH, "iou": _IOU, "any": _ANY}
 
 
 def match(pairs: Columns, rule: Rule) -> npt.NDArray[np.bool_]:

@@ -17,13 +17,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.methods import SegmentSettings, Supervoxels
 from magneton_tasks.base.scoring import Scoring, parse_scoring
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels import versions
@@ -33,7 +33,6 @@ from magneton_tasks.kernels.overlap.supervoxels import seeded_fragments
 #: To be bumped when the labels of an unchanged input change (tests hold golden results).
 KERNEL_VERSION = versions.SEGMENT
 
-Supervoxels = Literal["waterz", "3d", "2d"]
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -43,35 +42,6 @@ _SCAN = 4096
 _RANGE_SCAN = 1 << 16
 #: Voxels left out on each side of a sample box, where cutting has changed the fragments.
 _SAMPLE_MARGIN_VOX = 8
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentSettings:
-    """What decides a block's labels.
-
-    Attributes
-    ----------
-    threshold
-        Affinity in [0, 1]: regions merge while their score is at least this.
-    merge_function
-        A name that ``base.scoring.parse_scoring`` takes.
-    supervoxels
-        ``waterz``: its watershed on affinities; ``3d``, ``2d``: seeds by distance transform.
-    aff_thresholds
-        (low, high). Voxels without an affinity above low are background; ``waterz`` joins voxels
-        with an affinity of high or more at once.
-    interior_threshold
-        ``3d``, ``2d``: mean affinity above which a voxel counts as the inside of a cell.
-    min_distance
-        ``3d``, ``2d``: voxels by which two seeds are apart at least.
-    """
-
-    threshold: float
-    merge_function: str = "aff50_his256"
-    supervoxels: Supervoxels = "waterz"
-    aff_thresholds: tuple[float, float] = (0.0001, 0.9999)
-    interior_threshold: float = 0.1
-    min_distance: int = 3
 
 
 class Labels(NamedTuple):

@@ -17,17 +17,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.base.methods import ExactSettings, SegmentSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.evaluate import ContingencyTable, Rows, Scores, score_rows
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.exact_sweep import exact_cuts, exact_segmentations
 from magneton_tasks.kernels.exact.residual import UInt8
 from magneton_tasks.kernels.overlap.segment import (
     Float32,
     Labels,
     Mask,
-    SegmentSettings,
     dense_labels,
     label_sizes,
     segmentations,

@@ -14,9 +14,9 @@ import numpy as np
 
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.block_faces import Inner
 from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.stages.exact import rows_of
 
 if TYPE_CHECKING:

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutOfMemoryError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages.child import resident_bytes, run_in_child
@@ -149,7 +151,6 @@ def _ready(config: RunConfig, boxes: list[Box]) -> Callable[[], Any]:
     """What measures, in a child; volumes are opened and compiled code is loaded before it forks."""
     import numpy as np
 
-    from magneton_tasks.kernels.exact.exact_settings import ExactSettings
     from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
     from magneton_tasks.work.inputs import open_affinity, open_mask
 
@@ -172,7 +173,6 @@ def measured(
     from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
     from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
     from magneton_tasks.kernels.overlap.segment import BadAffinityError
-    from magneton_tasks.stages.exact import exact_settings
 
     settings, sums = exact_settings(config, 0.5), ThresholdSums.nothing()
     for tried, box in enumerate(boxes, 1):

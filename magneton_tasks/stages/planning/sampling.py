@@ -16,6 +16,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.settings import exact_settings, segment_settings
 from magneton_tasks.plan.cost_exact import (
     SAMPLED_EDGE_VOX,
     TYPICAL_FACES,
@@ -156,7 +157,6 @@ def _density(
 ) -> Density:
     """Of waterz's region graph."""
     from magneton_tasks.kernels.overlap.segment import BadAffinityError, graph_density
-    from magneton_tasks.stages.segment import segment_settings
 
     densities = []
     for box in boxes:
@@ -177,7 +177,6 @@ def _exact_density(
     config: RunConfig, reader: AffinityReader, boxes: list[Box], grid: Grid, threshold: float
 ) -> Density:
     """Of the exact method's region graph, and of what stays open at faces of blocks near the boxes."""
-    from magneton_tasks.stages.exact import exact_settings
     from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
 
     corners = [corner(grid, box, k, SAMPLED_EDGE_VOX) for k, box in enumerate(boxes)]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
+from magneton_tasks.base.methods import ExactSettings
 
 #: Labels of voxels; background has none.
 Names = dict[Vec3, int]

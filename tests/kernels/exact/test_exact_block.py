@@ -12,13 +12,14 @@ import numpy.typing as npt
 import pytest
 
 from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.kernels.exact import block_step, region_graph
 from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_faces import Inner
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key
 from tests.helpers.exact.oracle import oracle
 from tests.helpers.exact.volumes import KINDS, volume
 from tests.helpers.exact.whole import same
@@ -182,7 +183,7 @@ def test_dust_that_closes_in_a_block(kind: str) -> None:
         for (a, b), (*_, key) in edges.items():
             for region, other in ((a, b), (b, a)):
                 open_pair = region <= n_open and other <= n_open
-                if sizes[region] < 15 and key > plain.least_key and not open_pair:
+                if sizes[region] < 15 and key > least_key(plain.t_size) and not open_pair:
                     best[region] = max(best.get(region, (0, 0)), (key, other))
         graph = nx.Graph([(r, other) for r, (_, other) in best.items() if r > n_open])
         graph.add_nodes_from(range(1, before.n_labels + 1))

@@ -12,12 +12,13 @@ import numpy.typing as npt
 import pytest
 
 from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.exact import region_graph
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation
 from magneton_tasks.kernels.exact.contacts import face_contacts
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, ExactSettings
 from magneton_tasks.kernels.exact.faces import Face
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.join import Joined, join
 from magneton_tasks.kernels.exact.join_edges import set_aside
 from magneton_tasks.kernels.exact.join_tables import rows_of

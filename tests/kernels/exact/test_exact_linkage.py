@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.exact import mean_linkage as mean_linkage_module
 from magneton_tasks.kernels.exact import region_graph as region_graph_module
-from magneton_tasks.kernels.exact.exact_settings import KEY_BITS, SCORE_BITS, ExactSettings
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, SCORE_BITS, least_key, least_score
 from magneton_tasks.kernels.exact.mean_linkage import HUB_DEGREE, Linkage, mean_linkage
 from magneton_tasks.kernels.exact.region_graph import MAX_SUM, aggregate
 from magneton_tasks.kernels.exact.residual import Edges
@@ -148,7 +149,7 @@ def naive_size_limited(
         ready = [
             (value[3], sorted(pair))
             for pair, value in waiting.items()
-            if value[3] > settings.least_key
+            if value[3] > least_key(settings.t_size)
             and min(sizes[i] for i in pair) < settings.s2
             and not all(open_[list(pair)])
         ]
@@ -208,7 +209,7 @@ def test_mean_linkage(seed: int) -> None:
     n = 40
     edges = aggregate(n, *random_edges(n, 15 * seed, seed, values=(256, 3, 2)[seed % 3]))
     open_ = np.random.default_rng(seed).random(n + 1) < (0, 0.05, 0.3)[seed // 4]
-    least = ExactSettings((0.4, 0.6, 0.1)[seed // 4]).least_score
+    least = least_score((0.4, 0.6, 0.1)[seed // 4])
     check_mean_linkage(n, edges, open_, least)
 
 
@@ -219,7 +220,7 @@ def test_mean_linkage_around_hubs() -> None:
         edges = aggregate(n, *random_edges(n, 6 * n, seed, hubs=3))
         assert np.bincount(np.concatenate([edges.u, edges.v])).max() > HUB_DEGREE
         open_ = np.random.default_rng(seed).random(n + 1) < 0.02 * seed
-        assert check_mean_linkage(n, edges, open_, ExactSettings(0.45).least_score) > n // 3
+        assert check_mean_linkage(n, edges, open_, least_score(0.45)) > n // 3
 
 
 def test_mean_linkage_rewrites_a_long_pair_table() -> None:
@@ -231,11 +232,9 @@ def test_mean_linkage_rewrites_a_long_pair_table() -> None:
     value = np.random.default_rng(0).integers(100, 256, u.size)
     last = np.arange(u.size)
     edges = Edges(u, v, value, np.ones_like(value), last, value)
-    linkage, graph = links(n, edges, np.zeros(n + 1, np.bool_), ExactSettings(0.5).least_score)
+    linkage, graph = links(n, edges, np.zeros(n + 1, np.bool_), least_score(0.5))
     # A region whose mean towards the star's middle is high enough can't be left over.
-    assert all(
-        (s << SCORE_BITS) // c < ExactSettings(0.5).least_score for s, c, *_ in graph.values()
-    )
+    assert all((s << SCORE_BITS) // c < least_score(0.5) for s, c, *_ in graph.values())
     assert {frozenset((u, v)) for u, v in zip(linkage.u, linkage.v, strict=True) if u} == set(graph)
     assert n - len(np.unique(linkage.roots[1:])) == linkage.merges > 1000
 
@@ -243,11 +242,11 @@ def test_mean_linkage_rewrites_a_long_pair_table() -> None:
 def test_mean_linkage_goes_on_from_a_higher_threshold() -> None:
     n = 60
     edges = aggregate(n, *random_edges(n, 400, 3))
-    direct, _ = links(n, copied(edges), np.zeros(n + 1, np.bool_), ExactSettings(0.4).least_score)
+    direct, _ = links(n, copied(edges), np.zeros(n + 1, np.bool_), least_score(0.4))
     rank = edges.last.astype(np.uint32)
     roots = np.arange(n + 1, dtype=np.uint32)
     for threshold in (0.8, 0.6, 0.5, 0.4):
-        least = ExactSettings(threshold).least_score
+        least = least_score(threshold)
         linkage = mean_linkage(n, edges, rank, np.zeros(n + 1, np.bool_), least)
         left = linkage.u > 0
         rank = rank[left]
@@ -262,7 +261,7 @@ def test_indices_of_64_bits_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
         n,
         aggregate(n, *random_edges(n, 6 * n, 1, hubs=2)),
         np.zeros(n + 1, np.bool_),
-        ExactSettings(0.45).least_score,
+        least_score(0.45),
     )
     monkeypatch.setattr(region_graph_module, "MAX_INT32_EDGES", 0)
     assert region_graph_module.index_dtype(1, 1) is np.int64
@@ -270,7 +269,7 @@ def test_indices_of_64_bits_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
         n,
         aggregate(n, *random_edges(n, 6 * n, 1, hubs=2)),
         np.zeros(n + 1, np.bool_),
-        ExactSettings(0.45).least_score,
+        least_score(0.45),
     )
     assert narrow.merges == wide.merges > 20
     assert narrow.roots.tolist() == wide.roots.tolist() and graph == wide_graph
@@ -285,7 +284,7 @@ def test_mean_linkage_refuses_what_it_cannot_score_or_rank(
 
     rank, none = np.arange(3, dtype=np.uint32), np.zeros(4, np.bool_)
     half = MAX_SUM // 2
-    least = ExactSettings(0.5).least_score
+    least = least_score(0.5)
     with pytest.raises(BadDataError, match="between two regions add up"):
         mean_linkage(3, triangle([1, 1, MAX_SUM], [1, 1, 1]), rank.copy(), none, least)
     # 1 and 2 merge, and what leads to 3 adds up; it merges, or it is left over.

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.evaluate import evaluate
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from tests.helpers.exact.whole import Grid, by_twos, one_block, regular, same, segment_whole
 
 SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact import map_threshold
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.map_threshold import (
     EDGE_COUNT,

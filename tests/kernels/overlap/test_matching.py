@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from magneton_tasks.base.methods import Rule
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 
 Columns = dict[str, npt.NDArray[np.uint32]]
 

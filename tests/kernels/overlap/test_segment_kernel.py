@@ -10,13 +10,12 @@ import pytest
 import waterz
 from numpy.typing import NDArray
 
+from magneton_tasks.base.methods import SegmentSettings, Supervoxels
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.overlap.segment import (
     KERNEL_VERSION,
     Float32,
-    SegmentSettings,
-    Supervoxels,
     graph_density,
     label_sizes,
     segment_block,

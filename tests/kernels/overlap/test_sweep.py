@@ -12,19 +12,14 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import ExactSettings, Rule, RuleName, SegmentSettings, Supervoxels
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.evaluate import Scores, evaluate
 from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.kernels.overlap.grid_sweep import BlockCuts, cut_block, score_blocks
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, Rule, RuleName, match
+from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
-from magneton_tasks.kernels.overlap.segment import (
-    Float32,
-    SegmentSettings,
-    Supervoxels,
-    segment_block,
-)
+from magneton_tasks.kernels.overlap.segment import Float32, segment_block
 from magneton_tasks.kernels.overlap.sweep import exact_sweep, score_exact_sweep, sweep
 from magneton_tasks.kernels.pooling import Pooling
 from tests.helpers.volumes import affinities, cells

@@ -11,9 +11,9 @@ import zarr
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
-from magneton_tasks.kernels.exact.exact_settings import ExactSettings
 from magneton_tasks.plan.cost_rest import pool_memory
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
