@@ -23,7 +23,7 @@ from magneton_tasks.airflow.dag import catalog, page
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.dag import tasks as stages
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_names import JOINS, MAPPED, STAGES
+from magneton_tasks.plan.stage_names import MAPPED, stages_of
 
 PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
 
@@ -37,7 +37,7 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
     ) as dag:
         plan = stages.plan(config, str(path))
         attempt: Any = XComArg(plan, key="attempt")
-        names = [s for s in STAGES if config.method == "exact" or s not in JOINS]
+        names = stages_of(config.method)
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
             todo = {s: stages.batches(config, s, attempt) for s in names if s in MAPPED}
         before: list[Any] = [plan]

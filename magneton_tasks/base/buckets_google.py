@@ -1,4 +1,4 @@
-"""Google Cloud Storage; see `buckets`."""
+"""Google Cloud Storage; see `bucket`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from magneton_tasks.base.buckets import Stored, age_s, key_of
+from magneton_tasks.base.bucket import Stored, age_s, key_of
 from magneton_tasks.base.location import connection_errors
 
 #: Looks at an object that is written to in the same moment.

@@ -1,4 +1,4 @@
-"""S3 and what speaks its language; see `buckets`."""
+"""S3 and what speaks its language; see `bucket`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from magneton_tasks.base.buckets import Stored, age_s, key_of
+from magneton_tasks.base.bucket import Stored, age_s, key_of
 from magneton_tasks.base.location import connection_errors
 
 #: Seconds for a connection, and for an answer.

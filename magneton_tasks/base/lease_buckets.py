@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import time
 
-from magneton_tasks.base.buckets import Bucket, Stored, open_bucket
+from magneton_tasks.base.bucket import Bucket, Stored
+from magneton_tasks.base.buckets import open_bucket
 from magneton_tasks.base.lease_holder import LEASE_NAME, Holder, refuse_unless_stale
 from magneton_tasks.errors import LeaseHeldError
 

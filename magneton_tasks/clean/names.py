@@ -16,6 +16,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.plan.stage_names import CHOICE_OF, JOINS
 from magneton_tasks.work.paths import WorkPaths
 
 _HEX = "[0-9a-f]{16}"
@@ -23,7 +24,9 @@ _HEX = "[0-9a-f]{16}"
 _SUFFIX = r"[A-Za-z0-9_.]+-\d+-[0-9a-f]{8}"
 _SPAN = r"-?\d+--?\d+"
 
-STAGE_DIR = re.compile(f"(segment|count|join|pool|apply|downsample)-{_HEX}")
+#: stages that leave nothing but records
+_PLAIN = "|".join(s for s in CHOICE_OF if s not in ("segment", "count", *JOINS, "pool"))
+STAGE_DIR = re.compile(f"(segment|count|join|pool|{_PLAIN})-{_HEX}")
 TRY_DIR = re.compile(f"try-{_HEX}")
 #: What is on its way out; see `clean.remove`.
 TRASH_DIR = re.compile(rf"\.clean-{_SUFFIX}")
@@ -103,7 +106,7 @@ _FOLDERS: dict[str, Folder] = {
             "tables": Folder(folders={_HEX: Folder(r"pool-\d+-\d+\.parquet")}),
         },
     ),
-    f"(apply|downsample)-{_HEX}": Folder(folders={"records": _RECORDS}),
+    f"({_PLAIN})-{_HEX}": Folder(folders={"records": _RECORDS}),
     f"try-{_HEX}": Folder(
         r"try\.json",
         {_THRESHOLD: _LAYER, _LAYERS_DIR.pattern: Folder(folders={_THRESHOLD: _LAYER})},

@@ -118,7 +118,7 @@ def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool)
     memory, work = plan.memory.get(stage), plan.work.get(stage)
     return {
         **found.summary().data(now, is_alive=is_alive),
-        "noun": noun_of(stage) if stage != "pool" else "table",
+        "noun": noun_of(stage),
         "asked": CHOICE_OF[stage] in plan.stages, "queued": found.count(QUEUED),
         "expected_cpu_s": work.cpu_s if work else None,
         "expected_bytes": memory.expected if memory else None,

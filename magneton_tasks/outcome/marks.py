@@ -14,6 +14,7 @@ from magneton_tasks.base import files, lease
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
 from magneton_tasks.outcome import damage
 from magneton_tasks.outcome.damage import Damage
+from magneton_tasks.plan.stage_names import WRITING
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Info
@@ -37,7 +38,7 @@ def check(attempt: Attempt, stage: str, states: VolumeStates) -> list[Damage]:
         The file system, or the connection to a bucket, failed.
     """
     found = list(damage.find(attempt, stage, states.looks(stage)))
-    if stage not in ("apply", "downsample"):
+    if stage not in WRITING:
         return found
     keys = {one.key for one in found}
     seen = [look for look in states.looks(stage) if look.key in keys] if keys else []

@@ -25,7 +25,7 @@ from magneton_tasks.plan.cost_exact import FaceDensity
 from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_names import JOINS, join_level
+from magneton_tasks.plan.stage_names import JOINS, MAPPED, STAGES, facts, join_level
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256
@@ -82,12 +82,15 @@ class Geometry:
 
     def stage_grid(self, stage: str) -> Grid | None:
         """The grid whose blocks, groups or cells a mapped stage works; None without that stage."""
-        level = join_level(stage)
-        if level is not None:
-            return self.join_grid(level)
-        if stage in ("segment", "count"):
-            return self.grid
-        return self.cells if stage == "apply" else self.coarse_cells
+        known = facts(stage)
+        if known.level is not None:
+            return self.join_grid(known.level)
+        grids = {"blocks": self.grid, "cells": self.cells, "coarse cells": self.coarse_cells}
+        return grids[known.grid] if known.grid is not None else None
+
+    def is_in_space(self, stage: str) -> bool:
+        """Whether a batch of a stage holds neighbours in space; else its keys follow one another."""
+        return stage == "segment" and self.joins is not None
 
     @property
     def box(self) -> Box:
@@ -157,7 +160,11 @@ class Fingerprints:
     join: str = ""
 
     def of(self, stage: str) -> str:
-        return str(getattr(self, "join" if join_level(stage) else stage))
+        """Of a stage; one without a field here: of the stage before it, and its name."""
+        name = "join" if join_level(stage) else stage
+        if name in self.__slots__:
+            return str(getattr(self, name))
+        return digest(self.of(STAGES[STAGES.index(stage) - 1]), stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,9 +444,21 @@ def _segmented_box(config: RunConfig, whole: Box) -> Box:
 
 # ------------------------------------------------------------------ projections
 def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
-    """Memory of one process of each stage, from the largest block, group and cell."""
-    if config.method == "exact":
-        return _exact_memory(geometry, density)
+    """Memory of one process of each stage, from the largest block, group and cell.
+
+    A stage without a projection of its own: as the last before it on the same grid.
+    """
+    project = _exact_memory if config.method == "exact" else _overlap_memory
+    memory = project(config, geometry, density)
+    for n, stage in enumerate(MAPPED):
+        grid = geometry.stage_grid(stage)
+        before = [s for s in MAPPED[:n] if geometry.stage_grid(s) == grid and s in memory]
+        if stage not in memory and grid is not None and before:
+            memory[stage] = memory[before[-1]]
+    return memory
+
+
+def _overlap_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
     read_voxels = prod(geometry.grid.largest_read)
     segment = config.segment
     memory = {
@@ -465,7 +484,7 @@ def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> d
     return memory
 
 
-def _exact_memory(geometry: Geometry, density: Density) -> dict[str, Memory]:
+def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
     grid, joins = geometry.grid, geometry.joins
     assert joins is not None and density.faces is not None and density.densest_faces is not None
     voxels = prod(grid.largest_core)

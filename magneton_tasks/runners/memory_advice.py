@@ -18,7 +18,7 @@ from magneton_tasks.config.runners import RunnerName
 from magneton_tasks.plan.cost_rest import apply_memory
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Geometry, Plan, VolumeFacts, make_geometry
-from magneton_tasks.plan.stage_names import join_level
+from magneton_tasks.plan.stage_names import WRITING, join_level
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.resources import USABLE
 
@@ -101,7 +101,7 @@ def ways(
             "take a larger block.size, which makes fewer labels (segment takes more)",
             {"block.size": double},
         )
-    elif stage in ("apply", "downsample") and volume is not None:
+    elif stage in WRITING and volume is not None:
         yield from _smaller_cells(config, stage, volume)
 
 

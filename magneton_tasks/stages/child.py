@@ -16,7 +16,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
@@ -31,8 +31,9 @@ from magneton_tasks.errors import (
     TemporaryError,
 )
 from magneton_tasks.plan.cost_overlap import segment_allocation_bytes
-from magneton_tasks.stages.loop import explain
+from magneton_tasks.stages.loop import Begin, explain
 from magneton_tasks.work import parquet
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Outcome
 
 _PR_SET_PDEATHSIG = 1
@@ -105,6 +106,26 @@ def made_in_child(work: Callable[[], Outcome], log: Path, memory_limit: int) -> 
     """What ``work`` makes of a block, with what its child used; as `run_in_child`."""
     child = run_in_child(lambda: asdict(work()), log, memory_limit)
     return Outcome(**child.value | {"cpu_s": child.cpu_s, "peak_bytes": child.peak_bytes})
+
+
+def each_in_child(
+    attempt: Attempt,
+    stage: str,
+    keys: Iterable[int],
+    begin: Begin,
+    prepare: Callable[[int], Callable[[], Outcome]],
+) -> Iterator[tuple[int, Outcome | Exception]]:
+    """Work blocks one after another, each in a child of its own.
+
+    ``prepare`` is called in this process, and returns what the child does.
+    """
+    limit = attempt.memory_limit(stage)
+    for key in keys:
+        begin(key)
+        try:
+            yield key, made_in_child(prepare(key), attempt.paths.block_log(stage, key), limit)
+        except Exception as error:
+            yield key, error
 
 
 def _wait(pipe: FileIO, pid: int, memory_limit: int) -> tuple[bytes, bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from magneton_tasks.kernels.exact.residual import (
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.plan.stage_names import JOINS, join_level
-from magneton_tasks.stages.child import made_in_child
+from magneton_tasks.stages.child import each_in_child
 from magneton_tasks.stages.exact import join_inputs, require_joins, rows_of, tree_of
 from magneton_tasks.stages.loop import Batch, Begin, require_memory
 from magneton_tasks.work import parquet, tables
@@ -102,16 +102,13 @@ class JoinStage:
         if keys:
             _ = self.counts, self.children  # what isn't there is waited for once
             self._warm()
-        limit = self.attempt.memory_limit(self.stage)
-        for key in keys:
-            log = self.attempt.paths.block_log(self.stage, key)
-            begin(key)
-            try:
-                self._check_memory(key)
-                self._sum_up(key)
-                yield key, made_in_child(partial(self.one, key), log, limit)
-            except Exception as error:
-                yield key, error
+        return each_in_child(self.attempt, self.stage, keys, begin, self._prepare)
+
+    def _prepare(self, key: int) -> Callable[[], Outcome]:
+        """Look whether a group can be joined; what its child does."""
+        self._check_memory(key)
+        self._sum_up(key)
+        return partial(self.one, key)
 
     def _warm(self) -> None:
         """Load the compiled code once, before the children fork."""
@@ -155,11 +152,8 @@ class JoinStage:
             joins=len(found.joins.block_a),
             files=files_info({"residual": written}),
         )
-        output, summary = (
-            plan_digest(info["files"]),
-            f"{info['joins']:,} joins, {info['rows']['regions']:,} regions open",
-        )
-        return Outcome("done", self.inputs[key], output, info, summary)
+        summary = f"{info['joins']:,} joins, {info['rows']['regions']:,} regions open"
+        return Outcome("done", self.inputs[key], plan_digest(info["files"]), info, summary)
 
     def _residual(self, child: int) -> Residual:
         record = self.children[child]

@@ -31,6 +31,7 @@ from magneton_tasks.stages.loop import (
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Note, tell
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info, Kind, Record, files_info
 from magneton_tasks.work.stores import table_dir
 from magneton_tasks.work.validity import pool_input, spares
@@ -40,8 +41,9 @@ ROWS_PER_FILE = 2_000_000
 _COLUMNS: dict[Kind, tuple[str, ...]] = {"pairs": MATCH_COLUMNS, "sizes": ("block", "core")}
 
 
-def run(attempt: Attempt) -> int:
+def run(job: Job) -> int:
     """Pool the volume; returns the exit code."""
+    attempt = job.attempt
     began, cpu_began = time.time(), time.process_time()
     manifest = attempt.manifest("pool")
     state = manifest.read({0}).get(0)

@@ -24,11 +24,13 @@ from magneton_tasks.plan.plan import VolumeFacts
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Failure
 
 
-def run(attempt: Attempt) -> int:
+def run(job: Job) -> int:
     """Check everything, so that one look tells all that is wrong; returns the exit code."""
+    attempt = job.attempt
     began, failures = time.time(), list[Failure]()
     for what, check in _checks(attempt):
         try:

@@ -72,7 +72,7 @@ def parts(
     """The chunks of a cell of apply or downsample, as its record has them, mip by mip."""
     first = geometry.cell_mips + 1 if stage == "downsample" else 0
     sums = record.info.get("crc32")
-    for k, sizes in enumerate(record.info["chunks"]):
+    for k, sizes in enumerate(record.info.get("chunks", ())):
         box = geometry.cell_box(stage, key, first + k)
         crcs = None if sums is None else unpack(f">{len(sizes)}I", bytes.fromhex(sums[k]))
         yield Part(first + k, box, list(store.chunk_names(box)), sizes, crcs)

@@ -11,11 +11,11 @@ from magneton_tasks.work.attempt import Attempt
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A share of a mapped stage: one batch, or one part of one."""
+    """A share of a stage: one batch, or one part of one; the whole of a stage that isn't mapped."""
 
     attempt: Attempt
     stage: str
-    batch: int
+    batch: int = 0
     part: tuple[int, int] | None = None
     #: called before each block; raises once the lease is lost
     check: Callable[[], None] = lambda: None
@@ -30,6 +30,6 @@ class Job:
             low, high = share(end - begin, *self.part)
             begin, end = begin + low, begin + high
         geometry = self.attempt.plan.geometry
-        if self.stage == "segment" and geometry.joins is not None:
+        if geometry.is_in_space(self.stage):
             return z_ordered(stage_plan.todo, geometry.grid.shape)[begin:end]
         return list(items(stage_plan.todo, begin, end))

@@ -76,7 +76,7 @@ def grid_of(geometry: Geometry, stage: str) -> Grid | None:
 
 def total_of(geometry: Geometry, stage: str) -> int:
     """How many blocks or cells a stage has; 1 for pool, 0 for a stage that isn't needed."""
-    if stage == "pool":
+    if stage not in MAPPED:
         return 1
     grid = grid_of(geometry, stage)
     return len(grid) if grid is not None else 0

@@ -14,7 +14,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Fingerprints, Geometry
-from magneton_tasks.plan.stage_names import CHOICE_OF, JOINS
+from magneton_tasks.plan.stage_names import AFTER_POOL, CHOICE_OF, JOINS
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
@@ -44,7 +44,7 @@ class Todo:
         self.input_changed = False
 
     def all(self, input_digest: InputDigest) -> dict[str, Ranges]:
-        """Ranges of blocks (segment, count), of cells (apply, downsample), and [(0, 1)] or [] for pool.
+        """Ranges of blocks, groups or cells of each mapped stage, and [(0, 1)] or [] for pool.
 
         Raises
         ------
@@ -60,11 +60,8 @@ class Todo:
         }
         if geometry.joins is not None:
             todo |= self._joins(judge, geometry.joins)
-        todo |= {
-            "pool": _left(judge, "pool", 1),
-            "apply": self._written(judge, "apply", geometry.cells),
-            "downsample": self._written(judge, "downsample", geometry.coarse_cells),
-        }
+        todo["pool"] = _left(judge, "pool", 1)
+        todo |= {s: self._written(judge, s, geometry.stage_grid(s)) for s in AFTER_POOL}
         todo["segment"] = self._and_cleaned(judge, todo)
         return self._asked(todo)
 

@@ -6,7 +6,7 @@ A valid record counts if the run accepts it (`accepts`) and it was made of what 
     count              the labels of its block and of the later neighbours     `count_input`
     join1, join2, ...  the counts of the group's blocks                        `join_inputs`
     pool               all counts                                              `pool_input`
-    apply, downsample  the pool table, which is known by pool's input
+    those after it     the pool table, which is known by pool's input
 
 What a stage is made of follows from the current records of the stage before, and each stage's
 result is the same whenever it is made of the same: so where one has to be made again (its file was
@@ -24,12 +24,9 @@ from typing import Protocol
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Geometry, digest
-from magneton_tasks.plan.stage_names import CHOICE_OF, JOINS, join_level
+from magneton_tasks.plan.stage_names import AFTER_POOL, CHOICE_OF, JOINS, WRITING, join_level
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Record
-
-#: Stages that write the output.
-WRITTEN = ("apply", "downsample")
 
 #: Why a result is stale.
 OTHER_INPUT = "the input changed since"
@@ -39,7 +36,7 @@ OTHER_POOL = "written with another pool table than there is now"
 OTHER_SETTINGS = "made with other settings"
 _OTHER = {
     "segment": OTHER_INPUT, "count": OTHER_LABELS, **dict.fromkeys(JOINS, OTHER_LABELS),
-    "pool": OTHER_PAIRS, **dict.fromkeys(WRITTEN, OTHER_POOL),
+    "pool": OTHER_PAIRS, **dict.fromkeys(AFTER_POOL, OTHER_POOL),
 }  # fmt: skip
 
 
@@ -96,7 +93,7 @@ def is_made_anew(stage: str, stages: Iterable[str], restart: bool) -> bool:
 
 def made_of(stage: str, record: Made) -> str | None:
     """Digest of what a record's result was made of."""
-    return record.pool if stage in WRITTEN else record.digests[0]
+    return record.pool if stage in AFTER_POOL else record.digests[0]
 
 
 def why_stale(stage: str, record: Made, expected: str | None) -> str | None:
@@ -197,7 +194,7 @@ class Judge:
         if level := join_level(stage):
             inputs = self._join_inputs(level)
             return {key: why_stale(stage, state, inputs.get(key)) for key, state in valid}
-        pool, output = self.pool_expected(), self._output if stage in WRITTEN else None
+        pool, output = self.pool_expected(), self._output if stage in WRITING else None
         return {key: why_stale(stage, state, pool) or output for key, state in valid}
 
     def _join_inputs(self, level: int) -> dict[int, str]:

@@ -24,9 +24,9 @@ from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.outcome import verified
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import JOINS, MAPPED, STAGES
-from magneton_tasks.stages import apply, count, downsample, join, pool, segment
+from magneton_tasks.plan.stage_names import MAPPED, STAGES
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.registry import run_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
@@ -48,13 +48,6 @@ SETTINGS: dict[str, Any] = {
     "apply": {"chunk_size": [16, 16, 16], "mips": 2},
     # Children of a test process are as large as that; the limits have tests of their own.
     "local": {"workers": 1, "memory": "8GiB"},
-}
-MAPPED_STAGES: dict[str, Callable[[Job], int]] = {
-    "segment": segment.run,
-    "count": count.run,
-    **dict.fromkeys(JOINS, join.run),
-    "apply": apply.run,
-    "downsample": downsample.run,
 }
 
 
@@ -178,9 +171,16 @@ def run_stages(
                 for batch in range(run.plan.work[stage].batches)
                 for part in range(parts)
             ]
-            codes = [MAPPED_STAGES[stage](job) for job in (jobs[::-1] if reverse else jobs)]
+            codes = [
+                run_of(stage, run.attempt.config.method)(job)
+                for job in (jobs[::-1] if reverse else jobs)
+            ]
         elif stage == "pool":
-            codes = [pool.run(run.attempt)] if run.plan.work["pool"].todo else []
+            codes = (
+                [run_of(stage, run.attempt.config.method)(Job(run.attempt, stage))]
+                if run.plan.work["pool"].todo
+                else []
+            )
         else:
             codes = [verified.run(run.attempt)]
         run.codes[stage] = codes

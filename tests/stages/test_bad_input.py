@@ -26,7 +26,7 @@ from magneton_tasks.errors import (
     OutputError,
 )
 from magneton_tasks.formats.metadata import chunk_name, read_metadata
-from magneton_tasks.stages import segment
+from magneton_tasks.stages import child, segment_overlap
 from magneton_tasks.stages.child import made_in_child
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.job import Job
@@ -238,14 +238,14 @@ def test_a_block_that_meets_its_memory_limit_says_so(
     def limited(work: Callable[[], Any], log: Path, _: int) -> Any:
         return plain(work, log, own + 300 * 2**20)
 
-    monkeypatch.setattr(segment, "made_in_child", limited)
-    one = segment.SegmentStage.one
+    monkeypatch.setattr(child, "made_in_child", limited)
+    one = segment_overlap.OverlapSegmentStage.one
     monkeypatch.setattr(
-        segment.SegmentStage,
+        segment_overlap.OverlapSegmentStage,
         "one",
         lambda self, key: greed(self, key) if key == 1 else one(self, key),
     )
-    assert segment.run(Job(run.attempt, "segment", 0)) == 75
+    assert segment_overlap.run(Job(run.attempt, "segment", 0)) == 75
     failure = run.last("segment")[1].info
     assert "memory" in failure["cause"]
     hint = failure["hint"] or ""
@@ -311,7 +311,7 @@ def test_a_disk_so_full_that_not_even_a_record_fits_ends_with_74(
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OutputError, match="No space left"):  # its result can't be written either
-        segment.run(Job(run.attempt, "segment", 0))
+        segment_overlap.run(Job(run.attempt, "segment", 0))
     monkeypatch.undo()
     assert len(run.made("segment")) > 0
     assert np.array_equal(volumes.read_segmentation(volumes.run_stages(run)), expected[0])

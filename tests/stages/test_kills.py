@@ -15,7 +15,7 @@ import pytest
 from magneton_tasks.base import files
 from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.stages import loop as work
-from magneton_tasks.stages import segment
+from magneton_tasks.stages import segment_overlap
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Outcome
 from tests.helpers import volumes
@@ -86,20 +86,20 @@ def test_a_killed_child_costs_its_block_alone(
     copy_of: Copy, expected: list[Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = volumes.plan_run(copy_of())
-    plain = segment.SegmentStage.one
+    plain = segment_overlap.OverlapSegmentStage.one
 
     def die(self: Any, key: int) -> Outcome:
         if key == 4:
             kill_at(2, "rename")  # the labels are in place, their sizes not yet
         return plain(self, key)
 
-    monkeypatch.setattr(segment.SegmentStage, "one", die)
+    monkeypatch.setattr(segment_overlap.OverlapSegmentStage, "one", die)
     job = Job(run.attempt, "segment", 0)
-    assert segment.run(job) == 75
+    assert segment_overlap.run(job) == 75
     assert run.made("segment") == set(range(8)) - {4}
     assert "SIGKILL" in run.last("segment")[4].info["cause"]
     monkeypatch.undo()
-    assert segment.run(job) == 0
+    assert segment_overlap.run(job) == 0
     assert_same(volumes.run_stages(run), expected)
 
 
@@ -181,7 +181,7 @@ def test_sigterm_ends_a_worker_with_75_and_its_child_with_it(
     copy_of: Copy, expected: list[Array], tmp_path: Path
 ) -> None:
     run = volumes.plan_run(copy_of())
-    plain = segment.SegmentStage.one
+    plain = segment_overlap.OverlapSegmentStage.one
 
     def slow(self: Any, key: int) -> Outcome:
         if key == 3:
@@ -190,9 +190,9 @@ def test_sigterm_ends_a_worker_with_75_and_its_child_with_it(
         return plain(self, key)
 
     def worker() -> int:
-        segment.SegmentStage.one = slow  # type: ignore[method-assign]
+        segment_overlap.OverlapSegmentStage.one = slow  # type: ignore[method-assign]
         work.raise_on_signals()
-        return segment.run(Job(run.attempt, "segment", 0))
+        return segment_overlap.run(Job(run.attempt, "segment", 0))
 
     pid = os.fork()
     if pid == 0:

@@ -15,7 +15,7 @@ import pytest
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import chunk_name
-from magneton_tasks.stages import segment
+from magneton_tasks.stages import segment_overlap
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
@@ -241,20 +241,20 @@ def test_a_temporary_failure_is_tried_again_in_the_same_attempt(
     finished: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = volumes.plan_run(Path(finished.plan.config_path), {"input.version": 2})
-    plain = segment.SegmentStage.one
+    plain = segment_overlap.OverlapSegmentStage.one
 
     def crash(self: Any, key: int) -> Outcome:
         if key in (2, 6):
             os.abort()
         return plain(self, key)
 
-    monkeypatch.setattr(segment.SegmentStage, "one", crash)
+    monkeypatch.setattr(segment_overlap.OverlapSegmentStage, "one", crash)
     job = Job(run.attempt, "segment", 0)
-    assert segment.run(job) == 75
+    assert segment_overlap.run(job) == 75
     assert run.made("segment") == ALL_BLOCKS - {2, 6}  # the crash of one block costs one block
     assert "SIGABRT" in run.last("segment")[2].info["cause"]
     monkeypatch.undo()
-    assert segment.run(job) == 0
+    assert segment_overlap.run(job) == 0
     assert run.result("segment", 0)["done"] == 2
 
 

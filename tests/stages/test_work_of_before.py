@@ -11,8 +11,8 @@ import pytest
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import label_sizes
 from magneton_tasks.stages.exact import place_of, rows_of
-from magneton_tasks.stages.exact_segment import ExactSegmentStage
-from magneton_tasks.stages.segment import segmented
+from magneton_tasks.stages.segment_exact import ExactSegmentStage
+from magneton_tasks.stages.segmented import segmented
 from magneton_tasks.work import residuals
 from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.record import Info, Outcome, files_info
@@ -24,7 +24,7 @@ SETTINGS = {"method": "exact", "block": {"size": [20, 32, 32]}, "segment": {"thr
 
 def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any) -> Outcome:
     """A block as 0.2.0 wrote it: the sizes in a file of their own, which its record names."""
-    found = segment_block_exact(affinity, high, place_of(stage.grid, key), stage.exact)
+    found = segment_block_exact(affinity, high, place_of(stage.grid, key), stage.settings)
     shape = found.labels.shape
     sizes = label_sizes(
         found.labels, (slice(shape[0]), slice(shape[1]), slice(shape[2])), found.n_labels
@@ -47,7 +47,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Blocks that the release before segmented; nothing was counted yet."""
     config = volumes.make_volume(tmp_path, settings=SETTINGS)
     with monkeypatch.context() as patch:
-        patch.setattr(ExactSegmentStage, "work", write_as_before)
+        patch.setattr(ExactSegmentStage, "one", write_as_before)
         run = volumes.run_stages(volumes.plan_run(config, run="before"), stages=["segment"])
     volumes.release(run)
     assert run.code == 0

@@ -23,9 +23,8 @@ from magneton_tasks.config import from_form, keys, renamed
 from magneton_tasks.config.model import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, uses_partition
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots
+from magneton_tasks.plan.stage_names import CHOICES
 
-#: Stages that a run may be limited to; plan and verify always run, pool implies count.
-CHOOSABLE_STAGES = ("segment", "pool", "apply")
 _THIS_RUN = "This run"
 #: Text of the form for the threshold; the schema's names both methods.
 _THRESHOLD = "Regions merge while their score is at least this affinity. A lower value merges more."
@@ -72,13 +71,13 @@ def run_keys(config: RunConfig) -> tuple[str, ...]:
 
 def _stages() -> Param:
     return Param(
-        list(CHOOSABLE_STAGES),
+        list(CHOICES),
         title="Stages",
         description="Stages to run. plan and verify always run. pool includes count.",
         section=_THIS_RUN,
         type="array",
-        items={"type": "string", "enum": list(CHOOSABLE_STAGES)},
-        examples=list(CHOOSABLE_STAGES),
+        items={"type": "string", "enum": list(CHOICES)},
+        examples=list(CHOICES),
         uniqueItems=True,
         minItems=1,
     )
@@ -145,7 +144,7 @@ def read(
         partition = automatic_date.astimezone(UTC).strftime(config.partition_format)
     return Request(
         sets=sets,
-        stages=None if set(stages) == set(CHOOSABLE_STAGES) else stages,
+        stages=None if set(stages) == set(CHOICES) else stages,
         partition=partition,
         restart=bool(params["restart"]),
     )

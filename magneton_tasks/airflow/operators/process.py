@@ -222,7 +222,7 @@ class BatchesOperator(BaseOperator):
         if not is_chosen(self.runner, self.attempt):
             return []
         plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text(), self.attempt)
-        in_space = self.stage == "segment" and plan.geometry.joins is not None
+        in_space = plan.geometry.is_in_space(self.stage)
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
 
 

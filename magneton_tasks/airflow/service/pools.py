@@ -20,7 +20,7 @@ from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import apply_memory, count_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_names import join_level
+from magneton_tasks.plan.stage_names import AFTER_POOL, join_level
 from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"
@@ -63,7 +63,7 @@ def _stage_memory(config: RunConfig, stage: str) -> int:
         )
     if stage == "count":
         return count_memory(config.block.size, config.block.overlap).bound
-    if stage in ("apply", "downsample"):
+    if stage in AFTER_POOL:
         return apply_memory(
             _LARGEST_CELL, voxels, int(cost_overlap.TYPICAL_DENSITY[0] * voxels)
         ).bound
@@ -77,7 +77,7 @@ def _exact_memory(config: RunConfig, stage: str) -> int:
         return cost_exact.block_bound_bytes(voxels, cost_overlap.TYPICAL_DENSITY)
     if join_level(stage):
         return _join_memory(config.block.size)
-    if stage in ("apply", "downsample"):
+    if stage in AFTER_POOL:
         return apply_memory(_LARGEST_CELL, voxels, 0).bound
     return 0
 

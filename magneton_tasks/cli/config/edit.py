@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from magneton_tasks.cli.config import parameter_dialog
 from magneton_tasks.cli.config import parameters as params
 from magneton_tasks.cli.console import Quit, ask, confirm, require_terminal, say
 from magneton_tasks.config import config_file, edit_file
@@ -64,7 +65,7 @@ def _edit_values(config: Path) -> None:
         before = params.parameters(config, {})
     except ConfigError as error:
         raise ConfigError(error.what, f"fix it: magneton config edit {config} --editor") from None
-    overrides = params.edit_table(config, {}, None)
+    overrides = parameter_dialog.edit_table(config, {}, None)
     lines = params.differences(before, params.parameters(config, overrides))
     console = Console()
     if not lines:

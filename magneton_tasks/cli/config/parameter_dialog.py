@@ -1,8 +1,8 @@
-"""The questions with which a person changes parameters (`parameters.edit_table`)."""
+"""The questions with which a person changes parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,11 +22,19 @@ A wrong value is refused, with the reason, and the old one stays."""
 _DONE = "done"
 
 
-def edit(
-    config: Path, overrides: dict[str, object], sections: Collection[str] | None
+def edit_table(
+    config: Path, given: Mapping[str, object], sections: Collection[str] | None
 ) -> dict[str, object]:
-    """As `parameters.edit_table`."""
-    console = Console()
+    """Show the table and let a person change values until Enter; the new overrides.
+
+    Raises
+    ------
+    Quit
+        The answer was q, or the input ended.
+    NoInputError, ConfigError
+        The config can't be read, or is wrong as it is.
+    """
+    console, overrides = Console(), dict(given)
     rows = params.parameters(config, overrides, sections)
     console.print(params.table(rows, console.width))
     while True:

@@ -274,20 +274,3 @@ def table(
     if any(p.source == "override" for p in parameters):
         grid.caption = "* for this run: not what the file says"
     return grid
-
-
-def edit_table(
-    config: Path, overrides: Mapping[str, object], sections: Collection[str] | None
-) -> dict[str, object]:
-    """Show the table and let a person change values until Enter; the new overrides.
-
-    Raises
-    ------
-    Quit
-        The answer was q, or the input ended.
-    NoInputError, ConfigError
-        The config can't be read, or is wrong as it is.
-    """
-    from magneton_tasks.cli.config import parameter_dialog
-
-    return parameter_dialog.edit(config, dict(overrides), sections)

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from magneton_tasks.base.grid import ranges_len
-from magneton_tasks.cli.config import parameters
+from magneton_tasks.cli.config import parameter_dialog, parameters
 from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
 from magneton_tasks.cli.menu.volumes import Volume
@@ -167,7 +167,7 @@ def _change(console: Console, asked: _Asked) -> None:
     sections = asked.option.sections
     if asked.runner == "slurm":
         sections = (*(s for s in sections if s != "local"), *_ON_SLURM)
-    changed = parameters.edit_table(path, asked.overrides, sections)
+    changed = parameter_dialog.edit_table(path, asked.overrides, sections)
     if changed == asked.overrides:
         return
     asked.overrides = changed

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
-from magneton_tasks.plan.stage_names import JOINS
+from magneton_tasks.plan.stage_names import PROBE, TABLE
 
 #: As `config.runners.RunnerName`, which --help doesn't import.
 RUNNERS = ("local", "docker", "slurm")
@@ -138,16 +138,6 @@ def _single(stage: str, text: str) -> click.Command:
 
 
 STAGES = (
-    _single("probe", "Check that the stages of a run will work on this machine."),
-    _mapped("segment", "Segment a batch of blocks."),
-    _mapped("count", "Count how the labels of neighbouring blocks overlap."),
-    *(
-        _mapped(stage, f"Join a batch of groups of blocks, level {level} (method: exact).")
-        for level, stage in enumerate(JOINS, 1)
-    ),
-    _single("pool", "Join the labels of all blocks and give them global ids."),
-    _mapped("apply", "Write a batch of cells of the output."),
-    _mapped("downsample", "Write the mips that do not fit into apply's cells."),
-    _single("verify", "Prove that the result is complete."),
+    *((_mapped if s.grid else _single)(s.name, s.about) for s in (PROBE, *TABLE)),
     _single("release", "Give the volume's lease back."),
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from magneton_tasks.base import lease
-from magneton_tasks.plan.stage_names import join_level
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages.loop import raise_on_signals
+from magneton_tasks.stages.registry import run_of
 from magneton_tasks.work import lease_by_hand
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
@@ -21,24 +20,19 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
     with _lease(attempt) as heart:
-        return _mapped(stage)(Job(attempt, stage, batch, part, heart.check))
+        run = run_of(stage, attempt.config.method)
+        return run(Job(attempt, stage, batch, part, heart.check))
 
 
 def run_single(stage: str, attempt_dir: Path) -> int:
-    """A stage that isn't mapped."""
+    """A stage that isn't mapped, or release."""
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
     if stage == "release":
         lease.give_back(lease_places(attempt.config), attempt.plan.run)
         return 0
     with _lease(attempt):
-        if stage == "pool":
-            from magneton_tasks.stages.pool import run
-        elif stage == "probe":
-            from magneton_tasks.stages.probe import run
-        else:
-            from magneton_tasks.outcome.verified import run
-        return run(attempt)
+        return run_of(stage, attempt.config.method)(Job(attempt, stage))
 
 
 def _lease(attempt: Attempt) -> AbstractContextManager[lease.Heart]:
@@ -47,17 +41,3 @@ def _lease(attempt: Attempt) -> AbstractContextManager[lease.Heart]:
     if is_run_by_runner():
         return lease.acquire(places, run, process_bound=False).kept()
     return lease_by_hand.kept(places, run)
-
-
-def _mapped(stage: str) -> Callable[[Job], int]:
-    if stage == "segment":
-        from magneton_tasks.stages.segment import run
-    elif stage == "count":
-        from magneton_tasks.stages.count import run
-    elif join_level(stage):
-        from magneton_tasks.stages.join import run
-    elif stage == "apply":
-        from magneton_tasks.stages.apply import run
-    else:
-        from magneton_tasks.stages.downsample import run
-    return run

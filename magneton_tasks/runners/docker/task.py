@@ -232,7 +232,7 @@ class Workshop:
         work = plan.work.get(task.stage)
         if task.batch is None or work is None:
             return []
-        in_space = task.stage == "segment" and plan.geometry.joins is not None
+        in_space = plan.geometry.is_in_space(task.stage)
         keys = None if in_space else set(items(work.todo, *work.batch(task.batch)))
         fingerprint = plan.fingerprints.of(task.stage)
         paths = WorkPaths(Path(self.config.paths.work))

@@ -14,7 +14,7 @@ from magneton_tasks.config.read import RunConfig, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan.plan import Geometry, Plan, digest
-from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.plan.stage_names import CHOICES, WRITING
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
 
@@ -213,7 +213,7 @@ def has_layer(location: Location) -> bool:
 def forget_output(config: RunConfig, plan: Plan) -> None:
     """The output is new, gone or written over: what the records say was written isn't there."""
     work = WorkPaths(Path(config.paths.work))
-    for stage in ("apply", "downsample"):
+    for stage in WRITING:
         manifest = Manifest(work.records(stage, plan.fingerprints.of(stage)))
         states = {k: s for k, s in manifest.read().items() if s.is_valid}
         with manifest.writer("plan", stage, -1) as writer:

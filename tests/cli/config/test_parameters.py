@@ -15,7 +15,6 @@ from magneton_tasks.cli.config.parameters import (
     all_changed,
     changed,
     differences,
-    edit_table,
     parameters,
     shown,
     table,
@@ -237,7 +236,7 @@ def talk(
     """What `edit_table` returns where a person types ``answers``."""
     left = list(answers)
     monkeypatch.setattr("builtins.input", lambda _: left.pop(0))
-    overrides = edit_table(config, {}, sections)
+    overrides = parameter_dialog.edit_table(config, {}, sections)
     assert left == []
     return overrides
 

@@ -1,22 +1,22 @@
-"""Stage segment: affinities of a block's read box -> dense labels and their sizes."""
+"""Stage segment of the overlap method: affinities of a block's read box -> dense labels and their sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property, partial
-from typing import Any
 
 from magneton_tasks.config.settings import segment_settings
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.formats.affinity import AffinityReader, MaskReader
 from magneton_tasks.kernels.overlap.segment import (
     BadAffinityError,
     label_sizes,
     segment_block,
     warm_up,
 )
-from magneton_tasks.plan.plan import digest as plan_digest
-from magneton_tasks.stages.child import made_in_child
+from magneton_tasks.stages.child import each_in_child
 from magneton_tasks.stages.loop import Batch, Begin
+from magneton_tasks.stages.segmented import no_foreground, segmented
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
 from magneton_tasks.work.job import Job
@@ -26,16 +26,12 @@ from magneton_tasks.work.stores import label_store
 
 def run(job: Job) -> int:
     """Segment one batch of blocks; returns the exit code."""
-    stage = SegmentStage(job.attempt)
-    if job.attempt.config.method == "exact":
-        from magneton_tasks.stages.exact_segment import ExactSegmentStage
-
-        stage = ExactSegmentStage(job.attempt)
-    return Batch(job).run(stage.process, stage.expected)
+    stage = OverlapSegmentStage(job.attempt)
+    return Batch(job).run(stage.process, partial(input_digest, job.attempt))
 
 
-class SegmentStage:
-    """Segments blocks one by one, each in a forked child."""
+class OverlapSegmentStage:
+    """Segments blocks one by one, each in a forked child, which reads what it needs."""
 
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
@@ -44,28 +40,20 @@ class SegmentStage:
         self.settings = segment_settings(attempt.config, attempt.plan.threshold.value)
 
     @cached_property
-    def affinity(self) -> Any:
+    def affinity(self) -> AffinityReader:
         return open_affinity(self.attempt.config)
 
     @cached_property
-    def mask(self) -> Any:
+    def mask(self) -> MaskReader | None:
         return open_mask(self.attempt.config, self.affinity.info)
-
-    def expected(self, key: int) -> str:
-        return input_digest(self.attempt, key)
 
     def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:
             self.store.create()
             self._warm()
-        limit = self.attempt.memory_limit("segment")
-        for key in keys:
-            log = self.attempt.paths.block_log("segment", key)
-            begin(key)
-            try:
-                yield key, made_in_child(partial(self.one, key), log, limit)
-            except Exception as error:
-                yield key, error
+        return each_in_child(
+            self.attempt, "segment", keys, begin, lambda key: partial(self.one, key)
+        )
 
     def _warm(self) -> None:
         """Open the volumes and load compiled code once, before the children fork."""
@@ -94,17 +82,3 @@ class SegmentStage:
             "sizes": self.store.write_sizes(at, sizes.core, sizes.read),
         }
         return segmented(digest, Info(n=n, files=files_info(written)))
-
-
-def segmented(input_digest: str, info: Info) -> Outcome:
-    """The outcome of a block whose labels are stored.
-
-    Sizes and checksums of all its files tell the labels apart, and cost nothing more.
-    """
-    output = plan_digest(info["files"])
-    return Outcome("done", input_digest, output, info, f"{info['n']:,} labels")
-
-
-def no_foreground(input_digest: str) -> Outcome:
-    """The outcome of a block without labels."""
-    return Outcome("empty", input_digest, "empty", Info(n=0), "no foreground")

@@ -1,0 +1,22 @@
+"""The code of each stage, by its entry in the table of stages (`plan.stage_names`).
+
+A process works one stage: it imports that stage's file and what it needs, and no other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from magneton_tasks.plan.stage_names import Method, facts
+from magneton_tasks.work.job import Job
+
+#: Works a share of a stage, or the whole of one that isn't mapped; returns the exit code.
+Run = Callable[[Job], int]
+
+
+def run_of(stage: str, method: Method) -> Run:
+    """What does a stage, with a method that has it."""
+    file = facts(stage).files[method]
+    return cast(Run, import_module(f"{__package__}.{file}").run)
