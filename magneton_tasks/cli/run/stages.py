@@ -32,6 +32,10 @@ def run_single(stage: str, attempt_dir: Path) -> int:
         lease.give_back(lease_places(attempt.config), attempt.plan.run)
         return 0
     with _lease(attempt):
+        if stage == "verify":
+            from magneton_tasks.outcome.verified import run  # draws, which others don't need
+
+            return run(attempt)
         return run_of(stage, attempt.config.method)(Job(attempt, stage))
 
 

@@ -1,0 +1,118 @@
+"""A new stage is one entry of the table and its own file: the rest of the program finds it there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from magneton_tasks.plan import stage_names
+from tests.helpers.tiny_volume import write_tiny_volume
+
+ROOT = Path(__file__).parents[2]
+ENTRY = """
+    Stage("mapping", "Draw a batch of cells.", "cell", _both("made_up"), "cells", "apply"),
+"""
+FILE = """
+from magneton_tasks.stages.loop import Batch, Outcome, each
+
+
+def run(job):
+    pool = job.attempt.require("pool", {0})[0]
+
+    def one(key):
+        return Outcome("done", pool.input, info={"pool": pool.input}, summary="drawn")
+
+    def is_current(key, record):
+        return record.info.get("pool") == pool.input
+
+    return Batch(job).run(each(one, lambda: None), is_current)
+"""
+#: Puts both in place in every process, as if they stood in the project.
+IN_PLACE = """
+import importlib.abc, importlib.util, os, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        file = {
+            "magneton_tasks.plan.stage_names": "table.py", "magneton_tasks.stages.made_up": "made_up.py"
+        }.get(name)
+        return file and importlib.util.spec_from_file_location(
+            name, os.path.join(os.path.dirname(__file__), file)
+        )
+
+sys.meta_path.insert(0, Finder())
+"""
+TELL = """
+import json, runpy, sys
+from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.work.attempts import open_latest
+from pathlib import Path
+
+shown = BlockMap(open_latest(Path(sys.argv[1]), None))
+shown.refresh()
+made = runpy.run_path(sys.argv[2])
+(dag,) = [value for name, value in made.items() if name.startswith("instance_segmentation")]
+print(json.dumps({
+    "stages": shown.stages, "layer": shown.layer("mapping", 0), "tasks": sorted(dag.task_ids),
+    "before": sorted(dag.get_task("mapping").upstream_task_ids),
+}))
+"""
+
+
+class Process:
+    """Runs Python in an environment that has the stage; what it says last is JSON."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        source = Path(stage_names.__file__).read_text()
+        assert source.count('    Stage("verify"') == 1
+        table = source.replace('    Stage("verify"', f'{ENTRY}    Stage("verify"')
+        for name, text in (
+            ("table.py", table),
+            ("made_up.py", FILE),
+            ("sitecustomize.py", IN_PLACE),
+        ):
+            (folder / name).write_text(text)
+        self._environment = os.environ | {
+            "PYTHONPATH": f"{folder}:{ROOT}",
+            "AIRFLOW_HOME": str(folder / "airflow"),
+        }
+
+    def __call__(self, *arguments: object, **environment: str) -> Any:
+        command = [sys.executable, *map(str, arguments)]
+        environ = self._environment | environment
+        done = subprocess.run(command, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        last = done.stdout.strip().splitlines()[-1]
+        return json.loads(last) if last.startswith("{") else last
+
+
+def test_a_made_up_stage_is_worked_and_shown_everywhere(tmp_path: Path) -> None:
+    config = write_tiny_volume(tmp_path)
+    python = Process(tmp_path / "made_up")
+    magneton = "-m", "magneton_tasks"
+    python(*magneton, "run", config, "--workers", 1)
+
+    stages = {s["stage"]: s for s in python(*magneton, "status", config, "--json")["stages"]}
+    assert list(stages)[-3:] == ["apply", "mapping", "verify"]
+    assert stages["mapping"]["done"] == stages["apply"]["done"] > 0
+    assert python(*magneton, "plan", config, "--run-id", "again")["nothing_to_do"]
+    other = python(
+        *magneton, "plan", config, "--run-id", "again", "--set", "segment.min_size_vox=9"
+    )
+    assert other["batches"]["mapping"] > 0, "another pool table makes its results stale"
+
+    told = python(
+        "-c", TELL, config, ROOT / "dags/instance_segmentation.py", MAGNETON_CONFIGS=str(config)
+    )
+    assert told["stages"][-2:] == ["apply", "mapping"]
+    assert told["layer"]["noun"] == "cell"
+    assert {"mapping", "batches.mapping"} <= set(told["tasks"])
+    assert told["before"] == ["batches.mapping", "downsample"]
+
+    listed = python(*magneton, "clean", config, "--what", "all", "--dry-run", "--json")
+    assert listed["left_alone"] == [], "clean knows what it leaves"
