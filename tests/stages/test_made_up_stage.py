@@ -112,7 +112,7 @@ def test_a_made_up_stage_is_worked_and_shown_everywhere(tmp_path: Path) -> None:
     assert told["stages"][-2:] == ["apply", "mapping"]
     assert told["layer"]["noun"] == "cell"
     assert {"mapping", "batches.mapping"} <= set(told["tasks"])
-    assert told["before"] == ["batches.mapping", "downsample"]
+    assert told["before"] == ["batches.mapping", "downsample", "plan"]
 
     listed = python(*magneton, "clean", config, "--what", "all", "--dry-run", "--json")
     assert listed["left_alone"] == [], "clean knows what it leaves"
