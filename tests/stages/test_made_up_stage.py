@@ -17,7 +17,8 @@ ENTRY = """
     Stage("mapping", "Draw a batch of cells.", "cell", _both("made_up"), "cells", "apply"),
 """
 FILE = """
-from magneton_tasks.stages.loop import Batch, Outcome, each
+from magneton_tasks.stages.loop import Batch, each
+from magneton_tasks.work.record import Outcome
 
 
 def run(job):
@@ -26,10 +27,7 @@ def run(job):
     def one(key):
         return Outcome("done", pool.input, info={"pool": pool.input}, summary="drawn")
 
-    def is_current(key, record):
-        return record.info.get("pool") == pool.input
-
-    return Batch(job).run(each(one, lambda: None), is_current)
+    return Batch(job).run(each(one, lambda: None), lambda key: pool.input)
 """
 #: Puts both in place in every process, as if they stood in the project.
 IN_PLACE = """
