@@ -46,6 +46,16 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def echo(text: str, style: str | None = None) -> None:
+    """A line as it is; in colour on a terminal, and elsewhere without the library for that."""
+    if not sys.stdout.isatty():
+        print(text, flush=True)
+        return
+    from rich.console import Console  # an eighth of a second
+
+    say(Console(), text, style)
+
+
 def ask(question: str, check: Callable[[str], T], default: str | None = None) -> T:
     """Ask until ``check`` takes the answer.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from magneton_tasks.base.grid import ranges_len
+from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.plan.plan import START_S, Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF, STAGES
 from magneton_tasks.work.attempt import Attempt
@@ -208,6 +209,17 @@ class StageSummary:
             return max(self.expected_s - worked_s, 0.0) or None
         pace_s = self.seconds / settled
         return max(self.left * pace_s - max(now - self.settled_at, 0.0), pace_s) or None
+
+    def words(self, now: float, *, is_alive: bool) -> str:
+        """Speed, time left and peak for people, as far as they are known."""
+        left_s, told = self.left_s(now, is_alive=is_alive), []
+        if self.voxels_per_s is not None:
+            told.append(f"{self.voxels_per_s / 1e6:.2f} Mvoxel/s")
+        if left_s is not None:
+            told.append(f"{human_time(left_s)} left")
+        if self.peak_bytes is not None:
+            told.append(f"peak {human_bytes(self.peak_bytes)}")
+        return ", ".join(told)
 
     def data(self, now: float, *, is_alive: bool) -> dict[str, Any]:
         """Its figures as plain data: what every reader shows, by the same names."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from airflow.listeners import hookimpl
 
 from magneton_tasks.base.units import human_time
+from magneton_tasks.errors import MagnetonError
+from magneton_tasks.outcome.summary import of_attempt
+from magneton_tasks.plan.stage_names import MAPPED, noun_of
+from magneton_tasks.work.attempt import Attempt
 
 
 class Progress:
@@ -38,4 +44,17 @@ class Progress:
     def _end(self, task_instance: Any, how: str) -> None:
         name = getattr(task_instance, "rendered_map_index", None)
         took = human_time(time.monotonic() - self._began)
-        print(f"    {f'{name}, ' if name else ''}{how} in {took}", flush=True)
+        standing = _standing(getattr(task_instance, "task", None))
+        print(f"    {f'{name}, ' if name else ''}{how} in {took}{standing}", flush=True)
+
+
+def _standing(task: Any) -> str:
+    """How far the stage of a task is; nothing of what isn't mapped."""
+    stage, attempt = getattr(task, "stage", None), getattr(task, "attempt", None)
+    if stage not in MAPPED or not isinstance(attempt, str):
+        return ""
+    with suppress(MagnetonError, OSError):  # the task's own end says what is wrong
+        found = of_attempt(Attempt.open(Path(attempt)), stage, is_alive=True)
+        told = found.words(time.time(), is_alive=True)
+        return f"; {found.done:,} of {found.total:,} {noun_of(stage)}s{', ' * bool(told)}{told}"
+    return ""

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from magneton_tasks.base.lease import Place as Guarded
 from magneton_tasks.base.lease import acquire
-from magneton_tasks.cli.console import Quit, say
+from magneton_tasks.cli.console import Quit, echo
 from magneton_tasks.cli.run import planning as plans
-from magneton_tasks.cli.run.live import STOPS, Display
+from magneton_tasks.cli.run.live import STOPS, Display, display
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.config.read import RunConfig
@@ -146,9 +145,8 @@ def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on
         print_summary(paths.root)
     else:
         _report(paths)
-        console = Console()
-        say(console, f"logs: {paths.logs}")
-        say(console, f"finished work stays: {go_on}")
+        echo(f"logs: {paths.logs}")
+        echo(f"finished work stays: {go_on}")
     return code
 
 
@@ -257,59 +255,57 @@ def verify_here(paths: AttemptPaths) -> int:
     with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
         code = verified.run(Attempt.open(paths.root))
     if code != EXIT_OK:
-        _explain("verify", code, paths, Console())
+        _explain("verify", code, paths)
     return code
 
 
 def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
     """All stages of an attempt, with progress; stops after the first that fails."""
-    console = Console()
     stage, code = "", EXIT_OK
-    with Display(plan, console, place.on_interrupt) as display:
-        for stage in display.rows:
-            code = _run_stage(stage, plan, place, display)
+    with display(plan, place.on_interrupt) as shown:
+        for stage in shown.rows:
+            code = _run_stage(stage, plan, place, shown)
             if code != EXIT_OK:
                 break
     if code != EXIT_OK:
-        _explain(stage, code, paths, console)
+        _explain(stage, code, paths)
     return code
 
 
-def _run_stage(stage: str, plan: Plan, place: Place, display: Display) -> int:
+def _run_stage(stage: str, plan: Plan, place: Place, shown: Display) -> int:
     work = plan.work.get(stage)
     batches = work.batches if work is not None and stage != "pool" else None
-    with display.stage(stage) as progress:
-        codes = place.stage(stage, batches, display)
+    with shown.stage(stage) as progress:
+        codes = place.stage(stage, batches, shown)
         code = worst(codes.values())
         progress.end(time.time(), is_done=code == EXIT_OK)
     return code
 
 
-def _explain(stage: str, code: int, paths: AttemptPaths, console: Console) -> None:
+def _explain(stage: str, code: int, paths: AttemptPaths) -> None:
     """What failed, why, what to do, and where the logs are."""
     shown = 0
-    for task, result in results.read(paths).items():
-        if not task.startswith(stage):
+    for result in results.read(paths).values():
+        if result.get("stage") != stage:
             continue
         for failure in result.get("failures", ()):
             shown += 1
             if shown <= 5:
                 where = f" {failure['key']}" if failure.get("key") is not None else ""
-                say(console, f"{stage}{where}: {failure['cause']}", "red")
+                echo(f"{stage}{where}: {failure['cause']}", "red")
                 if failure.get("hint"):
-                    say(console, f"  what to do: {failure['hint']}")
+                    echo(f"  what to do: {failure['hint']}")
                 if failure.get("log"):
-                    say(console, f"  log: {failure['log']}")
-    say(console, f"{stage} failed ({code})", "red")
+                    echo(f"  log: {failure['log']}")
+    echo(f"{stage} failed ({code})", "red")
 
 
 def _report(paths: AttemptPaths) -> None:
     """The report of a run that failed; that it can't be written is no second failure."""
     from magneton_tasks.outcome.report import write_report
 
-    console = Console()
     try:
         write_report(Attempt.open(paths.root))
-        say(console, f"report: {paths.page}")
+        echo(f"report: {paths.page}")
     except Exception as error:
-        say(console, f"WARNING: the report couldn't be written: {type(error).__name__}: {error}")
+        echo(f"WARNING: the report couldn't be written: {type(error).__name__}: {error}")

@@ -108,17 +108,11 @@ def _row(stage: StageStatus, status: Status, now: float) -> Line:
     for name in _COUNTS:
         unknown = name == "corrupt" and not status.check  # nobody has looked
         cells.append(f"{'-' if unknown else format(counts.get(name, 0), ','):>9}")
-    left_s, told = summary.left_s(now, is_alive=status.alive), []
-    if summary.voxels_per_s is not None:
-        told.append(f"{summary.voxels_per_s / 1e6:.2f} Mvoxel/s")
-    if left_s is not None:
-        told.append(f"{human_time(left_s)} left")
-    if summary.peak_bytes is not None:
-        told.append(f"peak {human_bytes(summary.peak_bytes)}")
+    told = summary.words(now, is_alive=status.alive)
     style = "red" if counts.get("failed") or counts.get("corrupt") else None
     if style is None and stage.is_done:
         style = "green"
-    return "".join([*cells, "   " * bool(told), ", ".join(told)]), style
+    return "".join([*cells, f"   {told}" if told else ""]), style
 
 
 def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:

@@ -1,15 +1,21 @@
-"""The live table's model: what becomes of workers' lines."""
+"""The live table: what it shows of a run, and where."""
 
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import pexpect
 from rich.console import Console
 
 from magneton_tasks.cli.run import live
-from magneton_tasks.cli.run.live import table, worker_bytes
+from magneton_tasks.cli.run.live_table import StageTable, worker_bytes
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.work.events import Failed, Settled
+from tests.helpers.volumes import make_volume
 
 
 def stage(**values: float) -> live.Row:
@@ -55,48 +61,74 @@ def test_the_end_of_a_stage() -> None:
     assert stopped.summary.done == 0
 
 
+def drawn(rows: list[live.Row], now: float, width: int) -> list[str]:
+    with open(os.devnull, "w") as nowhere:
+        console = Console(width=width, record=True, file=nowhere)
+        table = StageTable(rows, console, live.STOPS)
+        table.look(now)
+        console.print(table.get_renderable())
+        return console.export_text().splitlines()
+
+
 def test_the_table_shows_each_figure() -> None:
     row = stage()
     for key in range(20):
         row.summary.take(done(key, 1001.0 + key))
     row.summary.take(Failed("segment", 20, 65, "affinity nan", time=1020.0, seconds=1.0))
     row.workers(2, [2**28, 2**28])
-    rows = {"segment": row, "verify": live.Row(StageSummary("verify", 1, 1))}
-    console = Console(width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(table(rows, 1020.0, console.width))
-    console.file.close()
-    shown = console.export_text().splitlines()
-    line = next(s for s in shown if "segment" in s)
-    assert line.split() == [
-        "segment",
-        "20",
-        "2",
-        "1",
-        "100",
-        "1.00",
-        "20",
-        "s",
-        "1",
-        "min",
-        "15",
-        "s",
-        "512.0",
-        "MiB",
-        "512.0",
-        "MiB",
-        "of",
-        "1.0",
-        "GiB",
-    ]
+    shown = drawn([row, live.Row(StageSummary("verify", 1, 1))], 1020.0, 160)
+    header, line = (next(s for s in shown if s.strip().startswith(w)) for w in ("stage", "segment"))
+    assert header.split() == [*["stage", "done", "running", "failed", "total", "Mvoxel/s"], *HEADER]
+    figures = "segment 20 2 1 100 1.00 20 s 1 min 15 s 512.0 MiB 512.0 MiB of 1.0 GiB"
+    bar = line.split()[-1]
+    assert set(bar) <= {"\u2501", "\u2578", "\u257a"}
+    assert line.split()[:-1] == figures.split()
     assert any("Ctrl-C stops" in s for s in shown)
 
 
-def test_a_narrow_terminal_goes_without_the_time() -> None:
-    rows = {"segment": stage()}
-    wide, narrow = (
-        [str(c.header) for c in table(rows, 1001.0, width).columns] for width in (140, 90)
+HEADER = ["time", "left", "memory", "largest", "worker"]
+
+
+def test_the_columns_are_those_that_the_terminal_has_room_for() -> None:
+    def names(row: live.Row, width: int) -> set[str]:
+        shown = drawn([row], 1001.0, width)
+        return set(next(s for s in shown if s.strip().startswith("stage")).split())
+
+    row = stage()
+    assert names(row, 130) - names(row, 111) == {"time"}
+    assert "pending" not in names(row, 130)
+    row.jobs(3, 1, 0, 1000.0)
+    assert "pending" in names(row, 130)
+
+
+def test_a_run_without_a_terminal_imports_nothing_that_draws() -> None:
+    code = (
+        "import sys; from magneton_tasks.cli.run import containers, here, jobs, live\n"
+        "from types import SimpleNamespace as plan\n"
+        "with live.display(plan(work={}, memory_limit=0, geometry=None)) as shown: shown.say('x')\n"
+        "print([m for m in sys.modules if m.partition('.')[0] == 'rich'])"
     )
-    assert set(wide) - set(narrow) == {"time"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["x", "[]"]
+
+
+def test_a_run_on_a_terminal_draws_a_row_for_each_stage(tmp_path: Path) -> None:
+    config = make_volume(tmp_path)
+    command = ["-m", "magneton_tasks", "run", str(config)]
+    environ = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    process = pexpect.spawn(
+        sys.executable, command, env=environ, dimensions=(50, 160), timeout=300, encoding="utf-8"
+    )
+    process.expect(pexpect.EOF)
+    process.close()
+    told = str(process.before)
+    assert process.exitstatus == 0, told
+    last = told[told.rindex("stage ") :]
+    rows = {line.split()[0]: line.split()[1:] for line in last.splitlines() if line.strip()}
+    for name in ("segment", "count", "pool", "apply", "verify"):
+        assert rows[name][0] == rows[name][1], told  # done, total
+    assert re.search(r"segment.*(\u2501|-){16}", last), told
+    assert "Ctrl-C stops" not in last  # nothing to stop any more
 
 
 def test_the_memory_of_a_worker_is_that_of_its_largest_process() -> None:
