@@ -1,7 +1,7 @@
 """The volume config: one YAML file per volume; these models are the contract.
 
-Unknown keys are refused with the nearest known name, and so is a key that the chosen rule or
-supervoxel method doesn't read. The paths may hold ``{partition}``.
+Unknown keys are refused with the nearest known name, and so is a key that the chosen method, rule
+or kind of supervoxels doesn't read. The paths may hold ``{partition}``.
 """
 
 from __future__ import annotations

@@ -380,7 +380,8 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
     Raises
     ------
     ConfigError
-        The box lies outside the volume, or blocks don't overlap where several lie side by side.
+        The box lies outside the volume, blocks don't overlap where several lie side by side, or
+        there are too many blocks or mips.
     """
     box = _segmented_box(config, volume.box)
     grid = make_grid(config, box, volume)

@@ -1,7 +1,7 @@
 """The paths of a run's directories and of its attempts' files (DESIGN section 4).
 
-The files inside a stage's directory are named by the modules of `stores` that write them, and those
-of ``try-<hash>/`` by `trials.try_box`::
+The files inside a stage's directory are named by the modules of this room that write them, and
+those of ``try-<hash>/`` by `trials.try_box`::
 
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json

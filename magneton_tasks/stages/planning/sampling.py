@@ -47,7 +47,7 @@ class Samples:
     key
         Digest of the input and the settings that decide the samples.
     channels
-        Statistics of each channel (z, y, x), as `stores.statistics.channel_statistics` makes them.
+        Statistics of each channel (z, y, x), as `kernels.conventions.channel_statistics` makes them.
     warnings
         What looks wrong about sign, order or inversion.
     """
