@@ -15,10 +15,7 @@ from pydantic.fields import FieldInfo
 from magneton_tasks.config import (
     airflow as schema_airflow,
 )
-from magneton_tasks.config import keys
-from magneton_tasks.config import (
-    slurm as schema_slurm,
-)
+from magneton_tasks.config import keys, time_limit
 from magneton_tasks.config import (
     types as schema_types,
 )
@@ -45,7 +42,7 @@ CHECKED = {
     schema_types.check_size: "size such as 8GiB",
     schema_types.check_url: "URL or absolute path",
     schema_airflow._seconds: "duration such as 12h, number of seconds",
-    schema_slurm._checked_time: '"HH:MM:SS", "D-HH:MM:SS", duration such as 30m',
+    time_limit.check_time_limit: '"HH:MM:SS", "D-HH:MM:SS", duration such as 30m',
 }
 #: What a key takes whose model says less than its checks do.
 SAID = {

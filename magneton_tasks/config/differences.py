@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from magneton_tasks.config import deciding, keys, renamed
-from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.method import USUAL_THRESHOLD
 
 THRESHOLD = "segment.threshold"
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from magneton_tasks.base.location import locate
 from magneton_tasks.config import keys
-from magneton_tasks.config.model import UNREAD_BY_METHOD, RunConfig
+from magneton_tasks.config.method import unread_keys
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import known_keys, nearest
 from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
 from magneton_tasks.errors import ConfigError
@@ -49,7 +50,7 @@ KEYS = tuple(key for section in SECTIONS.values() for key in section)
 
 def offered(config: RunConfig) -> tuple[str, ...]:
     """The keys that this config's form offers: those that its method reads, and that may be chosen."""
-    unread = UNREAD_BY_METHOD[config.method]
+    unread = unread_keys("method", config.method)
     found = [k for k in KEYS if not any(keys.is_in(k, u) for u in unread)]
     if len(config.runner.offered) == 1:
         found.remove("runner.default")

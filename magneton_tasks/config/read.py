@@ -12,14 +12,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from magneton_tasks.config import config_file, keys, renamed
-from magneton_tasks.config.model import (
-    ADD_METHOD,
-    CHANGE_METHOD,
-    UNREAD_BY_METHOD,
-    Pool,
-    RunConfig,
-    Segment,
-)
+from magneton_tasks.config.method import ADD_METHOD, CHANGE_METHOD, unread_keys
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 
 __all__ = [
@@ -30,7 +24,6 @@ __all__ = [
     "nearest",
     "parse_config",
     "require_partition",
-    "unread_keys",
     "uses_partition",
     "written",
 ]
@@ -126,15 +119,6 @@ def _override(data: dict[str, Any], key: str, value: object, name: str) -> None:
     # The file's keys were meant for the choice of the file: another choice doesn't read them.
     for unread in unread_keys(key, value):
         keys.drop(data, unread)
-
-
-def unread_keys(key: str, value: object) -> list[str]:
-    """The sections and dotted keys that aren't read once ``key`` has ``value``."""
-    if key == "method":
-        return list(UNREAD_BY_METHOD.get(str(value), ()))
-    tables = {"pool.rule": Pool.UNREAD, "segment.supervoxels": Segment.UNREAD}
-    section = key.partition(".")[0]
-    return [f"{section}.{name}" for name in sorted(tables.get(key, {}).get(str(value), ()))]
 
 
 def written(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:

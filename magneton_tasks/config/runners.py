@@ -1,19 +1,12 @@
-"""The config's sections about where stages run: what a DAG offers, and one section per runner."""
+"""The config's section about where stages run: what a run may choose, and what a DAG offers."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from magneton_tasks.config.types import (
-    Growth,
-    Memory,
-    PositiveInt,
-    Section,
-    check_most,
-    check_passed_on,
-)
+from magneton_tasks.config.types import Section
 
 RunnerName = Literal["local", "docker", "slurm"]
 
@@ -39,108 +32,4 @@ class Runner(Section):
             raise ValueError(
                 f"default {self.default} is not one of offered: [{', '.join(self.offered)}]"
             )
-        return self
-
-
-class Local(Section):
-    """Runner local: worker processes on this machine."""
-
-    #: what to raise where a worker may not take what it needs
-    MEMORY_KEY: ClassVar[str] = "local.memory"
-
-    workers: PositiveInt | None = Field(
-        None,
-        title="Workers",
-        description="Worker processes at the same time. null: as many as cores and memory allow.",
-    )
-    memory: Memory = Field(
-        None,
-        title="Memory per worker",
-        description="Memory limit of one worker, such as 8GiB. null: what the block size needs.",
-    )
-
-    @property
-    def largest_memory(self) -> int | None:
-        """The most that one worker may ever take, in bytes; None: all that there is."""
-        return self.memory
-
-
-class Docker(Section):
-    """Runner docker: containers of the worker image."""
-
-    MEMORY_KEY: ClassVar[str] = "docker.max_memory"
-
-    image: str = Field(
-        "magneton-tasks",
-        pattern=r"^[A-Za-z0-9][^\s]*$",
-        title="Image",
-        description="Worker image, by name or digest. `make image` builds it. Magneton never pulls it.",
-    )
-    engine: str | None = Field(
-        None,
-        pattern=r"^(unix|tcp|ssh|npipe)://[^\s]+$",
-        title="Engine",
-        description="Address of the Docker engine. null: $DOCKER_HOST, else unix:///var/run/docker.sock.",
-    )
-    workers: PositiveInt | None = Field(
-        None,
-        title="Containers",
-        description="Containers at the same time. null: as many as cores and memory allow.",
-    )
-    memory: Memory = Field(
-        None,
-        title="Memory per container",
-        description="Memory limit of a container's first try, such as 8GiB. null: what the block size needs.",
-    )
-    max_memory: Memory = Field(
-        None,
-        title="Maximum memory",
-        description="Largest memory limit of a later try. A container that runs out of memory is tried again with more. null: what the machine has.",
-    )
-    memory_growth: Growth = Field(
-        1.5,
-        title="Memory growth",
-        description="Factor by which memory grows for the next try, if a container runs out of it.",
-    )
-    cpus: Annotated[float, Field(gt=0)] = Field(
-        1.0, title="CPUs per container", description="CPU limit of a container."
-    )
-    network: str = Field(
-        "bridge",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        title="Network",
-        description="Docker network of containers that need gs, s3 or https. If all volumes are files, containers get no network.",
-    )
-    environment: tuple[str, ...] = Field(
-        (),
-        title="Environment",
-        description="Names of environment variables that containers inherit from the runner, such as AWS_ACCESS_KEY_ID.",
-    )
-    credentials: tuple[str, ...] = Field(
-        (),
-        title="Credentials",
-        description="Files or directories with credentials. Containers see them read-only at the same path. cloud-volume finds its secrets in a directory `.cloudvolume` or in that directory's `secrets`.",
-    )
-
-    @property
-    def largest_memory(self) -> int | None:
-        """The most that one container may ever take, in bytes; None: all that there is."""
-        return self.max_memory
-
-    @field_validator("environment")
-    @classmethod
-    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return check_passed_on(value)
-
-    @field_validator("credentials")
-    @classmethod
-    def _absolute(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for path in value:
-            if not path.startswith("/"):
-                raise ValueError(f"{path!r} must be an absolute path")
-        return value
-
-    @model_validator(mode="after")
-    def _most_is_more(self) -> Self:
-        check_most(self.memory, self.max_memory)
         return self

@@ -24,8 +24,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from magneton_tasks.config import keys
+from magneton_tasks.config.method import UNREAD, unread_keys
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.config.read import unread_keys
 
 #: Columns of a line of comments.
 WIDTH = 96
@@ -110,9 +110,8 @@ def _key(
 
 def _unread(values: Mapping[str, object]) -> set[str]:
     """Keys and sections that the choices don't read: a config that sets them is refused."""
-    choices = ("method", "pool.rule", "segment.supervoxels")
     schema = keys.fields(RunConfig)
-    return {u for key in choices for u in unread_keys(key, values.get(key, schema[key].default))}
+    return {u for key in UNREAD for u in unread_keys(key, values.get(key, schema[key].default))}
 
 
 def one_line(value: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base.worker_env import worker_environ
-from magneton_tasks.config.runners import Docker
+from magneton_tasks.config.docker import Docker
 from magneton_tasks.config.slurm import Slurm as SlurmSettings
 from magneton_tasks.runners.local import run_stage
 from magneton_tasks.runners.slurm.programs import Slurm

@@ -12,7 +12,7 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.config import deciding, keys, read, renamed
 from magneton_tasks.config.deciding import Choice, Deciding
 from magneton_tasks.config.differences import differing
-from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.types import Section
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints

@@ -22,7 +22,7 @@ from magneton_tasks.cli import console
 from magneton_tasks.cli.config import places
 from magneton_tasks.cli.config.answers import Answers, Ask, confirm, proposals, questions
 from magneton_tasks.cli.config.levels import described, levels_of
-from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
 from magneton_tasks.formats.info import VolumeInfo

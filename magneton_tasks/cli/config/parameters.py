@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from magneton_tasks.config import config_file, edit_nodes, keys, renamed
+from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.config.read import known_keys, nearest, parse_config, unread_keys, written
+from magneton_tasks.config.read import known_keys, nearest, parse_config, written
 from magneton_tasks.config.runners import RunnerName
 from magneton_tasks.errors import ConfigError
 

@@ -12,7 +12,7 @@ import yaml
 
 from magneton_tasks.cli.config import parameters as params
 from magneton_tasks.config import config_file, edit_file
-from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import parse_config, written
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box
-from magneton_tasks.config.model import USUAL_THRESHOLD
+from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.formats.info import VolumeInfo
