@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -88,7 +87,7 @@ def _decoded(path: Path, data: bytes) -> str:
         ) from None
 
 
-def compose(text: str, name: str) -> Any:
+def compose(text: str, name: str) -> yaml.Node | None:
     """The root node of a YAML text; None where it's empty. ``name`` stands for the file.
 
     Raises
@@ -104,7 +103,7 @@ def compose(text: str, name: str) -> Any:
         return node
 
 
-def construct(node: Any, name: str) -> Any:
+def construct(node: yaml.Node, name: str) -> object:
     """The data of a root node; what stands at ``<<`` is moved in the node.
 
     Raises
@@ -134,7 +133,7 @@ def _malformed(name: str) -> Iterator[None]:
         raise ConfigError(f"{name}: malformed YAML: {error}") from None
 
 
-def value_of(text: str) -> Any:
+def value_of(text: str) -> object:
     """The value of a short YAML text, as it was typed in a command or a dialog.
 
     Raises
@@ -166,7 +165,7 @@ def _check_depth(text: str, name: str) -> None:
             level -= 1
 
 
-def _children(node: Any) -> Iterator[Any]:
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         for pair in node.value:
             yield from pair
@@ -174,12 +173,12 @@ def _children(node: Any) -> Iterator[Any]:
         yield from node.value
 
 
-def _check_aliases(root: Any, name: str) -> None:
+def _check_aliases(root: yaml.Node, name: str) -> None:
     """Refuse a node that holds itself, and aliases of aliases that would fill the memory."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
-    def size(node: Any, level: int) -> int:
+    def size(node: yaml.Node, level: int) -> int:
         known = sizes.get(id(node))
         if known is not None:
             return known
@@ -206,7 +205,7 @@ def _check_aliases(root: Any, name: str) -> None:
     size(root, 0)
 
 
-def _bad_value(root: Any, name: str, error: Exception) -> ConfigError:
+def _bad_value(root: yaml.Node, name: str, error: Exception) -> ConfigError:
     """The error for the first scalar that can't be read as what it looks like."""
     loader = _Loader("")
     waiting = [root]

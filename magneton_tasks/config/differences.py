@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from magneton_tasks.config import deciding, keys, renamed
 from magneton_tasks.config.method import USUAL_THRESHOLD
@@ -12,8 +11,8 @@ THRESHOLD = "segment.threshold"
 
 
 def differing(
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
+    before: Mapping[str, object],
+    now: Mapping[str, object],
     taken: tuple[float | None, float | None] = (None, None),
 ) -> list[str]:
     """What differs between two resolved configs, as ``key: before -> now``.
@@ -38,18 +37,20 @@ def differing(
     return lines
 
 
-def _threshold(config: Mapping[str, Any], taken: float | None) -> float | None:
+def _threshold(config: Mapping[str, object], taken: float | None) -> float | None:
     """What a config of flat keys segments with; None: only the map tells."""
-    given: float | None = config.get(THRESHOLD) if taken is None else taken
-    return USUAL_THRESHOLD if given is None and config.get("method") == "overlap" else given
+    given = config.get(THRESHOLD) if taken is None else taken
+    if given is None and config.get("method") == "overlap":
+        return USUAL_THRESHOLD
+    return given if isinstance(given, int | float) else None
 
 
-def _threshold_words(config: Mapping[str, Any], value: float | None) -> str:
+def _threshold_words(config: Mapping[str, object], value: float | None) -> str:
     by_map = config.get(THRESHOLD) is None and config.get("method") == "exact"
     return ("null" if value is None else str(value)) + (", from the map" if by_map else "")
 
 
-def _words(config: Mapping[str, Any], key: str) -> str:
+def _words(config: Mapping[str, object], key: str) -> str:
     """A value as YAML has it; the other method (rule) may not read the key at all."""
     if key not in config:
         return "(not read)"

@@ -10,34 +10,23 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.location import locate
-from magneton_tasks.base.units import human_bytes, human_count
 from magneton_tasks.cli import console
-from magneton_tasks.cli.config import places
+from magneton_tasks.cli.config import places, sizes
 from magneton_tasks.cli.config.answers import Answers, Ask, confirm, proposals, questions
+from magneton_tasks.cli.config.convention import ask_convention
 from magneton_tasks.cli.config.levels import described, levels_of
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import parse_config
-from magneton_tasks.errors import BadDataError, MagnetonError, UsageError
+from magneton_tasks.errors import MagnetonError, UsageError
 from magneton_tasks.formats.info import VolumeInfo
-
-if TYPE_CHECKING:
-    from magneton_tasks.stages.planning.sampling import Samples
-    from magneton_tasks.trials.propose import Proposal
 
 #: The method that is proposed.
 DEFAULT_METHOD = "exact"
-#: Why this threshold is proposed: of overlap, and of exact.
-_THRESHOLD_WHY = (
-    "a start; magneton try and magneton tune show what others make",
-    "null: from the map itself, and plan prints it; a number here fixes it",
-)
 #: Edges of the box that `magneton try` is proposed for, zyx.
 _TRY_BOX: Vec3 = (64, 256, 256)
 
@@ -75,10 +64,10 @@ def new(
     _method(answers, ask, method)
     with tempfile.TemporaryDirectory(prefix="magneton-new-") as private:
         picture = Path(private) / _picture_path(config).name
-        samples = _convention(answers, ask, info, picture, yes)
-        _sizes(answers, ask, info, samples)
+        samples = ask_convention(answers, ask, info, picture, yes)
+        sizes.ask_block(answers, ask, info, samples)
         _paths(answers, ask, config, output, work)
-        _chunk(answers, ask, info)
+        sizes.ask_chunk(answers, ask, info)
         _show_plan(config, answers, Path(private), yes)
         _write(config, answers, info, picture.read_bytes())
     _say_next(config, info)
@@ -150,122 +139,6 @@ def _method(answers: Answers, ask: Ask, method: str | None) -> None:
         del answers.values["method"]  # it says nothing that the comment doesn't
 
 
-# ------------------------------------------------------------------ convention
-def _convention(answers: Answers, ask: Ask, info: VolumeInfo, picture: Path, yes: bool) -> Samples:
-    """Ask how the map is to be read, with a picture; returns what plan's samples say of it then."""
-    from magneton_tasks.formats.volume import open_volume
-    from magneton_tasks.stages.planning.sampling import sample
-    from magneton_tasks.trials import propose, propose_picture
-
-    click.echo("reading a few boxes of the map ...")
-    samples = propose.read_samples(open_volume(info.url, info.mip))
-    proposal = propose.propose_convention([s for _, s in samples], info.dtype)
-    for reason in proposal.reasons:
-        click.echo(f"  {reason}")
-    box = propose_picture.shown_box(info.box, samples[0][0])
-    picture.write_bytes(propose_picture.draw(info.url, info.mip, box, proposal))
-    if not yes:
-        click.echo(f"  picture: {picture}")
-        click.echo("  (it shows the proposed way to read the map beside wrong ones)")
-    while True:
-        _ask_convention(answers, ask, proposal)
-        click.echo("measuring how dense the map is ...")
-        try:
-            return sample(answers.trial(), info.box, info.digest, None, USUAL_THRESHOLD)
-        except BadDataError as error:  # values outside [0, 1]: another scale was meant
-            if yes:
-                raise
-            click.echo(f"  {error}")
-
-
-def _ask_convention(answers: Answers, ask: Ask, proposal: Proposal) -> None:
-    best = proposal.best.convention
-    told, open_ = "told from the data", "NOT told from the data: please check"
-    clear = told if proposal.decided else open_
-    inversion = told if proposal.inversion_decided else open_
-    channels = best.channels_setting(proposal.stored)
-    answers.ask(ask, "input.channels", "Which channel is which axis", channels, clear)
-    answers.ask(
-        ask,
-        "input.offset_sign",
-        "Offset sign: -1 joins v and v - e, 1 joins v and v + e",
-        best.offset_sign,
-        clear,
-    )
-    answers.ask(ask, "input.invert", "Inverted: high is a border", best.invert, inversion)
-    answers.ask(
-        ask,
-        "input.scale",
-        "Stored value that means affinity 1 (null: that of the data type)",
-        best.scale,
-    )
-
-
-# ------------------------------------------------------------------ sizes
-def _sizes(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) -> None:
-    from magneton_tasks.runners import this_machine
-    from magneton_tasks.stages.planning.sizes import (
-        exact_bound,
-        overlap_bound,
-        overlap_of,
-        propose_block,
-    )
-
-    for warning in samples.warnings:
-        click.echo(f"  WARNING: {warning}")
-    config, densest = answers.trial(), samples.density.densest
-    segment, is_exact = config.segment, config.method == "exact"
-    machine, cores = this_machine.memory_bytes(), this_machine.cores()
-    bound = (
-        exact_bound(densest)
-        if is_exact
-        else overlap_bound(segment.merge_function, segment.supervoxels, densest)
-    )
-    proposed = propose_block(
-        info.box.shape, info.chunk_size, bound, machine, cores, overlaps=not is_exact
-    )
-    why = (
-        f"made for {cores} cores and {human_bytes(machine)}: a block takes "
-        f"{human_bytes(proposed.bound_bytes)} at most, so {proposed.workers} fit beside each other"
-    )
-    click.echo(f"  {why}")
-
-    def fitting(size: Any) -> dict[str, object]:
-        return {} if is_exact else {"block.overlap": list(overlap_of(vec3(size)))}
-
-    answers.ask(
-        ask, "block.size", "Block size in voxels, [z, y, x]", list(proposed.size), why, also=fitting
-    )
-    size: Any = answers.values["block.size"]
-    if not is_exact:
-        answers.ask(
-            ask,
-            "block.overlap",
-            "Overlap of blocks in voxels, [z, y, x]",
-            list(overlap_of(vec3(size))),
-        )
-    answers.ask(
-        ask,
-        "segment.threshold",
-        "Threshold (affinity; lower merges more)",
-        None if is_exact else USUAL_THRESHOLD,
-        _THRESHOLD_WHY[is_exact],
-    )
-
-
-def _chunk(answers: Answers, ask: Ask, info: VolumeInfo) -> None:
-    from magneton_tasks.stages.planning.sizes import propose_chunk
-
-    chunk, n = propose_chunk(answers.config(), info)
-    answers.ask(
-        ask,
-        "apply.chunk_size",
-        "Chunk size of the segmentation, [z, y, x]",
-        list(chunk),
-        f"makes {human_count(n)} files in the output, all mips together",
-    )
-
-
 # ------------------------------------------------------------------ paths
 def _paths(answers: Answers, ask: Ask, config: Path, output: str | None, work: str | None) -> None:
     source = str(answers.values["paths.input"])
@@ -301,12 +174,12 @@ def _paths(answers: Answers, ask: Ask, config: Path, output: str | None, work: s
 def _show_plan(config: Path, answers: Answers, private: Path, yes: bool) -> None:
     """What plan says of the answers, and the last question."""
     from magneton_tasks.cli.run.planning import describe
-    from magneton_tasks.stages.planning import draft as planning
+    from magneton_tasks.stages.planning import draft
 
     trial = private / config.name
     trial.write_text(answers.text(), encoding="utf-8")
     try:
-        drafted = planning.draft(planning.Request(trial, "config-new", {}), write=False)
+        drafted = draft.draft(draft.Request(trial, "config-new", {}), write=False)
     except MagnetonError as error:
         if yes:
             raise

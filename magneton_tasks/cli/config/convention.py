@@ -1,0 +1,69 @@
+"""How a new config's map is to be read: the convention of its channels, asked with a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from magneton_tasks.cli.config.answers import Answers, Ask
+from magneton_tasks.config.method import USUAL_THRESHOLD
+from magneton_tasks.errors import BadDataError
+from magneton_tasks.formats.info import VolumeInfo
+
+if TYPE_CHECKING:
+    from magneton_tasks.stages.planning.sampling import Samples
+    from magneton_tasks.trials.propose import Proposal
+
+
+def ask_convention(
+    answers: Answers, ask: Ask, info: VolumeInfo, picture: Path, yes: bool
+) -> Samples:
+    """Ask how the map is to be read, with a picture; returns what plan's samples say of it then."""
+    from magneton_tasks.formats.volume import open_volume
+    from magneton_tasks.stages.planning.sampling import sample
+    from magneton_tasks.trials import propose, propose_picture
+
+    click.echo("reading a few boxes of the map ...")
+    samples = propose.read_samples(open_volume(info.url, info.mip))
+    proposal = propose.propose_convention([s for _, s in samples], info.dtype)
+    for reason in proposal.reasons:
+        click.echo(f"  {reason}")
+    box = propose_picture.shown_box(info.box, samples[0][0])
+    picture.write_bytes(propose_picture.draw(info.url, info.mip, box, proposal))
+    if not yes:
+        click.echo(f"  picture: {picture}")
+        click.echo("  (it shows the proposed way to read the map beside wrong ones)")
+    while True:
+        _ask_keys(answers, ask, proposal)
+        click.echo("measuring how dense the map is ...")
+        try:
+            return sample(answers.trial(), info.box, info.digest, None, USUAL_THRESHOLD)
+        except BadDataError as error:  # values outside [0, 1]: another scale was meant
+            if yes:
+                raise
+            click.echo(f"  {error}")
+
+
+def _ask_keys(answers: Answers, ask: Ask, proposal: Proposal) -> None:
+    best = proposal.best.convention
+    told, open_ = "told from the data", "NOT told from the data: please check"
+    clear = told if proposal.decided else open_
+    inversion = told if proposal.inversion_decided else open_
+    channels = best.channels_setting(proposal.stored)
+    answers.ask(ask, "input.channels", "Which channel is which axis", channels, clear)
+    answers.ask(
+        ask,
+        "input.offset_sign",
+        "Offset sign: -1 joins v and v - e, 1 joins v and v + e",
+        best.offset_sign,
+        clear,
+    )
+    answers.ask(ask, "input.invert", "Inverted: high is a border", best.invert, inversion)
+    answers.ask(
+        ask,
+        "input.scale",
+        "Stored value that means affinity 1 (null: that of the data type)",
+        best.scale,
+    )
