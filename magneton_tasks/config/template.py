@@ -15,9 +15,9 @@ What the chosen method, rule or supervoxels don't read is left out.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 import yaml
 from pydantic import BaseModel
@@ -114,11 +114,37 @@ def _unread(values: Mapping[str, object]) -> set[str]:
     return {u for key in UNREAD for u in unread_keys(key, values.get(key, schema[key].default))}
 
 
-def one_line(value: object) -> str:
-    """A value as YAML of one line."""
-    plain: Any = list(value) if isinstance(value, tuple) else value
-    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True)
+def one_line(value: object, style: str | None = None) -> str:
+    """A value as YAML of one line; ``style``: the quotes of a text, where it needs no others."""
+    value = plain(value)
+    if isinstance(value, str) and re.search(r"[\r\n\x85\u2028\u2029]", value):
+        style = '"'
+    text: str = yaml.safe_dump(
+        value,
+        default_flow_style=True,
+        default_style=style if style in ("'", '"') and _has_text(value) else None,
+        width=10**9,
+        allow_unicode=True,
+        sort_keys=False,
+    )
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _has_text(value: object) -> bool:
+    """Whether quotes can be asked for: of numbers they would make texts."""
+    return isinstance(value, str) or (isinstance(value, list) and all(map(_has_text, value)))
+
+
+def plain(value: object) -> object:
+    """Tuples as lists, and numbers of other libraries as Python's."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -16,7 +16,7 @@ from magneton_tasks.cli.config import parameters as params
 from magneton_tasks.cli.main import cli
 from magneton_tasks.cli.options import parse_sets
 from magneton_tasks.config import renamed
-from magneton_tasks.config.edit_file import with_values
+from magneton_tasks.config.edit import with_values
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import EXIT_CONFIG, ConfigError
 from tests.helpers.plans import MINIMAL

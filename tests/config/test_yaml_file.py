@@ -15,7 +15,7 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from magneton_tasks.config.edit_file import set_values, with_values
+from magneton_tasks.config.edit import set_values, with_values
 from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.read import known_keys, parse_config
 from magneton_tasks.errors import ConfigError, NoInputError, OutputError
@@ -159,6 +159,45 @@ def test_keys_in_a_section_of_a_section(before: str, values: dict[str, object], 
     new = with_values(MINIMAL + "method: exact\n" + before, "v.yaml", values)
     method = values.get("method", "exact")
     assert new == f"{MINIMAL}method: {method}\n{after}"
+
+
+#: What a loader and dumper would write anew: columns, tabs, mixed indentation, long lines, numbers.
+ODD = (
+    "%YAML 1.1\n---\n"
+    + OVERLAP
+    + "mask:   {path: ~ ,  mip: 0x1}   # a\ttab\n"
+    + "input:\n      scale: 5.733268501109629e-233\n      version: '007'   # licence\n"
+    + f"schedule: null  # {'a long line ' * 20}\n"
+    + 'segment: {"threshold": 0.70,\n   merge_function:   mean,  # inside braces\n   }\n'
+    + "pool:\n  rule: mutual\n\n  # below a nested map\n\n# before the next\n"
+    + "apply:\n  chunk_size:\n  - 64\n  - 64   # y\n  - 0x40\n...\n"
+)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("values", "before", "after"),
+    [
+        ({"segment.threshold": 0.5}, "0.70", "0.5"),
+        ({"mask.mip": 2}, "0x1", "2"),
+        ({"input.scale": 2.5}, "5.733268501109629e-233", "2.5"),
+        ({"input.version": "008"}, "'007'", "'008'"),
+        ({"schedule": "@daily"}, "schedule: null", "schedule: '@daily'"),
+        ({"pool.rule": "any"}, "rule: mutual", "rule: any"),
+        ({"pool.min_frac": 0.25}, "  # below a nested map\n", "  # below a nested map\n"),
+        ({"apply.chunk_size": [64, 32, 64]}, "- 64   # y", "- 32   # y"),
+    ],
+)  # fmt: skip
+def test_an_odd_layout_stays_but_for_the_value(
+    values: dict[str, object], before: str, after: str, newline: str
+) -> None:
+    text = ODD.replace("\n", newline)
+    new = with_values(text, "v.yaml", values)
+    if "pool.min_frac" in values:
+        text = text.replace(
+            f"rule: mutual{newline}", f"rule: mutual{newline}  min_frac: 0.25{newline}"
+        )
+    assert new == text.replace(before.replace("\n", newline), after.replace("\n", newline), 1)
 
 
 def test_an_alias_keeps_its_value_when_its_anchor_changes() -> None:

@@ -17,7 +17,8 @@ from rich.console import Console
 from magneton_tasks.cli.config import parameter_dialog
 from magneton_tasks.cli.config import parameters as params
 from magneton_tasks.cli.console import Quit, ask, confirm, require_terminal, say
-from magneton_tasks.config import config_file, edit_file
+from magneton_tasks.config import config_file
+from magneton_tasks.config import edit as edit_config
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import ConfigError, UsageError
 
@@ -93,12 +94,12 @@ def _confirm_over_change(config: Path, now: str, overrides: Mapping[str, object]
 
 def _save(config: Path, text: str, values: Mapping[str, object], *, quiet: bool = False) -> None:
     """Write ``values`` into the config, whose text is ``text``, and say so."""
-    new = edit_file.with_values(text, str(config), values)
+    new = edit_config.with_values(text, str(config), values)
     console = Console()
     if new == text:
         say(console, f"{config}: nothing to change")
         return
-    edit_file.replace(config, new)
+    edit_config.replace(config, new)
     for line in () if quiet else _changes(config, text, new, values):
         say(console, line)
     say(console, f"saved {config}")
@@ -136,10 +137,10 @@ def _edit_text(config: Path) -> None:
             say(console, f"{config} was changed by somebody else meanwhile", "yellow")
             if not confirm("replace it with yours? (n keeps theirs, and saves yours beside it)"):
                 beside = _free_name(config)
-                edit_file.replace(beside, text)
+                edit_config.replace(beside, text)
                 say(console, f"your version is {beside}; {config} keeps theirs")
                 return
-        edit_file.replace(config, text)
+        edit_config.replace(config, text)
         say(console, f"saved {config}")
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from magneton_tasks.config import config_file, edit_nodes, keys, renamed
+from magneton_tasks.config import config_file, keys, renamed
 from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import known_keys, nearest, parse_config, written
 from magneton_tasks.config.runners import RunnerName
+from magneton_tasks.config.template import one_line, plain
 from magneton_tasks.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def parameters_of(
         source = _source(key, in_file, overrides)
         if section in idle and source == "default":
             continue
-        default = edit_nodes.plain(None if field.is_required() else field.default)
+        default = plain(None if field.is_required() else field.default)
         found.append(Parameter(key, section, leaf, value, default, source, field.description or ""))
     return found
 
@@ -232,7 +233,7 @@ def shown(key: str, value: object) -> str:
         for unit, factor in _UNITS:
             if value % factor == 0:
                 return f"{value // factor}{unit}"
-    return edit_nodes.as_text(value)
+    return one_line(value)
 
 
 def differences(before: Sequence[Parameter], after: Sequence[Parameter]) -> list[str]:

@@ -11,7 +11,7 @@ import click
 import yaml
 
 from magneton_tasks.cli.config import parameters as params
-from magneton_tasks.config import config_file, edit_file
+from magneton_tasks.config import config_file
 from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import parse_config, written
 
@@ -52,7 +52,9 @@ def show(
         _show_sources(_sources(text, str(config), sets, resolved), as_json)
         return
     if not resolved:
-        text = edit_file.with_values(text, str(config), sets)
+        from magneton_tasks.config.edit import with_values  # ruamel.yaml is of use here alone
+
+        text = with_values(text, str(config), sets)
     data = checked.resolved() if resolved else yaml.safe_load(text)
     if as_json:
         click.echo(json.dumps(data, indent=1, ensure_ascii=False))

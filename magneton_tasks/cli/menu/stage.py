@@ -14,7 +14,6 @@ from magneton_tasks.cli.menu.asking import choose
 from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.cli.run import here as running
 from magneton_tasks.cli.run import planning as plans
-from magneton_tasks.config import edit_file
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF
@@ -172,7 +171,9 @@ def _change(console: Console, asked: _Asked) -> None:
         return
     asked.overrides = changed
     if confirm(f"Save the changes in {path}?", default=False):
-        edit_file.set_values(path, asked.overrides)
+        from magneton_tasks.config.edit import set_values  # ruamel.yaml is of use here alone
+
+        set_values(path, asked.overrides)
         asked.overrides = {}
         asked.volume = asked.volume.reloaded()
         say(console, f"saved in {path}")

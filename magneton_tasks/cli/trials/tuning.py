@@ -207,7 +207,7 @@ def _offer(config: Path, changes: dict[str, object], write: bool) -> None:
 
 
 def _write(config: Path, changes: dict[str, object]) -> None:
-    from magneton_tasks.config.edit_file import set_values
+    from magneton_tasks.config.edit import set_values
 
     try:
         set_values(config, changes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -244,3 +246,15 @@ def test_every_subcommand_has_an_example(cli: Caller) -> None:
     assert set(names) >= {"new", "check", "show", "edit", "set", "import", "schema"}
     for name in names:
         assert f"Example:  magneton config {name}" in cli("config", name, "--help").out
+
+
+@pytest.mark.parametrize("command", [["config", "show"], ["config", "check"]])
+def test_only_what_changes_a_file_loads_the_editor_of_yaml(
+    command: list[str], config: Path
+) -> None:
+    code = (
+        "import sys\nfrom magneton_tasks.cli.main import main\nimport magneton_tasks.cli.menu.stage\n"
+        f"main({[*command, str(config)]!r})\nassert 'ruamel.yaml' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
