@@ -160,17 +160,18 @@ def _value(config: RunConfig, key: str) -> Any:
 
 
 @cache
-def _model() -> dict[str, Any]:
-    return RunConfig.model_json_schema()
+def _properties(section: str) -> dict[str, Any]:
+    """JSON schemas of the keys of a section, free of references: none of them holds another model."""
+    model = keys.section_of(keys.sections(RunConfig)[section])
+    assert model is not None
+    properties: dict[str, Any] = model.model_json_schema()["properties"]
+    return properties
 
 
 def _schema(key: str, config: RunConfig) -> dict[str, Any]:
-    """JSON schema of a dotted key, with title and description, free of references."""
-    *sections, leaf = key.split(".")
-    definition = _model()
-    for section in sections:
-        definition = _resolve(definition["properties"][section])
-    schema = _resolve(definition["properties"][leaf])
+    """JSON schema of a dotted key, with title and description."""
+    section, leaf = keys.split(key)
+    schema: dict[str, Any] = dict(_properties(section)[leaf])
     schema.pop("default", None)
     others = [s for s in schema.get("anyOf", ()) if s != {"type": "null"}]
     if len(others) == 1:  # or null: the form shows a field that may stay empty
@@ -204,11 +205,3 @@ def _path_schema(schema: dict[str, Any], default: str | None) -> dict[str, Any]:
         "pattern": rf"^(((precomputed|zarr|zarr2|zarr3)://)?(file://)?({under})/.+{own})$(?!\n)",
         "description": schema["description"] + told,
     }
-
-
-def _resolve(schema: dict[str, Any]) -> dict[str, Any]:
-    reference = schema.get("$ref")
-    if reference is None:
-        return dict(schema)
-    rest = {k: v for k, v in schema.items() if k != "$ref"}
-    return {**_model()["$defs"][reference.rpartition("/")[2]], **rest}
