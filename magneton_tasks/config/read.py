@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from magneton_tasks.config import config_file, keys, renamed
 from magneton_tasks.config.method import ADD_METHOD, CHANGE_METHOD, unread_keys
@@ -105,7 +105,7 @@ def nearest(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _override(data: dict[str, Any], key: str, value: object, name: str) -> None:
+def _override(data: dict[str, object], key: str, value: object, name: str) -> None:
     known = known_keys()
     if key not in known and not any(
         key.startswith(k + ".") or k.startswith(key + ".") for k in known
@@ -121,7 +121,7 @@ def _override(data: dict[str, Any], key: str, value: object, name: str) -> None:
         keys.drop(data, unread)
 
 
-def written(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+def written(text: str, name: str) -> tuple[dict[str, object], dict[str, int]]:
     """What a config's file says, unchecked and under the present names; the lines (from 1) of keys.
 
     Keys that come by a merge (``<<``) have no line.
@@ -160,7 +160,7 @@ def _collect_lines(node: yaml.Node, prefix: str, lines: dict[str, int], name: st
         _collect_lines(value, f"{at}.", lines, name)
 
 
-def _explain(error: Any, lines: Mapping[str, int], name: str, overrides: Overrides) -> str:
+def _explain(error: ErrorDetails, lines: Mapping[str, int], name: str, overrides: Overrides) -> str:
     """One pydantic error as: file, line: key: what is wrong."""
     loc = tuple(str(part) for part in error["loc"])
     if not loc:  # a rule about several sections begins with the key that it is about

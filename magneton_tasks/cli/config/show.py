@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import yaml
@@ -67,33 +67,40 @@ def show(
         click.echo(text, nl=not text.endswith("\n"))
 
 
-def _sources(
-    text: str, name: str, sets: Mapping[str, object], resolved: bool
-) -> list[dict[str, Any]]:
-    """One row per key; ``line`` is that of the file, counted from 1."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A key, its value, and where that comes from; ``line`` is that of the file, from 1."""
+
+    key: str
+    value: object
+    source: params.Source
+    line: int | None
+
+
+def _sources(text: str, name: str, sets: Mapping[str, object], resolved: bool) -> list[Row]:
     _, lines = written(text, name)
     return [
-        {
-            "key": p.key,
-            "value": p.value,
-            "source": p.source,
-            "line": lines.get(p.key, lines.get(p.section)) if p.source == "file" else None,
-        }
+        Row(
+            p.key,
+            p.value,
+            p.source,
+            lines.get(p.key, lines.get(p.section)) if p.source == "file" else None,
+        )
         for p in params.parameters_of(text, name, sets)
         if resolved or p.source != "default"
     ]
 
 
-def _show_sources(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _show_sources(rows: list[Row], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        click.echo(json.dumps([asdict(r) for r in rows], indent=1, ensure_ascii=False))
         return
     empty = _of_empty_threshold(rows)
     shown = [
         (
-            r["key"],
-            params.shown(r["key"], r["value"]),
-            _origin(r) + (empty if (r["key"], r["value"]) == ("segment.threshold", None) else ""),
+            r.key,
+            params.shown(r.key, r.value),
+            _origin(r) + (empty if (r.key, r.value) == ("segment.threshold", None) else ""),
         )
         for r in rows
     ]
@@ -103,13 +110,13 @@ def _show_sources(rows: list[dict[str, Any]], as_json: bool) -> None:
         click.echo(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
 
 
-def _of_empty_threshold(rows: list[dict[str, Any]]) -> str:
+def _of_empty_threshold(rows: list[Row]) -> str:
     """What a threshold that isn't given stands for."""
-    is_exact = any((r["key"], r["value"]) == ("method", "exact") for r in rows)
+    is_exact = any((r.key, r.value) == ("method", "exact") for r in rows)
     return ": from the map, plan says which" if is_exact else f": {USUAL_THRESHOLD:g}"
 
 
-def _origin(row: Mapping[str, Any]) -> str:
-    if row["source"] == "override":
+def _origin(row: Row) -> str:
+    if row.source == "override":
         return "override (--set)"
-    return f"file, line {row['line']}" if row["line"] else str(row["source"])
+    return f"file, line {row.line}" if row.line else row.source

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -28,7 +29,6 @@ def ask_block(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) ->
     from magneton_tasks.stages.planning.sizes import (
         exact_bound,
         overlap_bound,
-        overlap_of,
         propose_block,
     )
 
@@ -51,19 +51,18 @@ def ask_block(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) ->
     )
     click.echo(f"  {why}")
 
-    def fitting(size: Any) -> dict[str, object]:
-        return {} if is_exact else {"block.overlap": list(overlap_of(vec3(size)))}
+    def fitting(size: object) -> dict[str, object]:
+        return {} if is_exact else {"block.overlap": _overlap(size)}
 
     answers.ask(
         ask, "block.size", "Block size in voxels, [z, y, x]", list(proposed.size), why, also=fitting
     )
-    size: Any = answers.values["block.size"]
     if not is_exact:
         answers.ask(
             ask,
             "block.overlap",
             "Overlap of blocks in voxels, [z, y, x]",
-            list(overlap_of(vec3(size))),
+            _overlap(answers.values["block.size"]),
         )
     answers.ask(
         ask,
@@ -72,6 +71,13 @@ def ask_block(answers: Answers, ask: Ask, info: VolumeInfo, samples: Samples) ->
         None if is_exact else USUAL_THRESHOLD,
         _THRESHOLD_WHY[is_exact],
     )
+
+
+def _overlap(size: object) -> list[int]:
+    """The usual overlap of blocks of a size; TypeError, ValueError: it isn't one."""
+    from magneton_tasks.stages.planning.sizes import overlap_of
+
+    return list(overlap_of(vec3(cast("Iterable[int]", size))))
 
 
 def ask_chunk(answers: Answers, ask: Ask, info: VolumeInfo) -> None:
