@@ -18,7 +18,7 @@ from magneton_tasks.cli.run import here as running
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning import draft
 
 #: Of the example: cores of one node, and where no plan tells, memory (GiB) of each and hours.
 _CORES, _GIB_A_CORE, _HOURS = 16, 4, 12
@@ -41,7 +41,7 @@ def dialog(console: Console, volume: Volume, option: StageOption, number: str) -
     say(console, "")
     say(console, "Without them, you can use the local runner inside one allocation, for example")
     try:
-        plan = planning.draft(_request(volume, option), write=False).plan
+        plan = draft.draft(_request(volume, option), write=False).plan
         say(console, f"  {allocation(volume, option, plan)}")
     except MagnetonError as error:
         say(console, f"  {allocation(volume, option, None)}")
@@ -60,7 +60,7 @@ def missing(config: RunConfig, path: Path) -> Iterator[str]:
         yield f"runner.offered in {path} is [{', '.join(offered)}], without slurm"
 
 
-def _request(volume: Volume, option: StageOption) -> planning.Request:
+def _request(volume: Volume, option: StageOption) -> draft.Request:
     return running.new_request(
         volume.path, {}, partition=volume.partition, stages=(option.choice,), workers=_CORES
     )

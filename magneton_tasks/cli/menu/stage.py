@@ -13,11 +13,11 @@ from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
 from magneton_tasks.cli.menu.volumes import Volume
 from magneton_tasks.cli.run import here as running
-from magneton_tasks.cli.run import planning as plans
+from magneton_tasks.cli.run import planning
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF
-from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning import draft
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class _Asked:
     runner: str | None
     overrides: dict[str, object] = field(default_factory=dict)
 
-    def request(self, *, restart: bool = False) -> planning.Request:
+    def request(self, *, restart: bool = False) -> draft.Request:
         sets = dict(self.overrides)
         if self.runner is not None:
             sets["runner.default"] = self.runner
@@ -121,13 +121,13 @@ def _shown_plan(console: Console, asked: _Asked) -> Plan | None:
     """Draft the plan and show it; None, and why, where it's refused."""
     _show_volume(console, asked.volume)
     try:
-        drafted = planning.draft(asked.request(), write=False)
+        drafted = draft.draft(asked.request(), write=False)
     except MagnetonError as error:
         say(console, f"error: {error}", "red")
         if asked.option.choice != "segment":
             say(console, "The steps build on each other: 1 or 2, then 3 or 4, then 5 or 6.")
         return None
-    for line in plans.describe(drafted.plan, drafted.samples):
+    for line in planning.describe(drafted.plan, drafted.samples):
         say(console, line)
     return drafted.plan
 

@@ -16,7 +16,7 @@ import click
 from magneton_tasks.base.lease import Place as Guarded
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli.console import Quit, echo
-from magneton_tasks.cli.run import planning as plans
+from magneton_tasks.cli.run import planning
 from magneton_tasks.cli.run.live import STOPS, Display, display
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.cli.run.summary import print_summary
@@ -25,7 +25,7 @@ from magneton_tasks.errors import EXIT_OK, worst
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.warming import ensure_warm
-from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning import draft
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
@@ -54,15 +54,15 @@ def run(
         sets = {**sets, "runner.default": runner, "runner.offered": [runner]}
     request = new_request(config, sets, **options)
     if dry_run:
-        drafted = planning.draft(request, write=False)
-        for line in plans.describe(drafted.plan, drafted.samples):
+        drafted = draft.draft(request, write=False)
+        for line in planning.describe(drafted.plan, drafted.samples):
             click.echo(line)
         return EXIT_OK
     try:
         if detach:
             from magneton_tasks.cli.run.jobs import detached
 
-            return detached(request, plans.agreement(show=True, yes=yes))
+            return detached(request, planning.agreement(show=True, yes=yes))
         return perform(request, GO_ON, yes=yes)
     except Quit:
         click.echo("left; the existing result stays as it is", err=True)
@@ -72,15 +72,15 @@ def run(
         return EXIT_STOPPED
 
 
-def new_request(config: Path, sets: dict[str, object], **options: Any) -> planning.Request:
-    """What is asked of plan, under a name of its own; ``options`` as those of `planning.Request`."""
+def new_request(config: Path, sets: dict[str, object], **options: Any) -> draft.Request:
+    """What is asked of plan, under a name of its own; ``options`` as those of `draft.Request`."""
     # two started in the same second are two runs
     name = f"{time.strftime('cli_%Y-%m-%dT%H-%M-%S')}-{os.urandom(2).hex()}"
-    return planning.Request(config.absolute(), name, sets, process_bound=True, **options)
+    return draft.Request(config.absolute(), name, sets, process_bound=True, **options)
 
 
 def perform(
-    request: planning.Request, go_on: str, *, show_plan: bool = True, yes: bool = False
+    request: draft.Request, go_on: str, *, show_plan: bool = True, yes: bool = False
 ) -> int:
     """Plan and run; returns the exit code.
 
@@ -100,13 +100,13 @@ def perform(
     KeyboardInterrupt
         Ctrl-C: the workers have ended, the lease is given back, finished blocks stay.
     """
-    config = planning.load(request)
+    config = draft.load(request)
     place = place_of(config, request)
-    plan, paths = place.plan(plans.agreement(show=show_plan, yes=yes))
+    plan, paths = place.plan(planning.agreement(show=show_plan, yes=yes))
     return work(config, plan, paths, place, go_on)
 
 
-def place_of(config: RunConfig, request: planning.Request) -> Place:
+def place_of(config: RunConfig, request: draft.Request) -> Place:
     """Where the stages of a run will work."""
     if config.runner.default == "docker":
         from magneton_tasks.cli.run.containers import Containers
@@ -213,11 +213,11 @@ class Place:
 class Here(Place):
     """Processes of this machine."""
 
-    def __init__(self, request: planning.Request) -> None:
+    def __init__(self, request: draft.Request) -> None:
         self._request = request
 
     def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
-        self._plan, self._paths, drafted = planning.run(self._request, agree)
+        self._plan, self._paths, drafted = draft.run(self._request, agree)
         self._alone_bytes = resources.alone_memory(drafted.config.local.memory)
         return self._plan, self._paths
 

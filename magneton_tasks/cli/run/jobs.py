@@ -28,7 +28,7 @@ from magneton_tasks.runners.arrays.stage import Counts, InterruptedRunError, Los
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import usage
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning import draft
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import latest_attempt
 from magneton_tasks.work.events import Event
@@ -42,7 +42,7 @@ class Jobs(Place):
     outlives = True
     on_interrupt = "Ctrl-C asks: leave, or cancel the jobs"
 
-    def __init__(self, request: planning.Request | None, paths: AttemptPaths | None = None) -> None:
+    def __init__(self, request: draft.Request | None, paths: AttemptPaths | None = None) -> None:
         """Of a request, or (``paths``) of an attempt that was planned before."""
         # the jobs outlive this process, and so must the lease
         self._request = None if request is None else replace(request, process_bound=False)
@@ -52,7 +52,7 @@ class Jobs(Place):
 
     def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
         assert self._request is not None
-        plan, paths, _ = planning.run(self._request, agree)
+        plan, paths, _ = draft.run(self._request, agree)
         self._paths, self._attempt = paths, Attempt.open(paths.root)
         return plan, paths
 
@@ -121,9 +121,9 @@ class Jobs(Place):
             click.echo(line)
 
 
-def detached(request: planning.Request, agree: Agreement) -> int:
+def detached(request: draft.Request, agree: Agreement) -> int:
     """Plan here, so that what is wrong is said at once; then leave the run to a process of its own."""
-    config = planning.load(request)
+    config = draft.load(request)
     if config.runner.default != "slurm":
         raise UsageError(
             f"--detach is for the Slurm runner, and this run's is {config.runner.default}",
