@@ -71,13 +71,13 @@ def _verified(attempt: Path, root: Path) -> dict[str, Any]:
 
 
 def _verify(path: Path) -> dict[str, Any]:
-    from magneton_tasks.outcome import verified
+    from magneton_tasks.stages import verify
     from magneton_tasks.work.attempt import Attempt
 
     attempt = Attempt.open(path)
-    verified.verify(attempt)  # imports, and the file system's cache
+    verify.verify(attempt)  # imports, and the file system's cache
     began = time.process_time()
-    found = verified.verify(attempt)
+    found = verify.verify(attempt)
     return {"cpu_s": time.process_time() - began, "checked": found["checked"]}
 
 

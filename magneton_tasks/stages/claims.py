@@ -89,6 +89,15 @@ def mark_finished(attempt: Attempt) -> None:
         write_owner(url, content)
 
 
+def mark_unfinished(attempt: Attempt) -> None:
+    """Note in the output's owner that the result isn't complete after all."""
+    from magneton_tasks.formats.precomputed.write import write_owner
+
+    owner = _own_owner(attempt)
+    if owner is not None and owner.get("finished"):
+        write_owner(attempt.config.paths.output, owner | {"finished": None})
+
+
 def _own_owner(attempt: Attempt) -> dict[str, Any] | None:
     """The owner that this result has; waited for, as another machine may just have written it."""
     until = time.monotonic() + attempt.wait_s

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,13 +18,13 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.plan import START_S
 from magneton_tasks.stages import proof
 from magneton_tasks.stages.claims import mark_finished
-from magneton_tasks.stages.gather import gather
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import pool_invalidating
-from magneton_tasks.work.events import Failed, Note, tell
+from magneton_tasks.work.events import Failed, tell
 from magneton_tasks.work.inputs import input_digest
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.stores import pool_table, segmentation, table_dir
 from magneton_tasks.work.validity import count_input, pool_input, why_stale
@@ -49,18 +49,13 @@ class Findings:
             say(f"verify: {text}")
 
 
-#: Shows a result that is complete, before it is marked as finished; what it can't read is damaged.
-Preview = Callable[[Attempt], None]
-#: Tells what was found, complete or not.
-Report = Callable[[Attempt, dict[str, Any]], None]
-
-
-def run(attempt: Attempt, preview: Preview, report: Report) -> int:
+def run(job: Job) -> int:
     """Check the stages that were asked for; returns the exit code."""
+    attempt = job.attempt
     began = time.time()
     result: dict[str, Any] = {"stage": "verify", "stages": list(attempt.plan.stages)}
     try:
-        result |= verify(attempt, preview)
+        result |= verify(attempt)
         code = 0
     except Exception as caught:
         error = explain(caught)
@@ -68,23 +63,11 @@ def run(attempt: Attempt, preview: Preview, report: Report) -> int:
         tell(Failed.of("verify", error))
         result["failures"] = [{"key": None, **failure_of(error)}]
     result["seconds"] = round(time.time() - began, 3)
-    report(attempt, result)
     finish(attempt, "verify", result)
-    if code == 0:
-        _gather(attempt)
     return code
 
 
-def _gather(attempt: Attempt) -> None:
-    """Put together what the run's tasks left; the result is what it is, whether or not that works."""
-    try:
-        gather(attempt)
-    except Exception as caught:
-        text = f"files of {attempt.work.work} couldn't be put together: {caught}"
-        tell(Note(f"verify: WARNING: {text}", "warning"))
-
-
-def verify(attempt: Attempt, preview: Preview) -> dict[str, Any]:
+def verify(attempt: Attempt) -> dict[str, Any]:
     """What the volume holds.
 
     Raises
@@ -110,7 +93,6 @@ def verify(attempt: Attempt, preview: Preview) -> dict[str, Any]:
             "rerun (in Airflow: clear the task plan): what is named above is computed again",
         )
     if "apply" in stages:
-        preview(attempt)
         mark_finished(attempt)
     say(f"verify: {proof.words(counted)}: {json.dumps(counted)}")
     return counted

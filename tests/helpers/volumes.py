@@ -21,7 +21,7 @@ from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.volume import open_volume
-from magneton_tasks.outcome import verified
+from magneton_tasks.outcome import showing
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import MAPPED, STAGES
@@ -182,12 +182,17 @@ def run_stages(
                 else []
             )
         else:
-            codes = [verified.run(run.attempt)]
+            codes = [prove(run.attempt)]
         run.codes[stage] = codes
         check_memory(run)
         if any(codes):
             break
     return run
+
+
+def prove(attempt: Attempt) -> int:
+    """Verify, and show what was found."""
+    return showing.run(attempt, run_of("verify", attempt.config.method)(Job(attempt, "verify")))
 
 
 def run_pipeline(

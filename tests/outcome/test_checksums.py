@@ -16,7 +16,7 @@ import pytest
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.lease import acquire, look
 from magneton_tasks.errors import OutputError
-from magneton_tasks.outcome import damage, verified
+from magneton_tasks.outcome import damage
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.plan import plan as planning_core
 from magneton_tasks.stages import proof
@@ -147,7 +147,7 @@ def test_a_verify_killed_before_it_records_what_it_found_finds_it_again(
 
     def killed() -> None:
         Attempt.invalidate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
-        verified.run(run.attempt)
+        volumes.prove(run.attempt)
 
     assert in_fork(killed) == -signal.SIGKILL
     volumes.release(run)
@@ -307,7 +307,7 @@ def test_the_same_result_gives_the_same_sample(finished: Run, expected: list[Arr
 
     def killed() -> None:
         Attempt.invalidate = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
-        verified.run(run.attempt)
+        volumes.prove(run.attempt)
 
     assert [in_fork(killed) for _ in range(2)] == [-signal.SIGKILL] * 2
     volumes.release(run)

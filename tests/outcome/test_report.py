@@ -18,7 +18,7 @@ import pytest
 from magneton_tasks.cli.main import cli
 from magneton_tasks.cli.view import report as command
 from magneton_tasks.errors import NoInputError, OutputError
-from magneton_tasks.outcome import block_squares, report, verified
+from magneton_tasks.outcome import block_squares, report
 from magneton_tasks.outcome.block_detail import as_json
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.outcome.page.frozen import render
@@ -242,7 +242,7 @@ def test_a_failed_verification_is_in_the_report(finished: Run) -> None:
         p for p in volumes.output_files(Path(finished.plan.config_path)) if p.suffix == ".gz"
     )
     chunk.unlink()
-    assert verified.run(finished.attempt) == 65
+    assert volumes.prove(finished.attempt) == 65
     data = written(finished.attempt.paths)
     assert data["state"] == "failed"
     (failure,) = data["failures"]
@@ -343,12 +343,12 @@ def test_a_report_that_cannot_be_written_turns_nothing_red(
         raise OutputError("no space left on /data")
 
     monkeypatch.setattr(report, "write_report", full)
-    assert verified.run(finished.attempt) == 0
+    assert volumes.prove(finished.attempt) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [x for x in lines if "WARNING" in x] == [
         "verify: WARNING: the report couldn't be written: OutputError: no space left on /data"
     ]
-    assert json.loads(lines[-1])["stage"] == "verify"  # runners read the last line
+    assert json.loads(lines[-2])["stage"] == "verify"  # the proof was told before
 
 
 def test_damage_beside_the_records_is_no_obstacle(finished: Run) -> None:

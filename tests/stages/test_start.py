@@ -85,3 +85,26 @@ def test_no_process_of_a_run_on_files_imports_what_serves_others(
     # The next plan takes the samples of before, and has nothing to compute.
     ((_, modules),) = watched("plan", config, "--run-id", "again")
     assert modules & {*HEAVY, "numba", "pyarrow", "waterz"} == set()
+
+
+PROVE = """
+import sys
+from pathlib import Path
+from magneton_tasks.stages.registry import run_of
+from magneton_tasks.work.attempts import open_latest
+from magneton_tasks.work.job import Job
+
+attempt = open_latest(Path(sys.argv[1]), None)
+assert run_of("verify", attempt.config.method)(Job(attempt, "verify")) == 0
+print(*sorted(sys.modules), sep="\\n")
+"""
+
+
+def test_the_proof_needs_nothing_that_draws(tmp_path: Path, watched: Watched) -> None:
+    config = write_tiny_volume(tmp_path)
+    watched("run", config, "--workers", 1)
+    command = [sys.executable, "-c", PROVE, str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert {"PIL", "jinja2"} & set(done.stdout.splitlines()) == set()
+    (report,) = tmp_path.glob("work/runs/*/1/report.html")
+    assert report.stat().st_size > 0 and (report.parent / "preview.png").exists()

@@ -29,6 +29,7 @@ from magneton_tasks.stages.planning import draft
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.paths import AttemptPaths
 
 #: What a shell makes of Ctrl-C.
@@ -249,11 +250,13 @@ def _undisturbed() -> Iterator[None]:
 
 def verify_here(paths: AttemptPaths) -> int:
     """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
-    from magneton_tasks.outcome import verified
+    from magneton_tasks.outcome import showing  # heavy: most runs verify in a process of its own
+    from magneton_tasks.stages import verify
 
     log = paths.log("verify")
     with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
-        code = verified.run(Attempt.open(paths.root))
+        attempt = Attempt.open(paths.root)
+        code = showing.run(attempt, verify.run(Job(attempt, "verify")))
     if code != EXIT_OK:
         _explain("verify", code, paths)
     return code

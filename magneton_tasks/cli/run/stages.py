@@ -32,11 +32,12 @@ def run_single(stage: str, attempt_dir: Path) -> int:
         lease.give_back(lease_places(attempt.config), attempt.plan.run)
         return 0
     with _lease(attempt):
+        code = run_of(stage, attempt.config.method)(Job(attempt, stage))
         if stage == "verify":
-            from magneton_tasks.outcome.verified import run  # draws, which others don't need
+            from magneton_tasks.outcome import showing  # heavy, and for the last process alone
 
-            return run(attempt)
-        return run_of(stage, attempt.config.method)(Job(attempt, stage))
+            code = showing.run(attempt, code)
+        return code
 
 
 def _lease(attempt: Attempt) -> AbstractContextManager[lease.Heart]:
