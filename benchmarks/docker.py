@@ -112,7 +112,7 @@ def _segment(folder: Path, runner: str, k: int) -> Cost:
             }
         )
     )
-    plan, paths, _ = planning.run(planning.Request(config, "bench", {}))
+    plan, paths, _ = planning.run(planning.PlanRequest(config, "bench", {}))
     batches = plan.work["segment"].batches
     if runner == "local":
         work: Callable[[], Any] = lambda: local.run_stage(  # noqa: E731

@@ -223,7 +223,7 @@ def stages_in_one_process(config: Path) -> tuple[dict[str, float], str]:
 
     printed, seconds = io.StringIO(), dict[str, float]()
     with contextlib.redirect_stdout(printed):
-        plan, paths, _ = planning.run(planning.Request(config, "whole", {}))
+        plan, paths, _ = planning.run(planning.PlanRequest(config, "whole", {}))
         order = [s for s in STAGES if s == "verify" or (s in plan.work and plan.work[s].batches)]
         for stage in order:
             began = spent()

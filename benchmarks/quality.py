@@ -119,7 +119,7 @@ def _run_stages(config: Path, run: str) -> None:
     from magneton_tasks.cli.run.stages import run_mapped, run_single
     from magneton_tasks.stages.planning import draft as planning
 
-    plan, paths, _ = planning.run(planning.Request(config, run, {}))
+    plan, paths, _ = planning.run(planning.PlanRequest(config, run, {}))
     for stage in ("segment", "count", "pool", "apply", "verify", "release"):
         if stage in ("pool", "verify", "release"):
             codes = [run_single(stage, paths.root)]

@@ -2,7 +2,7 @@
 
 A column has one entry per block, in raster order, and takes few bytes: a map of 10^6 blocks fits into
 Airflow's web server. `StageColumns.update` parses the records of those blocks alone whose state has
-changed since the last look. Standard library and light rooms only.
+changed since the last each. Standard library and light rooms only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_names import CHOICE_OF, STAGES, join_level
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
-from magneton_tasks.work.states import Look, grid_of, total_of
+from magneton_tasks.work.states import Judged, grid_of, total_of
 
 #: A state's letter.
 LETTERS = {
@@ -113,23 +113,23 @@ class StageColumns:
         asked = CHOICE_OF[stage] in attempt.plan.stages
         self._todo = _Members((work.todo if work else [(0, total)]) if asked else [])
 
-    def update(self, looks: Iterable[Look], alive: bool) -> bool:
+    def update(self, judged: Iterable[Judged], alive: bool) -> bool:
         """Take over what has changed; whether anything has."""
         changed = False
         states, times = self.states, self.times
         queued, letters = ord(QUEUED), {kind: ord(letter) for kind, letter in LETTERS.items()}
-        for look in looks:
-            key, letter = look.key, letters[look.kind]
-            if alive and look.kind in ("missing", "stale") and key in self._todo:
+        for each in judged:
+            key, letter = each.key, letters[each.kind]
+            if alive and each.kind in ("missing", "stale") and key in self._todo:
                 letter = queued
-            time_s = NAN if look.state is None else look.state.time
-            if letter == states[key] and (time_s == times[key] or look.state is None):
+            time_s = NAN if each.state is None else each.state.time
+            if letter == states[key] and (time_s == times[key] or each.state is None):
                 continue
             states[key], times[key] = letter, time_s
-            record = look.parsed().record
-            self._take(key, record, look.kind in ("done", "empty"))
+            record = each.parsed().record
+            self._take(key, record, each.kind in ("done", "empty"))
             self.failed.pop(key, None)
-            if record is not None and look.kind == "failed" and len(self.failed) < MOST_FAILED:
+            if record is not None and each.kind == "failed" and len(self.failed) < MOST_FAILED:
                 self.failed[key] = record
             changed = True
         if changed:

@@ -62,7 +62,7 @@ class BlockMap:
         for stage, columns in self.columns.items():
             blank = alive if self._states.is_blank(stage) else None
             if blank is None or blank is not self._blank.get(stage):
-                columns.update(self._states.looks(stage), alive)
+                columns.update(self._states.judged(stage), alive)
             self._blank[stage] = blank
         self._version += 1
         self.summary = {

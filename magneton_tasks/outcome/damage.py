@@ -21,7 +21,7 @@ from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import KINDS, Record
 from magneton_tasks.work.residuals import ResidualStore
-from magneton_tasks.work.states import Look
+from magneton_tasks.work.states import Judged
 from magneton_tasks.work.stores import label_store, pool_table
 
 _READ_BYTES = 8 << 20
@@ -43,7 +43,7 @@ class Damage:
     hint: str
 
 
-def find(attempt: Attempt, stage: str, looks: Iterable[Look]) -> Iterator[Damage]:
+def find(attempt: Attempt, stage: str, judged: Iterable[Judged]) -> Iterator[Damage]:
     """Damaged files of the blocks or cells that are done.
 
     Raises
@@ -51,8 +51,8 @@ def find(attempt: Attempt, stage: str, looks: Iterable[Look]) -> Iterator[Damage
     OutputError, TemporaryError
         The file system, or the connection to a bucket, failed.
     """
-    done = (look for look in looks if look.kind == "done" and look.state is not None)
-    records = ((look.key, r) for look in done if look.state and (r := look.state.valid))
+    done = (each for each in judged if each.kind == "done" and each.state is not None)
+    records = ((each.key, r) for each in done if each.state and (r := each.state.valid))
     if join_level(stage):
         return _joins(attempt, stage, records)
     check = {"segment": _labels, "count": _pairs, "pool": _pool}.get(stage)

@@ -18,7 +18,7 @@ from magneton_tasks.plan.stage_names import WRITING
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Info
-from magneton_tasks.work.states import Look, VolumeStates
+from magneton_tasks.work.states import Judged, VolumeStates
 
 _MARKED = "the next run writes it again"
 _CHANGED = "a run worked on this cell meanwhile: check again"
@@ -37,24 +37,24 @@ def check(attempt: Attempt, stage: str, states: VolumeStates) -> list[Damage]:
     OutputError, TemporaryError
         The file system, or the connection to a bucket, failed.
     """
-    found = list(damage.find(attempt, stage, states.looks(stage)))
+    found = list(damage.find(attempt, stage, states.judged(stage)))
     if stage not in WRITING:
         return found
     keys = {one.key for one in found}
-    seen = [look for look in states.looks(stage) if look.key in keys] if keys else []
-    return [*_marked(states.looks(stage)), *_mark(attempt, stage, found, seen)]
+    seen = [each for each in states.judged(stage) if each.key in keys] if keys else []
+    return [*_marked(states.judged(stage)), *_mark(attempt, stage, found, seen)]
 
 
-def _marked(looks: Iterable[Look]) -> Iterator[Damage]:
+def _marked(judged: Iterable[Judged]) -> Iterator[Damage]:
     """What earlier checks found, and no run has written again."""
-    for look in looks:
-        mark = look.state.given_up if look.kind == "missing" and look.state else None
+    for each in judged:
+        mark = each.state.given_up if each.kind == "missing" and each.state else None
         for file, cause in mark.info.get("damaged", ()) if mark else ():
-            yield Damage(look.key, file, cause, _MARKED)
+            yield Damage(each.key, file, cause, _MARKED)
 
 
 def _mark(
-    attempt: Attempt, stage: str, found: list[Damage], seen: Collection[Look]
+    attempt: Attempt, stage: str, found: list[Damage], seen: Collection[Judged]
 ) -> list[Damage]:
     """``found``, each with what became of it; ``seen``: the cells as they were when they were read."""
     if not found:
@@ -76,14 +76,14 @@ def _mark(
 
 
 def _write(
-    attempt: Attempt, stage: str, found: list[Damage], seen: Collection[Look]
+    attempt: Attempt, stage: str, found: list[Damage], seen: Collection[Judged]
 ) -> Collection[int]:
     """The cells that were marked: those whose records are still the ones that were read."""
     manifest, named = attempt.manifest(stage), dict[int, list[Damage]]()
     for one in found:
         named.setdefault(one.key, []).append(one)
     now = manifest.read(set(named))
-    same = [look.key for look in seen if _is_same(look, now.get(look.key))]
+    same = [each.key for each in seen if _is_same(each, now.get(each.key))]
     with manifest.writer(attempt.name, stage, -1) as writer:
         for key in same:
             some = named[key][:_NAMED]
@@ -95,6 +95,6 @@ def _write(
     return set(same)
 
 
-def _is_same(look: Look, now: KeyState | None) -> bool:
-    was, valid = look.state and look.state.valid, now and now.valid
+def _is_same(each: Judged, now: KeyState | None) -> bool:
+    was, valid = each.state and each.state.valid, now and now.valid
     return bool(was) and was == valid

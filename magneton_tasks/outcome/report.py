@@ -153,7 +153,7 @@ def columns_now(attempt: Attempt) -> Found:
     """What the records say now."""
     states, found = VolumeStates(attempt, alive=is_alive(attempt)), VolumeColumns(attempt)
     for stage, columns in found.stages.items():
-        columns.update(states.looks(stage), alive=False)  # a report knows no queue
+        columns.update(states.judged(stage), alive=False)  # a report knows no queue
     mapped = {s: c for s, c in found.stages.items() if c.grid is not None}
     return Found(found, {stage: block_squares.draw(c) for stage, c in mapped.items()})
 

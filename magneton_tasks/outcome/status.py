@@ -131,26 +131,26 @@ class Status:
         status = StageStatus(StageSummary.planned(self.shown.plan, stage))
         why, damage = Counter[str](), self._damage(stage) if self.check else {}
         own = self._own_records()
-        for look in self.states.looks(stage):
-            kind: str = "corrupt" if look.key in damage else look.kind
-            if kind in RESULTS and look.state is not None:
-                seconds, cpu_s, peak_bytes = look.state.figures
+        for each in self.states.judged(stage):
+            kind: str = "corrupt" if each.key in damage else each.kind
+            if kind in RESULTS and each.state is not None:
+                seconds, cpu_s, peak_bytes = each.state.figures
                 status.summary.add(
                     kind,
-                    look.key,
-                    is_own=look.state.holds(own),
-                    time=look.state.time,
+                    each.key,
+                    is_own=each.state.holds(own),
+                    time=each.state.time,
                     seconds=seconds,
                     cpu_s=cpu_s,
                     peak_bytes=peak_bytes,
                 )
-                status.cleaned += look.state.is_cleaned
+                status.cleaned += each.state.is_cleaned
                 continue
-            record = look.parsed().record if kind in ("failed", "running") else None
+            record = each.parsed().record if kind in ("failed", "running") else None
             is_own = record is not None and self.shown.is_ours(record)
-            status.summary.add_record(kind, look.key, record, is_own=is_own)
+            status.summary.add_record(kind, each.key, record, is_own=is_own)
             if kind == "stale":
-                why[look.why or ""] += 1
+                why[each.why or ""] += 1
             elif kind == "failed" and record is not None:
                 status.failures.append(self._failure(stage, record))
             elif kind == "running" and record is not None:
@@ -252,11 +252,11 @@ class Status:
             if self.is_spare(status):
                 continue
             damaged = {d["key"] for d in status.damage}
-            for look in self.states.looks(status.stage):
-                kind = "corrupt" if look.key in damaged else look.kind
+            for each in self.states.judged(status.stage):
+                kind = "corrupt" if each.key in damaged else each.kind
                 if kind in UNDONE:
-                    place = self.place(status.stage, look.key)
-                    yield {"stage": status.stage, **place, "state": kind, "why": look.why}
+                    place = self.place(status.stage, each.key)
+                    yield {"stage": status.stage, **place, "state": kind, "why": each.why}
 
     def slowest(self, n: int) -> list[Data]:
         """The ``n`` blocks and cells that took longest; count's are written many at a time."""
@@ -264,10 +264,10 @@ class Status:
         for order, status in enumerate(self.stages):
             if status.stage in ("count", "pool", "verify"):
                 continue
-            for look in self.states.looks(status.stage):
-                record = look.parsed().record if look.kind == "done" else None
+            for each in self.states.judged(status.stage):
+                record = each.parsed().record if each.kind == "done" else None
                 if record is not None and record.seconds is not None:
-                    item = (record.seconds, -order, status.stage, -look.key, record)
+                    item = (record.seconds, -order, status.stage, -each.key, record)
                     if len(known) < n:
                         heapq.heappush(known, item)
                     else:

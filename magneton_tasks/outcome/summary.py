@@ -248,8 +248,8 @@ def planned(plan: Plan) -> Mapping[str, StageSummary]:
 def of_attempt(attempt: Attempt, stage: str, *, is_alive: bool) -> StageSummary:
     """Of a stage as the records of its attempt have it now."""
     found = StageSummary.planned(attempt.plan, stage)
-    for look in VolumeStates(attempt, alive=is_alive).looks(stage):
-        record = look.parsed().record
+    for each in VolumeStates(attempt, alive=is_alive).judged(stage):
+        record = each.parsed().record
         is_own = record is not None and attempt.is_ours(record)
-        found.add_record(look.kind, look.key, record, is_own=is_own)
+        found.add_record(each.kind, each.key, record, is_own=is_own)
     return found

@@ -52,7 +52,7 @@ class BlockState:
     why: str | None = None
 
 
-class Look(NamedTuple):
+class Judged(NamedTuple):
     """As `BlockState`, but with what the manifest knows instead of a parsed record."""
 
     key: int
@@ -122,7 +122,7 @@ class VolumeStates:
         """Whether a stage has no records at all."""
         return not self._records(stage)
 
-    def looks(self, stage: str) -> Iterator[Look]:
+    def judged(self, stage: str) -> Iterator[Judged]:
         """Every block or cell of a stage, ascending."""
         found, judged = self._records(stage), self._judged.why(stage)
         covered = _Covered(self.attempt, stage, self.older)
@@ -131,25 +131,25 @@ class VolumeStates:
             if state is None:
                 stale = covered(key)
                 yield (
-                    Look(key, "stale", None, OTHER_SETTINGS)
+                    Judged(key, "stale", None, OTHER_SETTINGS)
                     if stale
-                    else Look(key, "missing", None)
+                    else Judged(key, "missing", None)
                 )
             elif key in judged and judged[key] is None:
-                yield Look(key, "empty" if state.state == "empty" else "done", state)
+                yield Judged(key, "empty" if state.state == "empty" else "done", state)
             else:
                 yield self._unsettled(key, state, judged.get(key), covered)
 
-    def _unsettled(self, key: int, state: KeyState, why: str | None, covered: _Covered) -> Look:
+    def _unsettled(self, key: int, state: KeyState, why: str | None, covered: _Covered) -> Judged:
         if state.last_state == "failed":
-            return Look(key, "failed", state)
+            return Judged(key, "failed", state)
         if state.last_state == "started" and self.alive and self.attempt.is_ours(state.last):
-            return Look(key, "running", state)
+            return Judged(key, "running", state)
         if why is not None:
-            return Look(key, "stale", state, why)
+            return Judged(key, "stale", state, why)
         if covered(key):
-            return Look(key, "stale", None, OTHER_SETTINGS)
-        return Look(key, "missing", state)
+            return Judged(key, "stale", None, OTHER_SETTINGS)
+        return Judged(key, "missing", state)
 
     def _records(self, stage: str) -> dict[int, KeyState]:
         if stage not in self._found:

@@ -32,7 +32,7 @@ class Store(dict[str, Any]):
 
 def request(
     path: Path, conf: dict[str, Any] | None = None, date: datetime | None = None
-) -> params.Request:
+) -> params.FormRequest:
     config = load_config(path)
     values = {key: param.value for key, param in params.form(config).items()}
     return params.read(config, values | (conf or {}), conf, date)
@@ -40,7 +40,7 @@ def request(
 
 def test_untouched_form_changes_nothing(write_config: Write) -> None:
     asked = request(write_config("cortex", "segment: {threshold: 0.37}\n"))
-    assert asked == params.Request(sets={}, stages=None, partition=None, restart=False)
+    assert asked == params.FormRequest(sets={}, stages=None, partition=None, restart=False)
 
 
 def test_only_what_differs_is_set(write_config: Write) -> None:

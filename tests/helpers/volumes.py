@@ -155,7 +155,7 @@ class Run:
 
 def plan_run(config: Path, sets: Mapping[str, object] | None = None, **options: Any) -> Run:
     """Plan an attempt."""
-    request = planning.Request(config, options.pop("run", "test"), sets or {}, **options)
+    request = planning.PlanRequest(config, options.pop("run", "test"), sets or {}, **options)
     plan, paths, draft = planning.run(request)
     return Run(plan, Attempt.open(paths.root), draft)
 
@@ -204,7 +204,7 @@ def run_pipeline(
     expect: int | None = 0,
     **options: Any,
 ) -> Run:
-    """Plan and run all stages here; ``options`` as those of `planning.Request`."""
+    """Plan and run all stages here; ``options`` as those of `planning.PlanRequest`."""
     run = run_stages(plan_run(config, sets, **options), reverse=reverse, parts=parts)
     release(run)
     assert expect is None or run.code == expect, run.codes

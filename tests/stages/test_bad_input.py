@@ -208,7 +208,7 @@ def test_the_shipped_default_config_passes_its_own_plan(tmp_path: Path) -> None:
     config.write_text(
         f"paths: {{input: 'file://{tmp_path}/affinity', output: 'file://{tmp_path}/s', work: '{tmp_path}/w'}}\n"
     )
-    drafted = planning.draft(planning.Request(config, "test", {}), write=False)
+    drafted = planning.draft(planning.PlanRequest(config, "test", {}), write=False)
     assert len(drafted.plan.geometry.grid) == 8
     assert drafted.plan.memory["segment"].bound <= drafted.plan.memory_limit
     assert not (tmp_path / "w").exists()  # a dry run writes nothing

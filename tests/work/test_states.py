@@ -44,7 +44,7 @@ def row(tmp_path: Path) -> Attempt:
 
 
 def states(attempt: Attempt, stage: str, *, alive: bool = True) -> dict[int, BlockState]:
-    return {s.key: s.parsed() for s in VolumeStates(attempt, alive=alive).looks(stage)}
+    return {s.key: s.parsed() for s in VolumeStates(attempt, alive=alive).judged(stage)}
 
 
 def kinds(attempt: Attempt, stage: str, *, alive: bool = True) -> list[str]:
@@ -133,12 +133,12 @@ def test_a_restarted_run_accepts_only_its_own(attempt: Attempt) -> None:
 def test_another_look_finds_what_was_added(attempt: Attempt) -> None:
     segmented(attempt, [0])
     looked = VolumeStates(attempt, alive=True)
-    assert Counter(look.kind for look in looked.looks("segment")) == {"done": 1, "missing": 7}
+    assert Counter(each.kind for each in looked.judged("segment")) == {"done": 1, "missing": 7}
     segmented(attempt, range(1, N))
     counted(attempt)
     looked.refresh(alive=True)
     for stage in ("segment", "count"):
-        assert {look.kind for look in looked.looks(stage)} == {"done"}
+        assert {each.kind for each in looked.judged(stage)} == {"done"}
 
 
 def test_results_of_other_settings_are_stale(attempt: Attempt) -> None:
@@ -147,10 +147,10 @@ def test_results_of_other_settings_are_stale(attempt: Attempt) -> None:
     prints = replace(attempt.plan.fingerprints, segment="f" * 16)
     now = replace(attempt, plan=replace(attempt.plan, fingerprints=prints))
     add(now, "segment", 1, "done", input=attempt.plan.input_digest, output="o")
-    looks = list(VolumeStates(now, alive=False, older=[attempt.plan]).looks("segment"))
+    judged = list(VolumeStates(now, alive=False, older=[attempt.plan]).judged("segment"))
     kinds = ["stale", "done", "missing", "missing", "missing", "stale", "missing", "missing"]
-    assert [look.kind for look in looks] == kinds
-    assert looks[0].why == OTHER_SETTINGS
+    assert [each.kind for each in judged] == kinds
+    assert judged[0].why == OTHER_SETTINGS
 
 
 def test_a_block_of_another_grid_is_stale_where_all_old_ones_that_it_meets_had_a_result(
@@ -164,8 +164,8 @@ def test_a_block_of_another_grid_is_stale_where_all_old_ones_that_it_meets_had_a
     prints = replace(attempt.plan.fingerprints, segment="f" * 16)
     now = replace(attempt, plan=replace(attempt.plan, fingerprints=prints, geometry=geometry))
     segmented(attempt, [0, 2, 4, 6])  # the left half
-    looks = VolumeStates(now, alive=False, older=[attempt.plan]).looks("segment")
-    assert [look.kind for look in looks] == ["stale", "missing", "missing"]
+    judged = VolumeStates(now, alive=False, older=[attempt.plan]).judged("segment")
+    assert [each.kind for each in judged] == ["stale", "missing", "missing"]
 
 
 def test_digests_are_found_without_parsing(attempt: Attempt) -> None:

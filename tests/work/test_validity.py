@@ -41,7 +41,7 @@ def not_done(attempt: Attempt) -> dict[str, list[int]]:
     """What status doesn't show as done."""
     states = VolumeStates(attempt, alive=False)
     return {
-        stage: [look.key for look in states.looks(stage) if look.kind not in ("done", "empty")]
+        stage: [each.key for each in states.judged(stage) if each.kind not in ("done", "empty")]
         for stage in STAGES
     }
 

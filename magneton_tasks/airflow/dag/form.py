@@ -31,7 +31,7 @@ _THRESHOLD = "Regions merge while their score is at least this affinity. A lower
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class FormRequest:
     """What one run asks of plan, beyond the YAML file.
 
     Attributes
@@ -113,7 +113,7 @@ def read(
     params: Mapping[str, Any],
     conf: Mapping[str, Any] | None,
     automatic_date: datetime | None,
-) -> Request:
+) -> FormRequest:
     """What a run's parameters ask for.
 
     Parameters
@@ -142,7 +142,7 @@ def read(
     partition = params.get("partition")
     if partition is None and automatic_date is not None and uses_partition(config):
         partition = automatic_date.astimezone(UTC).strftime(config.partition_format)
-    return Request(
+    return FormRequest(
         sets=sets,
         stages=None if set(stages) == set(CHOICES) else stages,
         partition=partition,

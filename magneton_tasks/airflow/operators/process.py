@@ -152,7 +152,7 @@ def rest_of(task: Any, keep: Collection[str] = ()) -> list[Any]:
     return [t for t in following if not t.is_teardown and t.task_id.split("_")[0] not in keep]
 
 
-def plan_request(config_path: str, context: Context) -> forms.Request:
+def plan_request(config_path: str, context: Context) -> forms.FormRequest:
     """What a run's parameters ask of plan.
 
     Raises
@@ -184,7 +184,7 @@ def plan_request(config_path: str, context: Context) -> forms.Request:
     return replace(request, sets=sets)
 
 
-def request_command(config_path: str, run_id: str, request: forms.Request) -> list[str]:
+def request_command(config_path: str, run_id: str, request: forms.FormRequest) -> list[str]:
     """The command of plan."""
     return plan_command(
         config_path,

@@ -34,7 +34,7 @@ def readable_dags(user: GetUserDep) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
+class VolumeDag:
     """A volume config and its DAG; ``problem`` says why the config can't be used."""
 
     dag_id: str
@@ -50,16 +50,16 @@ _Stamp = tuple[int, int]
 _read: dict[tuple[Path, tuple[tuple[str, str], ...]], tuple[_Stamp, RunConfig]] = {}
 
 
-def volumes() -> Iterator[Volume]:
+def volumes() -> Iterator[VolumeDag]:
     """All that are known, by name."""
     for dag_id, path, other in named_configs(_places()):
         if other is not None:
-            yield Volume(dag_id, path, None, f"{path} would make the same DAG as {other}")
+            yield VolumeDag(dag_id, path, None, f"{path} would make the same DAG as {other}")
         else:
             yield _volume(dag_id, path)
 
 
-def volume_of(dag_id: str) -> Volume:
+def volume_of(dag_id: str) -> VolumeDag:
     """The volume of a DAG.
 
     Raises
@@ -73,15 +73,15 @@ def volume_of(dag_id: str) -> Volume:
     raise NoInputError(f"{dag_id} isn't the DAG of a volume config")
 
 
-def _volume(dag_id: str, path: Path) -> Volume:
+def _volume(dag_id: str, path: Path) -> VolumeDag:
     """With its config, or what is wrong with that: as the DAG of a broken config says."""
     try:
-        return Volume(dag_id, path, _config(path))
+        return VolumeDag(dag_id, path, _config(path))
     except MagnetonError as error:
-        return Volume(dag_id, path, None, str(error))
+        return VolumeDag(dag_id, path, None, str(error))
     except Exception as error:
         _log.exception("the config %s can't be read", path)
-        return Volume(dag_id, path, None, f"{path}: {type(error).__name__}: {error}")
+        return VolumeDag(dag_id, path, None, f"{path}: {type(error).__name__}: {error}")
 
 
 def config_of(dag_id: str, run_id: str | None = None) -> RunConfig:

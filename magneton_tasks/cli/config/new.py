@@ -179,7 +179,7 @@ def _show_plan(config: Path, answers: Answers, private: Path, yes: bool) -> None
     trial = private / config.name
     trial.write_text(answers.text(), encoding="utf-8")
     try:
-        drafted = draft.draft(draft.Request(trial, "config-new", {}), write=False)
+        drafted = draft.draft(draft.PlanRequest(trial, "config-new", {}), write=False)
     except MagnetonError as error:
         if yes:
             raise

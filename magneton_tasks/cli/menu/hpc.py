@@ -13,7 +13,7 @@ from rich.console import Console
 from magneton_tasks.cli.console import say
 from magneton_tasks.cli.menu import facts, stage
 from magneton_tasks.cli.menu.stage import StageOption
-from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.cli.menu.volumes import MenuVolume
 from magneton_tasks.cli.run import here as running
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
@@ -24,7 +24,7 @@ from magneton_tasks.stages.planning import draft
 _CORES, _GIB_A_CORE, _HOURS = 16, 4, 12
 
 
-def dialog(console: Console, volume: Volume, option: StageOption, number: str) -> None:
+def dialog(console: Console, volume: MenuVolume, option: StageOption, number: str) -> None:
     """Run on Slurm where it's configured; else say what is missing, and what works today."""
     assert volume.config is not None
     lacking = list(missing(volume.config, volume.path))
@@ -60,13 +60,13 @@ def missing(config: RunConfig, path: Path) -> Iterator[str]:
         yield f"runner.offered in {path} is [{', '.join(offered)}], without slurm"
 
 
-def _request(volume: Volume, option: StageOption) -> draft.Request:
+def _request(volume: MenuVolume, option: StageOption) -> draft.PlanRequest:
     return running.new_request(
         volume.path, {}, partition=volume.partition, stages=(option.choice,), workers=_CORES
     )
 
 
-def allocation(volume: Volume, option: StageOption, plan: Plan | None) -> str:
+def allocation(volume: MenuVolume, option: StageOption, plan: Plan | None) -> str:
     """An ``sbatch`` line that runs these stages in one job of one node."""
     memory_gib, hours = _GIB_A_CORE * _CORES, _HOURS
     if plan is not None:

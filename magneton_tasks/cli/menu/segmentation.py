@@ -13,7 +13,7 @@ from rich.table import Table
 from magneton_tasks.cli.console import Quit, say
 from magneton_tasks.cli.menu import hpc, stage, volumes
 from magneton_tasks.cli.menu.asking import choose, pause
-from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.cli.menu.volumes import MenuVolume
 from magneton_tasks.errors import MagnetonError
 
 _SEGMENT = ("affinity map segmentation by blocks", "labels in each block of the affinity map")
@@ -39,7 +39,7 @@ _CLEAN = ("cache", "records", "stale", "runs", "all")
 @dataclass(frozen=True)
 class _Menu:
     console: Console
-    volume: Volume
+    volume: MenuVolume
 
 
 def open_menu(console: Console) -> None:
@@ -84,7 +84,7 @@ def _perform(menu: _Menu, option: str) -> None:
         say(console, f"error: {error}", "red")
 
 
-def _show(console: Console, volume: Volume) -> None:
+def _show(console: Console, volume: MenuVolume) -> None:
     """The volume, whose config is what the options call the global configuration; the options."""
     say(
         console,

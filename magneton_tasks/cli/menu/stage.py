@@ -11,7 +11,7 @@ from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.cli.config import parameter_dialog, parameters
 from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
-from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.cli.menu.volumes import MenuVolume
 from magneton_tasks.cli.run import here as running
 from magneton_tasks.cli.run import planning
 from magneton_tasks.errors import EXIT_OK, MagnetonError
@@ -62,12 +62,12 @@ _ON_SLURM = (
 class _Asked:
     """What a person has decided so far; overrides are for this run."""
 
-    volume: Volume
+    volume: MenuVolume
     option: StageOption
     runner: str | None
     overrides: dict[str, object] = field(default_factory=dict)
 
-    def request(self, *, restart: bool = False) -> draft.Request:
+    def request(self, *, restart: bool = False) -> draft.PlanRequest:
         sets = dict(self.overrides)
         if self.runner is not None:
             sets["runner.default"] = self.runner
@@ -81,7 +81,11 @@ class _Asked:
 
 
 def dialog(
-    console: Console, volume: Volume, option: StageOption, number: str, runner: str | None = None
+    console: Console,
+    volume: MenuVolume,
+    option: StageOption,
+    number: str,
+    runner: str | None = None,
 ) -> None:
     """Show the plan, ask, and run.
 
@@ -132,7 +136,7 @@ def _shown_plan(console: Console, asked: _Asked) -> Plan | None:
     return drafted.plan
 
 
-def _show_volume(console: Console, volume: Volume) -> None:
+def _show_volume(console: Console, volume: MenuVolume) -> None:
     assert volume.config is not None
     paths = volume.config.paths
     for name, value in (("config", volume.path), ("input", paths.input), ("output", paths.output)):

@@ -19,7 +19,7 @@ from magneton_tasks.errors import MagnetonError, NoInputError
 
 
 @dataclass(frozen=True)
-class Volume:
+class MenuVolume:
     """A volume config that was chosen; ``error`` instead of ``config`` where it is wrong."""
 
     path: Path
@@ -32,16 +32,16 @@ class Volume:
         return self.path.stem
 
     @classmethod
-    def load(cls, path: Path, partition: str | None = None) -> Volume:
+    def load(cls, path: Path, partition: str | None = None) -> MenuVolume:
         """Read a config; a wrong one is no error here."""
         try:
             return cls(path, load_config(path, partition=partition), None, partition)
         except MagnetonError as error:
             return cls(path, None, str(error), partition)
 
-    def reloaded(self) -> Volume:
+    def reloaded(self) -> MenuVolume:
         """As the file is now."""
-        return Volume.load(self.path, self.partition)
+        return MenuVolume.load(self.path, self.partition)
 
     @property
     def needs_partition(self) -> bool:
@@ -50,12 +50,12 @@ class Volume:
         )
 
 
-def found_volumes(here: Path, environ: Mapping[str, str] = os.environ) -> list[Volume]:
+def found_volumes(here: Path, environ: Mapping[str, str] = os.environ) -> list[MenuVolume]:
     """Configs where Airflow looks, in ``configs/``, and those of the current directory."""
     paths = find_configs(menu_places(here, environ))
     paths += [p for p in find_configs([here]) if _looks_like_config(p)]
     unique = {p.resolve(): p for p in reversed(paths)}
-    return [Volume.load(p) for p in sorted(unique.values(), key=lambda p: (p.stem, str(p)))]
+    return [MenuVolume.load(p) for p in sorted(unique.values(), key=lambda p: (p.stem, str(p)))]
 
 
 def _looks_like_config(path: Path) -> bool:
@@ -69,7 +69,7 @@ def _looks_like_config(path: Path) -> bool:
         return False
 
 
-def choose(console: Console, here: Path, *, another: bool = False) -> Volume:
+def choose(console: Console, here: Path, *, another: bool = False) -> MenuVolume:
     """Let a person choose a volume, and remember it.
 
     Parameters
@@ -87,22 +87,22 @@ def choose(console: Console, here: Path, *, another: bool = False) -> Volume:
     last = None if known.config is None else Path(known.config)
     listed = [v.path.resolve() for v in found]
     if last is not None and last.is_file() and last.resolve() not in listed:
-        found.append(Volume.load(last))  # its path was typed
+        found.append(MenuVolume.load(last))  # its path was typed
     if len(found) == 1 and not another:
         volume = found[0]
         say(console, f"The only volume config found: {volume.path}")
     else:
         volume = _ask(console, found, known.config)
     path = Path(os.path.abspath(volume.path))
-    volume = Volume.load(path)
+    volume = MenuVolume.load(path)
     if volume.needs_partition:
         partition = ask_partition(console, volume, known.partitions.get(str(path)))
-        volume = Volume.load(path, partition)
+        volume = MenuVolume.load(path, partition)
     remember(path, volume.partition)
     return volume
 
 
-def _ask(console: Console, found: list[Volume], last: str | None) -> Volume:
+def _ask(console: Console, found: list[MenuVolume], last: str | None) -> MenuVolume:
     if found:
         console.print(_table(found))
     else:
@@ -111,7 +111,7 @@ def _ask(console: Console, found: list[Volume], last: str | None) -> Volume:
     paths = [os.path.abspath(v.path) for v in found]
     default = str(paths.index(last) + 1) if last in paths else None
 
-    def check(answer: str) -> Volume:
+    def check(answer: str) -> MenuVolume:
         if answer.isdecimal():
             if 1 <= int(answer) <= len(found):
                 return found[int(answer) - 1]
@@ -119,12 +119,12 @@ def _ask(console: Console, found: list[Volume], last: str | None) -> Volume:
         path = Path(answer).expanduser()
         if not path.is_file():
             raise NoInputError(f"there is no file {path}", "give a number or the path of a config")
-        return Volume.load(path)
+        return MenuVolume.load(path)
 
     return ask("Number, or path of a volume config" if found else "Path", check, default)
 
 
-def _table(found: list[Volume]) -> Table:
+def _table(found: list[MenuVolume]) -> Table:
     table = Table(title="Volume configs", title_justify="left", box=None, pad_edge=False)
     table.add_column("no", justify="right")
     table.add_column("volume", no_wrap=True)
@@ -137,7 +137,7 @@ def _table(found: list[Volume]) -> Table:
     return table
 
 
-def ask_partition(console: Console, volume: Volume, default: str | None) -> str:
+def ask_partition(console: Console, volume: MenuVolume, default: str | None) -> str:
     """What ``{partition}`` in the paths stands for."""
     say(console, f"The paths of {volume.path} hold {{partition}}.")
 

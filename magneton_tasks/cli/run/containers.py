@@ -20,7 +20,7 @@ from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.task import Ending, Workshop, plan_task
 from magneton_tasks.stages.planning import replaced
-from magneton_tasks.stages.planning.draft import Request
+from magneton_tasks.stages.planning.draft import PlanRequest
 from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.events import Ended, Event
 from magneton_tasks.work.guarded import lease_places
@@ -30,7 +30,7 @@ from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 class Containers(Place):
     """Containers of the worker image; what `cli.run.here.Place` asks for."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: PlanRequest) -> None:
         self._request = request
 
     def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
@@ -96,7 +96,7 @@ class Containers(Place):
         return codes[None]
 
 
-def _ask(agree: Agreement, config: RunConfig, request: Request) -> None:
+def _ask(agree: Agreement, config: RunConfig, request: PlanRequest) -> None:
     if _directories(config) != lease_places(config):
         return  # out of this process's reach; plan says it
     found = replaced.by_settings(

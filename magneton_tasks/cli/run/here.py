@@ -73,15 +73,15 @@ def run(
         return EXIT_STOPPED
 
 
-def new_request(config: Path, sets: dict[str, object], **options: Any) -> draft.Request:
-    """What is asked of plan, under a name of its own; ``options`` as those of `draft.Request`."""
+def new_request(config: Path, sets: dict[str, object], **options: Any) -> draft.PlanRequest:
+    """What is asked of plan, under a name of its own; ``options`` as those of `draft.PlanRequest`."""
     # two started in the same second are two runs
     name = f"{time.strftime('cli_%Y-%m-%dT%H-%M-%S')}-{os.urandom(2).hex()}"
-    return draft.Request(config.absolute(), name, sets, process_bound=True, **options)
+    return draft.PlanRequest(config.absolute(), name, sets, process_bound=True, **options)
 
 
 def perform(
-    request: draft.Request, go_on: str, *, show_plan: bool = True, yes: bool = False
+    request: draft.PlanRequest, go_on: str, *, show_plan: bool = True, yes: bool = False
 ) -> int:
     """Plan and run; returns the exit code.
 
@@ -107,7 +107,7 @@ def perform(
     return work(config, plan, paths, place, go_on)
 
 
-def place_of(config: RunConfig, request: draft.Request) -> Place:
+def place_of(config: RunConfig, request: draft.PlanRequest) -> Place:
     """Where the stages of a run will work."""
     if config.runner.default == "docker":
         from magneton_tasks.cli.run.containers import Containers
@@ -214,7 +214,7 @@ class Place:
 class Here(Place):
     """Processes of this machine."""
 
-    def __init__(self, request: draft.Request) -> None:
+    def __init__(self, request: draft.PlanRequest) -> None:
         self._request = request
 
     def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:

@@ -42,7 +42,9 @@ class Jobs(Place):
     outlives = True
     on_interrupt = "Ctrl-C asks: leave, or cancel the jobs"
 
-    def __init__(self, request: draft.Request | None, paths: AttemptPaths | None = None) -> None:
+    def __init__(
+        self, request: draft.PlanRequest | None, paths: AttemptPaths | None = None
+    ) -> None:
         """Of a request, or (``paths``) of an attempt that was planned before."""
         # the jobs outlive this process, and so must the lease
         self._request = None if request is None else replace(request, process_bound=False)
@@ -121,7 +123,7 @@ class Jobs(Place):
             click.echo(line)
 
 
-def detached(request: draft.Request, agree: Agreement) -> int:
+def detached(request: draft.PlanRequest, agree: Agreement) -> int:
     """Plan here, so that what is wrong is said at once; then leave the run to a process of its own."""
     config = draft.load(request)
     if config.runner.default != "slurm":

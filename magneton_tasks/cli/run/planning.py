@@ -28,7 +28,7 @@ def plan(
     config: Path, run_id: str, *, form: bool, sets: dict[str, object], yes: bool, **options: Any
 ) -> None:
     """Make an attempt; print the plan, and as the last line its JSON."""
-    request = draft.Request(config.absolute(), run_id, sets, form=form, **options)
+    request = draft.PlanRequest(config.absolute(), run_id, sets, form=form, **options)
     made, paths, drafted = draft.run(request, agreement(show=True, yes=yes))
     for line in draft.differences(drafted.work, made, drafted.config):
         click.echo(f"changed since the last attempt: {line}")

@@ -121,7 +121,7 @@ def tune(
     from magneton_tasks.cli.trials import tuning
     from magneton_tasks.trials.trial import parse_thresholds
 
-    request = tuning.Request(
+    request = tuning.TuneRequest(
         config,
         truth,
         functions=tuple(name for name in (s.strip() for s in scoring.split(",")) if name),

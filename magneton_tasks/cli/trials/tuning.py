@@ -30,7 +30,7 @@ from magneton_tasks.trials.tuning_plot import draw, require_plotting
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TuneRequest:
     """What is asked of tune; see `magneton tune --help`."""
 
     config: Path
@@ -44,7 +44,7 @@ class Request:
     partition: str | None
 
 
-def tune(request: Request, *, write: bool, as_json: bool) -> None:
+def tune(request: TuneRequest, *, write: bool, as_json: bool) -> None:
     """Score, show, draw, and write the best where it's wanted."""
     require_plotting()  # before minutes of work
     opened: list[VolumeInfo] = []
@@ -82,7 +82,9 @@ def tune(request: Request, *, write: bool, as_json: bool) -> None:
     click.echo(json.dumps(stage.as_json(tuning) | more))
 
 
-def _trial(request: Request, within: Callable[[VolumeInfo], Box]) -> tuple[Trial, tuple[str, ...]]:
+def _trial(
+    request: TuneRequest, within: Callable[[VolumeInfo], Box]
+) -> tuple[Trial, tuple[str, ...]]:
     """The box, and the merge functions; where no box is given, two blocks along each axis if they fit."""
 
     def opened(blocks: int) -> tuple[Trial, tuple[str, ...]]:
@@ -171,7 +173,7 @@ def _draw(trial: Trial, tuning: Tuning, path: Path, truth: str) -> None:
     files.write_atomic(path, draw(tuning, trial.config.segment.threshold, title))
 
 
-def _changes(request: Request, tuning: Tuning) -> dict[str, object]:
+def _changes(request: TuneRequest, tuning: Tuning) -> dict[str, object]:
     """What the config would have to say, where it doesn't yet; the method first.
 
     A threshold that the map asks for needn't be written: null takes it.

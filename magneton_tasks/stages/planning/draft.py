@@ -65,7 +65,7 @@ OUTPUT_BYTES_PER_VOXEL = 0.20
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PlanRequest:
     """What is asked of plan; see `magneton plan --help`."""
 
     config_path: Path
@@ -100,7 +100,7 @@ class Draft:
         return WorkPaths(Path(self.config.paths.work))
 
 
-def load(request: Request) -> RunConfig:
+def load(request: PlanRequest) -> RunConfig:
     """The config of a request, its overrides and partition applied and checked."""
     checks.check_stages(request.stages)
     if request.form:
@@ -112,12 +112,12 @@ def load(request: Request) -> RunConfig:
     return config
 
 
-def check_defaults(request: Request, config: RunConfig) -> None:
+def check_defaults(request: PlanRequest, config: RunConfig) -> None:
     """Refuse a config whose defaults would silently change a result of before."""
     earlier.check(config, load_config(request.config_path, request.overrides))
 
 
-def draft(request: Request, *, write: bool = True) -> Draft:
+def draft(request: PlanRequest, *, write: bool = True) -> Draft:
     """Everything but writing the attempt; raises where the run can't work.
 
     Parameters
@@ -260,7 +260,7 @@ def _with_joins(config: RunConfig, geometry: Geometry, density: Density, machine
 
 
 def run(
-    request: Request, agree: Callable[[Draft], None] | None = None
+    request: PlanRequest, agree: Callable[[Draft], None] | None = None
 ) -> tuple[Plan, AttemptPaths, Draft]:
     """Plan an attempt and freeze it; holds the volume's lease from here on.
 
@@ -297,7 +297,7 @@ def run(
         raise
 
 
-def _preflight(request: Request, config: RunConfig) -> None:
+def _preflight(request: PlanRequest, config: RunConfig) -> None:
     """What must be right before the first file is written, the lease's own."""
     check_defaults(request, config)
     info = read_metadata(config.paths.input, config.input.mip)

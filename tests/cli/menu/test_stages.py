@@ -14,7 +14,7 @@ import pytest
 
 from magneton_tasks.cli.menu import hpc
 from magneton_tasks.cli.menu.stage import SEGMENT
-from magneton_tasks.cli.menu.volumes import Volume
+from magneton_tasks.cli.menu.volumes import MenuVolume
 from magneton_tasks.config.read import load_config
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import latest_attempt
@@ -322,7 +322,7 @@ def test_nothing_is_missing_once_the_config_offers_slurm(
 
 def test_the_example_of_an_allocation_is_quoted_for_a_shell(tmp_path: Path) -> None:
     path = tmp_path / "it's a volume.yaml"
-    line = hpc.allocation(Volume(path, None, None, "day 1"), SEGMENT, None)
+    line = hpc.allocation(MenuVolume(path, None, None, "day 1"), SEGMENT, None)
     *_, wrapped = shlex.split(line)
     assert shlex.split(wrapped) == [
         "magneton",

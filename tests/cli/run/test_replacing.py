@@ -327,7 +327,7 @@ def test_a_run_in_containers_asks_before_plan_starts(
     monkeypatch.setattr("magneton_tasks.cli.run.replacing.is_interactive", lambda: True)
     monkeypatch.setattr("magneton_tasks.cli.run.replacing.confirm", confirm)
     config = load_config(config_of(finished), sets)
-    request = planning.Request(config_of(finished), "x", sets, restart=restart)
+    request = planning.PlanRequest(config_of(finished), "x", sets, restart=restart)
     run_docker._ask(agreement(show=True, yes=False), config, request)
     assert replacing(capsys.readouterr().out)[1:-1] == told
     assert len(asked) == bool(told)

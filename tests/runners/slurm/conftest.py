@@ -54,7 +54,7 @@ def volume(tmp_path: Path, cluster: Cluster, python: Path) -> Volume:
         runner = "runner: {offered: [slurm], default: slurm}\n"
         settings = f"slurm: {{{FAST}, python: {python}{extra}}}\n"
         config = write_tiny_volume(tmp_path / "volume", runner + settings)
-        drafted = planning.draft(planning.Request(config, "test", {}), write=False)
+        drafted = planning.draft(planning.PlanRequest(config, "test", {}), write=False)
         stages = {
             stage: {
                 "records": str(drafted.work.records(stage, drafted.plan.fingerprints.of(stage))),
@@ -73,7 +73,7 @@ def planned(volume: Volume) -> Planned:
     """Plans an attempt of the tiny volume."""
 
     def plan(more: str = "") -> AttemptPaths:
-        _, paths, _ = planning.run(planning.Request(volume(more), "test", {}))
+        _, paths, _ = planning.run(planning.PlanRequest(volume(more), "test", {}))
         return paths
 
     return plan

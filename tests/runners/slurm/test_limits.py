@@ -89,7 +89,7 @@ def test_plan_refuses_what_the_partition_does_not_give(cluster: Cluster, tmp_pat
     more = 'runner: {offered: [slurm], default: slurm}\nslurm: {time: "10:00:00"}\n'
     config = write_tiny_volume(tmp_path / "volume", more)
     with pytest.raises(ConfigError, match="slurm.time is 10 h"):
-        planning.run(planning.Request(config, "test", {}))
+        planning.run(planning.PlanRequest(config, "test", {}))
 
 
 def test_three_queries(cluster: Cluster) -> None:
