@@ -36,11 +36,13 @@ def _yaml() -> YAML:
 
 
 def compose(text: str) -> Node | None:
+    """The root node; None where the text holds nothing. An alias is the node that it stands for."""
     node: Node | None = _yaml().compose(text)
     return node
 
 
 def tokens(text: str) -> Iterator[Token]:
+    """What the text is made of; comments lie between two tokens."""
     yield from _yaml().scan(text)
 
 
@@ -85,6 +87,7 @@ def path_to(text: str, place: Place) -> tuple[CollectionNode, Found] | None:
 
 
 def child(text: str, node: CollectionNode, name: str | int) -> Found | None:
+    """The value of a key of a mapping, or the n-th of a list."""
     for n, found in enumerate(children(text, node)):
         if name == (n if found.key is None else found.key.value):
             return found
@@ -116,6 +119,7 @@ def end_of(text: str, node: Node) -> int:
 
 
 def is_block(found: Found) -> bool:
+    """Whether a value is a mapping or list whose entries stand on lines of their own."""
     node = found.node
     is_block = isinstance(node, CollectionNode) and not node.flow_style and bool(node.value)
     return is_block and not found.is_alias
@@ -141,6 +145,7 @@ def _matches(pattern: str, text: str, start: int, end: int) -> Iterator[tuple[in
 
 
 def line_start(text: str, at: int) -> int:
+    """The index of the first character of the line."""
     return text.rfind("\n", 0, at) + 1
 
 
@@ -157,13 +162,13 @@ def newline(text: str) -> str:
 
 def data(text: str, place: Place) -> object:
     """The value at a place as the reader of configs has it, or `keys.MISSING`."""
-    data = yaml.load(text, Loader=yaml.SafeLoader)
+    found = yaml.load(text, Loader=yaml.SafeLoader)
     for name in place:
         try:
-            data = data[name]
+            found = found[name]
         except (KeyError, IndexError, TypeError):
             return keys.MISSING
-    return data
+    return found
 
 
 def same(one: object, other: object) -> bool:
@@ -177,4 +182,5 @@ def flow(value: object, style: str | None = None) -> str:
 
 
 def dotted(place: Place) -> str:
+    """A place in words."""
     return ".".join(map(str, place)) or "the file"

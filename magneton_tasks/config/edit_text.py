@@ -36,7 +36,15 @@ class Edit(NamedTuple):
 
 
 def set_value(text: str, place: Place, value: object) -> str:
-    """The text with a value at a place; the value or its sections are added where missing."""
+    """The text with a value at a place; the value or its sections are added where missing.
+
+    Raises
+    ------
+    UnsupportedLayoutError
+        An alias or a plain value stands where a section should.
+    ruamel.yaml.error.YAMLError
+        The text isn't YAML.
+    """
     if places.same(places.data(text, place), value):
         return text
     found = places.root(text)

@@ -29,6 +29,7 @@ from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutputError
 from magneton_tasks.kernels import versions
+from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.planning import checks
 from magneton_tasks.stages.planning.draft import mark
@@ -88,16 +89,15 @@ class Tried:
 
 def directory_of(trial: Trial) -> Path:
     """Where the layers of a box and its settings lie."""
-    resolved, version = trial.config.resolved(), versions.SEGMENT
-    settings = {k: v for k, v in resolved["segment"].items() if k not in _UNREAD}
+    config, version = trial.config, versions.SEGMENT
+    settings = {k: v for k, v in decisive(config, "segment").items() if k not in _UNREAD}
     if trial.function == EXACT:
-        settings, version = {"exact": resolved["exact"]}, versions.EXACT_BLOCK
-    reading = {k: v for k, v in resolved["input"].items() if k not in ("version", "identity")}
+        settings, version = {"exact": decisive(config, "exact")}, versions.EXACT_BLOCK
     name = digest(
-        [version, trial.config.paths.input, reading, trial.input_digest],
-        [str(trial.box), resolved["mask"], settings, trial.config.apply.chunk_size],
+        [version, config.paths.input, decisive(config, "input"), trial.input_digest],
+        [str(trial.box), decisive(config, "mask"), settings, config.apply.chunk_size],
     )
-    return Path(trial.config.paths.work) / f"try-{name}"
+    return Path(config.paths.work) / f"try-{name}"
 
 
 _UNREAD = ("threshold", "min_size_vox")

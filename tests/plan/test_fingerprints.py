@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import create_model
 
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.config import deciding, keys, read, renamed
 from magneton_tasks.config.deciding import Choice, Deciding
 from magneton_tasks.config.differences import differing
@@ -17,6 +19,9 @@ from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.types import Section
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
 from magneton_tasks.plan.plan import Fingerprints, VolumeFacts, make_geometry
+from magneton_tasks.stages.planning.sampling import samples_key
+from magneton_tasks.trials import try_box
+from magneton_tasks.trials.trial import EXACT as EXACT_TRIAL
 from tests.helpers.plans import a_config, a_volume
 
 PLAIN = """
@@ -44,6 +49,11 @@ pool: {rule: iou, min_iou: 0.4}
 apply: {encoding: crackle}
 """
 )
+DUST = (
+    PLAIN.replace("overlap", "exact")
+    + "exact: {dust: 7, advanced: {t_low: 2}}\ninput: {version: 3}\n"
+)
+BOX = Box((0, 0, 0), (100, 200, 300))
 VOLUME = VolumeFacts(Box((0, 0, 0), (300, 400, 500)), (40.0, 4.0, 4.0), (64, 64, 64), "uint8", 3)
 #: models made here have no types that mypy could know
 new_model: Any = create_model
@@ -251,3 +261,37 @@ def test_what_isn_t_read_isn_t_hashed() -> None:
     assert "min_iou" not in decisive(a_config({"method": "overlap"}), "pool")
     assert "version" not in decisive(a_config(), "input")
     assert make_geometry(a_config(EXACT), a_volume()).joins is not None
+
+
+# ------------------------------------------------------------------ what else is told apart by settings
+@pytest.mark.parametrize(
+    ("text", "tried", "sampled"),
+    [
+        (PLAIN, "try-52d9ce5a199f49ad", "06c8c9b276366a8d"),
+        (MANY_KEYS, "try-02a0d1402ee5644f", "06b89833d08a228b"),
+        (SEEDED, "try-5fa9b865ff7807b9", "681781e29b377178"),
+        (DUST, "try-b8ac527086117e70", "dc2cbd0ebd73b728"),
+    ],
+)
+def test_samples_and_tried_boxes_of_before_still_count(
+    text: str, tried: str, sampled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a key more make any of them anew."""
+    config = parse_config(text, "volume.yaml")
+    assert (tried_in(config), samples_of(config)) == (tried, sampled)
+    section = "exact" if config.method == "exact" else "segment"
+    row = Deciding("segment", f"{section}.a_new_key", before=7)
+    monkeypatch.setitem(deciding.DECIDING, f"{section}.a_new_key", row)
+    new = with_new_key(section, 7).model_validate(config.resolved())
+    assert (tried_in(new), samples_of(new)) == (tried, sampled)
+
+
+def tried_in(config: RunConfig) -> str:
+    function = EXACT_TRIAL if config.method == "exact" else config.segment.merge_function
+    trial: Any = SimpleNamespace(config=config, function=function, input_digest="in", box=BOX)
+    return try_box.directory_of(trial).name
+
+
+def samples_of(config: RunConfig) -> str:
+    grid = Grid(((0, 100), (0, 200), (0, 300)))
+    return samples_key(config, BOX, "in", 0.7, grid)

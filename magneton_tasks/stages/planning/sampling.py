@@ -24,6 +24,7 @@ from magneton_tasks.plan.cost_exact import (
     FaceDensity,
 )
 from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
+from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import Density, digest
 
 if TYPE_CHECKING:
@@ -74,6 +75,27 @@ def sample_boxes(box: Box) -> list[Box]:
     return list(dict.fromkeys(found))
 
 
+def samples_key(
+    config: RunConfig, box: Box, input_digest: str, threshold: float, grid: Grid
+) -> str:
+    """Digest of what decides samples; parameters as `sample`."""
+    is_exact = config.method == "exact"
+    made_by = ("supervoxels", "aff_thresholds", "interior_threshold", "min_distance")
+    settings = {k: v for k, v in decisive(config, "segment").items() if k in made_by}
+    if is_exact:
+        settings = {"threshold": threshold, **decisive(config, "exact")}
+    content = {"version": config.input.version, "identity": config.input.identity}
+    return digest(
+        input_digest,
+        [str(b) for b in sample_boxes(box)],
+        decisive(config, "input") | content,
+        decisive(config, "mask"),
+        settings,
+        [str(b) for b in grid.cuts] if is_exact else None,
+        SAMPLES_VERSION,
+    )
+
+
 def sample(
     config: RunConfig,
     box: Box,
@@ -105,20 +127,7 @@ def sample(
     grid = grid or Grid(
         ((box.begin[0], box.end[0]), (box.begin[1], box.end[1]), (box.begin[2], box.end[2]))
     )
-    resolved = config.resolved()
-    read = ["supervoxels", "aff_thresholds", "interior_threshold", "min_distance"]
-    settings = {k: v for k, v in resolved["segment"].items() if k in read}
-    if config.method == "exact":
-        settings = {"threshold": threshold, **resolved["exact"]}
-    key = digest(
-        input_digest,
-        [str(b) for b in sample_boxes(box)],
-        resolved["input"],
-        resolved["mask"],
-        settings,
-        [str(b) for b in grid.cuts] if config.method == "exact" else None,
-        SAMPLES_VERSION,
-    )
+    key = samples_key(config, box, input_digest, threshold, grid)
     if cache is not None:
         with (
             suppress(FileNotFoundError, ValueError, KeyError, TypeError),
