@@ -81,14 +81,15 @@ async def _watch(arrays: int, indexes: int) -> None:
     """Triggers of one triggerer, for a minute."""
     from dataclasses import asdict
 
-    from magneton_tasks.airflow.operators.slurm_trigger import SlurmTrigger
-    from magneton_tasks.runners.arrays.watch import Timing
+    from magneton_tasks.airflow.operators.array_trigger import JobsTrigger
+    from magneton_tasks.runners.arrays.snapshot import Timing
+    from magneton_tasks.runners.arrays.states import reference
     from magneton_tasks.runners.slurm.programs import Slurm
-    from magneton_tasks.runners.slurm.states import reference
 
     async def one(k: int) -> None:
-        trigger = SlurmTrigger(
-            slurm=Slurm().to_data(),
+        trigger = JobsTrigger(
+            runner="slurm",
+            cluster=Slurm().to_data(),
             timing=asdict(Timing()),
             until=None,
             token="bench",
@@ -109,7 +110,8 @@ async def _watch(arrays: int, indexes: int) -> None:
 
 def _submission(folder: Path) -> list[Row]:
     """Arrays of as many indexes as the cluster takes; none begins before it is cancelled."""
-    from magneton_tasks.runners.arrays.batch import BatchJobs, Wait
+    from magneton_tasks.runners.arrays.steps import Wait
+    from magneton_tasks.runners.jobs import open_jobs
 
     directory = folder / "many"
     directory.mkdir()
@@ -130,7 +132,7 @@ def _submission(folder: Path) -> list[Row]:
     (attempt,) = (directory / "work" / "runs").glob("*/1")
     planned = json.loads((attempt / "plan.json").read_text())["work"]["segment"]
     taken = began = time.monotonic()
-    batches = [BatchJobs.open(attempt, "segment", k) for k in range(planned["batches"])]
+    batches = [open_jobs(attempt, "segment", k) for k in range(planned["batches"])]
     tokens = []
     try:
         for batch in batches:

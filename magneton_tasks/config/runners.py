@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
+from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.config.types import Section
-
-RunnerName = Literal["local", "docker", "slurm"]
 
 
 class Runner(Section):

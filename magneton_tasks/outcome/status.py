@@ -16,8 +16,8 @@ from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.outcome.summary import RESULTS, StageSummary
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import STAGES, join_level
-from magneton_tasks.runners.arrays.progress import desks
-from magneton_tasks.runners.slurm.states import expression
+from magneton_tasks.runners.arrays.desk import desks
+from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import latest_attempt, open_latest

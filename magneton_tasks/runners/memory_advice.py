@@ -15,12 +15,13 @@ from typing import Any
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.config.runners import RunnerName
+from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.plan.cost_rest import apply_memory
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Geometry, Plan, VolumeFacts, make_geometry
 from magneton_tasks.plan.stage_names import WRITING, join_level
 from magneton_tasks.runners import this_machine
+from magneton_tasks.runners.registry import RUNNERS
 from magneton_tasks.runners.resources import USABLE
 
 
@@ -61,11 +62,7 @@ def more_memory(config: RunConfig, runner: RunnerName | None = None) -> str:
     given = worker.largest_memory
     if given and (runner != "local" or given < this_machine.memory_bytes() * USABLE):
         return f"raise {worker.MEMORY_KEY}"
-    return {
-        "local": "run it on a machine with more memory",
-        "docker": "give the engine's machine more memory",
-        "slurm": "choose nodes with more memory (slurm.slurm_partition)",
-    }[runner]
+    return RUNNERS[runner].more_memory
 
 
 def ways(

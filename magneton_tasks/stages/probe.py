@@ -50,13 +50,13 @@ def run(job: Job) -> int:
 
 
 def _checks(attempt: Attempt) -> Iterator[tuple[str, Callable[[], None]]]:
-    config = attempt.config
+    config, section = attempt.config, attempt.config.runner.default
     yield "config", lambda: _check_fingerprints(attempt)
-    yield "work", lambda: _check_writable(attempt.work.work, "paths.work")
-    yield "attempt", lambda: _check_writable(attempt.paths.root, "the attempt's directory")
+    yield "work", lambda: _check_writable(attempt.work.work, "paths.work", section)
+    yield "attempt", lambda: _check_writable(attempt.paths.root, "the attempt's directory", section)
     output = locate(config.paths.output).path
     if output is not None and "apply" in attempt.plan.stages:
-        yield "output", lambda: _check_writable(output, "paths.output")
+        yield "output", lambda: _check_writable(output, "paths.output", section)
     if attempt.plan.work["segment"].todo:
         yield "input", lambda: _check_input(attempt)
 
@@ -74,8 +74,8 @@ def _check_fingerprints(attempt: Attempt) -> None:
         )
 
 
-def _check_writable(path: Path, name: str) -> None:
-    """A file can be written, and read again, where results go."""
+def _check_writable(path: Path, name: str, section: str) -> None:
+    """A file can be written, and read again, where results go; ``section``: of the runner."""
     existing = path
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
@@ -86,7 +86,7 @@ def _check_writable(path: Path, name: str) -> None:
     except OSError as error:
         raise ConfigError(
             f"{name} ({path}) can't be written on {files.host_name()} as user {os.getuid()}: {error.strerror}",
-            "give a path that the compute nodes can write (see slurm.path_map)",
+            f"give a path that the compute nodes can write (see {section}.path_map)",
         ) from error
     finally:
         probe.unlink(missing_ok=True)
@@ -98,7 +98,7 @@ def _check_input(attempt: Attempt) -> None:
     if VolumeFacts.of(info) != attempt.plan.volume:
         raise ConfigError(
             f"{info.url} on {files.host_name()} isn't the volume that was planned",
-            "is another file system mounted there? see slurm.path_map",
+            f"is another file system mounted there? see {attempt.config.runner.default}.path_map",
         )
 
 

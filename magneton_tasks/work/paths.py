@@ -25,6 +25,9 @@ from pathlib import Path
 
 from magneton_tasks.plan.stage_names import join_level
 
+#: Where an attempt keeps what belongs to jobs on a cluster: so called on disk, whichever scheduler's.
+_JOBS = "slurm"
+
 
 def stage_folder(stage: str, fingerprint: str) -> str:
     """Where a stage's results lie in the work directory: ``count-<fp>``, ``join-<fp>/level-2``."""
@@ -118,8 +121,8 @@ class AttemptPaths:
 
     @property
     def jobs(self) -> Path:
-        """What is known of the attempt's jobs on a cluster."""
-        return self.root / "slurm"
+        """What is known of the attempt's jobs on a cluster, whichever scheduler's."""
+        return self.root / _JOBS
 
     def result(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
         return self.root / "results" / f"{task_name(stage, batch, part)}.json"
@@ -127,9 +130,14 @@ class AttemptPaths:
     def log(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
         return self.logs / f"{task_name(stage, batch, part)}.log"
 
+    @property
+    def all_job_logs(self) -> Path:
+        """Where the logs of jobs on a cluster lie, whichever scheduler's."""
+        return self.logs / _JOBS
+
     def job_logs(self, stage: str, batch: int | None) -> Path:
         """Where the logs of a batch's jobs on a cluster lie."""
-        return self.logs / "slurm" / task_name(stage, batch)
+        return self.all_job_logs / task_name(stage, batch)
 
     def job_log(self, stage: str, batch: int | None, job: str) -> Path:
         """Log of one index of one array, ``12345_6``."""

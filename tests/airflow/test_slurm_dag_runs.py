@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.airflow.operators import slurm_trigger
+from magneton_tasks.airflow.operators import array_trigger
 from tests.runners.slurm.conftest import cluster, python, volume  # noqa: F401 (fixtures)
 from tests.runners.slurm.fake_cluster import Cluster, Volume
 
@@ -28,7 +28,7 @@ def test_a_run_without_services_is_green(
     cluster: Cluster,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slurm_trigger, "SETTLE_S", 0)
+    monkeypatch.setattr(array_trigger, "SETTLE_S", 0)
     config = volume()
     run = load_dags(config.parent)["instance_segmentation.tiny"].test()
     states = {(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()}

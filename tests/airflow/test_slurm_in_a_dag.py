@@ -23,17 +23,19 @@ from airflow.sdk.exceptions import (
 from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks.airflow.dag import form as params
-from magneton_tasks.airflow.operators import slurm_trigger
+from magneton_tasks.airflow.operators import array_trigger
+from magneton_tasks.airflow.operators.array_trigger import JobsTrigger
+from magneton_tasks.airflow.operators.arrays import ArrayOperator
 from magneton_tasks.airflow.operators.process import StageOperator
-from magneton_tasks.airflow.operators.slurm import BashSlurm, SlurmOperator
-from magneton_tasks.airflow.operators.slurm_trigger import SlurmTrigger
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, TemporaryError
-from magneton_tasks.runners.arrays import batch as batches
-from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
-from magneton_tasks.runners.arrays.watch import Snapshot
-from magneton_tasks.runners.slurm.programs import Slurm, SlurmBusyError
+from magneton_tasks.runners.arrays.batch import BatchJobs
+from magneton_tasks.runners.arrays.scheduler import BusyError
+from magneton_tasks.runners.arrays.snapshot import Snapshot
+from magneton_tasks.runners.arrays.steps import Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.slurm.cluster import SlurmCluster
+from magneton_tasks.runners.slurm.programs import Slurm
 from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run
@@ -59,10 +61,10 @@ def test_every_stage_is_jobs_and_a_probe_goes_before_them(
     for name in ("probe", "segment", "count", "pool", "apply", "downsample", "verify"):
         task = dag.task_dict[name]
         kind = task.operator_class if task.is_mapped else type(task)
-        assert kind is SlurmOperator, name
+        assert kind is ArrayOperator, name
         assert task.pool == "default_pool", "it works elsewhere"
     assert {"plan", "probe"} <= dag.task_dict["segment"].upstream_task_ids
-    assert not issubclass(type(dag.task_dict["plan"]), SlurmOperator)
+    assert not issubclass(type(dag.task_dict["plan"]), ArrayOperator)
 
 
 def test_no_probe_where_none_is_wanted(load_dags: Load, write_config: Write) -> None:
@@ -109,9 +111,9 @@ def answer_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for name in ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_SMTP_DEFAULT", "DB"):
         monkeypatch.setenv(name, "any:///pa55")
-    operator = SlurmOperator(task_id="s", stage="segment", attempt="/nowhere")
-    slurm = BashSlurm.of(Slurm(timeout_s=1), operator)
-    return slurm.run(["sbatch", *words], stdin="#!/bin/bash\necho hello\n")
+    operator = ArrayOperator(task_id="s", stage="segment", attempt="/nowhere")
+    slurm = Slurm(timeout_s=1)
+    return slurm.run(["sbatch", *words], "#!/bin/bash\necho hello\n", operator.submit)
 
 
 def test_no_word_becomes_shell_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +147,7 @@ def test_airflow_s_secrets_stay_here(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_an_sbatch_that_hangs_is_waited_for_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SlurmBusyError, match="didn't answer within 1 s"):
+    with pytest.raises(BusyError, match="didn't answer within 1 s"):
         answer_of(tmp_path, monkeypatch, "sleep 30", [])
 
 
@@ -168,7 +170,6 @@ class Jobs:
     """Jobs of a batch that take the steps they are told."""
 
     steps: list[Step]
-    slurm: Slurm = field(default_factory=Slurm)
     seen: list[tuple[str, Snapshot | None]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
 
@@ -182,15 +183,15 @@ class Jobs:
 
 
 @pytest.fixture
-def operator(tmp_path: Path) -> SlurmOperator:
+def operator(tmp_path: Path) -> ArrayOperator:
     run = plan_run(write_tiny_volume(tmp_path))
-    return SlurmOperator(
+    return ArrayOperator(
         task_id="segment", stage="segment", attempt=str(run.attempt.paths.root), batch={"batch": 0}
     )
 
 
 @pytest.fixture
-def told(operator: SlurmOperator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Jobs]:
+def told(operator: ArrayOperator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Jobs]:
     """Makes the operator's jobs take these steps."""
 
     def tell(*steps: Step) -> Jobs:
@@ -213,7 +214,7 @@ def context() -> Any:
     return {"task_state_store": Store(), "ti": Try()}
 
 
-def deferral(operator: SlurmOperator, about: Any) -> TaskDeferred:
+def deferral(operator: ArrayOperator, about: Any) -> TaskDeferred:
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(about)
     assert deferred.value.method_name == "look_again"
@@ -221,18 +222,18 @@ def deferral(operator: SlurmOperator, about: Any) -> TaskDeferred:
 
 
 def test_waiting_is_a_deferral_and_its_end_a_result(
-    operator: SlurmOperator, told: Callable[..., Jobs]
+    operator: ArrayOperator, told: Callable[..., Jobs]
 ) -> None:
     about = context()
     jobs = told(Wait(("7_[0-3]",)), Done({"done": 12}))
     deferred = deferral(operator, about)
     trigger = deferred.trigger
     assert not deferred.kwargs, "dag.test hands nothing on but the event"
-    assert isinstance(trigger, SlurmTrigger) and list(trigger.jobs) == ["7_[0-3]"]
+    assert isinstance(trigger, JobsTrigger) and list(trigger.jobs) == ["7_[0-3]"]
     assert trigger.until is None and deferred.timeout is None
     path, kwargs = trigger.serialize()
-    assert path == "magneton_tasks.airflow.operators.slurm_trigger.SlurmTrigger"
-    assert SlurmTrigger(**kwargs).serialize() == (path, kwargs)
+    assert path == "magneton_tasks.airflow.operators.array_trigger.JobsTrigger"
+    assert JobsTrigger(**kwargs).serialize() == (path, kwargs)
     assert kwargs["token"] == about["task_state_store"].get("try-1")["token"]
     event = {"snapshot": Snapshot({}).to_data()}
     assert operator.look_again(about, event=event) == {"done": 12, "batch": 0}
@@ -240,10 +241,10 @@ def test_waiting_is_a_deferral_and_its_end_a_result(
     assert jobs.seen[1][1] == Snapshot({})
 
 
-def test_a_limit_is_waited_for_a_time(operator: SlurmOperator, told: Callable[..., Jobs]) -> None:
+def test_a_limit_is_waited_for_a_time(operator: ArrayOperator, told: Callable[..., Jobs]) -> None:
     told(Later(30, "QOSMaxSubmitJobPerUserLimit"))
     trigger = deferral(operator, context()).trigger
-    assert isinstance(trigger, SlurmTrigger)
+    assert isinstance(trigger, JobsTrigger)
     assert trigger.jobs == [] and 25 < (trigger.until or 0) - time.time() <= 30
 
 
@@ -256,7 +257,7 @@ def test_a_limit_is_waited_for_a_time(operator: SlurmOperator, told: Callable[..
     ],
 )
 def test_failures(
-    step: Step, is_final: bool, operator: SlurmOperator, told: Callable[..., Jobs]
+    step: Step, is_final: bool, operator: ArrayOperator, told: Callable[..., Jobs]
 ) -> None:
     told(step)
     with pytest.raises(AirflowException) as failure:
@@ -266,14 +267,14 @@ def test_failures(
         assert str(step.error) in str(failure.value)
 
 
-def test_a_cluster_that_never_answered_fails_and_may_be_retried(operator: SlurmOperator) -> None:
+def test_a_cluster_that_never_answered_fails_and_may_be_retried(operator: ArrayOperator) -> None:
     with pytest.raises(AirflowException, match="slurmctld") as failure:
         operator.look_again(context(), event={"silent": "slurmctld doesn't answer"})
     assert not isinstance(failure.value, AirflowFailException)
 
 
 def test_the_time_out_of_the_trigger_cancels(
-    operator: SlurmOperator, told: Callable[..., Jobs]
+    operator: ArrayOperator, told: Callable[..., Jobs]
 ) -> None:
     operator.execution_timeout = timedelta(seconds=50)
     about = context()
@@ -288,7 +289,7 @@ def test_the_time_out_of_the_trigger_cancels(
 
 def test_another_runner_s_run_skips(tmp_path: Path) -> None:
     run = plan_run(write_tiny_volume(tmp_path, BOTH))
-    task = SlurmOperator(
+    task = ArrayOperator(
         task_id="pool", stage="pool", attempt=str(run.attempt.paths.root), runner="slurm"
     )
     with pytest.raises(AirflowSkipException, match="another runner than slurm"):
@@ -298,35 +299,37 @@ def test_another_runner_s_run_skips(tmp_path: Path) -> None:
 def test_a_stage_that_nobody_asked_for_is_skipped(tmp_path: Path) -> None:
     run = plan_run(write_tiny_volume(tmp_path), stages=("segment",))
     attempt = str(run.attempt.paths.root)
-    for kind in (SlurmOperator, StageOperator):
+    for kind in (ArrayOperator, StageOperator):
         task = kind(task_id="pool", stage="pool", attempt=attempt)
         with pytest.raises(AirflowSkipException, match="asked for segment only"):
             task.execute(context())
 
 
 # ------------------------------------------------------------------ the trigger
-def trigger(**more: Any) -> SlurmTrigger:
+def trigger(**more: Any) -> JobsTrigger:
     given: dict[str, Any] = {
-        "slurm": Slurm().to_data(), "timing": {"poll_s": 1.0}, "jobs": ["7_[0-3]"], "until": None,
+        "runner": "slurm", "cluster": Slurm().to_data(), "timing": {"poll_s": 1.0}, "jobs": ["7_[0-3]"], "until": None,
         "attempt": "/attempt", "stage": "segment", "batch": 3, "token": "mine",
     }  # fmt: skip
-    return SlurmTrigger(**given | more)
+    return JobsTrigger(**given | more)
 
 
-async def _first(one: SlurmTrigger) -> Mapping[str, Any]:
+async def _first(one: JobsTrigger) -> Mapping[str, Any]:
     async for event in one.run():
         return dict(event.payload)
     raise AssertionError("no event")
 
 
 def test_a_trigger_tells_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ready(slurm: Slurm, jobs: list[str], *_: Any, deadline_s: float | None) -> Snapshot:
-        assert (slurm, jobs) == (Slurm(), ["7_[0-3]"])
+    async def ready(
+        cluster: SlurmCluster, jobs: list[str], *_: Any, deadline_s: float | None
+    ) -> Snapshot:
+        assert (cluster, jobs) == (SlurmCluster(Slurm()), ["7_[0-3]"])
         assert deadline_s is not None and 0 <= deadline_s <= 5
         return Snapshot({}, "slow")
 
-    monkeypatch.setattr(slurm_trigger, "wait_ready", ready)
-    monkeypatch.setattr(slurm_trigger, "SETTLE_S", 0.3)
+    monkeypatch.setattr(array_trigger, "wait_ready", ready)
+    monkeypatch.setattr(array_trigger, "SETTLE_S", 0.3)
     began = time.monotonic()
     payload = asyncio.run(_first(trigger(until=time.time() + 5)))
     assert Snapshot.of_data(payload["snapshot"]) == Snapshot({}, "slow")
@@ -335,19 +338,20 @@ def test_a_trigger_tells_what_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_trigger_tells_that_nobody_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(*_: Any, **__: Any) -> Snapshot:
-        raise SlurmBusyError("squeue: Unable to contact slurm controller")
+        raise BusyError("squeue: Unable to contact slurm controller")
 
-    monkeypatch.setattr(slurm_trigger, "wait_ready", silent)
-    monkeypatch.setattr(slurm_trigger, "SETTLE_S", 0)
+    monkeypatch.setattr(array_trigger, "wait_ready", silent)
+    monkeypatch.setattr(array_trigger, "SETTLE_S", 0)
     assert "Unable to contact" in asyncio.run(_first(trigger()))["silent"]
 
 
 def test_only_on_kill_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
+    jobs = Jobs([])
 
-    async def cancel(*given: Any) -> list[str]:
+    def opened(*given: Any) -> Jobs:
         calls.append(given)
-        return ["7"]
+        return jobs
 
     async def for_ever(*_: Any, **__: Any) -> Snapshot:
         await asyncio.sleep(60)
@@ -361,13 +365,13 @@ def test_only_on_kill_cancels(monkeypatch: pytest.MonkeyPatch) -> None:
             await task
         await one.cleanup()
 
-    monkeypatch.setattr(batches, "cancel_async", cancel)
-    monkeypatch.setattr(slurm_trigger, "wait_ready", for_ever)
+    monkeypatch.setattr(array_trigger, "open_jobs", opened)
+    monkeypatch.setattr(array_trigger, "wait_ready", for_ever)
     one = trigger()
     asyncio.run(restart())
     assert calls == []
     asyncio.run(one.on_kill())
-    assert calls == [(Path("/attempt"), "segment", 3, "mine")]
+    assert calls == [(Path("/attempt"), "segment", 3)] and jobs.cancelled == ["mine"]
 
 
 def test_jobs_are_cancelled_though_slurm_is_slow_and_airflow_cancels_on_kill(
@@ -375,11 +379,11 @@ def test_jobs_are_cancelled_though_slurm_is_slow_and_airflow_cancels_on_kill(
 ) -> None:
     tries: list[str] = []
 
-    async def cancel(*_: Any) -> list[str]:
-        await asyncio.sleep(0.2)
+    def cancel(*_: Any) -> list[str]:
+        time.sleep(0.2)
         tries.append("busy" if not tries else "cancelled")
         if tries[-1] == "busy":
-            raise SlurmBusyError("scancel: Unable to contact slurm controller")
+            raise BusyError("scancel: Unable to contact slurm controller")
         return ["7"]
 
     async def killed() -> None:
@@ -397,7 +401,7 @@ def test_jobs_are_cancelled_though_slurm_is_slow_and_airflow_cancels_on_kill(
         while tries != ["busy", "cancelled"] and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
 
-    monkeypatch.setattr(batches, "cancel_async", cancel)
-    monkeypatch.setattr(slurm_trigger, "KILL_PAUSE_S", 0.05)
+    monkeypatch.setattr(array_trigger.JobsTrigger, "_cancel_now", cancel)
+    monkeypatch.setattr(array_trigger, "KILL_PAUSE_S", 0.05)
     asyncio.run(killed())
     assert tries == ["busy", "cancelled"]

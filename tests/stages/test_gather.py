@@ -9,7 +9,8 @@ import pytest
 
 from magneton_tasks.clean.names import folder_of
 from magneton_tasks.outcome.block_detail import events
-from magneton_tasks.runners.arrays.progress import Desk, Progress, desks
+from magneton_tasks.runners.arrays.desk import Desk, desks
+from magneton_tasks.runners.arrays.progress import Progress
 from magneton_tasks.stages import verify
 from magneton_tasks.stages.gather import gather, gather_records
 from magneton_tasks.work import results, task_logs

@@ -6,7 +6,7 @@ With one runner offered a stage is one task; with several, one task per runner (
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, BaseOperator
 
@@ -19,11 +19,15 @@ from magneton_tasks.airflow.operators.process import (
 )
 from magneton_tasks.airflow.service import pools
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_names import MAPPED
+from magneton_tasks.plan.stage_names import MAPPED, PROBE
+from magneton_tasks.runners.registry import RUNNERS, Kind, is_offered, scheduler_of
+
+if TYPE_CHECKING:
+    from magneton_tasks.airflow.operators.arrays import ArrayOperator
 
 
 def plan(config: RunConfig, path: str) -> BaseOperator:
-    """Plan: a process where the local or the Slurm runner is offered, else a container."""
+    """Plan: a process of this machine, or a container if all stages are."""
     if _has_processes(config):
         return PlanOperator(task_id="plan", config_path=path)
     from magneton_tasks.airflow.operators.container import PlanContainerOperator
@@ -56,12 +60,17 @@ def release(config: RunConfig) -> BaseOperator:
 
 def probe(config: RunConfig, attempt: Any) -> list[BaseOperator]:
     """The one small job that goes before a run's first array; none where no run has arrays."""
-    if "slurm" not in config.runner.offered or not config.slurm.probe:
-        return []
-    from magneton_tasks.airflow.operators.slurm import SlurmOperator
-
-    runner = _of_several(config, "slurm")
-    return [SlurmOperator(task_id="probe", stage="probe", attempt=attempt, runner=runner)]
+    offered = {name: scheduler_of(config, name) for name in config.runner.offered}
+    probed = [name for name, found in offered.items() if found and found.settings.probe]
+    return [
+        _array_operator()(
+            task_id=PROBE.name if len(probed) == 1 else f"{PROBE.name}_{name}",
+            stage=PROBE.name,
+            attempt=attempt,
+            runner=_of_several(config, name),
+        )
+        for name in probed
+    ]
 
 
 def batches(config: RunConfig, stage: str, attempt: Any) -> dict[str, BatchesOperator]:
@@ -88,16 +97,15 @@ def tasks(
             "runner": _of_several(config, runner),
         }  # fmt: skip
         operator: Any = StageOperator
-        if runner == "slurm":  # works elsewhere: no slot of this machine's pool
-            from magneton_tasks.airflow.operators.slurm import SlurmOperator
-
-            operator = SlurmOperator
+        kind = RUNNERS[runner].kind
+        if kind is Kind.ARRAYS:  # works elsewhere: no slot of this machine's pool
+            operator = _array_operator()
         else:
             fixed |= {
                 "pool": pools.NAME,
                 "pool_slots": pools.stage_slots(config, stage, runner),
             }
-        if runner == "docker":
+        if kind is Kind.CONTAINERS:
             from magneton_tasks.airflow.operators.container import StageContainerOperator
 
             operator, fixed["config"] = StageContainerOperator, config
@@ -111,7 +119,14 @@ def tasks(
 
 def _has_processes(config: RunConfig) -> bool:
     """Whether Airflow's machine works for a volume itself: submitting jobs asks for the same."""
-    return bool({"local", "slurm"} & set(config.runner.offered))
+    return is_offered(config, Kind.PROCESSES) or is_offered(config, Kind.ARRAYS)
+
+
+def _array_operator() -> type[ArrayOperator]:
+    # weight: asyncio and the BashOperator, for DAGs of a cluster alone
+    from magneton_tasks.airflow.operators.arrays import ArrayOperator
+
+    return ArrayOperator
 
 
 def _name(config: RunConfig, stage: str, runner: str) -> str:

@@ -22,6 +22,7 @@ from magneton_tasks.clean.names import TRY_DIR
 from magneton_tasks.clean.needed import needed
 from magneton_tasks.config.read import RunConfig, load_config, uses_partition
 from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.runners.registry import Kind, is_offered
 from magneton_tasks.work.attempts import at_partitions
 from magneton_tasks.work.events import Ended, tell
 from magneton_tasks.work.paths import WorkPaths
@@ -100,12 +101,11 @@ def _items(config: RunConfig, what: str, older_than_s: float) -> list[Item]:
 
 def _left_behind(config: RunConfig, what: str, dry_run: bool) -> None:
     """Containers and jobs of runs that are over, of whatever age; they take none of our bytes."""
-    offered = config.runner.offered
-    if what == "containers" and "docker" in offered:
+    if what == "containers" and is_offered(config, Kind.CONTAINERS):
         from magneton_tasks.cli.clean import containers as clean_containers
 
         clean_containers.clean(config, None, dry_run, yes=True, as_json=False)
-    if what == "jobs" and "slurm" in offered:
+    if what == "jobs" and is_offered(config, Kind.ARRAYS):
         from magneton_tasks.cli.clean import jobs as clean_jobs
 
         clean_jobs.clean(config, dry_run, yes=True, as_json=False)

@@ -14,9 +14,6 @@ from magneton_tasks.base.units import human_bytes
 from magneton_tasks.config.places import CONFIGS_VARIABLE, menu_places
 
 _LIBRARIES = ("numpy", "waterz", "zarr", "cloud-volume", "pyarrow", "neuroglancer")
-#: What tells on the PATH that a runner could work here.
-PROGRAMS = {"slurm": "sbatch", "docker": "docker"}
-_NAMES = {"slurm": "Slurm", "docker": "Docker"}
 
 
 def facts(here: Path, environ: Mapping[str, str] = os.environ) -> Iterator[tuple[str, str]]:
@@ -38,10 +35,13 @@ def _version(name: str) -> str:
 
 
 def _runners() -> Iterator[tuple[str, str]]:
+    # weight: the menu shows its first line before this
     from magneton_tasks.runners import this_machine
+    from magneton_tasks.runners.registry import RUNNERS
 
     cores, memory = this_machine.cores(), this_machine.memory_bytes()
     yield "runners", f"local: {cores} cores, {human_bytes(memory)} of memory"
-    for runner, program in PROGRAMS.items():
-        found = f"{program} is {'' if shutil.which(program) else 'not '}on the PATH"
-        yield "", f"{_NAMES[runner]}: {found}"
+    for runner in RUNNERS.values():
+        if runner.program is not None:
+            there = "" if shutil.which(runner.program) else "not "
+            yield "", f"{runner.title}: {runner.program} is {there}on the PATH"

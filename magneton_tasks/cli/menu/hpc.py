@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from magneton_tasks.cli.console import say
-from magneton_tasks.cli.menu import facts, stage
+from magneton_tasks.cli.menu import stage
 from magneton_tasks.cli.menu.stage import StageOption
 from magneton_tasks.cli.menu.volumes import MenuVolume
 from magneton_tasks.cli.run import here as running
@@ -50,7 +50,7 @@ def dialog(console: Console, volume: MenuVolume, option: StageOption, number: st
 
 def missing(config: RunConfig, path: Path) -> Iterator[str]:
     """What a run on Slurm lacks, a clause each."""
-    if config.slurm.host is None and shutil.which(facts.PROGRAMS["slurm"]) is None:
+    if config.slurm.host is None and shutil.which("sbatch") is None:
         yield (
             "sbatch is not on the PATH of this machine: work on a login node of the cluster, "
             "or give one as slurm.host"

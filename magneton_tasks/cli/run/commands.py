@@ -9,10 +9,8 @@ from typing import Any, Literal
 import click
 
 from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
+from magneton_tasks.config.runner_names import RUNNER_NAMES
 from magneton_tasks.plan.stage_names import PROBE, TABLE
-
-#: As `config.runners.RunnerName`, which --help doesn't import.
-RUNNERS = ("local", "docker", "slurm")
 
 
 @command(example="magneton sample demo --shape 128 256 256")
@@ -50,7 +48,7 @@ def sample(
 @click.option("--workers", type=click.IntRange(min=1), help="Processes at the same time.")
 @click.option(
     "--runner",
-    type=click.Choice(RUNNERS),
+    type=click.Choice(RUNNER_NAMES),
     help="Where stages run. Default: the config's runner.default.",
 )
 @click.option(
@@ -72,9 +70,9 @@ def attach(where: Path, partition: str | None) -> None:
 
     If another process follows the run, it hands the run over to this one.
     """
-    from magneton_tasks.cli.run import jobs as run_slurm
+    from magneton_tasks.cli.run import jobs
 
-    sys.exit(run_slurm.attach(where, partition))
+    sys.exit(jobs.attach(where, partition))
 
 
 @command(example="magneton plan volume.yaml --run-id trial")

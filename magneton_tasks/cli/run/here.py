@@ -24,6 +24,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, worst
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import local, resources
+from magneton_tasks.runners.registry import Kind, runner_of
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import draft
 from magneton_tasks.work import results
@@ -109,11 +110,12 @@ def perform(
 
 def place_of(config: RunConfig, request: draft.PlanRequest) -> Place:
     """Where the stages of a run will work."""
-    if config.runner.default == "docker":
+    kind = runner_of(config).kind
+    if kind is Kind.CONTAINERS:
         from magneton_tasks.cli.run.containers import Containers
 
         return Containers(request)
-    if config.runner.default == "slurm":
+    if kind is Kind.ARRAYS:
         from magneton_tasks.cli.run.jobs import Jobs
 
         return Jobs(request)

@@ -1,4 +1,4 @@
-"""``magneton run --runner slurm`` and ``magneton attach``: the stages as job arrays, without Airflow.
+"""``magneton run`` on a cluster and ``magneton attach``: the stages as job arrays, without Airflow.
 
 The controller is a small process that submits, watches and decides; all it knows lies in the attempt.
 It may end at any time: jobs in the queue go on, and the next controller finds them.
@@ -21,13 +21,13 @@ from magneton_tasks.cli.run.live import Display
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import STAGES
-from magneton_tasks.runners.arrays.batch import PROBE
-from magneton_tasks.runners.arrays.progress import begun
+from magneton_tasks.plan.stage_names import PROBE, STAGES
+from magneton_tasks.runners.arrays import usage
+from magneton_tasks.runners.arrays.desk import begun
+from magneton_tasks.runners.arrays.scheduler import Scheduler
 from magneton_tasks.runners.arrays.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.runners.command import PROGRAM
-from magneton_tasks.runners.slurm import usage
-from magneton_tasks.runners.slurm.programs import Slurm
+from magneton_tasks.runners.registry import RUNNERS, Kind, runner_of, scheduler_of
 from magneton_tasks.stages.planning import draft
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import latest_attempt
@@ -58,12 +58,18 @@ class Jobs(Place):
         self._paths, self._attempt = paths, Attempt.open(paths.root)
         return plan, paths
 
+    @property
+    def _scheduler(self) -> Scheduler:
+        found = scheduler_of(self._attempt.config)
+        assert found is not None
+        return found
+
     def prepare(self) -> None:
         """The probe: what would fail every job fails one."""
-        if not self._attempt.config.slurm.probe or _begun(self._paths):
+        if not self._scheduler.settings.probe or _begun(self._paths):
             return
         click.echo("probe: one small job checks a compute node")
-        codes = self._run(StageRun(self._attempt, PROBE, None, _echo))
+        codes = self._run(StageRun(self._attempt, self._scheduler, PROBE.name, None, _echo))
         if codes[None] != EXIT_OK:
             error = MagnetonError(
                 "the probe failed, so no other job was submitted",
@@ -80,7 +86,9 @@ class Jobs(Place):
         def counts(seen: Counts) -> None:
             display.jobs(seen.pending, seen.running, int(seen.done * todo))
 
-        return self._run(StageRun(self._attempt, stage, batches, display.take, counts))
+        return self._run(
+            StageRun(self._attempt, self._scheduler, stage, batches, display.take, counts)
+        )
 
     def _run(self, stage_run: StageRun) -> dict[int | None, int]:
         try:
@@ -111,25 +119,26 @@ class Jobs(Place):
 
     def close(self) -> None:
         """What the jobs used, and a proposal for the next run."""
-        config = self._attempt.config
+        scheduler = self._scheduler
         try:
-            slurm = Slurm.of_config(config)
-            found = usage.collect(slurm, self._attempt)
-            usage.write(self._paths.root, found, config.slurm.memory)
+            found = usage.collect(scheduler, self._attempt)
+            usage.write(self._paths.root, found, scheduler.settings.memory)
         except (MagnetonError, OSError) as error:
             click.echo(f"WARNING: it is unknown what the jobs used: {error}")
             return
-        for line in usage.lines(found, config.slurm.memory):
+        for line in usage.lines(found, scheduler):
             click.echo(line)
 
 
 def detached(request: draft.PlanRequest, agree: Agreement) -> int:
     """Plan here, so that what is wrong is said at once; then leave the run to a process of its own."""
     config = draft.load(request)
-    if config.runner.default != "slurm":
+    if runner_of(config).kind is not Kind.ARRAYS:
+        clusters = [r for r in RUNNERS.values() if r.kind is Kind.ARRAYS]
         raise UsageError(
-            f"--detach is for the Slurm runner, and this run's is {config.runner.default}",
-            "add --runner slurm, or run it under nohup",
+            f"--detach is for the {' or '.join(r.title for r in clusters)} runner, "
+            f"and this run's is {config.runner.default}",
+            f"add --runner {' or '.join(r.name for r in clusters)}, or run it under nohup",
         )
     place = Jobs(request)
     _, paths = place.plan(agree)
@@ -149,7 +158,7 @@ def attach(where: Path, partition: str | None) -> int:
         )
     place = Jobs(None, AttemptPaths(paths.root.absolute()))
     plan, config = place._attempt.plan, place._attempt.config
-    if config.runner.default != "slurm":
+    if runner_of(config).kind is not Kind.ARRAYS:
         raise UsageError(
             f"{paths.root} is a run of the {config.runner.default} runner",
             "only runs on a cluster can be followed",

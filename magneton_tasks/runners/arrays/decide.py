@@ -1,6 +1,6 @@
 """What follows from how jobs ended: done, tried again with what, or failed and why; pure.
 
-Success is what Slurm **and** the manifest say: a job that COMPLETED without its records is an
+Success is what the scheduler **and** the manifest say: a job that completed without its records is an
 error, and a job that was lost after its last record is a success.
 """
 
@@ -21,9 +21,9 @@ from magneton_tasks.errors import (
     worst,
 )
 from magneton_tasks.runners import retry
+from magneton_tasks.runners.arrays.causes import PartEnd, cause_of
+from magneton_tasks.runners.arrays.states import Phase
 from magneton_tasks.runners.retry import Cause, Failed, Need, Policy
-from magneton_tasks.runners.slurm.causes import PartEnd, cause_of
-from magneton_tasks.runners.slurm.states import COMPLETED, GONE
 
 #: More than half of an array must fail for one cause, and at least this many, before the rest is stopped.
 STOP_FROM = 5
@@ -90,6 +90,7 @@ def decide(
     failed: Mapping[int, Failed] | None = None,
     first: Mapping[int, str] | None = None,
     *,
+    section: str = "",
     is_last: bool = False,
 ) -> Verdict:
     """What becomes of parts whose jobs have ended.
@@ -104,6 +105,8 @@ def decide(
         How often earlier tries of parts failed, by cause.
     first
         How the first try of parts ended that were tried before.
+    section
+        Where the scheduler's settings are in the config, for what to do.
     is_last
         Nothing is tried again.
     """
@@ -112,9 +115,9 @@ def decide(
     for end in ends:
         if not end.missing:
             verdict.done.append(end.part)
-            if end.state.state not in (COMPLETED, GONE):
+            if end.state.phase not in (Phase.DONE, Phase.GONE):
                 verdict.notes.append(
-                    f"job {end.job}_{end.part} ended {end.state.state}, and its part is complete"
+                    f"job {end.job}_{end.part} ended {end.state.word}, and its part is complete"
                 )
             continue
         need, n = needs[end.part], tries[end.part]
@@ -123,7 +126,7 @@ def decide(
         counts = verdict.failed[end.part] = retry.counted(failed.get(end.part, {}), cause)
         if more is None or is_last or not retry.is_left(counts, cause, policy.tries):
             earlier = first.get(end.part) if n > 1 else None
-            verdict.failures.append(_failure(end, cause, need, n, more is None, earlier))
+            verdict.failures.append(_failure(end, cause, need, n, more is None, earlier, section))
             continue
         verdict.again[end.part] = more
         verdict.first[end.part] = _words(end, cause, need)
@@ -217,14 +220,20 @@ def _words(end: PartEnd, cause: Cause, need: Need) -> str:
 
 
 def _failure(
-    end: PartEnd, cause: Cause, need: Need, tries: int, at_most: bool, first: str | None
+    end: PartEnd,
+    cause: Cause,
+    need: Need,
+    tries: int,
+    at_most: bool,
+    first: str | None,
+    section: str,
 ) -> Failure:
     code, hint = _ENDS.get(cause, (EXIT_TEMPORARY, "rerun: finished blocks stay"))
     if cause in _WITH_CODE:
         code = end.state.exit_code or EXIT_TEMPORARY
         code = code if code in FINAL_EXITS | RETRYABLE_EXITS else EXIT_CONFIG
     told = (str(f["hint"]) for f in end.failures if f.get("cause") and f.get("hint"))
-    hint = next(told, end.advised if cause in _WITH_CODE and end.advised else hint)
+    hint = next(told, (cause in _WITH_CODE and end.advised) or hint.format(section=section))
     words = _words(end, cause, need)
     if tries > 1:
         words += f" ({tries} tries{'; no more is available' if at_most else ''})"
@@ -235,10 +244,10 @@ def _failure(
 
 #: Causes of which the exit code tells more.
 _WITH_CODE = frozenset({Cause.HOPELESS, Cause.EXIT, Cause.TEMPORARY})
-#: Exit code and advice of causes that aren't temporary.
+#: Exit code and advice of causes that aren't temporary; ``section`` as of `decide`.
 _ENDS = {
-    Cause.MEMORY: (EXIT_CONFIG, "raise slurm.max_memory, or choose nodes with more memory"),
-    Cause.TIME: (EXIT_CONFIG, "raise slurm.max_time, or lower slurm.target_minutes"),
+    Cause.MEMORY: (EXIT_CONFIG, "raise {section}.max_memory, or choose nodes with more memory"),
+    Cause.TIME: (EXIT_CONFIG, "raise {section}.max_time, or lower {section}.target_minutes"),
     Cause.CANCELLED: (EXIT_TEMPORARY, "if that wasn't meant, rerun: finished blocks stay"),
     Cause.SILENT: (
         EXIT_BUG,
@@ -248,7 +257,7 @@ _ENDS = {
         EXIT_CONFIG,
         "see its log and fix the cause: a rerun alone changes nothing",
     ),
-    Cause.EXIT: (EXIT_CONFIG, "see its log, and slurm.prelude and slurm.python"),
+    Cause.EXIT: (EXIT_CONFIG, "see its log, and {section}.prelude and {section}.python"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.base.grid import share
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.runners.slurm import words
-from magneton_tasks.runners.slurm.causes import PartEnd
-from magneton_tasks.runners.slurm.states import COMPLETED, TaskState
+from magneton_tasks.runners.arrays.causes import PartEnd
+from magneton_tasks.runners.arrays.last_words import last_advice, last_words
+from magneton_tasks.runners.arrays.states import Phase, TaskState
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
@@ -52,8 +52,13 @@ class Look:
         return {p for p in range(self.parts) if not self._missing(p, states, strict=True)}
 
     # -------------------------------------------------------------- ends
-    def ends(self, job: str, over: Mapping[int, TaskState]) -> Iterator[PartEnd]:
-        """How the parts of a job ended; waits for records that a completed one must have left."""
+    def ends(
+        self, job: str, over: Mapping[int, TaskState], is_of_memory: Callable[[str], bool]
+    ) -> Iterator[PartEnd]:
+        """How the parts of a job ended; waits for records that a completed one must have left.
+
+        ``is_of_memory``: `Scheduler.tells_out_of_memory`.
+        """
         states: dict[int, KeyState] = {}
         if self.batch is not None:
             keys = {k for part in over for k in self.keys(part)}
@@ -62,18 +67,23 @@ class Look:
             late = [
                 k
                 for part, state in over.items()
-                if state.state == COMPLETED
+                if state.phase is Phase.DONE
                 for k in self._missing(part, states, strict=False)
             ]
             if late and manifest.wait_for(set(late), self.attempt.wait_s) != set(late):
                 states = manifest.read(keys)
         for part, state in over.items():
-            yield self._end(job, part, state, states)
+            yield self._end(job, part, state, states, is_of_memory)
 
     def _end(
-        self, job: str, part: int, state: TaskState, states: Mapping[int, KeyState]
+        self,
+        job: str,
+        part: int,
+        state: TaskState,
+        states: Mapping[int, KeyState],
+        is_of_memory: Callable[[str], bool],
     ) -> PartEnd:
-        completed = state.state == COMPLETED
+        completed = state.phase is Phase.DONE
         failures: list[Mapping[str, Any]] = []
         if self.batch is None:
             result = self._result(part, self.attempt.wait_s if completed else 0)
@@ -86,8 +96,10 @@ class Look:
                 failures = list(self._failures(part, keys, states))
         log = self.attempt.paths.job_log(self.stage, self.batch, f"{job}_{part}")
         tail = _tail(log) if missing and not completed else []
-        said, advised = words.last_words(tail), words.last_advice(tail)
-        return PartEnd(part, job, state, missing, failures, str(log), said, advised)
+        said, advised = last_words(tail, is_of_memory), last_advice(tail)
+        return PartEnd(
+            part, job, state, missing, failures, str(log), said, advised, is_of_memory(said)
+        )
 
     def _missing(
         self, part: int, states: Mapping[int, KeyState], *, strict: bool

@@ -1,4 +1,4 @@
-"""All batches of a stage on a cluster, in one event loop: the Slurm runner of ``magneton run``."""
+"""All batches of a stage on a cluster, in one event loop: without Airflow."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from magneton_tasks.errors import EXIT_OK
-from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Lost, Step, Wait
-from magneton_tasks.runners.arrays.progress import forget_halts
-from magneton_tasks.runners.arrays.watch import Snapshot, Timing, wait_ready
-from magneton_tasks.runners.slurm.states import COMPLETED
+from magneton_tasks.runners.arrays.batch import BatchJobs
+from magneton_tasks.runners.arrays.desk import forget_halts
+from magneton_tasks.runners.arrays.scheduler import Scheduler
+from magneton_tasks.runners.arrays.snapshot import Snapshot, Timing
+from magneton_tasks.runners.arrays.states import Phase
+from magneton_tasks.runners.arrays.steps import Done, Failed, Later, Lost, Step, Wait
+from magneton_tasks.runners.arrays.watch import wait_ready
 from magneton_tasks.work import events
 from magneton_tasks.work.attempt import Attempt
 
@@ -62,6 +65,7 @@ class StageRun:
     def __init__(
         self,
         attempt: Attempt,
+        scheduler: Scheduler,
         stage: str,
         batches: int | None,
         on_event: Callable[[events.Event], None],
@@ -69,12 +73,12 @@ class StageRun:
     ) -> None:
         keys: Sequence[int | None] = [None] if batches is None else list(range(batches))
         self._attempt, self._stage = attempt, stage
-        self._batches = {k: _Batch(BatchJobs.of_attempt(attempt, stage, k)) for k in keys}
-        self._timing = Timing.of_config(attempt.config)
+        self._batches = {k: _Batch(BatchJobs.of(attempt, stage, k, scheduler)) for k in keys}
+        self._timing = Timing.of(scheduler.settings)
         self._on_event, self._on_counts = on_event, on_counts
         self._said: dict[tuple[int | None, str], str] = {}
         first = next(iter(self._batches.values()), None)
-        self._slots = first.jobs.arrays_at_once if first is not None else 1
+        self._slots = first.jobs.about.arrays_at_once if first is not None else 1
 
     def run(self) -> dict[int | None, int]:
         """Exit codes of all batches.
@@ -132,11 +136,11 @@ class StageRun:
         if isinstance(step, Later):
             self._warn_once(key, "later", step.why, "; waiting")
             deadline_s = step.seconds
-        jobs = self._batches[key].jobs
+        cluster = self._batches[key].jobs.about.scheduler.cluster
         await asyncio.to_thread(self._count_done, key)
         self._tell()
         found = await wait_ready(
-            jobs.slurm, step.jobs, self._timing, lambda s: self._seen(key, s), deadline_s
+            cluster, step.jobs, self._timing, lambda s: self._seen(key, s), deadline_s
         )
         return found if step.jobs else None
 
@@ -150,7 +154,7 @@ class StageRun:
             return step.error.exit_code
         if isinstance(step, Done):
             batch = self._batches[key]
-            batch.done_parts, batch.latest = batch.jobs.parts, Snapshot({})
+            batch.done_parts, batch.latest = batch.jobs.about.parts, Snapshot({})
             self._tell()
             return EXIT_OK
         return None
@@ -158,7 +162,7 @@ class StageRun:
     # -------------------------------------------------------------- what is seen
     def _count_done(self, key: int | None) -> None:
         batch = self._batches[key]
-        batch.done_parts = len(batch.jobs.desk.load().done)
+        batch.done_parts = len(batch.jobs.about.desk.load().done)
 
     def _seen(self, key: int | None, snapshot: Snapshot) -> None:
         batch = self._batches[key]
@@ -182,18 +186,19 @@ class StageRun:
             seen = batch.latest
             running += seen.count(lambda t: t.is_running)
             pending += seen.count(lambda t: not t.is_running and not t.is_over)
-            failed += seen.count(lambda t: t.is_over and t.state != COMPLETED)
+            failed += seen.count(lambda t: t.has_failed)
             done += min(
-                batch.done_parts + seen.count(lambda t: t.state == COMPLETED), batch.jobs.parts
+                batch.done_parts + seen.count(lambda t: t.phase is Phase.DONE),
+                batch.jobs.about.parts,
             )
-            parts += batch.jobs.parts
+            parts += batch.jobs.about.parts
         self._on_counts(Counts(pending, running, failed, done / max(parts, 1)))
 
     def cancel(self) -> list[str]:
         """Cancel the stage's jobs, whoever submitted them for this attempt; their ids."""
         cancelled = []
         for batch in self._batches.values():
-            token = batch.jobs.desk.owner()
+            token = batch.jobs.about.desk.owner()
             if token is not None:
                 cancelled += batch.jobs.cancel(token)
         return cancelled

@@ -1,25 +1,18 @@
-"""What a cluster allows: asked once in plan, so that nothing is refused in the middle of a run."""
+"""What a Slurm cluster allows, and which of its nodes work."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from magneton_tasks.base import files
-from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.runners.slurm.programs import Answer, Slurm
+from magneton_tasks.runners.arrays.scheduler import Limits
+from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.states import parse_elapsed
-from magneton_tasks.work.paths import AttemptPaths
 
 #: What Slurm takes where its configuration says nothing.
 DEFAULT_MAX_ARRAY = 1001
-#: Little work is still spread over this many jobs: one that fails then costs less.
-_SPREAD = 4
 _FIELD = re.compile(r"(\w+)\s*=\s*(\S+)")
 _MIB = 2**20
 #: sinfo's short words for nodes that run jobs, or will: also where a mark says that they are off to
@@ -28,31 +21,12 @@ _WORKING = frozenset({"idle", "mix", "alloc", "comp", "plnd", "resv"})
 _STILL_WORKING = "~#-+"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Of a partition; None: no limit.
-
-    Attributes
-    ----------
-    max_array
-        Indexes of an array go up to one less.
-    node_bytes
-        The most memory that a job of one node may have.
-    """
-
-    partition: str
-    max_array: int
-    max_time_s: int | None
-    node_bytes: int
-    node_cpus: int
-
-
 def ask(slurm: Slurm, settings: Settings) -> Limits:
     """Ask the cluster: three queries.
 
     Raises
     ------
-    SlurmBusyError
+    BusyError
         It doesn't answer.
     ConfigError
         It has no such partition, or the programs aren't here.
@@ -78,7 +52,7 @@ def working_nodes(slurm: Slurm, partition: str) -> set[str]:
 
     Raises
     ------
-    SlurmBusyError
+    BusyError
         It doesn't answer.
     """
     command = ("sinfo", "--noheader", "--Node", f"--partition={partition}", "--format=%N|%t")
@@ -88,7 +62,7 @@ def working_nodes(slurm: Slurm, partition: str) -> set[str]:
 
 
 def _asked(slurm: Slurm, arguments: Sequence[str]) -> str:
-    answer: Answer = slurm.run(arguments)
+    answer = slurm.run(arguments)
     if answer.code != 0:
         raise ConfigError(
             f"{' '.join(arguments[:3])} failed: {answer.err.strip()}",
@@ -140,70 +114,3 @@ def parse(config: str, partition: dict[str, str], nodes: str) -> Limits:
         largest,
         max(cpus, default=0),
     )
-
-
-def check(limits: Limits, settings: Settings) -> None:
-    """Refuse time, memory and CPUs that the partition doesn't give.
-
-    Raises
-    ------
-    ConfigError
-        A job would be refused, or wait for ever.
-    """
-    of = f"of partition {limits.partition}"
-    for key, seconds in (("time", settings.time_s), ("max_time", settings.max_time_s)):
-        if seconds is not None and limits.max_time_s is not None and seconds > limits.max_time_s:
-            raise ConfigError(
-                f"slurm.{key} is {human_time(seconds)}, more than the limit {of} ({human_time(limits.max_time_s)})",
-                "lower it, or take another slurm.slurm_partition",
-            )
-    for key, size in (("memory", settings.memory), ("max_memory", settings.max_memory)):
-        if size is not None and limits.node_bytes and size > limits.node_bytes:
-            raise ConfigError(
-                f"slurm.{key} is {human_bytes(size)}, more than a node {of} has ({human_bytes(limits.node_bytes)})",
-                "lower it, or take another slurm.slurm_partition",
-            )
-    if limits.node_cpus and settings.cpus > limits.node_cpus:
-        raise ConfigError(
-            f"slurm.cpus is {settings.cpus}, more than a node {of} has ({limits.node_cpus})",
-            "lower it, or take another slurm.slurm_partition",
-        )
-
-
-def longest_s(limits: Limits, settings: Settings) -> int | None:
-    """The most time that a later try may get, in seconds; None: there is no limit."""
-    return settings.max_time_s if settings.max_time_s is not None else limits.max_time_s
-
-
-# ------------------------------------------------------------------ kept in the attempt
-def write(attempt: Path, limits: Limits) -> None:
-    """Keep what the cluster allows in the attempt."""
-    path = _path(attempt)
-    files.make_directory(path.parent)
-    files.write_atomic(path, json.dumps(asdict(limits)).encode())
-
-
-def read(attempt: Path) -> Limits | None:
-    """What `write` wrote; None: nothing."""
-    try:
-        return Limits(**json.loads(_path(attempt).read_text()))
-    except FileNotFoundError:
-        return None
-
-
-def _path(attempt: Path) -> Path:
-    return AttemptPaths(attempt).jobs / "limits.json"
-
-
-# ------------------------------------------------------------------ batches
-def cut(blocks: int, cpu_s: float, settings: Settings, max_array: int) -> tuple[int, int]:
-    """Batches (arrays) of a stage, and parts (indexes) of each.
-
-    A part works ``target_minutes``, one block at least; an array has as many as Slurm and
-    ``max_queued`` allow.
-    """
-    if not blocks:
-        return 0, 1
-    parts = min(max(round(cpu_s / (settings.target_minutes * 60)), min(blocks, _SPREAD)), blocks)
-    batches = -(-parts // min(max_array, settings.max_queued))
-    return batches, -(-parts // batches)

@@ -1,7 +1,7 @@
 """Slurm's programs as argument lists, run here or, over ssh, on a login node.
 
 What goes wrong is told apart: Slurm that is busy, doesn't answer or has a limit on submitted jobs
-is waited for (`SlurmBusyError`); what it refuses for good is an error of the configuration.
+is waited for (`BusyError`); what it refuses for good is an error of the configuration.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from typing import Any, Self
 from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.config.path_map import mapped
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.errors import ConfigError, TemporaryError
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.runners.arrays.scheduler import (
+    Answer,
+    BusyError,
+    Command,
+    RefusedError,
+    Shell,
+    SubmitLimitError,
+    run_here,
+)
 from magneton_tasks.runners.slurm import words
 
 #: How long a program may take, in seconds; Slurm's own time-outs are shorter.
@@ -44,27 +53,6 @@ _LIMIT = re.compile(
     "MaxSubmit|MaxJobCount|job submit limit|Slurm temporarily unable to accept job", re.IGNORECASE
 )
 _OTHER_LIMIT = re.compile("(Assoc|QOS)(Grp|Max)(?!Submit)[A-Za-z]+")
-
-
-class SlurmBusyError(TemporaryError):
-    """Slurm doesn't answer, or takes no more jobs now: wait and try again."""
-
-
-class SubmitLimitError(SlurmBusyError):
-    """A limit on submitted jobs: fewer at a time may do."""
-
-
-class RefusedError(ConfigError):
-    """sbatch refused a job for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a program answered."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,32 +114,24 @@ class Slurm:
             shlex.join(["env", *(f"{k}={v}" for k, v in _PRINTING.items()), *arguments]),
         ]
 
-    def run(self, arguments: Sequence[str], stdin: str = "") -> Answer:
-        """Run a program to its end.
+    def run(self, arguments: Sequence[str], stdin: str = "", shell: Shell = run_here) -> Answer:
+        """Run a program to its end; ``shell`` runs it.
 
         Raises
         ------
-        SlurmBusyError
+        BusyError
             It took longer than ``timeout_s``, or the host can't be reached.
         ConfigError
             There is no such program.
         """
+        command = Command(tuple(self.command(arguments)), stdin, environment(), self.timeout_s)
         try:
-            done = subprocess.run(
-                self.command(arguments),
-                input=stdin,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env=environment(),
-                timeout=self.timeout_s,
-                start_new_session=True,  # Ctrl-C must not end sbatch before it says the job's number
-            )
+            answer = shell(command)
         except subprocess.TimeoutExpired:
             raise self._silent(arguments) from None
         except OSError as error:
             raise self._missing(arguments, error) from error
-        return self._checked(arguments, Answer(done.returncode, done.stdout, done.stderr))
+        return self._checked(arguments, answer)
 
     async def run_async(self, arguments: Sequence[str], stdin: str = "") -> Answer:
         """As `run`, without blocking the event loop."""
@@ -185,7 +165,7 @@ class Slurm:
         if answer.code == 0:
             return answer
         if self.host is not None and answer.code == _SSH_FAILED:
-            raise SlurmBusyError(
+            raise BusyError(
                 f"ssh to {self.host} failed: {_last_line(answer.err)}",
                 "check slurm.host, and that ssh works there without a password",
             )
@@ -195,14 +175,14 @@ class Slurm:
                 "give a login node of the cluster as slurm.host",
             )
         if is_silence(answer):
-            raise SlurmBusyError(
+            raise BusyError(
                 f"{arguments[0]}: {_last_line(answer.err)}",
                 "Slurm doesn't answer: try again once it does",
             )
         return answer
 
-    def _silent(self, arguments: Sequence[str]) -> SlurmBusyError:
-        return SlurmBusyError(
+    def _silent(self, arguments: Sequence[str]) -> BusyError:
+        return BusyError(
             f"{arguments[0]} didn't answer within {self.timeout_s:.0f} s",
             "Slurm is busy or down: try again once it answers",
         )

@@ -9,84 +9,22 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
 
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.path_map import PATH_MAP_VARIABLE, mapped
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.runners.arrays.job import ArrayJob
+from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.runners.command import PROGRAM, arguments, stage_command
-from magneton_tasks.runners.slurm.states import expression
-from magneton_tasks.work.paths import AttemptPaths, task_name
+from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.record_writer import JOB_VARIABLE
 
-#: Names of jobs begin so.
-PREFIX = "magneton"
 #: What a job gets of the environment that submits, beside ``slurm.environment``.
 EXPORTED = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER")
 #: Jobs with a shorter limit (s) aren't warned: Slurm may send the signal a minute early.
 WARNED_FROM_S = 600
 _MIB = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class ArrayJob:
-    """One array to submit.
-
-    Attributes
-    ----------
-    parts
-        Parts of the whole batch; ``indexes`` are those that this array works.
-    batch
-        None: the stage has no batches; the array has the index 0 alone.
-    number
-        Counts the arrays of the batch: with it, the name is one of its own.
-    memory
-        Bytes, for a job; the worker may take `worker_bytes` of it.
-    running
-        Indexes of this array that may work at once.
-    """
-
-    work: str
-    volume: str
-    run: str
-    attempt: Path
-    stage: str
-    batch: int | None
-    parts: int
-    number: int
-    indexes: tuple[int, ...]
-    memory: int
-    worker_bytes: int
-    time_s: int
-    running: int
-    exclude: tuple[str, ...] = ()
-
-    @property
-    def task(self) -> str:
-        """``segment-0003``."""
-        return task_name(self.stage, self.batch)
-
-    @property
-    def name(self) -> str:
-        """The same for the same work, and for no other."""
-        return f"{self._stem}-{self.number}"
-
-    @property
-    def _stem(self) -> str:
-        identity = json.dumps([self.work, str(self.attempt), self.run, self.task])
-        digest = blake2b(identity.encode(), digest_size=6).hexdigest()
-        return f"{PREFIX}-{self.task}-{digest}"
-
-    @property
-    def comment(self) -> str:
-        """What tells people, and `clean`, what a job belongs to; ``work`` is last, it may hold anything."""
-        return (
-            f"{PREFIX} volume={self.volume} run={self.run} task={self.task} try={self.number} "
-            f"work={self.work}"
-        )
 
 
 def sbatch(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, str]]) -> list[str]:

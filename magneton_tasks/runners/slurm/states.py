@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
-from magneton_tasks.base.grid import to_ranges
+from magneton_tasks.errors import FINAL_EXITS
+from magneton_tasks.runners.arrays.states import Phase, States, TaskState, parse_indexes
+from magneton_tasks.runners.retry import Cause
 
 #: Arguments of squeue: one line an index, or one for all that still wait.
 SQUEUE = ("squeue", "--noheader", "--states=all", "--format=%F|%K|%T|%M|%N|%r")
@@ -16,88 +16,66 @@ SACCT = (
 )  # fmt: skip
 SCONTROL = ("scontrol", "--oneliner", "show", "job")
 
-COMPLETED = "COMPLETED"
-#: of a job that nobody knows any more: the manifest decides
-GONE = "GONE"
-RUNNING = frozenset({"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "SIGNALING", "STAGE_OUT"})
-WAITING = frozenset(
+_RUNNING = frozenset(
+    {"RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "SIGNALING", "STAGE_OUT"}
+)
+_WAITING = frozenset(
     {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SPECIAL_EXIT", "RESV_DEL_HOLD", "STOPPED"}
 )  # fmt: skip
-#: Slurm may yet start these again, where jobs are requeued
-REQUEUED = frozenset({"NODE_FAIL", "PREEMPTED", "BOOT_FAIL"})
+#: Slurm may yet start these again, if jobs are requeued
+_REQUEUED = frozenset({"NODE_FAIL", "PREEMPTED", "BOOT_FAIL"})
+#: Why a job waits that will hardly ever start.
+_STUCK = (
+    "PartitionTimeLimit", "MaxMemPerLimit", "BadConstraints", "PartitionNodeLimit", "InvalidAccount",
+    "InvalidQOS", "AssocMaxWallDurationPerJobLimit", "QOSMaxWallDurationPerJobLimit",
+    "QOSMaxMemoryPerJob", "AssocMaxMemPerJob", "JobHeldUser", "JobHeldAdmin", "launch failed requeued held",
+)  # fmt: skip
+#: States that say it all, whatever a log or an earlier record says.
+_CAUSES = {
+    "OUT_OF_MEMORY": Cause.MEMORY, "TIMEOUT": Cause.TIME, "DEADLINE": Cause.TIME,
+    "NODE_FAIL": Cause.NODE, "BOOT_FAIL": Cause.NODE, "LAUNCH_FAILED": Cause.NODE,
+    "PREEMPTED": Cause.PREEMPTED,
+}  # fmt: skip
+#: Who cancels a job that takes too much memory, if Slurm doesn't call it a failure.
+_BY_SLURM = ("", "by 0")
+_SIGKILL = 9
 
-_INDEXES = re.compile(r"(\d+)(?:-(\d+)(?::(\d+))?)?")
 _FIELD = re.compile(r"(\w+)=(\S*)")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskState:
-    """The state of one index of an array.
-
-    Attributes
-    ----------
-    state
-        Slurm's word, in full: ``RUNNING``, ``OUT_OF_MEMORY``, ...; or `GONE`.
-    reason
-        Why it waits, or why it ended.
-    exit_code, signal
-        None: not known (yet).
-    elapsed_s
-        Since it was started, the last time.
-    """
-
-    state: str
-    reason: str = ""
-    node: str = ""
-    exit_code: int | None = None
-    signal: int | None = None
-    elapsed_s: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        return self.state not in RUNNING and self.state not in WAITING
-
-    @property
-    def is_running(self) -> bool:
-        return self.state in RUNNING
-
-    @property
-    def is_known(self) -> bool:
-        """Whether all is known that Slurm tells of its end."""
-        return self.state in (COMPLETED, GONE) or self.exit_code is not None
+def task_state(
+    word: str,
+    reason: str = "",
+    node: str = "",
+    exit_code: int | None = None,
+    signal: int | None = None,
+    elapsed_s: int = 0,
+) -> TaskState:
+    """A state by Slurm's word for it, in full: ``RUNNING``, ``OUT_OF_MEMORY``, ..."""
+    cause = _cause(word, reason, exit_code, signal)
+    return TaskState(_phase(word, reason), word, reason, node, exit_code, signal, elapsed_s, cause)
 
 
-#: states by job id and index
-States = dict[str, dict[int, TaskState]]
+def _phase(word: str, reason: str) -> Phase:
+    if word in _RUNNING:
+        return Phase.RUNNING
+    if word in _WAITING:
+        return Phase.STUCK if word == "PENDING" and reason.startswith(_STUCK) else Phase.WAITING
+    if word in _REQUEUED:
+        return Phase.INTERRUPTED
+    return Phase.DONE if word == "COMPLETED" else Phase.FAILED
 
 
-# ------------------------------------------------------------------ references
-def reference(job: str, indexes: Iterable[int]) -> str:
-    """A job and those of its indexes that matter: ``1234_[0-4,7]``, as Slurm writes it."""
-    return f"{job}_[{expression(indexes)}]"
-
-
-def split(reference: str) -> tuple[str, list[int]]:
-    """Job id and indexes of a `reference`."""
-    job, _, rest = reference.partition("_")
-    return job, parse_indexes(rest.strip("[]"))
-
-
-def expression(indexes: Iterable[int]) -> str:
-    """``0-4,7``: indexes as sbatch takes them."""
-    return ",".join(f"{b}-{e - 1}" if e - b > 1 else str(b) for b, e in to_ranges(sorted(indexes)))
-
-
-def parse_indexes(text: str) -> list[int]:
-    """Indexes of ``0-4,7``, ``[0-9:2]`` or ``5-99%20``; none where it isn't an array's."""
-    found: list[int] = []
-    for part in text.strip("[]").partition("%")[0].split(","):
-        match = _INDEXES.fullmatch(part.strip())
-        if match is not None:
-            first, last, step = (int(v) if v else None for v in match.groups())
-            assert first is not None
-            found.extend(range(first, (first if last is None else last) + 1, step or 1))
-    return found
+def _cause(word: str, reason: str, exit_code: int | None, signal: int | None) -> Cause | None:
+    """What Slurm itself says of an end; None: exit code and words decide."""
+    if word in _CAUSES:
+        return _CAUSES[word]
+    if word == "CANCELLED" and not (signal == _SIGKILL and reason in _BY_SLURM):
+        return Cause.CANCELLED
+    # without cgroups Slurm kills what is too large, and calls it a failure (JobLaunchFailure)
+    if reason == "OutOfMemory" and exit_code not in FINAL_EXITS:
+        return Cause.MEMORY
+    return None
 
 
 # ------------------------------------------------------------------ programs' outputs
@@ -111,7 +89,7 @@ def parse_squeue(text: str) -> States:
         job, indexes, state, elapsed, node, reason = fields
         known = states.setdefault(job, {})
         for index in parse_indexes(indexes):
-            new = TaskState(state, _said(reason), _said(node), elapsed_s=parse_elapsed(elapsed))
+            new = task_state(state, _said(reason), _said(node), elapsed_s=parse_elapsed(elapsed))
             if index not in known or known[index].is_over:
                 known[index] = new
     return states
@@ -132,7 +110,7 @@ def parse_sacct(text: str) -> States:
         exit_code, signal = parse_exit(code)
         seconds = int(elapsed) if elapsed.isdigit() else 0
         said = f"by {by.removeprefix('by ')}" if by else _said(reason)
-        new = TaskState(word.rstrip("+"), said, _said(node), exit_code, signal, seconds)
+        new = task_state(word.rstrip("+"), said, _said(node), exit_code, signal, seconds)
         if new.is_over:
             for i in parse_indexes(index):
                 states.setdefault(job, {})[i] = new
@@ -148,7 +126,7 @@ def parse_scontrol(text: str) -> States:
         if job is None or "ArrayTaskId" not in fields or "JobState" not in fields:
             continue
         exit_code, signal = parse_exit(fields.get("ExitCode", ""))
-        new = TaskState(
+        new = task_state(
             fields["JobState"],
             _said(fields.get("Reason", "")),
             _said(fields.get("NodeList", "")),
@@ -181,30 +159,3 @@ def parse_elapsed(text: str) -> int:
 
 def _said(text: str) -> str:
     return "" if text in ("None", "N/A", "(null)", "None assigned", "") else text
-
-
-# ------------------------------------------------------------------ compact data
-def to_data(states: States) -> dict[str, list[list[object]]]:
-    """States as JSON, indexes of the same state together; elapsed time is kept of ends only."""
-    data: dict[str, list[list[object]]] = {}
-    for job, tasks in states.items():
-        groups: dict[tuple[object, ...], list[int]] = {}
-        for index, t in tasks.items():
-            elapsed = t.elapsed_s if t.is_over and t.state != COMPLETED else 0
-            node = t.node if t.is_over and t.state != COMPLETED else ""
-            key = (t.state, t.reason, node, t.exit_code, t.signal, elapsed)
-            groups.setdefault(key, []).append(index)
-        data[job] = [[expression(indexes), *key] for key, indexes in groups.items()]
-    return data
-
-
-def of_data(data: dict[str, list[list[object]]]) -> States:
-    """What `to_data` wrote."""
-    return {job: dict(_expanded(groups)) for job, groups in data.items()}
-
-
-def _expanded(groups: Sequence[Sequence[object]]) -> Iterator[tuple[int, TaskState]]:
-    for indexes, *values in groups:
-        state = TaskState(*values)  # type: ignore[arg-type]
-        for index in parse_indexes(str(indexes)):
-            yield index, state

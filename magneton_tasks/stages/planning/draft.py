@@ -40,11 +40,9 @@ from magneton_tasks.plan.plan import (
 )
 from magneton_tasks.plan.stage_names import CHOICES, JOINS, MAPPED
 from magneton_tasks.runners import memory_advice, resources, this_machine
-from magneton_tasks.runners.slurm import limits as limits_of_cluster
-from magneton_tasks.runners.slurm import script
-from magneton_tasks.runners.slurm.left import LeftJob
-from magneton_tasks.runners.slurm.limits import Limits
-from magneton_tasks.runners.slurm.programs import Slurm
+from magneton_tasks.runners.arrays import limits as limits_of_cluster
+from magneton_tasks.runners.arrays.scheduler import LeftJob, Limits, Scheduler
+from magneton_tasks.runners.registry import Kind, runner_of, scheduler_of
 from magneton_tasks.stages import claims
 from magneton_tasks.stages.planning import checks, earlier, queued, replaced, rights, thresholds
 from magneton_tasks.stages.planning.sampling import TYPICAL, Samples, sample
@@ -148,7 +146,8 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
     if write:
         rights.check_folders(config, fingerprints)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
-    work, limits = WorkPaths(Path(config.paths.work)), _cluster_limits(config)
+    work, scheduler = WorkPaths(Path(config.paths.work)), scheduler_of(config)
+    limits = _cluster_limits(config, scheduler)
     left = queued.followed_by_nobody(config, request.run)
     machine = (limits.node_bytes if limits else 0) or this_machine.memory_bytes()
 
@@ -185,8 +184,8 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
     limit = _check_memory(config, memory, todo, machine, density.densest, facts)
     workers = request.workers or config.worker.workers or resources.workers(limit, machine)
     stages = _stage_plans(config, geometry, todo, density, workers)
-    if limits is not None:
-        stages = {s: _as_arrays(s, w, config, limits) for s, w in stages.items()}
+    if scheduler is not None and limits is not None:
+        stages = {s: _as_arrays(s, w, scheduler, limits) for s, w in stages.items()}
         parts = (w.batches * w.parts for w in stages.values())
         workers = min(workers, max(*parts, 1))
     read_voxels = _read_voxels(geometry, todo["segment"])
@@ -225,22 +224,20 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
     return Draft(config, plan, samples, is_new, taken, limits, left)
 
 
-def _cluster_limits(config: RunConfig) -> Limits | None:
-    """What the cluster allows, checked against what jobs will ask for; None: another runner."""
-    if config.runner.default != "slurm":
+def _cluster_limits(config: RunConfig, scheduler: Scheduler | None) -> Limits | None:
+    """What the cluster allows, checked against what jobs will ask for; None: the run has none."""
+    if scheduler is None:
         return None
-    script.check_path(config.paths.work)
-    found = limits_of_cluster.ask(Slurm.of_config(config), config.slurm)
-    limits_of_cluster.check(found, config.slurm)
-    return found
+    scheduler.check_path(config.paths.work)
+    return limits_of_cluster.ask(scheduler)
 
 
-def _as_arrays(stage: str, work: StagePlan, config: RunConfig, limits: Limits) -> StagePlan:
+def _as_arrays(stage: str, work: StagePlan, scheduler: Scheduler, limits: Limits) -> StagePlan:
     """A mapped stage's work as job arrays: a batch is one, and a part an index of it."""
     if stage not in MAPPED:
         return work
     batches, parts = limits_of_cluster.cut(
-        ranges_len(work.todo), work.cpu_s, config.slurm, limits.max_array
+        ranges_len(work.todo), work.cpu_s, scheduler.settings, limits.max_array
     )
     return replace(work, batches=batches, parts=parts)
 
@@ -339,7 +336,8 @@ def _check_memory(
 
 
 def _has_memory(config: RunConfig) -> str:
-    return "a node has" if config.runner.default == "slurm" else this_machine.memory().given_by
+    is_here = runner_of(config).kind is not Kind.ARRAYS
+    return this_machine.memory().given_by if is_here else "a node has"
 
 
 def _memory_hint(

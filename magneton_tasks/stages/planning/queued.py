@@ -9,9 +9,9 @@ from pathlib import Path
 from magneton_tasks.base import lease
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
-from magneton_tasks.runners.slurm import left
-from magneton_tasks.runners.slurm.left import LeftJob
-from magneton_tasks.runners.slurm.programs import Slurm
+from magneton_tasks.runners.arrays import left
+from magneton_tasks.runners.arrays.scheduler import LeftJob
+from magneton_tasks.runners.registry import scheduler_of
 
 
 def followed_by_nobody(config: RunConfig, run: str) -> tuple[LeftJob, ...]:
@@ -25,20 +25,22 @@ def followed_by_nobody(config: RunConfig, run: str) -> tuple[LeftJob, ...]:
     Raises
     ------
     TemporaryError
-        Slurm doesn't answer.
+        The scheduler doesn't answer.
     """
-    if config.runner.default != "slurm":
+    scheduler = scheduler_of(config)
+    if scheduler is None:
         return ()
     holder = lease.holder_of(Path(config.paths.work))
     keeper = holder[0].run if holder is not None and holder[0].run != run else None
-    found = left.of_work(Slurm.of_config(config), config.paths.work)
+    found = scheduler.left(config.paths.work)
     return tuple(j for j in found if j.run != keeper)
 
 
 def cancel(config: RunConfig, jobs: tuple[LeftJob, ...]) -> None:
     """Cancel what `followed_by_nobody` found."""
-    if jobs:
-        left.cancel(Slurm.of_config(config), jobs)
+    scheduler = scheduler_of(config)
+    if scheduler is not None:
+        left.cancel(scheduler, jobs)
 
 
 def notes(jobs: tuple[LeftJob, ...]) -> tuple[str, ...]:
@@ -53,11 +55,12 @@ def with_jobs(
     error: LeaseHeldError, config: RunConfig, config_path: Path, partition: str | None
 ) -> LeaseHeldError:
     """The refusal of a volume in use, with the jobs of the run that has it, and how to follow them."""
-    if config.runner.default != "slurm":
+    scheduler = scheduler_of(config)
+    if scheduler is None:
         return error
     jobs: list[LeftJob] = []
     with suppress(MagnetonError):  # the refusal stands by itself
-        jobs = left.of_work(Slurm.of_config(config), config.paths.work)
+        jobs = scheduler.left(config.paths.work)
     if not jobs:
         return error
     words = ["magneton", "attach", str(config_path)]

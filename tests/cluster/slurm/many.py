@@ -11,15 +11,17 @@ from tests.cluster.slurm.cluster import PYTHON, ROOT, Place, submitter
 #: Run as the submitting user: submit, wait until there's something to decide, tell how it stands.
 _WATCH = """
 import asyncio, json, sys, time
+from magneton_tasks.runners.arrays.snapshot import Timing
+from magneton_tasks.runners.arrays.states import reference
+from magneton_tasks.runners.arrays.watch import wait_ready
+from magneton_tasks.runners.slurm.cluster import SlurmCluster
 from magneton_tasks.runners.slurm.programs import Slurm
-from magneton_tasks.runners.slurm.states import reference
-from magneton_tasks.runners.arrays.watch import Timing, wait_ready
 tasks, slurm = int(sys.argv[1]), Slurm()
 words = ["sbatch", "--parsable", f"--array=0-{tasks - 1}", "--mem=50M", "--output=/dev/null", "--chdir=/"]
 job = slurm.run(words, "#!/bin/sh\\nexit 0\\n").out.strip()
 began = time.monotonic()
-seen = asyncio.run(wait_ready(slurm, [reference(job, range(tasks))], Timing(1, 5, 60, 600)))
-states = [t.state for t in seen.jobs[job].values()]
+seen = asyncio.run(wait_ready(SlurmCluster(slurm), [reference(job, range(tasks))], Timing(1, 5, 60, 600)))
+states = [t.word for t in seen.jobs[job].values()]
 print(json.dumps({"completed": states.count("COMPLETED"), "seconds": time.monotonic() - began}))
 """
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.cli.main import cli
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.runners.arrays.batch import BatchJobs
+from magneton_tasks.runners.jobs import open_jobs
 from magneton_tasks.work.paths import AttemptPaths
 from tests.runners.slurm.fake_cluster import Cluster, Planned
 
@@ -29,9 +29,9 @@ def test_jobs_of_the_run_that_holds_the_volume_stay_and_others_go(
     cluster: Cluster, planned: Planned, tmp_path: Path
 ) -> None:
     paths = planned()
-    jobs = BatchJobs.open(paths.root, "segment", 0)
+    jobs = open_jobs(paths.root, "segment", 0)
     jobs.step(jobs.adopt())
-    work = jobs.attempt.work.work
+    work = jobs.about.attempt.work.work
     assert "no job of a run that is over" in clean(paths, "--yes")  # the run holds its lease
     lease = acquire([work, tmp_path / "volume" / "segmentation"], "test", process_bound=False)
     lease.release()
@@ -43,10 +43,10 @@ def test_jobs_of_the_run_that_holds_the_volume_stay_and_others_go(
 
 def test_another_volumes_jobs_are_not_touched(cluster: Cluster, planned: Planned) -> None:
     paths = planned()
-    jobs = BatchJobs.open(paths.root, "segment", 0)
+    jobs = open_jobs(paths.root, "segment", 0)
     jobs.step(jobs.adopt())
     text = (cluster.home / "state.json").read_text()
     (cluster.home / "state.json").write_text(text.replace("/volume/work", "/other/work"))
-    (jobs.attempt.work.work / "lease").unlink()
+    (jobs.about.attempt.work.work / "lease").unlink()
     assert "no job" in clean(paths, "--yes")
     assert states(cluster) == {"PENDING"}

@@ -13,6 +13,7 @@ from magneton_tasks.errors import (
     EXIT_NO_INPUT,
     EXIT_TEMPORARY,
 )
+from magneton_tasks.runners.arrays.causes import PartEnd, cause_of
 from magneton_tasks.runners.arrays.decide import (
     Verdict,
     decide,
@@ -20,9 +21,10 @@ from magneton_tasks.runners.arrays.decide import (
     shared_cause,
     to_exclude,
 )
+from magneton_tasks.runners.arrays.states import GONE, TaskState
 from magneton_tasks.runners.retry import Cause, Failed, Need, Policy
-from magneton_tasks.runners.slurm.causes import PartEnd, cause_of
-from magneton_tasks.runners.slurm.states import TaskState
+from magneton_tasks.runners.slurm.states import task_state
+from magneton_tasks.runners.slurm.words import tells_out_of_memory
 
 GIB = 2**30
 NEED = Need(4 * GIB, 3600)
@@ -42,28 +44,30 @@ def verdict(one: PartEnd, most: Policy | None = None, **before: int) -> Verdict:
     failed: Failed = {Cause[name]: n for name, n in before.items()}
     tries = sum(before.values()) + 1
     part = one.part
-    return decide([one], {part: NEED}, {part: tries}, most or policy(), {part: failed})
+    return decide(
+        [one], {part: NEED}, {part: tries}, most or policy(), {part: failed}, section="slurm"
+    )
 
 
 CAUSES = [
-    (TaskState("OUT_OF_MEMORY", exit_code=0, signal=125), Cause.MEMORY),
+    (task_state("OUT_OF_MEMORY", exit_code=0, signal=125), Cause.MEMORY),
     # linuxproc: no cgroup says that it was the memory
-    (TaskState("FAILED", "JobLaunchFailure", "n3", 0, 9), Cause.MEMORY),
-    (TaskState("TIMEOUT", "TimeLimit", "n3", 0, 15), Cause.TIME),
+    (task_state("FAILED", "JobLaunchFailure", "n3", 0, 9), Cause.MEMORY),
+    (task_state("TIMEOUT", "TimeLimit", "n3", 0, 15), Cause.TIME),
     # the worker heard --signal, and gave its block up
-    (TaskState("FAILED", "NonZeroExitCode", "n3", 75, 0, 3545), Cause.TIME),
-    (TaskState("FAILED", "NonZeroExitCode", "n3", 75, 0, 600), Cause.TEMPORARY),
-    (TaskState("NODE_FAIL", "NodeDown", "n2", 0, 0), Cause.NODE),
-    (TaskState("PREEMPTED", "", "n2", 75, 0), Cause.PREEMPTED),
-    (TaskState("CANCELLED", "by 999", "n2", 0, 15), Cause.CANCELLED),
-    (TaskState("GONE"), Cause.LOST),
-    (TaskState("COMPLETED", exit_code=0), Cause.SILENT),
-    (TaskState("FAILED", "NonZeroExitCode", "n2", 78, 0), Cause.HOPELESS),
-    (TaskState("FAILED", "NonZeroExitCode", "n2", 127, 0), Cause.EXIT),
-    (TaskState("FAILED", "OutOfMemory", "n2", 0, 125), Cause.MEMORY),
-    (TaskState("CANCELLED", "by 999", "n2", 0, 9), Cause.CANCELLED),
+    (task_state("FAILED", "NonZeroExitCode", "n3", 75, 0, 3545), Cause.TIME),
+    (task_state("FAILED", "NonZeroExitCode", "n3", 75, 0, 600), Cause.TEMPORARY),
+    (task_state("NODE_FAIL", "NodeDown", "n2", 0, 0), Cause.NODE),
+    (task_state("PREEMPTED", "", "n2", 75, 0), Cause.PREEMPTED),
+    (task_state("CANCELLED", "by 999", "n2", 0, 15), Cause.CANCELLED),
+    (GONE, Cause.LOST),
+    (task_state("COMPLETED", exit_code=0), Cause.SILENT),
+    (task_state("FAILED", "NonZeroExitCode", "n2", 78, 0), Cause.HOPELESS),
+    (task_state("FAILED", "NonZeroExitCode", "n2", 127, 0), Cause.EXIT),
+    (task_state("FAILED", "OutOfMemory", "n2", 0, 125), Cause.MEMORY),
+    (task_state("CANCELLED", "by 999", "n2", 0, 9), Cause.CANCELLED),
     (
-        TaskState("CANCELLED", "by 0", "n2", 0, 9),
+        task_state("CANCELLED", "by 0", "n2", 0, 9),
         Cause.MEMORY,
     ),  # as Slurm did before it had a state
 ]
@@ -75,7 +79,7 @@ def test_causes(state: TaskState, cause: Cause) -> None:
 
 
 def test_the_workers_own_word_on_memory_counts() -> None:
-    state = TaskState("FAILED", "NonZeroExitCode", "n1", 75, 0, 60)
+    state = task_state("FAILED", "NonZeroExitCode", "n1", 75, 0, 60)
     assert cause_of(end(state, 1, 0, OOM), NEED) is Cause.MEMORY
 
 
@@ -85,12 +89,14 @@ def test_the_workers_own_word_on_memory_counts() -> None:
 def test_states_and_final_exit_codes_come_before_words(state: TaskState, cause: Cause) -> None:
     """What an earlier try recorded, or left in the log, says nothing of this one."""
     said = "slurmstepd: error: Exceeded job memory limit at some point."
-    assert cause_of(PartEnd(0, "12", state, 1, (OOM,), "", said), NEED) is cause
+    assert tells_out_of_memory(said)
+    assert cause_of(PartEnd(0, "12", state, 1, (OOM,), "", said, said_memory=True), NEED) is cause
 
 
 def exited(code: int, said: str) -> PartEnd:
-    state = TaskState("FAILED", "NonZeroExitCode", "n3", code, 0, 60)
-    return PartEnd(0, "12", state, 1, (), "/logs/12_0.log", said)
+    state = task_state("FAILED", "NonZeroExitCode", "n3", code, 0, 60)
+    by_memory = tells_out_of_memory(said)
+    return PartEnd(0, "12", state, 1, (), "/logs/12_0.log", said, said_memory=by_memory)
 
 
 #: as slurmstepd, srun and the kernel write it

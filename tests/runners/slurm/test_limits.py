@@ -10,9 +10,12 @@ import pytest
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners.arrays import limits as generic
+from magneton_tasks.runners.arrays.scheduler import Limits
 from magneton_tasks.runners.slurm import limits
-from magneton_tasks.runners.slurm.limits import Limits
+from magneton_tasks.runners.slurm.cluster import SlurmCluster
 from magneton_tasks.runners.slurm.programs import Slurm
+from magneton_tasks.runners.slurm.scheduler import SlurmScheduler
 from magneton_tasks.stages.planning import draft as planning
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.runners.slurm.fake_cluster import Cluster, Planned
@@ -43,8 +46,9 @@ def test_recorded_limits() -> None:
     ],
 )
 def test_what_the_partition_does_not_give_is_refused(given: dict[str, Any], words: str) -> None:
+    scheduler = SlurmScheduler(SlurmCluster(Slurm()), Settings.model_validate(given))
     with pytest.raises(ConfigError, match=words):
-        limits.check(recorded(None), Settings.model_validate(given))
+        generic.check(recorded(None), scheduler)
 
 
 def test_an_unknown_partition_is_refused_with_those_that_there_are() -> None:
@@ -70,7 +74,7 @@ def test_work_is_cut_into_arrays_that_the_cluster_takes(
     blocks: int, cpu_s: float, given: dict[str, Any], expected: tuple[int, int]
 ) -> None:
     settings = Settings.model_validate({"time": "01:00:00", **given})
-    batches, parts = limits.cut(blocks, cpu_s, settings, 1001)
+    batches, parts = generic.cut(blocks, cpu_s, settings, 1001)
     assert (batches, parts) == expected
     assert parts < 1001 and parts <= settings.max_queued
 
@@ -81,7 +85,7 @@ def test_plan_cuts_by_what_the_cluster_says(cluster: Cluster, planned: Planned) 
     plan = Plan.from_json(paths.plan.read_text())
     assert plan.work["segment"].batches == 2 and plan.work["segment"].parts == 2
     assert plan.work["pool"].batches == 1
-    kept = limits.read(paths.root)
+    kept = generic.read(paths.root)
     assert kept is not None and kept.max_array == 3
 
 

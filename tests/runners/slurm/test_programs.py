@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.runners.slurm import programs
-from magneton_tasks.runners.slurm.programs import (
+from magneton_tasks.runners.arrays.scheduler import (
     Answer,
+    BusyError,
     RefusedError,
-    Slurm,
-    SlurmBusyError,
     SubmitLimitError,
-    submit_error,
 )
+from magneton_tasks.runners.slurm import programs
+from magneton_tasks.runners.slurm.programs import Slurm, submit_error
 
 RECORDED = Path(__file__).parent / "recorded"
 ODD = ["printf", "%s\\n", "a b", "it's", '"$(touch OWNED)"', "`id`", "x;y|z&*?", "--n=ü", ""]
@@ -73,9 +72,9 @@ def test_indexes_of_arrays_are_printed_in_full(fake_ssh: Path, host: str | None)
 def test_a_program_that_hangs_is_ended_and_waited_for_another_time() -> None:
     slurm = Slurm(timeout_s=0.5)
     began = time.monotonic()
-    with pytest.raises(SlurmBusyError, match="didn't answer"):
+    with pytest.raises(BusyError, match="didn't answer"):
         slurm.run(["sleep", "60"])
-    with pytest.raises(SlurmBusyError, match="didn't answer"):
+    with pytest.raises(BusyError, match="didn't answer"):
         asyncio.run(slurm.run_async(["sleep", "60"]))
     assert time.monotonic() - began < 30
 

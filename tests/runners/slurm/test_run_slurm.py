@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from magneton_tasks.runners.arrays.progress import Progress, desks
+from magneton_tasks.runners.arrays.desk import desks
+from magneton_tasks.runners.arrays.progress import Progress
 from magneton_tasks.stages.gather import gather
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.runners.arrays.job import ArrayJob
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.slurm import script
-from magneton_tasks.runners.slurm.script import ArrayJob
 
 GOLDEN = Path(__file__).parent / "golden"
 JOB = ArrayJob(

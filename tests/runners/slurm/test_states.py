@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from magneton_tasks.runners.arrays.states import of_data, reference, split, to_data
 from magneton_tasks.runners.slurm import states
-from magneton_tasks.runners.slurm.states import TaskState
+from magneton_tasks.runners.slurm.states import task_state
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -34,12 +35,12 @@ def sacct_lines(name: str) -> str:
 
 def test_recorded_squeue_tells_each_index() -> None:
     running = states.parse_squeue(squeue_lines("squeue-running.txt"))["1"]
-    assert running[4] == TaskState("PENDING", "JobArrayTaskLimit")
+    assert running[4] == task_state("PENDING", "JobArrayTaskLimit")
     assert running[2].is_running and running[2].node == "n3" and not running[2].is_over
-    assert running[0].state == "COMPLETED" and running[0].is_over and running[0].elapsed_s == 30
+    assert running[0].word == "COMPLETED" and running[0].is_over and running[0].elapsed_s == 30
     ended = states.parse_squeue(squeue_lines("squeue-all-states.txt"))
-    assert {i: t.state for i, t in ended["16"].items()} == dict.fromkeys(range(8), "CANCELLED")
-    assert ended["2"][1].state == "FAILED" and not ended["2"][1].is_known
+    assert {i: t.word for i, t in ended["16"].items()} == dict.fromkeys(range(8), "CANCELLED")
+    assert ended["2"][1].word == "FAILED" and not ended["2"][1].is_known
 
 
 def test_recorded_sacct_tells_how_they_ended_and_by_whom() -> None:
@@ -78,7 +79,7 @@ DOCUMENTED = [
 @pytest.mark.parametrize(("line", "expected"), DOCUMENTED)
 def test_documented_words_of_newer_versions(line: str, expected: dict[int, str]) -> None:
     found = states.parse_squeue(line)["7"]
-    assert {i: t.state for i, t in found.items()} == expected
+    assert {i: t.word for i, t in found.items()} == expected
     assert not any(t.is_over for t in found.values())
 
 
@@ -94,19 +95,19 @@ def test_a_requeued_index_that_is_listed_twice_is_not_over() -> None:
     twice = "7|1|NODE_FAIL|0:30|n2|NodeDown\n7|1|PENDING|0:00||BeginTime"
     other = "\n".join(reversed(twice.splitlines()))
     for text in (twice, other):
-        assert states.parse_squeue(text)["7"][1].state == "PENDING"
+        assert states.parse_squeue(text)["7"][1].word == "PENDING"
 
 
 def test_states_survive_json() -> None:
-    tasks = {i: TaskState("RUNNING", node="n1", elapsed_s=7) for i in range(500)}
-    tasks |= {900: TaskState("FAILED", "NonZeroExitCode", "n2", 75, 0, 61)}
-    data = states.to_data({"12": tasks})
+    tasks = {i: task_state("RUNNING", node="n1", elapsed_s=7) for i in range(500)}
+    tasks |= {900: task_state("FAILED", "NonZeroExitCode", "n2", 75, 0, 61)}
+    data = to_data({"12": tasks})
     assert len(str(data)) < 300
-    back = states.of_data(data)["12"]
+    back = of_data(data)["12"]
     assert back[900] == tasks[900] and set(back) == set(tasks) and back[3].is_running
 
 
 def test_references_name_the_indexes() -> None:
-    assert states.reference("12", [0, 1, 2, 7]) == "12_[0-2,7]"
-    assert states.split("12_[0-2,7]") == ("12", [0, 1, 2, 7])
-    assert states.split("12_[0]") == ("12", [0])
+    assert reference("12", [0, 1, 2, 7]) == "12_[0-2,7]"
+    assert split("12_[0-2,7]") == ("12", [0, 1, 2, 7])
+    assert split("12_[0]") == ("12", [0])

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from magneton_tasks.runners.slurm import usage
-from magneton_tasks.runners.slurm.usage import Usage
+from magneton_tasks.config.slurm import Slurm as Settings
+from magneton_tasks.runners.arrays import usage
+from magneton_tasks.runners.arrays.usage import Usage
+from magneton_tasks.runners.slurm import accounting
+from magneton_tasks.runners.slurm.cluster import SlurmCluster
+from magneton_tasks.runners.slurm.programs import Slurm
+from magneton_tasks.runners.slurm.scheduler import SlurmScheduler
 
 SACCT = """\
 1_0|COMPLETED|00:09.500|10|1|
@@ -15,7 +20,7 @@ SACCT = """\
 
 
 def test_a_line_a_job_and_the_peak_of_its_steps() -> None:
-    found = list(usage.parse(SACCT))
+    found = list(accounting.parse(SACCT))
     total = Usage("segment", reserved_bytes=2**31)
     for job, row in found:
         if job == "1":
@@ -25,11 +30,16 @@ def test_a_line_a_job_and_the_peak_of_its_steps() -> None:
     assert total.peak_bytes == 3 * 2**29
 
 
+def asking(memory: int) -> SlurmScheduler:
+    settings = Settings(memory=memory, max_memory=memory)
+    return SlurmScheduler(SlurmCluster(Slurm()), settings)
+
+
 def test_the_proposal_has_a_margin_and_round_figures() -> None:
     used = Usage("segment", 10, 1000.0, 1200.0, 700.0, 3 * 2**30, 8 * 2**30)
     assert usage.propose([used], 8 * 2**30) == {"memory": "3840MiB", "time": "00:20:00"}
     assert usage.propose([], None) == {}
-    text = "\n".join(usage.lines([used], 8 * 2**30))
+    text = "\n".join(usage.lines([used], asking(8 * 2**30)))
     assert "83% of what was reserved" in text and "3.0 GiB of 8.0 GiB" in text
     assert 'memory: 3840MiB, time: "00:20:00"' in text
 
@@ -46,7 +56,7 @@ def test_less_than_jobs_needed_in_the_end_is_never_proposed() -> None:
     assert usage.propose([used()], 2048 * MIB)["memory"] == "512MiB"
     assert usage.propose([used(grown=768)], 512 * MIB)["memory"] == "768MiB"
     assert usage.propose([used(grown=768, planned=700)], None)["memory"] == "768MiB"
-    (*_, last) = usage.lines([used(grown=768)], 512 * MIB)
+    (*_, last) = usage.lines([used(grown=768)], asking(512 * MIB))
     assert "memory: 768MiB" in last and "jobs of segment ran out of memory with less" in last
 
 
@@ -57,7 +67,7 @@ def test_less_than_plan_projects_is_never_proposed() -> None:
 
 
 def test_times_and_sizes_of_sacct() -> None:
-    assert usage.parse_cpu("1-02:03:04") == 93784.0
-    assert usage.parse_cpu("00:00.003") == 0.003
-    assert usage.parse_rss("522928K") == 522928 * 1024
-    assert usage.parse_rss("") == 0
+    assert accounting.parse_cpu("1-02:03:04") == 93784.0
+    assert accounting.parse_cpu("00:00.003") == 0.003
+    assert accounting.parse_rss("522928K") == 522928 * 1024
+    assert accounting.parse_rss("") == 0

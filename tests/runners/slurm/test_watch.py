@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.runners.arrays.watch import Snapshot, Timing, wait_ready, watching
-from magneton_tasks.runners.slurm.programs import Answer, Slurm, SlurmBusyError
-from magneton_tasks.runners.slurm.states import GONE, reference
+from magneton_tasks.runners.arrays.scheduler import Answer, BusyError
+from magneton_tasks.runners.arrays.snapshot import Snapshot, Timing
+from magneton_tasks.runners.arrays.states import GONE, reference
+from magneton_tasks.runners.arrays.watch import wait_ready, watching
+from magneton_tasks.runners.slurm.cluster import SlurmCluster
+from magneton_tasks.runners.slurm.programs import Slurm
 
 #: what a fake program answers
 Answers = Callable[[Sequence[str]], Answer]
@@ -40,7 +43,9 @@ def line(job: int, indexes: str, state: str, reason: str = "None") -> str:
 
 
 def wait(jobs: Sequence[str], timing: Timing = FAST, **options: Any) -> Snapshot:
-    return asyncio.run(asyncio.wait_for(wait_ready(Slurm(), jobs, timing, **options), 20))
+    return asyncio.run(
+        asyncio.wait_for(wait_ready(SlurmCluster(Slurm()), jobs, timing, **options), 20)
+    )
 
 
 def test_ten_thousand_tasks_in_ten_arrays_take_one_query_each_interval(
@@ -59,7 +64,8 @@ def test_ten_thousand_tasks_in_ten_arrays_take_one_query_each_interval(
 
     async def everybody() -> list[Snapshot]:
         waits = (
-            wait_ready(Slurm(), [reference(str(n % 10), range(1000))], FAST) for n in range(256)
+            wait_ready(SlurmCluster(Slurm()), [reference(str(n % 10), range(1000))], FAST)
+            for n in range(256)
         )
         return await asyncio.gather(*waits)
 
@@ -118,7 +124,7 @@ def test_without_accounting_slurmctld_tells_the_end(
         if arguments[0] == "squeue":
             return Answer(0, line(1, "0", "FAILED", "NonZeroExitCode"), "")
         if arguments[0] == "sacct" and sacct == "down":
-            raise SlurmBusyError("sacct: Connection refused")
+            raise BusyError("sacct: Connection refused")
         if arguments[0] == "sacct":
             return Answer(1, "", "Slurm accounting storage is disabled\n")
         text = "JobId=1 ArrayJobId=1 ArrayTaskId=0 JobState=FAILED ExitCode=78:0 NodeList=n1"
@@ -141,14 +147,14 @@ def test_a_job_that_nobody_knows_is_gone_after_the_grace_period(
 
     Fake(monkeypatch, answers)
     began = time.monotonic()
-    assert wait([reference("1", [0, 1])]).jobs["1"][1].state == GONE
+    assert wait([reference("1", [0, 1])]).jobs["1"][1] == GONE
     assert time.monotonic() - began >= FAST.grace_s
 
 
 def test_a_node_failure_that_slurm_requeues_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     states = iter(["NODE_FAIL", "PENDING", "RUNNING", "COMPLETED"])
     Fake(monkeypatch, lambda _: Answer(0, line(1, "0", next(states, "COMPLETED")), ""))
-    assert wait([reference("1", [0])]).jobs["1"][0].state == "COMPLETED"
+    assert wait([reference("1", [0])]).jobs["1"][0].word == "COMPLETED"
 
 
 def test_silence_is_a_warning_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +164,7 @@ def test_silence_is_a_warning_first(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal calls
         calls += 1
         if calls < 4:
-            raise SlurmBusyError("squeue: Unable to contact slurm controller")
+            raise BusyError("squeue: Unable to contact slurm controller")
         return Answer(0, line(1, "0", "COMPLETED"), "")
 
     Fake(monkeypatch, answers)
@@ -172,10 +178,10 @@ def test_silence_is_a_warning_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_silence_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def answers(_: Sequence[str]) -> Answer:
-        raise SlurmBusyError("squeue: Unable to contact slurm controller")
+        raise BusyError("squeue: Unable to contact slurm controller")
 
     Fake(monkeypatch, answers)
-    with pytest.raises(SlurmBusyError, match="Unable to contact"):
+    with pytest.raises(BusyError, match="Unable to contact"):
         wait([reference("1", [0])])
 
 
@@ -196,8 +202,8 @@ def test_the_poller_ends_with_its_last_watcher(monkeypatch: pytest.MonkeyPatch) 
     fake = Fake(monkeypatch, lambda _: Answer(0, line(1, "0", "RUNNING"), ""))
 
     async def watch_and_leave() -> tuple[int, int]:
-        async with watching(Slurm(), [reference("1", [0])], FAST) as first:
-            async with watching(Slurm(), [reference("1", [0])], FAST) as second:
+        async with watching(SlurmCluster(Slurm()), [reference("1", [0])], FAST) as first:
+            async with watching(SlurmCluster(Slurm()), [reference("1", [0])], FAST) as second:
                 await second.next()
             await first.next()
         asked = len(fake.calls)

@@ -1,15 +1,15 @@
-"""Operators that run ``magneton ...`` as Slurm job arrays: submit, wait without a worker slot, look, decide.
+"""Operators that run ``magneton ...`` as job arrays: submit, wait without a worker slot, look, decide.
 
 A mapped task is an array. What is submitted, found again, and to be done about a job that failed is
-`runners.slurm`'s work; here a step of it becomes a deferral or the task's end.
+what `runners.arrays` decides; here a step of it becomes a deferral or the task's end.
 """
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,16 +18,18 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
 
+from magneton_tasks.airflow.operators.array_trigger import JobsTrigger
 from magneton_tasks.airflow.operators.ends import Result, failure
-from magneton_tasks.airflow.operators.slurm_trigger import SlurmTrigger
 from magneton_tasks.airflow.operators.stage_task import StageTask
-from magneton_tasks.errors import MagnetonError
-from magneton_tasks.runners.arrays.batch import BatchJobs, Done, Failed, Later, Step, Wait
-from magneton_tasks.runners.arrays.watch import Snapshot
-from magneton_tasks.runners.slurm import usage
-from magneton_tasks.runners.slurm.programs import Answer, Slurm, environment
+from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.runners.arrays import usage
+from magneton_tasks.runners.arrays.batch import BatchJobs
+from magneton_tasks.runners.arrays.scheduler import Answer, Command
+from magneton_tasks.runners.arrays.snapshot import Snapshot
+from magneton_tasks.runners.arrays.steps import Done, Failed, Later, Step, Wait
+from magneton_tasks.runners.jobs import open_jobs
 
-#: Runs sbatch. Words and script come by the environment, so nothing of a run becomes shell text. The
+#: Runs the program that submits (sbatch). Words and script come by the environment, so nothing of a run becomes shell text. The
 #: last line is the answer, or else the complaint, its lines joined by tabs.
 SUBMIT = r"""
 mapfile -t words <<<"$MAGNETON_WORDS"
@@ -45,8 +47,8 @@ exit $code
 _TIMED_OUT = 124
 
 
-class SlurmOperator(StageTask, BashOperator):
-    """Runs a stage, or one batch of it, as `airflow.operators.process.StageOperator` does, in Slurm jobs.
+class ArrayOperator(StageTask, BashOperator):
+    """Runs a stage, or one batch of it, as `airflow.operators.process.StageOperator` does, in jobs.
 
     ``probe`` is a stage too.
     """
@@ -105,16 +107,14 @@ class SlurmOperator(StageTask, BashOperator):
 
     def jobs(self) -> BatchJobs:
         """The batch's jobs, submitted through this operator's shell."""
-        jobs = BatchJobs.open(Path(self.attempt), self.stage, self.number)
-        jobs.slurm = BashSlurm.of(jobs.slurm, self)
-        return jobs
+        return open_jobs(Path(self.attempt), self.stage, self.number, self.submit)
 
     def act(self, jobs: BatchJobs, step: Step, token: str, deadline: float | None) -> Result:
         """What a step means for the task: its result, a deferral, or a failure."""
         for note in step.notes:
             self.log.info("%s", note)
         if isinstance(step, Done):
-            if jobs.stage == "verify":
+            if jobs.about.stage == "verify":
                 self.report(jobs)
             return self.numbered(step.result)
         if isinstance(step, Failed) and step.by_somebody:
@@ -123,76 +123,52 @@ class SlurmOperator(StageTask, BashOperator):
             raise failure(step.error.exit_code, str(step.error))
         if isinstance(step, Wait):
             self.log.info("waiting for %s", ", ".join(step.jobs))
-            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, None), deadline)
+            self.wait(JobsTrigger.of_batch(jobs, token, step.jobs, None), deadline)
         if isinstance(step, Later):
             self.log.info("%s; looking again within %.0f s", step.why, step.seconds)
-            self.wait(SlurmTrigger.of_batch(jobs, token, step.jobs, step.seconds), deadline)
+            self.wait(JobsTrigger.of_batch(jobs, token, step.jobs, step.seconds), deadline)
         raise AirflowFailException(
             "another try of this task has taken over its jobs; they continue"
         )
 
     def report(self, jobs: BatchJobs) -> None:
         """What the run's jobs used of what they had reserved, at its end."""
-        memory = jobs.attempt.config.slurm.memory
+        attempt, scheduler = jobs.about.attempt, jobs.about.scheduler
         try:
-            found = usage.collect(jobs.slurm, jobs.attempt)
-            usage.write(jobs.attempt.paths.root, found, memory)
+            found = usage.collect(scheduler, attempt)
+            usage.write(attempt.paths.root, found, scheduler.settings.memory)
         except (MagnetonError, OSError) as error:
             self.log.warning("it is unknown what the jobs used: %s", error)
             return
-        for line in usage.lines(found, memory):
+        for line in usage.lines(found, scheduler):
             self.log.info("%s", line)
 
-    def wait(self, trigger: SlurmTrigger, deadline: float | None) -> NoReturn:
+    def wait(self, trigger: JobsTrigger, deadline: float | None) -> NoReturn:
         """Give the worker slot back until the trigger fires."""
         left = None if deadline is None else timedelta(seconds=max(deadline - time.time(), 1))
         self.defer(trigger=trigger, method_name="look_again", timeout=left)
 
-    def submit(self, slurm: Slurm, arguments: Sequence[str], script: str) -> Answer:
-        """Run sbatch by the operator's command."""
-        words = slurm.command(arguments)
-        bad = [word for word in words if "\n" in word]
+    def submit(self, command: Command) -> Answer:
+        """Run what submits by the operator's own command: an `arrays.scheduler.Shell`."""
+        bad = [word for word in command.words if "\n" in word]
         if bad:
-            raise AirflowFailException(f"sbatch can't be given a line break: {bad[0]!r}")
+            raise AirflowFailException(
+                f"{command.words[0]} can't be given a line break: {bad[0]!r}"
+            )
         environ = {
-            **environment(),
-            "MAGNETON_WORDS": "\n".join(words),
-            "MAGNETON_SCRIPT": script,
-            "MAGNETON_TIMEOUT": str(slurm.timeout_s),
+            **command.environ,
+            "MAGNETON_WORDS": "\n".join(command.words),
+            "MAGNETON_SCRIPT": command.stdin,
+            "MAGNETON_TIMEOUT": str(command.timeout_s),
         }
         done = self._run_inline_command(bash_path=shutil.which("bash") or "bash", env=environ)
-        if done.exit_code == 0:
-            return Answer(0, done.output, "")
+        if done.exit_code == _TIMED_OUT:
+            raise subprocess.TimeoutExpired(command.words, command.timeout_s)
+        if done.exit_code == EXIT_OK:
+            return Answer(EXIT_OK, done.output, "")
         return Answer(done.exit_code, "", done.output.replace("\t", "\n"))
 
 
 def _of_try(context: Context) -> str:
     """A key of this try alone: one that was cleared may still be at work when the next has begun."""
     return f"try-{context['ti'].try_number}"
-
-
-@dataclass(frozen=True, slots=True)
-class BashSlurm(Slurm):
-    """A cluster to which an operator's shell submits."""
-
-    operator: SlurmOperator | None = None
-
-    @classmethod
-    def of(cls, slurm: Slurm, operator: SlurmOperator) -> BashSlurm:
-        """The same cluster."""
-        return cls(**{f.name: getattr(slurm, f.name) for f in fields(Slurm)}, operator=operator)
-
-    def plain(self) -> Slurm:
-        """The same cluster without the operator."""
-        return Slurm(**{f.name: getattr(self, f.name) for f in fields(Slurm)})
-
-    def to_data(self) -> dict[str, Any]:
-        return self.plain().to_data()
-
-    def run(self, arguments: Sequence[str], stdin: str = "") -> Answer:
-        if arguments[0] != "sbatch" or self.operator is None:
-            return self.plain().run(arguments, stdin)
-        answer = self.operator.submit(self, arguments, stdin)
-        if answer.code == _TIMED_OUT:
-            raise self._silent(arguments)
-        return self._checked(arguments, answer)

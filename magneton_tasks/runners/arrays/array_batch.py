@@ -1,0 +1,103 @@
+"""What one batch of a stage is to a scheduler: which work, in how many parts, and what its jobs get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from magneton_tasks.plan.stage_names import PROBE
+from magneton_tasks.runners.arrays import limits
+from magneton_tasks.runners.arrays.desk import Desk
+from magneton_tasks.runners.arrays.job import ArrayJob
+from magneton_tasks.runners.arrays.progress import Progress, Submitted
+from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler
+from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
+from magneton_tasks.runners.retry import Need, Policy
+from magneton_tasks.work.attempt import Attempt
+
+#: The probe takes no longer, in seconds.
+_PROBE_S = 300
+#: Memory of a job of a stage without a projection (verify, probe), in bytes.
+_SMALL_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayBatch:
+    """One batch of a stage, or (``batch`` None) a stage without batches, which is one part."""
+
+    attempt: Attempt
+    stage: str
+    batch: int | None
+    scheduler: Scheduler
+
+    @property
+    def parts(self) -> int:
+        """Shares of the batch, an index each."""
+        return 1 if self.batch is None else self.attempt.plan.work[self.stage].parts
+
+    @property
+    def desk(self) -> Desk:
+        """The files beside the batch."""
+        return Desk(self.attempt.paths.root, self.stage, self.batch)
+
+    @property
+    def task(self) -> str:
+        """``segment-0003``."""
+        return self.desk.task
+
+    def array(self, known: Progress, job: Submitted) -> ArrayJob:
+        """An array as the scheduler is told of it."""
+        plan = self.attempt.plan
+        queued = sum(len(j.indexes) for j in known.in_flight)
+        share = max(self.scheduler.settings.max_running // self.arrays_at_once, 1)
+        return ArrayJob(
+            work=self.attempt.config.paths.work,
+            volume=Path(plan.config_path).stem,
+            run=plan.run,
+            attempt=self.attempt.paths.root,
+            stage=self.stage,
+            batch=self.batch,
+            parts=self.parts,
+            number=job.number,
+            indexes=tuple(job.indexes),
+            memory=job.need.memory,
+            worker_bytes=max(job.need.memory - BESIDE_BYTES, job.need.memory // 2),
+            time_s=job.need.time_s,
+            running=max(share - min(queued, share), 1),
+            exclude=tuple(known.exclude),
+        )
+
+    # -------------------------------------------------------------- how much
+    @property
+    def arrays_at_once(self) -> int:
+        """Batches of the stage that may have jobs in the queue at the same time."""
+        work, settings = self.attempt.plan.work.get(self.stage), self.scheduler.settings
+        if work is None or self.batch is None:
+            return 1
+        return max(min(work.batches, settings.max_queued // self.parts, settings.max_running), 1)
+
+    @property
+    def first_need(self) -> Need:
+        """What the first try of a part asks for."""
+        settings = self.scheduler.settings
+        time_s = min(_PROBE_S, settings.time_s) if self.stage == PROBE.name else settings.time_s
+        projected = self.attempt.plan.memory.get(self.stage)
+        bound = _SMALL_BYTES - BESIDE_BYTES if projected is None else projected.bound
+        return Need(first_memory(settings.memory, bound, self.policy.memory), time_s)
+
+    @property
+    def policy(self) -> Policy:
+        """How often parts are tried, and what later tries get at the most."""
+        settings, allowed = self.scheduler.settings, self.limits
+        most = settings.max_memory or allowed.node_bytes or settings.memory or 2**60
+        longest_s = limits.longest_s(allowed, settings)
+        return Policy(settings.tries, settings.memory_growth, settings.time_growth, most, longest_s)
+
+    @property
+    def limits(self) -> Limits:
+        """What the cluster allows, as plan asked it; asked now where plan didn't."""
+        found = limits.read(self.attempt.paths.root)
+        if found is None:
+            found = self.scheduler.limits()
+            limits.write(self.attempt.paths.root, found)
+        return found
