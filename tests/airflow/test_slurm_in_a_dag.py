@@ -184,9 +184,13 @@ class Jobs:
 
 @pytest.fixture
 def operator(tmp_path: Path) -> ArrayOperator:
-    run = plan_run(write_tiny_volume(tmp_path))
+    paths = plan_run(write_tiny_volume(tmp_path, BOTH)).attempt.paths
+    # as if a cluster had been asked
+    text = paths.config.read_text()
+    paths.config.write_text(text.replace("default: local", "default: slurm"))
+    assert paths.config.read_text() != text
     return ArrayOperator(
-        task_id="segment", stage="segment", attempt=str(run.attempt.paths.root), batch={"batch": 0}
+        task_id="segment", stage="segment", attempt=str(paths.root), batch={"batch": 0}
     )
 
 
