@@ -1,34 +1,24 @@
 """``magneton maintain``: what `clean` frees, for all partitions of a volume, without asking.
 
-Of caches and merge checkpoints only those of verified runs go. A volume that is being worked on is
-left alone, and so is whatever else can't be cleaned now: that is told, and the rest goes on.
+`clean.maintain` says what may go. A volume that is being worked on is left alone, and so is whatever
+else can't be cleaned now: that is told, and the rest goes on.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 
-from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.clean import find as cleaning
+from magneton_tasks.clean import maintain as maintenance
 from magneton_tasks.clean import remove as clean_remove
-from magneton_tasks.clean.find import Item
-from magneton_tasks.clean.names import TRY_DIR
-from magneton_tasks.clean.needed import needed
-from magneton_tasks.config.read import RunConfig, load_config, uses_partition
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.runners.registry import Kind, is_offered
-from magneton_tasks.work.attempts import at_partitions
 from magneton_tasks.work.events import Ended, tell
 from magneton_tasks.work.paths import WorkPaths
-
-#: Kinds of items that go only where their run was verified.
-_VERIFIED_ONLY = ("cache", "records")
 
 
 def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: bool) -> int:
@@ -44,30 +34,19 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
         List only; nothing at all is written.
     """
     freed = 0
-    for loaded in _volumes(config):
+    for loaded in maintenance.volumes(config):
         work = WorkPaths(Path(loaded.paths.work))
         if not work.marker.is_file():
             click.echo(f"{work.work}: nothing there yet")
             continue
         size = sum(_clean(loaded, kind, older_than_s, dry_run) for kind in what)
         click.echo(f"{work.work}: {'would free' if dry_run else 'freed'} {human_bytes(size)}")
-        if not dry_run:  # what the page of volumes shows
-            content = {"bytes": size, "time": time.time()}
-            files.write_atomic(work.freed, json.dumps(content).encode())
+        if not dry_run:
+            maintenance.note_freed(work, size)
         freed += size
     result = {"config": str(config), "what": list(what), "dry_run": dry_run, "bytes": freed}
     tell(Ended(result))
     return EXIT_OK
-
-
-def _volumes(config: Path) -> Iterator[RunConfig]:
-    """The config for each partition that has a work directory."""
-    loaded = load_config(config)
-    if "{partition}" in loaded.paths.work:
-        for partition in at_partitions(loaded.paths.work):
-            yield load_config(config, partition=partition)
-    elif not uses_partition(loaded):
-        yield loaded
 
 
 def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> int:
@@ -76,7 +55,7 @@ def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> 
         if what in ("containers", "jobs"):
             _left_behind(config, what, dry_run)
             return 0
-        items = _items(config, what, older_than_s)
+        items = maintenance.items(config, what, older_than_s)
         for item in items:
             click.echo(f"{item.path}: {item.kind}, {human_bytes(item.bytes)}: {item.reason}")
         if dry_run or not items:
@@ -86,17 +65,6 @@ def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> 
         click.echo(f"{config.paths.work}: {what}: left alone: {error.what}")
         return 0
     return removed.bytes
-
-
-def _items(config: RunConfig, what: str, older_than_s: float) -> list[Item]:
-    verified = needed(config, what).verified
-    return [
-        item
-        for item in cleaning.find(config, what, older_than_s).items
-        if item.kind not in _VERIFIED_ONLY
-        or item.path.name in verified
-        or TRY_DIR.fullmatch(item.path.name)
-    ]
 
 
 def _left_behind(config: RunConfig, what: str, dry_run: bool) -> None:
