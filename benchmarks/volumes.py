@@ -14,7 +14,8 @@ from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.plan import Fingerprints, Geometry, VolumeFacts, digest, make_geometry
+from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
+from magneton_tasks.plan.plan import Fingerprints, digest
 from magneton_tasks.stages.planning.thresholds import fixed
 from magneton_tasks.work.paths import WorkPaths
 

@@ -15,7 +15,8 @@ from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.plan import Geometry, Plan, ThresholdChoice, VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
+from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.plan.stage_names import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning import checks, thresholds
 from magneton_tasks.work import attempts

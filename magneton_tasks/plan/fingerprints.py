@@ -13,7 +13,8 @@ from magneton_tasks.config import keys
 from magneton_tasks.config.deciding import ALWAYS, DECIDING
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.kernels import versions
-from magneton_tasks.plan.plan import Fingerprints, Geometry, digest
+from magneton_tasks.plan.geometry import Geometry
+from magneton_tasks.plan.plan import Fingerprints, digest
 
 
 def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -> Fingerprints:

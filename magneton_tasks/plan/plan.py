@@ -1,7 +1,7 @@
-"""From a config and the facts of a volume to a plan: pure, reads no file and no volume.
+"""What one attempt will do, as plain data: what is frozen in ``plan.json``, and read by each stage.
 
-The plan is plain data: grid parameters and index ranges, never a list of a million blocks.
-:mod:`magneton_tasks.stages.planning.draft` gathers the facts, this module decides.
+It holds grid parameters and index ranges, never a list of a million blocks.
+`stages.planning.draft` makes it.
 """
 
 from __future__ import annotations
@@ -10,22 +10,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import blake2b
-from math import prod
 from typing import Any, Literal
 
 from magneton_tasks import __version__
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.base.json_object import json_object
-from magneton_tasks.config.model import RunConfig
-from magneton_tasks.errors import BadDataError, ConfigError, OtherVersionError
-from magneton_tasks.formats.info import VolumeInfo
-from magneton_tasks.plan import cost_exact, cost_overlap, mips
-from magneton_tasks.plan.cost_exact import FaceDensity
-from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
-from magneton_tasks.plan.exact_tree import join_cost
+from magneton_tasks.errors import BadDataError, OtherVersionError
+from magneton_tasks.plan.cost_rest import Memory
+from magneton_tasks.plan.geometry import Geometry, VolumeFacts
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_names import JOINS, MAPPED, STAGES, facts, join_level
+from magneton_tasks.plan.stage_names import STAGES, join_level
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256
@@ -33,8 +28,6 @@ MAX_BATCHES = 256
 TARGET_BATCH_S = 300.0
 #: Seconds until a worker has its libraries (benchmarks/pool.py, start-up).
 START_S = 1.7
-#: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
-MAX_CELL_VOXELS = 2**27
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -43,108 +36,6 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 def digest(*parts: object) -> str:
     """Short hash of anything that JSON holds; the same on every machine."""
     return blake2b(_encode(parts).encode(), digest_size=8).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Where the blocks and the cells of a run lie.
-
-    Attributes
-    ----------
-    factors
-        Downsampling factor of each additional mip over the one before, zyx.
-    cell_mips
-        How many of these apply makes inside a cell; downsample makes the others.
-    cells
-        The grid of apply, in voxels of mip 0.
-    coarse_cells
-        The grid of downsample, in voxels of mip ``cell_mips``; None without that stage.
-    joins
-        Which blocks are joined with which, level by level; None: the method has no joins.
-    """
-
-    grid: Grid
-    factors: tuple[Vec3, ...]
-    cell_mips: int
-    cells: Grid
-    coarse_cells: Grid | None
-    joins: JoinTree | None = None
-
-    def join_grid(self, level: int) -> Grid | None:
-        """The groups of a level of joins as a grid over the blocks' cores; None without that level."""
-        if self.joins is None or level > self.joins.levels:
-            return None
-        span = self.joins.span(level)
-        z, y, x = (
-            (*cuts[:-1:step], cuts[-1]) for cuts, step in zip(self.grid.cuts, span, strict=True)
-        )
-        return Grid((z, y, x))
-
-    def stage_grid(self, stage: str) -> Grid | None:
-        """The grid whose blocks, groups or cells a mapped stage works; None without that stage."""
-        known = facts(stage)
-        if known.level is not None:
-            return self.join_grid(known.level)
-        grids = {"blocks": self.grid, "cells": self.cells, "coarse cells": self.coarse_cells}
-        return grids[known.grid] if known.grid is not None else None
-
-    def is_in_space(self, stage: str) -> bool:
-        """Whether a batch of a stage holds neighbours in space; else its keys follow one another."""
-        return stage == "segment" and self.joins is not None
-
-    @property
-    def box(self) -> Box:
-        return self.grid.box
-
-    def mip_box(self, mip: int) -> Box:
-        """The output's extent at a mip, in voxels of that mip, anchored at the volume's begin."""
-        return self.box.coarsened(self.cumulative[mip])
-
-    def coarser(self, box: Box, mip: int) -> Box:
-        """A box of ``mip`` in voxels of the next mip; both are anchored at the volume's begin."""
-        fine, coarse, factor = (
-            self.mip_box(mip).begin,
-            self.mip_box(mip + 1).begin,
-            self.factors[mip],
-        )
-        begin = vec3(
-            c + (b - a) // f for c, b, a, f in zip(coarse, box.begin, fine, factor, strict=True)
-        )
-        return Box.of_shape(vec3(-(-s // f) for s, f in zip(box.shape, factor, strict=True)), begin)
-
-    def cell_box(self, stage: str, key: int, mip: int) -> Box:
-        """What a cell of apply or downsample holds at ``mip``, in voxels of that mip."""
-        coarse = stage == "downsample"
-        at = self.cell_mips if coarse else 0
-        cells = self.coarse_cells if coarse else self.cells
-        assert cells is not None
-        box = cells.core(key)
-        for k in range(at, mip):
-            box = self.coarser(box, k)
-        return box
-
-    @property
-    def cumulative(self) -> tuple[Vec3, ...]:
-        """Factor of each mip over mip 0, which comes first."""
-        total = [(1, 1, 1)]
-        for factor in self.factors:
-            total.append(vec3(t * f for t, f in zip(total[-1], factor, strict=True)))
-        return tuple(total)
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeFacts:
-    """What a plan keeps of the input volume; see :class:`magneton_tasks.formats.info.VolumeInfo`."""
-
-    box: Box
-    voxel_size_nm: Size3
-    chunk_size: Vec3
-    dtype: str
-    channels: int
-
-    @classmethod
-    def of(cls, info: VolumeInfo) -> VolumeFacts:
-        return cls(info.box, info.voxel_size_nm, info.chunk_size, info.dtype, info.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,20 +83,6 @@ class ThresholdChoice:
     inside: float | None = None
     warnings: tuple[str, ...] = ()
     now: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Density:
-    """What a few boxes of the input hold, per voxel, before anything is merged."""
-
-    fragments_per_voxel: float
-    edges_per_voxel: float
-    #: (fragments, edges) per voxel of the densest box; None: nothing was sampled
-    densest: tuple[float, float] | None
-    #: exact: what stays open at faces, over all boxes and in the densest; labels per voxel
-    faces: FaceDensity | None = None
-    densest_faces: FaceDensity | None = None
-    labels_per_voxel: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,168 +250,6 @@ def _volume(data: dict[str, Any]) -> VolumeFacts:
     return VolumeFacts(box, (z, y, x), vec3(data["chunk_size"]), data["dtype"], data["channels"])
 
 
-# ------------------------------------------------------------------ geometry
-def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
-    """Blocks, cells and mips of a volume; exact: one flat join, until `exact_tree` knows better.
-
-    Raises
-    ------
-    ConfigError
-        The box lies outside the volume, blocks don't overlap where several lie side by side, or
-        there are too many blocks or mips.
-    """
-    box = _segmented_box(config, volume.box)
-    grid = make_grid(config, box, volume)
-    if len(grid) >= 2**31:
-        raise ConfigError(f"{len(grid):,} blocks are too many for global ids", "take larger blocks")
-    joins = JoinTree.flat(grid.shape) if config.method == "exact" else None
-    factors = tuple(mips.mip_factors(volume.voxel_size_nm, config.apply.mips))
-    chunk = config.apply.chunk_size
-    cell_mips, size = 0, chunk
-    for k in range(1, len(factors) + 1):
-        larger = vec3(s * f for s, f in zip(size, factors[k - 1], strict=True))
-        if prod(min(s, e) for s, e in zip(larger, box.shape, strict=True)) > MAX_CELL_VOXELS:
-            break
-        cell_mips, size = k, larger
-    # Few mips would make tiny cells: fill them up to about a block.
-    while prod(size) * 8 <= MAX_CELL_VOXELS and any(
-        s < b for s, b in zip(size, config.block.size, strict=True)
-    ):
-        size = vec3(s * 2 if s < b else s for s, b in zip(size, config.block.size, strict=True))
-    coarse = None
-    if cell_mips < len(factors):
-        size_coarse = vec3(c * prod(f[a] for f in factors[cell_mips:]) for a, c in enumerate(chunk))
-        below = vec3(prod(f[a] for f in factors[:cell_mips]) for a in range(3))
-        coarse = Grid.of_cells(box.coarsened(below), size_coarse)
-        largest = prod(min(s, e) for s, e in zip(size_coarse, coarse.box.shape, strict=True))
-        if largest > 8 * MAX_CELL_VOXELS:
-            raise ConfigError(
-                f"apply.mips: {config.apply.mips} additional mips need cells of {largest:,} voxels",
-                f"take at most {cell_mips + 3} mips, or smaller chunks",
-            )
-    return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse, joins)
-
-
-def make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:
-    """The blocks: overlapping ones, or (exact) cores side by side that read one plane more."""
-    size, chunk, origin = config.block.size, volume.chunk_size, volume.box.begin
-    if config.method == "exact":
-        cuts = Grid.of_blocks(box, size, (0, 0, 0), chunk, origin).cuts
-        return Grid(cuts, (0, 0, 0), (1, 1, 1))
-    grid = Grid.of_blocks(box, size, config.block.overlap, chunk, origin)
-    for axis, n, overlap in zip("zyx", grid.shape, config.block.overlap, strict=True):
-        if n > 1 and overlap == 0:
-            raise ConfigError(
-                f"block.overlap is 0 along {axis}, but {n} blocks lie side by side there: nothing would join them",
-                "give an overlap (32 is usual), a block size that spans the axis, or method: exact",
-            )
-    return grid
-
-
-def _segmented_box(config: RunConfig, whole: Box) -> Box:
-    if config.box is None:
-        return whole
-    box = Box(config.box.begin, config.box.end)
-    if not whole.contains(box):
-        raise ConfigError(
-            f"box {box} reaches out of the volume, which is {whole} at mip {config.input.mip}",
-            "give a box inside it, in voxels of that mip, voxel offset included",
-        )
-    return box
-
-
-# ------------------------------------------------------------------ projections
-def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
-    """Memory of one process of each stage, from the largest block, group and cell.
-
-    A stage without a projection of its own: as the last before it on the same grid.
-    """
-    project = _exact_memory if config.method == "exact" else _overlap_memory
-    memory = project(config, geometry, density)
-    for n, stage in enumerate(MAPPED):
-        grid = geometry.stage_grid(stage)
-        before = [s for s in MAPPED[:n] if geometry.stage_grid(s) == grid and s in memory]
-        if stage not in memory and grid is not None and before:
-            memory[stage] = memory[before[-1]]
-    return memory
-
-
-def _overlap_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
-    read_voxels = prod(geometry.grid.largest_read)
-    segment = config.segment
-    memory = {
-        "segment": Memory(
-            cost_overlap.segment_bound_bytes(
-                read_voxels, segment.merge_function, segment.supervoxels, density.densest
-            ),
-            cost_overlap.segment_expected_bytes(
-                read_voxels,
-                segment.merge_function,
-                segment.supervoxels,
-                density.fragments_per_voxel,
-                density.edges_per_voxel,
-            ),
-        )
-    }
-    fragments = int(density.fragments_per_voxel * read_voxels)
-    memory["count"] = count_memory(geometry.grid.largest_read, config.block.overlap)
-    memory["pool"] = planned_pool_memory(fragments * len(geometry.grid))
-    memory["apply"] = apply_memory(geometry.cells.largest_read, read_voxels, fragments)
-    if geometry.coarse_cells is not None:
-        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
-    return memory
-
-
-def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
-    grid, joins = geometry.grid, geometry.joins
-    assert joins is not None and density.faces is not None and density.densest_faces is not None
-    voxels = prod(grid.largest_core)
-    labels = int((density.labels_per_voxel or density.fragments_per_voxel) * voxels)
-    plane = max(voxels // s for s in grid.largest_core)
-    memory = {
-        "segment": Memory(
-            cost_exact.block_bound_bytes(voxels, density.densest),
-            cost_exact.block_expected_bytes(
-                voxels, density.fragments_per_voxel, density.edges_per_voxel
-            ),
-        ),
-        # planes and contacts of three faces
-        "count": count_memory((1, 1, 6 * plane), (0, 0, 0)),
-    }
-    for level in range(1, joins.levels + 1):
-        memory[JOINS[level - 1]] = join_cost(
-            grid, joins, level, density.faces, density.densest_faces
-        ).memory
-    memory["pool"] = planned_pool_memory(labels * len(grid))
-    memory["apply"] = apply_memory(geometry.cells.largest_read, voxels, labels)
-    if geometry.coarse_cells is not None:
-        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
-    return memory
-
-
-def count_files(geometry: Geometry, chunk: Vec3) -> int:
-    """Files that the output will hold: all chunks of all mips, info and owner."""
-    total = 2
-    for mip in range(len(geometry.factors) + 1):
-        shape = geometry.mip_box(mip).shape
-        total += prod(-(-s // c) for s, c in zip(shape, chunk, strict=True))
-    return total
-
-
-def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:
-    """Refuse more files than ``paths.max_files``, and say what would help."""
-    if files <= config.paths.max_files:
-        return
-    chunk = config.apply.chunk_size
-    larger = vec3(2 * c for c in chunk)
-    raise ConfigError(
-        f"the output would hold {files:,} files, more than paths.max_files ({config.paths.max_files:,})",
-        f"apply.chunk_size {list(larger)} makes {count_files(geometry, larger):,} of them; "
-        "or raise paths.max_files if your storage allows it",
-    )
-
-
-# ------------------------------------------------------------------ batches
 def make_stage(total: int, todo: Ranges, cpu_s: float, workers: int) -> StagePlan:
     """Cut what is to do into batches: one per worker at least, minutes each, 256 at most."""
     n = ranges_len(todo)

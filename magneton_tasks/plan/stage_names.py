@@ -31,7 +31,7 @@ class Stage:
         By method: the file of stages/ whose ``run`` does it. A method that isn't there has no such
         stage.
     grid
-        Whose parts are its batches (`plan.plan.Geometry.stage_grid`); None: it isn't mapped.
+        Whose parts are its batches (`plan.geometry.Geometry.stage_grid`); None: it isn't mapped.
     choice
         What a run may be limited to that includes it; None: it runs always.
     writes

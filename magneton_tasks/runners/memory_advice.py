@@ -17,8 +17,9 @@ from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.plan.cost_rest import apply_memory
+from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.plan import Geometry, Plan, VolumeFacts, make_geometry
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import WRITING, join_level
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.registry import RUNNERS

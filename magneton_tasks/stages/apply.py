@@ -13,7 +13,8 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.formats.precomputed.write import PrecomputedStore
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.relabel import relabel_into
-from magneton_tasks.plan.plan import Geometry, digest
+from magneton_tasks.plan.geometry import Geometry
+from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.claims import output_to_write
 from magneton_tasks.stages.loop import Batch, each
 from magneton_tasks.work.attempt import Attempt

@@ -24,7 +24,8 @@ from magneton_tasks.errors import (
 )
 from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
 from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.plan import ThresholdChoice, VolumeFacts, digest, make_grid
+from magneton_tasks.plan.geometry import VolumeFacts, make_grid
+from magneton_tasks.plan.plan import ThresholdChoice, digest
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.memory_advice import more_memory
 from magneton_tasks.stages.planning import checks, thresholds

@@ -17,7 +17,7 @@ from zlib import crc32
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.plan.plan import Geometry
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Info, Record
 

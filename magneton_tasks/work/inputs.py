@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
-from magneton_tasks.plan.plan import Geometry, digest
+from magneton_tasks.plan.geometry import Geometry
+from magneton_tasks.plan.plan import digest
 from magneton_tasks.work.attempt import Attempt
 
 if TYPE_CHECKING:  # heavy: imported where they are used, for plan needs the digests only

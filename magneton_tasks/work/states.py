@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.plan.plan import Geometry, Plan
+from magneton_tasks.plan.geometry import Geometry
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import MAPPED
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest

@@ -12,8 +12,9 @@ from pathlib import Path
 from magneton_tasks.base.grid import Grid, Ranges, items, ranges_len, to_ranges
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.plan import Fingerprints, Geometry
+from magneton_tasks.plan.plan import Fingerprints
 from magneton_tasks.plan.stage_names import AFTER_POOL, CHOICE_OF, JOINS
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest

@@ -18,7 +18,8 @@ from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.types import Section
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
-from magneton_tasks.plan.plan import Fingerprints, VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+from magneton_tasks.plan.plan import Fingerprints
 from magneton_tasks.stages.planning.sampling import samples_key
 from magneton_tasks.trials import try_box
 from magneton_tasks.trials.trial import EXACT as EXACT_TRIAL

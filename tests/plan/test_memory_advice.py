@@ -17,8 +17,9 @@ from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan.cost_exact import TYPICAL_FACES
 from magneton_tasks.plan.exact_tree import choose_tree
+from magneton_tasks.plan.geometry import make_geometry
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.plan import make_geometry, project_memory
+from magneton_tasks.plan.memory import project_memory
 from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.stages.exact import place_of
 from magneton_tasks.stages.planning.sampling import TYPICAL

@@ -12,18 +12,9 @@ from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import plan as planning
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.plan import (
-    Density,
-    Fingerprints,
-    Plan,
-    StagePlan,
-    ThresholdChoice,
-    check_files,
-    count_files,
-    make_geometry,
-    make_stage,
-    project_memory,
-)
+from magneton_tasks.plan.geometry import MAX_CELL_VOXELS, check_files, count_files, make_geometry
+from magneton_tasks.plan.memory import Density, project_memory
+from magneton_tasks.plan.plan import Fingerprints, Plan, StagePlan, ThresholdChoice, make_stage
 from tests.helpers.plans import a_config, a_volume
 
 #: segment, count, pool, apply, downsample of `fingerprints()`
@@ -119,7 +110,7 @@ def test_cells_that_grow_too_large_leave_mips_to_downsample() -> None:
     config = a_config({"apply.mips": 5})
     geometry = make_geometry(config, a_volume((1000, 9000, 9000)))
     assert 0 < geometry.cell_mips < 5
-    assert prod(geometry.cells.largest_read) <= planning.MAX_CELL_VOXELS
+    assert prod(geometry.cells.largest_read) <= MAX_CELL_VOXELS
     assert geometry.coarse_cells is not None
     # together they make each mip once
     last = geometry.mip_box(5)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid, items, ranges_len, share, to_ranges
-from magneton_tasks.plan.plan import make_geometry
+from magneton_tasks.plan.geometry import make_geometry
 from tests.helpers.examples import examples
 from tests.helpers.plans import a_config, a_volume
 

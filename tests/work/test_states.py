@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.plan.plan import Geometry
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Record

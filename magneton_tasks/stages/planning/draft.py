@@ -26,18 +26,15 @@ from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.exact_tree import choose_tree, join_cost
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.plan import (
-    Density,
+from magneton_tasks.plan.geometry import (
     Geometry,
-    Plan,
-    StagePlan,
     VolumeFacts,
     check_files,
     count_files,
     make_geometry,
-    make_stage,
-    project_memory,
 )
+from magneton_tasks.plan.memory import Density, project_memory
+from magneton_tasks.plan.plan import Plan, StagePlan, make_stage
 from magneton_tasks.plan.stage_names import CHOICES, JOINS, MAPPED
 from magneton_tasks.runners import memory_advice, resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster

@@ -25,7 +25,8 @@ from magneton_tasks.plan.cost_exact import (
 )
 from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
 from magneton_tasks.plan.fingerprints import decisive
-from magneton_tasks.plan.plan import Density, digest
+from magneton_tasks.plan.memory import Density
+from magneton_tasks.plan.plan import digest
 
 if TYPE_CHECKING:
     from magneton_tasks.formats.affinity import AffinityReader

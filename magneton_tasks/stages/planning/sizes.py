@@ -10,7 +10,7 @@ from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.plan import VolumeFacts, count_files, make_geometry
+from magneton_tasks.plan.geometry import VolumeFacts, count_files, make_geometry
 from magneton_tasks.runners.resources import USABLE
 
 #: Edges of blocks that are proposed, in voxels: more makes restarts dear, less makes many borders.

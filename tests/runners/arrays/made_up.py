@@ -161,7 +161,7 @@ class MadeUp:
 def main(folder: Path, endings: dict[tuple[int, int], str], room: int) -> None:
     """Run segment of the tiny volume, in four parts; prints what came of it as JSON."""
     config = write_tiny_volume(folder)
-    _, paths, _ = planning.run(planning.Request(config, "test", {}))
+    _, paths, _ = planning.run(planning.PlanRequest(config, "test", {}))
     planned = Attempt.open(paths.root)
     segment = replace(planned.plan.work["segment"], batches=1, parts=4)
     attempt = replace(planned, plan=replace(planned.plan, work={"segment": segment}))
