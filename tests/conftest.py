@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # The first call of a compiled kernel takes seconds, and machines differ: no test is about time.
 # `make test-long` asks for the other profile, with many more examples.
-settings.register_profile("magneton", deadline=None, max_examples=50)
+settings.register_profile("magneton", deadline=None, max_examples=25)
 settings.register_profile(LONG, deadline=None, max_examples=2000)
 settings.load_profile("magneton")
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import yaml
+from scipy.spatial import KDTree
 
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.lease import acquire
@@ -56,8 +57,7 @@ def cells(shape: Vec3 = SHAPE, n: int = 25, seed: int = 0) -> Array:
     """Labels 1..n of Voronoi cells: uint32 (z, y, x)."""
     points = np.random.default_rng(seed).uniform(0, 1, (n, 3)) * shape
     at = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
-    distance = ((at[..., None, :] - points) ** 2).sum(-1)
-    return np.asarray(distance.argmin(-1) + 1, np.uint32)
+    return np.asarray(KDTree(points).query(at)[1] + 1, np.uint32)
 
 
 def balls(shape: Vec3 = SHAPE, step: int = 16, radius: float = 6.5) -> Array:

@@ -84,7 +84,7 @@ def cases(draw: st.DrawFn, longest: int) -> Case:
     return Case(kind, seed, cuts, settings, mask_seed, draw(st.booleans()))
 
 
-@examples(100, 3000)
+@examples(40, 3000)
 @given(cases(longest=18))
 def test_any_grid_equals_one_block(case: Case) -> None:
     whole = segment_whole(case.affinity, one_block(case.shape), case.settings, mask=case.mask)
@@ -92,7 +92,7 @@ def test_any_grid_equals_one_block(case: Case) -> None:
     assert same(whole, found)
 
 
-@examples(60, 1500)
+@examples(30, 1500)
 @given(cases(longest=6))
 def test_any_grid_is_what_the_oracle_says(case: Case) -> None:
     expected = oracle(case.affinity, case.settings, case.mask)

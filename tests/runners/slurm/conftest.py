@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from magneton_tasks.base.files import host_name
 from magneton_tasks.base.grid import items
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.records import Record
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.runners.slurm.fake_cluster import Cluster, Planned, Volume
 
@@ -40,9 +44,15 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 def python(tmp_path: Path) -> Path:
     """Stands for the interpreter of the compute nodes: whatever it's asked, it runs ``worker.py``."""
     path = tmp_path / "python"
-    path.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE.with_name("worker.py")} "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -SI {FAKE.with_name("worker.py")} "$@"\n')
     path.chmod(0o755)
     return path
+
+
+def _like(record: Record) -> dict[str, Any]:
+    """What a worker of this machine writes for such a record."""
+    values: dict[str, Any] = json.loads(replace(record, host=host_name()).to_line())
+    return values
 
 
 @pytest.fixture
@@ -59,6 +69,9 @@ def volume(tmp_path: Path, cluster: Cluster, python: Path) -> Volume:
             stage: {
                 "records": str(drafted.work.records(stage, drafted.plan.fingerprints.of(stage))),
                 "keys": [list(items(work.todo, *work.batch(n))) for n in range(work.batches)],
+                "result": f"{stage}-{{:04d}}-{{:04d}}",
+                "done": _like(Record(0, "done", 0.0, input="i", output="o")),
+                "failed": _like(Record(0, "failed", 0.0)),
             }
             for stage, work in drafted.plan.work.items()
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import fcntl
-import json
+import marshal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,9 +27,9 @@ class Cluster:
 
     def set(self, **settings: Any) -> None:
         """What becomes of jobs, and what is switched off."""
-        path = self.home / "settings.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(known | settings))
+        path = self.home / "settings"
+        known = marshal.loads(path.read_bytes()) if path.exists() else {}
+        path.write_bytes(marshal.dumps(known | settings))
 
     def fail(self, program: str, says: str | None) -> None:
         """A program fails with these words on stderr; None: no more."""
@@ -43,15 +44,15 @@ class Cluster:
     @contextmanager
     def edited(self) -> Iterator[dict[str, Any]]:
         """The cluster's state, to look at or to change; its programs wait meanwhile."""
-        path = self.home / "state.json"
+        path = self.home / "state"
         with open(self.home / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            state = json.loads(path.read_text()) if path.exists() else {"jobs": {}, "next": 100}
+            state = marshal.loads(path.read_bytes()) if path.exists() else {"jobs": {}, "next": 100}
             yield state
-            path.write_text(json.dumps(state))
+            path.write_bytes(marshal.dumps(state))
 
     def calls(self, program: str) -> list[list[Any]]:
         """Time and arguments of a program's calls."""
         path = self.home / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
-        return [c for c in map(json.loads, lines) if c[1] == program]
+        return [c for c in map(ast.literal_eval, lines) if c[1] == program]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A cluster that is a directory: stands for sbatch, squeue, sacct, scontrol, scancel and sinfo.
 
-``$FAKE_SLURM`` holds ``state.json``: jobs as ``{id: {name, comment, text, arguments, tasks: {index: {...}}}}``
+``$FAKE_SLURM`` holds ``state``: jobs as ``{id: {name, comment, text, arguments, tasks: {index: {...}}}}``
 and ``rules``, what becomes of an index when squeue looks. Each call is noted in ``calls``. The words
 that it prints are those of Slurm 22.05 (see ``recorded/``).
 """
@@ -9,13 +9,13 @@ that it prints are those of Slurm 22.05 (see ``recorded/``).
 from __future__ import annotations
 
 import fcntl
-import json
+import marshal
 import os
-import re
 import sys
 import time
 
-# Nothing more: each of a test's twenty calls is a start of Python. What one program needs, it imports.
+# Nothing more, and no JSON: each of a test's twenty calls is a start of Python, most of which would be
+# the import of that.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -28,7 +28,7 @@ FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_F
 def main() -> int:
     program, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
     with open(f"{HOME}/calls", "a") as calls:
-        calls.write(json.dumps([time.time(), program, *arguments]) + "\n")
+        calls.write(repr([time.time(), program, *arguments]) + "\n")
     failing = f"{HOME}/fail-{program}"
     if os.path.exists(failing):
         with open(failing) as says:
@@ -36,10 +36,10 @@ def main() -> int:
         return 1
     with open(f"{HOME}/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        state = read("state.json") or {"jobs": {}, "next": 100}
+        state = read("state") or {"jobs": {}, "next": 100}
         code = globals()[program](state, arguments)
-        with open(f"{HOME}/state.json", "w") as file:
-            json.dump(state, file)
+        with open(f"{HOME}/state", "wb") as file:
+            marshal.dump(state, file)
     return int(code)
 
 
@@ -47,8 +47,8 @@ def read(name: str) -> dict[str, Any]:
     """What a file of the cluster's holds; nothing where it isn't there."""
     if not os.path.exists(f"{HOME}/{name}"):
         return {}
-    with open(f"{HOME}/{name}") as file:
-        found: dict[str, Any] = json.load(file)
+    with open(f"{HOME}/{name}", "rb") as file:
+        found: dict[str, Any] = marshal.load(file)
     return found
 
 
@@ -66,7 +66,7 @@ def indexes(text: str) -> list[int]:
 
 
 def setting(name: str, default: Any) -> Any:
-    return read("settings.json").get(name, default)
+    return read("settings").get(name, default)
 
 
 def sbatch(state: dict[str, Any], arguments: list[str]) -> int:
@@ -108,8 +108,8 @@ def advance(state: dict[str, Any]) -> None:
         for index, task in about["tasks"].items():
             if task["state"] in FINAL:
                 continue
-            number = re.search(r"-(\d+)$", about["name"] or "")
-            keys = (f"{index}.{number[1] if number else ''}", index, "*")
+            number = (about["name"] or "").rpartition("-")[2]
+            keys = (f"{index}.{number if number.isdigit() else ''}", index, "*")
             rule = next((rules[k] for k in keys if k in rules), "run")
             if rule == "run":
                 run(job, index, about, task)

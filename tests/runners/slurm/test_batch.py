@@ -268,10 +268,9 @@ def test_complete_records_with_a_lost_job_are_a_success(
     step = jobs.step(token)
     watch(jobs, step)  # they ran
     cluster.set(purged=True, accounting=False)
-    state = json.loads((cluster.home / "state.json").read_text())
-    for about in state["jobs"].values():
-        about["tasks"] = {}  # nobody knows the job any more
-    (cluster.home / "state.json").write_text(json.dumps(state))
+    with cluster.edited() as state:
+        for about in state["jobs"].values():
+            about["tasks"] = {}  # nobody knows the job any more
     assert isinstance(to_its_end(jobs, jobs.adopt()), Done)
     assert arrays(cluster) == ["0-3"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -45,8 +46,9 @@ def test_another_volumes_jobs_are_not_touched(cluster: Cluster, planned: Planned
     paths = planned()
     jobs = open_jobs(paths.root, "segment", 0)
     jobs.step(jobs.adopt())
-    text = (cluster.home / "state.json").read_text()
-    (cluster.home / "state.json").write_text(text.replace("/volume/work", "/other/work"))
+    with cluster.edited() as state:
+        text = repr(state["jobs"]).replace("/volume/work", "/other/work")
+        state["jobs"] = ast.literal_eval(text)
     (jobs.about.attempt.work.work / "lease").unlink()
     assert "no job" in clean(paths, "--yes")
     assert states(cluster) == {"PENDING"}
