@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -44,11 +45,12 @@ GRIDS = [
 def by_twos(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Make plan join 2 x 2 x 2 groups, whatever memory allows."""
 
-    def force() -> None:
-        monkeypatch.setattr(exact_plan, "FLAT_BLOCKS", 0)
-        monkeypatch.setattr(exact_plan, "FAN_INS", (2,))
+    return lambda: _join_by_twos(monkeypatch)
 
-    return force
+
+def _join_by_twos(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(exact_plan, "FLAT_BLOCKS", 0)
+    patch.setattr(exact_plan, "FAN_INS", (2,))
 
 
 def tissue(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Array:
@@ -179,6 +181,42 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Array:
     return segment(tmp_path_factory.mktemp("whole"), tissue(8), WHOLE)[1]
 
 
+THREE_LEVELS = [4, 20, 18]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A volume that joins by three levels: what there is before each of its stages."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        _join_by_twos(patch)
+        run = volumes.plan_run(make(folder, tissue(8), THREE_LEVELS))
+        for stage in STAGES[: STAGES.index("pool") + 1]:
+            if stage in run.plan.work:
+                shutil.copytree(folder / "work", folder / stage)
+                volumes.run_stages(run, stages=[stage])
+        volumes.release(run)
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture
+def done_before(
+    stopped: dict[str, Path], by_twos: Callable[[], None], tmp_path: Path
+) -> Callable[[str], Run]:
+    """A run of its own, of which the stages before one are done."""
+
+    def copy(stage: str) -> Run:
+        by_twos()
+        for done in stopped[stage].glob("*-*"):
+            shutil.copytree(done, tmp_path / "work" / done.name)
+        given = {**EXACT, "block": {"size": THREE_LEVELS}}
+        # paths.input decides fingerprints
+        affinity = f"file://{stopped['affinity']}"
+        return volumes.plan_run(volumes.write_config(tmp_path, given, input=affinity))
+
+    return copy
+
+
 @pytest.mark.parametrize(
     ("stage", "call", "n"),
     [
@@ -194,14 +232,11 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Array:
     ],
 )
 def test_kill_9_in_any_stage_and_a_rerun_give_the_same(
-    tmp_path: Path, by_twos: Callable[[], None], expected: Array, stage: str, call: str, n: int
+    done_before: Callable[[str], Run], expected: Array, stage: str, call: str, n: int
 ) -> None:
-    by_twos()
-    run = volumes.plan_run(make(tmp_path, tissue(8), [4, 20, 18]))
+    run = done_before(stage)
     assert run.plan.geometry.joins.levels == 3  # type: ignore[union-attr]
-    order = list(run.plan.work)
-    for before in [s for s in STAGES[: STAGES.index(stage)] if s in order]:
-        volumes.run_stages(run, stages=[before])
+    assert next(s for s in STAGES if s in run.plan.work and run.plan.work[s].todo) == stage
 
     def killed() -> int:
         kill_at(n, call)
@@ -216,20 +251,16 @@ def test_kill_9_in_any_stage_and_a_rerun_give_the_same(
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_a_damaged_file_of_a_join_is_made_again(
-    tmp_path: Path, by_twos: Callable[[], None], expected: Array, level: int
+    done_before: Callable[[str], Run], expected: Array, level: int
 ) -> None:
-    by_twos()
-    config = make(tmp_path, tissue(8), [4, 20, 18])
-    run = volumes.plan_run(config)
-    for stage in ("segment", "count", *JOINS[:level]):
-        volumes.run_stages(run, stages=[stage])
+    run = done_before([*JOINS[1:3], "pool"][level - 1])
     (file, *_) = sorted((run.attempt.stage_dir(JOINS[level - 1]) / "residuals").rglob("*.zip"))
     file.write_bytes(file.read_bytes()[:-7])
     rest = [*JOINS[level:3], "pool"]
     codes = volumes.run_stages(run, stages=rest[:1]).codes[rest[0]]
     assert any(codes)
     volumes.release(run)
-    again = volumes.run_pipeline(config, run="again")
+    again = volumes.run_pipeline(Path(run.plan.config_path), run="again")
     assert again.made(JOINS[level - 1]) == {0}
     assert volumes.same_partition(volumes.read_segmentation(again), expected)
 
