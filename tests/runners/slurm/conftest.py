@@ -15,7 +15,7 @@ from magneton_tasks.base.files import host_name
 from magneton_tasks.base.grid import items
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.records import Record
+from magneton_tasks.work.record import Record
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.runners.slurm.fake_cluster import Cluster, Planned, Volume
 
