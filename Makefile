@@ -87,6 +87,7 @@ lint: $(STAMP) ## ruff, mypy, import-linter, biome, shellcheck, hadolint
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/biome check --error-on-warnings .
+	@! git grep -nE '^.{111}' -- '*.js' || { echo "lines of scripts have at most 110 columns"; exit 1; }
 	.venv/bin/shellcheck scripts/airflow scripts/*.sh docker/*.sh tests/cluster/*/*.sh tests/e2e/*.sh .ci/run
 	.venv/bin/hadolint Dockerfile docker/Dockerfile.airflow
 
