@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.api_fastapi.app import create_app, purge_cached_app
@@ -47,9 +48,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[volumes.Run]:
     log.parent.mkdir(exist_ok=True)
     log.write_text("what block 27 said\n")
 
-    def record(key: int) -> dict[str, object]:
+    def record(key: int) -> dict[str, Any]:
         told = {"cause": "<b>boom</b>", "hint": "mend it", "exit_code": 65, "log": str(log)}
-        return {27: {"state": "failed", "info": told}, 50: {"state": "started"}}.get(key, {})
+        others: dict[int, dict[str, Any]] = {
+            27: {"state": "failed", "info": told},
+            50: {"state": "started"},
+        }
+        return others.get(key, {})
 
     write_records(made.attempt, "segment", 51, record)
     yield made
