@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from magneton_tasks.base.lease import acquire
-from magneton_tasks.cli.run import here as running
+from magneton_tasks.cli.run import place
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome import report as reporting
@@ -140,7 +140,7 @@ def test_a_report_that_can_t_be_written_is_no_second_failure(
         raise OutputError("the disk is full")
 
     monkeypatch.setattr(reporting, "write_report", full)
-    running._report(finished.attempt.paths)
+    place._report(finished.attempt.paths)
     out = capsys.readouterr().out
     assert "WARNING: the report couldn't be written: OutputError: the disk is full" in out
 

@@ -10,8 +10,8 @@ import click
 
 from magneton_tasks.base import lease
 from magneton_tasks.cli.run import replacing
-from magneton_tasks.cli.run.here import Place
 from magneton_tasks.cli.run.live import Display
+from magneton_tasks.cli.run.place import Place
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, MagnetonError
@@ -28,7 +28,7 @@ from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 
 class Containers(Place):
-    """Containers of the worker image; what `cli.run.here.Place` asks for."""
+    """Containers of the worker image; what `cli.run.place.Place` asks for."""
 
     def __init__(self, request: PlanRequest) -> None:
         self._request = request

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 
-from magneton_tasks.base.lease import Place as Guarded
-from magneton_tasks.base.lease import acquire
-from magneton_tasks.cli.console import Quit, echo
+from magneton_tasks.cli.console import Quit
 from magneton_tasks.cli.run import planning
-from magneton_tasks.cli.run.live import STOPS, Display, display
+from magneton_tasks.cli.run.live import Display
+from magneton_tasks.cli.run.place import EXIT_STOPPED, Place, verify_here, work
 from magneton_tasks.cli.run.replacing import Agreement
-from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.errors import EXIT_OK, worst
+from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.registry import Kind, runner_of
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import draft
-from magneton_tasks.work import results
-from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.guarded import lease_places
-from magneton_tasks.work.job import Job
 from magneton_tasks.work.paths import AttemptPaths
 
-#: What a shell makes of Ctrl-C.
-EXIT_STOPPED = 130
 GO_ON = "run the same command to continue"
 
 
@@ -122,97 +110,6 @@ def place_of(config: RunConfig, request: draft.PlanRequest) -> Place:
     return Here(request)
 
 
-def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on: str) -> int:
-    """Run the stages of an attempt; returns the exit code. Parameters and errors as `perform`."""
-    lease = acquire(place.guarded(config), plan.run, process_bound=not place.outlives)
-    is_left = False
-    try:
-        if plan.nothing_to_do:
-            click.echo("nothing to do; verifying")
-        with lease.kept():
-            if plan.nothing_to_do:
-                code = place.verify()
-            else:
-                code = _all_stages(plan, paths, place)
-    except LeftError as left:
-        is_left = True
-        click.echo(str(left))
-        return left.exit_code
-    finally:
-        if not is_left:
-            with _undisturbed():
-                place.give_back()
-                lease.release()
-    place.close()
-    if code == EXIT_OK:
-        print_summary(paths.root)
-    else:
-        _report(paths)
-        echo(f"logs: {paths.logs}")
-        echo(f"finished work stays: {go_on}")
-    return code
-
-
-def _all_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
-    try:
-        place.prepare()
-        return run_stages(plan, paths, place)
-    except KeyboardInterrupt:
-        place.interrupted()
-        raise
-
-
-class LeftError(Exception):
-    """The run goes on without this process, which keeps its hands off the lease."""
-
-    def __init__(self, what: str, exit_code: int) -> None:
-        super().__init__(what)
-        self.exit_code = exit_code
-
-
-class Place:
-    """Where a run's stages work.
-
-    Attributes
-    ----------
-    outlives
-        The work goes on when this process ends, and keeps the lease then.
-    on_interrupt
-        What Ctrl-C does, in a few words.
-    """
-
-    outlives = False
-    on_interrupt = STOPS
-
-    def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
-        """Make an attempt, if ``agree``, which shows its plan, raises no `Quit`."""
-        raise NotImplementedError
-
-    def guarded(self, config: RunConfig) -> list[Guarded]:
-        """Whose lease this process keeps; the rest is kept where the stages work."""
-        return lease_places(config)
-
-    def give_back(self) -> None:
-        """At the end, the leases that this process doesn't keep."""
-
-    def prepare(self) -> None:
-        """Whatever must be done once before the first stage."""
-
-    def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
-        """Run all batches of a stage; exit codes of their last tries."""
-        raise NotImplementedError
-
-    def verify(self) -> int:
-        """Verify where there's nothing else to do; returns the exit code."""
-        raise NotImplementedError
-
-    def interrupted(self) -> None:
-        """Ctrl-C ended a stage; raises `LeftError` where the work goes on."""
-
-    def close(self) -> None:
-        """Whatever is told once, after the last stage."""
-
-
 class Here(Place):
     """Processes of this machine."""
 
@@ -235,82 +132,3 @@ class Here(Place):
 
     def verify(self) -> int:
         return verify_here(self._paths)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C waits for these few milliseconds: the lease must not outlive the run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def verify_here(paths: AttemptPaths) -> int:
-    """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
-    from magneton_tasks.outcome import showing  # heavy: most runs verify in a process of its own
-    from magneton_tasks.stages import verify
-
-    log = paths.log("verify")
-    with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
-        attempt = Attempt.open(paths.root)
-        code = showing.run(attempt, verify.run(Job(attempt, "verify")))
-    if code != EXIT_OK:
-        _explain("verify", code, paths)
-    return code
-
-
-def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
-    """All stages of an attempt, with progress; stops after the first that fails."""
-    stage, code = "", EXIT_OK
-    with display(plan, place.on_interrupt) as shown:
-        for stage in shown.rows:
-            code = _run_stage(stage, plan, place, shown)
-            if code != EXIT_OK:
-                break
-    if code != EXIT_OK:
-        _explain(stage, code, paths)
-    return code
-
-
-def _run_stage(stage: str, plan: Plan, place: Place, shown: Display) -> int:
-    work = plan.work.get(stage)
-    batches = work.batches if work is not None and stage != "pool" else None
-    with shown.stage(stage) as progress:
-        codes = place.stage(stage, batches, shown)
-        code = worst(codes.values())
-        progress.end(time.time(), is_done=code == EXIT_OK)
-    return code
-
-
-def _explain(stage: str, code: int, paths: AttemptPaths) -> None:
-    """What failed, why, what to do, and where the logs are."""
-    shown = 0
-    for result in results.read(paths).values():
-        if result.get("stage") != stage:
-            continue
-        for failure in result.get("failures", ()):
-            shown += 1
-            if shown <= 5:
-                where = f" {failure['key']}" if failure.get("key") is not None else ""
-                echo(f"{stage}{where}: {failure['cause']}", "red")
-                if failure.get("hint"):
-                    echo(f"  what to do: {failure['hint']}")
-                if failure.get("log"):
-                    echo(f"  log: {failure['log']}")
-    echo(f"{stage} failed ({code})", "red")
-
-
-def _report(paths: AttemptPaths) -> None:
-    """The report of a run that failed; that it can't be written is no second failure."""
-    from magneton_tasks.outcome.report import write_report
-
-    try:
-        write_report(Attempt.open(paths.root))
-        echo(f"report: {paths.page}")
-    except Exception as error:
-        echo(f"WARNING: the report couldn't be written: {type(error).__name__}: {error}")

@@ -16,8 +16,8 @@ import click
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.cli.console import Quit, ask, is_interactive
-from magneton_tasks.cli.run.here import EXIT_STOPPED, LeftError, Place, verify_here, work
 from magneton_tasks.cli.run.live import Display
+from magneton_tasks.cli.run.place import EXIT_STOPPED, LeftError, Place, verify_here, work
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
 from magneton_tasks.plan.plan import Plan

@@ -6,8 +6,6 @@ memory. `Display` prints lines; `cli.run.live_table` draws on a terminal.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -177,12 +175,3 @@ class Display:
         """A stage has ended."""
         took = human_time(row.elapsed_s(row.ended or 0) or 0)
         click.echo(f"{row.summary.stage:<10} {row.summary.todo:,} in {took}")
-
-
-def display(plan: Plan, on_interrupt: str = STOPS) -> Display:
-    """A table on a terminal, lines elsewhere; ``on_interrupt`` says what Ctrl-C does."""
-    if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        return Display(plan)
-    from magneton_tasks.cli.run.live_table import LiveTable  # rich: an eighth of a second
-
-    return LiveTable(plan, on_interrupt)

@@ -103,9 +103,9 @@ def test_the_columns_are_those_that_the_terminal_has_room_for() -> None:
 
 def test_a_run_without_a_terminal_imports_nothing_that_draws() -> None:
     code = (
-        "import sys; from magneton_tasks.cli.run import containers, here, jobs, live\n"
+        "import sys; from magneton_tasks.cli.run import containers, displays, here, jobs\n"
         "from types import SimpleNamespace as plan\n"
-        "with live.display(plan(work={}, memory_limit=0, geometry=None)) as shown: shown.say('x')\n"
+        "with displays.display(plan(work={}, memory_limit=0, geometry=None)) as shown: shown.say('x')\n"
         "print([m for m in sys.modules if m.partition('.')[0] == 'rich'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
