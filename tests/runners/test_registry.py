@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2] / "magneton_tasks"
 ALLOWED = {
     "runners/registry.py": "its entry",
     "config/slurm.py": "its section",
+    "config/time_limit.py": "how its section writes a time limit",
     "config/model.py": "the section's place in the config",
     "config/runner_names.py": "its name",
     "work/paths.py": "folders are so called on disk",
