@@ -19,7 +19,7 @@ from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.runners.warming import ensure_warm
-from magneton_tasks.stages.planning import draft
+from magneton_tasks.stages.planning import attempt_directory, draft
 from magneton_tasks.stages.planning.sampling import Samples
 from magneton_tasks.work.events import Ended, tell
 
@@ -30,7 +30,7 @@ def plan(
     """Make an attempt; print the plan, and as the last line its JSON."""
     request = draft.PlanRequest(config.absolute(), run_id, sets, form=form, **options)
     made, paths, drafted = draft.run(request, agreement(show=True, yes=yes))
-    for line in draft.differences(drafted.work, made, drafted.config):
+    for line in attempt_directory.differences(drafted.work, made, drafted.config):
         click.echo(f"changed since the last attempt: {line}")
     if not made.nothing_to_do and drafted.config.runner.default == "local":
         ensure_warm(click.echo)  # or each worker would compile for itself

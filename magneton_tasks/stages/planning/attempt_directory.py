@@ -1,0 +1,83 @@
+"""The directory of a new attempt, and what differs from the one before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from magneton_tasks import __version__
+from magneton_tasks.base import files
+from magneton_tasks.config.differences import differing
+from magneton_tasks.config.read import RunConfig
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners.arrays import limits as limits_of_cluster
+from magneton_tasks.runners.arrays.scheduler import Limits
+from magneton_tasks.work import attempts
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+
+
+def mark(work: WorkPaths) -> None:
+    """The marker that tells `clean` that this directory is ours."""
+    if not work.marker.exists():
+        content = {"magneton": "work directory", "version": __version__}
+        files.write_atomic(work.marker, json.dumps(content).encode())
+
+
+def freeze(
+    work: WorkPaths, config: RunConfig, plan: Plan, limits: Limits | None
+) -> tuple[Plan, AttemptPaths]:
+    """Write config and plan into a new attempt directory; two at once get two numbers.
+
+    ``limits``: of the cluster that the run works on.
+    """
+    run_dir = work.run(plan.run)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        number = max((p.number for p in attempts.every(work, plan.run)), default=0)
+        while True:
+            number += 1
+            root = run_dir / str(number)
+            try:
+                root.mkdir()
+                break
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise files.writing_failed(run_dir, error) from error
+    plan = replace(plan, attempt=number)
+    paths = AttemptPaths(root)
+    text = yaml.safe_dump(config.resolved(), sort_keys=False, default_flow_style=None)
+    files.write_atomic(paths.config, text.encode())
+    files.write_atomic(paths.plan, plan.to_json().encode())
+    files.make_directory(paths.logs)
+    if limits is not None:
+        limits_of_cluster.write(root, limits)
+    return plan, paths
+
+
+def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
+    """What differs from the frozen config of the attempt before, as ``key: before -> now``."""
+    before = _previous(work, plan)
+    if before is None:
+        return []
+    settings, threshold = before
+    return differing(settings, config.resolved(), (threshold, plan.threshold.value))
+
+
+def _previous(work: WorkPaths, plan: Plan) -> tuple[dict[str, Any], float | None] | None:
+    """Config of the attempt before, and the threshold that it took (affinity), where that's told."""
+    this = work.run(plan.run) / str(plan.attempt)
+    try:
+        found = attempts.newest_first(work)
+        before = next((f.paths for f in found if f.paths.root != this), None)
+        data = yaml.safe_load(before.config.read_text()) if before is not None else None
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    told = attempts.plan_data(before) if before is not None else None
+    if not isinstance(data, dict) or told is None:
+        return None
+    chosen = told.get("threshold")
+    return data, chosen.get("value") if isinstance(chosen, dict) else None
