@@ -60,12 +60,12 @@ class ChildResult:
     peak_bytes: int
 
 
-def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> ChildResult:
-    """Run ``work`` in a forked child; its stdout and stderr go to ``log``.
+def run_in_child(make: Callable[[], Any], log: Path, memory_limit: int) -> ChildResult:
+    """Run ``make`` in a forked child; its stdout and stderr go to ``log``.
 
     Parameters
     ----------
-    work
+    make
         Returns plain JSON data.
     log
         Removed when the child succeeds.
@@ -76,7 +76,7 @@ def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> Child
     Raises
     ------
     MagnetonError
-        What ``work`` raised; OutOfMemoryError or TemporaryError where the child was killed.
+        What ``make`` raised; OutOfMemoryError or TemporaryError where the child was killed.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
@@ -87,7 +87,7 @@ def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> Child
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _child(work, log, memory_limit, writer, parent)
+        _child(make, log, memory_limit, writer, parent)
     os.close(writer)
     try:
         with os.fdopen(reader, "rb", buffering=0) as pipe:
@@ -102,9 +102,9 @@ def run_in_child(work: Callable[[], Any], log: Path, memory_limit: int) -> Child
     return _result(answer, status, usage, log, memory_limit)
 
 
-def made_in_child(work: Callable[[], Outcome], log: Path, memory_limit: int) -> Outcome:
-    """What ``work`` makes of a block, with what its child used; as `run_in_child`."""
-    child = run_in_child(lambda: asdict(work()), log, memory_limit)
+def made_in_child(make: Callable[[], Outcome], log: Path, memory_limit: int) -> Outcome:
+    """What ``make`` makes of a block, with what its child used; as `run_in_child`."""
+    child = run_in_child(lambda: asdict(make()), log, memory_limit)
     return Outcome(**child.value | {"cpu_s": child.cpu_s, "peak_bytes": child.peak_bytes})
 
 
@@ -167,7 +167,7 @@ def _too_large(memory_limit: int) -> OutOfMemoryError:
 
 
 def _child(
-    work: Callable[[], Any], log: Path, memory_limit: int, writer: int, parent: int
+    make: Callable[[], Any], log: Path, memory_limit: int, writer: int, parent: int
 ) -> NoReturn:
     code = EXIT_BUG
     try:
@@ -186,7 +186,7 @@ def _child(
         _die_first()
         faulthandler.disable()
         try:
-            answer = {"value": work()}
+            answer = {"value": make()}
             code = 0
         except BaseException as error:
             # to tell why takes memory, too

@@ -10,9 +10,7 @@ from magneton_tasks.base.grid import Ranges, ranges_len
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.exact_tree import join_cost
-from magneton_tasks.plan.geometry import (
-    Geometry,
-)
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.plan import StagePlan, make_stage
 from magneton_tasks.plan.stage_names import JOINS, MAPPED
@@ -35,6 +33,10 @@ def stage_plans(
     density: Density,
     workers: int,
 ) -> dict[str, StagePlan]:
+    """What each stage that a volume has is to do, in batches for ``workers`` processes.
+
+    ``todo``: of each stage, ranges of blocks, groups or cells.
+    """
     grids = {s: geometry.stage_grid(s) for s in MAPPED}
     totals = {s: len(g or ()) for s, g in grids.items() if g is not None or s not in JOINS}
     share_of = {s: ranges_len(todo[s]) / max(n, 1) for s, n in totals.items()}

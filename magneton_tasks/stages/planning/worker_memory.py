@@ -12,10 +12,7 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.exact_tree import choose_tree
-from magneton_tasks.plan.geometry import (
-    Geometry,
-    VolumeFacts,
-)
+from magneton_tasks.plan.geometry import Geometry, VolumeFacts
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.stage_names import JOINS
 from magneton_tasks.runners import memory_advice, resources, this_machine
