@@ -2,7 +2,7 @@
 
 A column has one entry per block, in raster order, and takes few bytes: a map of 10^6 blocks fits into
 Airflow's web server. `StageColumns.update` parses the records of those blocks alone whose state has
-changed since the last each. Standard library and light rooms only.
+changed since the last look. Standard library and light rooms only.
 """
 
 from __future__ import annotations

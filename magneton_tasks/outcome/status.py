@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 import time
 from collections import Counter
@@ -13,22 +12,17 @@ from typing import Any
 
 from magneton_tasks.base import files, lease
 from magneton_tasks.outcome import current, threshold_words
+from magneton_tasks.outcome.status_blocks import Blocks, failed_outside
 from magneton_tasks.outcome.summary import RESULTS, StageSummary
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_names import STAGES, join_level
 from magneton_tasks.runners.arrays.desk import desks
 from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.stages.proof import words
-from magneton_tasks.work import results
 from magneton_tasks.work.attempts import latest_attempt, open_latest
-from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.record import Record
-from magneton_tasks.work.states import VolumeStates, grid_of, total_of
+from magneton_tasks.work.states import VolumeStates, total_of
 
 Data = dict[str, Any]
-
-#: What a run would still do.
-UNDONE = ("missing", "stale", "corrupt")
 
 
 @dataclass
@@ -101,6 +95,7 @@ class Status:
         self.states = VolumeStates(
             self.shown, alive=self.alive, older=older, output=self.now.output
         )
+        self.blocks = Blocks(self.shown, self.states)
         self._collect()
 
     def refresh(self) -> None:
@@ -152,11 +147,11 @@ class Status:
             if kind == "stale":
                 why[each.why or ""] += 1
             elif kind == "failed" and record is not None:
-                status.failures.append(self._failure(stage, record))
+                status.failures.append(self.blocks.failure(stage, record))
             elif kind == "running" and record is not None:
-                status.working.append(self._working(stage, record))
+                status.working.append(self.blocks.working(stage, record))
         status.stale_why, status.damage = dict(why), [d for found in damage.values() for d in found]
-        status.failures += self._outside(stage)
+        status.failures += failed_outside(self.attempt.paths, stage)
         return status
 
     def _own_records(self) -> str:
@@ -169,7 +164,7 @@ class Status:
 
         found: dict[int, list[Data]] = {}
         for one in marks.check(self.shown, stage, self.states):
-            found.setdefault(one.key, []).append(self.place(stage, one.key) | asdict(one))
+            found.setdefault(one.key, []).append(self.blocks.place(stage, one.key) | asdict(one))
         return found
 
     def _verify(self) -> StageStatus:
@@ -185,7 +180,7 @@ class Status:
         if status.failures:
             counts["failed"] = 1
         elif self.shown is not self.attempt and not self.is_as_planned:
-            status.stale_why = {"the config or the input changed since": 1}
+            status.stale_why = {"the config or the input has changed since": 1}
         elif self.now.output and "apply" in self.attempt.plan.stages:
             status.stale_why = {self.now.output: 1}
         else:
@@ -194,53 +189,6 @@ class Status:
         return status
 
     # ------------------------------------------------------------------ block by block
-    def place(self, stage: str, key: int) -> Data:
-        """Index, position in the grid (zyx) and core box (voxels) of a block or cell."""
-        grid = grid_of(self.shown.plan.geometry, stage)
-        if grid is None:
-            return {"key": key}
-        core = grid.core(key)
-        return {
-            "key": key,
-            "position": list(grid.index3(key)),
-            "begin_vox": list(core.begin),
-            "end_vox": list(core.end),
-        }
-
-    def _failure(self, stage: str, record: Record) -> Data:
-        told = {
-            k: record.info[k] for k in ("exit_code", "cause", "hint", "log") if k in record.info
-        }
-        if "log" not in told and (log := self._log(stage, record)) is not None:
-            told["log"] = str(log)
-        return self.place(stage, record.key) | told | {"host": record.host, "time": record.time}
-
-    def _log(self, stage: str, record: Record) -> Path | None:
-        """The log of the task that wrote a record, else the directory where it should lie."""
-        if not record.run or record.attempt is None:
-            return None
-        paths = AttemptPaths(self.shown.work.runs / record.run / str(record.attempt))
-        batch = None if stage == "pool" else record.batch
-        found = [p for p in (paths.log(stage, batch), paths.logs) if p.exists()]
-        return found[0] if found else None
-
-    def _working(self, stage: str, record: Record) -> Data:
-        return self.place(stage, record.key) | {
-            "host": record.host,
-            "pid": record.pid,
-            "since": record.time,
-        }
-
-    def _outside(self, stage: str) -> list[Data]:
-        """What failed outside any block, from the results of the attempt's tasks."""
-        found = []
-        for task, result in results.read(self.attempt.paths).items():
-            if task.startswith(f"{stage}-"):
-                log = str(self.attempt.paths.logs / f"{task}.log")
-                failures = result.get("failures", ())
-                found += [{"log": log} | f for f in failures if f.get("key") is None]
-        return found
-
     def is_spare(self, status: StageStatus) -> bool:
         """Whether nothing needs what is missing here: joins, once there is the pool made of them."""
         done = {s.stage for s in self.stages if s.is_done}
@@ -249,41 +197,12 @@ class Status:
     def undone(self) -> Iterator[Data]:
         """The blocks and cells that a run would still do."""
         for status in self.stages[:-1]:
-            if self.is_spare(status):
-                continue
-            damaged = {d["key"] for d in status.damage}
-            for each in self.states.judged(status.stage):
-                kind = "corrupt" if each.key in damaged else each.kind
-                if kind in UNDONE:
-                    place = self.place(status.stage, each.key)
-                    yield {"stage": status.stage, **place, "state": kind, "why": each.why}
+            if not self.is_spare(status):
+                yield from self.blocks.undone(status.stage, {d["key"] for d in status.damage})
 
     def slowest(self, n: int) -> list[Data]:
-        """The ``n`` blocks and cells that took longest; count's are written many at a time."""
-        known: list[tuple[float, int, str, int, Record]] = []
-        for order, status in enumerate(self.stages):
-            if status.stage in ("count", "pool", "verify"):
-                continue
-            for each in self.states.judged(status.stage):
-                record = each.parsed().record if each.kind == "done" else None
-                if record is not None and record.seconds is not None:
-                    item = (record.seconds, -order, status.stage, -each.key, record)
-                    if len(known) < n:
-                        heapq.heappush(known, item)
-                    else:
-                        heapq.heappushpop(known, item)
-        return [
-            {
-                "stage": stage,
-                **self.place(stage, -key),
-                "seconds": record.seconds,
-                "cpu_s": record.cpu_s,
-                "peak_bytes": record.peak_bytes,
-                "host": record.host,
-                "labels": record.info.get("n"),
-            }
-            for _, _, stage, key, record in sorted(known, reverse=True)
-        ]
+        """The ``n`` blocks and cells that took longest."""
+        return self.blocks.slowest([s.stage for s in self.stages], n)
 
     def jobs(self) -> list[Data]:
         """The attempt's job arrays on a cluster, and those of them that aren't known to be over."""

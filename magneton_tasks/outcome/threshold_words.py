@@ -7,7 +7,7 @@ from typing import Any
 
 from magneton_tasks.plan.plan import ThresholdChoice
 
-_SOURCES = {"map": "from the map", "config": "of the config", "run": "set for this run"}
+_SOURCES = {"map": "from the map", "config": "from the config", "run": "set for this run"}
 
 
 def words(chosen: ThresholdChoice) -> str:
@@ -31,5 +31,5 @@ def _levels(chosen: ThresholdChoice) -> str:
     if chosen.between is not None and chosen.inside is not None:
         text = f"contacts between objects {chosen.between:.2f}, inside objects {chosen.inside:.2f}"
     if chosen.now is not None:
-        text += f"; the map has changed since, and asks for {chosen.now:g} now"
+        text += f"; the map has changed since, and its own threshold is now {chosen.now:g}"
     return text

@@ -30,11 +30,11 @@ from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Record
 
 #: Why a result is stale.
-OTHER_INPUT = "the input changed since"
-OTHER_LABELS = "made of other labels than there are now"
-OTHER_PAIRS = "made of other pairs than there are now"
-OTHER_POOL = "written with another pool table than there is now"
-OTHER_SETTINGS = "made with other settings"
+OTHER_INPUT = "the input has changed since"
+OTHER_LABELS = "the labels have changed since"
+OTHER_PAIRS = "the pairs have changed since"
+OTHER_POOL = "the pool table has changed since"
+OTHER_SETTINGS = "the settings have changed since"
 _OTHER = {
     "segment": OTHER_INPUT, "count": OTHER_LABELS, **dict.fromkeys(JOINS, OTHER_LABELS),
     "pool": OTHER_PAIRS, **dict.fromkeys(AFTER_POOL, OTHER_POOL),

@@ -89,9 +89,9 @@ def test_a_changed_rule_leaves_the_blocks_and_tells_why_the_rest_is_stale(
     }
     assert done.json["changed"] == ["pool.min_frac: 0.5 -> 0.61"]
     text = cli("status", finished.plan.config_path, "--missing").out
-    assert "the config changed since (see stale): pool.min_frac: 0.5 -> 0.61" in text
-    assert "pool: 1 stale: made with other settings (pool.min_frac: 0.5 -> 0.61)" in text
-    assert re.search(r"apply +1 \(1, 0, 0\) core \S+  stale: made with other settings", text)
+    assert "the config has changed since (see stale): pool.min_frac: 0.5 -> 0.61" in text
+    assert "pool: 1 stale: the settings have changed since (pool.min_frac: 0.5 -> 0.61)" in text
+    assert re.search(r"apply +1 \(1, 0, 0\) core \S+  stale: the settings have changed since", text)
     assert "segment:" not in text
     # and what is said is what a run does
     run = volumes.plan_run(Path(finished.plan.config_path))
@@ -107,7 +107,7 @@ def test_settings_of_a_later_stage_are_no_reason_for_an_earlier_one(
 ) -> None:
     edit(finished.plan.config_path, pool__min_frac=0.61, apply__chunk_size=[8, 16, 16])
     text = cli("status", finished.plan.config_path).out
-    assert "pool: 1 stale: made with other settings (pool.min_frac: 0.5 -> 0.61)\n" in text
+    assert "pool: 1 stale: the settings have changed since (pool.min_frac: 0.5 -> 0.61)\n" in text
     assert "apply.chunk_size: [16, 16, 16] -> [8, 16, 16]; pool.min_frac" in text
 
 
@@ -148,9 +148,9 @@ def test_a_key_that_decides_nothing_is_told_and_no_more(finished: Run, cli: Call
 def test_a_changed_input_makes_everything_stale(finished: Run, cli: Caller) -> None:
     edit(finished.plan.config_path, input__version="second")
     text = cli("status", finished.plan.config_path).out
-    assert "the input changed since" in text
-    assert "segment: 8 stale: the input changed since" in text
-    assert "count: 8 stale: made of other labels" in text
+    assert "the input has changed since" in text
+    assert "segment: 8 stale: the input has changed since" in text
+    assert "count: 8 stale: the labels have changed since" in text
     found = kinds(cli("status", finished.plan.config_path, "--json"))
     assert set().union(*found.values()) == {"stale"}
 
@@ -167,7 +167,7 @@ def test_a_chunk_of_the_input_that_was_written_anew_makes_its_blocks_stale(
     stale = [b["key"] for b in done.json["missing"] if b["stage"] == "segment"]
     assert stale == [k for b, e in todo for k in range(b, e)]
     assert 0 < len(stale) < 8
-    assert stages(done)["segment"]["stale_why"] == {"the input changed since": len(stale)}
+    assert stages(done)["segment"]["stale_why"] == {"the input has changed since": len(stale)}
 
 
 def test_an_input_that_is_away_doesn_t_keep_the_status_from_being_told(

@@ -45,9 +45,9 @@ def warned(run: Run, monkeypatch: pytest.MonkeyPatch) -> Attempt:
 def test_words_of_each_source() -> None:
     levels = "contacts between objects 0.10, inside objects 0.87"
     assert threshold_words.words(MAP) == f"0.315, from the map: {levels}"
-    now = "; the map has changed since, and asks for 0.4 now"
+    now = "; the map has changed since, and its own threshold is now 0.4"
     assert threshold_words.words(replace(MAP, now=0.4)) == f"0.315, from the map: {levels}{now}"
-    assert threshold_words.words(ThresholdChoice(0.7, "config")) == "0.7, of the config"
+    assert threshold_words.words(ThresholdChoice(0.7, "config")) == "0.7, from the config"
     assert threshold_words.words(ThresholdChoice(0.5, "run")) == "0.5, set for this run"
 
 

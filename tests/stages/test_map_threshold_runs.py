@@ -136,7 +136,7 @@ def test_changed_chunks_keep_it_and_the_map_s_new_wish_is_told(tmp_path: Path, c
     shown = cli("plan", config, "--run-id", "much")
     much = planned(config, "much").threshold
     assert much.value == first.value and much.now is not None and much.now > first.value + 0.1
-    assert f"the map has changed since, and asks for {much.now:g} now" in shown.out
+    assert f"the map has changed since, and its own threshold is now {much.now:g}" in shown.out
     assert f"this result keeps {first.value:g}; a run with --restart takes the new one" in shown.out
     assert planned(config, "anew", restart=True).threshold.value == much.now
     assert planned(config, "kept").threshold.value == much.now

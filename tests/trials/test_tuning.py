@@ -595,7 +595,7 @@ def test_try_of_the_overlap_method_adds_what_a_run_takes(cli: Caller, config: Pa
     done = cli("try", config, "--box", SOME, "--json", "--set", "segment.threshold=0.6")
     assert [x["threshold"] for x in done.json["layers"]] == [0.3, 0.5, 0.6, 0.7, 0.9]
     out = cli("try", config, "--box", SOME, "--no-view", "--set", "segment.threshold=0.6").out
-    assert "threshold 0.6, of the config" in out
+    assert "threshold 0.6, from the config" in out
     (marked,) = [x for x in out.splitlines() if x.endswith("<- what a run takes")]
     assert marked.split()[0] == "0.6"
 

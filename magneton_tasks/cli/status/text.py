@@ -86,14 +86,14 @@ def _head(status: Status, now: float) -> Iterator[Line]:
     changes = status.now.changes
     if changes and not status.is_as_planned:
         what = "what follows describes the run as planned" if status.alive else "see stale"
-        yield f"the config changed since ({what}): {'; '.join(changes)}", "yellow"
+        yield f"the config has changed since ({what}): {'; '.join(changes)}", "yellow"
     elif changes:
         yield (
-            f"the config changed since, but nothing that decides results: {'; '.join(changes)}",
+            f"the config has changed since, but nothing that decides results: {'; '.join(changes)}",
             None,
         )
     if not status.is_as_planned and status.now.attempt.plan.input_digest != plan.input_digest:
-        yield "the input changed since (its metadata, input.version or the mask)", "yellow"
+        yield "the input has changed since (its metadata, input.version or the mask)", "yellow"
     for note in status.now.notes:
         yield f"note: {note}", "yellow"
 

@@ -64,7 +64,7 @@ class Entry:
         warnings = [_WARNINGS[name].format(**asdict(self)) for name in self.warned]
         if self.now is not None and abs(self.now - self.value) > MOST_DRIFT:
             warnings.append(
-                f"the map has changed: it asks for the threshold {self.now:g} now, and this result "
+                f"the map has changed: its own threshold is now {self.now:g}, and this result "
                 f"keeps {self.value:g}; a run with --restart takes the new one"
             )
         return ThresholdChoice(

@@ -195,7 +195,7 @@ def test_an_empty_threshold_is_typed_as_null(copy_of: Copy) -> None:
         assert "null: from the map itself (exact), 0.7 (overlap)" in shown
         assert "segment.threshold: 0.5 -> null" in menu.answer(PARAMETER, "")
         menu.answer("(y/n) [n]: ", "n")
-        assert "threshold 0.7, of the config" in menu.answer(START, "q")
+        assert "threshold 0.7, from the config" in menu.answer(START, "q")
         menu.answers((GO_ON, ""), (OPTION, "q"), (OPTION, "q"))
         assert menu.ends() == 0
 
