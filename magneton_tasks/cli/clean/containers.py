@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from magneton_tasks.base import lease
 from magneton_tasks.base.units import human_time
-from magneton_tasks.cli.clean.left_behind import LeftBehind
+from magneton_tasks.clean.left_behind import Container, containers_over
+from magneton_tasks.cli.clean.ending import LeftBehind
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import name_of
-
-Container = Mapping[str, Any]
 
 
 def clean(
@@ -36,25 +32,12 @@ def clean(
         "containers",
         "remove",
         "removed",
-        over(engine, config, older_than_s),
+        containers_over(engine, config, older_than_s),
         _line,
         _data,
         lambda found: [_remove(engine, c) for c in found],
     )
     return left.clean(dry_run, yes, as_json)
-
-
-def over(engine: Engine, config: RunConfig, older_than_s: float | None) -> list[Container]:
-    """The volume's containers, but for those of the run that has its lease."""
-    holder = lease.holder_of(Path(config.paths.work))
-    found = engine.find({containers.WORK: config.paths.work})
-    oldest = time.time() - (older_than_s or 0)
-    return [
-        c
-        for c in found
-        if (holder is None or c["Labels"].get(containers.RUN) != holder[0].run)
-        and c["Created"] <= oldest
-    ]
 
 
 def _line(container: Container) -> str:

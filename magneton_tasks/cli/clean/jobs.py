@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-from magneton_tasks.base import lease
-from magneton_tasks.cli.clean.left_behind import LeftBehind
+from magneton_tasks.clean.left_behind import jobs_over
+from magneton_tasks.cli.clean.ending import LeftBehind
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import worst
 from magneton_tasks.runners.arrays import left
@@ -37,16 +36,9 @@ def _clean(scheduler: Scheduler, config: RunConfig, dry_run: bool, yes: bool, as
         "jobs",
         "cancel",
         "cancelled",
-        over(scheduler, config),
+        jobs_over(scheduler, config),
         str,
         asdict,
         cancel,
     )
     return behind.clean(dry_run, yes, as_json)
-
-
-def over(scheduler: Scheduler, config: RunConfig) -> list[LeftJob]:
-    """The volume's jobs in the queue, but for those of the run that has its lease."""
-    holder = lease.holder_of(Path(config.paths.work))
-    found = scheduler.left(config.paths.work)
-    return [j for j in found if holder is None or j.run != holder[0].run]
