@@ -6,14 +6,14 @@ can't be written disturbs nobody.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.errors import OutputError
 
 
@@ -34,13 +34,8 @@ def state_file(environ: Mapping[str, str] = os.environ) -> Path:
 
 def recall() -> Remembered:
     """What was remembered; nothing where the file isn't there or isn't right."""
-    with suppress(OSError, ValueError, RuntimeError, AttributeError):
-        data = json.loads(state_file().read_text(encoding="utf-8"))
-        config, partitions = data.get("config"), data.get("partitions") or {}
-        return Remembered(
-            config if isinstance(config, str) else None,
-            {str(k): str(v) for k, v in partitions.items()},
-        )
+    with suppress(OSError, ValueError, RuntimeError):
+        return of_json(Remembered, state_file().read_bytes())
     return Remembered()
 
 
@@ -49,6 +44,6 @@ def remember(config: Path, partition: str | None) -> None:
     partitions = dict(recall().partitions)
     if partition is not None:
         partitions[str(config)] = partition
-    text = json.dumps(asdict(Remembered(str(config), partitions)), indent=1)
+    text = to_json(Remembered(str(config), partitions))
     with suppress(OSError, OutputError, RuntimeError):
-        files.write_atomic(state_file(), text.encode())
+        files.write_atomic(state_file(), text)

@@ -6,13 +6,13 @@ the next plan of the same input and settings needn't import the heavy libraries.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base import files
+from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
@@ -130,20 +130,13 @@ def sample(
     )
     key = samples_key(config, box, input_digest, threshold, grid)
     if cache is not None:
-        with (
-            suppress(FileNotFoundError, ValueError, KeyError, TypeError),
-            files.open_read(cache) as file,
-        ):
-            data = json.loads(file.read())
-            if data["key"] == key:
-                density = data["density"]
-                density["densest"] = tuple(density["densest"])
-                for name in ("faces", "densest_faces"):
-                    density[name] = FaceDensity(**density[name]) if density[name] else None
-                return Samples(key, Density(**density), data["channels"], data["warnings"])
+        with suppress(FileNotFoundError, ValueError), files.open_read(cache) as file:
+            kept = of_json(Samples, file.read())
+            if kept.key == key:
+                return kept
     samples = _sample(config, sample_boxes(box), grid, threshold, key)
     if cache is not None and write:
-        files.write_atomic(cache, json.dumps(asdict(samples), indent=1).encode())
+        files.write_atomic(cache, to_json(samples))
     return samples
 
 

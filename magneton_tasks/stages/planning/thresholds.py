@@ -8,14 +8,14 @@ anew. Only plan writes the file, while it holds the volume's lease.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import CorruptFileError
@@ -86,6 +86,14 @@ _WARNINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What ``thresholds.json`` holds."""
+
+    format: int
+    entries: Mapping[str, Entry]
+
+
 def fixed(config: RunConfig, overrides: Mapping[str, object]) -> ThresholdChoice | None:
     """What a config says (it holds its ``overrides``); None: its threshold comes from the map."""
     given = config.segment.threshold
@@ -142,8 +150,7 @@ class Taken:
         if self.entry is None:
             return
         entries = {**read(work), self.key: self.entry}
-        content = {"format": _FORMAT, "entries": {k: asdict(e) for k, e in entries.items()}}
-        files.write_atomic(work.thresholds, json.dumps(content, indent=1).encode())
+        files.write_atomic(work.thresholds, to_json(Kept(_FORMAT, entries)))
 
 
 def take(
@@ -202,16 +209,13 @@ def read(work: WorkPaths) -> dict[str, Entry]:
     """
     try:
         with files.open_read(work.thresholds) as file:
-            data: dict[str, Any] = json.loads(file.read())
-        if data["format"] != _FORMAT:
+            text = file.read()
+        if json_object(text)["format"] != _FORMAT:
             return {}  # of another release: the map is asked again
-        return {
-            key: Entry(**entry | {"warned": tuple(entry["warned"])})
-            for key, entry in data["entries"].items()
-        }
+        return dict(of_json(Kept, text).entries)
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError) as error:
         raise CorruptFileError(
             f"{work.thresholds}, which keeps the thresholds that results were made with, is damaged: {error}",
             "restore it from a backup; or remove it, and the next run takes the threshold from the map "
