@@ -138,8 +138,8 @@ def _finish(planned: Planned, attempt: Path) -> int:
     from magneton_tasks.formats.precomputed.chunks import compress, encode_chunk
     from magneton_tasks.work.attempt import Attempt
     from magneton_tasks.work.chunks import info_of
+    from magneton_tasks.work.pool_table import write_pool
     from magneton_tasks.work.stores import segmentation, table_dir
-    from magneton_tasks.work.tables import write_pool
     from magneton_tasks.work.validity import count_input, pool_input
 
     opened = Attempt.open(attempt)

@@ -22,9 +22,9 @@ from magneton_tasks.work.blocks import Blocks, pool_invalidating
 from magneton_tasks.work.chunks import info_of
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.pool_table import PoolTable
 from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.stores import pool_table
-from magneton_tasks.work.tables import PoolTable
 from magneton_tasks.work.validity import holds_same
 
 

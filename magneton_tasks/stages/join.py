@@ -198,7 +198,7 @@ class JoinStage:
         for path, (info, _, _) in self._contact_files(key).items():
             if path not in self._sound:
                 with suppress(CorruptFileError, OutputError):  # the child tells, and invalidates
-                    tables.require_sound(path, info)
+                    parquet.require_sound(path, info)
                     self._sound.add(path)
 
     def _contact_files(

@@ -32,6 +32,7 @@ from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.pool_table import write_pool
 from magneton_tasks.work.record import Info, Kind, Record, files_info
 from magneton_tasks.work.stores import table_dir
 from magneton_tasks.work.validity import pool_input, spares
@@ -114,7 +115,7 @@ def _pool(
     pool.leave_out(config.segment.min_size_vox)
     directory = table_dir(attempt, digest)
     written = dict(
-        tables.write_pool(directory, {k: pool.global_ids(k) for k in some})
+        write_pool(directory, {k: pool.global_ids(k) for k in some})
         for some in _file_ranges(labels)
     )
     report = pool.report(grid.box.voxels)

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from magneton_tasks.base import files
+from magneton_tasks.base.files import FileInfo
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 
 Column = npt.NDArray[Any]
@@ -82,6 +83,37 @@ def sliced(columns: Mapping[str, Column], rows: int = ROW_GROUP) -> Iterator[Col
     n = len(next(iter(columns.values())))
     for begin in range(0, max(n, 1), rows):
         yield {name: column[begin : begin + rows] for name, column in columns.items()}
+
+
+def joined(parts: list[Column]) -> Column:
+    """Columns of uint32, one after the other; none where there are no parts."""
+    return np.concatenate([np.zeros(0, np.uint32), *parts]).astype(np.uint32, copy=False)
+
+
+def write(
+    path: Path,
+    columns: Mapping[str, Column],
+    rows: int = ROW_GROUP,
+    metadata: dict[bytes, bytes] | None = None,
+) -> FileInfo:
+    """Write a table whose rows come block by block, atomically.
+
+    Parameters
+    ----------
+    rows
+        Of a row group.
+
+    Raises
+    ------
+    OutputError
+        Disk full, quota, I/O error.
+    """
+    blocks = [name for name in columns if name.startswith("block")]
+    return files.write_atomic(
+        path,
+        encode(sliced(columns, rows), metadata=metadata, few=blocks),
+        is_ours=True,
+    )
 
 
 def from_bytes(data: bytes) -> Any:
@@ -149,6 +181,20 @@ def told(path: Path) -> Iterator[None]:
                 f"can't read {path}: {error.strerror}", "fix it, then rerun"
             ) from error
         raise corrupt(path, str(error)) from error
+
+
+def require_sound(path: Path, info: FileInfo) -> None:
+    """Read a file and compare its checksum.
+
+    Raises
+    ------
+    CorruptFileError
+        Its bytes aren't those that were written.
+    OutputError
+        The file isn't there, or the file system failed.
+    """
+    if files.stat_size(path) != info.size or files.crc32_of(path) != info.crc32:
+        raise corrupt(path, "its checksum isn't that of its record")
 
 
 def corrupt(path: Path, what: object) -> CorruptFileError:

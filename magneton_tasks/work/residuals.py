@@ -37,30 +37,18 @@ import numpy as np
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
-from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import (
     DTYPES,
-    BasinPairs,
-    Basins,
-    Edges,
-    FaceBasins,
     Joins,
-    Regions,
     Residual,
 )
 from magneton_tasks.work import parquet
-from magneton_tasks.work.parquet import Column, Columns
+from magneton_tasks.work.parquet import Column
+from magneton_tasks.work.residual_tables import RESIDUAL, SIDES, block_members, fill, join_members
 
 _PER_DIRECTORY = 2000
 #: Zip's earliest date: the same content gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
-_RESIDUAL: dict[str, type[Any]] = {
-    "regions": Regions, "edges": Edges, "basins": Basins, "pairs": BasinPairs, "face_basins": FaceBasins,
-}  # fmt: skip
-#: Columns that rise, or nearly: in blocks, and in joins, whose children are in rising order.
-_RISING = frozenset({"u", "region", "block", "basin", "index", "label", "block_b", "label_b"})
-_FEW = frozenset({"key_affinity", "closed_key_affinity", "sides"})
-_SIDES = b"magneton.sides"
 
 
 class ResidualStore:
@@ -95,7 +83,7 @@ class ResidualStore:
         OutputError
             Disk full, quota, I/O error.
         """
-        return self._write(number, _block_members(residual, faces, sizes))
+        return self._write(number, block_members(residual, faces, sizes))
 
     def write_join(self, number: int, residual: Residual, joins: Joins) -> FileInfo:
         """Write what a group leaves open, and which labels it found to be one object.
@@ -105,7 +93,7 @@ class ResidualStore:
         OutputError
             Disk full, quota, I/O error.
         """
-        return self._write(number, _join_members(residual, joins))
+        return self._write(number, join_members(residual, joins))
 
     def read_residual(self, number: int, info: FileInfo | None = None) -> Residual:
         """What a block or group leaves open.
@@ -128,7 +116,7 @@ class ResidualStore:
         """
         with self._opened(number, info, whole=True) as archive:
             return Residual(
-                **{name: archive.table(name, table) for name, table in _RESIDUAL.items()}
+                **{name: archive.table(name, table) for name, table in RESIDUAL.items()}
             )
 
     def read_joins(self, number: int, info: FileInfo | None = None) -> Joins:
@@ -211,7 +199,7 @@ class _Archive:
             part = parquet.read(table, [group])
             end = row + table.metadata.row_group(group).num_rows
             for field, column in columns.items():
-                _fill(column[row:end], field, part)
+                fill(column[row:end], field, part)
             row = end
         return kind(**columns)
 
@@ -219,7 +207,7 @@ class _Archive:
         if not sides:
             return {}
         table = self._member("faces")
-        listed = json.loads(table.metadata.metadata[_SIDES])
+        listed = json.loads(table.metadata.metadata[SIDES])
         where = {(axis, side): (group, shape) for group, (axis, side, shape) in enumerate(listed)}
         found: Faces = {}
         for side in sides:
@@ -239,75 +227,3 @@ class _Archive:
 
     def _member(self, name: str) -> Any:
         return parquet.from_bytes(self._zip.read(f"{name}.parquet"))  # compares its CRC-32
-
-
-# ------------------------------------------------------------------ what is stored
-def _block_members(
-    residual: Residual, faces: Faces, sizes: Column
-) -> Iterator[tuple[str, memoryview]]:
-    yield from _residual_members(residual)
-    if faces:
-        yield "faces", _encode_faces(faces)
-    yield "sizes", parquet.encode(parquet.sliced({"voxels": sizes}))
-
-
-def _join_members(residual: Residual, joins: Joins) -> Iterator[tuple[str, memoryview]]:
-    yield from _residual_members(residual)
-    yield "joins", _encode_table(joins)
-
-
-def _residual_members(residual: Residual) -> Iterator[tuple[str, memoryview]]:
-    """Every table, also those without rows: one that isn't there is damage."""
-    for name in _RESIDUAL:
-        yield name, _encode_table(getattr(residual, name))
-
-
-def _encode_table(table: Any) -> memoryview:
-    groups = map(_with_positions, parquet.sliced(table._asdict()))
-    return parquet.encode(groups, rising=_RISING, few=_FEW)
-
-
-def _with_positions(columns: Columns) -> Columns:
-    """The same with affinity and position in place of each key."""
-    found: Columns = {}
-    for name, column in columns.items():
-        if name.endswith("key"):
-            affinity, position = _split(column)
-            found[f"{name}_affinity"], found[f"{name}_position"] = affinity, position
-        else:
-            found[name] = column
-    if "last" in found:
-        found["last_after"] = found.pop("last") - found["key_position"]
-    return found
-
-
-def _fill(column: Column, name: str, stored: Columns) -> None:
-    """A column, in place, of what `_with_positions` made."""
-    if name.endswith("key"):
-        np.left_shift(stored[f"{name}_affinity"], KEY_BITS, out=column, dtype=np.int64)
-        column -= stored[f"{name}_position"]
-    elif name == "last":
-        np.add(stored["last_after"], stored["key_position"], out=column)
-    else:
-        column[...] = stored[name]
-
-
-def _split(key: Column) -> tuple[Column, Column]:
-    """(affinity uint8, position int64) of keys; (0, 0) of 0, which is none."""
-    affinity = (key + ((1 << KEY_BITS) - 1)) >> KEY_BITS
-    if affinity.max(initial=0) > 255:
-        raise ValueError("a key's affinity isn't a uint8")
-    return affinity.astype(np.uint8), (affinity << KEY_BITS) - key
-
-
-def _encode_faces(faces: Faces) -> memoryview:
-    """All faces as one table: a row group each, in the order of the sides."""
-    sides = sorted(faces)
-    listed = [(axis, side, faces[axis, side].basins.shape) for axis, side in sides]
-    planes: list[Columns] = []
-    for side in sides:
-        face, shape = faces[side], faces[side].basins.shape
-        affinity = np.zeros(shape, np.uint8) if face.affinity is None else face.affinity
-        named = {"basins": face.basins, "picks": face.picks, "affinity": affinity}
-        planes.append({name: plane.reshape(-1) for name, plane in named.items()})
-    return parquet.encode(planes, metadata={_SIDES: json.dumps(listed).encode()})

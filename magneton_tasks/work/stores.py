@@ -15,8 +15,8 @@ from magneton_tasks.work.record import Record
 if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them
     from magneton_tasks.formats.precomputed.write import PrecomputedStore
     from magneton_tasks.work.labels import LabelStore
+    from magneton_tasks.work.pool_table import PoolTable
     from magneton_tasks.work.residuals import ResidualStore
-    from magneton_tasks.work.tables import PoolTable
 
 
 def label_store(attempt: Attempt, wait_s: float | None = None) -> LabelStore:
@@ -37,7 +37,7 @@ def table_dir(attempt: Attempt, pool_input: str) -> Path:
 
 def pool_table(attempt: Attempt, pool: Record) -> PoolTable:
     """The (block, label) -> global id of pool's record."""
-    from magneton_tasks.work.tables import PoolTable
+    from magneton_tasks.work.pool_table import PoolTable
 
     return PoolTable(table_dir(attempt, pool.input or ""), attempt.wait_s, pool.files)
 

@@ -13,7 +13,7 @@ from magneton_tasks.kernels.overlap.segment import label_sizes
 from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.segment_exact import ExactSegmentStage
 from magneton_tasks.stages.segmented import segmented
-from magneton_tasks.work import residuals
+from magneton_tasks.work import residual_tables
 from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.record import Info, Outcome, files_info
 from tests.helpers import volumes
@@ -29,8 +29,8 @@ def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any
     sizes = label_sizes(
         found.labels, (slice(shape[0]), slice(shape[1]), slice(shape[2])), found.n_labels
     ).core
-    at, members = stage.grid.index3(key), residuals._residual_members(found.residual)
-    faces = ("faces", residuals._encode_faces(found.faces))
+    at, members = stage.grid.index3(key), residual_tables.residual_members(found.residual)
+    faces = ("faces", residual_tables.encode_faces(found.faces))
     written = {
         "labels": stage.store.write(at, found.labels),
         "sizes": stage.store.write_sizes(at, sizes, sizes),

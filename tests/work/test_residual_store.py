@@ -35,7 +35,7 @@ from magneton_tasks.kernels.exact.residual import (
     empty,
     empty_residual,
 )
-from magneton_tasks.work import parquet, residuals, tables
+from magneton_tasks.work import parquet, residual_tables, tables
 from magneton_tasks.work.residuals import ResidualStore
 from tests.helpers.examples import examples
 from tests.helpers.lagging import hide_new_files
@@ -351,7 +351,9 @@ def test_a_table_or_side_that_is_not_there_is_corrupt(store: ResidualStore) -> N
 def test_a_table_of_other_columns_is_corrupt(
     store: ResidualStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(residuals, "_encode_table", lambda _: parquet.encode([{"u": np.zeros(2)}]))
+    monkeypatch.setattr(
+        residual_tables, "_encode_table", lambda _: parquet.encode([{"u": np.zeros(2)}])
+    )
     store.write_join(0, some_residual(), some_joins())
     with pytest.raises(CorruptFileError, match="block_a"):
         store.read_joins(0)

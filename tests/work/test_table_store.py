@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from magneton_tasks.base import files
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from magneton_tasks.kernels.overlap.overlap import Pairs
-from magneton_tasks.work import tables
-from magneton_tasks.work.tables import PAIR_COLUMNS, PoolTable
+from magneton_tasks.work import parquet, pool_table, tables
+from magneton_tasks.work.pool_table import PoolTable, write_pool
+from magneton_tasks.work.record import Kind
+from magneton_tasks.work.tables import PAIR_COLUMNS
 from tests.helpers.lagging import hide_new_files
 
 
@@ -38,7 +41,12 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_ROW_GROUP", 7)
-    monkeypatch.setattr(tables, "_POOL_ROW_GROUP", 7)
+    monkeypatch.setattr(pool_table, "_ROW_GROUP", 7)
+
+
+def rows_of(kind: Kind, path: Path) -> Iterator[dict[str, Any]]:
+    """All rows of a table."""
+    return tables.iter_rows(path, None, None, kind, 0)
 
 
 # ---- pairs and sizes
@@ -51,7 +59,7 @@ def test_pairs_come_back_in_their_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(columns["block_b"], [1, 1, 1, 2, 2, 2, 2])
     info = tables.write_pairs(tmp_path / "pairs.parquet", columns)
     assert info.size == (tmp_path / "pairs.parquet").stat().st_size
-    assert_same(joined(list(tables.iter_pairs(tmp_path / "pairs.parquet"))), columns)
+    assert_same(joined(list(rows_of("pairs", tmp_path / "pairs.parquet"))), columns)
 
 
 def test_anyone_can_read_them(tmp_path: Path) -> None:
@@ -69,7 +77,7 @@ def test_no_block_pair_is_torn(tmp_path: Path) -> None:
     blocks = [(0, 1, 7), (0, 2, 3), (1, 2, 20), (1, 3, 1), (2, 3, 1), (2, 4, 9)]
     columns = some_pairs(blocks)
     tables.write_pairs(tmp_path / "p", columns)
-    batches = list(tables.iter_pairs(tmp_path / "p"))
+    batches = list(rows_of("pairs", tmp_path / "p"))
     assert len(batches) > 2
     assert_same(joined(batches), columns)
     seen = [set(zip(b["block_a"].tolist(), b["block_b"].tolist(), strict=True)) for b in batches]
@@ -107,7 +115,7 @@ def test_sizes_come_back_and_no_block_is_torn(tmp_path: Path) -> None:
     sizes = {k: rng.integers(0, 2**32, (2, n), np.uint32) for k, n in enumerate([5, 0, 9, 30, 1])}
     tables.write_label_sizes(tmp_path / "s", ((k, core, read) for k, (core, read) in sizes.items()))
     found: dict[int, Any] = {}
-    for batch in tables.iter_label_sizes(tmp_path / "s"):
+    for batch in rows_of("sizes", tmp_path / "s"):
         for block in np.unique(batch["block"]):
             assert block not in found
             rows = batch["block"] == block
@@ -120,8 +128,8 @@ def test_sizes_come_back_and_no_block_is_torn(tmp_path: Path) -> None:
 def test_tables_without_rows(tmp_path: Path) -> None:
     tables.write_pairs(tmp_path / "p", tables.pair_columns([]))
     tables.write_label_sizes(tmp_path / "s", [])
-    assert list(tables.iter_pairs(tmp_path / "p")) == []
-    assert list(tables.iter_label_sizes(tmp_path / "s")) == []
+    assert list(rows_of("pairs", tmp_path / "p")) == []
+    assert list(rows_of("sizes", tmp_path / "s")) == []
 
 
 # ---- the pool table
@@ -136,7 +144,7 @@ def some_ids(first: int, counts: list[int]) -> dict[int, Any]:
 def test_every_block_finds_its_ids(tmp_path: Path) -> None:
     ids = some_ids(0, [0, 7, 3, 0, 25, 1]) | some_ids(6, [14, 0]) | some_ids(8, [0])
     for some in (range(6), range(6, 8), range(8, 9)):
-        tables.write_pool(tmp_path, {k: ids[k] for k in some})
+        write_pool(tmp_path, {k: ids[k] for k in some})
     table = PoolTable(tmp_path, wait_s=0)
     for block in [*ids, *reversed(ids)]:
         found = table.global_ids(block)
@@ -146,7 +154,7 @@ def test_every_block_finds_its_ids(tmp_path: Path) -> None:
 
 def test_a_million_labels_in_blocks_of_thousands(tmp_path: Path) -> None:
     ids = some_ids(100, [10_000] * 100)
-    _, info = tables.write_pool(tmp_path, ids)
+    _, info = write_pool(tmp_path, ids)
     assert os.listdir(tmp_path) == ["pool-0000100-0000200.parquet"]
     assert info.size < 1_000_000 * 10
     table = PoolTable(tmp_path, wait_s=0)
@@ -156,13 +164,13 @@ def test_a_million_labels_in_blocks_of_thousands(tmp_path: Path) -> None:
 
 def test_blocks_with_gaps_make_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gaps"):
-        tables.write_pool(tmp_path, some_ids(0, [1]) | some_ids(2, [1]))
+        write_pool(tmp_path, some_ids(0, [1]) | some_ids(2, [1]))
 
 
 @pytest.mark.parametrize("block", [2, 9])
 def test_a_block_that_no_file_has_is_an_error(tmp_path: Path, block: int) -> None:
-    tables.write_pool(tmp_path, some_ids(0, [1, 1]))
-    tables.write_pool(tmp_path, some_ids(3, [1, 1]))
+    write_pool(tmp_path, some_ids(0, [1, 1]))
+    write_pool(tmp_path, some_ids(3, [1, 1]))
     with pytest.raises(NotVisibleError, match=f"block {block}"):
         PoolTable(tmp_path, wait_s=0).global_ids(block)
 
@@ -174,9 +182,9 @@ def test_labels_that_are_not_one_to_n_are_corrupt(
         columns["label"][1] = 7
         return real(path, columns, *rest)
 
-    real = tables._write
-    monkeypatch.setattr(tables, "_write", write)
-    tables.write_pool(tmp_path, some_ids(0, [3]))
+    real = parquet.write
+    monkeypatch.setattr(parquet, "write", write)
+    write_pool(tmp_path, some_ids(0, [3]))
     with pytest.raises(CorruptFileError, match="block 0 aren't 1 to 3"):
         PoolTable(tmp_path, wait_s=0).global_ids(0)
 
@@ -193,9 +201,9 @@ def test_a_table_with_other_rows_than_its_offsets_say_is_corrupt(
     def write(path: Path, columns: dict[str, Any], *rest: Any) -> Any:
         return real(path, {name: column[:-1] for name, column in columns.items()}, *rest)
 
-    real = tables._write
-    monkeypatch.setattr(tables, "_write", write)
-    tables.write_pool(tmp_path, some_ids(0, [3, 4]))
+    real = parquet.write
+    monkeypatch.setattr(parquet, "write", write)
+    write_pool(tmp_path, some_ids(0, [3, 4]))
     with pytest.raises(CorruptFileError, match="6 rows, 7 expected"):
         PoolTable(tmp_path, wait_s=0).global_ids(0)
 
@@ -208,7 +216,7 @@ def test_files_that_show_up_a_minute_late_are_read(tmp_path: Path) -> None:
         info = tables.write_pairs(tmp_path / "p", some_pairs([(0, 1, 3)]))
         (batch,) = tables.iter_rows(tmp_path / "p", info, None, "pairs", 120)
         assert len(batch["n"]) == 3
-        tables.write_pool(tmp_path, some_ids(0, [5]))
+        write_pool(tmp_path, some_ids(0, [5]))
         asks = disk.hidden_asks
         assert len(PoolTable(tmp_path, wait_s=120).global_ids(0)) == 5
         assert disk.hidden_asks > asks > 0
@@ -216,7 +224,7 @@ def test_files_that_show_up_a_minute_late_are_read(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(NotVisibleError, match="nowhere"):
-        list(tables.iter_pairs(tmp_path / "nowhere"))
+        list(rows_of("pairs", tmp_path / "nowhere"))
 
 
 def test_a_truncated_table_is_corrupt(tmp_path: Path) -> None:
@@ -228,7 +236,7 @@ def test_a_truncated_table_is_corrupt(tmp_path: Path) -> None:
         with pytest.raises(CorruptFileError, match="/p "):
             list(tables.iter_rows(path, info, None, "pairs", 0))
         with pytest.raises(CorruptFileError, match="/p "):
-            list(tables.iter_pairs(path))
+            list(rows_of("pairs", path))
 
 
 @pytest.mark.parametrize("bit", [1, 4, 16])
@@ -247,7 +255,7 @@ def test_a_changed_bit_anywhere_is_noticed(bit: int, tmp_path: Path) -> None:
 
 def test_a_changed_bit_anywhere_in_the_pool_table_is_noticed(tmp_path: Path) -> None:
     ids = some_ids(0, [20, 20])
-    name, info = tables.write_pool(tmp_path, ids)
+    name, info = write_pool(tmp_path, ids)
     data = (tmp_path / name).read_bytes()
     for at in range(len(data)):
         (tmp_path / name).write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
@@ -265,7 +273,7 @@ def test_fewer_rows_than_recorded_are_corrupt(tmp_path: Path) -> None:
 
 
 def test_a_damaged_pool_table_is_corrupt(tmp_path: Path) -> None:
-    tables.write_pool(tmp_path, some_ids(0, [500]))
+    write_pool(tmp_path, some_ids(0, [500]))
     (path,) = tmp_path.iterdir()
     data = path.read_bytes()
     path.write_bytes(data[:500] + bytes([data[500] ^ 1]) + data[501:])
@@ -284,7 +292,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OutputError, match="free space"):
-        tables.write_pool(tmp_path / "pool", some_ids(0, [5]))
+        write_pool(tmp_path / "pool", some_ids(0, [5]))
     monkeypatch.undo()
     assert files.listdir(tmp_path / "pool") == []
     assert os.listdir(tmp_path / "pool") == []
