@@ -14,7 +14,9 @@ from magneton_tasks.stages.planning.sampling import Samples
 from magneton_tasks.stages.planning.thresholds import Entry, Kept
 
 ENTRY = Entry(0.35, 0.1, 0.9, 0.25, 0.0, 0.3, ("few contacts",), 4, None, 0.4)
-KEPT = Kept(1, {"00112233": ENTRY, "44556677": Entry(1, 0, 1, 0, 0, 1e-7, (), 8, "ab", None)})
+KEPT = Kept(
+    1, {"00112233": ENTRY, "44556677": Entry(1.0, 0.0, 1.0, 0.0, 0.0, 1e-7, (), 8, "ab", None)}
+)
 FACES = FaceDensity(*(0.1 * k for k in range(len(FaceDensity.__dataclass_fields__))))
 SAMPLES = Samples("key", Density(0.1, 1e-5, (0.2, 0.3), FACES, None, 0.5), [{"mean": 0.5}], ["é"])
 
@@ -37,7 +39,7 @@ def test_it_comes_back_equal(value: Kept | Samples) -> None:
     ["", "[]", "null", '{"format": 1}', '{"format": 1, "entries": {"a": {"value": "high"}}}'],
 )
 def test_what_isnt_of_the_type_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Kept"):
         of_json(Kept, text)
 
 
