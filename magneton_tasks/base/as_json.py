@@ -8,13 +8,14 @@ lines of records, of which there are 10^5 (`work.record`).
 from __future__ import annotations
 
 import json
-from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def to_json(value: object) -> bytes:
@@ -30,11 +31,13 @@ def of_json(kind: type[T], text: str | bytes) -> T:
     ValueError
         It isn't JSON, or not of this type; says where.
     """
-    return _adapter(kind).validate_json(text)
+    found: T = _adapter(kind).validate_json(text)
+    return found
 
 
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    from pydantic import TypeAdapter  # a fifth of a second
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        from pydantic import TypeAdapter  # a fifth of a second
 
-    return TypeAdapter(kind)
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.faces import Faces
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import (
     BasinPairs,
     Basins,
