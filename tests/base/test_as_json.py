@@ -9,7 +9,7 @@ import pytest
 
 from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.plan.cost_exact import FaceDensity
-from magneton_tasks.plan.plan import Density
+from magneton_tasks.plan.memory import Density
 from magneton_tasks.stages.planning.sampling import Samples
 from magneton_tasks.stages.planning.thresholds import Entry, Kept
 
