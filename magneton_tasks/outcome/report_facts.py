@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from shlex import quote
 from typing import Any
@@ -82,6 +83,7 @@ def volume(attempt: Attempt) -> Data:
     }
 
 
+@cache  # for the report and its page: each library's metadata is parsed as an e-mail
 def versions() -> Data:
     """Of Magneton, Python and `LIBRARIES` here, and of the kernels."""
     found = {"magneton": __version__, "python": sys.version.split()[0]}
