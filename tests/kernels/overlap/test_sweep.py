@@ -194,14 +194,21 @@ def cuts(noisy: Float32, given: SegmentSettings) -> list[BlockCuts]:
     return [cut_block(np.ascontiguousarray(part), given, THRESHOLDS) for part in parts]
 
 
-def run_of_blocks(
-    noisy: Float32, given: SegmentSettings, rule: Rule, min_size_vox: int
-) -> NDArray[np.uint64]:
-    """What segment, count, pool and apply make of the blocks at one threshold."""
-    found = []
-    for key in range(len(GRID)):
-        affinity = np.ascontiguousarray(noisy[:, *GRID.read(key).slices((0, 0, 0))])
-        found.append(segment_block(affinity, given))
+@pytest.fixture(scope="module")
+def segmented(noisy: Float32) -> dict[float, list[Labels]]:
+    """What segment makes of the blocks at each threshold."""
+    parts = [noisy[:, *GRID.read(key).slices((0, 0, 0))] for key in range(len(GRID))]
+    return {
+        threshold: [
+            segment_block(np.ascontiguousarray(part), replace(settings(), threshold=threshold))
+            for part in parts
+        ]
+        for threshold in THRESHOLDS
+    }
+
+
+def run_of_blocks(found: Sequence[Labels], rule: Rule, min_size_vox: int) -> NDArray[np.uint64]:
+    """What count, pool and apply make of the blocks."""
     pooling = Pooling(np.array([n for _, n in found]))
     for a in range(len(GRID)):
         for b in GRID.later_neighbours(a):
@@ -233,7 +240,11 @@ def run_of_blocks(
 @pytest.mark.parametrize("rule", get_args(RuleName))
 @pytest.mark.parametrize("min_size_vox", [0, 60])
 def test_scores_of_several_blocks_are_those_of_matched_blocks(
-    noisy: Float32, truth: NDArray[np.uint32], rule: RuleName, min_size_vox: int
+    noisy: Float32,
+    segmented: dict[float, list[Labels]],
+    truth: NDArray[np.uint32],
+    rule: RuleName,
+    min_size_vox: int,
 ) -> None:
     assert GRID.shape == (3, 3, 3)
     known, given = truth.copy(), Rule(rule)
@@ -241,7 +252,7 @@ def test_scores_of_several_blocks_are_those_of_matched_blocks(
     found = score_blocks(GRID, cuts(noisy, settings()), THRESHOLDS, known, given, min_size_vox)
     assert [t for t, _ in found] == sorted(THRESHOLDS, reverse=True)
     for threshold, scores in found:
-        alone = run_of_blocks(noisy, replace(settings(), threshold=threshold), given, min_size_vox)
+        alone = run_of_blocks(segmented[threshold], given, min_size_vox)
         expected = evaluate(alone, known)
         assert (scores.voxels, scores.segments) == (expected.voxels, expected.segments), threshold
         assert (scores.vi_split, scores.vi_merge, scores.arand) == pytest.approx(
