@@ -24,7 +24,7 @@ ELSEWHERE = {"make test": ".ci/run"}
 #: Types README from top to bottom.
 OF_README = "tests/e2e/test_readme.py"
 #: Types what needs neither an Airflow nor a cluster.
-ANYWHERE = "tests/project/test_typed_documents.py"
+ANYWHERE = "tests/e2e/test_typed_documents.py"
 #: What alone excuses a block that no test types.
 EXCUSES = ("hardware", "site", "account")
 _FENCE = re.compile(r"^\s*(?:```|~~~)\s*(\S*)")
