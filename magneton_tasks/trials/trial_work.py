@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from magneton_tasks.base.failures import is_untold_bug
 from magneton_tasks.base.geometry import Box
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: what is made of one box
+#: what is made of one box, and what is told of all of them together
 _Made = TypeVar("_Made")
+_Told = TypeVar("_Told")
 
 
-def in_child(work: Callable[[], Any], limit: int) -> ChildResult:
+def in_child(work: Callable[[], object], limit: int) -> ChildResult:
     """Run ``work`` as a block is worked: forked, with a memory limit; a crash leaves its log."""
 
-    def guarded() -> dict[str, Any]:
+    def guarded() -> dict[str, object]:
         try:
             return {"value": work()}
         except MagnetonError as error:  # told by its message; a log would only show where
@@ -54,8 +55,8 @@ def in_child(work: Callable[[], Any], limit: int) -> ChildResult:
 
 
 def with_affinities(
-    trial: Trial, work: Callable[[NDArray[np.float32], NDArray[np.bool_] | None], Any]
-) -> Callable[[], Any]:
+    trial: Trial, work: Callable[[NDArray[np.float32], NDArray[np.bool_] | None], _Made]
+) -> Callable[[], _Made]:
     """Open the volumes; what comes back reads the box (in a child) and hands it to ``work``.
 
     Errors of the volume appear here, before a fork; a bad affinity is named by its voxel.
@@ -74,8 +75,8 @@ def with_blocks(
     trial: Trial,
     boxes: Sequence[Box],
     each: Callable[[NDArray[np.float32], NDArray[np.bool_] | None], _Made],
-    then: Callable[[list[_Made]], Any],
-) -> Callable[[], Any]:
+    then: Callable[[list[_Made]], _Told],
+) -> Callable[[], _Told]:
     """As `with_affinities`, box by box: ``then`` gets what ``each`` made of them."""
     from magneton_tasks.work.inputs import open_affinity, open_mask
 
@@ -83,19 +84,18 @@ def with_blocks(
     mask = open_mask(trial.config, affinity.info)
 
     def of(box: Box) -> _Made:
-        found: _Made = _placing(
+        return _placing(
             trial,
             lambda: each(affinity.read(box), None if mask is None else mask.read(box)),
             box,
         )()
-        return found
 
     return lambda: then([of(box) for box in boxes])
 
 
 def with_exact_affinities(
-    trial: Trial, work: Callable[[NDArray[np.uint8]], Any]
-) -> Callable[[], Any]:
+    trial: Trial, work: Callable[[NDArray[np.uint8]], _Made]
+) -> Callable[[], _Made]:
     """As `with_affinities`, as the exact method reads a volume that is this box."""
     import numpy as np
 
@@ -110,13 +110,15 @@ def with_exact_affinities(
     return _placing(trial, lambda: work(reader.read(trial.box)[0]))
 
 
-def _placing(trial: Trial, work: Callable[[], Any], box: Box | None = None) -> Callable[[], Any]:
+def _placing(
+    trial: Trial, work: Callable[[], _Made], box: Box | None = None
+) -> Callable[[], _Made]:
     """What says where in the volume something is wrong; ``box``: what is read, if not the trial's."""
     from magneton_tasks.kernels.overlap.segment import BadAffinityError
 
     at = box or trial.box
 
-    def do() -> Any:
+    def do() -> _Made:
         try:
             return work()
         except BadAffinityError as error:

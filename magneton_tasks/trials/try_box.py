@@ -144,7 +144,7 @@ def run(trial: Trial, thresholds: Sequence[float]) -> Tried:
 
 
 # ------------------------------------------------------------------ in the child
-def _work(trial: Trial, thresholds: Sequence[float], temporary: Path) -> Callable[[], Any]:
+def _work(trial: Trial, thresholds: Sequence[float], temporary: Path) -> Callable[[], int]:
     """What writes the layers, in a child."""
     from magneton_tasks.kernels.overlap.sweep import exact_sweep, sweep
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.methods import SegmentSettings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from magneton_tasks.kernels.evaluate import Scores
+    from magneton_tasks.kernels.overlap.grid_sweep import BlockCuts
 
 #: 0.05 to 1 in steps of 0.05: 20 thresholds. 1 is the supervoxels as they are, before any merge:
 #: what they split is the most there can be, and what they merge no threshold undoes. Below 0.05
@@ -249,7 +250,9 @@ def run(
     )
 
 
-def _work(trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[float]) -> Any:
+def _work(
+    trial: Trial, truth: VolumeInfo, function: str, thresholds: Sequence[float]
+) -> Callable[[], Scored]:
     """What the child of one merge function does."""
     from magneton_tasks.formats.volume import open_volume
     from magneton_tasks.kernels.overlap.sweep import score_exact_sweep
@@ -282,7 +285,7 @@ def _work_of_blocks(
     settings: SegmentSettings,
     thresholds: Sequence[float],
     known: Callable[[], NDArray[np.integer]],
-) -> Any:
+) -> Callable[[], Scored]:
     """The overlap method, on the blocks that a run of the box has."""
     from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
 
@@ -290,7 +293,7 @@ def _work_of_blocks(
     min_size_vox = trial.config.segment.min_size_vox
     truth: list[NDArray[np.integer]] = []
 
-    def cut(affinity: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> Any:
+    def cut(affinity: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> BlockCuts:
         if not truth:  # before the first block: it may hold nothing
             truth.append(known())
         return cut_block(affinity, settings, thresholds, mask)
@@ -305,7 +308,15 @@ def _work_of_blocks(
     )
 
 
-def _scored(found: list[tuple[float, Scores]]) -> dict[str, Any]:
+class Scored(TypedDict):
+    """What a child tells of one merge function, as plain data."""
+
+    labelled_vox: int
+    objects: int
+    points: list[dict[str, float]]
+
+
+def _scored(found: list[tuple[float, Scores]]) -> Scored:
     """Scores as plain data."""
     _, scores = found[0]
     points = [

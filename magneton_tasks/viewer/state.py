@@ -9,6 +9,8 @@ from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.viewer.layers import Shown
 
 State = dict[str, Any]
+#: Where a layer's data are: an address, or one with a transform.
+Source = str | State
 
 _M_PER_NM = 1e-9
 #: Stored value that stands for affinity 1, by dtype.
@@ -119,7 +121,7 @@ def _panels(layers: Sequence[State], side_by_side: bool) -> tuple[int, int]:
     return (1, segmentations) if side_by_side and segmentations > 1 else (2, 2)
 
 
-def _layout(layers: Sequence[State], side_by_side: bool) -> Any:
+def _layout(layers: Sequence[State], side_by_side: bool) -> str | State:
     if _panels(layers, side_by_side) == (2, 2):
         return "4panel"
     images = _names(layers, "image")
@@ -139,7 +141,7 @@ def _layers(one: Shown, data_url: str, colours: bool) -> list[State]:
     return [_channel(one, source, axis) for axis in "xyz"]
 
 
-def _segmentation(one: Shown, source: Any) -> State:
+def _segmentation(one: Shown, source: Source) -> State:
     layer = one.layer
     return {
         "type": "segmentation",
@@ -153,7 +155,7 @@ def _segmentation(one: Shown, source: Any) -> State:
     }
 
 
-def _image(one: Shown, source: Any, colours: bool) -> State:
+def _image(one: Shown, source: Source, colours: bool) -> State:
     z, y, x = one.layer.channels
     shader = _COLOURS.format(value=_affinity(one), x=x, y=y, z=z, colours=str(colours).lower())
     return {
@@ -167,7 +169,7 @@ def _image(one: Shown, source: Any, colours: bool) -> State:
     }
 
 
-def _channel(one: Shown, source: Any, axis: str) -> State:
+def _channel(one: Shown, source: Source, axis: str) -> State:
     """One channel as a layer of its own, where no chunk holds all three."""
     colour = {"x": "1, 0, 0", "y": "0, 1, 0", "z": "0, 0, 1"}[axis]
     shader = _ONE_COLOUR.format(value=_affinity(one), colour=colour)
@@ -192,7 +194,7 @@ def _affinity(one: Shown) -> str:
     return f"1.0 - {value}" if one.layer.invert else value
 
 
-def _source(one: Shown, data_url: str) -> Any:
+def _source(one: Shown, data_url: str) -> Source:
     at = data_url if one.remote is None else f"{one.remote}/"
     url = f"{one.info.format}://{at}{one.inner}"
     if one.info.format == "precomputed":
