@@ -24,9 +24,10 @@ COMPILER = "numba.np.polynomial.polynomial_core"
 WATCH = """
 import atexit, os, sys
 
-import magneton_tasks.plan.plan
+from magneton_tasks.plan import geometry
 
-magneton_tasks.plan.plan.MAX_CELL_VOXELS = 16_000
+assert geometry.MAX_CELL_VOXELS
+geometry.MAX_CELL_VOXELS = 16_000
 
 def leave_note():
     with open(os.path.join(os.environ["NOTES"], str(os.getpid())), "w") as file:
