@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from magneton_tasks.airflow.dag import form as params
-from magneton_tasks.airflow.operators.process import PlanOperator
+from magneton_tasks.airflow.operators.planning import PlanOperator
 from magneton_tasks.config import from_form, renamed
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError

@@ -12,8 +12,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks.airflow.dag import form as params
-from magneton_tasks.airflow.operators import process as operators
+from magneton_tasks.airflow.operators.batches import BatchesOperator
 from magneton_tasks.airflow.operators.container import StageContainerOperator
+from magneton_tasks.airflow.operators.process import StageOperator
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
@@ -96,17 +97,13 @@ def test_batches_go_to_the_chosen_runner_alone(tmp_path: Path) -> None:
     attempt = str(run.attempt.paths.root)
 
     def batches(runner: str | None) -> list[dict[str, Any]]:
-        task = operators.BatchesOperator(
-            task_id="b", stage="segment", attempt=attempt, runner=runner
-        )
+        task = BatchesOperator(task_id="b", stage="segment", attempt=attempt, runner=runner)
         return task.execute({})
 
     assert batches("docker") == batches(None) != []
     assert batches("local") == []
     with pytest.raises(AirflowSkipException, match="another runner than local"):
-        operators.StageOperator(task_id="p", stage="pool", attempt=attempt, runner="local").execute(
-            {}
-        )
+        StageOperator(task_id="p", stage="pool", attempt=attempt, runner="local").execute({})
 
 
 def test_an_engine_that_is_down_is_retried_and_a_wrong_version_isn_t(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from croniter.croniter import CroniterError
 
 from magneton_tasks.airflow.dag import notices
 from magneton_tasks.airflow.dag.dag_names import named_configs
-from magneton_tasks.airflow.operators.process import RefuseOperator
+from magneton_tasks.airflow.operators.refuse import RefuseOperator
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.runners import retry

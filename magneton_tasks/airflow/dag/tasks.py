@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, BaseOperator
 
 from magneton_tasks.airflow.operators.announce import AnnounceOperator
-from magneton_tasks.airflow.operators.process import (
-    BatchesOperator,
-    PlanOperator,
-    ReleaseOperator,
-    StageOperator,
-)
+from magneton_tasks.airflow.operators.batches import BatchesOperator
+from magneton_tasks.airflow.operators.planning import PlanOperator
+from magneton_tasks.airflow.operators.process import ReleaseOperator, StageOperator
 from magneton_tasks.airflow.service import pools
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.stage_names import MAPPED, PROBE

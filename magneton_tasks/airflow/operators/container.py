@@ -16,7 +16,7 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException
 
 from magneton_tasks.airflow.operators.ends import failure, raise_for, result_of
-from magneton_tasks.airflow.operators.process import plan_request, planned, request_command
+from magneton_tasks.airflow.operators.planning import plan_request, planned, request_command
 from magneton_tasks.airflow.operators.stage_task import StageTask
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
@@ -102,7 +102,7 @@ class ContainerOperator(DockerOperator):
 
 
 class PlanContainerOperator(ContainerOperator, SkipMixin):
-    """Makes an attempt, as `airflow.operators.process.PlanOperator` does, in a container."""
+    """Makes an attempt, as `airflow.operators.planning.PlanOperator` does, in a container."""
 
     def __init__(self, *, config_path: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

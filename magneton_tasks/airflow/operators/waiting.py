@@ -13,7 +13,7 @@ from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from magneton_tasks.airflow.operators.process import plan_request, rest_of
+from magneton_tasks.airflow.operators.planning import plan_request, rest_of
 from magneton_tasks.base.units import human_time
 from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.config.read import RunConfig, load_config

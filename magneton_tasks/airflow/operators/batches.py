@@ -1,0 +1,68 @@
+"""The batches of a mapped stage, over which Airflow maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from magneton_tasks.airflow.operators.stage_task import is_chosen
+from magneton_tasks.base.grid import items
+from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.stage_names import noun_of
+from magneton_tasks.work.paths import AttemptPaths
+
+
+class BatchesOperator(BaseOperator):
+    """Returns the batches of a mapped stage: ``[{"batch": 3, "name": "batch 3: blocks 24-31"}, ...]``.
+
+    One task per stage: Airflow maps over the return value of a task only, not over another XCom.
+
+    Parameters
+    ----------
+    runner
+        Whose batches: none where the run has chosen another. None: there is but one.
+    """
+
+    template_fields = ("attempt",)
+
+    def __init__(
+        self, *, stage: str, attempt: str, runner: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.stage = stage
+        self.attempt = attempt
+        self.runner = runner
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        if not is_chosen(self.runner, self.attempt):
+            return []
+        plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text(), self.attempt)
+        in_space = plan.geometry.is_in_space(self.stage)
+        return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
+
+
+def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:
+    """The batches of a stage with names for people, such as ``blocks 24-31``.
+
+    ``in_space``: a batch holds blocks that are neighbours (`work.job.Job.keys`).
+    """
+    if work is None:
+        return []
+    noun = noun_of(stage)
+    named = []
+    for k in range(work.batches):
+        begin, end = work.batch(k)
+        if in_space:  # neighbours in space; their numbers don't follow one another
+            named.append(
+                {"batch": k, "name": f"batch {k}: {end - begin} {noun}{'s' * (end - begin > 1)}"}
+            )
+            continue
+        first = next(items(work.todo, begin, begin + 1))
+        last = next(items(work.todo, end - 1, end))
+        name = f"{noun} {first}" if end - begin == 1 else f"{noun}s {first}-{last}"
+        if last - first != end - begin - 1:
+            name += f" ({end - begin} of them)"
+        named.append({"batch": k, "name": f"batch {k}: {name}"})
+    return named
