@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.clean.names import folder_of
+from magneton_tasks.outcome import showing
 from magneton_tasks.outcome.block_detail import events
 from magneton_tasks.runners.arrays.desk import Desk, desks
 from magneton_tasks.runners.arrays.progress import Progress
-from magneton_tasks.stages import verify
 from magneton_tasks.stages.gather import gather, gather_records
 from magneton_tasks.work import results, task_logs
 from magneton_tasks.work.attempt import Attempt
@@ -24,7 +24,7 @@ JOBS = {"7_0": "one\n", "7_1": "", "8_1": "==> no head\nlast, without its end"}
 @pytest.fixture
 def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempt:
     """A verified run whose files lie as its processes left them; some look like a cluster's."""
-    monkeypatch.setattr(verify, "gather", lambda _: None)
+    monkeypatch.setattr(showing, "gather", lambda _: None)
     attempt = volumes.run_pipeline(volumes.make_volume(tmp_path), parts=3).attempt
     desk = Desk(attempt.paths.root, "segment", 0)
     desk.adopt()
