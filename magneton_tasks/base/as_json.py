@@ -8,6 +8,7 @@ lines of records, of which there are 10^5 (`work.record`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def of_json(kind: type[T], text: str | bytes) -> T:
         It isn't JSON, or not of this type; says where.
     """
     found: T = _adapter(kind).validate_json(text)
+    return found
+
+
+def of_data(kind: type[T], data: Mapping[str, object]) -> T:
+    """Back from what JSON makes of a dataclass; errors as `of_json`."""
+    found: T = _adapter(kind).validate_python(data)
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from magneton_tasks.base.as_json import to_json
 from magneton_tasks.clean.names import folder_of
 from magneton_tasks.outcome import showing
 from magneton_tasks.outcome.block_detail import events
@@ -50,7 +51,7 @@ def told(attempt: Attempt) -> object:
         ],
         results.read(attempt.paths),
         [(task_logs.tail(log, 1000) or "").rstrip() for log in logs],
-        {task: known.to_json() for task, known in desks(attempt.paths.root)},
+        {task: to_json(known) for task, known in desks(attempt.paths.root)},
     )
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from magneton_tasks.base import files
+from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.runners.arrays.progress import Progress
 from magneton_tasks.work.paths import AttemptPaths, task_name
 
@@ -71,10 +72,10 @@ class Desk:
     # -------------------------------------------------------------- progress
     def load(self) -> Progress:
         text = _text(self.folder / "jobs.json") or _gathered(self.attempt).get(self.task)
-        return Progress.from_json(text) if text is not None else Progress()
+        return of_json(Progress, text) if text is not None else Progress()
 
     def save(self, progress: Progress) -> None:
-        files.write_atomic(self.folder / "jobs.json", progress.to_json().encode())
+        files.write_atomic(self.folder / "jobs.json", to_json(progress))
 
     def cancelled(self) -> set[str]:
         """Ids of the jobs that we cancelled ourselves."""
@@ -130,7 +131,7 @@ class Desk:
         if modified is None or not holder or time.time() - modified < SLOT_STALE_S:
             return False
         jobs = folder(self.attempt) / holder / "jobs.json"
-        busy = jobs.is_file() and bool(Progress.from_json(jobs.read_text()).in_flight)
+        busy = jobs.is_file() and bool(of_json(Progress, jobs.read_text()).in_flight)
         return not busy or time.time() - modified > SLOT_DEAD_S
 
     def free_slot(self) -> None:
@@ -157,7 +158,7 @@ def forget_halts(attempt: Path, stage: str) -> None:
 def desks(attempt: Path) -> Iterator[tuple[str, Progress]]:
     """Task and progress of each batch that has had jobs."""
     for name, text in _desks(attempt).items():
-        yield name, Progress.from_json(text)
+        yield name, of_json(Progress, text)
 
 
 def begun(attempt: Path) -> set[str]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from magneton_tasks.runners.arrays.decide import Failure
 from magneton_tasks.runners.arrays.states import expression, parse_indexes
 from magneton_tasks.runners.retry import Cause, Need
+
+#: In the file indexes are ranges, ``0-41,44``.
+_RANGES = BeforeValidator(parse_indexes), PlainSerializer(expression)
+Indexes = Annotated[list[int], *_RANGES]
+Parts = Annotated[set[int], *_RANGES]
 
 
 @dataclass
@@ -17,7 +23,7 @@ class Submitted:
 
     job: str
     number: int
-    indexes: list[int]
+    indexes: Indexes
     need: Need
     submitted: float
     is_over: bool = False
@@ -51,7 +57,7 @@ class Progress:
     """
 
     jobs: list[Submitted] = field(default_factory=list)
-    done: set[int] = field(default_factory=set)
+    done: Parts = field(default_factory=set)
     tries: dict[int, int] = field(default_factory=dict)
     failed: dict[int, dict[Cause, int]] = field(default_factory=dict)
     needs: dict[int, Need] = field(default_factory=dict)
@@ -74,30 +80,3 @@ class Progress:
         busy = {i for j in self.in_flight for i in j.indexes}
         failed = {f.part for f in self.failures}
         return [p for p in range(parts) if p not in self.done | busy | failed]
-
-    def to_json(self) -> str:
-        """Plain JSON, indexes as ranges."""
-        data = asdict(self)
-        data["done"] = expression(self.done)
-        for job in data["jobs"]:
-            job["indexes"] = expression(job["indexes"])
-        return json.dumps(data, indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> Progress:
-        """What `to_json` wrote."""
-        data: dict[str, Any] = json.loads(text)
-        data["done"] = set(parse_indexes(data["done"]))
-        data["jobs"] = [
-            Submitted(**{**j, "indexes": parse_indexes(j["indexes"]), "need": Need(**j["need"])})
-            for j in data["jobs"]
-        ]
-        data["tries"] = {int(k): v for k, v in data["tries"].items()}
-        data["failed"] = {
-            int(k): {Cause(cause): n for cause, n in v.items()}
-            for k, v in data.get("failed", {}).items()
-        }
-        data["first"] = {int(k): v for k, v in data.get("first", {}).items()}
-        data["needs"] = {int(k): Need(**v) for k, v in data["needs"].items()}
-        data["failures"] = [Failure(**{**f, "cause": Cause(f["cause"])}) for f in data["failures"]]
-        return cls(**data)

@@ -77,14 +77,8 @@ class Slurm:
         return cls(config.slurm.host, tuple(sorted(config.slurm.path_map.items())))
 
     def to_data(self) -> dict[str, Any]:
-        """Plain data that `of_data` reads."""
+        """Plain data, of which `base.as_json.of_data` makes the same."""
         return asdict(self)
-
-    @classmethod
-    def of_data(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_data` wrote, also after JSON made lists of tuples."""
-        pairs = tuple((str(here), str(there)) for here, there in data["path_map"])
-        return cls(data["host"], pairs, float(data["timeout_s"]))
 
     def to_cluster(self, path: str | Path) -> str:
         """A path of this machine as the cluster calls it."""

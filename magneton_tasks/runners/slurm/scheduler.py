@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from magneton_tasks.base.as_json import of_data
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import EXIT_OK, ConfigError, TemporaryError
@@ -34,7 +35,7 @@ class SlurmScheduler:
 
     @classmethod
     def cluster_of(cls, data: Mapping[str, Any]) -> SlurmCluster:
-        return SlurmCluster(Slurm.of_data(data))
+        return SlurmCluster(of_data(Slurm, data))
 
     @property
     def _slurm(self) -> Slurm:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from magneton_tasks.base.as_json import of_data
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.runners.arrays.scheduler import (
     Answer,
@@ -147,4 +148,4 @@ def test_a_cluster_survives_a_trigger(tmp_path: Path) -> None:
     import json
 
     slurm = Slurm("login", (("/a", "/b"),))
-    assert Slurm.of_data(json.loads(json.dumps(slurm.to_data()))) == slurm
+    assert of_data(Slurm, json.loads(json.dumps(slurm.to_data()))) == slurm
