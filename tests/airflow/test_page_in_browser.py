@@ -101,6 +101,7 @@ def test_a_run_that_goes_on(live: Callable[..., Page]) -> None:
     expect(page.locator("#map-legend")).to_contain_text("queued: 9")
     segment = page.locator('tr[data-stage="segment"]')
     expect(segment).to_contain_text("49 of 60")
+    expect(segment).to_contain_text("1 running")
     expect(segment).to_contain_text("9 queued")
 
 

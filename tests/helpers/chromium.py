@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 #: No sandbox (containers have none), no network of its own, WebGL drawn by software.
@@ -31,10 +32,15 @@ NewPage = Callable[..., Page]
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
+    found = _playwright().chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    yield found
+    found.close()
+
+
+@cache
+def _playwright() -> Playwright:
+    """One per process: each folder of tests has a fixture of its own, and a second loop is refused."""
+    return sync_playwright().start()
 
 
 @pytest.fixture

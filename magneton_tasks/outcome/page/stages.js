@@ -106,11 +106,14 @@ function cells(x, s, now_s) {
   const number = (...parts) => el("td", { class: "n" }, ...parts);
   return [
     el("td", {}, bar(x)),
-    number(`${count(x.done + x.empty)} of ${count(x.total)}`, small(x.before, "before")),
+    number(
+      `${count(x.done + x.empty)} of ${count(x.total)}`,
+      small(x.before, "before"),
+      small(x.running, "running"),
+    ),
     number(inNumber(x.empty)),
     el("td", { class: x.failed ? "n bad" : "n" }, count(x.failed)),
     number(count(rest), small(x.queued, "queued"), small(x.stale, "stale"), small(x.corrupt, "corrupt")),
-    number(count(x.running)),
     el("td", {}, when(x, s, now_s)),
     number(inSeconds(x.began === null ? null : x.ended - x.began)),
     number(left ? about(x.left_s) : "–"),
@@ -141,11 +144,11 @@ export function showStages(s, now_s, chosen, choose) {
   });
   if (s.verify) {
     const failed = s.outside.some((f) => f.stage === "verify");
-    const [done, gap, rest] = [`${failed ? 0 : 1} of 1`, { colspan: 5 }, { colspan: 5 }];
+    const [done, gap, rest] = [`${failed ? 0 : 1} of 1`, { colspan: 4 }, { colspan: 5 }];
     rows.push(
       el(
         "tr",
-        { class: "plain" },
+        { class: "plain", "data-stage": "verify" },
         el("th", { scope: "row" }, "verify"),
         el("td"),
         el("td", { class: "n" }, done),

@@ -75,6 +75,9 @@ async function show(data) {
 }
 
 // ------------------------------------------------------------------ wiring
+at("preview-image").addEventListener("load", (event) => {
+  event.target.classList.toggle("pixels", event.target.naturalWidth < 480); // a small one is enlarged
+});
 at("detail-close").addEventListener("click", () => {
   at("detail").hidden = true;
   at("map").focus();
