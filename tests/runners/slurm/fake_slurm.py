@@ -38,8 +38,9 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         state = read("state") or {"jobs": {}, "next": 100}
         code = globals()[program](state, arguments)
-        with open(f"{HOME}/state", "wb") as file:
+        with open(f"{HOME}/state.new", "wb") as file:
             marshal.dump(state, file)
+        os.replace(f"{HOME}/state.new", f"{HOME}/state")  # who calls it may kill it
     return int(code)
 
 
