@@ -18,7 +18,7 @@ from magneton_tasks.base.lease import acquire, look
 from magneton_tasks.errors import OutputError
 from magneton_tasks.outcome import damage
 from magneton_tasks.outcome.block_map import BlockMap
-from magneton_tasks.plan import plan as planning_core
+from magneton_tasks.plan import geometry as geometries
 from magneton_tasks.stages import proof
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
@@ -103,7 +103,7 @@ def test_a_bit_flipped_between_apply_and_verify(
 def test_a_bit_flipped_in_a_chunk_of_downsample(
     mip: int, copy_of: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning_core, "MAX_CELL_VOXELS", SMALL_CELLS)
+    monkeypatch.setattr(geometries, "MAX_CELL_VOXELS", SMALL_CELLS)
     config = copy_of(work=True, settings={"apply.mips": 3, **RAW})
     run = volumes.run_pipeline(config)
     expected = volumes.all_mips(run)
@@ -121,7 +121,7 @@ def test_damage_doesn_t_get_into_coarser_mips(
     settings: dict[str, Any], copy_of: Copy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between apply and downsample, which reads what apply wrote."""
-    monkeypatch.setattr(planning_core, "MAX_CELL_VOXELS", SMALL_CELLS)
+    monkeypatch.setattr(geometries, "MAX_CELL_VOXELS", SMALL_CELLS)
     config = copy_of(work=True, settings={"apply.mips": 3, **settings})
     run = volumes.run_stages(volumes.plan_run(config), stages=["apply"])
     path = chunk_of(run, 1, at=0)

@@ -10,7 +10,7 @@ import pytest
 
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.plan import plan as planning_core
+from magneton_tasks.plan import geometry as geometries
 from magneton_tasks.work.stores import pool_table
 from tests.helpers import volumes
 from tests.helpers.volumes import OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
@@ -257,7 +257,7 @@ def test_mips_that_don_t_fit_into_a_cell_are_the_same(
     config = copy_of(work=True, settings={"apply.mips": mips})
     plain = volumes.all_mips(volumes.run_pipeline(config))
     assert all(np.array_equal(a, b) for a, b in zip(plain, expected, strict=False))
-    monkeypatch.setattr(planning_core, "MAX_CELL_VOXELS", most)
+    monkeypatch.setattr(geometries, "MAX_CELL_VOXELS", most)
     run = volumes.run_pipeline(config)
     assert run.plan.geometry.cell_mips == in_cells
     assert run.codes["downsample"]
