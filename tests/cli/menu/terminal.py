@@ -44,6 +44,7 @@ class Terminal:
             cwd=str(folder),
             dimensions=(60, 220),
             encoding="utf-8",
+            codec_errors="replace",  # the echo of Ctrl-C may come in the middle of a character
             timeout=TIMEOUT_S,
             env=environment(folder, env),
         )
