@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
 from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import BasinPairs, Int64, Mask, UInt8, UInt32
@@ -70,13 +71,44 @@ def best_pairs(pairs: Int64, face_numbers: UInt32) -> BasinPairs:
 
     ``pairs``: int64 (edges, 3), see `clean_up.BestEdges`. Sorted by (a, b), a < b.
     """
-    ends = face_numbers[pairs[:, :2]]
-    a, b = ends.min(axis=1), ends.max(axis=1)
-    order = np.lexsort((pairs[:, 2], b, a))
-    a, b, key = a[order], b[order], pairs[order, 2]
-    last = np.ones(len(order), np.bool_)
-    last[:-1] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])
-    return BasinPairs(a[last], b[last], key[last])
+    a, b, key = _best_by_pair(pairs, face_numbers)
+    order = np.lexsort((b, a))
+    return BasinPairs(a[order], b[order], key[order])
+
+
+@njit(nogil=True)
+def _best_by_pair(pairs: Int64, face_numbers: UInt32) -> tuple[UInt32, UInt32, Int64]:
+    """One row a pair, by a: a counting sort, then one slot for each b."""
+    highest = np.int64(face_numbers.max())
+    starts = np.zeros(highest + 2, np.int64)
+    ends = np.empty((pairs.shape[0], 2), np.uint32)
+    for k in range(pairs.shape[0]):
+        first, second = face_numbers[pairs[k, 0]], face_numbers[pairs[k, 1]]
+        ends[k, 0] = min(first, second)
+        ends[k, 1] = max(first, second)
+        starts[ends[k, 0] + 1] += 1
+    for i in range(1, highest + 2):
+        starts[i] += starts[i - 1]
+    order = np.empty(pairs.shape[0], np.int64)
+    for k in range(pairs.shape[0]):
+        order[starts[ends[k, 0]]] = k
+        starts[ends[k, 0]] += 1
+    a, b = np.empty(order.size, np.uint32), np.empty(order.size, np.uint32)
+    key = np.empty(order.size, np.int64)
+    slot = np.full(highest + 1, -1, np.int64)
+    count = 0
+    begin = 0
+    for q in range(order.size):
+        low, high = ends[order[q], 0], ends[order[q], 1]
+        if count > 0 and a[count - 1] != low:
+            begin = count
+        if slot[high] < begin:
+            slot[high] = count
+            a[count], b[count], key[count] = low, high, pairs[order[q], 2]
+            count += 1
+        else:
+            key[slot[high]] = max(key[slot[high]], pairs[order[q], 2])
+    return a[:count], b[:count], key[:count]
 
 
 def positions_in_volume(positions: Int64, shape: Vec3, origin: Vec3, volume: Vec3) -> Int64:
