@@ -11,26 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
-
-from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.exact.block_regions import (
     BlockRegions,
     link_by_mean,
     link_small,
-    start_block,
 )
-from magneton_tasks.kernels.exact.block_step import (
-    Place,
-    check_block,
-    check_settings,
-    close_outer_faces,
-    close_regions,
-)
+from magneton_tasks.kernels.exact.block_step import close_regions
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.residual import UInt8, UInt32
+from magneton_tasks.kernels.exact.whole_box import check_box, start_box
 
 
 def exact_segmentations(
@@ -81,14 +72,8 @@ def exact_cuts(
     """
     if any(a < b for a, b in pairwise(thresholds)):
         raise BadDataError("thresholds rise", "give them from the highest to the lowest")
-    nowhere = ((False, False),) * 3
-    nz, ny, nx = vec3(affinity.shape[1:])
-    high = np.zeros((ny, nx), np.uint8), np.zeros((nz, nx), np.uint8), np.zeros((nz, ny), np.uint8)
-    check_settings(settings)
-    place = Place(0, (0, 0, 0), (nz, ny, nx), nowhere)
-    check_block(affinity, high, place)
-    close_outer_faces(affinity, high, nowhere)
-    regions = start_block(affinity, high, nowhere, settings).regions
+    check_box(affinity, settings)
+    regions = start_box(affinity, settings)
     link_small(regions, settings)
     return regions.labels, _cuts(regions, settings, thresholds)
 

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.block_regions import (
     BlockRegions,
     link_by_mean,
     link_small,
-    start_block,
-)
-from magneton_tasks.kernels.exact.block_step import (
-    Place,
-    check_block,
-    check_settings,
-    close_outer_faces,
 )
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.map_threshold import (
@@ -35,6 +27,7 @@ from magneton_tasks.kernels.exact.map_threshold import (
 )
 from magneton_tasks.kernels.exact.mean_linkage import MergeRecords
 from magneton_tasks.kernels.exact.residual import UInt8, UInt32
+from magneton_tasks.kernels.exact.whole_box import check_box, start_box
 
 
 def threshold_sums(affinity: UInt8, settings: ExactSettings) -> ThresholdSums:
@@ -52,15 +45,10 @@ def threshold_sums(affinity: UInt8, settings: ExactSettings) -> ThresholdSums:
     BadDataError, ConfigError
         As `block_step.segment_block_exact`.
     """
-    nowhere = ((False, False),) * 3
-    nz, ny, nx = vec3(affinity.shape[1:])
-    high = np.zeros((ny, nx), np.uint8), np.zeros((nz, nx), np.uint8), np.zeros((nz, ny), np.uint8)
-    check_settings(settings)
-    check_block(affinity, high, Place(0, (0, 0, 0), (nz, ny, nx), nowhere))
+    check_box(affinity, settings)
     if not affinity.any():
         return ThresholdSums.nothing()
-    close_outer_faces(affinity, high, nowhere)
-    regions = start_block(affinity, high, nowhere, settings).regions
+    regions = start_box(affinity, settings)
     pair_sum, pair_count = _labelled_pairs(affinity, regions.labels)
     link_small(regions, settings)
     edges = regions.edges
