@@ -26,7 +26,7 @@ from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import JOINS, STAGES
+from magneton_tasks.plan.stage_table import JOINS, STAGES
 
 UInt8 = NDArray[np.uint8]
 

@@ -21,7 +21,7 @@ from benchmarks.measure import Row, forked, magneton, row
 from benchmarks.volumes import VOXEL_SIZE_NM, mirrored, real, write_config
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import JOINS
+from magneton_tasks.plan.stage_table import JOINS
 
 UInt8 = NDArray[np.uint8]
 

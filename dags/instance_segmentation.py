@@ -23,7 +23,7 @@ from magneton_tasks.airflow.dag import catalog, page
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.dag import tasks as stages
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_names import MAPPED, stages_of
+from magneton_tasks.plan.stage_table import MAPPED, stages_of
 
 PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
 

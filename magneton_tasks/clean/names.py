@@ -16,7 +16,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.plan.stage_names import CHOICE_OF, JOINS
+from magneton_tasks.plan.stage_table import CHOICE_OF, JOINS
 from magneton_tasks.work.paths import WorkPaths
 
 _HEX = "[0-9a-f]{16}"

@@ -14,7 +14,7 @@ from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
-from magneton_tasks.plan.stage_names import CHOICE_OF
+from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.planning import checks, thresholds
 from magneton_tasks.work.attempts import newest_first, plan_data
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder

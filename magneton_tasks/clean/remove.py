@@ -12,7 +12,7 @@ from magneton_tasks.clean.find import Item, Listing, find
 from magneton_tasks.clean.folders import Removed, Remover
 from magneton_tasks.clean.names import require_marker
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_names import JOINS
+from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.stages.planning import checks, rights
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.plan.stage_table import CHOICES
 
 
 class Commands(click.Group):

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from magneton_tasks.config import keys
 
-#: What a run may be limited to: see `plan.stage_names`.
+#: What a run may be limited to: see `plan.stage_table`.
 Choice = Literal["segment", "pool", "apply"]
 #: Of a key of the first release: it is hashed, whatever it stands at.
 ALWAYS: Final = object()

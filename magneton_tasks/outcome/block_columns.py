@@ -17,7 +17,7 @@ from typing import Any
 
 from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.summary import StageSummary
-from magneton_tasks.plan.stage_names import CHOICE_OF, STAGES, join_level
+from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, join_level
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import Judged, grid_of, total_of

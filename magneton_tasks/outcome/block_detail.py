@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.plan.stage_names import noun_of
+from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths

@@ -30,7 +30,7 @@ from magneton_tasks.outcome.block_columns import (
     whole_or_none,
     worst,
 )
-from magneton_tasks.plan.stage_names import noun_of
+from magneton_tasks.plan.stage_table import noun_of
 
 Data = dict[str, Any]
 

@@ -20,7 +20,7 @@ from magneton_tasks.outcome.run_state import (
     verify_failures,
 )
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import CHOICE_OF, noun_of
+from magneton_tasks.plan.stage_table import CHOICE_OF, noun_of
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record

@@ -17,7 +17,7 @@ from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
-from magneton_tasks.plan.stage_names import CHOICE_OF, CHOICES
+from magneton_tasks.plan.stage_table import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning import checks, thresholds
 from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt

@@ -16,7 +16,7 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.plan.stage_names import join_level
+from magneton_tasks.plan.stage_table import join_level
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import KINDS, Record

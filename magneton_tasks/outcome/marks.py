@@ -14,7 +14,7 @@ from magneton_tasks.base import files, lease
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
 from magneton_tasks.outcome import damage
 from magneton_tasks.outcome.damage import Damage
-from magneton_tasks.plan.stage_names import WRITING
+from magneton_tasks.plan.stage_table import WRITING
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Info

@@ -27,7 +27,7 @@ from magneton_tasks.outcome.run_state import (
     stage_failures,
     verify_failures,
 )
-from magneton_tasks.plan.stage_names import CHOICE_OF
+from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import newest_first

@@ -15,7 +15,7 @@ from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.outcome.status_blocks import Blocks, failed_outside
 from magneton_tasks.outcome.summary import RESULTS, StageSummary
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import STAGES, join_level
+from magneton_tasks.plan.stage_table import STAGES, join_level
 from magneton_tasks.runners.arrays.desk import desks
 from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.stages.proof import words

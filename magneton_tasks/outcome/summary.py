@@ -15,7 +15,7 @@ from typing import Any
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.plan.plan import START_S, Plan
-from magneton_tasks.plan.stage_names import CHOICE_OF, STAGES
+from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Failed, Settled
 from magneton_tasks.work.record import Record

@@ -15,7 +15,7 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import mips
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_names import facts
+from magneton_tasks.plan.stage_table import facts
 
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27

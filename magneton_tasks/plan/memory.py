@@ -11,7 +11,7 @@ from magneton_tasks.plan.cost_exact import FaceDensity
 from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.stage_names import JOINS, MAPPED
+from magneton_tasks.plan.stage_table import JOINS, MAPPED
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from magneton_tasks.errors import BadDataError, OtherVersionError
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_names import STAGES, join_level
+from magneton_tasks.plan.stage_table import STAGES, join_level
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256

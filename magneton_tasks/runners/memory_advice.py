@@ -20,7 +20,7 @@ from magneton_tasks.plan.cost_rest import apply_memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import WRITING, join_level
+from magneton_tasks.plan.stage_table import WRITING, join_level
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.registry import RUNNERS
 from magneton_tasks.runners.resources import USABLE

@@ -8,7 +8,7 @@ from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.kernels.exact.block_step import Place
 from magneton_tasks.kernels.exact.residual import Residual
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_names import JOINS
+from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.work import validity
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record

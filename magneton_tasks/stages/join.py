@@ -29,7 +29,7 @@ from magneton_tasks.kernels.exact.residual import (
 )
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
-from magneton_tasks.plan.stage_names import JOINS, join_level
+from magneton_tasks.plan.stage_table import JOINS, join_level
 from magneton_tasks.stages.child import each_in_child
 from magneton_tasks.stages.exact import join_inputs, require_joins, rows_of, tree_of
 from magneton_tasks.stages.loop import Batch, Begin, require_memory

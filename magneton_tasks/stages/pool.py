@@ -18,7 +18,7 @@ from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.plan.cost_rest import pool_memory
-from magneton_tasks.plan.stage_names import JOINS
+from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.stages.loop import (
     advised,
     explain,

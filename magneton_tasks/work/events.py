@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.plan.stage_names import noun_of
+from magneton_tasks.plan.stage_table import noun_of
 
 #: Tells a command that a program reads what it prints.
 EVENTS_VARIABLE = "MAGNETON_EVENTS"

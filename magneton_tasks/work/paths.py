@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from magneton_tasks.plan.stage_names import join_level
+from magneton_tasks.plan.stage_table import join_level
 
 #: Where an attempt keeps what belongs to jobs on a cluster: so called on disk, whichever scheduler's.
 _JOBS = "slurm"

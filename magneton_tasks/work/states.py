@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import MAPPED
+from magneton_tasks.plan.stage_table import MAPPED
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.key_state import KeyState

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import JOINS
+from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 

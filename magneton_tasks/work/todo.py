@@ -15,7 +15,7 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Fingerprints
-from magneton_tasks.plan.stage_names import AFTER_POOL, CHOICE_OF, JOINS
+from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, JOINS
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths

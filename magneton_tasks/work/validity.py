@@ -25,7 +25,7 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import digest
-from magneton_tasks.plan.stage_names import AFTER_POOL, CHOICE_OF, JOINS, WRITING, join_level
+from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, JOINS, WRITING, join_level
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Record
 

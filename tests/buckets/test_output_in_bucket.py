@@ -16,7 +16,7 @@ import pytest
 
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import ConfigError, LeaseHeldError, MagnetonError
-from magneton_tasks.plan.stage_names import STAGES
+from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work.stores import segmentation
 from tests.buckets.conftest import GoogleStore, S3Store, Store
 from tests.helpers import volumes

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import MAPPED
+from magneton_tasks.plan.stage_table import MAPPED
 
 PER_BLOCK, PER_BATCH, PER_RUN = 2, 4, 20
 

@@ -25,9 +25,9 @@ from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.outcome import showing
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import MAPPED, STAGES
+from magneton_tasks.plan.stage_table import MAPPED, STAGES
+from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.stages.planning import draft as planning
-from magneton_tasks.stages.registry import run_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job

@@ -15,7 +15,7 @@ from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact as exact_projection
 from magneton_tasks.plan import exact_tree as exact_plan
-from magneton_tasks.plan.stage_names import JOINS, STAGES
+from magneton_tasks.plan.stage_table import JOINS, STAGES
 from tests.helpers import volumes
 from tests.helpers.exact.oracle import oracle
 from tests.helpers.exact.real_data import needs_shared_data, pub128

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.plan import stage_names
+from magneton_tasks.plan import stage_table
 from tests.helpers.tiny_volume import write_tiny_volume
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ import importlib.abc, importlib.util, os, sys
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         file = {
-            "magneton_tasks.plan.stage_names": "table.py", "magneton_tasks.stages.made_up": "made_up.py"
+            "magneton_tasks.plan.stage_table": "table.py", "magneton_tasks.stages.made_up": "made_up.py"
         }.get(name)
         return file and importlib.util.spec_from_file_location(
             name, os.path.join(os.path.dirname(__file__), file)
@@ -66,7 +66,7 @@ class Process:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
-        source = Path(stage_names.__file__).read_text()
+        source = Path(stage_table.__file__).read_text()
         assert source.count('    Stage("verify"') == 1
         table = source.replace('    Stage("verify"', f'{ENTRY}    Stage("verify"')
         for name, text in (

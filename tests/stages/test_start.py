@@ -98,7 +98,7 @@ def test_no_process_of_a_run_on_files_imports_what_serves_others(
 PROVE = """
 import sys
 from pathlib import Path
-from magneton_tasks.stages.registry import run_of
+from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.work.attempts import open_latest
 from magneton_tasks.work.job import Job
 

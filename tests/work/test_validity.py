@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base.grid import items, ranges_len
-from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.states import VolumeStates
 from magneton_tasks.work.todo import Todo

@@ -23,7 +23,7 @@ from magneton_tasks.config import from_form, keys, renamed
 from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, uses_partition
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots
-from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.plan.stage_table import CHOICES
 
 _THIS_RUN = "This run"
 #: Text of the form for the threshold; the schema's names both methods.

@@ -16,7 +16,7 @@ from magneton_tasks.airflow.operators.planning import PlanOperator
 from magneton_tasks.airflow.operators.process import ReleaseOperator, StageOperator
 from magneton_tasks.airflow.service import pools
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_names import MAPPED, PROBE
+from magneton_tasks.plan.stage_table import MAPPED, PROBE
 from magneton_tasks.runners.registry import RUNNERS, Kind, is_offered, scheduler_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, Context
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.plan.plan import Plan, StagePlan
-from magneton_tasks.plan.stage_names import noun_of
+from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work.paths import AttemptPaths
 
 

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from magneton_tasks.airflow.operators.ends import Result
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import CHOICE_OF, MAPPED
+from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED
 from magneton_tasks.work.paths import AttemptPaths
 
 

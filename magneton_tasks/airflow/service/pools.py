@@ -20,7 +20,7 @@ from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import apply_memory, count_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_names import AFTER_POOL, join_level
+from magneton_tasks.plan.stage_table import AFTER_POOL, join_level
 from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"

@@ -16,7 +16,7 @@ from magneton_tasks.cli.run import here as running
 from magneton_tasks.cli.run import planning
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import CHOICE_OF
+from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.planning import draft
 
 

@@ -10,7 +10,7 @@ import click
 
 from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
 from magneton_tasks.config.runner_names import RUNNER_NAMES
-from magneton_tasks.plan.stage_names import PROBE, TABLE
+from magneton_tasks.plan.stage_table import PROBE, TABLE
 
 
 @command(example="magneton sample demo --shape 128 256 256")

@@ -21,7 +21,7 @@ from magneton_tasks.cli.run.place import EXIT_STOPPED, LeftError, Place, verify_
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import PROBE, STAGES
+from magneton_tasks.plan.stage_table import PROBE, STAGES
 from magneton_tasks.runners.arrays import usage
 from magneton_tasks.runners.arrays.desk import begun
 from magneton_tasks.runners.arrays.scheduler import Scheduler

@@ -17,7 +17,7 @@ from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import CHOICE_OF, MAPPED, STAGES
+from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import attempt_directory, draft
 from magneton_tasks.stages.planning.sampling import Samples

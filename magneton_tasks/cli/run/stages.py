@@ -7,8 +7,8 @@ from pathlib import Path
 
 from magneton_tasks.base import lease
 from magneton_tasks.runners.command import is_run_by_runner
+from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.stages.loop import raise_on_signals
-from magneton_tasks.stages.registry import run_of
 from magneton_tasks.work import lease_by_hand
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places

@@ -13,7 +13,7 @@ from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.outcome import threshold_words
-from magneton_tasks.plan.stage_names import join_level, noun_of
+from magneton_tasks.plan.stage_table import join_level, noun_of
 from magneton_tasks.work.validity import OTHER_SETTINGS
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from magneton_tasks.plan.stage_names import PROBE
+from magneton_tasks.plan.stage_table import PROBE
 from magneton_tasks.runners.arrays import limits
 from magneton_tasks.runners.arrays.desk import Desk
 from magneton_tasks.runners.arrays.job import ArrayJob

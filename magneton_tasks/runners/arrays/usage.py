@@ -9,7 +9,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes, human_time
-from magneton_tasks.plan.stage_names import PROBE, STAGES
+from magneton_tasks.plan.stage_table import PROBE, STAGES
 from magneton_tasks.runners.arrays import limits
 from magneton_tasks.runners.arrays.desk import desks
 from magneton_tasks.runners.arrays.scheduler import Scheduler, Used

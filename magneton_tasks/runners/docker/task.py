@@ -24,7 +24,7 @@ from magneton_tasks.errors import (
     TemporaryError,
 )
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import noun_of
+from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.runners.command import arguments, ran_out_of_memory, stage_command
 from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task

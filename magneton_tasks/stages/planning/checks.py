@@ -15,7 +15,7 @@ from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageE
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan, digest
-from magneton_tasks.plan.stage_names import CHOICES, WRITING
+from magneton_tasks.plan.stage_table import CHOICES, WRITING
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
 

@@ -23,7 +23,7 @@ from magneton_tasks.plan.geometry import (
 )
 from magneton_tasks.plan.memory import project_memory
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import LeftJob, Limits, Scheduler

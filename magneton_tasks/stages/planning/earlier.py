@@ -29,7 +29,7 @@ from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, MagnetonError
-from magneton_tasks.plan.stage_names import STAGES
+from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import Found, at_partitions, newest_first, plan_data
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths

@@ -15,7 +15,7 @@ from magneton_tasks.config.deciding import decides
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.plan import Replaced, ThresholdChoice
-from magneton_tasks.plan.stage_names import CHOICES
+from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.stages.planning.checks import has_layer, owner_of
 from magneton_tasks.work.attempts import every
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths

@@ -16,7 +16,7 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import OutputError
 from magneton_tasks.plan.plan import Fingerprints
-from magneton_tasks.plan.stage_names import CHOICE_OF
+from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.work.paths import WorkPaths, stage_folder
 
 #: How deep folders lie that are looked at; below are those of single blocks, by the thousand.

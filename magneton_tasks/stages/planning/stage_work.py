@@ -13,7 +13,7 @@ from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.plan import StagePlan, make_stage
-from magneton_tasks.plan.stage_names import JOINS, MAPPED
+from magneton_tasks.plan.stage_table import JOINS, MAPPED
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler
 

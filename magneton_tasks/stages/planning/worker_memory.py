@@ -14,7 +14,7 @@ from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.exact_tree import choose_tree
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts
 from magneton_tasks.plan.memory import Density
-from magneton_tasks.plan.stage_names import JOINS
+from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.runners import memory_advice, resources, this_machine
 from magneton_tasks.runners.registry import Kind, runner_of
 

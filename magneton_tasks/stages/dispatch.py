@@ -1,4 +1,4 @@
-"""The code of each stage, by its entry in the table of stages (`plan.stage_names`).
+"""Finds the code of a stage. A new stage is an entry of `plan.stage_table` and its file beside this one.
 
 A process works one stage: it imports that stage's file and what it needs, and no other's.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
-from magneton_tasks.plan.stage_names import Method, facts
+from magneton_tasks.plan.stage_table import Method, facts
 from magneton_tasks.work.job import Job
 
 #: Works a share of a stage, or the whole of one that isn't mapped; returns the exit code.

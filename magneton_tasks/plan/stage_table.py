@@ -1,7 +1,7 @@
 """The stages: what each is called, works on and belongs to, in one table; standard library only.
 
 A new stage is an entry of `TABLE` and its own files in stages/. All else asks this table: the
-command line, DAGs, plan, records, status, block maps. Functions hang on in `stages.registry`, by the
+command line, DAGs, plan, records, status, block maps. Functions hang on in `stages.dispatch`, by the
 names of files that stand here, so that a DAG parse imports none of them.
 """
 
