@@ -111,7 +111,9 @@ def s3_store(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
         "AWS_ENDPOINT_URL": s3_address,
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    # Set first, so that it's gone again after the test: reading a bucket sets it.
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "")
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
     return S3Store(f"b{os.urandom(6).hex()}")
 
 
