@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from magneton_tasks.base import files
 from magneton_tasks.config.settings import matching_rule
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
+from magneton_tasks.kernels.global_ids import Pool, Pooling
+from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
-from magneton_tasks.kernels.pooling import Pool, Pooling
 from magneton_tasks.plan.cost_rest import pool_memory
 from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.stages.loop import (

@@ -27,9 +27,10 @@ from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.join import join
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
+from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
+from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.segment import (
     BadAffinityError,
     graph_density,
@@ -37,7 +38,6 @@ from magneton_tasks.kernels.overlap.segment import (
     segment_block,
 )
 from magneton_tasks.kernels.overlap.sweep import sweep
-from magneton_tasks.kernels.pooling import Pooling
 from magneton_tasks.kernels.relabel import relabel_into
 
 Arrays = NDArray[Any]

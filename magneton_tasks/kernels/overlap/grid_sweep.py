@@ -22,8 +22,9 @@ from magneton_tasks.base.methods import Rule, SegmentSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.evaluate import Rows, Scores, add_up, score_rows
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
+from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
+from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.segment import (
     Float32,
     Mask,
@@ -32,7 +33,6 @@ from magneton_tasks.kernels.overlap.segment import (
     segmentations,
 )
 from magneton_tasks.kernels.overlap.sweep import counted, descending_thresholds, joined_rows
-from magneton_tasks.kernels.pooling import Pooling
 
 UInt32 = NDArray[np.uint32]
 Int64 = NDArray[np.int64]

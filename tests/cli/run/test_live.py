@@ -116,7 +116,9 @@ def test_a_run_on_a_terminal_draws_a_row_for_each_stage(tmp_path: Path) -> None:
     config = make_volume(tmp_path)
     command = ["-m", "magneton_tasks", "run", str(config)]
     environ = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
-    environ.pop("COLUMNS", None)  # pytest's workers have one, and it counts for more than the terminal
+    environ.pop(
+        "COLUMNS", None
+    )  # pytest's workers have one, and it counts for more than the terminal
     process = pexpect.spawn(
         sys.executable, command, env=environ, dimensions=(50, 160), timeout=300, encoding="utf-8"
     )

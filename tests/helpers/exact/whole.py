@@ -15,7 +15,7 @@ from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, se
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.join import Joined, join
 from magneton_tasks.kernels.exact.residual import Contacts, Joins, Residual, concatenate, empty
-from magneton_tasks.kernels.pooling import Pooling
+from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.plan.join_tree import JoinTree
 
 Affinity = npt.NDArray[np.uint8]

@@ -16,12 +16,12 @@ from magneton_tasks.base.methods import ExactSettings, Rule, RuleName, SegmentSe
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.evaluate import Scores, evaluate
 from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.overlap.grid_sweep import BlockCuts, cut_block, score_blocks
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
+from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.overlap.segment import Float32, Labels, segment_block
 from magneton_tasks.kernels.overlap.sweep import exact_sweep, score_exact_sweep, sweep
-from magneton_tasks.kernels.pooling import Pooling
 from tests.helpers.volumes import affinities, cells
 
 KINDS: tuple[Supervoxels, ...] = get_args(Supervoxels)

@@ -27,7 +27,7 @@ from magneton_tasks.kernels import versions
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.pool_report import PoolReport, largest_objects, size_histogram
 
-#: Bump when the same pairs (and rule: see matching.py) give other ids; guarded by the golden test.
+#: Bump when the same pairs (and rule: see overlap/pool_rules.py) give other ids; guarded by the golden test.
 KERNEL_VERSION = versions.POOLING
 
 #: Most labels for which parents are uint32; int64 above.

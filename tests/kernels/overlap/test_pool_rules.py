@@ -8,7 +8,7 @@ import pytest
 
 from magneton_tasks.base.methods import Rule
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
+from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 
 Columns = dict[str, npt.NDArray[np.uint32]]
 

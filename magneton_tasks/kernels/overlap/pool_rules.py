@@ -9,7 +9,7 @@ digits exactly (7 of 100 for 0.07) becomes the very float64 of that literal and 
 just below it doesn't (sizes are below 2^33, and 2^33 * 10^6 < 2^53). 0.07 * 100 would be
 7.000000000000001.
 
-A change of the decisions here bumps ``pooling.KERNEL_VERSION``.
+A change of the decisions here bumps ``global_ids.KERNEL_VERSION``.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import pytest
 
 from magneton_tasks.base.methods import Rule
 from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError
-from magneton_tasks.kernels import pool_report, pooling
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
-from magneton_tasks.kernels.pooling import Pool, Pooling
+from magneton_tasks.kernels import global_ids, pool_report
+from magneton_tasks.kernels.global_ids import Pool, Pooling
+from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 
 Join = tuple[int, int, int, int]
 
@@ -222,7 +222,7 @@ def test_negative_size_and_unknown_block() -> None:
 
 
 def test_golden() -> None:
-    """If this fails, matching or ids changed: bump pooling.KERNEL_VERSION along with the digests."""
+    """If this fails, matching or ids changed: bump global_ids.KERNEL_VERSION along with the digests."""
     blocks, labels = 6, 200
     a, b = np.triu_indices(blocks, 1)
     label_a = np.arange(1, labels + 1)
@@ -248,4 +248,4 @@ def test_golden() -> None:
         "any": (470, "d801667102eec45a"),
         "iou": (730, "10efc2cce8acf943"),
     }
-    assert pooling.KERNEL_VERSION == 1
+    assert global_ids.KERNEL_VERSION == 1

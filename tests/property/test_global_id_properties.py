@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.methods import Rule
 from magneton_tasks.kernels.downsample import mode_pool
-from magneton_tasks.kernels.overlap.matching import MATCH_COLUMNS, match
+from magneton_tasks.kernels.global_ids import Pool, Pooling
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
-from magneton_tasks.kernels.pooling import Pool, Pooling
+from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 
 Join = tuple[int, int, int, int]  # block_a, block_b, label_a, label_b
 
