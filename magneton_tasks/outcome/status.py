@@ -16,7 +16,7 @@ from magneton_tasks.outcome.status_blocks import Blocks, failed_outside
 from magneton_tasks.outcome.summary import RESULTS, StageSummary
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import STAGES, join_level
-from magneton_tasks.runners.arrays.desk import desks
+from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
 from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempts import latest_attempt, open_latest
@@ -217,7 +217,7 @@ class Status:
                 "over": job.is_over,
                 "submitted": job.submitted,
             }
-            for task, known in desks(self.attempt.paths.root)
+            for task, known in jobs_of_tasks(self.attempt.paths.root)
             for job in known.jobs
             if job.job
         ]

@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from magneton_tasks.base import files
-from magneton_tasks.runners.arrays import desk
+from magneton_tasks.runners.arrays import job_files
 from magneton_tasks.work import attempts, results, task_logs
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.manifest import Manifest
@@ -34,7 +34,7 @@ def gather(attempt: Attempt) -> None:
         gather_records(attempt.manifest(stage), work.batches)
     for paths in attempts.every(attempt.work):
         _gather_logs(paths)
-        desk.gather(paths.root, but="verify")
+        job_files.gather(paths.root, but="verify")
         results.gather(paths)
 
 
@@ -88,6 +88,6 @@ def _gather_logs(paths: AttemptPaths) -> None:
         directory = jobs / task
         if task.startswith("verify") or not directory.is_dir():
             continue  # this very process may be writing there
-        scripts = desk.scripts(paths.root, task)
+        scripts = job_files.scripts(paths.root, task)
         logs = [directory / name for name in files.listdir(directory) if name.endswith(".log")]
         task_logs.gather([*scripts, *logs], jobs / f"{task}.log")

@@ -11,7 +11,7 @@ from magneton_tasks.base.as_json import to_json
 from magneton_tasks.clean.names import folder_of
 from magneton_tasks.outcome import showing
 from magneton_tasks.outcome.block_detail import events
-from magneton_tasks.runners.arrays.desk import Desk, desks
+from magneton_tasks.runners.arrays.job_files import JobFiles, jobs_of_tasks
 from magneton_tasks.runners.arrays.progress import Progress
 from magneton_tasks.stages.gather import gather, gather_records
 from magneton_tasks.work import results, task_logs
@@ -27,10 +27,10 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempt:
     """A verified run whose files lie as its processes left them; some look like a cluster's."""
     monkeypatch.setattr(showing, "gather", lambda _: None)
     attempt = volumes.run_pipeline(volumes.make_volume(tmp_path), parts=3).attempt
-    desk = Desk(attempt.paths.root, "segment", 0)
-    desk.adopt()
-    desk.save(Progress(done={0, 1, 2}))
-    (desk.folder / "job-1.sh").write_text("#!/bin/bash\n")
+    job_files = JobFiles(attempt.paths.root, "segment", 0)
+    job_files.adopt()
+    job_files.save(Progress(done={0, 1, 2}))
+    (job_files.folder / "job-1.sh").write_text("#!/bin/bash\n")
     for job, text in JOBS.items():
         log = attempt.paths.job_log("segment", 0, job)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def told(attempt: Attempt) -> object:
         ],
         results.read(attempt.paths),
         [(task_logs.tail(log, 1000) or "").rstrip() for log in logs],
-        {task: to_json(known) for task, known in desks(attempt.paths.root)},
+        {task: to_json(known) for task, known in jobs_of_tasks(attempt.paths.root)},
     )
 
 
@@ -130,9 +130,9 @@ def test_a_task_that_is_done_again_counts(left: Attempt) -> None:
     log = left.paths.job_log("segment", 0, "9_1")
     log.parent.mkdir()
     log.write_text("of today\n")
-    desk = Desk(left.paths.root, "segment", 0)
-    desk.adopt()
-    assert desk.load().done == {0, 1, 2}, "its arrays are counted on"
+    job_files = JobFiles(left.paths.root, "segment", 0)
+    job_files.adopt()
+    assert job_files.load().done == {0, 1, 2}, "its arrays are counted on"
     gather(left)
     assert task_logs.tail(log, 100) == "of today\n"
     assert task_logs.tail(left.paths.job_log("segment", 0, "7_0"), 100) == "one\n"

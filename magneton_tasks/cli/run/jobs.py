@@ -23,7 +23,7 @@ from magneton_tasks.errors import EXIT_OK, MagnetonError, NoInputError, UsageErr
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import PROBE, STAGES
 from magneton_tasks.runners.arrays import usage
-from magneton_tasks.runners.arrays.desk import begun
+from magneton_tasks.runners.arrays.job_files import begun
 from magneton_tasks.runners.arrays.scheduler import Scheduler
 from magneton_tasks.runners.arrays.stage import Counts, InterruptedRunError, LostRunError, StageRun
 from magneton_tasks.runners.command import PROGRAM

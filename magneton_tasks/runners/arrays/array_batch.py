@@ -7,8 +7,8 @@ from pathlib import Path
 
 from magneton_tasks.plan.stage_table import PROBE
 from magneton_tasks.runners.arrays import limits
-from magneton_tasks.runners.arrays.desk import Desk
 from magneton_tasks.runners.arrays.job import ArrayJob
+from magneton_tasks.runners.arrays.job_files import JobFiles
 from magneton_tasks.runners.arrays.progress import Progress, Submitted
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler
 from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
@@ -36,14 +36,14 @@ class ArrayBatch:
         return 1 if self.batch is None else self.attempt.plan.work[self.stage].parts
 
     @property
-    def desk(self) -> Desk:
+    def job_files(self) -> JobFiles:
         """The files beside the batch."""
-        return Desk(self.attempt.paths.root, self.stage, self.batch)
+        return JobFiles(self.attempt.paths.root, self.stage, self.batch)
 
     @property
     def task(self) -> str:
         """``segment-0003``."""
-        return self.desk.task
+        return self.job_files.task
 
     def array(self, known: Progress, job: Submitted) -> ArrayJob:
         """An array as the scheduler is told of it."""

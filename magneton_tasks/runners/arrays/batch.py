@@ -2,7 +2,7 @@
 
 `BatchJobs.step` never waits for jobs. It returns what to wait for, and is called again then: in
 Airflow each wait is a deferral, on the command line an ``await``. All that must survive a wait, a
-retry or a kill lies in files beside the batch (`desk`).
+retry or a kill lies in files beside the batch (`job_files`).
 
 No job is lost or doubled: an array's name says what it works, and is looked up before each
 submission; a try that isn't the owner any more submits nothing and cancels nothing.
@@ -69,12 +69,12 @@ class BatchJobs:
 
         What failed before is tried anew, and what was done is looked at anew: somebody asked for it.
         """
-        token = self.about.desk.adopt()
-        known = self.about.desk.load()
+        token = self.about.job_files.adopt()
+        known = self.about.job_files.load()
         known.failures, known.tries, known.failed, known.first = [], {}, {}, {}
         known.limited_since = None
         known.done, known.is_looked_through = set(), False
-        self.about.desk.save(known)
+        self.about.job_files.save(known)
         return token
 
     def step(self, token: str, snapshot: Snapshot | None = None) -> Step:
@@ -85,10 +85,10 @@ class BatchJobs:
         snapshot
             What was seen of the jobs that the step before asked to watch.
         """
-        if self.about.desk.owner() != token:
+        if self.about.job_files.owner() != token:
             return Lost()
         self.notes = []
-        known = self.about.desk.load()
+        known = self.about.job_files.load()
         look = Look(self.about.attempt, self.about.stage, self.about.batch, self.about.parts)
         if not known.is_looked_through:
             known.done |= look.complete()
@@ -106,36 +106,36 @@ class BatchJobs:
             return self._later(known, error)
         except MagnetonError:
             if not known.in_flight:
-                self.about.desk.free_slot()
+                self.about.job_files.free_slot()
             raise
         finally:
-            if self.about.desk.owner() == token:
-                self.about.desk.save(known)
+            if self.about.job_files.owner() == token:
+                self.about.job_files.save(known)
 
     def _go_on(self, known: Progress, look: Look, token: str) -> Step:
         """Submit what waits; done where nothing is left."""
         waiting = known.waiting(self.about.parts)
         if not known.failures and waiting:
             has_begun = known.in_flight or known.tries
-            if not has_begun and (halt := self.about.desk.halted_by()) is not None:
+            if not has_begun and (halt := self.about.job_files.halted_by()) is not None:
                 return self._halted(*halt)
-            if not self.about.desk.take_slot(self.about.arrays_at_once):
+            if not self.about.job_files.take_slot(self.about.arrays_at_once):
                 section = self.about.scheduler.section
                 return Later(_ROOM_S, f"{section}.max_queued: other batches fill the queue")
             Submitting(self.about, self.shell, self.notes).submit(known, look, token, waiting)
             known.limited_since = None
-        if self.about.desk.owner() != token:
+        if self.about.job_files.owner() != token:
             return Lost()
         if known.in_flight:
             return Wait(_references(known), tuple(self.notes))
         if known.failures:
             return self._fail(known, token, None)
-        self.about.desk.free_slot()
+        self.about.job_files.free_slot()
         return Done(look.result(), tuple(self.notes))
 
     def _take_in(self, known: Progress, look: Look, snapshot: Snapshot) -> Cause | None:
         """Judge the jobs that have ended; a cause for which the whole array is to be stopped."""
-        ours = self.about.desk.cancelled()
+        ours = self.about.job_files.cancelled()
         for job in known.in_flight:
             states = snapshot.jobs.get(job.job, {})
             over = {i: s for i in job.indexes if (s := states.get(i)) is not None and s.is_over}
@@ -215,7 +215,7 @@ class BatchJobs:
         known.limited_since = known.limited_since or now
         waited = now - known.limited_since
         if waited > scheduler.settings.give_up_s:
-            self.about.desk.free_slot()
+            self.about.job_files.free_slot()
             return Failed(
                 TemporaryError(
                     f"{self.about.task}: {error.what}, for {human_time(waited)}",
@@ -229,14 +229,14 @@ class BatchJobs:
         error = error_of(self.about.task, known.failures, stopped)
         cancelled = next((f for f in known.failures if f.cause is Cause.CANCELLED), None)
         if cancelled is not None:
-            self.about.desk.halt(cancelled.words)
-        self.about.desk.save(known)
+            self.about.job_files.halt(cancelled.words)
+        self.about.job_files.save(known)
         self.cancel(token)
         return Failed(error, tuple(self.notes), by_somebody=cancelled is not None)
 
     def _halted(self, task: str, why: str) -> Failed:
         """Nothing is submitted after somebody cancelled jobs of another batch of the stage."""
-        self.about.desk.free_slot()
+        self.about.job_files.free_slot()
         error = TemporaryError(
             f"{self.about.task}: not submitted, because jobs of {task} were cancelled: {why}",
             f"if that wasn't meant, rerun (in Airflow: clear {task} too): finished blocks stay",
@@ -251,15 +251,15 @@ class BatchJobs:
         BusyError
             No answer: they may go on.
         """
-        if self.about.desk.owner() != token:
+        if self.about.job_files.owner() != token:
             return []
-        known = self.about.desk.load()
+        known = self.about.job_files.load()
         # of some nobody heard the answer when they were submitted
         arrays = (self.about.array(known, j) for j in known.jobs if not j.job)
         unanswered = [f for a in arrays if (f := self.about.scheduler.find(a)) is not None]
         jobs = [*(j.job for j in known.in_flight), *unanswered]
-        self.about.desk.note_cancelled(jobs)
-        self.about.desk.free_slot()
+        self.about.job_files.note_cancelled(jobs)
+        self.about.job_files.free_slot()
         if jobs:
             self.about.scheduler.cancel(jobs)
         return jobs

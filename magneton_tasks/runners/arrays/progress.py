@@ -1,4 +1,4 @@
-"""What is known of a batch's jobs between waits, as data; `desk` keeps it beside the batch."""
+"""What is known of a batch's jobs between waits, as data; `job_files` keeps it beside the batch."""
 
 from __future__ import annotations
 

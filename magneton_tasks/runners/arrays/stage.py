@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners.arrays.batch import BatchJobs
-from magneton_tasks.runners.arrays.desk import forget_halts
+from magneton_tasks.runners.arrays.job_files import forget_halts
 from magneton_tasks.runners.arrays.scheduler import Scheduler
 from magneton_tasks.runners.arrays.snapshot import Snapshot, Timing
 from magneton_tasks.runners.arrays.states import Phase
@@ -162,7 +162,7 @@ class StageRun:
     # -------------------------------------------------------------- what is seen
     def _count_done(self, key: int | None) -> None:
         batch = self._batches[key]
-        batch.done_parts = len(batch.jobs.about.desk.load().done)
+        batch.done_parts = len(batch.jobs.about.job_files.load().done)
 
     def _seen(self, key: int | None, snapshot: Snapshot) -> None:
         batch = self._batches[key]
@@ -198,7 +198,7 @@ class StageRun:
         """Cancel the stage's jobs, whoever submitted them for this attempt; their ids."""
         cancelled = []
         for batch in self._batches.values():
-            token = batch.jobs.about.desk.owner()
+            token = batch.jobs.about.job_files.owner()
             if token is not None:
                 cancelled += batch.jobs.cancel(token)
         return cancelled

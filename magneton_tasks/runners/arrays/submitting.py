@@ -52,7 +52,7 @@ class Submitting:
         # a limit that was met may have been another's jobs: ask for more each time
         size = min(len(left), 2 * known.accepted if known.accepted else len(left))
         while left:
-            if self.about.desk.owner() != token:
+            if self.about.job_files.owner() != token:
                 return False
             try:
                 self._submit(known, look, need, left[:size])
@@ -75,12 +75,12 @@ class Submitting:
             number = max((j.number for j in known.jobs), default=0) + 1
             pending = Submitted("", number, list(parts), need, time.time())
             known.jobs.append(pending)
-            self.about.desk.save(known)
+            self.about.job_files.save(known)
         array = self.about.array(known, pending)
         found = self.about.scheduler.find(array)
         if found is None:
             pending.indexes, pending.need, pending.submitted = list(parts), need, time.time()
-            self.about.desk.save(known)
+            self.about.job_files.save(known)
             look.forget_results(parts)
             array = self.about.array(known, pending)
             found = self._submitted(known, pending, array)
@@ -91,7 +91,7 @@ class Submitting:
             self.notes.append(f"{self.about.task}: found job {found}, submitted before")
         pending.job = found
         known.limited_since = None
-        self.about.desk.save(known)
+        self.about.job_files.save(known)
 
     def _submitted(self, known: Progress, pending: Submitted, array: ArrayJob) -> str:
         """The number of a new job; if it is refused, once more without keeping away from nodes.
@@ -120,5 +120,5 @@ class Submitting:
         attempt, scheduler = self.about.attempt, self.about.scheduler
         files.make_directory(attempt.paths.job_logs(array.stage, array.batch))
         text = scheduler.script(array)
-        files.write_atomic(self.about.desk.folder / f"job-{array.number}.sh", text.encode())
+        files.write_atomic(self.about.job_files.folder / f"job-{array.number}.sh", text.encode())
         return scheduler.submit(array, text, self.shell)

@@ -11,7 +11,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.plan.stage_table import PROBE, STAGES
 from magneton_tasks.runners.arrays import limits
-from magneton_tasks.runners.arrays.desk import desks
+from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
 from magneton_tasks.runners.arrays.scheduler import Scheduler, Used
 from magneton_tasks.runners.resources import first_memory
 from magneton_tasks.work import results
@@ -60,7 +60,7 @@ def collect(scheduler: Scheduler, attempt: Attempt) -> list[Usage]:
     found: dict[str, Usage] = {}
     owners: dict[str, str] = {}
     planned = _planned_bytes(scheduler, attempt)
-    for task, known in desks(root):
+    for task, known in jobs_of_tasks(root):
         stage = task.partition("-")[0]
         usage = found.setdefault(stage, Usage(stage, planned_bytes=planned))
         had = [job.need.memory for job in known.jobs]

@@ -132,9 +132,9 @@ def test_where_slurm_refuses_to_go_without_a_node_it_is_asked_again_with_it(
 ) -> None:
     jobs = open_jobs(paths.root, "segment", 0)
     token = jobs.adopt()
-    known = jobs.about.desk.load()
+    known = jobs.about.job_files.load()
     known.exclude = ["n1", "n2", "n3"]  # its others are gone since
-    jobs.about.desk.save(known)
+    jobs.about.job_files.save(known)
     step = jobs.step(token)
     assert isinstance(step, Wait) and any("without excluding n1, n2, n3" in n for n in step.notes)
     assert isinstance(to_its_end(jobs, token), Done)
@@ -346,7 +346,7 @@ def test_no_room_at_all_means_later_not_a_failed_try(cluster: Cluster, paths: At
     assert isinstance(step, Later) and "QOSMaxSubmitJobPerUserLimit" in step.why
     cluster.set(max_submit=None)
     assert isinstance(to_its_end(jobs, token), Done)
-    assert jobs.about.desk.load().tries == {0: 1, 1: 1, 2: 1, 3: 1}
+    assert jobs.about.job_files.load().tries == {0: 1, 1: 1, 2: 1, 3: 1}
 
 
 def test_silence_of_slurmctld_is_waited_for_and_then_given_up(
@@ -358,9 +358,9 @@ def test_silence_of_slurmctld_is_waited_for_and_then_given_up(
     jobs = open_jobs(paths.root, "segment", 0)
     token = jobs.adopt()
     assert isinstance(jobs.step(token), Later)
-    known = jobs.about.desk.load()
+    known = jobs.about.job_files.load()
     known.limited_since = 1.0
-    jobs.about.desk.save(known)
+    jobs.about.job_files.save(known)
     step = jobs.step(token)
     assert isinstance(step, Failed) and step.error.exit_code == EXIT_TEMPORARY
 
@@ -395,9 +395,9 @@ def test_a_found_job_keeps_its_parts(cluster: Cluster, paths: AttemptPaths) -> N
     token = jobs.adopt()
     assert isinstance(jobs.step(token), Later)
     cluster.set(loses_answer=False)
-    known = jobs.about.desk.load()
+    known = jobs.about.job_files.load()
     known.accepted = 1  # a limit was met since: two at a time would be asked for
-    jobs.about.desk.save(known)
+    jobs.about.job_files.save(known)
     step = jobs.step(token)
     assert isinstance(step, Wait) and step.jobs == (f"{next(iter(cluster.jobs))}_[0-3]",)
     assert len(cluster.jobs) == 1

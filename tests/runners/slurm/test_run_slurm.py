@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from magneton_tasks.runners.arrays.desk import desks
+from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
 from magneton_tasks.runners.arrays.progress import Progress
 from magneton_tasks.stages.gather import gather
 from magneton_tasks.work import task_logs
@@ -232,7 +232,7 @@ def test_few_files_are_left_of_many_jobs_and_all_that_they_told(
     work = config.parent.parent / "work"
     (plan,) = work.glob("runs/*/*/plan.json")
     attempt = Attempt.open(plan.parent)
-    before, (job, *_) = status(config)["jobs"], desks_of(attempt)["segment-0000"].jobs
+    before, (job, *_) = status(config)["jobs"], jobs_known(attempt)["segment-0000"].jobs
     said = task_logs.tail(attempt.paths.job_log("segment", 0, f"{job.job}_0"), 10_000)
     assert said is not None
     gather(attempt)
@@ -251,5 +251,5 @@ def status(config: Path) -> Any:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def desks_of(attempt: Attempt) -> dict[str, Progress]:
-    return dict(desks(attempt.paths.root))
+def jobs_known(attempt: Attempt) -> dict[str, Progress]:
+    return dict(jobs_of_tasks(attempt.paths.root))

@@ -38,7 +38,7 @@ _GATHERED = "gathered.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class JobFiles:
     """The files beside one batch."""
 
     attempt: Path
@@ -155,7 +155,7 @@ def forget_halts(attempt: Path, stage: str) -> None:
             (directory / name).unlink(missing_ok=True)
 
 
-def desks(attempt: Path) -> Iterator[tuple[str, Progress]]:
+def jobs_of_tasks(attempt: Path) -> Iterator[tuple[str, Progress]]:
     """Task and progress of each batch that has had jobs."""
     for name, text in _desks(attempt).items():
         yield name, of_json(Progress, text)
