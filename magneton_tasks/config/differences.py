@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from magneton_tasks.config import deciding, keys, renamed
-from magneton_tasks.config.method import USUAL_THRESHOLD
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 
 THRESHOLD = "segment.threshold"
 

@@ -11,10 +11,10 @@ from ruamel.yaml.error import YAMLError
 
 from magneton_tasks.base.files import write_atomic
 from magneton_tasks.config import config_file, edit_text, keys, renamed
-from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.config.template import plain
+from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError, OutputError
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 
 from magneton_tasks.base.location import locate
 from magneton_tasks.config import keys
-from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import known_keys, nearest
 from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
+from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError
 
 #: The keys, by the heading that they stand under in the form.

@@ -13,19 +13,13 @@ from pydantic import Field, field_validator, model_validator
 
 from magneton_tasks.config import keys
 from magneton_tasks.config.airflow import Notify, WaitForInput
+from magneton_tasks.config.apply import Apply
 from magneton_tasks.config.docker import Docker
+from magneton_tasks.config.exact import Exact
 from magneton_tasks.config.local import Local
-from magneton_tasks.config.method import (
-    ADD_METHOD,
-    CHANGE_METHOD,
-    UNREAD,
-    Apply,
-    Exact,
-    Pool,
-    Segment,
-    unread_keys,
-)
+from magneton_tasks.config.pool import Pool
 from magneton_tasks.config.runners import Runner
+from magneton_tasks.config.segment import Segment
 from magneton_tasks.config.slurm import Slurm
 from magneton_tasks.config.types import (
     Integer3,
@@ -37,6 +31,7 @@ from magneton_tasks.config.types import (
     Url,
     check_url,
 )
+from magneton_tasks.config.unread import ADD_METHOD, CHANGE_METHOD, UNREAD, unread_keys
 
 
 class Paths(Section):

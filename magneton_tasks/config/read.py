@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from magneton_tasks.config import config_file, keys, renamed
-from magneton_tasks.config.method import ADD_METHOD, CHANGE_METHOD, unread_keys
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.unread import ADD_METHOD, CHANGE_METHOD, unread_keys
 from magneton_tasks.errors import ConfigError
 
 __all__ = [

@@ -24,8 +24,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from magneton_tasks.config import keys
-from magneton_tasks.config.method import UNREAD, unread_keys
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.unread import UNREAD, unread_keys
 
 #: Columns of a line of comments.
 WIDTH = 96

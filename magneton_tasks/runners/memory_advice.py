@@ -13,9 +13,9 @@ from math import prod
 from typing import Any
 
 from magneton_tasks.base.scoring import parse_scoring
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.runner_names import RunnerName
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.plan.cost_rest import apply_memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
 from magneton_tasks.plan.join_tree import JoinTree

@@ -15,8 +15,8 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import SegmentSettings
 from magneton_tasks.base.scoring import parse_scoring
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.config.settings import segment_settings
 from magneton_tasks.errors import (
     ConfigError,

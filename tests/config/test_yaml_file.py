@@ -16,8 +16,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from magneton_tasks.config.edit import set_values, with_values
-from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.read import known_keys, parse_config
+from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError, NoInputError, OutputError
 from tests.helpers.plans import MINIMAL, OVERLAP
 

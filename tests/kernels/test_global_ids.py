@@ -85,7 +85,7 @@ def test_int64_members_give_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> Non
     """From 2^32 - 1 labels on, parents are int64; nobody can afford that many here."""
     joins = [(0, 2, 2, 3), (2, 1, 2, 3)]
     narrow = pooled([2, 0, 3], *joins)
-    monkeypatch.setattr(pooling, "MAX_UINT32_LABELS", 4)
+    monkeypatch.setattr(global_ids, "MAX_UINT32_LABELS", 4)
     wide = pooled([2, 0, 3], *joins)
     assert narrow._objects.dtype == np.uint32
     assert wide._objects.dtype == np.int64

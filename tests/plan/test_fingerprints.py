@@ -14,8 +14,8 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.config import deciding, keys, read, renamed
 from magneton_tasks.config.deciding import Choice, Deciding
 from magneton_tasks.config.differences import differing
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.config.types import Section
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
 from magneton_tasks.plan.geometry import VolumeFacts, make_geometry

@@ -8,7 +8,7 @@ import pytest
 from magneton_tasks import __version__
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import ranges_len
-from magneton_tasks.config.method import USUAL_THRESHOLD
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import plan as planning
 from magneton_tasks.plan.fingerprints import make_fingerprints

@@ -20,9 +20,9 @@ from airflow.sdk import Param
 
 from magneton_tasks.base.scoring import shipped
 from magneton_tasks.config import from_form, keys, renamed
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig, uses_partition
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.plan.stage_table import CHOICES
 
 _THIS_RUN = "This run"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from magneton_tasks.cli.config.answers import Answers, Ask
-from magneton_tasks.config.method import USUAL_THRESHOLD
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.info import VolumeInfo
 

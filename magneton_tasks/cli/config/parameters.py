@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from magneton_tasks.config import config_file, keys, renamed
-from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import known_keys, nearest, parse_config, written
 from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.config.template import one_line, plain
+from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import yaml
 
 from magneton_tasks.cli.config import parameters as params
 from magneton_tasks.config import config_file
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import parse_config, written
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 
 
 def show(

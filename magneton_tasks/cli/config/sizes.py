@@ -10,7 +10,7 @@ import click
 from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.units import human_bytes, human_count
 from magneton_tasks.cli.config.answers import Answers, Ask
-from magneton_tasks.config.method import USUAL_THRESHOLD
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.formats.info import VolumeInfo
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from typing import Any
 import yaml
 
 from magneton_tasks.base.location import locate, read_json
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results

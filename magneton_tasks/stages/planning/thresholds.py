@@ -16,8 +16,8 @@ from magneton_tasks.base import files
 from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.json_object import json_object
-from magneton_tasks.config.method import USUAL_THRESHOLD
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.metadata import chunk_identity

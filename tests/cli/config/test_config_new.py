@@ -14,8 +14,8 @@ import yaml
 
 from magneton_tasks.cli.config.new import new
 from magneton_tasks.cli.config.places import as_url, beside
-from magneton_tasks.config.method import unread_keys
 from magneton_tasks.config.read import known_keys, load_config, parse_config
+from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes

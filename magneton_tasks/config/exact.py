@@ -1,0 +1,56 @@
+"""The section `exact`: settings of `method: exact`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from magneton_tasks.config.types import Section
+
+
+class ExactAdvanced(Section):
+    """Settings whose defaults fit most volumes. Affinities are uint8: 255 is affinity 1."""
+
+    t_low: Annotated[int, Field(ge=1, le=254, strict=True)] = Field(
+        1,
+        title="Low threshold (uint8)",
+        description="Voxels without an edge of at least this affinity (of 255) become background. Values above 26 lose objects on real data.",
+    )
+    t_high: Annotated[int, Field(ge=2, le=256, strict=True)] = Field(
+        255,
+        title="High threshold (uint8)",
+        description="Edges of this affinity (of 255) or more join at once. Lower values merge too much if the map saturates. 256: no edge joins at once, which is more accurate and takes twice the time.",
+    )
+    s_min: Annotated[int, Field(ge=0, le=100_000, strict=True)] = Field(
+        50,
+        title="Minimum basin size (voxels)",
+        description="Basins of fewer voxels join the basin across their best edge. 0: off, which is slow and inaccurate.",
+    )
+    t_size: Annotated[int, Field(ge=1, le=255, strict=True)] = Field(
+        1,
+        title="Minimum affinity for size rules (uint8)",
+        description="Lowest affinity (of 255) of an edge over which s_min, s2 and dust join.",
+    )
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Self:
+        if self.t_low >= self.t_high:
+            raise ValueError(f"t_low {self.t_low} must be smaller than t_high {self.t_high}")
+        return self
+
+
+class Exact(Section):
+    """Settings of method: exact."""
+
+    s2: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
+        200,
+        title="Small regions (voxels)",
+        description="Regions of fewer voxels merge over their best edge, before mean affinities count. 0: off.",
+    )
+    dust: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
+        100,
+        title="Dust (voxels)",
+        description="Objects of fewer voxels join the neighbour over their best edge. 0: off.",
+    )
+    advanced: ExactAdvanced = ExactAdvanced.model_construct()
