@@ -56,7 +56,7 @@ class Grid:
         chunk_size: Vec3 = (1, 1, 1),
         chunk_origin: Vec3 = (0, 0, 0),
     ) -> Grid:
-        """The grid of blocks: DESIGN 3.1.
+        """The grid of blocks: equal cores, cut at chunk borders where that fits.
 
         Parameters
         ----------

@@ -77,7 +77,7 @@ class ExactSettings:
 
 @dataclass(frozen=True)
 class Rule:
-    """When two labels of two blocks are parts of one object (DESIGN 3.3).
+    """When two labels of two blocks are parts of one object.
 
     ========  ======================================================================== ==========
     name      the pair is joined if                                                    reads

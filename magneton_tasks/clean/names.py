@@ -1,4 +1,4 @@
-"""What in a work directory is known to be ours: names, folder by folder (DESIGN section 4).
+"""What in a work directory is known to be ours: names, folder by folder.
 
 Only what stands here is ever removed, and only in a directory that bears our marker. All else is
 somebody's: a file that a person put there, a link, another file system.

@@ -88,7 +88,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--stages",
                 callback=parse_stages,
                 metavar="LIST",
-                help="Stages to run, of segment,pool,apply. plan and verify always run. pool includes count.",
+                help="Stages to run, of segment,pool,apply. plan and verify always run. pool includes count and joins.",
             ),
             click.option(
                 "--restart", is_flag=True, help="Run these stages again, including what is done."

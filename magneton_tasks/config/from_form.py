@@ -1,6 +1,6 @@
 """What a form may set: the one list, which the trigger form offers and plan's check goes by.
 
-Numbers, choices, and paths under ``$MAGNETON_ROOTS`` (DESIGN 3.12): no form can name a command, a
+Numbers, choices, and paths under ``$MAGNETON_ROOTS``: no form can name a command, a
 host, or a path elsewhere.
 """
 

@@ -1,4 +1,4 @@
-"""Paths that come from a form: only those under ``$MAGNETON_ROOTS`` (DESIGN 3.12).
+"""Paths that come from a form: only those under ``$MAGNETON_ROOTS``.
 
 Symbolic links are followed first, and that again by each worker: what a path led to when the run
 was planned needn't be what it leads to now.

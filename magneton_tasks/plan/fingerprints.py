@@ -1,4 +1,4 @@
-"""Hashes of what decides each stage's results (DESIGN 3.5): effective values, nothing else.
+"""Hashes of what decides each stage's results: effective values, nothing else.
 
 `config.deciding` says which keys these are, under which ids they are hashed, and what a younger
 key stood for before it existed. `segment.threshold` is hashed as the number that the run takes,

@@ -181,7 +181,7 @@ class Plan:
 
         Raises
         ------
-        ConfigError
+        OtherVersionError
             Another version of Magneton wrote it; ``where`` is named.
         BadDataError
             It holds no plan.
@@ -251,7 +251,9 @@ def _volume(data: dict[str, Any]) -> VolumeFacts:
 
 
 def make_stage(total: int, todo: Ranges, cpu_s: float, workers: int) -> StagePlan:
-    """Cut what is to do into batches: one per worker at least, minutes each, 256 at most."""
+    """Cut what is to do into batches of some minutes: at least one per worker while there are enough
+    blocks, at most `MAX_BATCHES`.
+    """
     n = ranges_len(todo)
     wanted = max(workers, round(cpu_s / TARGET_BATCH_S))
     return StagePlan(total, todo, min(n, wanted, MAX_BATCHES), cpu_s)

@@ -80,7 +80,7 @@ class Batch:
         self.cpu_s = 0.0
 
     def run(self, process: Process, expected: Expected) -> int:
-        """Do what isn't done yet; returns the exit code (see DESIGN section 2)."""
+        """Do what isn't done yet; returns the exit code (see `errors`)."""
         began, cpu_began = time.time(), time.process_time()
         keys = self.job.keys()
         attempt, stage = self.job.attempt, self.job.stage

@@ -41,6 +41,8 @@ class ManifestReader:
         What is known of each key so far; grows with every refresh.
     bad_lines
         Lines that are no records (damage by the file system): skipped, counted.
+    offsets
+        By file name, how many bytes of it have been read.
     """
 
     def __init__(self, directory: Path, keys: Collection[int] | None = None) -> None:
@@ -170,7 +172,7 @@ class Manifest:
         Parameters
         ----------
         min_files
-            With no more quiet files than this, nothing is done.
+            With no more quiet files than this, nothing is merged.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The paths of a run's directories and of its attempts' files (DESIGN section 4).
+"""The paths of a run's directories and of its attempts' files.
 
 The files inside a stage's directory are named by the modules of this room that write them, and
 those of ``try-<hash>/`` by `trials.try_box`::

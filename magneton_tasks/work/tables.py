@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # numba costs a second to import
     from magneton_tasks.kernels.exact.residual import Contacts
     from magneton_tasks.kernels.overlap.overlap import Pairs
 
-#: Rows of the pair table: see DESIGN and `kernels.overlap.overlap.Pairs`. All uint32.
+#: Rows of the pair table: see `kernels.overlap.overlap.Pairs`. All uint32.
 PAIR_COLUMNS = ("block_a", "block_b", "label_a", "label_b", "n", "a_in", "b_in", "a_all", "b_all")
 #: One row a label, in the order of labels: voxels in the core and in the read box. All uint32.
 SIZE_COLUMNS = ("block", "core", "read")

@@ -1,7 +1,7 @@
 """From volume configs to DAGs: names, pages, and what becomes of a config that is broken.
 
 One DAG file makes all DAGs, and an import error of that file would take all of them down. So a
-broken config becomes a DAG as well, which says what is wrong (DESIGN 3.14). A task parses the file
+broken config becomes a DAG as well, which says what is wrong. A task parses the file
 too, once each: it makes the DAG that it belongs to, and reads no other config.
 """
 

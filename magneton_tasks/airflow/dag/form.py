@@ -73,7 +73,7 @@ def _stages() -> Param:
     return Param(
         list(CHOICES),
         title="Stages",
-        description="Stages to run. plan and verify always run. pool includes count.",
+        description="Stages to run. plan and verify always run. pool includes count and joins.",
         section=_THIS_RUN,
         type="array",
         items={"type": "string", "enum": list(CHOICES)},

@@ -1,4 +1,8 @@
-"""What plan checks before any work starts: stages, input, paths, disk, the output's owner."""
+"""What plan checks before any work starts: stages, input, paths, disk, the output's owner.
+
+Also what makes an output the same volume (`identity`), and forgetting the records of chunks that are
+about to be written over (`forget_output`).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ def check_stages(stages: tuple[str, ...]) -> None:
         if stage not in CHOICES:
             raise UsageError(
                 f"unknown stage {stage}{nearest(stage, CHOICES)}",
-                "choose from segment, pool, apply; plan and verify always run; pool includes count",
+                "choose from segment, pool, apply; plan and verify always run; pool includes count and joins",
             )
     if not stages:
         raise UsageError("no stage was chosen", "choose from segment, pool, apply")
@@ -145,7 +149,7 @@ def check_disk(config: RunConfig, plan: Plan) -> None:
 
 # ------------------------------------------------------------------ the output's owner
 def identity(config: RunConfig, geometry: Geometry) -> str:
-    """What makes an output *the same volume*: its input, cut-out and place."""
+    """What makes an output *the same volume*: the digest of its input, the input's mip and the box."""
     return digest(config.paths.input, config.input.mip, str(geometry.box))
 
 

@@ -72,6 +72,11 @@ def propose_block(
         Of the machine; workers get `USABLE` of it.
     overlaps
         Whether blocks overlap: those of the exact method don't.
+
+    Returns
+    -------
+    BlockSize
+        If none fits, the smallest, whose ``bound_bytes`` is more than a worker gets.
     """
 
     def block(size: Vec3, workers: int) -> BlockSize:
@@ -122,7 +127,8 @@ def _blocks(block: BlockSize, shape: Vec3) -> int:
 def propose_chunk(config: RunConfig, info: VolumeInfo) -> tuple[Vec3, int]:
     """Edge lengths of the output's chunks, and the number of files that makes.
 
-    64^3 is what viewers like best; larger where that would break ``paths.max_files``.
+    64^3 is what viewers like best; 128^3 or 256^3 where that would break ``paths.max_files``. The
+    number may break it all the same.
     """
     geometry = make_geometry(config, VolumeFacts.of(info))
     files = 0
