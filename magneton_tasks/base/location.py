@@ -18,7 +18,7 @@ from magneton_tasks.base.failures import telling
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
 
 #: Format prefixes that may stand before the URL, as Neuroglancer writes them.
-_PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
+PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
 #: What cloud-files opens besides file://.
 _REMOTE = ("gs", "s3", "https", "http", "matrix", "tigerdata")
 #: What of these can't be written.
@@ -65,8 +65,8 @@ def locate(url: str) -> Location:
     """
     prefix, separator, rest = url.partition("://")
     found = None
-    if separator and prefix in _PREFIXES:
-        found, url = _PREFIXES[prefix], rest
+    if separator and prefix in PREFIXES:
+        found, url = PREFIXES[prefix], rest
     scheme, separator, rest = url.partition("://")
     if not separator:
         if not url:
@@ -125,7 +125,7 @@ def require_absolute(url: str) -> None:
             f"{url!r} begins or ends with a space, or holds what can't be seen", "remove that"
         )
     rest = url
-    for prefix in (*_PREFIXES, "file"):
+    for prefix in (*PREFIXES, "file"):
         rest = rest.removeprefix(f"{prefix}://")
     if _FOR_SHELLS.search(rest):
         raise ConfigError(

@@ -18,6 +18,11 @@ DTYPES = frozenset(
 )
 
 
+#: Suffix of a compressed precomputed chunk on ``file://`` -> its content encoding (the convention of
+#: cloud-files), in the order in which they are tried.
+ENCODING_OF = {"": None, ".gz": "gzip", ".br": "br", ".zstd": "zstd"}
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeInfo:
     """A volume at one mip; boxes and vectors are (z, y, x).

@@ -16,13 +16,13 @@ from typing import Any
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3, whole
 from magneton_tasks.base.location import Location, locate, missing, read_json
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.formats.info import VolumeInfo, checked_dtype, digest_of, no_such_mip
+from magneton_tasks.formats.info import ENCODING_OF, VolumeInfo, checked_dtype, digest_of, no_such_mip
 from magneton_tasks.formats.zarr import metadata as metadata_zarr
 
 __all__ = ["VolumeInfo", "chunk_identity", "chunk_name", "read_metadata"]
 
 #: Suffixes that cloud-files puts behind compressed files on file://.
-_SUFFIXES = ("", ".gz", ".br", ".zstd", ".xz", ".bz2")
+_SUFFIXES = (*ENCODING_OF, ".xz", ".bz2")
 
 
 def read_metadata(url: str, mip: int = 0) -> VolumeInfo:

@@ -9,6 +9,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from magneton_tasks.formats.info import ENCODING_OF
+
 _PRECOMPUTED = re.compile(
     r"(?:[^/]+/)?info"
     r"|(?:[^/]+/)+-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+"
@@ -17,8 +19,6 @@ _PRECOMPUTED = re.compile(
 _ZARR = re.compile(
     r"(?:[^/]+/)*(?:zarr\.json|\.zarray|\.zattrs|\.zgroup|(?:c[./])?\d+(?:[./]\d+)*)"
 )
-#: Suffix of a precomputed chunk on disk -> its content encoding; the order in which they're tried.
-_SUFFIXES = {"": None, ".gz": "gzip", ".br": "br", ".zstd": "zstd"}
 #: What opening a path raises where there's no such file for us.
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO})
 
@@ -82,7 +82,7 @@ def open_inside(root: Path, name: str, format: str) -> OpenFile | None:  # noqa:
     """
     if not is_volume_file(format, name):
         return None
-    suffixes = _SUFFIXES if format == "precomputed" else {"": None}
+    suffixes = ENCODING_OF if format == "precomputed" else {"": None}
     for suffix, encoding in suffixes.items():
         path = f"{root}/{name}{suffix}"
         try:

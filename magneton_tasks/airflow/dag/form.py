@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from magneton_tasks.base.location import PREFIXES
 from magneton_tasks.base.scoring import shipped
 from magneton_tasks.config import from_form, keys, renamed
 from magneton_tasks.config.read import RunConfig, uses_partition
@@ -196,12 +197,13 @@ def _schema(key: str, config: RunConfig) -> dict[str, Any]:
 def _path_schema(schema: dict[str, Any], default: str | None) -> dict[str, Any]:
     """Of a path: under the roots, as far as its text tells; the file's own may lie elsewhere."""
     roots = allowed_roots()
+    formats = "|".join(PREFIXES)
     under = "|".join(re.escape(root.rstrip("/")) for root in roots)
     own = f"|{re.escape(default)}" if default else ""
     told = f" It must lie under {' or '.join(roots)}."
     return {
         **schema,
         "type": ["string", "null"] if default is None else "string",
-        "pattern": rf"^(((precomputed|zarr|zarr2|zarr3)://)?(file://)?({under})/.+{own})$(?!\n)",
+        "pattern": rf"^((({formats})://)?(file://)?({under})/.+{own})$(?!\n)",
         "description": schema["description"] + told,
     }

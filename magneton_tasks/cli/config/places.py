@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from magneton_tasks.base.location import locate
+from magneton_tasks.base.location import PREFIXES, locate
 from magneton_tasks.cli.config.answers import Answers
 from magneton_tasks.errors import ConfigError
 
@@ -20,8 +20,7 @@ def as_url(text: str) -> str:
         return text  # refused by whoever opens it
     if separator and "://" in rest:  # a format before the URL
         return f"{prefix}://{rest.rstrip('/')}"
-    formats = ("precomputed", "zarr", "zarr2", "zarr3")
-    if separator and prefix not in formats:
+    if separator and prefix not in PREFIXES:
         return text.rstrip("/")
     path = f"file://{Path(rest if separator else text).expanduser().absolute()}"
     return f"{prefix}://{path}" if separator else path

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from magneton_tasks.base.failures import telling
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.formats.info import ENCODING_OF
 
 #: What can be written; ``raw`` takes any dtype, the others hold labels.
 ENCODINGS = ("raw", "compressed_segmentation", "crackle")
-#: File name suffix of each compression on ``file://`` (the convention of cloud-files).
-SUFFIXES = {None: "", "gzip": ".gz", "br": ".br", "zstd": ".zstd"}
+#: File name suffix of each compression on ``file://``.
+SUFFIXES = {encoding: suffix for suffix, encoding in ENCODING_OF.items()}
 #: libdeflate's level 6: 0.004 us per voxel of compressed_segmentation and 0.073 bytes; level 9
 #: (cloud-volume's default) takes five times as long for 1 % less, level 1 gives 17 % more.
 GZIP_LEVEL = 6
