@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from magneton_tasks.errors import ConfigError
 
 Supervoxels = Literal["waterz", "3d", "2d"]
+#: What a run may be limited to: see `plan.stage_table`.
+Choice = Literal["segment", "pool", "apply"]
 RuleName = Literal["mutual", "both", "iou", "any"]
 
 

@@ -12,12 +12,11 @@ Each key of the schema stands in `DECIDING`, or in `NOTHING`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from magneton_tasks.base.methods import Choice
 from magneton_tasks.config import keys
 
-#: What a run may be limited to: see `plan.stage_table`.
-Choice = Literal["segment", "pool", "apply"]
 #: Of a key of the first release: it is hashed, whatever it stands at.
 ALWAYS: Final = object()
 

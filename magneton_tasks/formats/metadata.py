@@ -16,7 +16,13 @@ from typing import Any
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3, whole
 from magneton_tasks.base.location import Location, locate, missing, read_json
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.formats.info import ENCODING_OF, VolumeInfo, checked_dtype, digest_of, no_such_mip
+from magneton_tasks.formats.info import (
+    ENCODING_OF,
+    VolumeInfo,
+    checked_dtype,
+    digest_of,
+    no_such_mip,
+)
 from magneton_tasks.formats.zarr import metadata as metadata_zarr
 
 __all__ = ["VolumeInfo", "chunk_identity", "chunk_name", "read_metadata"]

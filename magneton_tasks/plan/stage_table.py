@@ -1,4 +1,4 @@
-"""The stages: what each is called, works on and belongs to, in one table; standard library only.
+"""The stages: what each is called, works on and belongs to, in one table.
 
 A new stage is an entry of `TABLE` and its own files in stages/. All else asks this table: the
 command line, DAGs, plan, records, status, block maps. Functions hang on in `stages.dispatch`, by the
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from magneton_tasks.base.methods import Choice
 from magneton_tasks.plan.join_tree import MAX_LEVELS
 
 Method = Literal["exact", "overlap"]
-Choice = Literal["segment", "pool", "apply"]
 
 
 @dataclass(frozen=True, slots=True)

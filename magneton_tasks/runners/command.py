@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.work.events import Told
+from magneton_tasks.work.record import OUT_OF_MEMORY
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE, JOB_VARIABLE
 
 #: How this project is started by the interpreter that runs it.

@@ -17,8 +17,6 @@ USABLE = 0.9
 BESIDE_BYTES = 128 * 2**20
 #: The least memory of a container or a job, in bytes: the libraries alone take 0.3 GB.
 LEAST_BYTES = 512 * 2**20
-#: Marks a failure in a result: with more memory the block may well work.
-OUT_OF_MEMORY = "out_of_memory"
 
 
 def first_memory(configured: int | None, bound: int, most: int) -> int:

@@ -33,7 +33,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Began, Ended, Failed, Settled, tell
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.key_state import KeyState
-from magneton_tasks.work.record import Failure, Info, Outcome
+from magneton_tasks.work.record import OUT_OF_MEMORY, Failure, Info, Outcome
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE, RecordWriter
 from magneton_tasks.work.validity import spares
 
@@ -229,7 +229,7 @@ def failure_of(error: MagnetonError) -> Info:
     """What a record and a result say of a failure."""
     failure = Info(exit_code=error.exit_code, cause=error.what, hint=error.hint)
     if isinstance(error, OutOfMemoryError):
-        failure["out_of_memory"] = True
+        failure[OUT_OF_MEMORY] = True
     return failure
 
 

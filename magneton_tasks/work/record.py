@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal, TypedDict, get_args
+from typing import Final, Literal, TypedDict, get_args
 
 from magneton_tasks.base.files import FileInfo
 
@@ -22,6 +22,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 STATES: tuple[State, ...] = get_args(State)
 
 DECODER = json.JSONDecoder()
+
+
+#: Marks a failure in a record or a result: with more memory the block may well work.
+OUT_OF_MEMORY: Final = "out_of_memory"
 
 
 class Info(TypedDict, total=False):

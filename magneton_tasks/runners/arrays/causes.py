@@ -8,8 +8,8 @@ from typing import Any
 
 from magneton_tasks.errors import EXIT_TEMPORARY, FINAL_EXITS, RETRYABLE_EXITS
 from magneton_tasks.runners.arrays.states import Phase, TaskState
-from magneton_tasks.runners.resources import OUT_OF_MEMORY
 from magneton_tasks.runners.retry import Cause, Need
+from magneton_tasks.work.record import OUT_OF_MEMORY
 
 #: How long before its end a job may have been warned, in seconds: ``signal_s`` at most, and a
 #: scheduler's signal may come up to a minute earlier than asked, see sbatch(1).

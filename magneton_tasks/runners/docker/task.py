@@ -30,11 +30,12 @@ from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
-from magneton_tasks.runners.resources import OUT_OF_MEMORY, USABLE, first_memory
+from magneton_tasks.runners.resources import USABLE, first_memory
 from magneton_tasks.runners.retry import more_memory
 from magneton_tasks.work.events import Event, Note, Told, read
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.record import OUT_OF_MEMORY
 
 OnEvent = Callable[[Event], None]
 
