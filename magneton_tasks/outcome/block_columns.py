@@ -178,6 +178,18 @@ class StageColumns:
             )
         return found
 
+    def row(self, now: float, *, is_alive: bool) -> dict[str, Any]:
+        """What page and report both say of the stage, beside what each adds."""
+        plan, memory = self._attempt.plan, self._attempt.plan.memory.get(self.stage)
+        return {
+            **self.summary().data(now, is_alive=is_alive),
+            "asked": CHOICE_OF[self.stage] in plan.stages,
+            "expected_bytes": memory.expected if memory else None,
+            "bound_bytes": memory.bound if memory else None,
+            "stored_bytes": None if self.stage in ("count", "pool") else sum(self.stored_bytes),
+            "open": self.open_rows(),
+        }
+
     def count(self, letter: str) -> int:
         return self.states.count(letter.encode())
 

@@ -20,7 +20,7 @@ from magneton_tasks.outcome.run_state import (
     verify_failures,
 )
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import CHOICE_OF, noun_of
+from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
@@ -114,15 +114,12 @@ def _cost(plan: Plan) -> Data:
 
 # ------------------------------------------------------------------ one stage
 def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool) -> Data:
-    stage, plan = found.stage, attempt.plan
-    memory, work = plan.memory.get(stage), plan.work.get(stage)
+    stage, work = found.stage, attempt.plan.work.get(found.stage)
     return {
-        **found.summary().data(now, is_alive=is_alive),
+        **found.row(now, is_alive=is_alive),
         "noun": noun_of(stage),
-        "asked": CHOICE_OF[stage] in plan.stages, "queued": found.count(QUEUED),
+        "queued": found.count(QUEUED),
         "expected_cpu_s": work.cpu_s if work else None,
-        "expected_bytes": memory.expected if memory else None,
-        "bound_bytes": memory.bound if memory else None,
         "has_map": found.grid is not None, "layers": found.layers(),
         "running_now": [_working(found, k) for k in found.keys("r", MOST_RUNNING)],
         "failures": [
@@ -131,8 +128,6 @@ def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool)
         ],
         "seconds": histogram(found.seconds), "memory": histogram(found.peak_bytes),
         "slowest": found.slowest(), "fattest": _largest(found, found.peak_bytes),
-        "stored_bytes": None if stage in ("count", "pool") else sum(found.stored_bytes),
-        "open": found.open_rows(),
     }  # fmt: skip
 
 

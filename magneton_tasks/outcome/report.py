@@ -27,7 +27,6 @@ from magneton_tasks.outcome.run_state import (
     stage_failures,
     verify_failures,
 )
-from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import newest_first
@@ -182,20 +181,14 @@ def _stage(
 ) -> Data:
     """The row of a stage; wall and CPU time are this attempt's own."""
     stage, plan, summary = found.stage, attempt.plan, found.summary()
-    memory = plan.memory.get(stage)
     # A batch's result has the CPU time of its start-up too, but that of its last try only.
     told_s = sum(r.get("cpu_s") or 0 for r in results)
     cpu_s = max(summary.cpu_s or 0.0, told_s) if summary.own else None
     return {
-        **summary.data(now, is_alive=alive),
-        "asked": CHOICE_OF[stage] in plan.stages,
+        **found.row(now, is_alive=alive),
         "seconds": None if summary.seconds is None else round(summary.seconds, 3),
         "cpu_s": None if cpu_s is None else round(cpu_s, 3),
         "expected_cpu_s": plan.work[stage].cpu_s or None if stage in plan.work else None,
-        "expected_bytes": memory.expected if memory else None,
-        "bound_bytes": memory.bound if memory else None,
-        "stored_bytes": None if stage in ("count", "pool") else sum(found.stored_bytes),
-        "open": found.open_rows(),
     }
 
 

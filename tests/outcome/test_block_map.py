@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from magneton_tasks.base.geometry import vec3
-from magneton_tasks.outcome import block_detail, block_squares, block_summary
-from magneton_tasks.outcome.block_columns import worst
+from magneton_tasks.outcome import block_detail, block_squares, block_summary, page
+from magneton_tasks.outcome.block_columns import LETTERS, QUEUED, worst
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
@@ -204,3 +205,12 @@ def test_the_log_of_a_block_that_a_job_did(run: volumes.Run) -> None:
     add(run.attempt, "segment", 1, "done", batch=0, job="12_3")
     assert block_detail.log_tail(run.attempt, "segment", 1) == "all is well\n"
     assert block_detail.detail(run.attempt, "segment", 1)["tries"][-1]["job"] == "12_3"
+
+
+@pytest.mark.parametrize(("script", "table"), [("squares.js", "STATES"), ("legend.js", "COUNTED")])
+def test_the_page_names_the_letters_of_states_as_the_columns_do(script: str, table: str) -> None:
+    text = (Path(page.__file__).parent / script).read_text()
+    found = re.search(rf"const {table} = {{(.*?)}};", text, re.DOTALL)
+    assert found is not None
+    told = dict(re.findall(r'(\w): "(\w+)', found[1]))
+    assert told == {letter: kind for kind, letter in LETTERS.items()} | {QUEUED: "queued"}
