@@ -16,6 +16,7 @@ from math import prod
 from typing import Any
 
 from magneton_tasks.base.grid import Grid, Ranges
+from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, join_level
 from magneton_tasks.work.attempt import Attempt
@@ -223,14 +224,11 @@ class StageColumns:
         return [self._told(k) for k in self.largest(self.seconds, MOST_LARGEST)]
 
     def _told(self, key: int) -> dict[str, Any]:
-        core = self.grid.core(key) if self.grid is not None else None
         hosts = list(self._host_names)
         return {
             "stage": self.stage,
             "key": key,
-            "position": list(self.grid.index3(key)) if self.grid is not None else None,
-            "begin_vox": list(core.begin) if core else None,
-            "end_vox": list(core.end) if core else None,
+            **place_of(self.grid, key),
             "seconds": known_or_none(self.seconds[key]),
             "cpu_s": known_or_none(self.cpu_s[key]),
             "peak_bytes": whole_or_none(self.peak_bytes[key]),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
@@ -70,20 +71,12 @@ def detail(attempt: Attempt, stage: str, key: int) -> Data:
     if not 0 <= key < total_of(attempt.plan.geometry, stage):
         raise KeyError(key)
     known = events(attempt, stage, key)
-    data: Data = {
+    return {
         "stage": stage, "noun": noun_of(stage), "key": key,
-        "position": None, "begin_vox": None, "end_vox": None,
+        **place_of(grid, key),
         "tries": [_try(attempt, r) for r in known],
         "log": log_of(attempt, stage, key, known) is not None,
     }  # fmt: skip
-    if grid is not None:
-        core = grid.core(key)
-        data |= {
-            "position": list(grid.index3(key)),
-            "begin_vox": list(core.begin),
-            "end_vox": list(core.end),
-        }
-    return data
 
 
 def _try(attempt: Attempt, record: Record) -> Data:

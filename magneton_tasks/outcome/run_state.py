@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.stage_table import MAPPED
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
@@ -21,6 +22,18 @@ def run_state(verified: Mapping[str, Any] | None, failures: list[Data], alive: b
     if alive:
         return "running"
     return "failed" if failures else "stopped"
+
+
+def place_of(grid: Grid | None, key: int) -> Data:
+    """Where a block or cell lies: its position in the grid and its core (voxels); None: nowhere."""
+    if grid is None:
+        return {"position": None, "begin_vox": None, "end_vox": None}
+    core = grid.core(key)
+    return {
+        "position": list(grid.index3(key)),
+        "begin_vox": list(core.begin),
+        "end_vox": list(core.end),
+    }
 
 
 def results_of(paths: AttemptPaths) -> dict[str, list[Data]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.outcome.run_state import results_of
+from magneton_tasks.outcome.run_state import place_of, results_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths, task_name
 from magneton_tasks.work.record import Record
@@ -32,15 +32,7 @@ class Blocks:
     def place(self, stage: str, key: int) -> Data:
         """Index, position in the grid and core box (voxels) of a block or cell."""
         grid = grid_of(self.attempt.plan.geometry, stage)
-        if grid is None:
-            return {"key": key}
-        core = grid.core(key)
-        return {
-            "key": key,
-            "position": list(grid.index3(key)),
-            "begin_vox": list(core.begin),
-            "end_vox": list(core.end),
-        }
+        return {"key": key} if grid is None else {"key": key, **place_of(grid, key)}
 
     def failure(self, stage: str, record: Record) -> Data:
         """What a failed block's record says, and where its log lies."""
