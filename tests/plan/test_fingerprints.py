@@ -11,8 +11,9 @@ from pydantic import create_model
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.methods import Choice
 from magneton_tasks.config import deciding, keys, read, renamed
-from magneton_tasks.config.deciding import Choice, Deciding
+from magneton_tasks.config.deciding import Deciding
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.segment import USUAL_THRESHOLD
