@@ -1,4 +1,7 @@
-"""The section `apply`: how the segmentation is written."""
+"""The section `apply`: how the segmentation is written.
+
+Which of its keys decide a result stands in `deciding`.
+"""
 
 from __future__ import annotations
 

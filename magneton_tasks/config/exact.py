@@ -1,4 +1,8 @@
-"""The section `exact`: settings of `method: exact`."""
+"""The section `exact`: settings of `method: exact`.
+
+Which of its keys decide a result stands in `deciding`. The kernels read `base.methods.ExactSettings`,
+which `settings` makes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The section `pool`: how the labels of blocks become objects."""
+"""The section `pool`: how the labels of blocks become objects.
+
+Which of its keys decide a result stands in `deciding`. The kernels read `base.methods.Rule`, which
+`settings` makes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The section `segment`: how one block is segmented."""
+"""The section `segment`: how one block is segmented.
+
+Which of its keys decide a result stands in `deciding`, which of them a form may set in `from_form`.
+The kernels read `base.methods.SegmentSettings`, which `settings` makes.
+"""
 
 from __future__ import annotations
 
