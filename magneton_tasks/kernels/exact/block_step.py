@@ -138,7 +138,7 @@ def segment_block_exact(
     linked, linked_edges = regions.n, regions.edges.u.size
     merges = link_by_mean(regions, least_score(settings.threshold))
     closing = close_regions(regions, settings)
-    residual = _residual(start, closing, place, settings)
+    residual = residual_of(start, closing, place, settings)
     renumber(regions.labels.reshape(-1), closing.numbers[regions.region_of])
     counts = BlockCounts(
         basins=start.basins,
@@ -198,10 +198,10 @@ def close_outer_faces(affinity: UInt8, high: Planes, inner: Inner) -> Planes:
     return planes[0], planes[1], planes[2]
 
 
-def _residual(
+def residual_of(
     start: BlockStart, closing: Closing, place: Place, settings: ExactSettings
 ) -> Residual:
-    """Step 8."""
+    """Step 8: what stays open of a block whose regions are linked."""
     regions, basins = start.regions, start.face_basins
     count = int(np.count_nonzero(regions.open_))  # these are numbered first
     if count == 0:

@@ -4,8 +4,9 @@ Edges are taken from the largest key to the smallest, and merge two regions whil
 fewer than s2 voxels. A merged pair's key is the larger one of its parts', so keys never change and
 one Kruskal pass is the whole linkage.
 
-An open region isn't known in full: whoever would merge with it is open too, and waits for the join.
-Its partial size is a lower bound, so a pair that is large already stays large.
+An open region isn't known in full, and its partial size is a lower bound: a pair that is large
+already stays large. A complete small region joins an open one that is large for certain, whatever
+else that one grows by. Anybody else who would merge with an open region is open too, and waits.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from magneton_tasks.kernels.union_find import find, flatten
 
 
 def size_limited(
-    n: int, edges: Edges, sizes: Int64, open_: Mask, settings: ExactSettings
+    n: int,
+    edges: Edges,
+    sizes: Int64,
+    open_: Mask,
+    settings: ExactSettings,
+    ghosts_from: int | None = None,
 ) -> UInt32:
     """Merge small regions; 4 B a node, 24 B an edge that may merge anything.
 
@@ -36,6 +42,8 @@ def size_limited(
     open_
         bool (n + 1,): regions that may still grow elsewhere. **Written to**: opens spread; read it
         at roots.
+    ghosts_from
+        Regions from this number on are in another task's hands, and merge with nobody here.
 
     Returns
     -------
@@ -43,6 +51,7 @@ def size_limited(
         Root of each region: the smallest of its set.
     """
     roots = np.arange(n + 1, dtype=np.uint32)
+    ghosts = n + 1 if ghosts_from is None else ghosts_from
     if settings.s2 > 1:
         order = _candidates(
             edges.u, edges.v, edges.key, sizes, open_, settings.s2, least_key(settings.t_size)
@@ -51,7 +60,7 @@ def size_limited(
         np.negative(falling, out=falling)
         order = order[np.argsort(falling)]
         del falling
-        _merge_in_order(order, edges.u, edges.v, sizes, open_, settings.s2, roots)
+        _merge_in_order(order, edges.u, edges.v, sizes, open_, settings.s2, ghosts, roots)
     return roots
 
 
@@ -82,7 +91,14 @@ def _candidates(
 
 @njit(nogil=True)
 def _merge_in_order(
-    order: Index, u: UInt32, v: UInt32, sizes: Int64, open_: Mask, s2: int, roots: UInt32
+    order: Index,
+    u: UInt32,
+    v: UInt32,
+    sizes: Int64,
+    open_: Mask,
+    s2: int,
+    ghosts: int,
+    roots: UInt32,
 ) -> None:
     """The Kruskal pass; ``roots`` come as singletons and go flat."""
     for i in range(order.size):
@@ -90,7 +106,8 @@ def _merge_in_order(
         b = find(roots, v[order[i]])
         if a == b or (open_[a] and open_[b]) or (sizes[a] >= s2 and sizes[b] >= s2):
             continue
-        if open_[a] or open_[b]:
+        unsure = (open_[a] and sizes[a] < s2) or (open_[b] and sizes[b] < s2)
+        if unsure or a >= ghosts or b >= ghosts:
             open_[a] = True
             open_[b] = True
             continue
@@ -98,4 +115,5 @@ def _merge_in_order(
             a, b = b, a
         roots[b] = a
         sizes[a] += sizes[b]
+        open_[a] |= open_[b]
     flatten(roots)

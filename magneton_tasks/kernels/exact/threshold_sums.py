@@ -49,13 +49,13 @@ def threshold_sums(affinity: UInt8, settings: ExactSettings) -> ThresholdSums:
     if not affinity.any():
         return ThresholdSums.nothing()
     regions = start_box(affinity, settings)
-    pair_sum, pair_count = _labelled_pairs(affinity, regions.labels)
+    pair_sum, pair_count = labelled_pairs(affinity, regions.labels)
     link_small(regions, settings)
     edges = regions.edges
     contact_sum, contact_count = int(edges.sum.sum()), int(edges.count.sum())
     voxels = int(regions.sizes[1:].sum())
     bins = _bins(regions, settings)
-    return ThresholdSums(bins, int(pair_sum), int(pair_count), contact_sum, contact_count, voxels)
+    return ThresholdSums(bins, pair_sum, pair_count, contact_sum, contact_count, voxels)
 
 
 def _bins(regions: BlockRegions, settings: ExactSettings) -> Int64:
@@ -85,9 +85,14 @@ def _sizes_at_merges(gone: UInt32, kept: UInt32, sizes: Int64) -> tuple[Int64, I
     return a, b
 
 
+def labelled_pairs(affinity: UInt8, labels: UInt32) -> tuple[int, int]:
+    """Sum of the affinities and number of the voxel edges between two voxels that have a label."""
+    total, count = labelled_pairs(affinity, labels)
+    return int(total), int(count)
+
+
 @njit(nogil=True)
-def _labelled_pairs(affinity: UInt8, labels: UInt32) -> tuple[int, int]:
-    """Sum and number of the voxel edges between two voxels that have a label."""
+def labelled_pairs(affinity: UInt8, labels: UInt32) -> tuple[int, int]:
     nz, ny, nx = labels.shape
     total = 0
     count = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.join import Joined, join
@@ -78,8 +79,15 @@ def segment_blocks(
     affinity: Affinity, grid: Grid, settings: ExactSettings
 ) -> list[BlockSegmentation]:
     """The block step of every block, in raster order."""
+    return [
+        segment_block_exact(inside, high, place, settings)
+        for inside, high, place in blocks_and_planes(affinity, grid)
+    ]
+
+
+def blocks_and_planes(affinity: Affinity, grid: Grid) -> Iterator[tuple[Affinity, Planes, Place]]:
+    """What the block step of each block reads: a copy of it, and the planes beyond its high faces."""
     padded = np.pad(affinity, ((0, 0), (0, 1), (0, 1), (0, 1)))
-    found = []
     for block, position in enumerate(grid.positions()):
         core = grid.core(position)
         high: list[Any] = []
@@ -88,10 +96,7 @@ def segment_blocks(
             beyond[axis] = core.end[axis]
             high.append(np.ascontiguousarray(padded[(axis, *beyond)]))
         inside = np.ascontiguousarray(padded[(slice(None), *core.slices())])
-        found.append(
-            segment_block_exact(inside, (high[0], high[1], high[2]), grid.place(block), settings)
-        )
-    return found
+        yield inside, (high[0], high[1], high[2]), grid.place(block)
 
 
 def contacts_of(

@@ -1,0 +1,300 @@
+"""What blocks, faces, rounds and cuts hand to each other: tables of equally long columns.
+
+A *name* is ``block << 32 | label``: of a region one of its members' (the largest region's when
+regions merge), of an object its smallest supervoxel's. Names, positions and keys count over the
+whole volume and mean the same in every task. A *ghost* is a region that another task has in its
+hands this round. A *half-edge* is an edge as one of its ends sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.kernels.compiled.jit import njit
+from magneton_tasks.kernels.exact.residual import UInt8, UInt32
+
+Int64 = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+#: A key above all keys of voxel edges: these two are one object for certain.
+MUST = np.int64(1) << 62
+#: Score of a merge that has none, above all scores: two parts of a basin, or a small region's.
+NO_SCORE = 0xFFFFFFFF
+
+_LABEL_BITS = 32
+
+
+class Nodes(NamedTuple):
+    """Open regions, as a task of a round gets them; 36 B each."""
+
+    name: Int64
+    size: Int64
+    """Voxels, all of them."""
+    least: Int64
+    """Its smallest supervoxel's name."""
+    low: UInt32
+    """Lowest score of a merge inside; `NO_SCORE`: none."""
+    at: UInt32
+    """A block of the group that it goes to."""
+
+
+class HalfEdges(NamedTuple):
+    """Edges as region ``u`` sees them, 60 B each."""
+
+    u: Int64
+    v: Int64
+    at: UInt32
+    """A block of the group that ``v`` was in: its names tell what became of ``v``."""
+    size_v: Int64
+    sum: Int64
+    count: Int64  # type: ignore[assignment]  # hides tuple.count, which nobody needs
+    last: Int64
+    key: Int64
+
+
+class OwnEdges(NamedTuple):
+    """Edges between two regions of one task, each pair once, 48 B each; columns as `residual.Edges`."""
+
+    u: Int64
+    v: Int64
+    sum: Int64
+    count: Int64  # type: ignore[assignment]
+    last: Int64
+    key: Int64
+
+
+class Names(NamedTuple):
+    """What became of each region of a task in a round, sorted by ``old``, 65 B each."""
+
+    old: Int64
+    new: Int64
+    """Of the set that it is in now, at the lowest threshold."""
+    size: Int64
+    """The set's."""
+    open: Mask
+    """The set goes on in the next round."""
+    at: UInt32
+    """A block of the group where it does."""
+    low: UInt32
+    """Lowest score of a merge inside the set."""
+    least: Int64
+    """Of the region itself: its smallest supervoxel."""
+    own_size: Int64
+    own_low: UInt32
+    up: UInt32
+    """Row of the region, with a smaller ``least``, that it was merged into; its own row: none."""
+    score: UInt32
+    """At which it was."""
+
+
+class RegionContacts(NamedTuple):
+    """What touches over a face, summed up by regions, sorted by (a, b), 64 B each."""
+
+    a: Int64
+    b: Int64
+    size_a: Int64
+    size_b: Int64
+    sum: Int64
+    count: Int64  # type: ignore[assignment]
+    last: Int64
+    key: Int64
+
+
+class Parts(NamedTuple):
+    """Basins on faces: parts of a basin that others may complete, sorted by part, 37 B each."""
+
+    part: Int64
+    """Name: block << 32 | basin."""
+    sides: UInt8
+    """As `residual.FaceBasins.sides`."""
+    size: Int64
+    """Voxels, up to s_min."""
+    key: Int64
+    """Best edge to a basin that is on no inner face; 0: none."""
+    region: Int64
+    target: Int64
+    """Region behind ``key``; 0: none."""
+
+
+class PartPairs(NamedTuple):
+    """Best voxel edges between two parts of one block, 24 B each."""
+
+    a: Int64
+    b: Int64
+    key: Int64
+
+
+class Crossings(NamedTuple):
+    """Contacts between two parts, 41 B each."""
+
+    a: Int64
+    b: Int64
+    region_a: Int64
+    region_b: Int64
+    key: Int64
+    joined: Mask
+    """They are one basin."""
+
+
+class Links(NamedTuple):
+    """Regions that are one object, 16 B each; a negative end is minus a part: its region is meant."""
+
+    u: Int64
+    v: Int64
+
+
+class FaceTables(NamedTuple):
+    """What one face makes of the two blocks that it lies between."""
+
+    contacts: RegionContacts
+    links: Links
+    parts: Parts
+    """Small parts that this face alone can't decide; with them what touches them:"""
+    crossings: Crossings
+    pairs: PartPairs
+    large: Int64
+    """Parts that look small from another face, and are large."""
+
+
+AnyTable = TypeVar(
+    "AnyTable",
+    Nodes,
+    HalfEdges,
+    OwnEdges,
+    Names,
+    RegionContacts,
+    Parts,
+    PartPairs,
+    Crossings,
+    Links,
+)
+
+
+def names_of(block: int, labels: UInt32 | Int64) -> Int64:
+    """Names of labels 1.. of a block."""
+    return (np.int64(block) << _LABEL_BITS) + labels.astype(np.int64)
+
+
+def blocks_of(names: Int64) -> Int64:
+    """The blocks that names are from."""
+    return names >> _LABEL_BITS
+
+
+def labels_of(names: Int64) -> Int64:
+    """The labels that names have in their blocks."""
+    return names & ((1 << _LABEL_BITS) - 1)
+
+
+def take(table: AnyTable, rows: Int64 | Mask | slice) -> AnyTable:
+    """Some of its rows."""
+    return type(table)._make(column[rows] for column in table)
+
+
+def stack(tables: Sequence[AnyTable]) -> AnyTable:
+    """Tables of one kind, one after the other; at least one."""
+    columns = zip(*tables, strict=True)
+    return type(tables[0])._make(np.concatenate(parts) for parts in columns)
+
+
+def empty(kind: type[AnyTable]) -> AnyTable:
+    """Without rows."""
+    return kind._make(np.zeros(0, dtype) for dtype in _DTYPES[kind])
+
+
+_I, _U, _B, _S = np.int64, np.uint32, np.bool_, np.uint8
+#: dtype of each column
+_DTYPES: dict[type, tuple[type[np.generic], ...]] = {
+    Nodes: (_I, _I, _I, _U, _U),
+    HalfEdges: (_I, _I, _U, _I, _I, _I, _I, _I),
+    OwnEdges: (_I,) * 6,
+    Names: (_I, _I, _I, _B, _U, _U, _I, _I, _U, _U, _U),
+    RegionContacts: (_I,) * 8,
+    Parts: (_I, _S, _I, _I, _I, _I),
+    PartPairs: (_I,) * 3,
+    Crossings: (_I, _I, _I, _I, _I, _B),
+    Links: (_I, _I),
+}  # fmt: skip
+
+
+def locate(sorted_: Int64, wanted: Int64) -> tuple[Int64, Mask]:
+    """Row of each wanted name in a sorted column, and whether it is there; row 0 where it isn't."""
+    return _locate(sorted_, wanted)
+
+
+@njit(nogil=True)
+def _locate(names: Int64, wanted: Int64) -> tuple[Int64, Mask]:
+    """By one table over the labels of each block where that is small, else by bisection."""
+    rows = np.zeros(wanted.size, np.int64)
+    found = np.zeros(wanted.size, np.bool_)
+    if names.size == 0:
+        return rows, found
+    begins, span = _runs(names)
+    by_table = span <= 4 * (names.size + wanted.size)
+    table = np.full(span if by_table else 0, -1, np.int64)
+    offsets = np.zeros(begins.size, np.int64)  # of each block's label 0 in the table
+    offset = np.int64(0)
+    for run in range(begins.size - 1):
+        first, last = names[begins[run]], names[begins[run + 1] - 1]
+        offsets[run] = offset - first
+        offset += last - first + 1
+        if by_table:
+            for row in range(begins[run], begins[run + 1]):
+                table[offsets[run] + names[row]] = row
+    run = 0
+    for k in range(wanted.size):
+        name = wanted[k]
+        if names[begins[run]] >> _LABEL_BITS != name >> _LABEL_BITS:
+            run = _run_of(names, begins, name >> _LABEL_BITS)
+        begin, end = begins[run], begins[run + 1]
+        if name < names[begin] or name > names[end - 1]:
+            continue
+        if by_table:
+            row = table[offsets[run] + name]
+        else:
+            row = begin + np.searchsorted(names[begin:end], name)
+            row = row if names[row] == name else -1
+        if row >= 0:
+            rows[k] = row
+            found[k] = True
+    return rows, found
+
+
+@njit(nogil=True)
+def _runs(names: Int64) -> tuple[Int64, np.int64]:
+    """Where the rows of each block begin, and the end; the labels that they span in all."""
+    count = 1
+    for row in range(1, names.size):
+        count += names[row] >> _LABEL_BITS != names[row - 1] >> _LABEL_BITS
+    begins = np.zeros(count + 1, np.int64)
+    begins[count] = names.size
+    count = 0
+    span = np.int64(0)
+    for row in range(1, names.size + 1):
+        if row == names.size or names[row] >> _LABEL_BITS != names[row - 1] >> _LABEL_BITS:
+            span += names[row - 1] - names[begins[count]] + 1
+            count += 1
+            begins[count] = row
+    return begins, span
+
+
+@njit(nogil=True)
+def _run_of(names: Int64, begins: Int64, block: int) -> int:
+    """The run of a block, or any if it has none."""
+    low = 0
+    high = begins.size - 2
+    while low < high:
+        middle = (low + high) // 2
+        if names[begins[middle]] >> _LABEL_BITS < block:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def is_among(sorted_: Int64, wanted: Int64) -> Mask:
+    """Whether each wanted value is in a sorted column."""
+    return locate(sorted_, wanted)[1]

@@ -1,0 +1,228 @@
+"""Faces, rounds and cuts in memory, cut into blocks and groups in any way: the stages without files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+
+from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.kernels.exact.contacts import face_contacts
+from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
+from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
+from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
+from magneton_tasks.kernels.exact.rounds.face_step import BlockParts, decide_face, parts_of
+from magneton_tasks.kernels.exact.rounds.round_step import (
+    Blocks,
+    RoundResult,
+    first_round,
+    later_round,
+)
+from magneton_tasks.kernels.exact.rounds.tables import (
+    FaceTables,
+    HalfEdges,
+    Int64,
+    Nodes,
+    OwnEdges,
+    names_of,
+    stack,
+    take,
+)
+from tests.helpers.exact.whole import Affinity, Cuts, Grid, blocks_and_planes
+
+Face = tuple[int, int]
+"""The block on the low side, and the axis."""
+Spans = Sequence[Vec3]
+
+
+class Layout:
+    """Which blocks, faces and groups there are."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.positions = np.array(grid.positions())
+        self.shape = np.array(grid.shape)
+
+    def groups(self, span: Vec3) -> Int64:
+        """The group of each block, groups of ``span`` blocks."""
+        counts = -(-self.shape // span)
+        return np.asarray(np.ravel_multi_index((self.positions // span).T, counts))
+
+    def block(self, position: npt.NDArray[np.int64]) -> int:
+        return int(np.ravel_multi_index(position, self.shape))
+
+    def behind(self, face: Face) -> int:
+        block, axis = face
+        return self.block(self.positions[block] + (np.arange(3) == axis))
+
+    def faces(self, blocks: Sequence[int]) -> list[Face]:
+        """All inner faces of some blocks."""
+        found = set()
+        for block, axis in product(blocks, range(3)):
+            position = self.positions[block]
+            if position[axis] + 1 < self.shape[axis]:
+                found.add((int(block), axis))
+            if position[axis] > 0:
+                found.add((self.block(position - (np.arange(3) == axis)), axis))
+        return sorted(found)
+
+    def within(self, blocks: Sequence[int], voxels: int) -> list[int]:
+        """Blocks within so many voxels of the box around some."""
+        low, high = self.positions[blocks].min(axis=0), self.positions[blocks].max(axis=0)
+        ranges = []
+        for axis, cuts in enumerate(self.grid.cuts):
+            begin, end = cuts[low[axis]] - voxels, cuts[high[axis] + 1] + voxels
+            ranges.append(
+                [i for i in range(len(cuts) - 1) if cuts[i + 1] > begin and cuts[i] < end]
+            )
+        return [self.block(np.array(p)) for p in product(*ranges)]
+
+
+@dataclass
+class Run:
+    """A run: what its tasks left."""
+
+    layout: Layout
+    blocks: list[BlockSupervoxels]
+    faces: dict[Face, FaceTables] = field(default_factory=dict)
+    groups: list[Int64] = field(default_factory=list)
+    """Of each round: the group of each block."""
+    rounds: list[dict[int, RoundResult]] = field(default_factory=list)
+
+    def cut(self, score: int, span: Vec3 = (1, 1, 1)) -> npt.NDArray[np.int64]:
+        """The volume at a threshold, cut by groups of some blocks."""
+        out = np.zeros(self.layout.grid.volume, np.int64)
+        rounds = [
+            Group(groups.__getitem__, lambda task, tasks=tasks: tasks[task].names)  # type: ignore[misc]
+            for groups, tasks in zip(self.groups, self.rounds, strict=True)
+        ]
+        cells = self.layout.groups(span)
+        for cell in np.unique(cells):
+            numbers = np.flatnonzero(cells == cell)
+            blocks = [
+                (int(n), self.blocks[n].supervoxels, self.blocks[n].regions.name.size)
+                for n in numbers
+            ]
+            for number, objects in zip(numbers, cut_blocks(blocks, rounds, score), strict=True):
+                core = self.layout.grid.core(vec3(self.layout.positions[number]))
+                out[core.slices()] = objects[self.blocks[number].labels]
+        return out
+
+
+def run_rounds(
+    affinity: Affinity,
+    cuts: Cuts,
+    settings: ExactSettings,
+    first_span: Vec3 = (2, 2, 2),
+    later_spans: Spans = ((4, 4, 4), (1 << 20,) * 3),
+) -> Run:
+    """Segment a volume; the last of ``later_spans`` holds for all rounds that follow."""
+    layout = Layout(Grid(cuts))
+    blocks = [
+        segment_supervoxels(inside, high, place, settings)
+        for inside, high, place in blocks_and_planes(affinity, layout.grid)
+    ]
+    run = Run(layout, blocks)
+    run.faces = _faces(run, settings)
+    run.groups.append(layout.groups(first_span))
+    run.rounds.append(_first_round(run, settings))
+    while any(result.nodes.name.size for result in run.rounds[-1].values()):
+        span = later_spans[min(len(run.rounds), len(later_spans)) - 1]
+        run.groups.append(layout.groups(span))
+        run.rounds.append(_later_round(run, settings))
+        assert len(run.rounds) < 200
+    return run
+
+
+def _faces(run: Run, settings: ExactSettings) -> dict[Face, FaceTables]:
+    parts = [
+        parts_of(number, block.residual, block.regions.size)
+        for number, block in enumerate(run.blocks)
+    ]
+    return {
+        face: _face(run, parts, face, settings) for face in run.layout.faces(range(len(run.blocks)))
+    }
+
+
+def _face(run: Run, parts: Sequence[BlockParts], face: Face, settings: ExactSettings) -> FaceTables:
+    low, axis = face
+    high = run.layout.behind(face)
+    grid = run.layout.grid
+    contacts = face_contacts(
+        run.blocks[low].faces[axis, 1],
+        run.blocks[high].faces[axis, 0],
+        axis,
+        (low, high),
+        grid.place(high).origin,
+        grid.volume,
+        settings,
+    )
+    return decide_face(parts[low], parts[high], axis, contacts, settings)
+
+
+def _first_round(run: Run, settings: ExactSettings) -> dict[int, RoundResult]:
+    found = {}
+    for group in np.unique(run.groups[0]):
+        numbers = np.flatnonzero(run.groups[0] == group)
+        near = run.layout.within(numbers.tolist(), max(settings.s_min - 1, 1))
+        found[int(group)] = first_round(
+            _stacked(run, numbers),
+            numbers,
+            [run.faces[face] for face in run.layout.faces(numbers.tolist())],
+            [run.faces[face] for face in run.layout.faces(near)],
+            settings,
+        )
+    return found
+
+
+def _stacked(run: Run, numbers: Int64) -> Blocks:
+    edges = []
+    for number in numbers:
+        own = run.blocks[number].residual.edges
+        edges.append(OwnEdges(names_of(number, own.u), names_of(number, own.v), *own[2:]))
+    parts = [parts_of(int(n), run.blocks[n].residual, run.blocks[n].regions.size) for n in numbers]
+    return Blocks(
+        stack([run.blocks[n].regions for n in numbers]),
+        stack(edges),
+        stack([p.parts for p in parts]),
+    )
+
+
+def _later_round(run: Run, settings: ExactSettings) -> dict[int, RoundResult]:
+    groups, before = run.groups[-1], run.rounds[-1]
+    inbox: dict[int, list[tuple[Nodes, HalfEdges]]] = {}
+    for result in before.values():
+        to_nodes, to_half = groups[result.nodes.at], groups[result.half_at]
+        for group in np.unique(to_nodes):
+            inbox.setdefault(int(group), []).append(
+                (take(result.nodes, to_nodes == group), take(result.half, to_half == group))
+            )
+    return {
+        group: later_round(
+            stack([nodes for nodes, _ in sent]),
+            stack([half for _, half in sent]),
+            run.groups[-2].__getitem__,
+            lambda task: before[task].names,
+            int(np.flatnonzero(groups == group)[0]),
+            settings,
+        )
+        for group, sent in sorted(inbox.items())
+    }
+
+
+def curve_of(run: Run) -> Curve:
+    """What all tasks add up to."""
+    curve = Curve.nothing()
+    for block in run.blocks:
+        curve += block.curve
+    for face in run.faces.values():
+        between = int(face.contacts.sum.sum()), int(face.contacts.count.sum())
+        curve += sums_of_contacts(between, between)
+    for tasks in run.rounds:
+        for result in tasks.values():
+            curve += result.curve
+    return curve
