@@ -87,12 +87,12 @@ def _sizes_at_merges(gone: UInt32, kept: UInt32, sizes: Int64) -> tuple[Int64, I
 
 def labelled_pairs(affinity: UInt8, labels: UInt32) -> tuple[int, int]:
     """Sum of the affinities and number of the voxel edges between two voxels that have a label."""
-    total, count = labelled_pairs(affinity, labels)
+    total, count = _labelled_pairs(affinity, labels)
     return int(total), int(count)
 
 
 @njit(nogil=True)
-def labelled_pairs(affinity: UInt8, labels: UInt32) -> tuple[int, int]:
+def _labelled_pairs(affinity: UInt8, labels: UInt32) -> tuple[int, int]:
     nz, ny, nx = labels.shape
     total = 0
     count = 0
