@@ -73,6 +73,8 @@ DECIDING: dict[str, Deciding] = {
     "segment.min_size_vox": Deciding("pool"),
     "exact.s2": Deciding("segment", "exact.s2"),
     "exact.dust": Deciding("segment", "exact.dust"),
+    # with the threshold: what blocks merge down to
+    "exact.lowest_threshold": Deciding("segment"),
     "exact.advanced.t_low": Deciding("segment", "exact.advanced.t_low"),
     "exact.advanced.t_high": Deciding("segment", "exact.advanced.t_high"),
     "exact.advanced.s_min": Deciding("segment", "exact.advanced.s_min"),

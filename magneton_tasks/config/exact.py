@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from magneton_tasks.config.types import Section
+from magneton_tasks.config.types import Fraction, Section
 
 
 class ExactAdvanced(Section):
@@ -56,5 +56,10 @@ class Exact(Section):
         100,
         title="Dust (voxels)",
         description="Objects of fewer voxels join the neighbour over their best edge. 0: off.",
+    )
+    lowest_threshold: Fraction = Field(
+        0.05,
+        title="Lowest threshold",
+        description="Blocks merge down to this affinity, so that any segment.threshold from here on is a cut that recomputes no block. Hardly costs anything.",
     )
     advanced: ExactAdvanced = ExactAdvanced.model_construct()

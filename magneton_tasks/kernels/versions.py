@@ -9,8 +9,11 @@ from __future__ import annotations
 
 SEGMENT = 1
 OVERLAP = 1
-EXACT_BLOCK = 1
-EXACT_JOIN = 1
+#: of the exact method: blocks, faces, rounds, and what follows from their merges at a threshold
+EXACT_BLOCK = 2
+EXACT_FACES = 1
+EXACT_ROUNDS = 1
+EXACT_CUT = 1
 POOLING = 1
 #: the rule that takes the threshold from the map
 MAP_THRESHOLD = 1

@@ -91,7 +91,7 @@ def versions() -> Data:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     names = (
-        "SEGMENT", "OVERLAP", "EXACT_BLOCK", "EXACT_JOIN", "POOLING", "DOWNSAMPLE", "LAYOUT"
+        "SEGMENT", "OVERLAP", "EXACT_BLOCK", "EXACT_FACES", "EXACT_ROUNDS", "EXACT_CUT", "POOLING", "DOWNSAMPLE", "LAYOUT"
     )  # fmt: skip
     return {"libraries": found, "kernels": {k.lower(): getattr(kernels, k) for k in names}}
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time
-from magneton_tasks.plan.plan import START_S, Plan
-from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES
+from magneton_tasks.plan.plan import START_S, Plan, StagePlan
+from magneton_tasks.plan.stage_table import CHOICE_OF, OF_GROUPS, STAGES
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Failed, Settled
 from magneton_tasks.work.record import Record
@@ -72,14 +72,23 @@ class StageSummary:
     @classmethod
     def planned(cls, plan: Plan, stage: str) -> StageSummary:
         """Of a stage of which nothing is known but its plan."""
-        total = total_of(plan.geometry, stage) or 1
         if stage == "verify":
-            return cls(stage, total, 1)
+            return cls(stage, 1, 1)
         work, is_asked = plan.work.get(stage), CHOICE_OF[stage] in plan.stages
+        if stage in OF_GROUPS:
+            return cls.of_groups(plan, stage, work or StagePlan(0))
+        total = total_of(plan.geometry, stage) or 1
         todo = (ranges_len(work.todo) if work else total) if is_asked else 0
         voxels = 0.0 if stage == "pool" else plan.geometry.box.voxels / total
         starts, cpu_s = (-(-work.batches // plan.workers), work.cpu_s) if work else (1, 0.0)
         return cls(stage, total, todo, voxels, cpu_s / plan.workers + starts * START_S)
+
+    @classmethod
+    def of_groups(cls, plan: Plan, stage: str, work: StagePlan) -> StageSummary:
+        """Of a stage whose groups, and what is to do with them, are known since a while only."""
+        expected_s = work.cpu_s / plan.workers + -(-work.batches // plan.workers) * START_S
+        todo = ranges_len(work.todo)
+        return cls(stage, work.total, todo, plan.geometry.box.voxels / max(work.total, 1), expected_s)
 
     # ------------------------------------------------------------------ what it is fed with
     def take(self, event: Event) -> None:

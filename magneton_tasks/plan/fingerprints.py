@@ -25,23 +25,31 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
     threshold
         The one that the run takes; the config's may be null.
     """
-    kernel, between = versions.SEGMENT, versions.OVERLAP
+    exact = config.method == "exact"
     grid = geometry.grid
     deciding: list[object] = [
         {"cuts": grid.cuts, "halo_low": grid.halo_low, "halo_high": grid.halo_high},
         decisive(config, "mask"),
     ]
-    if config.method == "exact":
-        kernel, between = versions.EXACT_BLOCK, versions.EXACT_JOIN
+    if exact:
         deciding.append(decisive(config, "exact"))
+    kernel = versions.EXACT_BLOCK if exact else versions.SEGMENT
+    lowest = lowest_threshold(config, threshold) if exact else threshold
     segment = digest(
         [versions.LAYOUT, kernel, config.method, config.paths.input, decisive(config, "input")],
-        [*deciding, decisive(config, "segment") | {"threshold": threshold}],
+        [*deciding, decisive(config, "segment") | {"threshold": lowest}],
     )
-    count = digest(segment, between)
-    # The tree decides nothing; records tell groups of different trees apart.
-    join = digest(count, "join") if geometry.joins is not None else ""
-    pool = digest(count, versions.POOLING, decisive(config, "pool"), config.segment.min_size_vox)
+    if exact:
+        faces = digest(segment, versions.EXACT_FACES)
+        rounds = digest(faces, versions.EXACT_ROUNDS)
+        pool = digest(rounds, versions.EXACT_CUT, threshold, config.segment.min_size_vox)
+        between = {"count": "", "faces": faces, "rounds": rounds, "cut": digest(pool, "cut")}
+    else:
+        count = digest(segment, versions.OVERLAP)
+        pool = digest(
+            count, versions.POOLING, decisive(config, "pool"), config.segment.min_size_vox
+        )
+        between = {"count": count}
     apply = digest(
         pool,
         config.paths.output,
@@ -50,7 +58,13 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
         geometry.cell_mips,
         versions.DOWNSAMPLE,
     )
-    return Fingerprints(segment, count, pool, apply, digest(apply, "downsample"), join)
+    downsample = digest(apply, "downsample")
+    return Fingerprints(segment, pool=pool, apply=apply, downsample=downsample, **between)
+
+
+def lowest_threshold(config: RunConfig, threshold: float) -> float:
+    """What blocks and rounds of the exact method merge down to, so that cuts may lie anywhere above."""
+    return min(config.exact.lowest_threshold, threshold)
 
 
 def decisive(config: RunConfig, group: str) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import mips
-from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_table import facts
+from magneton_tasks.plan.stage_table import Method, facts
 
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27
@@ -35,8 +34,8 @@ class Geometry:
         The grid of apply, in voxels of mip 0.
     coarse_cells
         The grid of downsample, in voxels of mip ``cell_mips``; None without that stage.
-    joins
-        Which blocks are joined with which, level by level; None: the method has no joins.
+    method
+        Whose stages work on it.
     """
 
     grid: Grid
@@ -44,29 +43,22 @@ class Geometry:
     cell_mips: int
     cells: Grid
     coarse_cells: Grid | None
-    joins: JoinTree | None = None
-
-    def join_grid(self, level: int) -> Grid | None:
-        """The groups of a level of joins as a grid over the blocks' cores; None without that level."""
-        if self.joins is None or level > self.joins.levels:
-            return None
-        span = self.joins.span(level)
-        z, y, x = (
-            (*cuts[:-1:step], cuts[-1]) for cuts, step in zip(self.grid.cuts, span, strict=True)
-        )
-        return Grid((z, y, x))
+    method: Method = "overlap"
 
     def stage_grid(self, stage: str) -> Grid | None:
-        """The grid whose blocks, groups or cells a mapped stage works; None without that stage."""
+        """The grid whose blocks or cells a mapped stage works.
+
+        None without that stage, and of one that works groups: those are known later.
+        """
         known = facts(stage)
-        if known.level is not None:
-            return self.join_grid(known.level)
+        if self.method not in known.files:
+            return None
         grids = {"blocks": self.grid, "cells": self.cells, "coarse cells": self.coarse_cells}
-        return grids[known.grid] if known.grid is not None else None
+        return grids.get(known.grid or "")
 
     def is_in_space(self, stage: str) -> bool:
         """Whether a batch of a stage holds neighbours in space; else its keys follow one another."""
-        return stage == "segment" and self.joins is not None
+        return stage == "segment" and self.method == "exact"
 
     @property
     def box(self) -> Box:
@@ -124,7 +116,7 @@ class VolumeFacts:
 
 
 def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
-    """Blocks, cells and mips of a volume; exact: one flat join, until `exact_tree` knows better.
+    """Blocks, cells and mips of a volume.
 
     Raises
     ------
@@ -136,7 +128,6 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
     grid = make_grid(config, box, volume)
     if len(grid) >= 2**31:
         raise ConfigError(f"{len(grid):,} blocks are too many for global ids", "take larger blocks")
-    joins = JoinTree.flat(grid.shape) if config.method == "exact" else None
     factors = tuple(mips.mip_factors(volume.voxel_size_nm, config.apply.mips))
     chunk = config.apply.chunk_size
     cell_mips, size = 0, chunk
@@ -161,7 +152,7 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
                 f"apply.mips: {config.apply.mips} additional mips need cells of {largest:,} voxels",
                 f"take at most {cell_mips + 3} mips, or smaller chunks",
             )
-    return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse, joins)
+    return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse, config.method)
 
 
 def make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:

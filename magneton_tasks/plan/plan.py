@@ -19,8 +19,7 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError, OtherVersionError
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts
-from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_table import STAGES, join_level
+from magneton_tasks.plan.stage_table import STAGES, round_of
 
 #: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
 MAX_BATCHES = 256
@@ -43,16 +42,19 @@ class Fingerprints:
     """What decides the results of each stage; a stage's includes that of the one before."""
 
     segment: str
+    #: "" where the method has no such stage; so of the others
     count: str
     pool: str
     apply: str
     downsample: str
-    #: of all levels; "" where the method has no joins
-    join: str = ""
+    faces: str = ""
+    #: of all of them
+    rounds: str = ""
+    cut: str = ""
 
     def of(self, stage: str) -> str:
         """Of a stage; one without a field here: of the stage before it, and its name."""
-        name = "join" if join_level(stage) else stage
+        name = stage if round_of(stage) is None else "rounds"
         if name in self.__slots__:
             return str(getattr(self, name))
         return digest(self.of(STAGES[STAGES.index(stage) - 1]), stage)
@@ -220,10 +222,6 @@ def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
         if geometry[name] is not None:
             geometry[name] = _grid(geometry[name])
     geometry["factors"] = tuple(vec3(f) for f in geometry["factors"])
-    if geometry["joins"] is not None:
-        joins = geometry["joins"]
-        fan_in = tuple(vec3(f) for f in joins["fan_in"])
-        geometry["joins"] = JoinTree(vec3(joins["blocks"]), fan_in)
     data["geometry"] = Geometry(**geometry)
     data["fingerprints"] = Fingerprints(**data["fingerprints"])
     chosen = data["threshold"]

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from magneton_tasks.base.methods import Choice
-from magneton_tasks.plan.join_tree import MAX_LEVELS
 
 Method = Literal["exact", "overlap"]
+
+#: Rounds of the exact method that are stages of their own: as many as a DAG has slots. The last one
+#: goes on with further rounds if there is more to do.
+ROUND_SLOTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +35,13 @@ class Stage:
         stage.
     grid
         Whose parts are its batches (`plan.geometry.Geometry.stage_grid`); None: it isn't mapped.
+        Groups are known only once the stages before are done (`work.round_plan`).
     choice
         What a run may be limited to that includes it; None: it runs always.
     writes
         Whether it writes chunks of the output.
-    level
-        Of joins, from 1.
+    round
+        Which round of the exact method it is, from 0.
     """
 
     name: str
@@ -47,7 +51,7 @@ class Stage:
     grid: Literal["blocks", "groups", "cells", "coarse cells"] | None = None
     choice: Choice | None = None
     writes: bool = False
-    level: int | None = None
+    round: int | None = None
 
 
 def _both(file: str) -> dict[Method, str]:
@@ -66,30 +70,46 @@ TABLE = (
     ),
     Stage(
         "count",
-        "Count how the labels of neighbouring blocks overlap.",
+        "Count how the labels of neighbouring blocks overlap (method: overlap).",
         "block",
-        {"exact": "count_exact", "overlap": "count_overlap"},
+        {"overlap": "count_overlap"},
+        "blocks",
+        "pool",
+    ),
+    Stage(
+        "faces",
+        "Sum up what touches over the faces between blocks (method: exact).",
+        "block",
+        {"exact": "faces"},
         "blocks",
         "pool",
     ),
     *(
         Stage(
-            f"join{level}",
-            f"Join a batch of groups of blocks, level {level} (method: exact).",
+            f"round{number}",
+            f"Merge regions within a batch of groups of blocks, round {number} (method: exact).",
             "group",
-            {"exact": "join"},
+            {"exact": "round"},
             "groups",
             "pool",
-            level=level,
+            round=number,
         )
-        for level in range(1, MAX_LEVELS + 1)
+        for number in range(ROUND_SLOTS)
     ),
     Stage(
         "pool",
-        "Join the labels of all blocks and give them global ids.",
+        "Join the labels of all blocks and give them global ids; exact: check that all of them is there.",
         "table",
-        _both("pool"),
+        {"exact": "pool_exact", "overlap": "pool_overlap"},
         choice="pool",
+    ),
+    Stage(
+        "cut",
+        "Give the supervoxels of a batch of groups of blocks their objects (method: exact).",
+        "group",
+        {"exact": "cut"},
+        "groups",
+        "pool",
     ),
     Stage(
         "apply",
@@ -117,10 +137,12 @@ PROBE = Stage(
 )
 
 STAGES = tuple(stage.name for stage in TABLE)
-#: the levels of join, a stage each; a method or a volume that doesn't need one has nothing there
-JOINS = tuple(stage.name for stage in TABLE if stage.level)
+#: the rounds, a stage each; a volume that doesn't need one has nothing there
+ROUNDS = tuple(stage.name for stage in TABLE if stage.round is not None)
 #: stages that are mapped over batches
 MAPPED = tuple(stage.name for stage in TABLE if stage.grid)
+#: mapped stages whose groups are known only once the stages before them are done
+OF_GROUPS = tuple(stage.name for stage in TABLE if stage.grid == "groups")
 #: stages whose results a new pool table makes stale, in their order
 AFTER_POOL = tuple(s for s in MAPPED if STAGES.index(s) > STAGES.index("pool"))
 #: stages that write chunks of the output
@@ -133,8 +155,9 @@ _FACTS = {stage.name: stage for stage in (PROBE, *TABLE)}
 
 
 def facts(stage: str) -> Stage:
-    """The table's entry of a stage."""
-    return _FACTS[stage]
+    """The table's entry of a stage; of a round after the last slot: that of the slot."""
+    number = round_of(stage)
+    return _FACTS[stage if number is None else f"round{min(number, ROUND_SLOTS - 1)}"]
 
 
 def stages_of(method: Method) -> list[str]:
@@ -142,11 +165,12 @@ def stages_of(method: Method) -> list[str]:
     return [stage.name for stage in TABLE if method in stage.files]
 
 
-def join_level(stage: str) -> int | None:
-    """The level of a join stage; None for any other stage."""
-    return _FACTS[stage].level if stage in _FACTS else None
+def round_of(stage: str) -> int | None:
+    """The number of a round; None for any other stage."""
+    number = stage.removeprefix("round")
+    return int(number) if number != stage and number.isdigit() else None
 
 
 def noun_of(stage: str) -> str:
     """What a stage works: blocks, groups of blocks, cells, or the one table of pool."""
-    return _FACTS[stage].noun
+    return facts(stage).noun

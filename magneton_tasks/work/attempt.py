@@ -11,8 +11,9 @@ from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
 from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import NoInputError, NotVisibleError
-from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import noun_of
+from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.stage_table import OF_GROUPS, noun_of
+from magneton_tasks.work import group_work
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
@@ -73,6 +74,18 @@ class Attempt:
     @property
     def wait_s(self) -> float:
         return self.config.paths.visibility_wait_s
+
+    def work_of(self, stage: str) -> StagePlan:
+        """What the attempt has to do of a mapped stage.
+
+        Raises
+        ------
+        NotVisibleError
+            A stage works groups, and nobody has found out which within ``wait_s``.
+        """
+        if stage not in OF_GROUPS:
+            return self.plan.work[stage]
+        return group_work.read(self.paths, stage, self.wait_s).work
 
     def memory_limit(self, stage: str) -> int:
         """Bytes that one block (group, cell) may take: what the runner allows, else its bound."""

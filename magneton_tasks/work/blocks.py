@@ -50,16 +50,7 @@ class Blocks:
             empty = np.zeros(0, np.uint32)
             return empty, empty
         with self.invalidating(key):
-            if "sizes" in self.records[key].files:  # overlap; exact: of a release before
-                return self.store.read_sizes(self.grid.index3(key), self.file(key, "sizes"))
-            return self._exact_sizes(key)
-
-    def _exact_sizes(self, key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-        from magneton_tasks.work.stores import residual_store
-
-        store = residual_store(self.attempt, 0, self._wait_s)
-        core = store.read_sizes(key, self.file(key, "residual"))
-        return core, core  # its read box is its core
+            return self.store.read_sizes(self.grid.index3(key), self.file(key, "sizes"))
 
     def file(self, key: int, name: str) -> FileInfo:
         """What the block's record says of one of its files."""

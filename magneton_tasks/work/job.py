@@ -22,7 +22,7 @@ class Job:
 
     def keys(self) -> list[int]:
         """Blocks, groups or cells of this share: ascending, or (segment, exact) neighbours together."""
-        stage_plan = self.attempt.plan.work[self.stage]
+        stage_plan = self.attempt.work_of(self.stage)
         if not 0 <= self.batch < stage_plan.batches:
             return []
         begin, end = stage_plan.batch(self.batch)

@@ -5,12 +5,14 @@ those of ``try-<hash>/`` by `trials.try_box`::
 
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json
-      runs/<safe run id>/<n>/   config.yaml  plan.json  results/  logs/  slurm/  report.html  report.json  preview.png
+      runs/<safe run id>/<n>/   config.yaml  plan.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png
                                 (of a verified run put together: `stages.gather`)
-      segment-<fingerprint>/    labels.zarr  sizes/ (overlap)  residuals/ (exact)  records/
-      count-<fingerprint>/      pairs-*.parquet (exact: contacts-*)  sizes-*.parquet  records/
-      join-<fingerprint>/level-<l>/  residuals/  records/                  (exact)
-      pool-<fingerprint>/       pool-*.parquet  report.json  records/
+      segment-<fingerprint>/    labels.zarr  sizes/ (overlap)  residuals/  supervoxels-* (exact)  records/
+      count-<fingerprint>/      pairs-*.parquet  sizes-*.parquet  records/ (overlap)
+      faces-<fingerprint>/      faces-*.slices  records/                   (exact)
+      rounds-<fingerprint>/<r>/ plan-*.json  names-*.slices  sent-*.slices  records/  (exact)
+      pool-<fingerprint>/       pool-*.parquet (overlap)  report.json  records/
+      cut-<fingerprint>/        cut-*.slices  records/                     (exact)
       apply-<fingerprint>/      records/
       downsample-<fingerprint>/ records/
       try-<hash>/               try.json  layers of `magneton try`
@@ -23,16 +25,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from magneton_tasks.plan.stage_table import join_level
+from magneton_tasks.plan.stage_table import round_of
 
 #: Where an attempt keeps what belongs to jobs on a cluster: so called on disk, whichever scheduler's.
 _JOBS = "slurm"
 
 
 def stage_folder(stage: str, fingerprint: str) -> str:
-    """Where a stage's results lie in the work directory: ``count-<fp>``, ``join-<fp>/level-2``."""
-    level = join_level(stage)
-    return f"{stage}-{fingerprint}" if level is None else f"join-{fingerprint}/level-{level}"
+    """Where a stage's results lie in the work directory: ``count-<fp>``, ``rounds-<fp>/2``."""
+    number = round_of(stage)
+    return f"{stage}-{fingerprint}" if number is None else f"rounds-{fingerprint}/{number}"
 
 
 def safe_name(text: str) -> str:
@@ -79,6 +81,10 @@ class WorkPaths:
     def stage(self, stage: str, fingerprint: str) -> Path:
         return self.work / stage_folder(stage, fingerprint)
 
+    def rounds(self, fingerprint: str) -> Path:
+        """Where all rounds of the exact method lie."""
+        return self.stage("round0", fingerprint).parent
+
     def records(self, stage: str, fingerprint: str) -> Path:
         return self.stage(stage, fingerprint) / "records"
 
@@ -101,6 +107,10 @@ class AttemptPaths:
     @property
     def plan(self) -> Path:
         return self.root / "plan.json"
+
+    def groups_work(self, stage: str) -> Path:
+        """What the attempt has to do of a stage that works groups: known late, so not in its plan."""
+        return self.root / "groups" / f"{stage}.json"
 
     @property
     def preview(self) -> Path:

@@ -14,8 +14,8 @@ from magneton_tasks.base.files import FileInfo
 
 State = Literal["started", "failed", "empty", "done", "invalid"]
 
-#: What count writes: pairs (overlap) or contacts (exact), and the sizes of labels.
-Kind = Literal["pairs", "contacts", "sizes"]
+#: What count writes: pairs, and the sizes of labels (overlap).
+Kind = Literal["pairs", "sizes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: Which of two events of the same time counts: the later in this order.
@@ -46,17 +46,33 @@ class Info(TypedDict, total=False):
     cleaned
         `clean` removed these files.
     rows
-        What stays open, in rows of each table (exact: segment, joins).
+        Rows of each table that the next stage reads (exact: segment, faces, rounds).
+    slices
+        Names of the files of slices that hold the result, by kind as in ``files``.
+    voxels
+        Labelled voxels (exact: segment), those of objects (cut).
+    merges
+        By mean affinity (exact: segment, rounds, pool).
+    sends
+        Regions that a group sends on (rounds).
+    read, sent
+        Regions and half-edges that a group read of, and sent to, each fine group (rounds).
+    sums
+        Sum and number of the voxel edges over a block's high faces (faces).
+    plan
+        Digest of the last round's plan (pool).
+    left_out
+        Voxels of objects that min_size_vox left out (cut).
     file
         Where the rows of count lie: the file names of its kinds end in this.
-    pairs, contacts, sizes
+    pairs, sizes
         The rows of count in these: [first, how many].
     faces
-        The contacts of each of the three high faces (exact): [first, how many].
+        Faces that were summed up (faces), or read (round 0).
     joins
-        Labels that were joined (joins, pool).
+        Labels that were joined (pool).
     objects, labels
-        Global ids, and labels that got one (pool).
+        Global ids, and labels that got one (pool, cut).
     pool
         Digest of what the pool was made of that a cell was written with.
     chunks, crc32
@@ -74,11 +90,19 @@ class Info(TypedDict, total=False):
     files: dict[str, list[int]]
     cleaned: bool
     rows: dict[str, int]
+    slices: dict[str, str]
+    voxels: int
+    merges: int
+    sends: int
+    read: dict[str, list[int]]
+    sent: dict[str, list[int]]
+    sums: list[int]
+    plan: str
+    left_out: int
     file: str
     pairs: list[int]
-    contacts: list[int]
     sizes: list[int]
-    faces: list[list[int]]
+    faces: int
     joins: int
     objects: int
     labels: int

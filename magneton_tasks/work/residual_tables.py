@@ -1,4 +1,4 @@
-"""The tables of a residual as Parquet, member by member; what `work.residuals` keeps in one file each."""
+"""What a block leaves open as Parquet, member by member; what `work.residuals` keeps in one file each."""
 
 from __future__ import annotations
 
@@ -15,40 +15,33 @@ from magneton_tasks.kernels.exact.residual import (
     Basins,
     Edges,
     FaceBasins,
-    Joins,
-    Regions,
     Residual,
 )
+from magneton_tasks.kernels.exact.rounds.tables import Nodes, labels_of
 from magneton_tasks.work import parquet
 from magneton_tasks.work.parquet import Column, Columns
 
 RESIDUAL: dict[str, type[Any]] = {
-    "regions": Regions, "edges": Edges, "basins": Basins, "pairs": BasinPairs, "face_basins": FaceBasins,
+    "edges": Edges, "basins": Basins, "pairs": BasinPairs, "face_basins": FaceBasins,
 }  # fmt: skip
-#: Columns that rise, or nearly: in blocks, and in joins, whose children are in rising order.
-_RISING = frozenset({"u", "region", "block", "basin", "index", "label", "block_b", "label_b"})
+#: Columns that rise, or nearly.
+_RISING = frozenset({"u", "region", "block", "basin", "index", "least"})
 _FEW = frozenset({"key_affinity", "closed_key_affinity", "sides"})
 SIDES = b"magneton.sides"
 
 
 def block_members(
-    residual: Residual, faces: Faces, sizes: Column
+    residual: Residual, regions: Nodes, faces: Faces
 ) -> Iterator[tuple[str, memoryview]]:
-    yield from residual_members(residual)
-    if faces:
-        yield "faces", encode_faces(faces)
-    yield "sizes", parquet.encode(parquet.sliced({"voxels": sizes}))
-
-
-def join_members(residual: Residual, joins: Joins) -> Iterator[tuple[str, memoryview]]:
-    yield from residual_members(residual)
-    yield "joins", _encode_table(joins)
-
-
-def residual_members(residual: Residual) -> Iterator[tuple[str, memoryview]]:
     """Every table, also those without rows: one that isn't there is damage."""
+    columns: Columns = {
+        "size": regions.size, "least": labels_of(regions.least).astype(np.uint32), "low": regions.low,
+    }  # fmt: skip
+    yield "regions", parquet.encode(parquet.sliced(columns), rising=_RISING)
     for name in RESIDUAL:
         yield name, _encode_table(getattr(residual, name))
+    if faces:
+        yield "faces", encode_faces(faces)
 
 
 def _encode_table(table: Any) -> memoryview:

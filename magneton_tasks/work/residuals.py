@@ -1,23 +1,19 @@
-"""What blocks and groups of the exact method leave open: one file each, with all its tables.
+"""What blocks of the exact method leave open: one file each, with all its tables.
 
 ::
 
     residuals/<k>/<number>.zip      2,000 in a directory
-        regions.parquet  edges.parquet  basins.parquet  pairs.parquet  face_basins.parquet
+        regions.parquet               the open regions 1, 2, ...
+        edges.parquet  basins.parquet  pairs.parquet  face_basins.parquet
         faces.parquet                 of a block with neighbours: a row group a face, planes row by row
-        sizes.parquet                 of a block: voxels of each label (releases before: in `LabelStore`)
-        joins.parquet                 of a group: which labels are one object
 
-The tables are those of `kernels.exact.residual`. Where they have a ``key``, two columns stand for it that
-say more and take less: ``key_affinity`` (uint8) and ``key_position``, key = (affinity << 54) -
-position; ``last``, the largest position, is stored as ``last_after``, how much it lies after that.
+Regions are those of `kernels.exact.rounds.tables.Nodes`, the others those of `kernels.exact.residual`.
+Where they have a ``key``, two columns stand for it that say more and take less: ``key_affinity``
+(uint8) and ``key_position``, key = (affinity << 54) - position; ``last``, the largest position, is
+stored as ``last_after``, how much it lies after that.
 
 Members are stored as they are (Parquet compresses), so ``unzip`` and any Parquet reader open them.
 Equal content gives equal bytes. Every byte is under a checksum which reading verifies.
-
-Measured on pub128 continued to a block of 256^3 with six neighbours (93,489 regions, 381,264
-edges): 11.8 B an edge in all, of which edges 8.6 (40 in memory), pairs 1.7, basins .7, faces .6,
-regions .2; 80 ms of CPU to write, 55 to read. Of 64^3 (17,147 edges): 12.9 B; 9 ms and 5.
 """
 
 from __future__ import annotations
@@ -37,14 +33,10 @@ import numpy as np
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
-from magneton_tasks.kernels.exact.residual import (
-    DTYPES,
-    Joins,
-    Residual,
-)
+from magneton_tasks.kernels.exact.residual import DTYPES, Regions, Residual, empty
+from magneton_tasks.kernels.exact.rounds.tables import Nodes, names_of
 from magneton_tasks.work import parquet
-from magneton_tasks.work.parquet import Column
-from magneton_tasks.work.residual_tables import RESIDUAL, SIDES, block_members, fill, join_members
+from magneton_tasks.work.residual_tables import RESIDUAL, SIDES, block_members, fill
 
 _PER_DIRECTORY = 2000
 #: Zip's earliest date: the same content gives the same bytes.
@@ -52,7 +44,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class ResidualStore:
-    """The residuals of one stage: of blocks (segment) or of the groups of a level (join).
+    """The residuals of all blocks.
 
     Parameters
     ----------
@@ -67,36 +59,29 @@ class ResidualStore:
         self._wait_s = wait_s
 
     def path(self, number: int) -> Path:
-        """The file of a block or group."""
+        """The file of a block."""
         return self._root / f"{number // _PER_DIRECTORY:04d}" / f"{number}.zip"
 
-    def write_block(self, number: int, residual: Residual, faces: Faces, sizes: Column) -> FileInfo:
-        """Write what a block leaves open, its faces and sizes; atomically and synced.
-
-        Parameters
-        ----------
-        sizes
-            uint32 (n,), voxels of the labels 1..n.
+    def write(self, number: int, residual: Residual, regions: Nodes, faces: Faces) -> FileInfo:
+        """Write what a block leaves open, and its faces; atomically and synced.
 
         Raises
         ------
         OutputError
             Disk full, quota, I/O error.
         """
-        return self._write(number, block_members(residual, faces, sizes))
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in block_members(residual, regions, faces):
+                member = zipfile.ZipInfo(f"{name}.parquet", _DATE)
+                member.external_attr = 0o644 << 16  # else unzip makes files that nobody may read
+                archive.writestr(member, data)
+        return files.write_atomic(self.path(number), content.getbuffer(), is_ours=True)
 
-    def write_join(self, number: int, residual: Residual, joins: Joins) -> FileInfo:
-        """Write what a group leaves open, and which labels it found to be one object.
-
-        Raises
-        ------
-        OutputError
-            Disk full, quota, I/O error.
-        """
-        return self._write(number, join_members(residual, joins))
-
-    def read_residual(self, number: int, info: FileInfo | None = None) -> Residual:
-        """What a block or group leaves open.
+    def read(
+        self, number: int, info: FileInfo | None = None, *, edges: bool = True
+    ) -> tuple[Nodes, Residual]:
+        """What a block leaves open: its regions, and the other tables (whose ``regions`` are empty).
 
         Holds, besides the result, the file's bytes and one table's share of them.
 
@@ -104,6 +89,8 @@ class ResidualStore:
         ----------
         info
             What the record says of the file; without it any bytes will do that fit together.
+        edges
+            Read them; else that table is empty.
 
         Raises
         ------
@@ -114,35 +101,17 @@ class ResidualStore:
         OutputError
             The file system failed.
         """
-        with self._opened(number, info, whole=True) as archive:
-            return Residual(
-                **{name: archive.table(name, table) for name, table in RESIDUAL.items()}
-            )
-
-    def read_joins(self, number: int, info: FileInfo | None = None) -> Joins:
-        """Which labels a group found to be one object; errors as `read_residual`."""
-        with self._opened(number, info) as archive:
-            joins: Joins = archive.table("joins", Joins)
-            return joins
+        with self._opened(number, info, whole=edges) as archive:
+            tables = {
+                name: archive.table(name, table) if edges or name != "edges" else empty(table)
+                for name, table in RESIDUAL.items()
+            }
+            return archive.regions(number), Residual(empty(Regions), **tables)
 
     def read_faces(self, number: int, info: FileInfo | None, sides: Iterable[Side]) -> Faces:
-        """Some faces of a block; only these are decoded. Errors as `read_residual`."""
+        """Some faces of a block; only these are decoded. Errors as `read`."""
         with self._opened(number, info) as archive:
             return archive.faces(list(sides))
-
-    def read_sizes(self, number: int, info: FileInfo | None = None) -> Column:
-        """Voxels of a block's labels, uint32 (n,); nothing else is read. Errors as `read_residual`."""
-        with self._opened(number, info) as archive:
-            return archive.sizes()
-
-    def _write(self, number: int, members: Iterable[tuple[str, memoryview]]) -> FileInfo:
-        content = io.BytesIO()
-        with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in members:
-                member = zipfile.ZipInfo(f"{name}.parquet", _DATE)
-                member.external_attr = 0o644 << 16  # else unzip makes files that nobody may read
-                archive.writestr(member, data)
-        return files.write_atomic(self.path(number), content.getbuffer(), is_ours=True)
 
     @contextmanager
     def _opened(
@@ -203,6 +172,18 @@ class _Archive:
             row = end
         return kind(**columns)
 
+    def regions(self, block: int) -> Nodes:
+        table = self._member("regions")
+        columns = parquet.read(table, range(table.num_row_groups))
+        count = len(columns["size"])
+        return Nodes(
+            names_of(block, np.arange(1, count + 1)),
+            columns["size"],
+            names_of(block, columns["least"]),
+            columns["low"],
+            np.full(count, block, np.uint32),
+        )
+
     def faces(self, sides: list[Side]) -> Faces:
         if not sides:
             return {}
@@ -219,11 +200,6 @@ class _Archive:
             affinity = None if side[1] else planes["affinity"]
             found[side] = Face(planes["basins"], planes["picks"], affinity)
         return found
-
-    def sizes(self) -> Column:
-        table = self._member("sizes")
-        voxels: Column = parquet.read(table, list(range(table.num_row_groups)))["voxels"]
-        return voxels
 
     def _member(self, name: str) -> Any:
         return parquet.from_bytes(self._zip.read(f"{name}.parquet"))  # compares its CRC-32

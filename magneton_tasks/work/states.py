@@ -23,12 +23,13 @@ from typing import Literal, NamedTuple
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import MAPPED
+from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, round_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest, ManifestReader
 from magneton_tasks.work.record import Record
+from magneton_tasks.work.round_chain import Chain, groups_of
 from magneton_tasks.work.validity import OTHER_SETTINGS, Judge
 
 Kind = Literal["done", "empty", "running", "failed", "missing", "stale", "corrupt"]
@@ -76,7 +77,10 @@ def grid_of(geometry: Geometry, stage: str) -> Grid | None:
 
 
 def total_of(geometry: Geometry, stage: str) -> int:
-    """How many blocks or cells a stage has; 1 for pool, 0 for a stage that isn't needed."""
+    """How many blocks or cells a stage has; 1 for pool, 0 for a stage that isn't needed.
+
+    0, too, of one that works groups, which a plan doesn't know; `VolumeStates.keys` does.
+    """
     if stage not in MAPPED:
         return 1
     grid = grid_of(geometry, stage)
@@ -123,11 +127,26 @@ class VolumeStates:
         """Whether a stage has no records at all."""
         return not self._records(stage)
 
+    @property
+    def chain(self) -> Chain:
+        """The rounds, as far as they are planned (exact method)."""
+        return self._judged.chain
+
+    def keys(self, stage: str) -> Sequence[int]:
+        """Every block, group or cell of a stage, ascending; of groups those that are known by now."""
+        geometry = self.attempt.plan.geometry
+        if stage not in OF_GROUPS or geometry.method != "exact":
+            return range(total_of(geometry, stage))
+        steps, number = self.chain.steps, round_of(stage)
+        if number is None:  # cut
+            return range(len(steps[0].plan.groups)) if steps else ()
+        return groups_of(steps[number].plan) if number < len(steps) else ()
+
     def judged(self, stage: str) -> Iterator[Judged]:
         """Every block or cell of a stage, ascending."""
         found, judged = self._records(stage), self._judged.why(stage)
         covered = _Covered(self.attempt, stage, self.older)
-        for key in range(total_of(self.attempt.plan.geometry, stage)):
+        for key in self.keys(stage):
             state = found.get(key)
             if state is None:
                 stale = covered(key)
@@ -168,6 +187,7 @@ class VolumeStates:
             lambda stage, state: not attempt.plan.restart or attempt.accepts(stage, state.valid),
             self._input,
             self.output,
+            attempt.work.rounds(attempt.plan.fingerprints.rounds),
         )
 
     def _input(self, key: int) -> str:

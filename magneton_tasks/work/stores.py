@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 
@@ -75,9 +74,10 @@ def create_output(
     )
 
 
-def residual_store(attempt: Attempt, level: int, wait_s: float | None = None) -> ResidualStore:
-    """Where what blocks (level 0) or groups leave open lies; ``wait_s`` None: as the config says."""
+def residual_store(attempt: Attempt, wait_s: float | None = None) -> ResidualStore:
+    """Where what blocks leave open lies (exact); ``wait_s`` None: as the config says."""
     from magneton_tasks.work.residuals import ResidualStore
 
-    stage = JOINS[level - 1] if level else "segment"
-    return ResidualStore(attempt.stage_dir(stage), attempt.wait_s if wait_s is None else wait_s)
+    return ResidualStore(
+        attempt.stage_dir("segment"), attempt.wait_s if wait_s is None else wait_s
+    )

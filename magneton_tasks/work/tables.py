@@ -1,4 +1,4 @@
-"""What count writes, as Parquet files: pairs or contacts, and label sizes.
+"""What count writes, as Parquet files: pairs, and label sizes.
 
 They are written atomically, with a checksum in each page that reading verifies. Those of many blocks
 share a file; a block's record says which rows are its own, so a reader passes row ranges.
@@ -19,7 +19,6 @@ from magneton_tasks.work.parquet import ROW_GROUP, Column, Columns
 from magneton_tasks.work.record import Kind
 
 if TYPE_CHECKING:  # numba costs a second to import
-    from magneton_tasks.kernels.exact.residual import Contacts
     from magneton_tasks.kernels.overlap.overlap import Pairs
 
 #: Rows of the pair table: see `kernels.overlap.overlap.Pairs`. All uint32.
@@ -27,7 +26,7 @@ PAIR_COLUMNS = ("block_a", "block_b", "label_a", "label_b", "n", "a_in", "b_in",
 #: One row a label, in the order of labels: voxels in the core and in the read box. All uint32.
 SIZE_COLUMNS = ("block", "core", "read")
 _GROUPS: dict[Kind, tuple[str, ...]] = {
-    "pairs": ("block_a", "block_b"), "sizes": ("block",), "contacts": ("block_a", "block_b"),
+    "pairs": ("block_a", "block_b"), "sizes": ("block",),
 }  # fmt: skip
 
 #: Rows read at a time.
@@ -81,17 +80,6 @@ def write_label_sizes(path: Path, blocks: Iterable[tuple[int, Column, Column]]) 
     return parquet.write(path, columns, _ROW_GROUP)
 
 
-def write_contacts(path: Path, contacts: Contacts) -> FileInfo:
-    """Write a contact table (exact method); the rows of a block pair lie together.
-
-    Raises
-    ------
-    OutputError
-        Disk full, quota, I/O error.
-    """
-    return parquet.write(path, contacts._asdict(), _ROW_GROUP)
-
-
 def iter_rows(
     path: Path,
     info: FileInfo | None,
@@ -102,7 +90,7 @@ def iter_rows(
     *,
     is_sound: bool = False,
 ) -> Iterator[Columns]:
-    """Read rows of a pair, contact or size table in bounded memory.
+    """Read rows of a pair or size table in bounded memory.
 
     Parameters
     ----------
@@ -118,7 +106,7 @@ def iter_rows(
     Yields
     ------
     dict
-        Columns of about 260,000 rows; never a part of a block pair (pairs, contacts) or block (sizes).
+        Columns of about 260,000 rows; never a part of a block pair (pairs) or block (sizes).
 
     Raises
     ------

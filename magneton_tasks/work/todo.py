@@ -1,7 +1,10 @@
 """What is still to do: which blocks and cells have no valid record of this input.
 
-A block whose labels *clean* removed keeps its record: it is segmented again only where count, join
-or apply have something to do that reads it. So does a group of joined blocks, until pool is to do.
+A block whose labels *clean* removed keeps its record: it is segmented again only where a later stage
+has something to do that reads it. So does a group of a round.
+
+What rounds and cut have to do is known here as far as rounds are planned; `stages.planning.group_work`
+finds out the rest, round by round.
 """
 
 from __future__ import annotations
@@ -13,9 +16,8 @@ from magneton_tasks.base.grid import Grid, Ranges, items, ranges_len, to_ranges
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Fingerprints
-from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, JOINS
+from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, ROUNDS, stages_of
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
@@ -53,16 +55,20 @@ class Todo:
             A stage that wasn't asked for isn't complete, and one that was needs it.
         """
         geometry, anew = self._geometry, self._is_made_anew
-        judge = Judge(geometry, self._records, lambda s, _: not anew(s), input_digest)
+        rounds = self._work.rounds(self._fingerprints.rounds)
+        judge = Judge(geometry, self._records, lambda s, _: not anew(s), input_digest, None, rounds)
         self.input_changed = any(judge.why("segment").values())
-        todo = {
-            "segment": _left(judge, "segment", len(geometry.grid)),
-            "count": _left(judge, "count", len(geometry.grid)),
-        }
-        if geometry.joins is not None:
-            todo |= self._joins(judge, geometry.joins)
+        n = len(geometry.grid)
+        todo = {"segment": _left(judge, "segment", n)}
+        if geometry.method == "exact":
+            todo["faces"] = _left(judge, "faces", n)
+            todo |= _rounds(judge)
+        else:
+            todo["count"] = _left(judge, "count", n)
         todo["pool"] = _left(judge, "pool", 1)
-        todo |= {s: self._written(judge, s, geometry.stage_grid(s)) for s in AFTER_POOL}
+        for stage in stages_of(geometry.method):
+            if stage in AFTER_POOL:
+                todo[stage] = self._written(judge, stage)
         todo["segment"] = self._and_cleaned(judge, todo)
         return self._asked(todo)
 
@@ -95,22 +101,22 @@ class Todo:
         grid, cells = self._geometry.grid, self._geometry.cells
         read = set(items(segment, 0, ranges_len(segment)))
         if "pool" in self._stages:
-            for key in items(todo["count"], 0, ranges_len(todo["count"])):
+            between = todo.get("faces", todo.get("count", []))
+            for key in items(between, 0, ranges_len(between)):
                 read |= cleaned & {key, *grid.later_neighbours(key)}
-            for group in items(first := todo.get(JOINS[0], []), 0, ranges_len(first)):
-                assert self._geometry.joins is not None
-                read |= cleaned & set(self._geometry.joins.blocks_of(1, group))
+            if todo["pool"] and self._geometry.method == "exact" and not judge.chain.end:
+                read |= cleaned
         if "apply" in self._stages:
             for key in items(todo["apply"], 0, ranges_len(todo["apply"])):
                 read |= cleaned & set(grid.cores_meeting(cells.core(key)))
         return to_ranges(sorted(read))
 
-    def _written(self, judge: Judge, stage: str, cells: Grid | None) -> Ranges:
-        if cells is None:
-            return []
-        if self._rewrite or judge.pool_expected() is None:
-            return [(0, len(cells))]  # whatever the records say: they may be many
-        return _left(judge, stage, len(cells))
+    def _written(self, judge: Judge, stage: str) -> Ranges:
+        total = _total(judge, stage, self._geometry)
+        is_new = self._rewrite and stage != "cut"
+        if is_new or judge.pool_expected() is None:
+            return [(0, total)] if total else []  # whatever the records say: they may be many
+        return _left(judge, stage, total)
 
     def _is_made_anew(self, stage: str) -> bool:
         return is_made_anew(stage, self._stages, self._restart)
@@ -122,24 +128,27 @@ class Todo:
             self._known[stage] = {} if self._is_made_anew(stage) else manifest.read()
         return self._known[stage]
 
-    def _joins(self, judge: Judge, tree: JoinTree) -> dict[str, Ranges]:
-        """Groups to join, level by level: none where the pool counts, for only it reads them.
 
-        Else those whose files `clean` removed are joined again, too.
-        """
-        names = JOINS[: tree.levels]
-        if judge.current("pool"):
-            return {name: [] for name in names}
-        todo = {}
-        for level, name in enumerate(names, 1):
-            there = {k for k in judge.current(name) if not judge.state(name, k).is_cleaned}
-            todo[name] = to_ranges(k for k in range(tree.groups(level)) if k not in there)
-        return todo
+def _rounds(judge: Judge) -> dict[str, Ranges]:
+    """Groups of the rounds that are planned; none where nobody reads what they would leave."""
+    todo: dict[str, Ranges] = dict.fromkeys(ROUNDS, [])
+    if not judge.current("pool"):
+        for number, step in enumerate(judge.chain.steps[: len(ROUNDS)]):
+            todo[ROUNDS[number]] = to_ranges(step.left())
+    return todo
+
+
+def _total(judge: Judge, stage: str, geometry: Geometry) -> int:
+    """Groups or cells of a stage after pool, as far as they are known."""
+    if stage == "cut":
+        steps = judge.chain.steps
+        return len(steps[0].plan.groups) if steps else 0
+    return len(geometry.stage_grid(stage) or ())
 
 
 def _left(judge: Judge, stage: str, total: int) -> Ranges:
     """The blocks or cells of a stage without a record that counts."""
     current = judge.current(stage)
     if not current:
-        return [(0, total)]
+        return [(0, total)] if total else []
     return to_ranges(k for k in range(total) if k not in current)

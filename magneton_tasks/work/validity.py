@@ -3,9 +3,10 @@
 A valid record counts if the run accepts it (`accepts`) and it was made of what there is now::
 
     segment            the input that its block reads
-    count              the labels of its block and of the later neighbours     `count_input`
-    join1, join2, ...  the counts of the group's blocks                        `join_inputs`
-    pool               all counts                                              `pool_input`
+    count (overlap)    the labels of its block and of the later neighbours     `count_input`
+    faces (exact)      the same, neighbours behind high faces alone            `count_input`
+    round0, ... (exact)  its round's plan, which holds what it was made from   `round_chain`
+    pool               all counts (`pool_input`), or all rounds                `round_chain`
     those after it     the pool table, which is known by pool's input
 
 What a stage is made of follows from the current records of the stage before, and each stage's
@@ -19,15 +20,18 @@ has to read these files needs it made again (`spares`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import digest
-from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, JOINS, WRITING, join_level
+from magneton_tasks.plan.stage_table import AFTER_POOL, ROUNDS, WRITING, facts, round_of
+from magneton_tasks.work import round_chain
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Record
+from magneton_tasks.work.round_chain import Chain
 
 #: Why a result is stale.
 OTHER_INPUT = "the input has changed since"
@@ -36,8 +40,8 @@ OTHER_PAIRS = "the pairs have changed since"
 OTHER_POOL = "the pool table has changed since"
 OTHER_SETTINGS = "the settings have changed since"
 _OTHER = {
-    "segment": OTHER_INPUT, "count": OTHER_LABELS, **dict.fromkeys(JOINS, OTHER_LABELS),
-    "pool": OTHER_PAIRS, **dict.fromkeys(AFTER_POOL, OTHER_POOL),
+    "segment": OTHER_INPUT, "count": OTHER_LABELS, "faces": OTHER_LABELS,
+    **dict.fromkeys(ROUNDS, OTHER_LABELS), "pool": OTHER_PAIRS, **dict.fromkeys(AFTER_POOL, OTHER_POOL),
 }  # fmt: skip
 
 
@@ -48,27 +52,6 @@ def count_input(labels: Mapping[int, str], block: int, later: Iterable[int]) -> 
     ``labels``: the output digest of each block that has a segment record.
     """
     return digest([labels[b] for b in (block, *later)])
-
-
-def join_input(below: list[str]) -> str:
-    """Digest of what a join reads: the inputs of the joins below, or (level 1) of the blocks' counts.
-
-    It tells groups of different trees apart, because these are of different blocks.
-    """
-    return digest("join", below)
-
-
-def join_inputs(tree: JoinTree, level: int, below: Mapping[int, str]) -> dict[int, str]:
-    """The input digest of each group of a level whose children are all known.
-
-    ``below``: that of each group of the level below, or (level 1) of each block's count.
-    """
-    found = {}
-    for group in range(tree.groups(level)):
-        children = tree.children(level, group)
-        if all(child in below for child in children):
-            found[group] = join_input([below[child] for child in children])
-    return found
 
 
 def pool_input(counts: Mapping[int, str]) -> str:
@@ -89,7 +72,7 @@ class Made(Protocol):
 
 def is_made_anew(stage: str, stages: Iterable[str], restart: bool) -> bool:
     """Whether a run (of these choices) accepts only what it made itself of a stage."""
-    return restart and CHOICE_OF[stage] in stages
+    return restart and facts(stage).choice in stages
 
 
 def made_of(stage: str, record: Made) -> str | None:
@@ -103,7 +86,7 @@ def why_stale(stage: str, record: Made, expected: str | None) -> str | None:
     ``expected``: digest of what it would be made of now; None: not all of that is there.
     """
     is_same = expected is not None and made_of(stage, record) == expected
-    return None if is_same else _OTHER[stage]
+    return None if is_same else _OTHER[facts(stage).name]
 
 
 def spares(stage: str, record: Record, expected: str | None) -> bool:
@@ -130,6 +113,8 @@ class Judge:
         Digest of what a block reads now.
     output
         Why what was written doesn't count any more, whatever its records say; None: it does.
+    rounds
+        Where the rounds of the exact method lie (``rounds-<fingerprint>``).
     """
 
     def __init__(
@@ -139,17 +124,20 @@ class Judge:
         accepts: Callable[[str, KeyState], bool],
         input_digest: Callable[[int], str],
         output: str | None = None,
+        rounds: Path | None = None,
     ) -> None:
         self._geometry, self._records, self._accepts = geometry, records, accepts
-        self._input_digest, self._output = input_digest, output
+        self._input_digest, self._output, self._rounds = input_digest, output, rounds
         self._judged: dict[str, dict[int, str | None]] = {}
-        #: of count and joins: what each block or group is made of now
-        self._inputs: dict[str, dict[int, str]] = {}
+        #: of count or faces: what each block is made of now
+        self._inputs: dict[int, str] = {}
 
     def why(self, stage: str) -> dict[int, str | None]:
         """Of each valid record that the run accepts: None, or why it is stale."""
         if stage not in self._judged:
-            judge = {"segment": self._segment, "count": self._count}.get(stage)
+            judge = {
+                "segment": self._segment, "count": self._between, "faces": self._between,
+            }.get(stage)  # fmt: skip
             self._judged[stage] = judge() if judge else self._others(stage)
         return self._judged[stage]
 
@@ -162,10 +150,30 @@ class Judge:
         return self._records(stage)[key]
 
     def pool_expected(self) -> str | None:
-        """What a pool is made of now; None where the counts aren't complete."""
+        """What a pool is made of now; None where what it reads isn't complete."""
+        if self._geometry.method == "exact":
+            return self.chain.end
         self.why("count")
-        counts = self._inputs["count"]
-        return pool_input(counts) if len(counts) == len(self._geometry.grid) else None
+        return pool_input(self._inputs) if len(self._inputs) == len(self._geometry.grid) else None
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The rounds (exact method)."""
+        blocks, faces = self.current("segment"), self.current("faces")
+        start = None
+        if len(blocks) == len(faces) == len(self._geometry.grid):
+            labels, touching = (
+                {k: self._records(stage)[k].digests[1] or "" for k in keys}
+                for stage, keys in (("segment", blocks), ("faces", faces))
+            )
+            start = round_chain.first_read(labels, touching)
+        assert self._rounds is not None
+        return round_chain.look(
+            self._rounds,
+            start,
+            lambda number: self._records(f"round{number}"),
+            lambda number, state: self._accepts(f"round{number}", state),
+        )
 
     def _valid(self, stage: str) -> Iterable[tuple[int, KeyState]]:
         for key, state in self._records(stage).items():
@@ -179,42 +187,46 @@ class Judge:
             for key, state in self._valid("segment")
         }
 
-    def _count(self) -> dict[int, str | None]:
+    def _between(self) -> dict[int, str | None]:
+        """Of count or faces, whichever the method has."""
+        stage = "faces" if self._geometry.method == "exact" else "count"
         records, grid = self._records("segment"), self._geometry.grid
         labels = {key: records[key].digests[1] or "" for key in self.current("segment")}
-        counts, judged, inputs = dict(self._valid("count")), dict[int, str | None](), {}
-        for key, expected in _count_inputs(grid, labels, counts):
-            judged[key] = why_stale("count", counts[key], expected)
+        found, judged = dict(self._valid(stage)), dict[int, str | None]()
+        self._inputs = {}
+        for key, expected in _inputs(stage, grid, labels, found):
+            judged[key] = why_stale(stage, found[key], expected)
             if expected is not None and judged[key] is None:
-                inputs[key] = expected
-        self._inputs["count"] = inputs
+                self._inputs[key] = expected
         return judged
 
     def _others(self, stage: str) -> dict[int, str | None]:
         valid = self._valid(stage)
-        if level := join_level(stage):
-            inputs = self._join_inputs(level)
-            return {key: why_stale(stage, state, inputs.get(key)) for key, state in valid}
+        if (number := round_of(stage)) is not None:
+            steps = self.chain.steps
+            done = steps[number].done if number < len(steps) else frozenset[int]()
+            return {key: None if key in done else OTHER_LABELS for key, _ in valid}
         pool, output = self.pool_expected(), self._output if stage in WRITING else None
         return {key: why_stale(stage, state, pool) or output for key, state in valid}
 
-    def _join_inputs(self, level: int) -> dict[int, str]:
-        """What each group of a level is made of now, whether or not it has a record."""
-        if level == 0:
-            self.why("count")
-            return self._inputs["count"]
-        stage, tree = JOINS[level - 1], self._geometry.joins
-        if stage not in self._inputs:
-            assert tree is not None
-            self._inputs[stage] = join_inputs(tree, level, self._join_inputs(level - 1))
-        return self._inputs[stage]
 
-
-def _count_inputs(
-    grid: Grid, labels: Mapping[int, str], keys: Mapping[int, KeyState]
+def _inputs(
+    stage: str, grid: Grid, labels: Mapping[int, str], keys: Mapping[int, KeyState]
 ) -> Iterable[tuple[int, str | None]]:
-    """What count reads now for each of these blocks; None where labels of a neighbour are missing."""
-    for key, later in enumerate(grid.each_later_neighbours() if keys else ()):
+    """What count or faces read now for each block; None where labels of a neighbour are missing."""
+    if not keys:
+        return
+    later = (
+        grid.each_later_neighbours()
+        if stage == "count"
+        else (behind(grid, key) for key in range(len(grid)))
+    )
+    for key, near in enumerate(later):
         if key in keys:
-            is_whole = key in labels and all(k in labels for k in later)
-            yield key, count_input(labels, key, later) if is_whole else None
+            is_whole = key in labels and all(k in labels for k in near)
+            yield key, count_input(labels, key, near) if is_whole else None
+
+
+def behind(grid: Grid, block: int) -> list[int]:
+    """The blocks behind the high faces of a block."""
+    return [other for _, other in grid.later_face_neighbours(block)]

@@ -29,7 +29,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
 )
 
 #: Bump when the same blocks make other tables of a face.
-KERNEL_VERSION = versions.EXACT_JOIN
+KERNEL_VERSION = versions.EXACT_FACES
 
 #: Faces that a basin lies on, by its sides' bits.
 _FACES = np.array([bin(sides).count("1") for sides in range(64)], np.uint8)

@@ -1,0 +1,71 @@
+"""What an attempt has to do of a stage that works groups: of a round, or of cut.
+
+Groups are known only once the stages before are done, so an attempt's plan can't hold them: whoever
+runs the stages finds it out between two of them (`stages.planning.group_work`), and writes it down
+here for the tasks.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
+from magneton_tasks.errors import BadDataError
+from magneton_tasks.plan.cost_rest import Memory
+from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.work.paths import AttemptPaths
+
+
+@dataclass(frozen=True, slots=True)
+class GroupWork:
+    """The work of one stage.
+
+    Attributes
+    ----------
+    plan
+        `round_plan.RoundPlan.digest` of the round; of cut: that of the last round.
+    memory
+        Of its largest group.
+    """
+
+    plan: str
+    work: StagePlan
+    memory: Memory
+
+
+def write(paths: AttemptPaths, stage: str, found: GroupWork) -> None:
+    """Write what is to do, over what was found out before.
+
+    Raises
+    ------
+    OutputError
+        Disk full, quota, I/O error.
+    """
+    files.write_atomic(paths.groups_work(stage), json.dumps(asdict(found)).encode())
+
+
+def read(paths: AttemptPaths, stage: str, wait_s: float) -> GroupWork:
+    """What is to do.
+
+    Raises
+    ------
+    NotVisibleError
+        Nobody has found it out within ``wait_s``.
+    BadDataError
+        The file holds something else.
+    """
+    path = paths.groups_work(stage)
+    files.await_file(path, None, wait_s)
+    try:
+        with files.open_read(path) as file:
+            data = json_object(file.read())
+        work = data["work"]
+        work["todo"] = [(b, e) for b, e in work["todo"]]
+        return GroupWork(data["plan"], StagePlan(**work), Memory(**data["memory"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadDataError(
+            f"{path} doesn't say what {stage} has to do: {error}",
+            "clear the task plan (or rerun) to plan it again",
+        ) from error
