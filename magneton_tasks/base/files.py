@@ -20,8 +20,8 @@ import re
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -101,7 +101,7 @@ def stat_size(path: Path) -> int | None:
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}:
             return None
-        raise _reading_failed(path, error) from error
+        raise reading_failed(path, error) from error
 
 
 def modified_s(path: Path) -> float | None:
@@ -126,7 +126,7 @@ def crc32_of(path: Path) -> int:
             while data := file.read(_READ_BYTES):
                 crc32 = zlib.crc32(data, crc32)
     except OSError as error:
-        raise _reading_failed(path, error) from error
+        raise reading_failed(path, error) from error
     return crc32
 
 
@@ -227,7 +227,7 @@ def read_recorded(path: Path, size: int, wait_s: float, crc32: int | None = None
                 data = file.read()
         except OSError as error:
             if error.errno not in {errno.ENOENT, errno.ESTALE} or clock() >= deadline:
-                raise _reading_failed(path, error) from error
+                raise reading_failed(path, error) from error
         else:
             if len(data) == size and (crc32 is None or zlib.crc32(data) == crc32):
                 return data
@@ -241,7 +241,8 @@ def read_recorded(path: Path, size: int, wait_s: float, crc32: int | None = None
     )
 
 
-def _reading_failed(path: Path, error: OSError) -> OutputError:
+def reading_failed(path: Path, error: OSError) -> OutputError:
+    """The OutputError for an OSError met while reading ``path``."""
     return OutputError(
         f"can't read {path}: {error.strerror or error}",
         "fix the file system or the permissions, then rerun; finished work stays",
@@ -296,23 +297,58 @@ def write_atomic(
         Disk full, quota, no permission, I/O error; nothing is left behind.
     """
     pieces = [data] if isinstance(data, bytes | bytearray | memoryview) else data
+    with _placed(path, sync_parent, mode, is_ours) as descriptor:
+        return _write_all(descriptor, pieces)
+
+
+class NewFile:
+    """A file under a temporary name, as `writing` yields it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = self._crc32 = 0
+
+    @property
+    def info(self) -> FileInfo:
+        """Of what was written so far."""
+        return FileInfo(self._size, self._crc32)
+
+    def write(self, piece: Buffer) -> None:
+        """Append; `writing` makes an OutputError of its OSError."""
+        view = memoryview(piece).cast("B")
+        self._crc32 = zlib.crc32(view, self._crc32)
+        self._size += len(view)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[NewFile]:
+    """A file of ours like `write_atomic`'s, for whoever makes its pieces as they go.
+
+    It appears when the context ends; after an exception nothing is left of it. An OSError in the
+    context counts as one of writing.
+    """
+    with _placed(path, is_ours=True) as descriptor:
+        yield NewFile(descriptor)
+
+
+@contextmanager
+def _placed(
+    path: Path, sync_parent: bool = True, mode: int | None = None, is_ours: bool = False
+) -> Iterator[int]:
+    """The descriptor of a temporary file, which comes to ``path`` when all is written."""
     temporary = path.parent / f".{path.name[:120]}.{unique_suffix()}.tmp"
     try:
         descriptor = _create(temporary, 0o666 if mode is None else mode)
         try:
-            info = _write_all(descriptor, pieces)
+            yield descriptor
             if mode is not None:
                 os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)  # some file systems report a full disk only here
-        try:
-            os.rename(temporary, path)
-        except IsADirectoryError:
-            if not is_ours:
-                raise
-            move_aside(path, "a directory lay where a file belongs")
-            os.rename(temporary, path)
+        _rename(temporary, path, is_ours)
         if sync_parent:
             sync_directory(path.parent)
     except BaseException as error:
@@ -321,7 +357,23 @@ def write_atomic(
         if isinstance(error, OSError):
             raise writing_failed(path, error) from error
         raise
-    return info
+
+
+def _write_all(descriptor: int, pieces: Iterable[Buffer]) -> FileInfo:
+    file = NewFile(descriptor)
+    for piece in pieces:
+        file.write(piece)
+    return file.info
+
+
+def _rename(temporary: Path, path: Path, is_ours: bool) -> None:
+    try:
+        os.rename(temporary, path)
+    except IsADirectoryError:
+        if not is_ours:
+            raise
+        move_aside(path, "a directory lay where a file belongs")
+        os.rename(temporary, path)
 
 
 def move_aside(path: Path, why: str) -> Path:
@@ -351,17 +403,6 @@ def _create(path: Path, mode: int) -> int:
     except FileNotFoundError:
         make_directory(path.parent)
         return os.open(path, flags, mode)
-
-
-def _write_all(descriptor: int, pieces: Iterable[Buffer]) -> FileInfo:
-    size = crc32 = 0
-    for piece in pieces:
-        view = memoryview(piece).cast("B")
-        crc32 = zlib.crc32(view, crc32)
-        size += len(view)
-        while view:
-            view = view[os.write(descriptor, view) :]
-    return FileInfo(size, crc32)
 
 
 def make_directory(path: Path) -> None:

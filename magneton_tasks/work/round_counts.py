@@ -81,7 +81,9 @@ def none_is_left(last: int, sent: Mapping[int, RoundCounts]) -> str | None:
 
 
 def open_regions_are_owned(
-    blocks: Mapping[int, Sequence[int]], of_blocks: Mapping[int, BlockCounts], round_0: Mapping[int, RoundCounts]
+    blocks: Mapping[int, Sequence[int]],
+    of_blocks: Mapping[int, BlockCounts],
+    round_0: Mapping[int, RoundCounts],
 ) -> str | None:
     """Whether each group of round 0 began with the open regions of its blocks (``blocks``: by group)."""
     raise NotImplementedError

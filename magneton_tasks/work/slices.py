@@ -1,55 +1,122 @@
 """What tasks of faces, rounds and cut hand to others: tables in slices, those of many in one file.
 
-A *slice* is the rows of one table that one *source* (a block, a face's block, a group) leaves for one
-*destination* (a block or a fine group; 0 where whoever reads wants all of it). Whoever reads asks
-for sources or destinations, and only their slices are read.
+A *slice* is the rows of one table that one *source* (a block, a group) leaves for one *destination*
+(a block, a fine group; 0 where whoever reads wants all of it). Whoever reads asks for sources or
+destinations, and only what holds their slices is read (`slice_pages`).
 
 Each file has a name of its own, is never changed, and appears whole or not at all. A record names
-it, and tells its size and CRC-32. Each part of it that is read at once has a CRC-32 in the index,
-which reading compares; so has the index.
+it, and tells its size and CRC-32. Each page has a CRC-32 of its own in the index, which has one as
+well: reading compares them.
+
+Measured: of 100,000 slices of three half-edges each takes .9 us of CPU to write, .7 to read and 57 B;
+with a page each 7.5, 7.8 and 127. Of mouse cortex a half-edge takes 10 to 13 B, a name 5 to 9, a node 3
+to 6; .14 us a row to write and .13 to read. Parquet at its best packs the same rows to 10 to 14, 6 to
+9 and 5 to 8 B, and has 800 B more a row group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import errno
+import struct
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
+from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.work import slice_pages
+from magneton_tasks.work.slice_pages import (
+    FOOTER_BYTES,
+    MOST_ROWS,
+    SHARED_ROWS,
+    Column,
+    Index,
+    Pages,
+    Slices,
+    dtypes,
+)
 
 Int64 = NDArray[np.int64]
 #: A NamedTuple of columns, each (rows,).
-Table = TypeVar("Table", bound=NamedTuple)
+Table = TypeVar("Table", bound=tuple[Any, ...])
 
-#: Slices are held up to this many bytes, then written.
-FLUSH_BYTES = 256 << 20
+#: Packed pages are held up to this many bytes, then written.
+FLUSH_BYTES = 1 << 20
+#: Read from the end of a file at once: most indices.
+_END_BYTES = 1 << 16
+
+
+def new_path(directory: Path, kind: str) -> Path:
+    """A path that nobody else has: ``<directory>/<kind>-<host>-<pid>-<random>.slices``."""
+    return directory / f"{kind}-{files.unique_suffix()}.slices"
 
 
 class SliceWriter:
     """A file of slices that is being written; use it as a context manager.
 
+    It appears when the context ends without an error; else nothing of it is left. It holds what
+    `add` is packing at the moment, one page of rows, and `FLUSH_BYTES`.
+
     Parameters
     ----------
     path
-        Where it will appear when the context ends without an error; parent directories are made.
-        See `new_path`.
+        As of `new_path`; parent directories are made.
     kinds
-        The tables that it may hold: those that may be freed as cache lie in files of their own.
+        The tables that it may hold. Those that may be freed as cache lie in files of their own.
     """
 
-    def __init__(self, path: Path, kinds: Sequence[type[Any]], flush_bytes: int = FLUSH_BYTES) -> None:
-        raise NotImplementedError
+    def __init__(self, path: Path, kinds: Sequence[type[Any]]) -> None:
+        self.path = path
+        self._kinds = list(kinds)
+        self._pages: list[tuple[int, ...]] = []
+        self._slices: list[Slices] = []
+        self._held: list[bytes] = []
+        self._held_bytes = self._end = 0
+
+    def __enter__(self) -> Self:
+        self._writing = files.writing(self.path)
+        self._file = self._writing.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            try:
+                self._finish()
+            except BaseException as failed:
+                self._writing.__exit__(type(failed), failed, failed.__traceback__)
+                raise
+            self._writing.__exit__(None, None, None)
+            return
+        given_up = _GivenUpError()  # what failed elsewhere isn't a failure to write
+        try:
+            self._writing.__exit__(_GivenUpError, given_up, None)
+        except _GivenUpError:
+            return
+
+    @property
+    def info(self) -> FileInfo:
+        """Size and checksum of the whole file, once the context has ended."""
+        return self._file.info
 
     def add(self, source: int, table: Any, to: int | Int64 = 0) -> dict[int, int]:
         """Add what a source leaves of one table.
 
         Parameters
         ----------
+        source
+            Number of a block or group.
         table
             One of the kinds; rows in any order.
         to
@@ -65,28 +132,120 @@ class SliceWriter:
         OutputError
             Disk full, quota, I/O error.
         """
-        raise NotImplementedError
+        rows = _checked(table)
+        number = self._kinds.index(type(table))
+        order: Int64 | None = None
+        if isinstance(to, np.ndarray):
+            order = np.argsort(to, kind="stable")
+            places, begins = np.unique(to[order], return_index=True)
+        else:
+            places, begins = np.array([to])[:rows], np.zeros(min(rows, 1), np.int64)
+        counts = np.diff(begins, append=rows)
+        for page in _page_borders(begins, counts):
+            self._add_page(number, source, table, order, page, places)
+        return dict(zip(places.tolist(), counts.tolist(), strict=True))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
+    def _add_page(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        kind: int,
+        source: int,
+        table: Any,
+        order: Int64 | None,
+        page: _Page,
+        places: Int64,
     ) -> None:
-        """Put the file in its place; after an error nothing is left."""
-        raise NotImplementedError
+        where = slice(page.begin, page.end) if order is None else order[page.begin : page.end]
+        data = slice_pages.pack([column[where] for column in table])
+        rows = page.end - page.begin
+        self._slices.append(
+            Slices(
+                np.full(page.begins.size, len(self._pages), np.uint32),
+                np.full(page.begins.size, source, np.int64),
+                places[page.first : page.first + page.begins.size],
+                page.begins.astype(np.uint32),
+                np.diff(page.begins, append=rows).astype(np.uint32),
+            )
+        )
+        self._pages.append((kind, self._end, len(data), zlib.crc32(data), rows))
+        self._end += len(data)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes >= FLUSH_BYTES:
+            self._flush()
 
-    @property
-    def info(self) -> FileInfo:
-        """Size and checksum of the whole file, once the context has ended."""
-        raise NotImplementedError
+    def _flush(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        try:
+            self._file.write(b"".join(held))
+        except OSError as error:
+            raise files.writing_failed(self.path, error) from error
+
+    def _finish(self) -> None:
+        columns = np.array(self._pages, np.int64).reshape(-1, len(Pages._fields)).T
+        pages = Pages._make(c.astype(t) for c, t in zip(columns, dtypes(Pages), strict=True))
+        none = Slices._make(np.zeros(0, dtype) for dtype in dtypes(Slices))
+        slices = Slices._make(map(np.concatenate, zip(none, *self._slices, strict=True)))
+        index = Index({kind.__name__: _columns_of(kind) for kind in self._kinds}, pages, slices)
+        self._held.append(slice_pages.encode_index(index, self._end))
+        self._flush()
 
 
+class _GivenUpError(Exception):
+    """The file isn't wanted any more."""
+
+
+class _Page(NamedTuple):
+    """Rows of a sorted table that make a page."""
+
+    begin: int
+    end: int
+    first: int
+    """The slice that its first row is in."""
+    begins: Int64
+    """First row in the page of each slice that it has something of."""
+
+
+def _page_borders(begins: Int64, counts: Int64) -> Iterator[_Page]:
+    """Cut slices into pages: large ones have their own, small ones that follow each other share one."""
+    starts, rows = begins.tolist(), counts.tolist()
+    first = 0
+    while first < len(starts):
+        begin = end = starts[first]
+        if rows[first] >= SHARED_ROWS:
+            end += rows[first]
+            for part in range(begin, end, MOST_ROWS):
+                yield _Page(part, min(part + MOST_ROWS, end), first, np.zeros(1, np.int64))
+            first += 1
+            continue
+        last = first
+        while last < len(starts) and rows[last] < SHARED_ROWS and end - begin < SHARED_ROWS:
+            end += rows[last]
+            last += 1
+        yield _Page(begin, end, first, begins[first:last] - begin)
+        first = last
+
+
+def _checked(table: Any) -> int:
+    """The rows of a table whose columns are as its annotations say."""
+    kind = type(table)
+    rows = {column.shape for column in table}
+    if len(rows) != 1 or len(next(iter(rows))) != 1:
+        raise ValueError(f"the columns of {kind.__name__} have shapes {rows}")
+    if tuple(column.dtype for column in table) != dtypes(kind):
+        raise TypeError(f"columns of {kind.__name__} don't have their dtypes")
+    return int(table[0].size)
+
+
+def _columns_of(kind: type[Any]) -> list[list[str]]:
+    return [[name, t.str] for name, t in zip(kind._fields, dtypes(kind), strict=True)]
+
+
+# ------------------------------------------------------------------ reading
 class SliceFile:
-    """A file of slices that is read; `opened` opens it."""
+    """A file of slices that is read; `opened` makes it."""
+
+    def __init__(self, path: Path, file: BinaryIO, index: Index) -> None:
+        self._path, self._file, self._index = path, file, index
 
     def read(
         self,
@@ -97,7 +256,7 @@ class SliceFile:
     ) -> Table:
         """The rows of a table from some sources (None: all) for some destinations (None: all).
 
-        They come by destination, then by source, then as they were added.
+        They come by destination, then by source, then as they were added. Arrays are writeable.
 
         Raises
         ------
@@ -106,11 +265,63 @@ class SliceFile:
         OutputError
             The file system failed.
         """
-        raise NotImplementedError
+        number = list(self._index.kinds).index(kind.__name__)
+        if self._index.kinds[kind.__name__] != _columns_of(kind):
+            raise _corrupt(self._path, f"it has other columns of {kind.__name__}")
+        wanted = self._selected(number, sources, to)
+        begins = np.cumsum(wanted.rows, dtype=np.int64) - wanted.rows
+        out = [np.empty(int(wanted.rows.sum(dtype=np.int64)), t) for t in dtypes(kind)]
+        order = np.argsort(wanted.page, kind="stable")
+        pages, firsts = np.unique(wanted.page[order], return_index=True)
+        for page, which in zip(pages.tolist(), np.split(order, firsts[1:]), strict=False):
+            columns = self._page(kind, page)
+            counts = wanted.rows[which].astype(np.int64)
+            from_, into = _rows(wanted.begin[which], counts), _rows(begins[which], counts)
+            for column, filled in zip(columns, out, strict=True):
+                filled[into] = column[from_]
+        table: Table = kind._make(out)  # type: ignore[attr-defined]
+        return table
 
     def rows(self, kind: type[Any]) -> dict[tuple[int, int], int]:
-        """How many rows of a table there are by (source, destination)."""
-        raise NotImplementedError
+        """How many rows of a table there are, by (source, destination)."""
+        found: dict[tuple[int, int], int] = {}
+        wanted = self._selected(list(self._index.kinds).index(kind.__name__), None, None)
+        for source, to, rows in zip(
+            *(c.tolist() for c in wanted[1:3]), wanted.rows.tolist(), strict=True
+        ):
+            found[source, to] = found.get((source, to), 0) + rows
+        return found
+
+    def _selected(
+        self, kind: int, sources: Collection[int] | None, to: Collection[int] | None
+    ) -> Slices:
+        """Slices in the order in which their rows come."""
+        slices = self._index.slices
+        mine = self._index.pages.kind[slices.page] == kind
+        for column, wanted in ((slices.source, sources), (slices.to, to)):
+            if wanted is not None:
+                mine &= np.isin(column, np.fromiter(wanted, np.int64, len(wanted)))
+        rows = np.flatnonzero(mine)
+        rows = rows[np.lexsort((slices.source[rows], slices.to[rows]))]
+        return Slices._make(column[rows] for column in slices)
+
+    def _page(self, kind: type[Any], number: int) -> list[Column]:
+        _, offset, size, crc32, rows = (int(c[number]) for c in self._index.pages)
+        with _told(self._path):
+            self._file.seek(offset)
+            data = self._file.read(size)
+            if len(data) != size or zlib.crc32(data) != crc32:
+                raise ValueError(f"{size} bytes at {offset} don't have their checksum")
+            return slice_pages.unpack(data, dtypes(kind), rows)
+
+
+def _rows(begins: Column, counts: Int64) -> Int64 | slice:
+    """Row numbers of runs; a slice where it is one run."""
+    if begins.size == 1:
+        return slice(int(begins[0]), int(begins[0] + counts[0]))
+    ends = np.cumsum(counts)
+    found: Int64 = np.arange(ends[-1]) + np.repeat(begins - (ends - counts), counts)
+    return found
 
 
 @contextmanager
@@ -128,11 +339,98 @@ def opened(path: Path, info: FileInfo | None, wait_s: float) -> Iterator[SliceFi
         It isn't there within ``wait_s``.
     CorruptFileError
         It has another size, or its index is damaged.
+    OutputError
+        The file system failed.
     """
-    raise NotImplementedError
-    yield
+    files.await_file(path, info.size if info else None, wait_s)
+    with _told(path):
+        file = files.open_read(path)
+    with file:
+        with _told(path):
+            index = _read_index(file)
+        yield SliceFile(path, file, index)
 
 
-def new_path(directory: Path, kind: str) -> Path:
-    """A path that nobody else has: ``<directory>/<kind>-<host>-<pid>-<random>.slices``."""
-    raise NotImplementedError
+def read_all(
+    paths: Mapping[Path, FileInfo | None],
+    kinds: Sequence[type[Any]],
+    wait_s: float,
+    *,
+    sources: Callable[[Path], Collection[int] | None] = lambda _: None,
+    to: Collection[int] | None = None,
+) -> list[Any]:
+    """Tables of several files, one after the other; each file is opened once.
+
+    While they are put together they take one column more.
+
+    Parameters
+    ----------
+    sources
+        Which sources count in a file: those whose records name it.
+
+    Returns
+    -------
+    list
+        A table of each kind.
+
+    Raises
+    ------
+    NotVisibleError, CorruptFileError, OutputError
+        As `opened`.
+    """
+    files.await_files({path: info.size if info else None for path, info in paths.items()}, wait_s)
+    parts: list[list[list[Column]]] = [[[np.zeros(0, t)] for t in dtypes(kind)] for kind in kinds]
+    for path, info in paths.items():
+        with opened(path, info, 0.0) as file:
+            for kind, columns in zip(kinds, parts, strict=True):
+                for pieces, column in zip(
+                    columns, file.read(kind, sources=sources(path), to=to), strict=True
+                ):
+                    pieces.append(column)
+    found = []
+    for kind, columns in zip(kinds, parts, strict=True):
+        joined = []
+        for pieces in columns:
+            joined.append(np.concatenate(pieces))
+            pieces.clear()
+        found.append(kind._make(joined))
+    return found
+
+
+def _read_index(file: BinaryIO) -> Index:
+    size = file.seek(0, 2)
+    file.seek(max(size - _END_BYTES, 0))
+    end = file.read()
+    footer = slice_pages.decode_footer(end)
+    if footer.file_size != size or footer.offset + footer.size + FOOTER_BYTES != size:
+        raise ValueError(f"it has {size} bytes, {footer.file_size} were written")
+    if footer.size + FOOTER_BYTES > len(end):
+        file.seek(footer.offset)
+        end = file.read()
+    begin = len(end) - FOOTER_BYTES - footer.size
+    return slice_pages.decode_index(end[begin : begin + footer.size], footer.crc32)
+
+
+#: What bytes that aren't ours lead to.
+_DAMAGE = (ValueError, KeyError, TypeError, struct.error, OverflowError)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever a file's bytes lead to becomes an error of ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotVisibleError(f"{path} has just gone", "rerun") from error
+    except _DAMAGE as error:
+        raise _corrupt(path, error) from error
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # sought where no file goes
+            raise _corrupt(path, error) from error
+        raise files.reading_failed(path, error) from error
+
+
+def _corrupt(path: Path, what: object) -> CorruptFileError:
+    return CorruptFileError(
+        f"{path} is damaged ({what})", "rerun: what the file held is computed again"
+    )
