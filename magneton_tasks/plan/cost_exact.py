@@ -38,12 +38,10 @@ BOUND_MARGIN = 1.15
 #: The rows of a join may be this many times those of mean and densest sample together, halved.
 JOIN_SPREAD = 1.3
 
-#: A join: bytes at its peak a row that it reads; of all but edges the rows themselves. Together they
-#: are some 80 B an edge, measured up to 10^8 edges.
-JOIN_BYTES = {"edges": 66, "regions": 28, "basins": 20, "pairs": 16, "contacts": 49}
-#: A forked child that joins next to nothing, with what it reads files with.
-JOIN_BASE_BYTES = 150 * MIB
-JOIN_BASE_BOUND_BYTES = 250 * MIB
+#: Rounds: bytes at the peak of a task for each row (region, edge, contact, half-edge) that it reads.
+ROUND_BYTES_PER_ROW = 250
+#: A worker that has its libraries, and has read next to nothing.
+ROUND_BASE_BYTES = 300 * MIB
 #: How much more a face voxel leaves open when the block's edge doubles: to be expected, and at most;
 #: up to this edge. pub128 .02 to .18, gala .12 to .39, uniform noise .40.
 GROWTH_PER_DOUBLING = (0.15, 0.4)
@@ -54,10 +52,12 @@ SAMPLED_EDGE_VOX = 79
 #: 8.5e-5 and 7.5e-4 per voxel of mouse cortex, which has .016 and .053 of them.
 VOLUME_SHARE = (0.0053, 0.014)
 
-#: CPU s per voxel of the block step (reading and writing included), and per residual edge of a join.
+#: CPU s per voxel of the block step (reading and writing included), and per residual edge; per row
+#: of a round, and per voxel of cut.
 BLOCK_S_PER_VOXEL = 0.13e-6
 BLOCK_S_PER_EDGE = 0.5e-6
-JOIN_S_PER_EDGE = 0.5e-6
+ROUND_S_PER_ROW = 1.0e-6
+CUT_S_PER_VOXEL = 0.003e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,14 @@ def block_cpu_s(voxels: int, edges: float) -> float:
     return voxels * (BLOCK_S_PER_VOXEL + edges * BLOCK_S_PER_EDGE)
 
 
-def join_bytes(counts: dict[str, float], base: int = JOIN_BASE_BYTES) -> int:
-    """Resident bytes at the peak of a join that reads this many rows of each table."""
-    return base + int(sum(JOIN_BYTES[table] * n for table, n in counts.items()))
+def round_bytes(rows: int) -> int:
+    """Resident bytes at the peak of a round's task whose largest group reads this many rows."""
+    return ROUND_BASE_BYTES + ROUND_BYTES_PER_ROW * rows
+
+
+def round_rows(limit: int) -> int:
+    """Rows that a task may read that may take ``limit`` bytes; at least one."""
+    return max((limit - ROUND_BASE_BYTES) // ROUND_BYTES_PER_ROW, 1)
 
 
 def _block_bytes(voxels: int, regions: float, edges: float) -> int:

@@ -1,17 +1,27 @@
-"""What the stages of the exact method share: settings, places of blocks, chains of records."""
+"""What the stages of the exact method share: settings, places of blocks, counts of rows."""
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
+
+import numpy as np
+
 from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.kernels.exact.block_step import Place
 from magneton_tasks.kernels.exact.residual import Residual
-from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_table import JOINS
-from magneton_tasks.work import validity
+from magneton_tasks.kernels.exact.rounds.tables import Int64, Nodes
+from magneton_tasks.plan.fingerprints import lowest_threshold
+from magneton_tasks.plan.rounds import Groups
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.record import Record
+
+#: of malloc.h
+_M_MMAP_THRESHOLD = -3
+#: Each such array is a mapping of its own, of which Linux allows a process 65,530.
+_LEAST_GIVEN_BACK_BYTES = 1 << 16
 
 
 def place_of(grid: Grid, key: int) -> Place:
@@ -22,47 +32,34 @@ def place_of(grid: Grid, key: int) -> Place:
     return Place(key, origin, whole.shape, (z, y, x))
 
 
-def tree_of(attempt: Attempt) -> JoinTree:
-    """The joins of an attempt of the exact method."""
-    joins = attempt.plan.geometry.joins
-    assert joins is not None
-    return joins
+def run_settings(attempt: Attempt) -> ExactSettings:
+    """What blocks, faces and rounds work with: they merge down to the lowest threshold."""
+    lowest = lowest_threshold(attempt.config, attempt.plan.threshold.value)
+    return exact_settings(attempt.config, lowest)
 
 
-def rows_of(residual: Residual) -> dict[str, int]:
-    """Rows of each table: what a join of it will take follows from them."""
+def rows_of(residual: Residual, regions: Nodes) -> dict[str, int]:
+    """Rows of each table: what a group of blocks takes follows from them."""
     return {
-        "regions": len(residual.regions.block),
+        "regions": len(regions.name),
         "edges": len(residual.edges.u),
         "basins": len(residual.basins.region),
         "pairs": len(residual.pairs.a),
     }
 
 
-def join_inputs(attempt: Attempt, counts: dict[int, Record], level: int) -> dict[int, str]:
-    """The input digest that each group of a level has with these counts of all blocks."""
-    tree, inputs = tree_of(attempt), {k: r.input or "" for k, r in counts.items()}
-    for at in range(1, level + 1):
-        inputs = validity.join_inputs(tree, at, inputs)
-    return inputs
+def groups_of(groups: Groups, blocks: Int64) -> Int64:
+    """The group of each block."""
+    position = np.stack(np.unravel_index(blocks, groups.blocks))
+    number = position // np.array(groups.span)[:, None]
+    return np.asarray(np.ravel_multi_index(tuple(number), groups.shape), np.int64)
 
 
-def require_joins(
-    attempt: Attempt, level: int, groups: set[int] | range, counts: dict[int, Record]
-) -> dict[int, Record]:
-    """The valid record of each group of a level, made from these counts.
+def give_back_early() -> None:
+    """Let arrays go back to the system as soon as they are freed, for the rest of this process.
 
-    Raises
-    ------
-    NotVisibleError
-        Some have none.
+    glibc else keeps those of up to 32 MiB for later. Columns of small blocks are smaller than a MiB:
+    64 blocks of 128^3 peaked at 1152 MiB where arrays of a MiB went back, and at 809 MiB with these.
     """
-    stage = JOINS[level - 1]
-    records, wanted = attempt.require(stage, groups), join_inputs(attempt, counts, level)
-    other = [k for k, r in records.items() if validity.why_stale(stage, r, wanted.get(k))]
-    if other:
-        raise NotVisibleError(
-            f"{stage} isn't complete: {len(other):,} of {len(records):,} groups were joined from other counts than there are now ({other[0]}, ...)",
-            f"rerun (in Airflow: clear the task plan), so that {stage} is done again",
-        )
-    return records
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LEAST_GIVEN_BACK_BYTES)

@@ -1,4 +1,7 @@
-"""Stage segment of the exact method: affinities of a core and one plane more -> labels and what stays open.
+"""Stage segment of the exact method: affinities of a core and one plane more -> supervoxels and what stays open.
+
+A block leaves two files, its labels (supervoxels) and its residual; the tables of supervoxels of
+many blocks share one.
 
 Blocks of a batch are neighbours (`work.job.Job.keys`) and are worked from the last to the first (with offset_sign 1 the other way):
 the plane beyond a block's high face is then mostly the low plane of one that was read before, and
@@ -7,28 +10,34 @@ hardly any chunk is decoded twice.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.grid import Grid
-from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader, Planes
-from magneton_tasks.kernels.exact.block_step import segment_block_exact
-from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
-from magneton_tasks.stages.child import each_in_child
-from magneton_tasks.stages.exact import place_of, rows_of
+from magneton_tasks.kernels.exact.rounds.block import segment_supervoxels
+from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
+from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows, describe
+from magneton_tasks.kernels.overlap.segment import BadAffinityError
+from magneton_tasks.stages.child import made_in_child
+from magneton_tasks.stages.exact import place_of, rows_of, run_settings
 from magneton_tasks.stages.loop import Batch, Begin, say
 from magneton_tasks.stages.segmented import no_foreground, segmented
+from magneton_tasks.stages.slicing import Made, Rows, digest_of, into_slices
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest, open_affinity, open_mask
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info, Outcome, files_info
 from magneton_tasks.work.stores import label_store, residual_store
 
+#: what files of supervoxels are called
+SUPERVOXELS = "supervoxels"
 #: for warming up: a block with a neighbour
 _TWO_BLOCKS = Grid(((0, 2, 4), (0, 2), (0, 2)))
 
@@ -45,8 +54,8 @@ class ExactSegmentStage:
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
         self.grid = attempt.plan.geometry.grid
-        self.store, self.residuals = label_store(attempt), residual_store(attempt, 0)
-        self.settings = exact_settings(attempt.config, attempt.plan.threshold.value)
+        self.store, self.residuals = label_store(attempt), residual_store(attempt)
+        self.settings = run_settings(attempt)
 
     @cached_property
     def reader(self) -> ExactReader:
@@ -60,7 +69,9 @@ class ExactSegmentStage:
         self.store.create()
         self._warm()
         ordered = self.reader.in_order(keys)
-        yield from each_in_child(self.attempt, "segment", ordered, begin, self._prepare)
+        kinds = {SUPERVOXELS: (SupervoxelRows, CurveRows)}
+        directory = self.attempt.stage_dir("segment")
+        yield from into_slices(directory, kinds, self._made, lambda: None)(ordered, begin)
         needed, decoded = self.reader.needed_bytes, self.reader.decoded_bytes
         say(
             f"segment: decoded {decoded:,} bytes of chunks for {needed:,} needed ({decoded / max(needed, 1):.2f})"
@@ -71,10 +82,21 @@ class ExactSegmentStage:
         _ = self.reader
         affinity = np.full((3, 2, 2, 2), 128, np.uint8)
         planes = (affinity[0, 0], affinity[1, 0], affinity[2, 0])
-        found = segment_block_exact(affinity, planes, place_of(_TWO_BLOCKS, 0), self.settings)
-        label_sizes(found.labels, (slice(0, 2),) * 3, found.n_labels)
+        place = place_of(_TWO_BLOCKS, 0)
+        found = segment_supervoxels(affinity, planes, place, self.settings)
+        describe(found.supervoxels, found.sizes, found.labels, place.inner)
 
-    def _prepare(self, key: int) -> Callable[[], Outcome]:
+    def _made(self, key: int) -> Made:
+        """Work a block in a child, and take over its tables."""
+        with _between_processes() as shared:
+            work = self._prepare(key, shared)
+            log = self.attempt.paths.block_log("segment", key)
+            outcome = made_in_child(work, log, self.attempt.memory_limit("segment"))
+            if outcome.state == "empty":
+                return Made(outcome)
+            return Made(outcome, [Rows(SUPERVOXELS, table) for table in _take(shared)])
+
+    def _prepare(self, key: int, shared: int) -> Callable[[], Outcome]:
         """Read a block; what its child does."""
         core = self.grid.core(key)
         try:
@@ -83,20 +105,56 @@ class ExactSegmentStage:
             raise error.placed(core.begin, f"block {key}: ") from None
         except BadDataError as error:
             raise BadDataError(f"block {key} (core {core}): {error.what}", error.hint) from None
-        return partial(self.one, key, affinity, high)
+        return partial(self.one, key, affinity, high, shared)
 
-    def one(self, key: int, affinity: NDArray[np.uint8], high: Planes) -> Outcome:
-        """Segment a block, store labels, sizes and what stays open; in the child."""
+    def one(self, key: int, affinity: NDArray[np.uint8], high: Planes, shared: int) -> Outcome:
+        """Segment a block, store labels and what stays open, hand on its tables; in the child."""
         digest = input_digest(self.attempt, key)
-        found = segment_block_exact(affinity, high, place_of(self.grid, key), self.settings)
-        if found.n_labels == 0:
+        place = place_of(self.grid, key)
+        found = segment_supervoxels(affinity, high, place, self.settings)
+        n = found.sizes.size - 1
+        if n == 0:
             return no_foreground(digest)
-        z, y, x = found.labels.shape
-        whole = slice(z), slice(y), slice(x)
-        sizes = label_sizes(found.labels, whole, found.n_labels).core
+        tables = (
+            describe(found.supervoxels, found.sizes, found.labels, place.inner),
+            to_rows(found.curve),
+        )
+        _hand_on(shared, tables)
         written = {
             "labels": self.store.write(self.grid.index3(key), found.labels),
-            "residual": self.residuals.write_block(key, found.residual, found.faces, sizes),
+            "residual": self.residuals.write(key, found.residual, found.regions, found.faces),
         }
-        info = Info(n=found.n_labels, files=files_info(written), rows=rows_of(found.residual))
-        return segmented(digest, info)
+        info = Info(
+            n=n,
+            files=files_info(written),
+            rows=rows_of(found.residual, found.regions),
+            voxels=int(found.sizes[1:].sum()),
+            merges=found.merges,
+        )
+        return segmented(digest, info, digest_of(*tables))
+
+
+@contextmanager
+def _between_processes() -> Iterator[int]:
+    """A file in memory that a child has, too: its tables are too large for a pipe of JSON."""
+    descriptor = os.memfd_create("tables")
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _hand_on(descriptor: int, tables: tuple[SupervoxelRows, CurveRows]) -> None:
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        for column in (column for table in tables for column in table):
+            np.save(file, column, allow_pickle=False)
+
+
+def _take(descriptor: int) -> tuple[SupervoxelRows, CurveRows]:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        supervoxels, curve = (
+            kind._make(np.load(file, allow_pickle=False) for _ in kind._fields)
+            for kind in (SupervoxelRows, CurveRows)
+        )
+    return supervoxels, curve

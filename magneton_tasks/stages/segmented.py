@@ -6,12 +6,14 @@ from magneton_tasks.plan.plan import digest
 from magneton_tasks.work.record import Info, Outcome
 
 
-def segmented(input_digest: str, info: Info) -> Outcome:
+def segmented(input_digest: str, info: Info, more: str = "") -> Outcome:
     """The outcome of a block whose labels are stored.
 
-    Sizes and checksums of all its files tell the labels apart, and cost nothing more.
+    Sizes and checksums of all its files tell the labels apart, and cost nothing more; ``more``:
+    digest of what lies in files that blocks share.
     """
-    return Outcome("done", input_digest, digest(info["files"]), info, f"{info['n']:,} labels")
+    output = digest(info["files"], more) if more else digest(info["files"])
+    return Outcome("done", input_digest, output, info, f"{info['n']:,} labels")
 
 
 def no_foreground(input_digest: str) -> Outcome:

@@ -12,7 +12,7 @@ from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import NoInputError, NotVisibleError
 from magneton_tasks.plan.plan import Plan, StagePlan
-from magneton_tasks.plan.stage_table import OF_GROUPS, noun_of
+from magneton_tasks.plan.stage_table import facts, noun_of
 from magneton_tasks.work import group_work
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -83,7 +83,7 @@ class Attempt:
         NotVisibleError
             A stage works groups, and nobody has found out which within ``wait_s``.
         """
-        if stage not in OF_GROUPS:
+        if facts(stage).grid != "groups":
             return self.plan.work[stage]
         return group_work.read(self.paths, stage, self.wait_s).work
 

@@ -147,6 +147,12 @@ class Links(NamedTuple):
     v: Int64
 
 
+class LargeParts(NamedTuple):
+    """Names of parts that look small from another face, and are large; sorted, 8 B each."""
+
+    part: Int64
+
+
 class FaceTables(NamedTuple):
     """What one face makes of the two blocks that it lies between."""
 

@@ -1,0 +1,130 @@
+"""Stage faces of the exact method: what touches over the faces between blocks, summed up by regions.
+
+A block works the faces behind which its later neighbours lie, its three high ones: each face is
+worked once, from the planes of both its sides and the basins on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from magneton_tasks.kernels.exact.contacts import face_contacts
+from magneton_tasks.kernels.exact.faces import Face
+from magneton_tasks.kernels.exact.rounds.face_step import BlockParts, decide_face, parts_of
+from magneton_tasks.kernels.exact.rounds.tables import (
+    Crossings,
+    FaceTables,
+    LargeParts,
+    Links,
+    PartPairs,
+    Parts,
+    RegionContacts,
+)
+from magneton_tasks.stages.exact import place_of, run_settings
+from magneton_tasks.stages.loop import Batch
+from magneton_tasks.stages.slicing import Made, Rows, digest_of, into_slices
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.blocks import Blocks
+from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Info, Outcome
+from magneton_tasks.work.stores import residual_store
+from magneton_tasks.work.validity import behind, count_input
+
+#: What files of faces are called, and hold.
+FACES = "faces"
+KINDS = (RegionContacts, Links, Parts, Crossings, PartPairs, LargeParts)
+#: Blocks whose basins are held for the faces of others.
+_HELD_BLOCKS = 8
+
+
+def run(job: Job) -> int:
+    """Work the faces of one batch of blocks; returns the exit code."""
+    stage = FacesStage(job.attempt, job.keys())
+    directory = job.attempt.stage_dir("faces")
+    process = into_slices(directory, {FACES: KINDS}, stage.one, lambda: stage.blocks)
+    return Batch(job).run(process, stage.expected)
+
+
+def number_of(block: int, axis: int) -> int:
+    """The number of a face in files: of a block's high face along an axis."""
+    return 3 * block + axis
+
+
+class FacesStage:
+    """Works faces, block by block."""
+
+    def __init__(self, attempt: Attempt, keys: list[int]) -> None:
+        self.attempt = attempt
+        self.grid = attempt.plan.geometry.grid
+        self.settings = run_settings(attempt)
+        self.residuals = residual_store(attempt)
+        self._keys = keys
+        self._blocks: Blocks | None = None
+        self._parts = lru_cache(_HELD_BLOCKS)(self._read_parts)
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks, and those behind their high faces."""
+        if self._blocks is None:
+            near = {b for key in self._keys for b in (key, *behind(self.grid, key))}
+            self._blocks = Blocks(self.attempt, near)
+        return self._blocks
+
+    def expected(self, key: int) -> str:
+        near = behind(self.grid, key)
+        return count_input({k: self.blocks.digest(k) for k in (key, *near)}, key, near)
+
+    def one(self, key: int) -> Made:
+        """All high faces of a block."""
+        found = list(self._faces(key))
+        sums = [sum(int(t.contacts.sum.sum()) for _, t in found)]
+        sums.append(sum(int(t.contacts.count.sum()) for _, t in found))
+        rows = [
+            Rows(FACES, table, source=number_of(key, axis))
+            for axis, tables in found
+            for table in (*tables[:-1], LargeParts(tables.large))
+            if table[0].size
+        ]
+        info = Info(
+            faces=len(found),
+            sums=sums,
+            rows={
+                "contacts": sum(len(t.contacts.a) for _, t in found),
+                "parts": sum(len(t.parts.part) + len(t.crossings.a) for _, t in found),
+            },
+        )
+        summary = f"{info['rows']['contacts']:,} contacts"
+        output = digest_of(*(row.table for row in rows))
+        return Made(Outcome("done", self.expected(key), output, info, summary), rows)
+
+    def _faces(self, key: int) -> Iterator[tuple[int, FaceTables]]:
+        """(axis, tables) of each high face with labels on both sides."""
+        for axis, other in self.grid.later_face_neighbours(key):
+            if not self.blocks.n_labels(key) or not self.blocks.n_labels(other):
+                continue
+            place = place_of(self.grid, other)
+            contacts = face_contacts(
+                self._face(key, axis, 1),
+                self._face(other, axis, 0),
+                axis,
+                (key, other),
+                place.origin,
+                place.volume,
+                self.settings,
+            )
+            tables = decide_face(
+                self._parts(key), self._parts(other), axis, contacts, self.settings
+            )
+            yield axis, tables
+
+    def _face(self, key: int, axis: int, side: int) -> Face:
+        with self.blocks.invalidating(key):
+            info = self.blocks.file(key, "residual")
+            return self.residuals.read_faces(key, info, [(axis, side)])[axis, side]
+
+    def _read_parts(self, key: int) -> BlockParts:
+        with self.blocks.invalidating(key):
+            info = self.blocks.file(key, "residual")
+            regions, residual = self.residuals.read(key, info, edges=False)
+        return parts_of(key, residual, regions.size)

@@ -1,0 +1,109 @@
+"""What round 0 reads: what blocks leave open, and what their faces made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.kernels.exact.rounds.face_step import parts_of
+from magneton_tasks.kernels.exact.rounds.round_step import Blocks
+from magneton_tasks.kernels.exact.rounds.tables import (
+    Crossings,
+    FaceTables,
+    LargeParts,
+    Links,
+    Nodes,
+    OwnEdges,
+    PartPairs,
+    Parts,
+    RegionContacts,
+    empty,
+    names_of,
+    stack,
+)
+from magneton_tasks.plan.rounds import faces_of
+from magneton_tasks.stages.faces import FACES, number_of
+from magneton_tasks.stages.slicing import SliceReader
+from magneton_tasks.work import blocks as work_blocks
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.stores import residual_store
+
+
+class OpenBlocks:
+    """Blocks with their faces, all of which must have a valid record."""
+
+    def __init__(self, attempt: Attempt, settings: ExactSettings) -> None:
+        self._settings = settings
+        self._shape = attempt.plan.geometry.grid.shape
+        every = range(len(attempt.plan.geometry.grid))
+        self._blocks = work_blocks.Blocks(attempt, every)
+        self._residuals = residual_store(attempt)
+        self._touching = attempt.require("faces", every)
+        directory = attempt.stage_dir("faces")
+        self._reader = SliceReader(attempt, "faces", self._touching, directory)
+
+    def rows(self, numbers: Sequence[int]) -> int:
+        """Of all tables of a group of blocks."""
+        own = sum(
+            sum(self._blocks.records[n].info.get("rows", {}).get(t, 0) for t in _OWN)
+            for n in numbers
+        )
+        touching = {block for block, _ in faces_of(self._shape, numbers)}
+        return own + sum(
+            sum(self._touching[block].info.get("rows", {}).values()) for block in touching
+        )
+
+    def blocks(self, numbers: Sequence[int]) -> Blocks:
+        """What blocks leave open."""
+        nodes, edges, parts = [empty(Nodes)], [empty(OwnEdges)], [empty(Parts)]
+        for number in numbers:
+            if not self._blocks.n_labels(number):
+                continue
+            with self._blocks.invalidating(number):
+                info = self._blocks.file(number, "residual")
+                regions, residual = self._residuals.read(number, info)
+            own = residual.edges
+            nodes.append(regions)
+            edges.append(OwnEdges(names_of(number, own.u), names_of(number, own.v), *own[2:]))
+            parts.append(parts_of(number, residual, regions.size).parts)
+        return Blocks(stack(nodes), stack(edges), stack(parts))
+
+    def count_faces(self, numbers: Sequence[int]) -> int:
+        """Faces of these blocks with labels on both sides."""
+        shape = self._shape
+        behind = (shape[1] * shape[2], shape[2], 1)
+        return sum(
+            bool(self._blocks.n_labels(block) and self._blocks.n_labels(block + behind[axis]))
+            for block, axis in faces_of(shape, numbers)
+        )
+
+    def faces(self, numbers: Sequence[int]) -> FaceTables:
+        """What the faces of some blocks decided."""
+        kinds = (RegionContacts, Links)
+        contacts, links = self._read(kinds, faces_of(self._shape, numbers))
+        return FaceTables(
+            contacts, links, empty(Parts), empty(Crossings), empty(PartPairs), np.zeros(0, np.int64)
+        )
+
+    def undecided(self, near: Sequence[int]) -> FaceTables:
+        """What the faces of some blocks couldn't decide."""
+        kinds = (Parts, Crossings, PartPairs, LargeParts)
+        parts, crossings, pairs, large = self._read(kinds, faces_of(self._shape, near))
+        none = empty(RegionContacts), empty(Links)
+        return FaceTables(*none, parts, crossings, pairs, large.part)
+
+    def _read(
+        self, kinds: Sequence[type[object]], faces: Collection[tuple[int, int]]
+    ) -> list[object]:
+        axes: dict[int, list[int]] = {}
+        for block, axis in faces:
+            axes.setdefault(block, []).append(axis)
+        return self._reader.read(
+            FACES, kinds, axes, sources=lambda block: [number_of(block, a) for a in axes[block]]
+        )
+
+
+#: Tables of a block whose rows a task holds.
+_OWN = ("regions", "edges", "basins")

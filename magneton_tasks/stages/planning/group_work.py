@@ -1,0 +1,222 @@
+"""Between two stages: which groups the next round (or cut) works, and in which batches.
+
+A round's groups are as large as the rows that are really there allow (`plan.rounds`): what this
+reads are counts in records, no tables. The plan of a round holds for all attempts that find the
+same records; batches are an attempt's own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.grid import ranges_len, to_ranges
+from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.plan import cost_exact
+from magneton_tasks.plan.cost_rest import Memory
+from magneton_tasks.plan.plan import StagePlan, make_stage
+from magneton_tasks.plan.rounds import Groups, faces_of, grown_span, rows_by_group
+from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
+from magneton_tasks.runners import resources, this_machine
+from magneton_tasks.work import group_work, round_chain, round_plan
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.group_work import GroupWork
+from magneton_tasks.work.record import Record
+from magneton_tasks.work.round_chain import Chain, Step
+from magneton_tasks.work.round_plan import RoundPlan
+from magneton_tasks.work.states import VolumeStates
+
+#: Rows below which a round isn't split for more workers: to start one costs as much (cost_exact).
+ROWS_WORTH_A_TASK = 4_000_000
+#: How often records that lag behind are looked for, in seconds.
+_LOOK_S = 1.0
+
+
+def prepare(attempt: Attempt, stage: str) -> StagePlan:
+    """Find out what a stage that works groups has to do, and write it down for its tasks.
+
+    Raises
+    ------
+    NotVisibleError
+        A stage before isn't complete.
+    OutputError
+        Disk full, quota, I/O error.
+    """
+    if not _is_wanted(attempt, stage):
+        return StagePlan(0)
+    number = round_of(stage)
+    chain = _complete(attempt, number)
+    found = _cut(attempt, chain) if number is None else _round(attempt, chain, number)
+    if found is None:
+        return StagePlan(0)
+    group_work.write(attempt.paths, stage, found)
+    return found.work
+
+
+def _complete(attempt: Attempt, number: int | None) -> Chain:
+    """The rounds, waited for: what other machines have just recorded may not be visible yet."""
+    until = time.monotonic() + attempt.wait_s
+    while True:
+        chain = VolumeStates(attempt, alive=True).chain
+        is_known = number is not None and number < len(chain.steps)
+        if is_known or chain.end or chain.next_read or time.monotonic() >= until:
+            return chain
+        time.sleep(_LOOK_S)
+
+
+def _is_wanted(attempt: Attempt, stage: str) -> bool:
+    """Whether this attempt needs the stage at all."""
+    plan = attempt.plan
+    if "pool" not in plan.stages:
+        return False
+    return bool(plan.work["pool"].todo) or (stage == "cut" and bool(plan.work["cut"].todo))
+
+
+# ------------------------------------------------------------------ rounds
+def _round(attempt: Attempt, chain: Chain, number: int) -> GroupWork | None:
+    """None: the rounds before have closed everything."""
+    if chain.end is not None and number >= len(chain.steps):
+        return None
+    step = next_step(attempt, chain, number)
+    left = step.left()
+    if number == ROUND_SLOTS - 1:  # goes on with further rounds, whatever is left here
+        left = left or round_chain.groups_of(step.plan)
+    total = ranges_len(step.plan.todo)
+    share = len(left) / max(total, 1)
+    cpu_s = share * step.plan.all_rows * cost_exact.ROUND_S_PER_ROW
+    work = make_stage(total, to_ranges(left), cpu_s, attempt.plan.workers)
+    if number == ROUND_SLOTS - 1 and work.batches:
+        work = StagePlan(total, work.todo, 1, cpu_s)
+    bound = cost_exact.round_bytes(step.plan.most_rows)
+    return GroupWork(step.plan.digest, work, Memory(bound, bound))
+
+
+def next_step(attempt: Attempt, chain: Chain, number: int) -> Step:
+    """A round that is planned, or the one that follows, which gets a plan here.
+
+    Raises
+    ------
+    NotVisibleError
+        The round before isn't complete.
+    """
+    if number < len(chain.steps):
+        return chain.steps[number]
+    if number > len(chain.steps) or chain.next_read is None:
+        before = "faces" if number == 0 else f"round{number - 1}"
+        raise NotVisibleError(
+            f"round{number} can't be planned: {before} isn't complete",
+            f"run {before} again (in Airflow: clear the task plan), then this stage",
+        )
+    plan = _first(attempt, chain) if number == 0 else _later(attempt, chain)
+    return Step(plan, frozenset(), frozenset())
+
+
+def _first(attempt: Attempt, chain: Chain) -> RoundPlan:
+    """Round 0: groups of blocks whose rows, with those of their faces, are known."""
+    shape = attempt.plan.geometry.grid.shape
+    blocks = _valid(attempt, "segment")
+    faces = _valid(attempt, "faces")
+    single = Groups(shape, (1, 1, 1))
+    rows: dict[int, int] = {}
+    for key, record in blocks.items():
+        touching = {block for block, _ in faces_of(shape, [key])}
+        told = record.info.get("rows", {})
+        rows[key] = told.get("regions", 0) + told.get("edges", 0) + told.get("basins", 0)
+        rows[key] += sum(sum(faces[b].info.get("rows", {}).values()) for b in touching)
+    budget = budget_of(attempt, sum(rows.values()))
+    span = grown_span(single, single.span, rows, budget)
+    groups = Groups(shape, span)
+    active = {groups.group_of(k) for k, r in blocks.items() if r.info.get("rows", {}).get("regions")}
+    return _made(attempt, chain, groups, span, active, rows_by_group(single, span, rows), budget)
+
+
+def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
+    """A later round: as large as what was sent to each fine group allows."""
+    before = chain.steps[-1].plan
+    sent: dict[int, int] = {}
+    active = set()
+    for record in _groups(attempt, before).values():
+        for fine, (nodes, half) in record.info.get("sent", {}).items():
+            sent[int(fine)] = sent.get(int(fine), 0) + nodes + half
+            active.add(int(fine))
+    budget = budget_of(attempt, sum(sent.values()))
+    span = grown_span(before.fine, before.span, sent, budget)
+    groups = Groups(before.blocks, span)
+    fine = before.fine
+    found = {groups.group_of(fine.blocks_of(f)[0]) for f in active}
+    return _made(
+        attempt, chain, groups, before.fine_span, found, rows_by_group(fine, span, sent), budget
+    )
+
+
+def _made(
+    attempt: Attempt,
+    chain: Chain,
+    groups: Groups,
+    fine_span: Vec3,
+    active: Iterable[int],
+    rows: Mapping[int, int],
+    budget: int,
+) -> RoundPlan:
+    assert chain.next_read is not None
+    plan = RoundPlan(
+        round=len(chain.steps),
+        blocks=groups.blocks,
+        span=groups.span,
+        fine_span=fine_span,
+        todo=to_ranges(sorted(active)),
+        budget=budget,
+        most_rows=max(rows.values(), default=0),
+        all_rows=sum(rows.values()),
+        read=chain.next_read,
+        before=chain.before,
+    )
+    return round_plan.make(rounds_dir(attempt), plan)
+
+
+def budget_of(attempt: Attempt, all_rows: int) -> int:
+    """Rows that a task may hold: as memory allows, and few enough that all workers have some."""
+    given = attempt.config.worker.memory
+    if given is None:
+        usable = int(this_machine.memory_bytes() * resources.USABLE) // attempt.plan.workers
+        given = max(usable, attempt.plan.memory_limit)
+    shared = max(all_rows // attempt.plan.workers + 1, ROWS_WORTH_A_TASK)
+    return min(cost_exact.round_rows(given), shared)
+
+
+# ------------------------------------------------------------------ cut
+def _cut(attempt: Attempt, chain: Chain) -> GroupWork | None:
+    if chain.end is None:
+        raise NotVisibleError(
+            "cut can't be planned: the rounds aren't complete",
+            "run them again (in Airflow: clear the task plan), then this stage",
+        )
+    total = len(chain.steps[0].plan.groups)
+    pool = attempt.require("pool", {0})[0]
+    done = {
+        key
+        for key, state in attempt.manifest("cut").read().items()
+        if state.is_valid and state.pool == pool.input and attempt.accepts("cut", state.valid)
+    }
+    todo = to_ranges(key for key in range(total) if key not in done)
+    share = ranges_len(todo) / max(total, 1)
+    cpu_s = share * attempt.plan.geometry.box.voxels * cost_exact.CUT_S_PER_VOXEL
+    work = make_stage(total, todo, cpu_s, attempt.plan.workers)
+    bound = cost_exact.round_bytes(chain.steps[0].plan.most_rows)
+    return GroupWork(chain.before, work, Memory(bound, bound))
+
+
+# ------------------------------------------------------------------ records
+def rounds_dir(attempt: Attempt) -> Path:
+    """Where all rounds lie."""
+    return attempt.work.rounds(attempt.plan.fingerprints.rounds)
+
+
+def _valid(attempt: Attempt, stage: str) -> dict[int, Record]:
+    return attempt.require(stage, range(len(attempt.plan.geometry.grid)))
+
+
+def _groups(attempt: Attempt, plan: RoundPlan) -> dict[int, Record]:
+    return attempt.require(f"round{plan.round}", set(round_chain.groups_of(plan)))

@@ -1,0 +1,208 @@
+"""Stages round0, round1, ... of the exact method: merge what a group of blocks holds, send the rest on.
+
+Round 0 begins with blocks and faces, each later one with what the round before sent. Which groups
+there are stands in the round's plan; a task finds all that it reads by that alone.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
+from magneton_tasks.kernels.exact.rounds.round_step import RoundResult, first_round, later_round
+from magneton_tasks.kernels.exact.rounds.tables import (
+    HalfEdges,
+    Int64,
+    Names,
+    Nodes,
+    locate,
+)
+from magneton_tasks.plan import cost_exact
+from magneton_tasks.plan.rounds import blocks_within
+from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
+from magneton_tasks.stages.exact import give_back_early, groups_of, run_settings
+from magneton_tasks.stages.loop import Batch, require_memory
+from magneton_tasks.stages.open_blocks import OpenBlocks
+from magneton_tasks.stages.planning import group_work as planning
+from magneton_tasks.stages.slicing import Made, Rows, SliceReader, digest_of, into_slices
+from magneton_tasks.work import group_work, round_chain, round_plan
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Info, Outcome, Record
+
+#: What a group leaves: names, which cuts need as well, and what it sends, which the next round alone
+#: reads.
+NAMES, SENT = "names", "sent"
+KINDS = {NAMES: (Names, CurveRows), SENT: (Nodes, HalfEdges)}
+
+
+def run(job: Job) -> int:
+    """Work one batch of groups of a round; returns the exit code.
+
+    In the last slot there is one batch, which goes on with further rounds until nothing is open.
+    """
+    code = _run(job)
+    number = round_of(job.stage)
+    assert number is not None
+    while code == 0 and number >= ROUND_SLOTS - 1:
+        number += 1
+        stage = f"round{number}"
+        if not planning.prepare(job.attempt, stage).batches:
+            break
+        code = _run(Job(job.attempt, stage, check=job.check))
+    return code
+
+
+def _run(job: Job) -> int:
+    give_back_early()
+    stage = RoundStage(job.attempt, job.stage)
+    directory = job.attempt.stage_dir(job.stage)
+    return Batch(job).run(
+        into_slices(directory, KINDS, stage.one, lambda: stage.source), stage.expected
+    )
+
+
+class RoundStage:
+    """Works groups, one after another."""
+
+    def __init__(self, attempt: Attempt, stage: str) -> None:
+        self.attempt, self.stage = attempt, stage
+        last = group_work.read(attempt.paths, stage, attempt.wait_s).plan
+        self.plans = round_plan.chain(planning.rounds_dir(attempt), last)
+        self.plan = self.plans[-1]
+        self.settings = run_settings(attempt)
+
+    @cached_property
+    def source(self) -> OpenBlocks | Sent:
+        """What groups are read from."""
+        if len(self.plans) == 1:
+            return OpenBlocks(self.attempt, self.settings)
+        return Sent(self.attempt, self.plans[-2], self.plan)
+
+    def expected(self, group: int) -> str:
+        return round_chain.group_input(self.plan, group)
+
+    def one(self, group: int) -> Made:
+        """Work a group."""
+        info = Info()
+        if isinstance(self.source, OpenBlocks):
+            result = self._first(self.source, group, info)
+        else:
+            result = self._later(self.source, group, info)
+        fine = self.plan.fine
+        to = groups_of(fine, result.nodes.at.astype(np.int64))
+        half_to = groups_of(fine, result.half_at)
+        curve = to_rows(result.curve)
+        rows = [Rows(NAMES, result.names), Rows(NAMES, curve)]
+        if result.nodes.name.size:
+            rows += [Rows(SENT, result.nodes, to), Rows(SENT, result.half, half_to)]
+        info |= Info(
+            n=int(result.names.old.size),
+            merges=result.merges,
+            sends=int(result.nodes.name.size),
+            sent=counted(to, half_to),
+        )
+        output = digest_of(result.names, curve, result.nodes, result.half)
+        summary = f"{info['n']:,} regions, {info['sends']:,} go on"
+        return Made(Outcome("done", self.expected(group), output, info, summary), rows)
+
+    def _first(self, source: OpenBlocks, group: int, info: Info) -> RoundResult:
+        numbers = self.plan.groups.blocks_of(group)
+        self._check_memory(source.rows(numbers), group)
+        reach = max(self.settings.s_min - 1, 1)
+        grid = self.attempt.plan.geometry.grid
+        near = blocks_within(grid, self.plan.groups, group, reach)
+        faces = source.faces(numbers)
+        info["faces"] = source.count_faces(numbers)
+        return first_round(
+            source.blocks(numbers),
+            np.array(numbers, np.int64),
+            [faces],
+            [source.undecided(near)],
+            self.settings,
+        )
+
+    def _later(self, source: Sent, group: int, info: Info) -> RoundResult:
+        self._check_memory(source.rows(group), group)
+        nodes, half = source.read(group)
+        fine = self.plan.fine
+        to = groups_of(fine, nodes.at.astype(np.int64))
+        order = np.argsort(nodes.name)
+        of_half = order[locate(nodes.name[order], half.u)[0]] if half.u.size else order[:0]
+        info["read"] = counted(to, to[of_half])
+        return later_round(
+            nodes,
+            half,
+            source.owner_of,
+            source.names,
+            self.plan.groups.blocks_of(group)[0],
+            self.settings,
+        )
+
+    def _check_memory(self, rows: int, group: int) -> None:
+        what = f"group {group} of {self.stage}, of {rows:,} rows,"
+        require_memory(self.attempt, self.stage, cost_exact.round_bytes(rows), what)
+
+
+class Sent:
+    """What the round before sent, and the names that it gave."""
+
+    def __init__(
+        self, attempt: Attempt, before: round_plan.RoundPlan, plan: round_plan.RoundPlan
+    ) -> None:
+        self.before, self.plan = before, plan
+        stage = f"round{before.round}"
+        self.records = attempt.require(stage, set(round_chain.groups_of(before)))
+        directory = attempt.stage_dir(stage)
+        self._reader = SliceReader(attempt, stage, self.records, directory)
+        self._held: tuple[int, Names] | None = None
+
+    def rows(self, group: int) -> int:
+        """That were sent to a group."""
+        fine = set(self._fine(group))
+        return sum(
+            sum(rows)
+            for record in self.records.values()
+            for to, rows in record.info.get("sent", {}).items()
+            if int(to) in fine
+        )
+
+    def read(self, group: int) -> tuple[Nodes, HalfEdges]:
+        """What was sent to a group."""
+        fine = self._fine(group)
+        senders = [k for k, r in self.records.items() if _sends_to(r, fine)]
+        nodes, half = self._reader.read(SENT, (Nodes, HalfEdges), senders, to=fine)
+        return nodes, half
+
+    def owner_of(self, blocks: Int64) -> Int64:
+        """The groups of the round before that blocks were in."""
+        return groups_of(self.before.groups, blocks)
+
+    def names(self, group: int) -> Names:
+        """What became of the regions of a group of the round before; one is held at a time."""
+        if self._held is None or self._held[0] != group:
+            self._held = None
+            (found,) = self._reader.read(NAMES, (Names,), [group])
+            self._held = group, found
+        return self._held[1]
+
+    def _fine(self, group: int) -> list[int]:
+        """The fine groups that a group is made of."""
+        found = {self.plan.fine.group_of(block) for block in self.plan.groups.blocks_of(group)}
+        return sorted(found)
+
+
+def _sends_to(record: Record, fine: list[int]) -> bool:
+    sent = record.info.get("sent", {})
+    return any(str(group) in sent for group in fine)
+
+
+def counted(nodes: Int64, half: Int64) -> dict[str, list[int]]:
+    """Rows of both by fine group, as a record has them."""
+    found: dict[str, list[int]] = {}
+    for k, groups in enumerate((nodes, half)):
+        for group, n in zip(*np.unique(groups, return_counts=True), strict=True):
+            found.setdefault(str(group), [0, 0])[k] = int(n)
+    return found

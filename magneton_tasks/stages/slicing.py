@@ -1,0 +1,218 @@
+"""Files of slices that many keys share: what the stages of the exact method write, and how they read it.
+
+A task collects what its blocks or groups leave, and writes a file of it now and then: their records
+follow then, for a record tells of nothing that isn't on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from magneton_tasks.base.files import FileInfo
+from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.stages.loop import Begin, Process
+from magneton_tasks.work import slices
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.record import Outcome, Record
+
+#: A file is written when the tables in it had this many bytes, or after this many seconds: what a
+#: kill may cost.
+FLUSH_BYTES = 256 << 20
+FLUSH_S = 60.0
+
+#: The tables of a file, by what the file is called.
+Kinds = Mapping[str, Sequence[type[Any]]]
+
+
+class Rows(NamedTuple):
+    """A table that goes into a kind of file, as of `slices.SliceWriter.add`."""
+
+    name: str
+    table: Any
+    to: Any = 0
+    source: int | None = None
+    """None: the key."""
+
+
+@dataclass
+class Made:
+    """What became of a key: its outcome but for files, and what goes into them."""
+
+    outcome: Outcome
+    rows: list[Rows] = field(default_factory=list)
+
+
+def digest_of(*tables: Any) -> str:
+    """Digest of the content of tables."""
+    found = blake2b(digest_size=8)
+    for table in tables:
+        for column in table:
+            found.update(column.tobytes())
+    return found.hexdigest()
+
+
+class _File:
+    """Files of slices that are being written, one of each kind that has rows."""
+
+    def __init__(self, directory: Path, kinds: Kinds) -> None:
+        self._directory, self._kinds = directory, kinds
+        self._stack = ExitStack()
+        self._writers: dict[str, slices.SliceWriter] = {}
+        self.since, self.bytes = time.monotonic(), 0
+        self.made: list[tuple[int, Made]] = []
+
+    def add(self, key: int, made: Made) -> None:
+        for name, table, to, source in made.rows:
+            if name not in self._writers:
+                path = slices.new_path(self._directory, name)
+                writer = slices.SliceWriter(path, self._kinds[name])
+                self._writers[name] = self._stack.enter_context(writer)
+            self._writers[name].add(key if source is None else source, table, to)
+            self.bytes += sum(column.nbytes for column in table)
+        self.made.append((key, made))
+
+    @property
+    def is_due(self) -> bool:
+        return self.bytes >= FLUSH_BYTES or time.monotonic() - self.since > FLUSH_S
+
+    def close(self) -> Iterator[tuple[int, Outcome | Exception]]:
+        """Put the files in place, then tell of each key."""
+        try:
+            self._stack.close()
+        except Exception as error:
+            if self.made:
+                yield self.made[0][0], error
+            return
+        for key, made in self.made:
+            info = made.outcome.info
+            mine = {rows.name for rows in made.rows}
+            told = {name: self._writers[name].info for name in sorted(mine)}
+            info["files"] = info.get("files", {}) | {
+                name: [file.size, file.crc32] for name, file in told.items()
+            }
+            info["slices"] = {name: self._writers[name].path.name for name in sorted(mine)}
+            yield key, made.outcome
+
+    def give_up(self, error: BaseException) -> None:
+        """Leave nothing of what was written."""
+        self._stack.__exit__(type(error), error, error.__traceback__)
+
+
+def into_slices(
+    directory: Path,
+    kinds: Kinds,
+    one: Callable[[int], Made],
+    ready: Callable[[], object],
+) -> Process:
+    """Work key by key, and write what many leave together.
+
+    Parameters
+    ----------
+    directory
+        Of the stage; files lie in it.
+    ready
+        Called before the first: what isn't there is waited for once, not once a key.
+    """
+
+    def process(keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        if keys:
+            ready()
+        file = _File(directory, kinds)
+        try:
+            for key in keys:
+                begin(key)
+                try:
+                    made = one(key)
+                except Exception as error:
+                    yield key, error
+                    continue
+                try:
+                    file.add(key, made)
+                except Exception as error:
+                    file.give_up(error)
+                    yield key, error
+                    file = _File(directory, kinds)
+                    continue
+                if file.is_due:
+                    yield from file.close()
+                    file = _File(directory, kinds)
+        except BaseException as error:
+            file.give_up(error)
+            raise
+        yield from file.close()
+
+    return process
+
+
+# ------------------------------------------------------------------ reading
+class SliceReader:
+    """Reads what the records of a stage name.
+
+    A file that is damaged, or doesn't show up, makes the records of its keys invalid: a rerun makes
+    them again.
+    """
+
+    def __init__(
+        self, attempt: Attempt, stage: str, records: Mapping[int, Record], directory: Path
+    ) -> None:
+        self._attempt, self._stage, self._records = attempt, stage, records
+        self._directory = directory
+
+    def read(
+        self,
+        name: str,
+        kinds: Sequence[type[Any]],
+        keys: Collection[int],
+        *,
+        sources: Callable[[int], Collection[int]] = lambda key: (key,),
+        to: Collection[int] | None = None,
+    ) -> list[Any]:
+        """Tables of some keys, one after the other.
+
+        Parameters
+        ----------
+        name
+            Of the kind of file.
+        keys
+            Those without such a file have no rows.
+        sources
+            Of a key.
+        to
+            Destinations; None: all.
+        """
+        owners: dict[Path, list[int]] = {}
+        infos: dict[Path, FileInfo | None] = {}
+        for key in sorted(keys):
+            record = self._records[key]
+            if name not in record.info.get("slices", {}):
+                continue
+            path = self._directory / record.info["slices"][name]
+            owners.setdefault(path, []).append(key)
+            infos[path] = record.files[name]
+        with self._invalidating(owners):
+            return slices.read_all(
+                infos,
+                kinds,
+                self._attempt.wait_s,
+                sources=lambda path: [s for key in owners[path] for s in sources(key)],
+                to=to,
+            )
+
+    @contextmanager
+    def _invalidating(self, owners: Mapping[Path, list[int]]) -> Iterator[None]:
+        try:
+            yield
+        except (CorruptFileError, NotVisibleError) as error:
+            keys = [k for path, found in owners.items() if path.name in error.what for k in found]
+            keys = keys or [k for found in owners.values() for k in found]
+            self._attempt.invalidate(self._stage, dict.fromkeys(keys, error.what))
+            raise type(error)(
+                error.what,
+                "rerun (in Airflow: clear the task plan): what the file held is made again",
+            ) from None
