@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from magneton_tasks.base import files
+from magneton_tasks.base import exclusive, files
 from magneton_tasks.base.lease_holder import LEASE_NAME, LENGTH, Holder, refuse_unless_stale
 from magneton_tasks.errors import LeaseHeldError, OutputError
 
@@ -45,7 +45,7 @@ class FileLease:
         try:
             files.write_atomic(temporary, holder.to_bytes(), sync_parent=False)
             for _ in range(3):  # it may be released or broken between two looks
-                if _link(temporary, path):
+                if exclusive.place(temporary, path):
                     return True
                 if _beat(path, holder):
                     return False
@@ -99,7 +99,7 @@ def _break_or_refuse(
     age_s = temporary.stat().st_mtime - modified_s
     refuse_unless_stale(str(path.parent), str(path), holder, age_s, stale_s)
     breaker = path.with_name(f"{path.name}.breaking")
-    if not _link(temporary, breaker):
+    if not exclusive.place(temporary, breaker):
         with suppress(FileNotFoundError):
             if temporary.stat().st_mtime - breaker.stat().st_mtime > _BREAKER_STALE_S:
                 breaker.unlink()  # left by a breaker that was killed; the next try may go on
@@ -111,36 +111,6 @@ def _break_or_refuse(
             path.unlink(missing_ok=True)
     finally:
         breaker.unlink(missing_ok=True)
-
-
-def _link(temporary: Path, path: Path) -> bool:
-    """Exclusive creation of ``path`` with the content of ``temporary``; False where it exists."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        # NFS: the answer got lost, the repeated request met the link that the first had made.
-        with suppress(FileNotFoundError):
-            return os.path.samestat(temporary.stat(), path.stat())
-        return False
-    except OSError:
-        return _create_exclusively(path, temporary.read_bytes())
-    return True
-
-
-def _create_exclusively(path: Path, content: bytes) -> bool:
-    """The same without hard links, which some FUSE file systems don't have."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise files.writing_failed(path, error) from error
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _beat(path: Path, holder: Holder) -> bool:
