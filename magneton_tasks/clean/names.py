@@ -16,7 +16,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.plan.stage_table import CHOICE_OF, JOINS
+from magneton_tasks.plan.stage_table import CHOICE_OF, ROUNDS
 from magneton_tasks.work.paths import WorkPaths
 
 _HEX = "[0-9a-f]{16}"
@@ -25,8 +25,11 @@ _SUFFIX = r"[A-Za-z0-9_.]+-\d+-[0-9a-f]{8}"
 _SPAN = r"-?\d+--?\d+"
 
 #: stages that leave nothing but records
-_PLAIN = "|".join(s for s in CHOICE_OF if s not in ("segment", "count", *JOINS, "pool"))
-STAGE_DIR = re.compile(f"(segment|count|join|pool|{_PLAIN})-{_HEX}")
+_PLAIN = "|".join(
+    s for s in CHOICE_OF if s not in ("segment", "count", "faces", *ROUNDS, "pool", "cut")
+)
+#: join: of releases before
+STAGE_DIR = re.compile(f"(segment|count|join|faces|rounds|pool|cut|{_PLAIN})-{_HEX}")
 TRY_DIR = re.compile(f"try-{_HEX}")
 #: What is on its way out; see `clean.remove`.
 TRASH_DIR = re.compile(rf"\.clean-{_SUFFIX}")
@@ -66,6 +69,7 @@ _ATTEMPT = Folder(
     r"config\.yaml|plan\.json|report\.json|report\.html|preview\.png",
     {
         "results": Folder(r"[a-z]+\d?(-\d+)*\.json"),
+        "groups": Folder(r"[a-z]+\d*\.json"),
         "logs": Folder(
             r"[a-z]+\d?(-blocks?)?(-\d+)*\.log",
             {"slurm": Folder(rf"{_TASK}\.log", {_TASK: Folder(r"\d+_\d+\.log")})},
@@ -80,7 +84,7 @@ _ATTEMPT = Folder(
         ),
     },
 )
-#: exact: what blocks, or groups of blocks, leave open
+#: exact: what blocks (of releases before: groups of blocks, too) leave open
 _RESIDUALS = Folder(folders={r"\d{4,}": Folder(r"\d+\.zip")})
 _FOLDERS: dict[str, Folder] = {
     f"segment-{_HEX}": Folder(
@@ -93,8 +97,18 @@ _FOLDERS: dict[str, Folder] = {
             # of overlap; exact: of releases before
             "sizes": Folder(folders={r"\d{4,}": Folder(r"\d+\.npy")}),
             "residuals": _RESIDUALS,
+        },
+        files=rf"supervoxels-{_SUFFIX}\.slices",
+    ),
+    f"faces-{_HEX}": Folder(rf"faces-{_SUFFIX}\.slices", {"records": _RECORDS}),
+    f"rounds-{_HEX}": Folder(
+        folders={
+            r"\d+": Folder(
+                rf"plan-{_HEX}\.json|(names|sent)-{_SUFFIX}\.slices", {"records": _RECORDS}
+            )
         }
     ),
+    f"cut-{_HEX}": Folder(rf"cut-{_SUFFIX}\.slices", {"records": _RECORDS}),
     f"count-{_HEX}": Folder(rf"(pairs|contacts|sizes)-{_SUFFIX}\.parquet", {"records": _RECORDS}),
     f"join-{_HEX}": Folder(
         folders={r"level-\d": Folder(folders={"records": _RECORDS, "residuals": _RESIDUALS})}

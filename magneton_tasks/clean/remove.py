@@ -12,7 +12,6 @@ from magneton_tasks.clean.find import Item, Listing, find
 from magneton_tasks.clean.folders import Removed, Remover
 from magneton_tasks.clean.names import require_marker
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.stages.planning import checks, rights
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
@@ -70,9 +69,8 @@ def remove(work: Path, items: Collection[Item], check: Callable[[], None]) -> Re
 
 
 def _stage_of(folder: Path) -> str:
-    """``segment``, or the level of joins, by the folder that holds its records."""
-    level = folder.name.removeprefix("level-")
-    return "segment" if level == folder.name else JOINS[int(level) - 1]
+    """``segment``, or a round, by the folder that holds its records."""
+    return f"round{folder.name}" if folder.name.isdigit() else folder.name.partition("-")[0]
 
 
 def mark_cleaned(records: Path, stage: str) -> int:

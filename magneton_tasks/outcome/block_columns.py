@@ -18,7 +18,7 @@ from typing import Any
 from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.outcome.summary import StageSummary
-from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, join_level
+from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, facts
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import Judged, grid_of, total_of
@@ -152,7 +152,7 @@ class StageColumns:
             rows[key] = 0
         if result is None or "rows" not in result.info:
             return
-        for name, n in {**result.info["rows"], "joins": result.info.get("joins", 0)}.items():
+        for name, n in result.info["rows"].items():
             if name not in self.opened:
                 self.opened[name] = array("q", [0]) * self.total
             self.opened[name][key] = n
@@ -277,6 +277,6 @@ def _number(value: float | None) -> float:
 
 def _stored_bytes(stage: str, record: Record) -> int:
     """Bytes of the files that a record names and that hold nothing of another block."""
-    if stage == "segment" or join_level(stage):
+    if stage == "segment" or facts(stage).grid == "groups":
         return sum(file.size for file in record.files.values())
     return sum(map(sum, record.info.get("chunks", ())))

@@ -15,7 +15,7 @@ from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.plan.stage_table import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning import checks, thresholds
@@ -95,7 +95,7 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
             return Now(attempt, changes, notes)
         facts, source = plan.volume, plan.input_digest
     try:
-        geometry = _geometry(config, facts, plan)
+        geometry = make_geometry(config, facts)
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
     try:
@@ -125,15 +125,6 @@ def _changes(
     """What the config says differently; ``threshold``: what a run takes now, if that's known."""
     taken = (attempt.plan.threshold.value, None if threshold is None else threshold.value)
     return tuple(differing(attempt.config.resolved(), config.resolved(), taken))
-
-
-def _geometry(config: RunConfig, facts: VolumeFacts, plan: Plan) -> Geometry:
-    """As a plan would make it, with the joins of the last one where these are the same blocks."""
-    geometry = make_geometry(config, facts)
-    joins = plan.geometry.joins
-    if geometry.joins is None or joins is None or joins.blocks != geometry.joins.blocks:
-        return geometry
-    return replace(geometry, joins=joins)
 
 
 def _plans(work: WorkPaths) -> Iterator[Plan]:

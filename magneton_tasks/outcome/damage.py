@@ -16,7 +16,7 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.plan.stage_table import join_level
+from magneton_tasks.plan.stage_table import facts
 from magneton_tasks.work import chunks
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import KINDS, Record
@@ -53,8 +53,8 @@ def find(attempt: Attempt, stage: str, judged: Iterable[Judged]) -> Iterator[Dam
     """
     done = (each for each in judged if each.kind == "done" and each.state is not None)
     records = ((each.key, r) for each in done if each.state and (r := each.state.valid))
-    if join_level(stage):
-        return _joins(attempt, stage, records)
+    if stage == "faces" or facts(stage).grid == "groups":
+        return _slices(attempt, stage, records)
     check = {"segment": _labels, "count": _pairs, "pool": _pool}.get(stage)
     return check(attempt, records) if check else _chunks(attempt, stage, records)
 
@@ -71,6 +71,10 @@ def _labels(attempt: Attempt, records: Records) -> Iterator[Damage]:
             "labels": store.shard_path(at),
             "sizes": store.sizes_path(at),
             "residual": residuals.path(key),
+            **{
+                name: attempt.stage_dir("segment") / file
+                for name, file in record.info.get("slices", {}).items()
+            },
         }
         for name, told in record.files.items():
             cause = _compare(paths[name], told.size, told.crc32)
@@ -78,13 +82,16 @@ def _labels(attempt: Attempt, records: Records) -> Iterator[Damage]:
                 yield Damage(key, str(paths[name]), cause, _MENDED)
 
 
-def _joins(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
-    store = ResidualStore(attempt.stage_dir(stage))
+def _slices(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
+    """Of what keys share each file once; the damage is that of all of them."""
+    known: dict[Path, str | None] = {}
     for key, record in records:
-        for told in record.files.values():
-            cause = _compare(store.path(key), told.size, told.crc32)
-            if cause:
-                yield Damage(key, str(store.path(key)), cause, _MENDED)
+        for name, told in record.files.items():
+            path = attempt.stage_dir(stage) / record.info["slices"][name]
+            if path not in known:
+                known[path] = _compare(path, told.size, told.crc32)
+            if cause := known[path]:
+                yield Damage(key, str(path), cause, _MENDED)
 
 
 def _pairs(attempt: Attempt, records: Records) -> Iterator[Damage]:

@@ -88,7 +88,9 @@ class StageSummary:
         """Of a stage whose groups, and what is to do with them, are known since a while only."""
         expected_s = work.cpu_s / plan.workers + -(-work.batches // plan.workers) * START_S
         todo = ranges_len(work.todo)
-        return cls(stage, work.total, todo, plan.geometry.box.voxels / max(work.total, 1), expected_s)
+        return cls(
+            stage, work.total, todo, plan.geometry.box.voxels / max(work.total, 1), expected_s
+        )
 
     # ------------------------------------------------------------------ what it is fed with
     def take(self, event: Event) -> None:
@@ -250,7 +252,11 @@ class StageSummary:
 
 def planned(plan: Plan) -> Mapping[str, StageSummary]:
     """The stages that a run of this plan goes through, of which nothing is done yet."""
-    stages = [s for s in STAGES if s == "verify" or ((work := plan.work.get(s)) and work.todo)]
+    stages = [
+        s
+        for s in STAGES
+        if s == "verify" or (s not in OF_GROUPS and (work := plan.work.get(s)) and work.todo)
+    ]
     return {stage: StageSummary.planned(plan, stage) for stage in stages}
 
 

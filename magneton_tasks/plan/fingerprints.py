@@ -34,10 +34,12 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
     if exact:
         deciding.append(decisive(config, "exact"))
     kernel = versions.EXACT_BLOCK if exact else versions.SEGMENT
-    lowest = lowest_threshold(config, threshold) if exact else threshold
     segment = digest(
         [versions.LAYOUT, kernel, config.method, config.paths.input, decisive(config, "input")],
-        [*deciding, decisive(config, "segment") | {"threshold": lowest}],
+        [
+            *deciding,
+            decisive(config, "segment") | {"threshold": lowest_threshold(config, threshold)},
+        ],
     )
     if exact:
         faces = digest(segment, versions.EXACT_FACES)
@@ -63,7 +65,9 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
 
 
 def lowest_threshold(config: RunConfig, threshold: float) -> float:
-    """What blocks and rounds of the exact method merge down to, so that cuts may lie anywhere above."""
+    """What blocks merge down to; exact: low enough that cuts may lie anywhere above."""
+    if config.method != "exact":
+        return threshold
     return min(config.exact.lowest_threshold, threshold)
 
 

@@ -9,9 +9,8 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_exact import FaceDensity
 from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
-from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.stage_table import JOINS, MAPPED
+from magneton_tasks.plan.stage_table import OF_GROUPS, facts, stages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,10 @@ def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> d
     """
     project = _exact_memory if config.method == "exact" else _overlap_memory
     memory = project(config, geometry, density)
-    for n, stage in enumerate(MAPPED):
+    mapped = [s for s in stages_of(config.method) if facts(s).grid]
+    for n, stage in enumerate(mapped):
         grid = geometry.stage_grid(stage)
-        before = [s for s in MAPPED[:n] if geometry.stage_grid(s) == grid and s in memory]
+        before = [s for s in mapped[:n] if geometry.stage_grid(s) == grid and s in memory]
         if stage not in memory and grid is not None and before:
             memory[stage] = memory[before[-1]]
     return memory
@@ -70,8 +70,7 @@ def _overlap_memory(config: RunConfig, geometry: Geometry, density: Density) -> 
 
 
 def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
-    grid, joins = geometry.grid, geometry.joins
-    assert joins is not None and density.faces is not None and density.densest_faces is not None
+    grid = geometry.grid
     voxels = prod(grid.largest_core)
     labels = int((density.labels_per_voxel or density.fragments_per_voxel) * voxels)
     plane = max(voxels // s for s in grid.largest_core)
@@ -83,13 +82,12 @@ def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[st
             ),
         ),
         # planes and contacts of three faces
-        "count": count_memory((1, 1, 6 * plane), (0, 0, 0)),
+        "faces": count_memory((1, 1, 6 * plane), (0, 0, 0)),
+        "pool": planned_pool_memory(0),
     }
-    for level in range(1, joins.levels + 1):
-        memory[JOINS[level - 1]] = join_cost(
-            grid, joins, level, density.faces, density.densest_faces
-        ).memory
-    memory["pool"] = planned_pool_memory(labels * len(grid))
+    # Their groups are cut to what a worker may take: the least is what a process takes anyway.
+    least = cost_exact.round_bytes(0)
+    memory |= dict.fromkeys(OF_GROUPS, Memory(least, least))
     memory["apply"] = apply_memory(geometry.cells.largest_read, voxels, labels)
     if geometry.coarse_cells is not None:
         memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)

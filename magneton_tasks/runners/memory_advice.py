@@ -18,9 +18,8 @@ from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.plan.cost_rest import apply_memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
-from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import WRITING, join_level
+from magneton_tasks.plan.stage_table import OF_GROUPS, WRITING
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.registry import RUNNERS
 from magneton_tasks.runners.resources import USABLE
@@ -50,10 +49,8 @@ def advice(config: RunConfig, stage: str, plan: Plan | None = None) -> str:
     plan
         Of the attempt; None: before there's one.
     """
-    volume, joins = (plan.volume, plan.geometry.joins) if plan is not None else (None, None)
-    return "; or ".join(
-        [more_memory(config), *(w.text for w in ways(config, stage, volume, joins))]
-    )
+    volume = plan.volume if plan is not None else None
+    return "; or ".join([more_memory(config), *(w.text for w in ways(config, stage, volume))])
 
 
 def more_memory(config: RunConfig, runner: RunnerName | None = None) -> str:
@@ -66,28 +63,19 @@ def more_memory(config: RunConfig, runner: RunnerName | None = None) -> str:
     return RUNNERS[runner].more_memory
 
 
-def ways(
-    config: RunConfig, stage: str, volume: VolumeFacts | None, joins: JoinTree | None
-) -> Iterator[Way]:
+def ways(config: RunConfig, stage: str, volume: VolumeFacts | None) -> Iterator[Way]:
     """Ways other than more memory."""
-    half, double = ([s // 2 or 1 for s in config.block.size], [2 * s for s in config.block.size])
+    half = [s // 2 or 1 for s in config.block.size]
     is_exact = config.method == "exact"
     if stage == "segment":
-        cost = ", with which joins take more" if is_exact else ""
-        yield Way(f"take a smaller block.size{cost}", {"block.size": half})
+        yield Way("take a smaller block.size", {"block.size": half})
         function = config.segment.merge_function
         if not is_exact and parse_scoring(function).kind == "histogram":
             text = "merge_function mean takes a fifth of the memory"
             yield Way(text, {"segment.merge_function": "mean"})
-    elif stage == "count" and not is_exact:
+    elif stage == "count" or (is_exact and (stage == "faces" or stage in OF_GROUPS)):
         yield Way("take a smaller block.size", {"block.size": half})
-    elif join_level(stage):
-        if (
-            joins is not None and joins.levels == 1
-        ):  # groups of a tree are as large as memory allows
-            text = "take a larger block.size, which leaves less open (segment takes more)"
-            yield Way(text, {"block.size": double})
-        if config.exact.advanced.t_high > _LEAST_OPEN_T_HIGH:
+        if is_exact and config.exact.advanced.t_high > _LEAST_OPEN_T_HIGH:
             text = (
                 f"exact.advanced.t_high {_LEAST_OPEN_T_HIGH} leaves less open (the result changes)"
             )
@@ -95,11 +83,6 @@ def ways(
     elif stage == "pool" and not is_exact:
         text = "lower segment.threshold, which merges more inside the blocks (the result changes)"
         yield Way(text, {"segment.threshold": (config.segment.threshold or USUAL_THRESHOLD) / 2})
-    elif stage == "pool":
-        yield Way(
-            "take a larger block.size, which makes fewer labels (segment takes more)",
-            {"block.size": double},
-        )
     elif stage in WRITING and volume is not None:
         yield from _smaller_cells(config, stage, volume)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +28,16 @@ from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.stores import pool_table
 from magneton_tasks.work.validity import holds_same
 
+if TYPE_CHECKING:
+    from magneton_tasks.stages.cut_tables import CutTables
+
 
 def run(job: Job) -> int:
     """Write one batch of cells; returns the exit code."""
     stage = ApplyStage(job.attempt, job.keys())
-    return Batch(job).run(each(stage.one, lambda: (stage.pool, stage.blocks)), stage.expected)
+    return Batch(job).run(
+        each(stage.one, lambda: (stage.pool, stage.blocks, stage.table)), stage.expected
+    )
 
 
 class ApplyStage:
@@ -57,8 +63,14 @@ class ApplyStage:
         return self.attempt.require("pool", {0})[0]
 
     @cached_property
-    def table(self) -> PoolTable:
-        return pool_table(self.attempt, self.pool)
+    def table(self) -> PoolTable | CutTables:
+        """Label -> global id, block by block."""
+        if self.attempt.config.method == "overlap":
+            return pool_table(self.attempt, self.pool)
+        from magneton_tasks.stages.cut_tables import CutTables  # numba costs a second to import
+
+        near = {b for found in self.meeting.values() for b in found}
+        return CutTables(self.attempt, self.pool, near)
 
     @cached_property
     def output(self) -> PrecomputedStore:

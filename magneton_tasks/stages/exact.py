@@ -13,7 +13,7 @@ from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.kernels.exact.block_step import Place
 from magneton_tasks.kernels.exact.residual import Residual
-from magneton_tasks.kernels.exact.rounds.tables import Int64, Nodes
+from magneton_tasks.kernels.exact.rounds.tables import Int64
 from magneton_tasks.plan.fingerprints import lowest_threshold
 from magneton_tasks.plan.rounds import Groups
 from magneton_tasks.work.attempt import Attempt
@@ -38,10 +38,10 @@ def run_settings(attempt: Attempt) -> ExactSettings:
     return exact_settings(attempt.config, lowest)
 
 
-def rows_of(residual: Residual, regions: Nodes) -> dict[str, int]:
+def rows_of(residual: Residual) -> dict[str, int]:
     """Rows of each table: what a group of blocks takes follows from them."""
     return {
-        "regions": len(regions.name),
+        "regions": len(residual.regions.block),
         "edges": len(residual.edges.u),
         "basins": len(residual.basins.region),
         "pairs": len(residual.pairs.a),

@@ -30,8 +30,8 @@ def gather(attempt: Attempt) -> None:
     OutputError
         Disk full, quota, I/O error; nothing is lost.
     """
-    for stage, work in attempt.plan.work.items():
-        gather_records(attempt.manifest(stage), work.batches)
+    for stage in attempt.plan.work:
+        gather_records(attempt.manifest(stage), attempt.work_of(stage).batches)
     for paths in attempts.every(attempt.work):
         _gather_logs(paths)
         job_files.gather(paths.root, but="verify")

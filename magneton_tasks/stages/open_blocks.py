@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.rounds.face_step import parts_of
 from magneton_tasks.kernels.exact.rounds.round_step import Blocks
 from magneton_tasks.kernels.exact.rounds.tables import (
@@ -29,18 +28,26 @@ from magneton_tasks.stages.slicing import SliceReader
 from magneton_tasks.work import blocks as work_blocks
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.stores import residual_store
+from magneton_tasks.work.validity import behind
 
 
 class OpenBlocks:
-    """Blocks with their faces, all of which must have a valid record."""
+    """Blocks with their faces, all of which must have a valid record.
 
-    def __init__(self, attempt: Attempt, settings: ExactSettings) -> None:
-        self._settings = settings
-        self._shape = attempt.plan.geometry.grid.shape
-        every = range(len(attempt.plan.geometry.grid))
-        self._blocks = work_blocks.Blocks(attempt, every)
+    Parameters
+    ----------
+    near
+        Blocks whose faces are read.
+    """
+
+    def __init__(self, attempt: Attempt, near: Collection[int]) -> None:
+        grid = attempt.plan.geometry.grid
+        self._shape = grid.shape
+        owners = {block for block, _ in faces_of(grid.shape, near)}
+        both = {b for owner in owners for b in (owner, *behind(grid, owner))}
+        self._blocks = work_blocks.Blocks(attempt, both | set(near))
         self._residuals = residual_store(attempt)
-        self._touching = attempt.require("faces", every)
+        self._touching = attempt.require("faces", owners)
         directory = attempt.stage_dir("faces")
         self._reader = SliceReader(attempt, "faces", self._touching, directory)
 

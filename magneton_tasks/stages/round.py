@@ -57,7 +57,7 @@ def run(job: Job) -> int:
 
 def _run(job: Job) -> int:
     give_back_early()
-    stage = RoundStage(job.attempt, job.stage)
+    stage = RoundStage(job.attempt, job.stage, job.keys())
     directory = job.attempt.stage_dir(job.stage)
     return Batch(job).run(
         into_slices(directory, KINDS, stage.one, lambda: stage.source), stage.expected
@@ -67,8 +67,8 @@ def _run(job: Job) -> int:
 class RoundStage:
     """Works groups, one after another."""
 
-    def __init__(self, attempt: Attempt, stage: str) -> None:
-        self.attempt, self.stage = attempt, stage
+    def __init__(self, attempt: Attempt, stage: str, keys: list[int]) -> None:
+        self.attempt, self.stage, self._keys = attempt, stage, keys
         last = group_work.read(attempt.paths, stage, attempt.wait_s).plan
         self.plans = round_plan.chain(planning.rounds_dir(attempt), last)
         self.plan = self.plans[-1]
@@ -78,7 +78,7 @@ class RoundStage:
     def source(self) -> OpenBlocks | Sent:
         """What groups are read from."""
         if len(self.plans) == 1:
-            return OpenBlocks(self.attempt, self.settings)
+            return OpenBlocks(self.attempt, {b for key in self._keys for b in self._near(key)})
         return Sent(self.attempt, self.plans[-2], self.plan)
 
     def expected(self, group: int) -> str:
@@ -111,18 +111,19 @@ class RoundStage:
     def _first(self, source: OpenBlocks, group: int, info: Info) -> RoundResult:
         numbers = self.plan.groups.blocks_of(group)
         self._check_memory(source.rows(numbers), group)
-        reach = max(self.settings.s_min - 1, 1)
-        grid = self.attempt.plan.geometry.grid
-        near = blocks_within(grid, self.plan.groups, group, reach)
-        faces = source.faces(numbers)
         info["faces"] = source.count_faces(numbers)
         return first_round(
             source.blocks(numbers),
             np.array(numbers, np.int64),
-            [faces],
-            [source.undecided(near)],
+            [source.faces(numbers)],
+            [source.undecided(self._near(group))],
             self.settings,
         )
+
+    def _near(self, group: int) -> list[int]:
+        """Blocks whose small basins may reach into a group."""
+        grid = self.attempt.plan.geometry.grid
+        return blocks_within(grid, self.plan.groups, group, max(self.settings.s_min - 1, 1))
 
     def _later(self, source: Sent, group: int, info: Info) -> RoundResult:
         self._check_memory(source.rows(group), group)

@@ -127,7 +127,7 @@ class ExactSegmentStage:
         info = Info(
             n=n,
             files=files_info(written),
-            rows=rows_of(found.residual, found.regions),
+            rows=rows_of(found.residual),
             voxels=int(found.sizes[1:].sum()),
             merges=found.merges,
         )

@@ -82,8 +82,8 @@ def verify(attempt: Attempt) -> dict[str, Any]:
     counted["empty_blocks"] = sum(r.state == "empty" for r in segments.values())
     _check_inputs(attempt, segments, findings)
     if "pool" in stages or "apply" in stages:
-        pool = _check_pool(attempt, segments, findings)
-        counted |= {"objects": pool.info["objects"], "joins": pool.info["joins"]}
+        pool, found = _between(attempt, segments, findings)
+        counted |= found
     if "apply" in stages:
         run_cpu_s = START_S + sum(r.cpu_s or 0.0 for r in segments.values())
         counted |= _check_output(attempt, pool, run_cpu_s, findings)
@@ -108,6 +108,18 @@ def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findi
         findings.add(f"block {key}: {cause} while the run was going on")
     if stale:
         attempt.invalidate("segment", stale)
+
+
+def _between(
+    attempt: Attempt, segments: dict[int, Record], findings: Findings
+) -> tuple[Record, dict[str, Any]]:
+    """The pool's record, and its objects, after a check of all that lies between blocks and cells."""
+    if attempt.config.method == "exact":
+        from magneton_tasks.stages import verify_rounds  # numba costs a second to import
+
+        return verify_rounds.check(attempt, segments, findings.add)
+    pool = _check_pool(attempt, segments, findings)
+    return pool, {"objects": pool.info["objects"], "joins": pool.info["joins"]}
 
 
 def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> Record:

@@ -126,9 +126,7 @@ def groups_of(plan: RoundPlan) -> list[int]:
 
 def first_read(labels: Mapping[int, str], faces: Mapping[int, str]) -> str:
     """What round 0 is made from: the output digests of all blocks and of their faces."""
-    return digest(
-        "round 0", [labels[k] for k in sorted(labels)], [faces[k] for k in sorted(faces)]
-    )
+    return digest("round 0", [labels[k] for k in sorted(labels)], [faces[k] for k in sorted(faces)])
 
 
 def next_read(plan: RoundPlan, records: Mapping[int, KeyState]) -> str:

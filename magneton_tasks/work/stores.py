@@ -78,6 +78,4 @@ def residual_store(attempt: Attempt, wait_s: float | None = None) -> ResidualSto
     """Where what blocks leave open lies (exact); ``wait_s`` None: as the config says."""
     from magneton_tasks.work.residuals import ResidualStore
 
-    return ResidualStore(
-        attempt.stage_dir("segment"), attempt.wait_s if wait_s is None else wait_s
-    )
+    return ResidualStore(attempt.stage_dir("segment"), attempt.wait_s if wait_s is None else wait_s)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from magneton_tasks.base.grid import Grid, Ranges, items, ranges_len, to_ranges
+from magneton_tasks.base.grid import Ranges, items, ranges_len, to_ranges
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.geometry import Geometry
@@ -131,7 +131,7 @@ class Todo:
 
 def _rounds(judge: Judge) -> dict[str, Ranges]:
     """Groups of the rounds that are planned; none where nobody reads what they would leave."""
-    todo: dict[str, Ranges] = dict.fromkeys(ROUNDS, [])
+    todo: dict[str, Ranges] = {stage: [] for stage in ROUNDS}
     if not judge.current("pool"):
         for number, step in enumerate(judge.chain.steps[: len(ROUNDS)]):
             todo[ROUNDS[number]] = to_ranges(step.left())

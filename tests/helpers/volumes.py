@@ -25,9 +25,10 @@ from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.outcome import showing
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import MAPPED, STAGES
+from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, STAGES
 from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning import group_work
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
@@ -165,10 +166,15 @@ def run_stages(
 ) -> Run:
     """All stages of an attempt, up to the first that fails."""
     for stage in stages or [s for s in STAGES if s in run.plan.work or s == "verify"]:
+        if stage in OF_GROUPS:
+            prepared = group_work.prepare(run.attempt, stage)
+            if not prepared.batches:
+                continue
         if stage in MAPPED:
+            work = run.attempt.work_of(stage)
             jobs = [
                 Job(run.attempt, stage, batch, None if parts == 1 else (part, parts))
-                for batch in range(run.plan.work[stage].batches)
+                for batch in range(work.batches)
                 for part in range(parts)
             ]
             codes = [

@@ -13,9 +13,8 @@ import pytest
 
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.plan import cost_exact as exact_projection
-from magneton_tasks.plan import exact_tree as exact_plan
-from magneton_tasks.plan.stage_table import JOINS, STAGES
+from magneton_tasks.plan.stage_table import ROUNDS, STAGES
+from magneton_tasks.stages.planning import group_work
 from tests.helpers import volumes
 from tests.helpers.exact.oracle import oracle
 from tests.helpers.exact.real_data import needs_shared_data, pub128
@@ -31,26 +30,24 @@ EXACT: dict[str, Any] = {
     "block": {"size": [24, 40, 36]},
 }
 WHOLE = [24, 40, 36]
-#: block size, and how many levels join: more than one go by 2 x 2 x 2
+#: block size, and rows that a task may hold: few make many rounds
 GRIDS = [
-    pytest.param([12, 20, 18], 1, id="2x2x2"),
-    pytest.param([8, 14, 18], 1, id="3x3x2"),
-    pytest.param([8, 14, 13], 2, id="3x3x3 as a tree of two levels"),
-    pytest.param([5, 14, 8], 3, id="5x3x5 as a tree of three levels"),
-    pytest.param([1, 40, 18], 5, id="one voxel thick"),
+    pytest.param([12, 20, 18], None, id="2x2x2 in one group"),
+    pytest.param([8, 14, 18], 300, id="3x3x2"),
+    pytest.param([8, 14, 13], 200, id="3x3x3"),
+    pytest.param([5, 14, 8], 1, id="5x3x5, a block each"),
+    pytest.param([1, 40, 18], 1, id="one voxel thick"),
 ]
 
 
 @pytest.fixture
-def by_twos(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Make plan join 2 x 2 x 2 groups, whatever memory allows."""
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Make tasks of rounds hold few rows, whatever memory allows."""
+    return lambda rows: _small_groups(monkeypatch, rows)
 
-    return lambda: _join_by_twos(monkeypatch)
 
-
-def _join_by_twos(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(exact_plan, "FLAT_BLOCKS", 0)
-    patch.setattr(exact_plan, "FAN_INS", (2,))
+def _small_groups(patch: pytest.MonkeyPatch, rows: int) -> None:
+    patch.setattr(group_work, "budget_of", lambda *_: rows)
 
 
 def tissue(seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Array:
@@ -71,18 +68,18 @@ def segment(folder: Path, array: Array, block: list[int], **settings: Any) -> tu
     return run, volumes.read_segmentation(run)
 
 
-@pytest.mark.parametrize(("block", "levels"), GRIDS)
+@pytest.mark.parametrize(("block", "rows"), GRIDS)
 def test_the_grid_leaves_no_trace(
-    tmp_path: Path, by_twos: Callable[[], None], block: list[int], levels: int
+    tmp_path: Path, small_groups: Callable[[int], None], block: list[int], rows: int | None
 ) -> None:
     array = tissue()
     _, whole = segment(tmp_path / "whole", array, WHOLE)
-    if levels > 1:
-        by_twos()
+    if rows is not None:
+        small_groups(rows)
     run, cut = segment(tmp_path / "cut", array, block)
     assert len(run.plan.geometry.grid) > 1
-    assert run.plan.geometry.joins.levels == levels  # type: ignore[union-attr]
-    assert [s for s in JOINS if run.codes.get(s)] == list(JOINS[:levels])
+    done = [s for s in ROUNDS if run.codes.get(s)]
+    assert (len(done) > 1) == (rows is not None)
     assert len(np.unique(whole)) > 10
     assert volumes.same_partition(whole, cut)
 

@@ -9,18 +9,13 @@ doesn't start tasks whose pool isn't there.
 
 from __future__ import annotations
 
-from functools import cache
 from math import prod
 
 from magneton_tasks.airflow.service.at_once import services_bytes
-from magneton_tasks.base.geometry import Box, Vec3, vec3
-from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import apply_memory, count_memory
-from magneton_tasks.plan.exact_tree import join_cost
-from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_table import AFTER_POOL, join_level
+from magneton_tasks.plan.stage_table import AFTER_POOL, OF_GROUPS
 from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"
@@ -71,22 +66,15 @@ def _stage_memory(config: RunConfig, stage: str) -> int:
 
 
 def _exact_memory(config: RunConfig, stage: str) -> int:
-    """As `_stage_memory`, of the exact method; of joins, one of 2 x 2 x 2 blocks."""
+    """As `_stage_memory`, of the exact method; of groups the least."""
     voxels = prod(config.block.size)
     if stage == "segment":
         return cost_exact.block_bound_bytes(voxels, cost_overlap.TYPICAL_DENSITY)
-    if join_level(stage):
-        return _join_memory(config.block.size)
+    if stage in OF_GROUPS:
+        return cost_exact.round_bytes(0)
     if stage in AFTER_POOL:
         return apply_memory(_LARGEST_CELL, voxels, 0).bound
     return 0
-
-
-@cache  # six levels of joins, a task of each runner, all volumes: mostly the same block
-def _join_memory(size: Vec3) -> int:
-    faces = cost_exact.TYPICAL_FACES
-    grid = Grid.of_blocks(Box.of_shape(vec3(2 * s for s in size)), size, (0, 0, 0))
-    return join_cost(grid, JoinTree.flat(grid.shape), 1, faces, faces).memory.bound
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import click
 
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.outcome.summary import StageSummary, planned
-from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.plan import Plan, StagePlan
 from magneton_tasks.work.events import Event, Failed, Note
 
 #: What Ctrl-C does where nothing outlives the process.
@@ -119,6 +119,12 @@ class Display:
     def __init__(self, plan: Plan) -> None:
         self.rows = rows_of(plan)
         self._row: Row | None = None
+
+    def add(self, plan: Plan, stage: str, work: StagePlan) -> None:
+        """Take in what is to do of a stage whose groups weren't known before."""
+        summary = StageSummary.of_groups(plan, stage, work)
+        self.rows[stage] = Row(summary, plan.memory_limit)
+        self.draw()
 
     def __enter__(self) -> Self:
         return self

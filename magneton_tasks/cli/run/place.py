@@ -19,7 +19,9 @@ from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, worst
-from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.stage_table import OF_GROUPS, stages_of
+from magneton_tasks.stages.planning import group_work
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
@@ -65,6 +67,10 @@ class Place:
 
     def prepare(self) -> None:
         """Whatever must be done once before the first stage."""
+
+    def groups(self, stage: str, paths: AttemptPaths) -> StagePlan:
+        """Find out what a stage that works groups has to do."""
+        return group_work.prepare(Attempt.open(paths.root), stage)
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         """Run all batches of a stage; exit codes of their last tries."""
@@ -152,8 +158,11 @@ def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
     """All stages of an attempt, with progress; stops after the first that fails."""
     stage, code = "", EXIT_OK
     with display(plan, place.on_interrupt) as shown:
-        for stage in shown.rows:
-            code = _run_stage(stage, plan, place, shown)
+        for stage in stages_of(Attempt.open(paths.root).config.method):
+            work = _work_of(stage, plan, paths, place, shown)
+            if stage not in shown.rows:
+                continue
+            code = _run_stage(stage, work, place, shown)
             if code != EXIT_OK:
                 break
     if code != EXIT_OK:
@@ -161,8 +170,19 @@ def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
     return code
 
 
-def _run_stage(stage: str, plan: Plan, place: Place, shown: Display) -> int:
-    work = plan.work.get(stage)
+def _work_of(
+    stage: str, plan: Plan, paths: AttemptPaths, place: Place, shown: Display
+) -> StagePlan | None:
+    """What is to do of a stage; of one that works groups it is found out now, and shown."""
+    if stage not in OF_GROUPS:
+        return plan.work.get(stage)
+    work = place.groups(stage, paths)
+    if work.batches:
+        shown.add(plan, stage, work)
+    return work
+
+
+def _run_stage(stage: str, work: StagePlan | None, place: Place, shown: Display) -> int:
     batches = work.batches if work is not None and stage != "pool" else None
     with shown.stage(stage) as progress:
         codes = place.stage(stage, batches, shown)

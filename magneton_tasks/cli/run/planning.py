@@ -15,7 +15,6 @@ from magneton_tasks.base.units import human_bytes, human_count, human_time
 from magneton_tasks.cli.run import replacing
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.outcome import threshold_words
-from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, STAGES
 from magneton_tasks.runners.warming import ensure_warm
@@ -56,8 +55,6 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     size = " x ".join(f"{v:g}" for v in plan.volume.voxel_size_nm)
     yield f"volume    {box} (zyx), {human_count(box.voxels)} voxels of {size} nm, {plan.volume.dtype}"
     yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
-    if geometry.joins is not None:
-        yield f"joins     {_tree(geometry.joins)}"
     yield f"threshold {threshold_words.words(plan.threshold)}"
     for stage in STAGES:
         work, memory = plan.work.get(stage), plan.memory.get(stage)
@@ -77,15 +74,6 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     for note in (*plan.threshold.warnings, *plan.notes):
         yield f"WARNING   {note}"
     yield from replacing.describe(plan)
-
-
-def _tree(tree: JoinTree) -> str:
-    """Groups of each level, such as ``10 x 10 x 10 blocks, by 4 x 4 x 4 to 27 groups, to 1``."""
-    text = f"{' x '.join(map(str, tree.blocks))} blocks"
-    for level, fan_in in enumerate(tree.fan_in, 1):
-        n = tree.groups(level)
-        text += f", by {' x '.join(map(str, fan_in))} to {n:,} group{'s' * (n > 1)}"
-    return text
 
 
 def _channel(channel: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.outcome import threshold_words
-from magneton_tasks.plan.stage_table import join_level, noun_of
+from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work.validity import OTHER_SETTINGS
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
     if status.is_spare(stage):
         yield f"{stage.stage}: nothing is needed, because these blocks are pooled already", None
     if stage.cleaned:
-        what = "files" if join_level(stage.stage) else "labels"
+        what = "labels" if stage.stage == "segment" else "files"
         yield (
             f"{stage.stage}: the {what} of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
             "they are computed again if a stage has to read them",

@@ -22,10 +22,20 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings, Rule, SegmentSettings, Supervoxels
 from magneton_tasks.kernels.downsample import mode_pool
-from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
-from magneton_tasks.kernels.exact.join import join
+from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
+from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
+from magneton_tasks.kernels.exact.rounds.face_step import decide_face, parts_of
+from magneton_tasks.kernels.exact.rounds.round_step import (
+    Blocks,
+    RoundResult,
+    first_round,
+    later_round,
+)
+from magneton_tasks.kernels.exact.rounds.supervoxels import describe
+from magneton_tasks.kernels.exact.rounds.tables import FaceTables, OwnEdges, names_of, stack
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
@@ -101,18 +111,45 @@ def writing() -> None:
 
 
 def exact_method() -> None:
-    """Segment two blocks, count their contacts, and join them with an outer face and without."""
+    """Segment two blocks, work the face between them, two rounds, and cut."""
     settings = ExactSettings(0.5, s2=20, dust=10, s_min=3)
     volume = (2 * _SIDE, _SIDE, _SIDE)
-    blocks = [_exact_block(i, volume, settings) for i in range(2)]
+    places = [_exact_place(i, volume) for i in range(2)]
+    planes = tuple(_affinity()[axis, 0] for axis in range(3))
+    blocks = [segment_supervoxels(_affinity(), planes, place, settings) for place in places]  # type: ignore[arg-type]
+    segment_block_exact(_affinity(), planes, places[0], settings)  # type: ignore[arg-type]
+    for block, place in zip(blocks, places, strict=True):
+        describe(block.supervoxels, block.sizes, block.labels, place.inner)
     low, high = (block.faces for block in blocks)
     contacts = face_contacts(low[0, 1], high[0, 0], 0, (0, 1), (_SIDE, 0, 0), volume, settings)
-    for outer in ([], [1]):
-        sides = np.full(len(outer), 2, np.uint8)
-        children = [block.residual for block in blocks]
-        join(children, contacts, np.array(outer, np.uint32), sides, settings)
+    parts = [parts_of(i, block.residual, block.regions.size) for i, block in enumerate(blocks)]
+    face = decide_face(parts[0], parts[1], 0, contacts, settings)
+    _rounds(blocks, face, settings)
     list(exact_segmentations(_affinity(), settings, [0.9, 0.5]))
     threshold_sums(_affinity(), settings)
+
+
+def _rounds(blocks: list[BlockSupervoxels], face: FaceTables, settings: ExactSettings) -> None:
+    """Two groups of a block each, then one of both; then a cut."""
+    first = [_first_round(i, block, face, settings) for i, block in enumerate(blocks)]
+    sent = stack([r.nodes for r in first]), stack([r.half for r in first])
+    last = later_round(*sent, lambda at: at, lambda task: first[task].names, 0, settings)
+    tables = [(i, b.supervoxels, b.regions.name.size) for i, b in enumerate(blocks)]
+    groups = [
+        Group(lambda at: at, lambda task: first[task].names),
+        Group(np.zeros_like, lambda _: last.names),
+    ]
+    cut_blocks(tables, groups, 0)
+
+
+def _first_round(
+    number: int, block: BlockSupervoxels, face: FaceTables, settings: ExactSettings
+) -> RoundResult:
+    edges = block.residual.edges
+    own = OwnEdges(names_of(number, edges.u), names_of(number, edges.v), *edges[2:])
+    parts = parts_of(number, block.residual, block.regions.size).parts
+    group = Blocks(block.regions, own, parts)
+    return first_round(group, np.array([number]), [face], [face], settings)
 
 
 ROOMS: tuple[Callable[[], None], ...] = (
@@ -146,10 +183,7 @@ def _read_only(array: Arrays) -> Arrays:
     return view
 
 
-def _exact_block(index: int, volume: Vec3, settings: ExactSettings) -> BlockSegmentation:
-    """The lower or the upper of two blocks."""
-    affinity = _affinity()
-    planes = affinity[0, 0], affinity[1, 0], affinity[2, 0]
+def _exact_place(index: int, volume: Vec3) -> Place:
+    """Of the lower or the upper of two blocks."""
     inner = ((index == 1, index == 0), (False, False), (False, False))
-    place = Place(index, (index * _SIDE, 0, 0), volume, inner)
-    return segment_block_exact(affinity, planes, place, settings)
+    return Place(index, (index * _SIDE, 0, 0), volume, inner)

@@ -14,7 +14,7 @@ from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.formats.metadata import read_metadata
-from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.fingerprints import lowest_threshold, make_fingerprints
 from magneton_tasks.plan.geometry import (
     VolumeFacts,
     check_files,
@@ -143,18 +143,14 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
             geometry.box,
             input_digest,
             work.samples,
-            threshold.value,
+            lowest_threshold(config, threshold.value),
             grid=geometry.grid,
             write=write,
         )
 
-    samples = sampled() if config.method == "exact" else None
-    if samples is not None:  # what is to do depends on who is joined with whom
-        geometry = worker_memory.with_joins(config, geometry, samples.density, machine)
     looked = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new)
     todo = looked.all(lambda key: config_block_digest(config, geometry, input_digest, key))
-    if samples is None and todo["segment"]:
-        samples = sampled()
+    samples = sampled() if todo["segment"] else None
     replaces = replaced.look(
         config,
         threshold,

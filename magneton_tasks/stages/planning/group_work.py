@@ -128,7 +128,9 @@ def _first(attempt: Attempt, chain: Chain) -> RoundPlan:
     budget = budget_of(attempt, sum(rows.values()))
     span = grown_span(single, single.span, rows, budget)
     groups = Groups(shape, span)
-    active = {groups.group_of(k) for k, r in blocks.items() if r.info.get("rows", {}).get("regions")}
+    active = {
+        groups.group_of(k) for k, r in blocks.items() if r.info.get("rows", {}).get("regions")
+    }
     return _made(attempt, chain, groups, span, active, rows_by_group(single, span, rows), budget)
 
 

@@ -9,11 +9,10 @@ from math import prod
 from magneton_tasks.base.grid import Ranges, ranges_len
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.plan import StagePlan, make_stage
-from magneton_tasks.plan.stage_table import JOINS, MAPPED
+from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, facts, stages_of
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler
 
@@ -21,7 +20,7 @@ from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler
 #: read (labels) or written (output, all mips): benchmarks/pipeline.py, pub128 at threshold 0.7.
 COUNT_S_PER_VOXEL = 0.04e-6
 APPLY_S_PER_VOXEL = 0.09e-6
-EXACT_COUNT_S_PER_VOXEL = 0.01e-6
+FACES_S_PER_VOXEL = 0.005e-6
 LABEL_BYTES_PER_VOXEL = 0.32
 OUTPUT_BYTES_PER_VOXEL = 0.20
 
@@ -35,10 +34,14 @@ def stage_plans(
 ) -> dict[str, StagePlan]:
     """What each stage that a volume has is to do, in batches for ``workers`` processes.
 
-    ``todo``: of each stage, ranges of blocks, groups or cells.
+    ``todo``: of each stage, ranges of blocks, groups or cells; of those that work groups what is known
+    by now.
     """
-    grids = {s: geometry.stage_grid(s) for s in MAPPED}
-    totals = {s: len(g or ()) for s, g in grids.items() if g is not None or s not in JOINS}
+    mapped = [s for s in stages_of(config.method) if facts(s).grid]
+    totals = {
+        s: ranges_len(todo[s]) if s in OF_GROUPS else len(geometry.stage_grid(s) or ())
+        for s in mapped
+    }
     share_of = {s: ranges_len(todo[s]) / max(n, 1) for s, n in totals.items()}
     voxels = geometry.box.voxels
     whole_s = {"count": voxels * COUNT_S_PER_VOXEL, "apply": voxels * APPLY_S_PER_VOXEL}
@@ -60,16 +63,12 @@ def stage_plans(
 
 def _exact_cpu_s(geometry: Geometry, density: Density) -> dict[str, float]:
     """CPU seconds of the stages that only the exact method has, over the whole volume."""
-    voxels, joins = geometry.box.voxels, geometry.joins
-    assert joins is not None and density.faces is not None and density.densest_faces is not None
-    seconds = {
+    voxels = geometry.box.voxels
+    return {
         "segment": cost_exact.block_cpu_s(voxels, density.edges_per_voxel),
-        "count": voxels * EXACT_COUNT_S_PER_VOXEL,
+        "faces": voxels * FACES_S_PER_VOXEL,
+        "cut": voxels * cost_exact.CUT_S_PER_VOXEL,
     }
-    for level in range(1, joins.levels + 1):
-        cost = join_cost(geometry.grid, joins, level, density.faces, density.densest_faces)
-        seconds[JOINS[level - 1]] = cost.edges * cost_exact.JOIN_S_PER_EDGE
-    return seconds
 
 
 def _read_voxels(geometry: Geometry, todo: Ranges) -> int:

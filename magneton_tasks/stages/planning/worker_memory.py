@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from magneton_tasks.base import units
 from magneton_tasks.base.grid import Ranges
@@ -11,26 +10,9 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.exact_tree import choose_tree
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts
-from magneton_tasks.plan.memory import Density
-from magneton_tasks.plan.stage_table import JOINS
-from magneton_tasks.runners import memory_advice, resources, this_machine
+from magneton_tasks.plan.geometry import VolumeFacts
+from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.runners.registry import Kind, runner_of
-
-
-def with_joins(config: RunConfig, geometry: Geometry, density: Density, machine: int) -> Geometry:
-    """With the tree of joins that fits a worker's memory; refuses where none does."""
-    assert density.faces is not None and density.densest_faces is not None
-    most = config.worker.largest_memory or int(machine * resources.USABLE)
-    limits = sorted({min(config.worker.memory or most, most), most})
-    for limit in limits:  # a first try's, else what later ones may have
-        try:
-            tree = choose_tree(geometry.grid, density.faces, density.densest_faces, limit)
-            return replace(geometry, joins=tree)
-        except ConfigError as error:
-            refusal = ConfigError(error.what, memory_advice.advice(config, JOINS[0]))
-    raise refusal
 
 
 def limit_of_worker(
@@ -77,7 +59,6 @@ def _memory_hint(
     others = memory_advice.ways(config, stage, volume, None)
     found = [way.text for way in others if "block.size" not in way.sets or stage != "segment"]
     if stage == "segment":
-        more_joins = " (joins take more then)" if config.method == "exact" else ""
         step = next(
             (
                 s
@@ -86,9 +67,7 @@ def _memory_hint(
             ),
             None,
         )
-        found[:0] = (
-            [f"a block.size of about [{step}, {step}, {step}] fits{more_joins}"] if step else []
-        )
+        found[:0] = [f"a block.size of about [{step}, {step}, {step}] fits"] if step else []
     return "; or ".join([*found, memory_advice.more_memory(config)])
 
 

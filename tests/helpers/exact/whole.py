@@ -13,11 +13,6 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
-from magneton_tasks.kernels.exact.contacts import face_contacts
-from magneton_tasks.kernels.exact.join import Joined, join
-from magneton_tasks.kernels.exact.residual import Contacts, Joins, Residual, concatenate, empty
-from magneton_tasks.kernels.global_ids import Pooling
-from magneton_tasks.plan.join_tree import JoinTree
 
 Affinity = npt.NDArray[np.uint8]
 Cuts = Sequence[Sequence[int]]
@@ -58,11 +53,6 @@ def one_block(volume: Vec3) -> Cuts:
     return regular(volume, volume)
 
 
-def by_twos(blocks: Vec3) -> list[Vec3]:
-    """Fan-in of 2 x 2 x 2 for as many levels as it takes."""
-    return [(2, 2, 2)] * max((max(blocks) - 1).bit_length(), 1)
-
-
 def masked(affinity: Affinity, mask: npt.NDArray[np.bool_] | None) -> Affinity:
     """A copy without the edges of voxels that aren't to be segmented."""
     affinity = affinity.copy()
@@ -99,105 +89,6 @@ def blocks_and_planes(affinity: Affinity, grid: Grid) -> Iterator[tuple[Affinity
         yield inside, (high[0], high[1], high[2]), grid.place(block)
 
 
-def contacts_of(
-    blocks: Sequence[BlockSegmentation], grid: Grid, block: int, axis: int, settings: ExactSettings
-) -> Contacts:
-    """Over the face between a block and the one behind it along the axis."""
-    at = grid.positions()[block]
-    behind = grid.positions().index(vec3(p + (d == axis) for d, p in enumerate(at)))
-    return face_contacts(
-        blocks[block].faces[axis, 1],
-        blocks[behind].faces[axis, 0],
-        axis,
-        (block, behind),
-        grid.place(behind).origin,
-        grid.volume,
-        settings,
-    )
-
-
-def join_group(
-    children: list[Residual],
-    blocks: Sequence[BlockSegmentation],
-    grid: Grid,
-    tree: JoinTree,
-    level: int,
-    group: int,
-    settings: ExactSettings,
-) -> Joined:
-    """One join of a tree."""
-    contacts = [
-        contacts_of(blocks, grid, block, axis, settings) for block, axis in tree.faces(level, group)
-    ]
-    outer = list(tree.outer_sides(level, group))
-    return join(
-        children,
-        concatenate([empty(Contacts), *contacts]),
-        np.array([block for block, _ in outer], np.uint32),
-        np.array([sides for _, sides in outer], np.uint8),
-        settings,
-    )
-
-
-def join_all(
-    blocks: Sequence[BlockSegmentation], grid: Grid, tree: JoinTree, settings: ExactSettings
-) -> Joins:
-    """All joins, level by level; what they unite."""
-    below = [block.residual for block in blocks]
-    found = [empty(Joins)]
-    for level in range(1, tree.levels + 1):
-        joined = [
-            join_group(
-                [below[c] for c in tree.children(level, group)],
-                blocks,
-                grid,
-                tree,
-                level,
-                group,
-                settings,
-            )
-            for group in range(tree.groups(level))
-        ]
-        below = [j.residual for j in joined]
-        found += [j.joins for j in joined]
-    assert all(column.size == 0 for table in _tables(below[0]) for column in table)
-    return concatenate(found)  # type: ignore[no-any-return]
-
-
-def segment_whole(
-    affinity: Affinity,
-    cuts: Cuts,
-    settings: ExactSettings,
-    fan_in: Sequence[Vec3] | None = None,
-    mask: npt.NDArray[np.bool_] | None = None,
-) -> npt.NDArray[np.int64]:
-    """Segment a volume block by block.
-
-    Parameters
-    ----------
-    affinity
-        uint8 (3, z, y, x).
-    cuts
-        See `Grid`.
-    fan_in
-        Of each level of joins; None: one join of all.
-    mask
-        bool (z, y, x), False: not to be segmented.
-    """
-    grid = Grid(cuts)
-    tree = JoinTree.flat(grid.shape) if fan_in is None else JoinTree(grid.shape, tuple(fan_in))
-    blocks = segment_blocks(masked(affinity, mask), grid, settings)
-    joins = join_all(blocks, grid, tree, settings)
-    pooling = Pooling(np.array([block.n_labels for block in blocks], np.int64))
-    pooling.add(joins.block_a, joins.block_b, joins.label_a, joins.label_b)
-    pool = pooling.finish()
-    out = np.zeros(grid.volume, np.int64)
-    for number, position in enumerate(grid.positions()):
-        ids = np.append(np.uint64(0), pool.global_ids(number))
-        out[grid.core(position).slices()] = ids[blocks[number].labels]
-    return out
-
-
 def same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
     """Equal up to a renaming; 0 is 0."""
     if a.shape != b.shape or ((a == 0) != (b == 0)).any():
@@ -206,7 +97,3 @@ def same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
     _, dense_b = np.unique(b, return_inverse=True)
     pairs = np.unique(dense_a.ravel() * (int(dense_b.max(initial=0)) + 1) + dense_b.ravel())
     return len(pairs) == len(np.unique(dense_a)) == len(np.unique(dense_b))
-
-
-def _tables(residual: Residual) -> list[Any]:
-    return [getattr(residual, name) for name in residual.__slots__]

@@ -41,9 +41,7 @@ class SupervoxelRows(NamedTuple):
         return Supervoxels(*(np.concatenate([none, column]) for column in self[:3]))
 
 
-def describe(
-    table: Supervoxels, sizes: Int64, labels: UInt32, inner: Inner
-) -> SupervoxelRows:
+def describe(table: Supervoxels, sizes: Int64, labels: UInt32, inner: Inner) -> SupervoxelRows:
     """Rows of a block.
 
     Parameters

@@ -1,0 +1,137 @@
+"""Stage cut of the exact method: the object of each supervoxel at the threshold.
+
+A group of blocks follows the names of its regions downwards, round by round and table by table, and
+writes one table a block: supervoxel -> global id.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.kernels.exact.fixed_point import least_score
+from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
+from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows
+from magneton_tasks.kernels.exact.rounds.tables import Int64, Names, names_of
+from magneton_tasks.stages.exact import give_back_early, groups_of
+from magneton_tasks.stages.loop import Batch
+from magneton_tasks.stages.planning.group_work import rounds_dir
+from magneton_tasks.stages.round import NAMES
+from magneton_tasks.stages.segment_exact import SUPERVOXELS
+from magneton_tasks.stages.slicing import Made, Rows, SliceReader, digest_of, into_slices
+from magneton_tasks.work import round_chain, round_plan
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Info, Outcome, Record
+from magneton_tasks.work.round_plan import RoundPlan
+
+#: What files of cuts are called.
+CUT = "cut"
+#: Added to a supervoxel's name: global ids count blocks from 1.
+_FIRST_BLOCK = np.uint64(1 << 32)
+
+
+class ObjectIds(NamedTuple):
+    """Global ids of the supervoxels 1, 2, ... of a block; 0: left out."""
+
+    id: NDArray[np.uint64]
+
+
+def run(job: Job) -> int:
+    """Cut one batch of groups; returns the exit code."""
+    give_back_early()
+    stage = CutStage(job.attempt, job.keys())
+    directory = job.attempt.stage_dir("cut")
+    process = into_slices(
+        directory, {CUT: (ObjectIds,)}, stage.one, lambda: (stage.pool, stage.blocks, stage.rounds)
+    )
+    return Batch(job).run(process, stage.expected)
+
+
+class CutStage:
+    """Cuts groups, one after another."""
+
+    def __init__(self, attempt: Attempt, keys: list[int]) -> None:
+        self.attempt, self.keys = attempt, keys
+        self.least_score = least_score(attempt.plan.threshold.value)
+
+    @cached_property
+    def pool(self) -> Record:
+        return self.attempt.require("pool", {0})[0]
+
+    @cached_property
+    def plans(self) -> list[RoundPlan]:
+        """Of all rounds."""
+        directory = rounds_dir(self.attempt)
+        return round_plan.chain(directory, self.pool.info["plan"], self.attempt.wait_s)
+
+    @cached_property
+    def blocks(self) -> dict[int, Record]:
+        """Of the groups."""
+        groups = self.plans[0].groups
+        return self.attempt.require(
+            "segment", {b for key in self.keys for b in groups.blocks_of(key)}
+        )
+
+    @cached_property
+    def rounds(self) -> list[Group]:
+        """All rounds, from 0."""
+        return [self._round(plan) for plan in self.plans]
+
+    def _round(self, plan: RoundPlan) -> Group:
+        stage = f"round{plan.round}"
+        records = self.attempt.require(stage, set(round_chain.groups_of(plan)))
+        reader = SliceReader(self.attempt, stage, records, self.attempt.stage_dir(stage))
+
+        @lru_cache(1)
+        def names(group: int) -> Names:
+            (found,) = reader.read(NAMES, (Names,), [group])
+            table: Names = found
+            return table
+
+        return Group(lambda blocks: groups_of(plan.groups, blocks), names)
+
+    def expected(self, _: int) -> str | None:
+        return self.pool.input
+
+    def one(self, key: int) -> Made:
+        """Cut a group: the table of each of its blocks."""
+        numbers = [
+            block
+            for block in self.plans[0].groups.blocks_of(key)
+            if self.blocks[block].state != "empty"
+        ]
+        reader = SliceReader(
+            self.attempt, "segment", self.blocks, self.attempt.stage_dir("segment")
+        )
+        rows = {}
+        for block in numbers:
+            (rows[block],) = reader.read(SUPERVOXELS, (SupervoxelRows,), [block])
+        opens = {b: self.blocks[b].info["rows"]["regions"] for b in numbers}
+        found = cut_blocks(
+            [(b, rows[b].table(), opens[b]) for b in numbers], self.rounds, self.least_score
+        )
+        tables = {b: _ids(names[1:]) for b, names in zip(numbers, found, strict=True)}
+        info = Info(
+            pool=self.pool.input,
+            n=sum(len(t.id) for t in tables.values()),
+            objects=sum(_named_here(b, names[1:]) for b, names in zip(numbers, found, strict=True)),
+            voxels=sum(int(rows[b].voxels.sum()) for b in numbers),
+        )
+        output = digest_of(*tables.values())
+        summary = f"{info['n']:,} supervoxels, {info['objects']:,} objects"
+        outcome = Outcome("done", self.pool.input or "", output, info, summary)
+        return Made(outcome, [Rows(CUT, table, source=b) for b, table in tables.items()])
+
+
+def _ids(names: Int64) -> ObjectIds:
+    found = names.astype(np.uint64)
+    return ObjectIds(np.where(found > 0, found + _FIRST_BLOCK, np.uint64(0)))
+
+
+def _named_here(block: int, names: Int64) -> int:
+    """Objects that are called by a supervoxel of the block: each object is, by one of them."""
+    return int(np.count_nonzero(names == names_of(block, np.arange(1, names.size + 1))))

@@ -1,0 +1,187 @@
+"""Stage pool of the exact method: check that every block, face and round is there, fix the cut, add up.
+
+It writes no names: `stages.cut` follows those, group by group.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from magneton_tasks.base import files
+from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.kernels.exact.map_threshold import LEVELS
+from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
+from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, at_level, of_rows
+from magneton_tasks.kernels.pool_report import LargeObject, PoolReport, SizeHistogram
+from magneton_tasks.stages import completeness
+from magneton_tasks.stages.loop import (
+    advised,
+    explain,
+    failure_of,
+    finish,
+    own_peak_bytes,
+    say,
+)
+from magneton_tasks.stages.round import NAMES
+from magneton_tasks.stages.segment_exact import SUPERVOXELS
+from magneton_tasks.stages.slicing import SliceReader
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.events import Failed, Note, tell
+from magneton_tasks.work.job import Job
+from magneton_tasks.work.record import Info
+from magneton_tasks.work.states import VolumeStates
+from magneton_tasks.work.validity import spares
+
+
+def run(job: Job) -> int:
+    """Pool the volume; returns the exit code."""
+    attempt = job.attempt
+    began, cpu_began = time.time(), time.process_time()
+    manifest = attempt.manifest("pool")
+    state = manifest.read({0}).get(0)
+    result: dict[str, Any] = {"stage": "pool", "done": 0, "skipped": 0, "failed": 0}
+    with manifest.writer(attempt.name, "pool", 0) as writer:
+        try:
+            chain = VolumeStates(attempt, alive=True).chain
+            if chain.end is None:
+                raise NotVisibleError(
+                    "the rounds aren't complete",
+                    "rerun (in Airflow: clear the task plan): what is missing is made again",
+                )
+            valid = state.valid if state else None
+            if (
+                valid is not None
+                and attempt.accepts("pool", valid)
+                and spares("pool", valid, chain.end)
+            ):
+                say("pool: nothing to do, blocks and rounds are those of the last time")
+                result["skipped"] = 1
+            else:
+                found = completeness.require(attempt, chain)
+                report, merges = _pool(attempt, found)
+                info = Info(
+                    objects=report.objects,
+                    labels=report.labels,
+                    joins=report.joins,
+                    merges=merges,
+                    plan=chain.before,
+                )
+                writer.add(
+                    0,
+                    "done",
+                    after=state,
+                    attempt=attempt.plan.attempt,
+                    input=chain.end,
+                    info=info,
+                    seconds=round(time.time() - began, 3),
+                    cpu_s=round(time.process_time() - cpu_began, 3),
+                    peak_bytes=own_peak_bytes(),
+                )
+                counts = {"objects": report.objects, "labels": report.labels}
+                result |= {"done": 1, **counts, "joins": report.joins}
+            code = 0
+        except Exception as caught:
+            error = advised(attempt, "pool", explain(caught))
+            code = error.exit_code
+            tell(Failed.of("pool", error))
+            failure = failure_of(error)
+            result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
+            attempted = attempt.plan.attempt
+            writer.add(0, "failed", after=state, attempt=attempted, info=failure)
+    result |= {
+        "seconds": round(time.time() - began, 3),
+        "cpu_s": round(time.process_time() - cpu_began, 3),
+    }
+    finish(attempt, "pool", result | {"peak_bytes": own_peak_bytes()})
+    return code
+
+
+def _pool(attempt: Attempt, found: completeness.Records) -> tuple[PoolReport, int]:
+    """The report, and merges by mean affinity at the threshold."""
+    curve = Curve.nothing()
+    for part in _curves(attempt, found):
+        curve += part
+    report = report_of(
+        curve, attempt.plan.threshold.value, attempt.plan.geometry.grid.box.voxels, found
+    )
+    _write(attempt, report, curve)
+    return report, report.joins
+
+
+def _curves(attempt: Attempt, found: completeness.Records) -> Iterator[Curve]:
+    """What each block, face and group adds."""
+    blocks = SliceReader(attempt, "segment", found.blocks, attempt.stage_dir("segment"))
+    for key, record in sorted(found.blocks.items()):
+        if record.state != "empty":
+            yield of_rows(*blocks.read(SUPERVOXELS, (CurveRows,), [key]))
+    for record in found.faces.values():
+        total, count = record.info["sums"]
+        yield sums_of_contacts((total, count), (total, count))
+    for number, groups in enumerate(found.rounds):
+        stage = f"round{number}"
+        reader = SliceReader(attempt, stage, groups, attempt.stage_dir(stage))
+        for key in sorted(groups):
+            yield of_rows(*reader.read(NAMES, (CurveRows,), [key]))
+
+
+def report_of(
+    curve: Curve, threshold: float, volume_vox: int, found: completeness.Records
+) -> PoolReport:
+    """The figures at a threshold: of the level of `map_threshold.LEVELS` that stands for it."""
+    level = at_level(threshold)
+    classes = curve.size_classes()[level]
+    used = int(classes.nonzero()[0].max(initial=-1)) + 1
+    supervoxels = sum(record.info["n"] for record in found.blocks.values())
+    objects = int(curve.objects()[level])
+    largest = tuple(
+        LargeObject(int(name) + (1 << 32), int(voxels), 0, 0)
+        for voxels, name in zip(curve.largest.voxels[level], curve.largest.ids[level], strict=True)
+        if voxels
+    )
+    foreground, most = curve.rule.voxels, largest[0].voxels if largest else 0
+    return PoolReport(
+        labels=supervoxels,
+        joins=supervoxels - objects,
+        objects=objects,
+        left_out=0,
+        foreground_vox=foreground,
+        largest=largest,
+        largest_of_foreground=most / foreground if foreground else 0.0,
+        largest_of_volume=most / volume_vox,
+        sizes=SizeHistogram(tuple(classes[:used].tolist()), ()),
+    )
+
+
+def _write(attempt: Attempt, report: PoolReport, curve: Curve) -> None:
+    data = asdict(report)
+    share, most = report.largest_of_foreground, attempt.config.pool.largest_object_warning
+    data["warning"] = None
+    if share > most and report.objects > 1:
+        data["warning"] = (
+            f"the largest object holds {share:.0%} of the segmented voxels (warned above {most:.0%}): "
+            "false merges may have chained; raise segment.threshold"
+        )
+    data["curve"] = curve_data(curve)
+    text = json.dumps(data, indent=1).encode()
+    files.write_atomic(attempt.stage_dir("pool") / "report.json", text)
+    say(
+        f"pool: {report.labels:,} supervoxels, {report.joins:,} merges, {report.objects:,} objects at {attempt.plan.threshold.value:g}"
+    )
+    if data["warning"]:
+        tell(Note(f"pool: WARNING: {data['warning']}", "warning"))
+
+
+def curve_data(curve: Curve) -> Mapping[str, Any]:
+    """The curve over all thresholds, as JSON holds it."""
+    return {
+        "thresholds": list(LEVELS),
+        "objects": curve.objects().tolist(),
+        "size_classes": curve.size_classes().tolist(),
+        "largest_voxels": curve.largest.voxels.tolist(),
+        "largest_ids": curve.largest.ids.tolist(),
+        "sums": curve.rule.to_data(),
+    }

@@ -1,0 +1,69 @@
+"""What verify checks between blocks and cells of the exact method: faces, rounds, pool and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.kernels.exact.map_threshold import LEVELS
+from magneton_tasks.stages import completeness
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.record import Record
+from magneton_tasks.work.states import VolumeStates
+from magneton_tasks.work.validity import why_stale
+
+
+def check(
+    attempt: Attempt, segments: dict[int, Record], add: Callable[[str], None]
+) -> tuple[Record, dict[str, Any]]:
+    """The pool's record, and what there is; ``add`` gets what is wrong.
+
+    Raises
+    ------
+    NotVisibleError
+        Something isn't there at all.
+    """
+    states = VolumeStates(attempt, alive=True)
+    chain = states.chain
+    if chain.end is None:
+        raise NotVisibleError(
+            "faces and rounds aren't complete, or were made of other blocks than there are now",
+            "rerun (in Airflow: clear the task plan): what is missing is made again",
+        )
+    found = completeness.require(attempt, chain)
+    pool = attempt.require("pool", {0})[0]
+    if why_stale("pool", pool, chain.end):
+        add("the pool was made of other rounds than those there are now")
+        attempt.invalidate("pool", {0: "made of other rounds"})
+    cuts = attempt.require("cut", range(len(chain.steps[0].plan.groups)))
+    other = [k for k, r in cuts.items() if why_stale("cut", r, pool.input)]
+    if other:
+        add(f"{len(other):,} groups were cut of another pool ({other[0]}, ...)")
+        attempt.invalidate("cut", dict.fromkeys(other, "cut of another pool"))
+    objects = sum(record.info["objects"] for record in cuts.values())
+    for problem in _sums(attempt, segments, cuts, pool, objects):
+        add(problem)
+    supervoxels = sum(record.info["n"] for record in found.blocks.values())
+    return pool, {"objects": objects, "joins": supervoxels - objects}
+
+
+def _sums(
+    attempt: Attempt,
+    segments: dict[int, Record],
+    cuts: dict[int, Record],
+    pool: Record,
+    objects: int,
+) -> list[str]:
+    """What doesn't add up."""
+    problems = []
+    for name, what in (("n", "supervoxels"), ("voxels", "labelled voxels")):
+        made = sum(record.info.get(name, 0) for record in segments.values())
+        cut = sum(record.info.get(name, 0) for record in cuts.values())
+        if made != cut:
+            problems.append(f"blocks have {made:,} {what}, and {cut:,} were cut")
+    if attempt.plan.threshold.value in LEVELS and objects != pool.info["objects"]:
+        problems.append(
+            f"{objects:,} objects were cut, and supervoxels and merges make {pool.info['objects']:,}"
+        )
+    return problems
