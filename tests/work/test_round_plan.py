@@ -87,12 +87,14 @@ def test_the_digest_is_of_what_decides_the_rounds_results() -> None:
     same = replace(FIRST, budget=7, most_rows=8, all_rows=9)
     assert same.digest == FIRST.digest
     others = [
-        replace(FIRST, **{name: value})
-        for name, value in {
-            "round": 1, "blocks": (8, 8, 5), "span": (4, 2, 2), "fine_span": (1, 1, 1),
-            "todo": [(0, 32)], "read": "x", "before": "x",
-        }.items()
-    ]  # fmt: skip
+        replace(FIRST, round=1),
+        replace(FIRST, blocks=(8, 8, 5)),
+        replace(FIRST, span=(4, 2, 2)),
+        replace(FIRST, fine_span=(1, 1, 1)),
+        replace(FIRST, todo=[(0, 32)]),
+        replace(FIRST, read="x"),
+        replace(FIRST, before="x"),
+    ]
     assert len({plan.digest for plan in [FIRST, *others]}) == 8
 
 

@@ -33,7 +33,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     stack,
     take,
 )
-from magneton_tasks.work import slices
+from magneton_tasks.work import slice_pages
 from magneton_tasks.work.slice_pages import dtypes
 from magneton_tasks.work.slices import SliceWriter, new_path, opened, read_all
 from tests.helpers.examples import examples
@@ -214,7 +214,7 @@ def test_a_hundred_thousand_small_slices_take_few_bytes(tmp_path: Path) -> None:
     with opened(tmp_path / "x", writer.info, 0) as file:
         assert file._index.pages.kind.size < 400
         assert_same(file.read(HalfEdges, to=[99_999]), take(half, to == 99_999))
-    index = slices.slice_pages.encode_index(file._index, 0)
+    index = slice_pages.encode_index(file._index, 0)
     assert len(index) / 100_000 < 4
 
 
