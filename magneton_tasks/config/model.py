@@ -22,6 +22,7 @@ from magneton_tasks.config.runners import Runner
 from magneton_tasks.config.segment import Segment
 from magneton_tasks.config.slurm import Slurm
 from magneton_tasks.config.types import (
+    THRESHOLD,
     Integer3,
     NonNegative3,
     NonNegativeInt,
@@ -83,6 +84,16 @@ class Paths(Section):
                 "input holds {partition}, so output and work must hold it too: "
                 "otherwise one partition would overwrite another"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> Self:
+        for name in ("input", "work"):
+            if THRESHOLD in getattr(self, name):
+                raise ValueError(
+                    f"{name} holds {THRESHOLD}, which may stand in output only: "
+                    "all thresholds are cut from the same blocks"
+                )
         return self
 
 

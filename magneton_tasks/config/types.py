@@ -29,6 +29,8 @@ Integer3 = tuple[_Integer, _Integer, _Integer]
 Memory = Annotated[PositiveInt | None, BeforeValidator(check_size)]
 #: How much more the next try gets, as a factor.
 Growth = Annotated[float, Field(gt=1, le=10)]
+#: Stands in `paths.output` for the threshold that a result was cut at.
+THRESHOLD = "{threshold}"
 #: Name of an environment variable.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
