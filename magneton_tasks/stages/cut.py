@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.kernels.exact.fixed_point import least_score
-from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
+from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows
-from magneton_tasks.kernels.exact.rounds.tables import Int64, Names, names_of
+from magneton_tasks.kernels.exact.rounds.tables import Mask, Names, names_of
 from magneton_tasks.stages.exact import give_back_early, groups_of
 from magneton_tasks.stages.loop import Batch
 from magneton_tasks.stages.planning.group_work import rounds_dir
@@ -112,14 +112,19 @@ class CutStage:
             (rows[block],) = reader.read(SUPERVOXELS, (SupervoxelRows,), [block])
         opens = {b: self.blocks[b].info["rows"]["regions"] for b in numbers}
         found = cut_blocks(
-            [(b, rows[b].table(), opens[b]) for b in numbers], self.rounds, self.least_score
+            [(b, rows[b].table(), rows[b].sizes(), opens[b]) for b in numbers],
+            self.rounds,
+            self.least_score,
         )
-        tables = {b: _ids(names[1:]) for b, names in zip(numbers, found, strict=True)}
+        least = self.attempt.config.segment.min_size_vox
+        tables = {b: _ids(cut, least) for b, cut in zip(numbers, found, strict=True)}
         info = Info(
             pool=self.pool.input,
             n=sum(len(t.id) for t in tables.values()),
-            objects=sum(_named_here(b, names[1:]) for b, names in zip(numbers, found, strict=True)),
+            objects=sum(_named_here(b, cut, least) for b, cut in zip(numbers, found, strict=True)),
+            joins=sum(_merged(b, cut) for b, cut in zip(numbers, found, strict=True)),
             voxels=sum(int(rows[b].voxels.sum()) for b in numbers),
+            left_out=sum(int(rows[b].voxels[tables[b].id == 0].sum()) for b in numbers),
         )
         output = digest_of(*tables.values())
         summary = f"{info['n']:,} supervoxels, {info['objects']:,} objects"
@@ -127,11 +132,23 @@ class CutStage:
         return Made(outcome, [Rows(CUT, table, source=b) for b, table in tables.items()])
 
 
-def _ids(names: Int64) -> ObjectIds:
-    found = names.astype(np.uint64)
-    return ObjectIds(np.where(found > 0, found + _FIRST_BLOCK, np.uint64(0)))
+def _ids(cut: CutBlock, least_vox: int) -> ObjectIds:
+    """Objects of fewer voxels are left out."""
+    found = cut.objects[1:].astype(np.uint64) + _FIRST_BLOCK
+    return ObjectIds(np.where(cut.voxels[1:] >= least_vox, found, np.uint64(0)))
 
 
-def _named_here(block: int, names: Int64) -> int:
+def _named_here(block: int, cut: CutBlock, least_vox: int) -> int:
     """Objects that are called by a supervoxel of the block: each object is, by one of them."""
-    return int(np.count_nonzero(names == names_of(block, np.arange(1, names.size + 1))))
+    return int(np.count_nonzero(_calls(block, cut) & (cut.voxels[1:] >= least_vox)))
+
+
+def _merged(block: int, cut: CutBlock) -> int:
+    """Supervoxels of the block that call no object: each was merged into another."""
+    return int(np.count_nonzero(~_calls(block, cut)))
+
+
+def _calls(block: int, cut: CutBlock) -> Mask:
+    names = cut.objects[1:]
+    found: Mask = names == names_of(block, np.arange(1, names.size + 1))
+    return found

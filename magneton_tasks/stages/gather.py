@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.plan.stage_table import facts
 from magneton_tasks.runners.arrays import job_files
 from magneton_tasks.work import attempts, results, task_logs
 from magneton_tasks.work.attempt import Attempt
@@ -31,6 +32,8 @@ def gather(attempt: Attempt) -> None:
         Disk full, quota, I/O error; nothing is lost.
     """
     for stage in attempt.plan.work:
+        if facts(stage).grid == "groups" and not attempt.paths.groups_work(stage).is_file():
+            continue  # of a round that wasn't needed
         gather_records(attempt.manifest(stage), attempt.work_of(stage).batches)
     for paths in attempts.every(attempt.work):
         _gather_logs(paths)

@@ -31,7 +31,7 @@ def check(
             "faces and rounds aren't complete, or were made of other blocks than there are now",
             "rerun (in Airflow: clear the task plan): what is missing is made again",
         )
-    found = completeness.require(attempt, chain)
+    completeness.require(attempt, chain)
     pool = attempt.require("pool", {0})[0]
     if why_stale("pool", pool, chain.end):
         add("the pool was made of other rounds than those there are now")
@@ -41,11 +41,12 @@ def check(
     if other:
         add(f"{len(other):,} groups were cut of another pool ({other[0]}, ...)")
         attempt.invalidate("cut", dict.fromkeys(other, "cut of another pool"))
-    objects = sum(record.info["objects"] for record in cuts.values())
-    for problem in _sums(attempt, segments, cuts, pool, objects):
+    for problem in _sums(attempt, segments, cuts, pool):
         add(problem)
-    supervoxels = sum(record.info["n"] for record in found.blocks.values())
-    return pool, {"objects": objects, "joins": supervoxels - objects}
+    objects, joins = (
+        sum(record.info[name] for record in cuts.values()) for name in ("objects", "joins")
+    )
+    return pool, {"objects": objects, "joins": joins}
 
 
 def _sums(
@@ -53,7 +54,6 @@ def _sums(
     segments: dict[int, Record],
     cuts: dict[int, Record],
     pool: Record,
-    objects: int,
 ) -> list[str]:
     """What doesn't add up."""
     problems = []
@@ -62,8 +62,9 @@ def _sums(
         cut = sum(record.info.get(name, 0) for record in cuts.values())
         if made != cut:
             problems.append(f"blocks have {made:,} {what}, and {cut:,} were cut")
-    if attempt.plan.threshold.value in LEVELS and objects != pool.info["objects"]:
+    merges, joins = pool.info["merges"], sum(record.info["joins"] for record in cuts.values())
+    if attempt.plan.threshold.value in LEVELS and joins != merges:
         problems.append(
-            f"{objects:,} objects were cut, and supervoxels and merges make {pool.info['objects']:,}"
+            f"{joins:,} supervoxels were cut into the objects of others, and {merges:,} merges make {merges:,} of them"
         )
     return problems

@@ -187,8 +187,9 @@ def test_the_sums_of_all_tasks_say_what_the_labels_of_each_threshold_say(case: C
     run = case.run(case.groups[0], lowest)
     curve = curve_of(run)
     for level in [i for i, t in enumerate(LEVELS) if t >= lowest][::40]:
-        found = run.cut(least_score(LEVELS[level]))
-        ids, voxels = np.unique(found[found > 0], return_counts=True)
+        found, sizes = run.cut_and_sizes(least_score(LEVELS[level]))
+        ids, which, voxels = np.unique(found[found > 0], return_inverse=True, return_counts=True)
+        np.testing.assert_array_equal(sizes[found > 0], voxels[which.reshape(-1)])
         assert curve.objects()[level] == ids.size
         classes = np.bincount(np.log2(voxels).astype(int), minlength=curve.classes.shape[1])
         np.testing.assert_array_equal(curve.size_classes()[level], classes)

@@ -134,7 +134,7 @@ def _rounds(blocks: list[BlockSupervoxels], face: FaceTables, settings: ExactSet
     first = [_first_round(i, block, face, settings) for i, block in enumerate(blocks)]
     sent = stack([r.nodes for r in first]), stack([r.half for r in first])
     last = later_round(*sent, lambda at: at, lambda task: first[task].names, 0, settings)
-    tables = [(i, b.supervoxels, b.regions.name.size) for i, b in enumerate(blocks)]
+    tables = [(i, b.supervoxels, b.sizes, b.regions.name.size) for i, b in enumerate(blocks)]
     groups = [
         Group(lambda at: at, lambda task: first[task].names),
         Group(np.zeros_like, lambda _: last.names),

@@ -95,7 +95,13 @@ class Run:
 
     def cut(self, score: int, span: Vec3 = (1, 1, 1)) -> npt.NDArray[np.int64]:
         """The volume at a threshold, cut by groups of some blocks."""
-        out = np.zeros(self.layout.grid.volume, np.int64)
+        return self.cut_and_sizes(score, span)[0]
+
+    def cut_and_sizes(
+        self, score: int, span: Vec3 = (1, 1, 1)
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of each voxel its object, and the voxels of that."""
+        out, voxels = np.zeros((2, *self.layout.grid.volume), np.int64)
         rounds = [
             Group(groups.__getitem__, lambda task, tasks=tasks: tasks[task].names)  # type: ignore[misc]
             for groups, tasks in zip(self.groups, self.rounds, strict=True)
@@ -104,13 +110,19 @@ class Run:
         for cell in np.unique(cells):
             numbers = np.flatnonzero(cells == cell)
             blocks = [
-                (int(n), self.blocks[n].supervoxels, self.blocks[n].regions.name.size)
+                (
+                    int(n),
+                    self.blocks[n].supervoxels,
+                    self.blocks[n].sizes,
+                    self.blocks[n].regions.name.size,
+                )
                 for n in numbers
             ]
-            for number, objects in zip(numbers, cut_blocks(blocks, rounds, score), strict=True):
+            for number, found in zip(numbers, cut_blocks(blocks, rounds, score), strict=True):
                 core = self.layout.grid.core(vec3(self.layout.positions[number]))
-                out[core.slices()] = objects[self.blocks[number].labels]
-        return out
+                out[core.slices()] = found.objects[self.blocks[number].labels]
+                voxels[core.slices()] = found.voxels[self.blocks[number].labels]
+        return out, voxels
 
 
 def run_rounds(

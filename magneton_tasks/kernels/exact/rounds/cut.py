@@ -35,6 +35,15 @@ class Supervoxels(NamedTuple):
     """As `records.Forest`."""
 
 
+class CutBlock(NamedTuple):
+    """Of a block's supervoxels, (supervoxels + 1,) each; index 0 stands for the background."""
+
+    objects: Int64
+    """Names of their objects, that of its smallest supervoxel."""
+    voxels: Int64
+    """Of their objects."""
+
+
 class Group(NamedTuple):
     """A round's tasks, as a cut needs them."""
 
@@ -45,14 +54,17 @@ class Group(NamedTuple):
 
 
 def cut_blocks(
-    blocks: Sequence[tuple[int, Supervoxels, int]], rounds: Sequence[Group], least_score: int
-) -> list[Int64]:
+    blocks: Sequence[tuple[int, Supervoxels, Int64, int]],
+    rounds: Sequence[Group],
+    least_score: int,
+) -> list[CutBlock]:
     """Objects of the supervoxels of some blocks.
 
     Parameters
     ----------
     blocks
-        (number, supervoxels, open regions) of each: regions 1..open of it go into round 0.
+        (number, supervoxels, their voxels (supervoxels + 1,), open regions) of each: regions 1..open
+        of it go into round 0.
     rounds
         All rounds, from 0.
     least_score
@@ -60,30 +72,33 @@ def cut_blocks(
 
     Returns
     -------
-    list of int64 (supervoxels + 1,)
-        Of each block: names of objects, that of their smallest supervoxel; 0 of the background.
+    list of CutBlock
+        Of each block.
 
     Raises
     ------
     BadDataError
         If a region isn't among the names of the task that had it.
     """
-    starts = [_Start.of(number, table, opens, least_score) for number, table, opens in blocks]
-    names = np.concatenate([start.names for start in starts])
-    at = np.repeat([number for number, _, _ in blocks], [s.names.size for s in starts])
-    objects = _follow(names, at.astype(np.int64), rounds, least_score)
+    starts = [_Start.of(*block, least_score) for block in blocks]
+    none = np.zeros(0, np.int64)
+    names = np.concatenate([none, *(start.names for start in starts)])
+    at = np.repeat([number for number, *_ in blocks], [s.names.size for s in starts])
+    objects, voxels = _follow(names, at.astype(np.int64), rounds, least_score)
     begin = 0
     for start in starts:
         end = begin + start.names.size
         start.objects[start.goes_on] = objects[begin:end][start.which]
+        start.voxels[start.goes_on] = voxels[begin:end][start.which]
         begin = end
-    return [start.objects for start in starts]
+    return [CutBlock(start.objects, start.voxels) for start in starts]
 
 
 class _Start(NamedTuple):
     """A block's supervoxels, as far as the block itself knows."""
 
     objects: Int64
+    voxels: Int64
     goes_on: Mask
     which: Int64
     """(supervoxels that go on,): indices of ``names``."""
@@ -91,21 +106,29 @@ class _Start(NamedTuple):
     """Of the regions that they are in."""
 
     @classmethod
-    def of(cls, number: int, table: Supervoxels, opens: int, least_score: int) -> _Start:
+    def of(
+        cls, number: int, table: Supervoxels, sizes: Int64, opens: int, least_score: int
+    ) -> _Start:
         every = np.arange(table.up.size)
-        objects = names_of(number, tops(table.up, table.score, least_score, every))
+        top = tops(table.up, table.score, least_score, every)
+        objects = names_of(number, top)
         objects[0] = 0
         merged = table.up != every
         low = np.full(int(table.region.max(initial=0)) + 1, np.iinfo(np.int64).max)
         np.minimum.at(low, table.region[merged], table.score[merged].astype(np.int64))
         goes_on = (table.region > 0) & (table.region <= opens) & (low >= least_score)[table.region]
         regions, which = np.unique(table.region[goes_on], return_inverse=True)
-        return cls(objects, goes_on, which.reshape(-1), names_of(number, regions))
+        voxels = np.zeros(every.size, np.int64)
+        np.add.at(voxels, top, sizes)
+        return cls(objects, voxels[top], goes_on, which.reshape(-1), names_of(number, regions))
 
 
-def _follow(names: Int64, at: Int64, rounds: Sequence[Group], least_score: int) -> Int64:
-    """The object of each region, round by round."""
+def _follow(
+    names: Int64, at: Int64, rounds: Sequence[Group], least_score: int
+) -> tuple[Int64, Int64]:
+    """The object of each region and its voxels, round by round."""
     names, objects = names.copy(), np.zeros(names.size, np.int64)
+    voxels = np.zeros(names.size, np.int64)
     left = np.arange(names.size)
     for number, group in enumerate(rounds):
         if not left.size:
@@ -122,10 +145,20 @@ def _follow(names: Int64, at: Int64, rounds: Sequence[Group], least_score: int) 
                     f"a region isn't among the names of group {task} of round {number}",
                     "the tables are of different runs: plan again",
                 )
-            objects[rows] = table.least[tops(table.up, table.score, least_score, found)]
+            top = tops(table.up, table.score, least_score, np.arange(table.old.size))
+            objects[rows] = table.least[top[found]]
+            voxels[rows] = _sizes(table, top, least_score)[top[found]]
             names[rows], at[rows] = table.new[found], table.at[found]
             on[mine] = table.open[found] & (table.low[found] >= least_score)
         left = left[on]
     if left.size:
         raise BadDataError(f"{left.size} regions are open after the last round")
-    return objects
+    return objects, voxels
+
+
+def _sizes(table: Names, top: Int64, least_score: int) -> Int64:
+    """Voxels by top: of the rows that are whole at the threshold."""
+    whole = table.own_low >= least_score
+    found = np.zeros(top.size, np.int64)
+    np.add.at(found, top[whole], table.own_size[whole])
+    return found

@@ -40,6 +40,10 @@ class SupervoxelRows(NamedTuple):
         none = np.zeros(1, np.uint32)
         return Supervoxels(*(np.concatenate([none, column]) for column in self[:3]))
 
+    def sizes(self) -> Int64:
+        """Voxels, with a 0 for the background in front."""
+        return np.concatenate([np.zeros(1, np.int64), self.voxels])
+
 
 def describe(table: Supervoxels, sizes: Int64, labels: UInt32, inner: Inner) -> SupervoxelRows:
     """Rows of a block.
