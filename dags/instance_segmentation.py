@@ -2,10 +2,11 @@
 
 ::
 
-    plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify -> announce
+    overlap: plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify -> announce
+    exact:   plan -> segment (mapped) -> faces (mapped) -> round0 ... round7 (mapped) -> pool -> cut (mapped) -> apply ... the same
 
-With ``method: exact`` six slots for levels of joins (join1 to join6, mapped) stand between count and
-pool; those that a volume doesn't need are skipped. Where ``runner.offered`` names several runners,
+Each round's batches are found out once the round before is done (batches.round3); rounds that a
+volume doesn't need are skipped. Where ``runner.offered`` names several runners,
 each stage has a task of each, and those of the runners that a run hasn't chosen are skipped. Where
 Slurm is offered, a probe stands between plan and segment.
 """
@@ -13,6 +14,7 @@ Slurm is offered, a probe stands between plan and segment.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from magneton_tasks.airflow.dag import catalog, page
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.dag import tasks as stages
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_table import MAPPED, stages_of
+from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, ROUNDS, stages_of
 
 PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
 
@@ -44,8 +46,12 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
         for probe in stages.probe(config, attempt):
             plan >> probe
             before.append(probe)
+        rounds = stages.rounds(config)
         for stage in names:
-            tasks = stages.tasks(config, stage, attempt, todo.get(stage, {}))
+            if stage in OF_GROUPS:
+                cross_downstream(before, list(todo[stage].values()))
+            with rounds if rounds and stage in ROUNDS else nullcontext():
+                tasks = stages.tasks(config, stage, attempt, todo.get(stage, {}))
             cross_downstream(before, tasks)
             before = tasks
         announce = stages.announce(dag_id, attempt)

@@ -98,6 +98,8 @@ class ApplyStage:
         labels = self._relabel(box, luts)
         written = write_mips(self.output, 0, box, labels, self.geometry, self.geometry.cell_mips)
         info = info_of(self.pool.input, written)
+        if self.attempt.config.method == "exact":  # verify counts them
+            info["voxels"] = int(np.count_nonzero(labels))
         return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, written)):,} chunks")
 
     def _relabel(self, box: Box, luts: dict[int, NDArray[np.uint64]]) -> NDArray[np.uint64]:

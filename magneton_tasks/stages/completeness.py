@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.plan.rounds import faces_of
-from magneton_tasks.work import round_chain
+from magneton_tasks.plan.rounds import Face, faces_of
+from magneton_tasks.work import round_chain, round_counts
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import Chain
+from magneton_tasks.work.round_plan import RoundPlan
 
 #: Findings that are listed.
 _LISTED = 5
@@ -47,62 +49,64 @@ def require(attempt: Attempt, chain: Chain) -> Records:
         more = "; ".join(problems[:_LISTED])
         raise BadDataError(
             f"blocks and rounds don't agree: {more}",
-            "rerun with --restart: this shouldn't happen, so please report it",
+            round_counts.HINT,
         )
     return found
 
 
 def differences(found: Records, chain: Chain) -> Iterator[str]:
-    """What doesn't agree: what, where."""
-    if not chain.steps:
-        return
+    """What doesn't agree between blocks, faces and rounds: what, where."""
     first = chain.steps[0].plan
-    for group, record in found.rounds[0].items():
-        blocks = first.groups.blocks_of(group)
-        open_ = sum(found.blocks[b].info.get("rows", {}).get("regions", 0) for b in blocks)
-        if record.info["n"] != open_:
-            yield (
-                f"round 0, group {group}: its blocks leave {open_:,} regions open, "
-                f"and it had {record.info['n']:,}"
-            )
-        touching = sum(
-            1
-            for block, axis in faces_of(first.blocks, blocks)
-            if _touches(found, first.blocks, block, axis)
+    groups = first.groups
+    blocks_of = {group: groups.blocks_of(group) for group in range(len(groups))}
+    opens = {k: r.info.get("rows", {}).get("regions", 0) for k, r in found.blocks.items()}
+    begun = found.rounds[0]
+    yield from round_counts.regions_begun(
+        blocks_of, opens, {k: r.info["n"] for k, r in begun.items()}
+    )
+    there = {
+        (block, int(axis)): n
+        for block, record in found.faces.items()
+        for axis, n in record.info.get("contacts", {}).items()
+    }
+    yield from round_counts.faces_read(
+        {group: _faces(found, first, blocks_of[group]) for group in begun},
+        there,
+        {k: (r.info["faces"], r.info["rows"]["contacts"]) for k, r in begun.items()},
+    )
+    for number, (before, now) in enumerate(pairwise(found.rounds), 1):
+        yield from round_counts.sent_is_read(
+            number,
+            [record.info["sent"] for record in before.values()],
+            [record.info["read"] for record in now.values()],
         )
-        if record.info["faces"] != touching:
-            yield (
-                f"round 0, group {group}: its blocks have {touching:,} faces with labels on both "
-                f"sides, and it read {record.info['faces']:,}"
-            )
-    for number in range(1, len(found.rounds)):
-        yield from _sent_is_read(number, found.rounds[number - 1], found.rounds[number])
-    left = sum(record.info["sends"] for record in found.rounds[-1].values())
-    if left:
-        yield f"round {len(found.rounds) - 1} is the last one, and sends {left:,} regions"
+    last = {k: r.info["sent"] for k, r in found.rounds[-1].items()}
+    yield from round_counts.none_is_sent(len(found.rounds) - 1, last)
 
 
-def _touches(found: Records, shape: tuple[int, int, int], block: int, axis: int) -> bool:
-    behind = block + (shape[1] * shape[2], shape[2], 1)[axis]
-    return bool(found.blocks[block].info["n"] and found.blocks[behind].info["n"])
+def _faces(found: Records, first: RoundPlan, blocks: list[int]) -> list[Face]:
+    """Faces of these blocks with labels on both sides."""
+    shape = first.blocks
+    step = (shape[1] * shape[2], shape[2], 1)
+    return [
+        (block, axis)
+        for block, axis in faces_of(shape, blocks)
+        if found.blocks[block].info["n"] and found.blocks[block + step[axis]].info["n"]
+    ]
 
 
-def _sent_is_read(number: int, before: dict[int, Record], now: dict[int, Record]) -> Iterator[str]:
-    """Whether what a round sent to each fine group is what the next one read of it."""
-    sent, read = _summed(before, "sent"), _summed(now, "read")
-    for fine in sorted(sent.keys() | read.keys(), key=int):
-        if sent.get(fine) != read.get(fine):
-            yield (
-                f"round {number}: (regions, half-edges) for fine group {fine}: "
-                f"{sent.get(fine)} were sent, {read.get(fine)} were read"
-            )
-
-
-def _summed(records: dict[int, Record], what: str) -> dict[str, tuple[int, int]]:
-    total: dict[str, tuple[int, int]] = {}
-    for record in records.values():
-        told = record.info["sent"] if what == "sent" else record.info.get("read", {})
-        for fine, (nodes, half) in told.items():
-            known = total.get(fine, (0, 0))
-            total[fine] = known[0] + nodes, known[1] + half
-    return total
+def cut_differences(
+    found: Records, plan: RoundPlan, cuts: Mapping[int, Record], pool: Record, threshold: float
+) -> Iterator[str]:
+    """What doesn't agree between blocks, pool and cut; ``plan``: of round 0."""
+    groups = plan.groups
+    for name, what in (("n", "supervoxels"), ("voxels", "voxels")):
+        yield from round_counts.blocks_cut(
+            what,
+            {k: r.info.get(name, 0) for k, r in found.blocks.items()},
+            {k: (groups.blocks_of(k), r.info[name]) for k, r in cuts.items()},  # type: ignore[literal-required]
+        )
+    supervoxels = sum(record.info["n"] for record in found.blocks.values())
+    objects = supervoxels - sum(record.info["joins"] for record in cuts.values())
+    fewest, most = pool.info["merged"]
+    yield from round_counts.objects_made(supervoxels, (fewest, most), objects, threshold)

@@ -87,7 +87,7 @@ class FacesStage:
             if table[0].size
         ]
         info = Info(
-            faces=len(found),
+            contacts={str(axis): len(t.contacts.a) for axis, t in found},
             sums=sums,
             rows={
                 "contacts": sum(len(t.contacts.a) for _, t in found),

@@ -15,9 +15,8 @@ from itertools import groupby
 from pathlib import Path
 
 from magneton_tasks.base import files
-from magneton_tasks.plan.stage_table import facts
 from magneton_tasks.runners.arrays import job_files
-from magneton_tasks.work import attempts, results, task_logs
+from magneton_tasks.work import attempts, group_work, results, task_logs
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths
@@ -32,9 +31,8 @@ def gather(attempt: Attempt) -> None:
         Disk full, quota, I/O error; nothing is lost.
     """
     for stage in attempt.plan.work:
-        if facts(stage).grid == "groups" and not attempt.paths.groups_work(stage).is_file():
-            continue  # of a round that wasn't needed
-        gather_records(attempt.manifest(stage), attempt.work_of(stage).batches)
+        work = group_work.work_of(attempt.paths, attempt.plan, stage)
+        gather_records(attempt.manifest(stage), work.batches if work is not None else 0)
     for paths in attempts.every(attempt.work):
         _gather_logs(paths)
         job_files.gather(paths.root, but="verify")

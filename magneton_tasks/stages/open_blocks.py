@@ -78,12 +78,10 @@ class OpenBlocks:
         return Blocks(stack(nodes), stack(edges), stack(parts))
 
     def count_faces(self, numbers: Sequence[int]) -> int:
-        """Faces of these blocks with labels on both sides."""
-        shape = self._shape
-        behind = (shape[1] * shape[2], shape[2], 1)
+        """Faces of these blocks that were worked."""
         return sum(
-            bool(self._blocks.n_labels(block) and self._blocks.n_labels(block + behind[axis]))
-            for block, axis in faces_of(shape, numbers)
+            str(axis) in self._touching[block].info["contacts"]
+            for block, axis in faces_of(self._shape, numbers)
         )
 
     def faces(self, numbers: Sequence[int]) -> FaceTables:

@@ -62,12 +62,12 @@ def run(job: Job) -> int:
                 result["skipped"] = 1
             else:
                 found = completeness.require(attempt, chain)
-                report, merges = _pool(attempt, found)
+                report, merged = _pool(attempt, found)
                 info = Info(
                     objects=report.objects,
                     labels=report.labels,
                     joins=report.joins,
-                    merges=merges,
+                    merged=merged,
                     plan=chain.before,
                 )
                 writer.add(
@@ -100,16 +100,26 @@ def run(job: Job) -> int:
     return code
 
 
-def _pool(attempt: Attempt, found: completeness.Records) -> tuple[PoolReport, int]:
-    """The report, and merges by mean affinity at the threshold."""
+def _pool(attempt: Attempt, found: completeness.Records) -> tuple[PoolReport, list[int]]:
+    """The report, and how many merges there are at the levels around the threshold."""
     curve = Curve.nothing()
     for part in _curves(attempt, found):
         curve += part
-    report = report_of(
-        curve, attempt.plan.threshold.value, attempt.plan.geometry.grid.box.voxels, found
-    )
+    threshold = attempt.plan.threshold.value
+    report = report_of(curve, threshold, attempt.plan.geometry.grid.box.voxels, found)
     _write(attempt, report, curve)
-    return report, report.joins
+    return report, [report.labels - n for n in objects_around(curve, threshold)]
+
+
+def objects_around(curve: Curve, threshold: float) -> tuple[int, int]:
+    """Objects at the next levels above and below a threshold, or twice those of its own level."""
+    objects = [*curve.objects().tolist(), int(curve.size_classes()[-1].sum())]
+    below = at_level(threshold)
+    if LEVELS[below] == threshold:
+        return objects[below], objects[below]
+    if LEVELS[below] > threshold:
+        return objects[below], 0
+    return objects[below + 1], objects[below]
 
 
 def _curves(attempt: Attempt, found: completeness.Records) -> Iterator[Curve]:

@@ -111,11 +111,13 @@ class RoundStage:
     def _first(self, source: OpenBlocks, group: int, info: Info) -> RoundResult:
         numbers = self.plan.groups.blocks_of(group)
         self._check_memory(source.rows(numbers), group)
+        faces = source.faces(numbers)
         info["faces"] = source.count_faces(numbers)
+        info["rows"] = {"contacts": int(faces.contacts.a.size)}
         return first_round(
             source.blocks(numbers),
             np.array(numbers, np.int64),
-            [source.faces(numbers)],
+            [faces],
             [source.undecided(self._near(group))],
             self.settings,
         )

@@ -19,7 +19,7 @@ from magneton_tasks.plan.plan import START_S
 from magneton_tasks.stages import proof
 from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
-from magneton_tasks.work import chunks
+from magneton_tasks.work import chunks, round_counts
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import pool_invalidating
 from magneton_tasks.work.events import Failed, tell
@@ -87,6 +87,8 @@ def verify(attempt: Attempt) -> dict[str, Any]:
     if "apply" in stages:
         run_cpu_s = START_S + sum(r.cpu_s or 0.0 for r in segments.values())
         counted |= _check_output(attempt, pool, run_cpu_s, findings)
+        if attempt.config.method == "exact":
+            _check_voxels(attempt, segments, counted["left_out_vox"], findings)
     if findings.problems:
         raise BadDataError(
             f"the result isn't complete: {len(findings.problems):,} finding{'s' * (len(findings.problems) > 1)}; the first: {findings.problems[0]}",
@@ -189,6 +191,17 @@ def _check_output(
             attempt.invalidate(stage, bad)
     n = sum(map(len, sizes))
     return {"chunks": n, "checked": proof.checked(n, reader.read, share)}
+
+
+def _check_voxels(
+    attempt: Attempt, segments: dict[int, Record], left_out: int, findings: Findings
+) -> None:
+    """Every labelled voxel of a block is in the volume, or left out."""
+    cells = attempt.require("apply", range(len(attempt.plan.geometry.cells)))
+    labelled = sum(record.info.get("voxels", 0) for record in segments.values())
+    written = sum(record.info["voxels"] for record in cells.values())
+    for problem in round_counts.voxels_written(labelled, written, left_out):
+        findings.add(problem)
 
 
 class _Reader:

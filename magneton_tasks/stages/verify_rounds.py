@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.kernels.exact.map_threshold import LEVELS
 from magneton_tasks.stages import completeness
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
@@ -31,7 +30,7 @@ def check(
             "faces and rounds aren't complete, or were made of other blocks than there are now",
             "rerun (in Airflow: clear the task plan): what is missing is made again",
         )
-    completeness.require(attempt, chain)
+    found = completeness.require(attempt, chain)
     pool = attempt.require("pool", {0})[0]
     if why_stale("pool", pool, chain.end):
         add("the pool was made of other rounds than those there are now")
@@ -41,30 +40,11 @@ def check(
     if other:
         add(f"{len(other):,} groups were cut of another pool ({other[0]}, ...)")
         attempt.invalidate("cut", dict.fromkeys(other, "cut of another pool"))
-    for problem in _sums(attempt, segments, cuts, pool):
+    threshold = attempt.plan.threshold.value
+    for problem in completeness.cut_differences(found, chain.steps[0].plan, cuts, pool, threshold):
         add(problem)
     objects, joins = (
         sum(record.info[name] for record in cuts.values()) for name in ("objects", "joins")
     )
-    return pool, {"objects": objects, "joins": joins}
-
-
-def _sums(
-    attempt: Attempt,
-    segments: dict[int, Record],
-    cuts: dict[int, Record],
-    pool: Record,
-) -> list[str]:
-    """What doesn't add up."""
-    problems = []
-    for name, what in (("n", "supervoxels"), ("voxels", "labelled voxels")):
-        made = sum(record.info.get(name, 0) for record in segments.values())
-        cut = sum(record.info.get(name, 0) for record in cuts.values())
-        if made != cut:
-            problems.append(f"blocks have {made:,} {what}, and {cut:,} were cut")
-    merges, joins = pool.info["merges"], sum(record.info["joins"] for record in cuts.values())
-    if attempt.plan.threshold.value in LEVELS and joins != merges:
-        problems.append(
-            f"{joins:,} supervoxels were cut into the objects of others, and {merges:,} merges make {merges:,} of them"
-        )
-    return problems
+    left_out = sum(record.info["left_out"] for record in cuts.values())
+    return pool, {"objects": objects, "joins": joins, "left_out_vox": left_out}

@@ -12,7 +12,7 @@ from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import NoInputError, NotVisibleError
 from magneton_tasks.plan.plan import Plan, StagePlan
-from magneton_tasks.plan.stage_table import facts, noun_of
+from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import group_work
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -83,13 +83,15 @@ class Attempt:
         NotVisibleError
             A stage works groups, and nobody has found out which within ``wait_s``.
         """
-        if facts(stage).grid != "groups":
+        if not group_work.is_late(stage):
             return self.plan.work[stage]
         return group_work.read(self.paths, stage, self.wait_s).work
 
     def memory_limit(self, stage: str) -> int:
         """Bytes that one block (group, cell) may take: what the runner allows, else its bound."""
-        return self.allowed_memory or self.plan.memory[stage].bound
+        projected = group_work.memory_of(self.paths, self.plan, stage)
+        assert projected is not None
+        return self.allowed_memory or projected.bound
 
     @property
     def allowed_memory(self) -> int | None:

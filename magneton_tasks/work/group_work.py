@@ -14,7 +14,8 @@ from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.stage_table import facts
 from magneton_tasks.work.paths import AttemptPaths
 
 
@@ -33,6 +34,35 @@ class GroupWork:
     plan: str
     work: StagePlan
     memory: Memory
+
+
+def is_late(stage: str) -> bool:
+    """Whether a stage works groups, so that its work isn't in the plan."""
+    return facts(stage).grid == "groups"
+
+
+def is_wanted(plan: Plan, stage: str) -> bool:
+    """Whether an attempt needs a stage that works groups at all."""
+    if "pool" not in plan.stages:
+        return False
+    return bool(plan.work["pool"].todo) or (stage == "cut" and bool(plan.work["cut"].todo))
+
+
+def work_of(paths: AttemptPaths, plan: Plan, stage: str) -> StagePlan | None:
+    """What an attempt has to do of a stage; None: nothing is known, or it isn't mapped."""
+    found = known(paths, stage) if is_late(stage) else None
+    return found.work if found is not None else plan.work.get(stage)
+
+
+def memory_of(paths: AttemptPaths, plan: Plan, stage: str) -> Memory | None:
+    """What one process of a stage is projected to take."""
+    found = known(paths, stage) if is_late(stage) else None
+    return found.memory if found is not None else plan.memory.get(stage)
+
+
+def known(paths: AttemptPaths, stage: str) -> GroupWork | None:
+    """What was found out; None: nobody has, yet."""
+    return read(paths, stage, 0) if paths.groups_work(stage).is_file() else None
 
 
 def write(paths: AttemptPaths, stage: str, found: GroupWork) -> None:

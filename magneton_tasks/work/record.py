@@ -50,7 +50,7 @@ class Info(TypedDict, total=False):
     slices
         Names of the files of slices that hold the result, by kind as in ``files``.
     voxels
-        Labelled voxels (exact: segment), those of objects (cut).
+        Labelled voxels (exact: segment, cut), those with a global id at mip 0 (apply).
     merges
         By mean affinity (exact: segment, rounds, pool).
     sends
@@ -67,8 +67,12 @@ class Info(TypedDict, total=False):
         Where the rows of count lie: the file names of its kinds end in this.
     pairs, sizes
         The rows of count in these: [first, how many].
+    contacts
+        Contacts by regions of each high face with labels on both sides, by axis (faces).
     faces
-        Faces that were summed up (faces), or read (round 0).
+        Faces that were read (round 0).
+    merged
+        Merges at the levels of the curve around the threshold, the fewer first (pool).
     joins
         Labels that were joined (pool).
     objects, labels
@@ -102,7 +106,9 @@ class Info(TypedDict, total=False):
     file: str
     pairs: list[int]
     sizes: list[int]
+    contacts: dict[str, int]
     faces: int
+    merged: list[int]
     joins: int
     objects: int
     labels: int

@@ -130,7 +130,7 @@ def stage(tmp_path: Path) -> Callable[[str], Any]:
             return [sys.executable, "-c", head + self.params["code"]]
 
     def execute(code: str) -> Any:
-        operator = Stage(task_id="join1", stage="join1", attempt=str(tmp_path))
+        operator = Stage(task_id="round0", stage="round0", attempt=str(tmp_path))
         operator.params["code"] = code
         return operator.execute({})
 

@@ -81,15 +81,15 @@ def test_run_is_green_and_a_second_one_does_only_what_changed(
     assert ran == {"plan", "verify", "release"}, "nothing to do, and nothing new to announce"
 
 
-def test_the_exact_method_joins_in_its_slots_and_skips_those_it_does_not_need(
+def test_the_exact_method_works_its_rounds_and_skips_those_it_does_not_need(
     run_dag: Callable[..., Run], tmp_path: Path
 ) -> None:
     write_tiny_volume(tmp_path, "local: {workers: 1}\n", "exact")
     run = run_dag()
     assert run.state == "success"
     assert run.tasks["segment"][0].rendered_map_index == "batch 0: 8 blocks"
-    assert run.states("join1") == ["success"]
-    assert all(run.states(f"join{k}") == ["skipped"] for k in range(2, 7))
+    assert run.states("faces") == run.states("round0") == run.states("cut") == ["success"]
+    assert all(run.states(f"round{k}") == ["skipped"] for k in range(1, 8))
     assert run.states("pool") == ["success"] and run.states("verify") == ["success"]
     assert run.result("verify")["objects"] == OBJECTS
 

@@ -77,15 +77,19 @@ def test_stages_follow_one_another(load_dags: Load, write_config: Write) -> None
     assert mapped == {"segment", "count", "apply", "downsample"}
 
 
-def test_the_exact_method_has_six_slots_for_joins_and_offers_what_it_reads(
+def test_the_exact_method_has_eight_slots_for_rounds_and_offers_what_it_reads(
     load_dags: Load, write_config: Write
 ) -> None:
     dag = load_dags(write_config("cortex", "method: exact\n").parent)[
         "instance_segmentation.cortex"
     ]
-    order = ["plan", "segment", "count", *(f"join{k}" for k in range(1, 7)), "pool", "apply"]
+    rounds = [f"round{k}" for k in range(8)]
+    order = ["plan", "segment", "faces", *rounds, "pool", "cut", "apply"]
     for before, after in pairwise(order):
         assert before in dag.task_dict[after].upstream_task_ids
+        if after in (*rounds, "cut"):  # its groups are known once the stage before is done
+            assert before in dag.task_dict[f"batches.{after}"].upstream_task_ids
+    assert set(dag.task_group_dict["rounds"].children) == set(rounds)
     offered = set(dag.params)
     assert {"segment.threshold", "exact.s2", "exact.dust", "exact.advanced.t_high"} <= offered
     assert not {"segment.merge_function", "pool.rule", "block.overlap"} & offered

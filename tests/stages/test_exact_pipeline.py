@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from magneton_tasks.config.settings import exact_settings
-from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.stage_table import ROUNDS, STAGES
 from magneton_tasks.stages.planning import group_work
 from tests.helpers import volumes
@@ -112,14 +111,14 @@ def test_a_cut_out_is_a_volume_of_its_own(tmp_path: Path) -> None:
     assert volumes.same_partition(expected, found)
 
 
-def test_a_mask_and_empty_blocks(tmp_path: Path, by_twos: Callable[[], None]) -> None:
+def test_a_mask_and_empty_blocks(tmp_path: Path, small_groups: Callable[[int], None]) -> None:
     array = tissue(3)
     mask = np.ones(SHAPE, np.uint8)
     mask[:, 15:22, :] = 0
     mask[12:, :20, :18] = 0  # a whole block of the grid below
     url = volumes.write_precomputed(tmp_path / "mask", mask[None])
     _, whole = segment(tmp_path / "whole", array, WHOLE, mask={"path": url})
-    by_twos()
+    small_groups(200)
     run, cut = segment(tmp_path / "cut", array, [4, 10, 9], mask={"path": url})
     assert any(r.state == "empty" for r in run.records("segment").values())
     assert (cut[mask == 0] == 0).all()
@@ -144,22 +143,42 @@ def test_batches_and_parts_and_their_order_change_nothing(tmp_path: Path) -> Non
     assert (ids[0] == ids[1]).all()
 
 
-def test_a_rerun_does_nothing_and_a_new_threshold_all(tmp_path: Path) -> None:
-    config = make(tmp_path, tissue(6), [12, 20, 18])
+def test_a_rerun_does_nothing_and_a_new_threshold_recomputes_no_block(
+    tmp_path: Path, small_groups: Callable[[int], None]
+) -> None:
+    small_groups(200)
+    array = tissue(6)
+    config = make(tmp_path / "cut", array, [12, 20, 9])
     first = volumes.run_pipeline(config)
     again = volumes.plan_run(config, run="again")
     volumes.release(again)
     assert again.plan.nothing_to_do
     assert not first.plan.nothing_to_do
-    other = volumes.plan_run(config, {"segment.threshold": 0.7}, run="other")
-    volumes.release(other)
-    assert all(other.plan.work[s].todo for s in ("segment", "count", "join1", "pool", "apply"))
+    other = volumes.run_pipeline(config, {"segment.threshold": 0.7}, run="other")
+    work = other.plan.work
+    assert not any(work[s].todo for s in ("segment", "faces", *ROUNDS))
+    assert not any(other.codes.get(s) for s in ("segment", "faces", *ROUNDS))
+    assert all(work[s].todo for s in ("pool", "cut", "apply"))
+    _, expected = segment(tmp_path / "whole", array, WHOLE, segment__threshold=0.7)
+    assert volumes.same_partition(volumes.read_segmentation(other), expected)
+
+
+def test_below_the_lowest_threshold_blocks_are_segmented_again(tmp_path: Path) -> None:
+    settings = {**EXACT["exact"], "lowest_threshold": 0.4}
+    config = make(tmp_path, tissue(6), [12, 20, 18], exact=settings)
+    volumes.run_pipeline(config)
+    above = volumes.plan_run(config, {"segment.threshold": 0.4}, run="above")
+    volumes.release(above)
+    below = volumes.plan_run(config, {"segment.threshold": 0.39}, run="below")
+    volumes.release(below)
+    assert not above.plan.work["segment"].todo
+    assert below.plan.work["segment"].todo
 
 
 def test_a_changed_block_redoes_what_depends_on_it(
-    tmp_path: Path, by_twos: Callable[[], None]
+    tmp_path: Path, small_groups: Callable[[int], None]
 ) -> None:
-    by_twos()
+    small_groups(200)
     array = tissue(7)
     config = make(tmp_path, array, [12, 20, 9], input={"identity": "chunks"})
     volumes.run_pipeline(config)
@@ -178,35 +197,38 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Array:
     return segment(tmp_path_factory.mktemp("whole"), tissue(8), WHOLE)[1]
 
 
-THREE_LEVELS = [4, 20, 18]
+MANY_BLOCKS = [4, 20, 18]
+#: Rows that a task may hold: with these blocks there are at least three rounds.
+FEW_ROWS = 120
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A volume that joins by three levels: what there is before each of its stages."""
+    """A volume of several rounds: what there is before each of its stages."""
     folder = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as patch:
-        _join_by_twos(patch)
-        run = volumes.plan_run(make(folder, tissue(8), THREE_LEVELS))
-        for stage in STAGES[: STAGES.index("pool") + 1]:
+        _small_groups(patch, FEW_ROWS)
+        run = volumes.plan_run(make(folder, tissue(8), MANY_BLOCKS))
+        for stage in STAGES[: STAGES.index("cut") + 1]:
             if stage in run.plan.work:
                 shutil.copytree(folder / "work", folder / stage)
                 volumes.run_stages(run, stages=[stage])
         volumes.release(run)
+    assert len(list((folder / "work").glob("rounds-*/2"))) == 1
     return {path.name: path for path in folder.iterdir()}
 
 
 @pytest.fixture
 def done_before(
-    stopped: dict[str, Path], by_twos: Callable[[], None], tmp_path: Path
+    stopped: dict[str, Path], small_groups: Callable[[int], None], tmp_path: Path
 ) -> Callable[[str], Run]:
     """A run of its own, of which the stages before one are done."""
 
     def copy(stage: str) -> Run:
-        by_twos()
+        small_groups(FEW_ROWS)
         for done in stopped[stage].glob("*-*"):
             shutil.copytree(done, tmp_path / "work" / done.name)
-        given = {**EXACT, "block": {"size": THREE_LEVELS}}
+        given = {**EXACT, "block": {"size": MANY_BLOCKS}}
         # paths.input decides fingerprints
         affinity = f"file://{stopped['affinity']}"
         return volumes.plan_run(volumes.write_config(tmp_path, given, input=affinity))
@@ -217,23 +239,21 @@ def done_before(
 @pytest.mark.parametrize(
     ("stage", "call", "n"),
     [
-        ("segment", "rename", 3),  # labels and sizes of a block are in place, its residual isn't
+        ("segment", "rename", 3),  # labels of a block are in place, its residual isn't
         ("segment", "fsync", 15),
-        ("count", "rename", 1),  # the contacts are written, but not in place
-        ("join1", "rename", 1),
-        ("join1", "fsync", 4),  # in the middle of the level
-        ("join2", "rename", 1),
-        ("join3", "rename", 1),
-        ("join3", "fsync", 2),
+        ("faces", "rename", 1),  # written, but not in place
+        ("round0", "rename", 1),
+        ("round0", "fsync", 4),
+        ("round1", "rename", 2),  # names are in place, what is sent isn't
+        ("round2", "rename", 1),
         ("pool", "rename", 1),
+        ("cut", "rename", 1),
     ],
 )
 def test_kill_9_in_any_stage_and_a_rerun_give_the_same(
     done_before: Callable[[str], Run], expected: Array, stage: str, call: str, n: int
 ) -> None:
     run = done_before(stage)
-    assert run.plan.geometry.joins.levels == 3  # type: ignore[union-attr]
-    assert next(s for s in STAGES if s in run.plan.work and run.plan.work[s].todo) == stage
 
     def killed() -> int:
         kill_at(n, call)
@@ -246,54 +266,62 @@ def test_kill_9_in_any_stage_and_a_rerun_give_the_same(
     assert volumes.same_partition(volumes.read_segmentation(again), expected)
 
 
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_a_damaged_file_of_a_join_is_made_again(
-    done_before: Callable[[str], Run], expected: Array, level: int
+def test_another_budget_takes_over_the_rounds_that_are_planned(
+    done_before: Callable[[str], Run], expected: Array, small_groups: Callable[[int], None]
 ) -> None:
-    run = done_before([*JOINS[1:3], "pool"][level - 1])
-    (file, *_) = sorted((run.attempt.stage_dir(JOINS[level - 1]) / "residuals").rglob("*.zip"))
-    file.write_bytes(file.read_bytes()[:-7])
-    rest = [*JOINS[level:3], "pool"]
-    codes = volumes.run_stages(run, stages=rest[:1]).codes[rest[0]]
-    assert any(codes)
+    run = done_before("round1")
     volumes.release(run)
+    plans = {p: p.read_bytes() for p in run.attempt.work.work.glob("rounds-*/*/plan-*.json")}
+    small_groups(10**9)
     again = volumes.run_pipeline(Path(run.plan.config_path), run="again")
-    assert again.made(JOINS[level - 1]) == {0}
+    assert not again.codes.get("round0")
+    assert all(p.read_bytes() == data for p, data in plans.items())
+    assert len(list(again.attempt.work.work.glob("rounds-*/0/plan-*.json"))) == 1
     assert volumes.same_partition(volumes.read_segmentation(again), expected)
 
 
-def test_a_join_that_would_not_fit_is_refused_before_anything_starts(
-    tmp_path: Path, by_twos: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("before", "stage", "name"),
+    [
+        ("faces", "segment", "residuals/*/*.zip"),
+        ("round0", "faces", "faces-*"),
+        ("round1", "round0", "sent-*"),
+        ("round1", "round0", "names-*"),
+        ("cut", "segment", "supervoxels-*"),
+        ("cut", "round1", "names-*"),
+    ],
+)
+def test_a_damaged_file_is_made_again(
+    done_before: Callable[[str], Run], expected: Array, before: str, stage: str, name: str
 ) -> None:
-    by_twos()
-    monkeypatch.setattr(
-        exact_projection, "JOIN_BYTES", dict.fromkeys(exact_projection.JOIN_BYTES, 10**7)
-    )
-    config = make(tmp_path, tissue(9), [12, 20, 18])
-    with pytest.raises(
-        ConfigError, match=r"joining 8 blocks may need [\d.]+ GiB .*more than 8\.0 GiB"
-    ):
-        volumes.plan_run(config)
-    assert not list((tmp_path / "work").glob("segment-*"))
+    run = done_before(before)
+    for file in run.attempt.stage_dir(stage).glob(name):
+        file.write_bytes(file.read_bytes()[:-7])
+    codes = volumes.run_stages(run, stages=[before]).codes[before]
+    assert any(codes)
+    volumes.release(run)
+    again = volumes.run_pipeline(Path(run.plan.config_path), run="again")
+    assert again.made(stage)
+    assert volumes.same_partition(volumes.read_segmentation(again), expected)
 
 
 @needs_shared_data
 @pytest.mark.parametrize(
-    ("size", "n_blocks", "levels"),
+    ("size", "n_blocks", "rows"),
     [
-        pytest.param(32, 64, 2, id="64 blocks"),
-        pytest.param(8, 4096, 4, id="4096 blocks", marks=pytest.mark.long),
+        pytest.param(32, 64, 20_000, id="64 blocks"),
+        pytest.param(8, 4096, 20_000, id="4096 blocks", marks=pytest.mark.long),
     ],
 )
 def test_real_tissue_in_small_blocks(
-    tmp_path: Path, by_twos: Callable[[], None], size: int, n_blocks: int, levels: int
+    tmp_path: Path, small_groups: Callable[[int], None], size: int, n_blocks: int, rows: int
 ) -> None:
-    """Through the stores, in a tree of levels."""
+    """Through the stores, in several rounds."""
     array = pub128()
     settings = {"exact": {}, "segment": {"threshold": 0.3}}
     _, whole = segment(tmp_path / "whole", array, [128, 128, 128], **settings)
-    by_twos()
+    small_groups(rows)
     run, cut = segment(tmp_path / "cut", array, [size] * 3, **settings)
     assert len(run.plan.geometry.grid) == n_blocks
-    assert run.plan.geometry.joins.levels == levels  # type: ignore[union-attr]
+    assert run.codes.get("round1")
     assert volumes.same_partition(whole, cut)

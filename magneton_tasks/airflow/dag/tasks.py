@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import Asset, BaseOperator, TaskGroup
 
 from magneton_tasks.airflow.operators.announce import AnnounceOperator
-from magneton_tasks.airflow.operators.batches import BatchesOperator
+from magneton_tasks.airflow.operators.batches import BatchesOperator, GroupsOperator
 from magneton_tasks.airflow.operators.planning import PlanOperator
 from magneton_tasks.airflow.operators.process import ReleaseOperator, StageOperator
 from magneton_tasks.airflow.service import pools
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_table import MAPPED, PROBE
+from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, PROBE
 from magneton_tasks.runners.registry import RUNNERS, Kind, is_offered, scheduler_of
 
 if TYPE_CHECKING:
@@ -71,16 +71,30 @@ def probe(config: RunConfig, attempt: Any) -> list[BaseOperator]:
 
 
 def batches(config: RunConfig, stage: str, attempt: Any) -> dict[str, BatchesOperator]:
-    """The batches of a mapped stage, by runner."""
-    return {
-        runner: BatchesOperator(
-            task_id=_name(config, stage, runner),
-            stage=stage,
-            attempt=attempt,
-            runner=_of_several(config, runner),
-        )
-        for runner in config.runner.offered
-    }
+    """The batches of a mapped stage, by runner; those of groups are found out between two stages."""
+    made = {}
+    for runner in config.runner.offered:
+        fixed: dict[str, Any] = {
+            "task_id": _name(config, stage, runner), "stage": stage, "attempt": attempt,
+            "runner": _of_several(config, runner),
+        }  # fmt: skip
+        operator: Any = BatchesOperator
+        if stage in OF_GROUPS and RUNNERS[runner].kind is Kind.CONTAINERS:
+            from magneton_tasks.airflow.operators.container import GroupsContainerOperator
+
+            operator, fixed["config"] = GroupsContainerOperator, config
+        elif stage in OF_GROUPS:
+            operator = GroupsOperator
+        made[runner] = operator(**fixed)
+    return made
+
+
+def rounds(config: RunConfig) -> TaskGroup | None:
+    """What all rounds are folded into, if the method has any."""
+    if config.method != "exact":
+        return None
+    told = "Merge regions, group by group of blocks; rounds that a volume doesn't need are skipped"
+    return TaskGroup("rounds", tooltip=told, prefix_group_id=False)
 
 
 def tasks(

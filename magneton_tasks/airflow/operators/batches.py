@@ -7,11 +7,18 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
+from magneton_tasks.airflow.operators.ends import Result, result_of
+from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.plan.plan import Plan, StagePlan
 from magneton_tasks.plan.stage_table import noun_of
+from magneton_tasks.runners.command import stage_command
+from magneton_tasks.work import group_work
 from magneton_tasks.work.paths import AttemptPaths
+
+#: How long a file is looked for that a task has just written, in seconds.
+_WAIT_S = 120.0
 
 
 class BatchesOperator(BaseOperator):
@@ -41,6 +48,29 @@ class BatchesOperator(BaseOperator):
         plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text(), self.attempt)
         in_space = plan.geometry.is_in_space(self.stage)
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
+
+
+class GroupsOperator(BatchesOperator, CommandOperator):
+    """As `BatchesOperator` of a stage that works groups: finds them out, ``magneton STAGE --run ATTEMPT``."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        if not is_chosen(self.runner, self.attempt) or not is_wanted(self.stage, self.attempt):
+            return []
+        result = result_of(self.run_command(stage_command(self.stage, self.attempt)))
+        return group_batches(self.stage, self.attempt, result)
+
+
+def is_wanted(stage: str, attempt: str) -> bool:
+    """Whether an attempt needs a stage that works groups."""
+    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(), attempt)
+    return group_work.is_wanted(plan, stage)
+
+
+def group_batches(stage: str, attempt: str, result: Result) -> list[dict[str, Any]]:
+    """The batches that the result of finding them out tells of."""
+    if not result["batches"]:
+        return []
+    return batches(stage, group_work.read(AttemptPaths(Path(attempt)), stage, _WAIT_S).work)
 
 
 def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import click
 
 from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
 from magneton_tasks.config.runner_names import RUNNER_NAMES
-from magneton_tasks.plan.stage_table import PROBE, TABLE
+from magneton_tasks.plan.stage_table import PROBE, TABLE, Stage
 
 
 @command(example="magneton sample demo --shape 128 256 256")
@@ -124,6 +124,30 @@ def _mapped(stage: str, text: str) -> click.Command:
     return run_mapped
 
 
+def _grouped(stage: str, text: str) -> click.Command:
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1 --batch 0")
+    @ATTEMPT
+    @click.option(
+        "--batch",
+        type=click.IntRange(min=0),
+        help="Number of the batch. Without it: find out which groups and batches there are.",
+    )
+    @click.option(
+        "--part",
+        callback=parse_part,
+        metavar="I/K",
+        help="Run only share I of K of the batch; I counts from 0.",
+    )
+    def run_grouped(attempt: Path, batch: int | None, part: tuple[int, int] | None) -> None:
+        from magneton_tasks.cli.run import stages
+
+        if batch is None:
+            sys.exit(stages.run_groups(stage, attempt))
+        sys.exit(stages.run_mapped(stage, attempt, batch, part))
+
+    return run_grouped
+
+
 def _single(stage: str, text: str) -> click.Command:
     @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
     @ATTEMPT
@@ -135,7 +159,13 @@ def _single(stage: str, text: str) -> click.Command:
     return run_single
 
 
+def _command_of(stage: Stage) -> click.Command:
+    if stage.grid == "groups":
+        return _grouped(stage.name, stage.about)
+    return (_mapped if stage.grid else _single)(stage.name, stage.about)
+
+
 STAGES = (
-    *((_mapped if s.grid else _single)(s.name, s.about) for s in (PROBE, *TABLE)),
+    *(_command_of(s) for s in (PROBE, *TABLE)),
     _single("release", "Give the volume's lease back."),
 )

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from magneton_tasks.base import lease
+from magneton_tasks.base import files, lease
 from magneton_tasks.cli.run import replacing
 from magneton_tasks.cli.run.live import Display
 from magneton_tasks.cli.run.place import Place
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, MagnetonError
-from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.plan import Plan, StagePlan
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.task import Ending, Workshop, plan_task
 from magneton_tasks.stages.planning import replaced
 from magneton_tasks.stages.planning.draft import PlanRequest
+from magneton_tasks.work import group_work
 from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.events import Ended, Event
 from magneton_tasks.work.guarded import lease_places
@@ -84,6 +86,17 @@ class Containers(Place):
 
     def prepare(self) -> None:
         """Nothing: the image is warm."""
+
+    def groups(self, stage: str, paths: AttemptPaths) -> StagePlan:
+        """In a container, so that the files belong to the work directory's owner."""
+        if not group_work.is_wanted(self._workshop.planned, stage):
+            return StagePlan(0)
+        codes = docker_run.run_stage(self._workshop, paths.root, stage, None, 1, _silent)
+        if codes[None] != EXIT_OK:
+            raise _failed(Ending(codes[None]), [])
+        with files.open_read(paths.result(stage)) as file:
+            is_needed = json.loads(file.read())["batches"] > 0
+        return group_work.read(paths, stage, 0).work if is_needed else StagePlan(0)
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         workers = self._workshop.planned.workers

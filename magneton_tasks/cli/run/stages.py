@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from magneton_tasks.base import lease
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages.dispatch import run_of
-from magneton_tasks.stages.loop import raise_on_signals
+from magneton_tasks.stages.loop import explain, failure_of, finish, raise_on_signals
 from magneton_tasks.work import lease_by_hand
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.events import Failed, tell
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
 
@@ -22,6 +25,26 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
     with _lease(attempt) as heart:
         run = run_of(stage, attempt.config.method)
         return run(Job(attempt, stage, batch, part, heart.check))
+
+
+def run_groups(stage: str, attempt_dir: Path) -> int:
+    """Find out which groups a stage works, and in which batches."""
+    from magneton_tasks.stages.planning import group_work
+
+    raise_on_signals()
+    attempt = Attempt.open(attempt_dir)
+    began, code = time.time(), 0
+    result: dict[str, Any] = {"stage": stage, "batches": 0}
+    with _lease(attempt):
+        try:
+            result["batches"] = group_work.prepare(attempt, stage).batches
+        except Exception as caught:
+            error = explain(caught)
+            code = error.exit_code
+            tell(Failed.of(stage, error))
+            result["failures"] = [{"key": None, **failure_of(error)}]
+    finish(attempt, stage, result | {"seconds": round(time.time() - began, 3)})
+    return code
 
 
 def run_single(stage: str, attempt_dir: Path) -> int:

@@ -13,6 +13,7 @@ from magneton_tasks.runners.arrays.progress import Progress, Submitted
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler
 from magneton_tasks.runners.resources import BESIDE_BYTES, first_memory
 from magneton_tasks.runners.retry import Need, Policy
+from magneton_tasks.work import group_work
 from magneton_tasks.work.attempt import Attempt
 
 #: The probe takes no longer, in seconds.
@@ -33,7 +34,7 @@ class ArrayBatch:
     @property
     def parts(self) -> int:
         """Shares of the batch, an index each."""
-        return 1 if self.batch is None else self.attempt.plan.work[self.stage].parts
+        return 1 if self.batch is None else self.attempt.work_of(self.stage).parts
 
     @property
     def job_files(self) -> JobFiles:
@@ -71,7 +72,8 @@ class ArrayBatch:
     @property
     def arrays_at_once(self) -> int:
         """Batches of the stage that may have jobs in the queue at the same time."""
-        work, settings = self.attempt.plan.work.get(self.stage), self.scheduler.settings
+        attempt, settings = self.attempt, self.scheduler.settings
+        work = group_work.work_of(attempt.paths, attempt.plan, self.stage)
         if work is None or self.batch is None:
             return 1
         return max(min(work.batches, settings.max_queued // self.parts, settings.max_running), 1)
@@ -81,7 +83,8 @@ class ArrayBatch:
         """What the first try of a part asks for."""
         settings = self.scheduler.settings
         time_s = min(_PROBE_S, settings.time_s) if self.stage == PROBE.name else settings.time_s
-        projected = self.attempt.plan.memory.get(self.stage)
+        attempt = self.attempt
+        projected = group_work.memory_of(attempt.paths, attempt.plan, self.stage)
         bound = _SMALL_BYTES - BESIDE_BYTES if projected is None else projected.bound
         return Need(first_memory(settings.memory, bound, self.policy.memory), time_s)
 

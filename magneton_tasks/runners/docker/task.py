@@ -23,6 +23,7 @@ from magneton_tasks.errors import (
     MagnetonError,
     TemporaryError,
 )
+from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.runners.command import arguments, ran_out_of_memory, stage_command
@@ -32,6 +33,7 @@ from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import USABLE, first_memory
 from magneton_tasks.runners.retry import more_memory
+from magneton_tasks.work import group_work
 from magneton_tasks.work.events import Event, Note, Told, read
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -80,6 +82,8 @@ class Workshop:
     machine: int
     stopper: Stopper
     plan: Plan | None = None
+    #: of the attempt
+    root: Path | None = None
     #: further paths that containers may read
     read_only: tuple[Path, ...] = field(default_factory=tuple)
 
@@ -95,7 +99,9 @@ class Workshop:
         paths = AttemptPaths(root)
         plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"), str(root))
         config = parse_config(paths.config.read_text(encoding="utf-8"), str(paths.config))
-        return cls._open(config, plan, engine)
+        workshop = cls._open(config, plan, engine)
+        workshop.root = root
+        return workshop
 
     @classmethod
     def of_config(
@@ -183,10 +189,18 @@ class Workshop:
 
     def first_memory(self, stage: str) -> int | None:
         """Memory limit of a stage's containers at first; None for what has no projection."""
-        if self.plan is None or stage not in self.plan.memory:
-            return self.config.docker.memory if self.plan is not None else None
-        bound = self.plan.memory[stage].bound
-        return first_memory(self.config.docker.memory, bound, int(self.machine * USABLE))
+        if self.plan is None:
+            return None
+        projected = self.memory_of(stage)
+        if projected is None:
+            return self.config.docker.memory
+        most = int(self.machine * USABLE)
+        return first_memory(self.config.docker.memory, projected.bound, most)
+
+    def memory_of(self, stage: str) -> Memory | None:
+        """What plan, or whoever found out a stage's groups, projects for one of its processes."""
+        assert self.root is not None
+        return group_work.memory_of(AttemptPaths(self.root), self.planned, stage)
 
     def _check_owner(self, task: Task) -> None:
         """Refuse what would fail in the middle: an attempt that the container's user can't write to."""
@@ -219,7 +233,7 @@ class Workshop:
         keys = [k for k in keys if k is not None] or self._at_work(task)
         noun = noun_of(task.stage)
         where = f" at {noun} {', '.join(map(str, keys[:5]))}" if keys else ""
-        memory = self.planned.memory.get(task.stage)
+        memory = self.memory_of(task.stage)
         projected = (
             f", projected were {human_bytes(memory.expected)} and at most {human_bytes(memory.bound)}"
             if memory
@@ -230,7 +244,8 @@ class Workshop:
     def _at_work(self, task: Task) -> list[int]:
         """The blocks of a batch that were begun and not ended: those it was killed at."""
         plan = self.planned
-        work = plan.work.get(task.stage)
+        assert self.root is not None
+        work = group_work.work_of(AttemptPaths(self.root), plan, task.stage)
         if task.batch is None or work is None:
             return []
         in_space = plan.geometry.is_in_space(task.stage)

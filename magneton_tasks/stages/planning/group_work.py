@@ -44,13 +44,16 @@ def prepare(attempt: Attempt, stage: str) -> StagePlan:
     OutputError
         Disk full, quota, I/O error.
     """
-    if not _is_wanted(attempt, stage):
+    if not group_work.is_wanted(attempt.plan, stage):
         return StagePlan(0)
     number = round_of(stage)
     chain = _complete(attempt, number)
     found = _cut(attempt, chain) if number is None else _round(attempt, chain, number)
     if found is None:
         return StagePlan(0)
+    before = group_work.known(attempt.paths, stage)
+    if before is not None and before.plan == found.plan:
+        return before.work  # jobs of these batches may be at work
     group_work.write(attempt.paths, stage, found)
     return found.work
 
@@ -64,14 +67,6 @@ def _complete(attempt: Attempt, number: int | None) -> Chain:
         if is_known or chain.end or chain.next_read or time.monotonic() >= until:
             return chain
         time.sleep(_LOOK_S)
-
-
-def _is_wanted(attempt: Attempt, stage: str) -> bool:
-    """Whether this attempt needs the stage at all."""
-    plan = attempt.plan
-    if "pool" not in plan.stages:
-        return False
-    return bool(plan.work["pool"].todo) or (stage == "cut" and bool(plan.work["cut"].todo))
 
 
 # ------------------------------------------------------------------ rounds
