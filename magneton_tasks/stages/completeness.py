@@ -85,13 +85,13 @@ def differences(found: Records, chain: Chain) -> Iterator[str]:
 
 
 def _faces(found: Records, first: RoundPlan, blocks: list[int]) -> list[Face]:
-    """Faces of these blocks with labels on both sides."""
+    """Faces of these blocks with labels on either side."""
     shape = first.blocks
     step = (shape[1] * shape[2], shape[2], 1)
     return [
         (block, axis)
         for block, axis in faces_of(shape, blocks)
-        if found.blocks[block].info["n"] and found.blocks[block + step[axis]].info["n"]
+        if found.blocks[block].info["n"] or found.blocks[block + step[axis]].info["n"]
     ]
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
+import numpy as np
+
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.faces import Face
+from magneton_tasks.kernels.exact.residual import Contacts, empty, empty_residual
 from magneton_tasks.kernels.exact.rounds.face_step import BlockParts, decide_face, parts_of
 from magneton_tasks.kernels.exact.rounds.tables import (
     Crossings,
@@ -99,24 +102,33 @@ class FacesStage:
         return Made(Outcome("done", self.expected(key), output, info, summary), rows)
 
     def _faces(self, key: int) -> Iterator[tuple[int, FaceTables]]:
-        """(axis, tables) of each high face with labels on both sides."""
+        """(axis, tables) of each high face with labels on either side.
+
+        Where one side has none, nothing touches; small basins on the other may be whole all the same.
+        """
         for axis, other in self.grid.later_face_neighbours(key):
-            if not self.blocks.n_labels(key) or not self.blocks.n_labels(other):
+            if not self.blocks.n_labels(key) and not self.blocks.n_labels(other):
                 continue
-            place = place_of(self.grid, other)
-            contacts = face_contacts(
-                self._face(key, axis, 1),
-                self._face(other, axis, 0),
-                axis,
-                (key, other),
-                place.origin,
-                place.volume,
-                self.settings,
-            )
+            contacts = self._contacts(key, other, axis)
             tables = decide_face(
                 self._parts(key), self._parts(other), axis, contacts, self.settings
             )
             yield axis, tables
+
+    def _contacts(self, key: int, other: int, axis: int) -> Contacts:
+        if not self.blocks.n_labels(key) or not self.blocks.n_labels(other):
+            none: Contacts = empty(Contacts)
+            return none
+        place = place_of(self.grid, other)
+        return face_contacts(
+            self._face(key, axis, 1),
+            self._face(other, axis, 0),
+            axis,
+            (key, other),
+            place.origin,
+            place.volume,
+            self.settings,
+        )
 
     def _face(self, key: int, axis: int, side: int) -> Face:
         with self.blocks.invalidating(key):
@@ -124,6 +136,8 @@ class FacesStage:
             return self.residuals.read_faces(key, info, [(axis, side)])[axis, side]
 
     def _read_parts(self, key: int) -> BlockParts:
+        if not self.blocks.n_labels(key):
+            return parts_of(key, empty_residual(), np.zeros(0, np.int64))
         with self.blocks.invalidating(key):
             info = self.blocks.file(key, "residual")
             regions, residual = self.residuals.read(key, info, edges=False)

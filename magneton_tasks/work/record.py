@@ -68,7 +68,7 @@ class Info(TypedDict, total=False):
     pairs, sizes
         The rows of count in these: [first, how many].
     contacts
-        Contacts by regions of each high face with labels on both sides, by axis (faces).
+        Contacts by regions of each high face with labels on either side, by axis (faces).
     faces
         Faces that were read (round 0).
     merged

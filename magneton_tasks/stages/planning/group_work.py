@@ -76,7 +76,7 @@ def _round(attempt: Attempt, chain: Chain, number: int) -> GroupWork | None:
         return None
     step = next_step(attempt, chain, number)
     left = step.left()
-    if number == ROUND_SLOTS - 1:  # goes on with further rounds, whatever is left here
+    if number == ROUND_SLOTS - 1 and chain.end is None:  # goes on with the rounds after it
         left = left or round_chain.groups_of(step.plan)
     total = ranges_len(step.plan.todo)
     share = len(left) / max(total, 1)
