@@ -73,7 +73,7 @@ def face_contacts(
     order = np.flatnonzero((basins_a > 0) & (basins_b > 0)).astype(np.uint32)
     # Sorting by b, then stably by a, sorts by (a, b); positions ascend within each pair.
     for basins in (basins_b, basins_a):
-        order = _ordered_by(basins, order, int(basins.max(initial=0)))
+        order = ordered_by(basins, order, int(basins.max(initial=0)))
     pairs = int(_count_pairs(basins_a, basins_b, order))
     a, b, sum_, count = (np.zeros(pairs, np.uint32) for _ in range(4))
     last, key = (np.zeros(pairs, np.int64) for _ in range(2))
@@ -107,7 +107,7 @@ def _positions(axis: int, origin: Vec3, volume: Vec3) -> tuple[int, int, int]:
 
 
 @njit(nogil=True)
-def _ordered_by(basins: UInt32, order: UInt32, most: int) -> UInt32:
+def ordered_by(basins: UInt32, order: UInt32, most: int) -> UInt32:
     """The indices in ``order`` sorted by basin, 1..most; stable (a counting sort)."""
     starts = np.zeros(most + 2, np.int64)
     for i in order:

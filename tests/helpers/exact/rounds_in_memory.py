@@ -16,19 +16,13 @@ from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
 from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.face_step import BlockParts, decide_face, parts_of
-from magneton_tasks.kernels.exact.rounds.round_step import (
-    Blocks,
-    RoundResult,
-    first_round,
-    later_round,
-)
+from magneton_tasks.kernels.exact.rounds.finish import RoundResult
+from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round, later_round
 from magneton_tasks.kernels.exact.rounds.tables import (
     FaceTables,
     HalfEdges,
     Int64,
     Nodes,
-    OwnEdges,
-    names_of,
     stack,
     take,
 )
@@ -192,15 +186,15 @@ def _first_round(run: Run, settings: ExactSettings) -> dict[int, RoundResult]:
 
 
 def _stacked(run: Run, numbers: Int64) -> Blocks:
-    edges = []
-    for number in numbers:
-        own = run.blocks[number].residual.edges
-        edges.append(OwnEdges(names_of(number, own.u), names_of(number, own.v), *own[2:]))
-    parts = [parts_of(int(n), run.blocks[n].residual, run.blocks[n].regions.size) for n in numbers]
-    return Blocks(
-        stack([run.blocks[n].regions for n in numbers]),
-        stack(edges),
-        stack([p.parts for p in parts]),
+    return Blocks.of(
+        [
+            (
+                run.blocks[n].regions,
+                run.blocks[n].residual.edges,
+                parts_of(int(n), run.blocks[n].residual, run.blocks[n].regions.size).parts,
+            )
+            for n in numbers
+        ]
     )
 
 

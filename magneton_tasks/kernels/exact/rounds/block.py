@@ -100,13 +100,13 @@ def segment_supervoxels(
 
 def _merge(regions: BlockRegions, least_score: int) -> tuple[MergeRecords, Forest]:
     """Mean linkage of supervoxels, recorded."""
-    every = np.arange(regions.n + 1)
+    every = np.arange(regions.n + 1, dtype=np.uint32)
     sizes = regions.sizes
     room = MergeRecords.room(regions.n)
     count = link_by_mean(regions, least_score, room)
     merges = MergeRecords._make(column[:count] for column in room)
     none = np.full(every.size, NO_SCORE, np.uint32)
-    return merges, record(every, Merges(*merges[:3]), every, sizes, none)
+    return merges, record(every, Merges(*merges[:3]), every.astype(np.int64), sizes, none)
 
 
 def _largest(block: int, table: Supervoxels, sizes: Int64, opens: Nodes) -> Largest:

@@ -9,20 +9,21 @@ import numpy as np
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels import versions
+from magneton_tasks.kernels.compiled.jit import njit
+from magneton_tasks.kernels.exact.contacts import ordered_by
 from magneton_tasks.kernels.exact.fixed_point import least_key
-from magneton_tasks.kernels.exact.residual import BasinPairs, Contacts, Residual
-from magneton_tasks.kernels.exact.rounds.adding import add_parallel
-from magneton_tasks.kernels.exact.rounds.parts import Touching, links_of, picked, whole_basins
+from magneton_tasks.kernels.exact.residual import BasinPairs, Contacts, Residual, UInt8, UInt32
+from magneton_tasks.kernels.exact.rounds.parts import Touching, picked, whole_basins
 from magneton_tasks.kernels.exact.rounds.tables import (
     MUST,
     Crossings,
     FaceTables,
     Int64,
+    Links,
     Mask,
     PartPairs,
     Parts,
     RegionContacts,
-    labels_of,
     names_of,
     stack,
     take,
@@ -31,6 +32,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
 #: Bump when the same blocks make other tables of a face.
 KERNEL_VERSION = versions.EXACT_FACES
 
+_SIDES, _SIZE, _KEY = map(Parts._fields.index, ("sides", "size", "key"))
 #: Faces that a basin lies on, by its sides' bits.
 _FACES = np.array([bin(sides).count("1") for sides in range(64)], np.uint8)
 
@@ -66,8 +68,7 @@ def decide_face(
 ) -> FaceTables:
     """Sum up contacts by regions, and decide what this face can (`parts`).
 
-    Linear in the rows of both blocks but for one sort of contacts; peak about 200 B a part and
-    150 B a contact.
+    Linear in the rows of both blocks.
 
     Parameters
     ----------
@@ -84,75 +85,122 @@ def decide_face(
         If contacts don't belong to these blocks.
     """
     s_min = max(settings.s_min, 0)
-    on_face = [_on_face(low, 2 * axis + 1, 0)]
-    on_face.append(_on_face(high, 2 * axis, on_face[0].parts.part.size))
-    parts, pairs = stack([side.parts for side in on_face]), stack([s.pairs for s in on_face])
-    between = Touching(
-        *(np.concatenate(columns) for columns in zip(*(s.rows for s in on_face), strict=True))
+    below = _on_face(low, 2 * axis + 1, 0)
+    above = _on_face(high, 2 * axis, below.parts.size)
+    part_sides, sizes, keys = (
+        np.concatenate([low.parts[column][below.parts], high.parts[column][above.parts]])
+        for column in (_SIDES, _SIZE, _KEY)
     )
-    a, b = on_face[0].row_of[contacts.basin_a], on_face[1].row_of[contacts.basin_b]
+    a, b = below.row_of[contacts.basin_a], above.row_of[contacts.basin_b]
     if min(a.min(initial=0), b.min(initial=0)) < 0:
         raise BadDataError(
             f"a contact names a basin that is on no face between blocks {low.block} and {high.block}",
             "one of them was segmented again: run faces again",
         )
     across = Touching(a, b, contacts.key)
-    roots, sizes = whole_basins(parts, across, contacts.joined, s_min)
+    between = Touching(*map(np.concatenate, zip(below.rows, above.rows, strict=True)))
+    roots, basin_sizes = whole_basins(sizes, across, contacts.joined, s_min)
+    small, on_many = basin_sizes < s_min, _FACES[part_sides] > 1
     goes_on = np.zeros(roots.size, np.bool_)
-    on_many = _FACES[parts.sides] > 1
     goes_on[roots[on_many]] = True
-    small = sizes < s_min
-    picks = picked(parts, roots, small & ~goes_on, between, across, least_key(settings.t_size))
+    picks = picked(keys, roots, small & ~goes_on, between, across, least_key(settings.t_size))
     waits: Mask = (small & goes_on)[roots]
-    large = ~small[roots] & on_many & (parts.size < s_min)
-    crossings = Crossings(
-        parts.part[a],
-        parts.part[b],
-        parts.region[a],
-        parts.region[b],
-        contacts.key,
-        contacts.joined,
+    rows = _Rows(
+        picks.own,
+        picks.pairs,
+        waits,
+        _either_waits(waits, between),
+        ~small[roots] & on_many & (sizes < s_min),
     )
+    one, other = _of_side(below, rows.before(below)), _of_side(above, rows.behind(below))
     return FaceTables(
-        _region_contacts(
-            crossings, contacts, contacts.joined | picks.crossings, low.sizes, high.sizes
-        ),
-        links_of(parts, pairs, picks),
-        take(parts, waits),
-        take(crossings, waits[a] | waits[b]),
-        take(pairs, _either_waits(waits, between)),
-        parts.part[large],
+        _region_contacts(low, high, contacts, contacts.joined | picks.crossings),
+        stack([one[0], other[0]]),
+        stack([one[1], other[1]]),
+        _crossings(low, high, contacts, np.flatnonzero(waits[a] | waits[b])),
+        stack([one[2], other[2]]),
+        np.concatenate([one[3], other[3]]),
     )
 
 
+# ------------------------------------------------------------------ one side of a face
 class _Side(NamedTuple):
     """What of a block lies on a face."""
 
-    parts: Parts
-    pairs: PartPairs
-    """With an end on the face."""
-    rows: Touching
-    """The same by rows of the parts of both sides."""
+    block: BlockParts
+    parts: Int64
+    """Rows of the parts on the face."""
     row_of: Int64
-    """(basins + 1,): of each basin of the block; -1: it isn't on the face."""
+    """(basins + 1,): of each basin of the block among the parts of both sides; -1: it isn't there."""
+    pairs: Int64
+    """Rows of the pairs with an end on the face."""
+    rows: Touching
+    """These pairs, by rows of the parts of both sides."""
+
+
+class _Rows(NamedTuple):
+    """Which parts and pairs of a face, or of one side of it."""
+
+    picked: Mask
+    picked_pairs: Mask
+    waiting: Mask
+    waiting_pairs: Mask
+    large: Mask
+
+    def before(self, side: _Side) -> _Rows:
+        """Those of ``side``, which comes first."""
+        parts, pairs = slice(side.parts.size), slice(side.pairs.size)
+        return self._of(parts, pairs)
+
+    def behind(self, side: _Side) -> _Rows:
+        """Those of the other side."""
+        parts, pairs = slice(side.parts.size, None), slice(side.pairs.size, None)
+        return self._of(parts, pairs)
+
+    def _of(self, parts: slice, pairs: slice) -> _Rows:
+        return _Rows(*(mask[rows] for mask, rows in zip(self, [parts, pairs] * 3, strict=False)))
 
 
 def _on_face(block: BlockParts, bit: int, first: int) -> _Side:
     """Rows count from ``first``."""
-    is_on = (block.parts.sides >> np.uint8(bit) & np.uint8(1)) > 0
-    row_of = np.full(is_on.size + 1, -1)
-    row_of[1:][is_on] = np.arange(first, first + np.count_nonzero(is_on))
     a, b, key = block.pairs
-    rows_a, rows_b = row_of[a], row_of[b]
-    touching = np.flatnonzero((rows_a >= 0) | (rows_b >= 0))
-    return _Side(
-        take(block.parts, is_on),
-        PartPairs(
-            names_of(block.block, a[touching]), names_of(block.block, b[touching]), key[touching]
-        ),
-        Touching(rows_a[touching], rows_b[touching], key[touching]),
-        row_of,
+    parts, row_of, pairs, rows_a, rows_b = _rows_on_face(block.parts.sides, a, b, 1 << bit, first)
+    return _Side(block, parts, row_of, pairs, Touching(rows_a, rows_b, key[pairs]))
+
+
+@njit(nogil=True)
+def _rows_on_face(
+    sides: UInt8, a: UInt32, b: UInt32, side: int, first: int
+) -> tuple[Int64, Int64, Int64, Int64, Int64]:
+    row_of = np.full(sides.size + 1, -1, np.int64)
+    parts = np.empty(sides.size, np.int64)
+    count = 0
+    for part in range(sides.size):
+        if sides[part] & side:
+            row_of[part + 1] = first + count
+            parts[count] = part
+            count += 1
+    touching = np.empty(a.size, np.int64)
+    rows_a, rows_b = np.empty(a.size, np.int64), np.empty(a.size, np.int64)
+    found = 0
+    for k in range(a.size):
+        touching[found], rows_a[found], rows_b[found] = k, row_of[a[k]], row_of[b[k]]
+        found += rows_a[found] >= 0 or rows_b[found] >= 0
+    return parts[:count], row_of, touching[:found], rows_a[:found], rows_b[:found]
+
+
+def _of_side(side: _Side, rows: _Rows) -> tuple[Links, Parts, PartPairs, Int64]:
+    """Links, waiting parts, pairs of these, and large parts of one side."""
+    number, parts, pairs = side.block.block, side.block.parts, side.block.pairs
+    picked, paired = side.parts[rows.picked], side.pairs[rows.picked_pairs]
+    links = Links(
+        np.concatenate([parts.region[picked], -names_of(number, pairs.a[paired])]),
+        np.concatenate([parts.target[picked], -names_of(number, pairs.b[paired])]),
     )
+    left = side.pairs[rows.waiting_pairs]
+    a, b = names_of(number, pairs.a[left]), names_of(number, pairs.b[left])
+    waiting = take(parts, side.parts[rows.waiting])
+    return links, waiting, PartPairs(a, b, pairs.key[left]), parts.part[side.parts[rows.large]]
 
 
 def _either_waits(waits: Mask, between: Touching) -> Mask:
@@ -161,19 +209,74 @@ def _either_waits(waits: Mask, between: Touching) -> Mask:
     return either
 
 
-def _region_contacts(
-    crossings: Crossings, contacts: Contacts, must: Mask, sizes_a: Int64, sizes_b: Int64
-) -> RegionContacts:
-    a, b = crossings.region_a, crossings.region_b
-    return add_parallel(
-        RegionContacts(
-            a,
-            b,
-            sizes_a[labels_of(a) - 1],
-            sizes_b[labels_of(b) - 1],
-            contacts.sum.astype(np.int64),
-            contacts.count.astype(np.int64),
-            contacts.last,
-            np.where(must, MUST, crossings.key),
-        )
+# ------------------------------------------------------------------ contacts
+def _crossings(low: BlockParts, high: BlockParts, contacts: Contacts, rows: Int64) -> Crossings:
+    a, b = (basin[rows].astype(np.int64) - 1 for basin in (contacts.basin_a, contacts.basin_b))
+    return Crossings(
+        low.parts.part[a],
+        high.parts.part[b],
+        low.parts.region[a],
+        high.parts.region[b],
+        contacts.key[rows],
+        contacts.joined[rows],
     )
+
+
+def _region_contacts(
+    low: BlockParts, high: BlockParts, contacts: Contacts, must: Mask
+) -> RegionContacts:
+    a, b, *columns = _sum_up(
+        low.parts.region,
+        high.parts.region,
+        low.sizes.size,
+        high.sizes.size,
+        contacts.basin_a,
+        contacts.basin_b,
+        contacts.sum,
+        contacts.count,
+        contacts.last,
+        contacts.key,
+        must,
+    )
+    sizes = low.sizes[a - 1], high.sizes[b - 1]
+    return RegionContacts(names_of(low.block, a), names_of(high.block, b), *sizes, *columns)
+
+
+@njit(nogil=True)
+def _sum_up(
+    region_a: Int64,
+    region_b: Int64,
+    regions_a: int,
+    regions_b: int,
+    basin_a: UInt32,
+    basin_b: UInt32,
+    sum_: UInt32,
+    count: UInt32,
+    last: Int64,
+    key: Int64,
+    must: Mask,
+) -> tuple[Int64, Int64, Int64, Int64, Int64, Int64]:
+    """One row a pair of regions, by their labels, sorted."""
+    rows = basin_a.size
+    a, b = np.empty(rows, np.uint32), np.empty(rows, np.uint32)
+    for k in range(rows):
+        a[k] = region_a[basin_a[k] - 1] & 0xFFFFFFFF
+        b[k] = region_b[basin_b[k] - 1] & 0xFFFFFFFF
+    every = np.arange(rows).astype(np.uint32)
+    order = ordered_by(a, ordered_by(b, every, regions_b), regions_a)
+    ends = np.empty((2, rows), np.int64)
+    sums, counts = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    lasts, keys = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    row = -1
+    for i in range(rows):
+        k = order[i]
+        if row < 0 or ends[0, row] != a[k] or ends[1, row] != b[k]:
+            row += 1
+            ends[0, row], ends[1, row] = a[k], b[k]
+            lasts[row], keys[row] = last[k], key[k]
+        sums[row] += sum_[k]
+        counts[row] += count[k]
+        lasts[row] = max(lasts[row], last[k])
+        keys[row] = max(keys[row], MUST if must[k] else key[k])
+    row += 1
+    return ends[0, :row], ends[1, :row], sums[:row], counts[:row], lasts[:row], keys[:row]

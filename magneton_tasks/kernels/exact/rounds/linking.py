@@ -12,26 +12,27 @@ from typing import NamedTuple
 import numpy as np
 
 from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.mean_linkage import MergeRecords, mean_linkage
 from magneton_tasks.kernels.exact.position_ranks import rank_positions
 from magneton_tasks.kernels.exact.region_graph import aggregate
 from magneton_tasks.kernels.exact.residual import Edges, Mask, UInt32
-from magneton_tasks.kernels.exact.rounds.parts import unite_pairs
 from magneton_tasks.kernels.exact.rounds.tables import MUST, Int64
 from magneton_tasks.kernels.exact.size_limited_linkage import size_limited
+from magneton_tasks.kernels.union_find import flatten, renumber, unite
 
 
 class Linked(NamedTuple):
     """What became of the own regions 1..own and the ghosts own + 1..n."""
 
-    roots: Int64
+    roots: UInt32
     """(n + 1,): the smallest of each one's set."""
     open_: Mask
     """(n + 1,), read at roots."""
     edges: Edges
     """Left between open sets, by roots."""
-    united: Int64
+    united: UInt32
     """(n + 1,): roots before mean linkage."""
     merges: MergeRecords
     """By mean linkage, in order."""
@@ -52,8 +53,8 @@ def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSet
     sizes
         int64 (n + 1,): voxels.
     edges
-        Between own regions, and from own ones to ghosts; a key of `tables.MUST` unites. **Written
-        to**.
+        Between own regions, and from own ones to ghosts, any number of rows a pair; a key of
+        `tables.MUST` unites. **Written to**.
     unions
         int64 (rows, 2): own regions that are one.
     settings
@@ -65,14 +66,11 @@ def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSet
         If a sum of affinities is too large, see `region_graph.MAX_SUM`.
     """
     n = sizes.size - 1
-    roots, open_ = _unite_certain(own, n, edges, unions)
-    size = np.zeros(n + 1, np.int64)
-    np.add.at(size, roots, sizes)
-    graph = aggregate(n, _new_ends(roots, edges.u), _new_ends(roots, edges.v), *edges[2:])
-    small = size_limited(n, graph, size, open_, settings, own + 1)
-    if (small[roots] != roots).any():
-        graph = aggregate(n, small[graph.u], small[graph.v], *graph[2:])
-        roots = small[roots].astype(np.int64)
+    roots, open_ = _unite_certain(own, n, edges.u, edges.v, edges.key, unions)
+    graph = _renamed(n, edges, roots)
+    small = size_limited(n, graph, _set_sizes(roots, sizes), open_, settings, own + 1)
+    if _pass_on(roots, small):
+        graph = _renamed(n, graph, small)
     between = int(graph.sum.sum()), int(graph.count.sum())
     rank = rank_positions(last := graph.last.copy())
     records = MergeRecords.room(n)
@@ -87,23 +85,52 @@ def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSet
         graph.key[left],
     )
     merges = MergeRecords._make(column[: linkage.merges] for column in records)
-    return Linked(
-        linkage.roots[roots].astype(np.int64), open_, rest, roots, merges, between[0], between[1]
-    )
+    united = roots.copy()
+    renumber(roots, linkage.roots)
+    return Linked(roots, open_, rest, united, merges, between[0], between[1])
 
 
-def _unite_certain(own: int, n: int, edges: Edges, unions: Int64) -> tuple[Int64, Mask]:
+def _renamed(n: int, edges: Edges, roots: UInt32) -> Edges:
+    """The graph of sets; writes to ``edges``."""
+    renumber(edges.u, roots)
+    renumber(edges.v, roots)
+    return aggregate(n, *edges)
+
+
+@njit(nogil=True)
+def _unite_certain(
+    own: int, n: int, u: UInt32, v: UInt32, key: Int64, unions: Int64
+) -> tuple[UInt32, Mask]:
     """Own regions that are one; those that are one with a ghost are open, and so are ghosts."""
-    must = edges.key >= MUST
-    u, v = edges.u[must].astype(np.int64), edges.v[must].astype(np.int64)
-    both = (u <= own) & (v <= own)
-    a, b = np.append(u[both], unions[:, 0]), np.append(v[both], unions[:, 1])
-    roots = unite_pairs(n + 1, a, b)
+    roots = np.arange(n + 1).astype(np.uint32)
+    for k in range(len(unions)):
+        unite(roots, unions[k, 0], unions[k, 1])
+    for k in range(u.size):
+        if key[k] >= MUST and u[k] <= own and v[k] <= own:
+            unite(roots, u[k], v[k])
+    flatten(roots)
     open_ = np.zeros(n + 1, np.bool_)
     open_[own + 1 :] = True
-    open_[roots[np.minimum(u, v)[~both]]] = True
+    for k in range(u.size):
+        if key[k] >= MUST and (u[k] > own or v[k] > own):
+            open_[roots[min(u[k], v[k])]] = True
     return roots, open_
 
 
-def _new_ends(roots: Int64, ends: UInt32) -> UInt32:
-    return roots[ends].astype(np.uint32)
+@njit(nogil=True)
+def _set_sizes(roots: UInt32, sizes: Int64) -> Int64:
+    """int64 (n + 1,): of each root's set."""
+    total = np.zeros(sizes.size, np.int64)
+    for i in range(1, sizes.size):
+        total[roots[i]] += sizes[i]
+    return total
+
+
+@njit(nogil=True)
+def _pass_on(roots: UInt32, further: UInt32) -> bool:
+    """Whether sets have merged further; ``roots`` are then theirs."""
+    merged = False
+    for i in range(roots.size):
+        merged |= further[roots[i]] != roots[i]
+        roots[i] = further[roots[i]]
+    return merged

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from magneton_tasks.kernels.compiled.jit import njit
+from magneton_tasks.kernels.exact.rounds.name_table import numbers_of
 from magneton_tasks.kernels.exact.rounds.tables import (
     Crossings,
     Int64,
@@ -20,7 +21,6 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     Mask,
     PartPairs,
     Parts,
-    locate,
 )
 from magneton_tasks.kernels.union_find import flatten, unite
 
@@ -42,14 +42,13 @@ class Touching(NamedTuple):
     key: Int64
 
     @classmethod
-    def of(cls, parts: Parts, edges: PartPairs | Crossings) -> Touching:
-        a, is_a = locate(parts.part, edges.a)
-        b, is_b = locate(parts.part, edges.b)
-        return cls(np.where(is_a, a, -1), np.where(is_b, b, -1), edges.key)
+    def of(cls, table: Int64, edges: PartPairs | Crossings) -> Touching:
+        """``table``: of `name_table.number_names`, rows of parts from 1."""
+        return cls(numbers_of(table, edges.a) - 1, numbers_of(table, edges.b) - 1, edges.key)
 
 
 def whole_basins(
-    parts: Parts, crossings: Touching, joined: Mask, s_min: int
+    part_sizes: Int64, crossings: Touching, joined: Mask, s_min: int
 ) -> tuple[Int64, Int64]:
     """Unite the parts of each basin.
 
@@ -60,34 +59,26 @@ def whole_basins(
     sizes
         int64 (parts,), read at roots: voxels, of each part up to s_min.
     """
-    roots = _unite_joined(parts.part.size, crossings.a, crossings.b, joined)
-    sizes = np.zeros(roots.size, np.int64)
-    np.add.at(sizes, roots, np.minimum(parts.size, s_min))
-    return roots, sizes
+    return _whole_basins(part_sizes, crossings.a, crossings.b, joined, s_min)
 
 
 @njit(nogil=True)
-def _unite_joined(count: int, a: Int64, b: Int64, joined: Mask) -> Int64:
-    roots = np.arange(count)
+def _whole_basins(
+    part_sizes: Int64, a: Int64, b: Int64, joined: Mask, s_min: int
+) -> tuple[Int64, Int64]:
+    roots = np.arange(part_sizes.size)
     for k in range(a.size):
         if joined[k] and a[k] >= 0 and b[k] >= 0:
             unite(roots, a[k], b[k])
     flatten(roots)
-    return roots
-
-
-@njit(nogil=True)
-def unite_pairs(count: int, a: Int64, b: Int64) -> Int64:
-    """Roots of 0..count - 1 once each a is united with its b."""
-    roots = np.arange(count)
-    for k in range(a.size):
-        unite(roots, a[k], b[k])
-    flatten(roots)
-    return roots
+    sizes = np.zeros(roots.size, np.int64)
+    for part in range(roots.size):
+        sizes[roots[part]] += min(part_sizes[part], s_min)
+    return roots, sizes
 
 
 def picked(
-    parts: Parts,
+    part_keys: Int64,
     roots: Int64,
     picking: Mask,
     pairs: Touching,
@@ -98,6 +89,8 @@ def picked(
 
     Parameters
     ----------
+    part_keys
+        Of `Parts`.
     roots
         Of `whole_basins`.
     picking
@@ -106,25 +99,31 @@ def picked(
         `ExactSettings.least_key`; pairs and keys of parts are above it already.
     """
     best = np.zeros(roots.size, np.int64)
-    picks = picking[roots] & (parts.key > 0)
-    np.maximum.at(best, roots[picks], parts.key[picks])
+    _offer_own(roots, picking, part_keys, best)
     _offer(roots, picking, *pairs, 0, best)
     _offer(roots, picking, *crossings, least_key, best)
     return Picks(
-        picks & (parts.key == best[roots]),
+        _is_own_best(roots, picking, part_keys, best),
         _is_best(roots, picking, *pairs, 0, best),
         _is_best(roots, picking, *crossings, least_key, best),
     )
 
 
 @njit(nogil=True)
-def _basin_that_picks(roots: Int64, picking: Mask, part: int, other: int) -> int:
-    """The basin of a part, if it picks and the edge to the other part leads out of it; else -1."""
-    if part < 0 or not picking[roots[part]]:
-        return -1
-    if other >= 0 and roots[other] == roots[part]:
-        return -1
-    return int(roots[part])
+def _offer_own(roots: Int64, picking: Mask, keys: Int64, best: Int64) -> None:
+    """Raise ``best`` to the keys of basins' own parts."""
+    for part in range(roots.size):
+        if picking[roots[part]]:
+            best[roots[part]] = max(best[roots[part]], keys[part])
+
+
+@njit(nogil=True)
+def _is_own_best(roots: Int64, picking: Mask, keys: Int64, best: Int64) -> Mask:
+    won = np.zeros(roots.size, np.bool_)
+    for part in range(roots.size):
+        root = roots[part]
+        won[part] = picking[root] and keys[part] > 0 and keys[part] == best[root]
+    return won
 
 
 @njit(nogil=True)
@@ -133,11 +132,16 @@ def _offer(
 ) -> None:
     """Raise ``best`` to the keys of edges that lead out of basins."""
     for k in range(a.size):
-        if key[k] > least_key:
-            for part, other in ((a[k], b[k]), (b[k], a[k])):
-                basin = _basin_that_picks(roots, picking, part, other)
-                if basin >= 0:
-                    best[basin] = max(best[basin], key[k])
+        if key[k] <= least_key:
+            continue
+        basin_a = roots[a[k]] if a[k] >= 0 else -1
+        basin_b = roots[b[k]] if b[k] >= 0 else -1
+        if basin_a == basin_b:
+            continue
+        if basin_a >= 0 and picking[basin_a] and key[k] > best[basin_a]:
+            best[basin_a] = key[k]
+        if basin_b >= 0 and picking[basin_b] and key[k] > best[basin_b]:
+            best[basin_b] = key[k]
 
 
 @njit(nogil=True)
@@ -147,10 +151,14 @@ def _is_best(
     """Which edges are some basin's best."""
     won = np.zeros(a.size, np.bool_)
     for k in range(a.size):
-        if key[k] > least_key:
-            for part, other in ((a[k], b[k]), (b[k], a[k])):
-                basin = _basin_that_picks(roots, picking, part, other)
-                won[k] |= basin >= 0 and best[basin] == key[k]
+        if key[k] <= least_key:
+            continue
+        basin_a = roots[a[k]] if a[k] >= 0 else -1
+        basin_b = roots[b[k]] if b[k] >= 0 else -1
+        if basin_a != basin_b:
+            won[k] = (basin_a >= 0 and picking[basin_a] and best[basin_a] == key[k]) or (
+                basin_b >= 0 and picking[basin_b] and best[basin_b] == key[k]
+            )
     return won
 
 

@@ -43,13 +43,13 @@ class Forest(NamedTuple):
     """Merges that score more than one inside them: always 0, or the linkage is broken."""
 
 
-def record(united: Int64, merges: Merges, least: Int64, sizes: Int64, low: UInt32) -> Forest:
+def record(united: UInt32, merges: Merges, least: Int64, sizes: Int64, low: UInt32) -> Forest:
     """Record what merged.
 
     Parameters
     ----------
     united
-        int64 (n + 1,): roots of the sets that were made without a score, which come first.
+        uint32 (n + 1,): roots of the sets that were made without a score, which come first.
     merges
         What followed; roots are those of ``united``.
     least, sizes, low
@@ -60,7 +60,7 @@ def record(united: Int64, merges: Merges, least: Int64, sizes: Int64, low: UInt3
 
 @njit(nogil=True)
 def _record(
-    united: Int64,
+    united: UInt32,
     gone: UInt32,
     kept: UInt32,
     scores: UInt32,

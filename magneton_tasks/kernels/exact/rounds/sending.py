@@ -11,11 +11,12 @@ import numpy as np
 
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.compiled.jit import njit
-from magneton_tasks.kernels.exact.fixed_point import SCORE_BITS, least_key, least_score
-from magneton_tasks.kernels.exact.residual import Edges, Mask, UInt32
+from magneton_tasks.kernels.exact.edge_heap import score
+from magneton_tasks.kernels.exact.fixed_point import least_key, least_score
+from magneton_tasks.kernels.exact.residual import Edges, UInt32
 from magneton_tasks.kernels.exact.rounds.tables import MUST, Int64
 
-_CERTAIN, _SMALL, _BY_MEAN, _NEVER = 3, 2, 1, 0
+_CERTAIN, _SMALL, _BY_MEAN = 3, 2, 1
 
 
 def send(
@@ -28,46 +29,83 @@ def send(
     own
         Sets 1..own are own, the others ghosts.
     edges
-        Between open sets, at least one end own; **both directions**, ``u`` own.
+        Between open sets, each pair once, at least one end own.
     sizes, names
         int64 (n + 1,), of sets, read at roots.
     """
     if not edges.u.size:
         return
-    best = _best_partners(edges, sizes, names, settings)
-    u, v = edges.u[best].astype(np.int64), edges.v[best].astype(np.int64)
-    # The largest of those that must become one waits for the others.
-    waits = (edges.key[best] >= MUST) & ~_larger(sizes, names, v, u)
-    following = np.full(sizes.size, -1, np.int64)
-    following[u[~waits]] = v[~waits]
+    following = _best_partners(
+        own,
+        edges.u,
+        edges.v,
+        edges.sum,
+        edges.count,
+        edges.last,
+        edges.key,
+        sizes,
+        names,
+        settings.s2 if settings.s2 > 1 else 0,
+        least_key(settings.t_size),
+        least_score(settings.threshold),
+    )
     _follow(following, own, at, sizes, names)
 
 
-def _best_partners(edges: Edges, sizes: Int64, names: Int64, settings: ExactSettings) -> Int64:
-    """The row of the best edge of each ``u`` that has one that could ever merge."""
-    u, v = edges.u, edges.v
-    score = (edges.sum << SCORE_BITS) // edges.count
-    is_small = np.minimum(sizes[u], sizes[v]) < settings.s2 if settings.s2 > 1 else u < 0
-    kind = np.where(
-        edges.key >= MUST,
-        _CERTAIN,
-        np.where(
-            (edges.key > least_key(settings.t_size)) & is_small,
-            _SMALL,
-            np.where(score >= least_score(settings.threshold), _BY_MEAN, _NEVER),
-        ),
-    )
-    first = np.where(kind == _CERTAIN, sizes[v], np.where(kind == _SMALL, edges.key, score))
-    second = np.where(kind == _CERTAIN, -names[v], np.where(kind == _SMALL, 0, -edges.last))
-    order = np.lexsort((second, first, kind, u))
-    last = order[np.append(u[order][1:] != u[order][:-1], True)]
-    best: Int64 = last[kind[last] != _NEVER]
-    return best
+@njit(nogil=True)
+def _best_partners(
+    own: int,
+    u: UInt32,
+    v: UInt32,
+    sum_: Int64,
+    count: Int64,
+    last: Int64,
+    key: Int64,
+    sizes: Int64,
+    names: Int64,
+    s2: int,
+    least_key: int,
+    least_score: int,
+) -> Int64:
+    """int64 (own + 1,): the best partner of each set; -1: none, or it waits for its partners."""
+    following = np.full(own + 1, -1, np.int64)
+    best = np.zeros((own + 1, 3), np.int64)  # kind, and what decides among those of one kind
+    for k in range(u.size):
+        mean = score(sum_[k], count[k])
+        smaller = min(sizes[u[k]], sizes[v[k]])
+        kind = _CERTAIN if key[k] >= MUST else _BY_MEAN if mean >= least_score else 0
+        if kind != _CERTAIN and key[k] > least_key and smaller < s2:
+            kind = _SMALL
+        if kind == 0:
+            continue
+        for here, there in ((np.int64(u[k]), np.int64(v[k])), (np.int64(v[k]), np.int64(u[k]))):
+            if here > own:
+                continue
+            first, second = np.int64(mean), -last[k]
+            if kind == _CERTAIN:
+                first, second = sizes[there], -names[there]
+            elif kind == _SMALL:
+                first, second = key[k], np.int64(0)
+            if _is_better(best[here], kind, first, second):
+                best[here, 0], best[here, 1], best[here, 2] = kind, first, second
+                following[here] = there
+    for top in range(1, own + 1):
+        # The largest of those that must become one waits for the others.
+        if best[top, 0] == _CERTAIN and not _is_larger(sizes, names, following[top], top):
+            following[top] = -1
+    return following
 
 
-def _larger(sizes: Int64, names: Int64, a: Int64, b: Int64) -> Mask:
-    larger: Mask = (sizes[a] > sizes[b]) | ((sizes[a] == sizes[b]) & (names[a] < names[b]))
-    return larger
+@njit(nogil=True)
+def _is_better(best: Int64, kind: int, first: np.int64, second: np.int64) -> bool:
+    if kind != best[0]:
+        return bool(kind > best[0])
+    return bool(first > best[1] or (first == best[1] and second > best[2]))
+
+
+@njit(nogil=True)
+def _is_larger(sizes: Int64, names: Int64, a: int, b: int) -> bool:
+    return bool(sizes[a] > sizes[b] or (sizes[a] == sizes[b] and names[a] < names[b]))
 
 
 @njit(nogil=True)
@@ -91,10 +129,7 @@ def _follow(following: Int64, own: int, at: UInt32, sizes: Int64, names: Int64) 
         next_ = following[top]
         to = at[top]
         if next_ > own:
-            larger = sizes[next_] > sizes[top] or (
-                sizes[next_] == sizes[top] and names[next_] < names[top]
-            )
-            if larger:
+            if _is_larger(sizes, names, next_, top):
                 to = at[next_]
         elif next_ >= 0:
             to = at[next_]  # known already, or a pair: where one of them is
