@@ -36,7 +36,7 @@ def size_limited(
     n
         The regions are 1..n.
     edges
-        As of `region_graph.aggregate`; not written to.
+        Any number of rows a pair, of which the one with the largest key counts; not written to.
     sizes
         int64 (n + 1,): voxels of each region. **Written to**: those of a root are its set's.
     open_
@@ -69,7 +69,8 @@ def _may_merge(
     u: int, v: int, key: int, sizes: Int64, open_: Mask, s2: int, least_key: int
 ) -> bool:
     """What fails here fails later too: sizes only grow and opens only spread."""
-    return key > least_key and (sizes[u] < s2 or sizes[v] < s2) and not (open_[u] and open_[v])
+    is_small = sizes[u] < s2 or sizes[v] < s2
+    return key > least_key and u != v and is_small and not (open_[u] and open_[v])
 
 
 @njit(nogil=True)

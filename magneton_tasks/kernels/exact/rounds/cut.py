@@ -21,8 +21,9 @@ import numpy as np
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.exact.residual import UInt32
+from magneton_tasks.kernels.exact.rounds.look_up import locate
 from magneton_tasks.kernels.exact.rounds.records import tops
-from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask, Names, locate, names_of
+from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask, Names, names_of
 
 
 class Supervoxels(NamedTuple):

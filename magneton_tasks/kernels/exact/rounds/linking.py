@@ -67,34 +67,29 @@ def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSet
     """
     n = sizes.size - 1
     roots, open_ = _unite_certain(own, n, edges.u, edges.v, edges.key, unions)
-    graph = _renamed(n, edges, roots)
-    small = size_limited(n, graph, _set_sizes(roots, sizes), open_, settings, own + 1)
+    # Rows of the same pair may stay: all but the one with the largest key come too late.
+    edges = _renamed(edges, roots)
+    small = size_limited(n, edges, _set_sizes(roots, sizes), open_, settings, own + 1)
     if _pass_on(roots, small):
-        graph = _renamed(n, graph, small)
+        edges = _renamed(edges, small)
+    graph = aggregate(n, *edges)
     between = int(graph.sum.sum()), int(graph.count.sum())
     rank = rank_positions(last := graph.last.copy())
     records = MergeRecords.room(n)
     linkage = mean_linkage(n, graph, rank, open_, least_score(settings.threshold), records)
-    left = np.flatnonzero((linkage.u > 0) & open_[linkage.u] & open_[linkage.v])
+    both_open = np.flatnonzero((linkage.u > 0) & open_[linkage.u] & open_[linkage.v])
     rest = Edges(
-        linkage.u[left],
-        linkage.v[left],
-        graph.sum[left],
-        graph.count[left],
-        last[rank[left]],
-        graph.key[left],
+        linkage.u[both_open],
+        linkage.v[both_open],
+        graph.sum[both_open],
+        graph.count[both_open],
+        last[rank[both_open]],
+        graph.key[both_open],
     )
     merges = MergeRecords._make(column[: linkage.merges] for column in records)
     united = roots.copy()
     renumber(roots, linkage.roots)
     return Linked(roots, open_, rest, united, merges, between[0], between[1])
-
-
-def _renamed(n: int, edges: Edges, roots: UInt32) -> Edges:
-    """The graph of sets; writes to ``edges``."""
-    renumber(edges.u, roots)
-    renumber(edges.v, roots)
-    return aggregate(n, *edges)
 
 
 @njit(nogil=True)
@@ -115,6 +110,28 @@ def _unite_certain(
         if key[k] >= MUST and (u[k] > own or v[k] > own):
             open_[roots[min(u[k], v[k])]] = True
     return roots, open_
+
+
+def _renamed(edges: Edges, roots: UInt32) -> Edges:
+    """Edges between sets; made of the first rows of ``edges``, which are written to."""
+    kept = slice(_rename(roots, *edges))
+    return Edges._make(column[kept] for column in edges)
+
+
+@njit(nogil=True)
+def _rename(
+    roots: UInt32, u: UInt32, v: UInt32, sum_: Int64, count: Int64, last: Int64, key: Int64
+) -> int:
+    """Move edges between sets to the front; returns how many there are."""
+    kept = 0
+    for k in range(u.size):
+        root_u, root_v = roots[u[k]], roots[v[k]]
+        if root_u != root_v:
+            u[kept], v[kept] = root_u, root_v
+            sum_[kept], count[kept] = sum_[k], count[k]
+            last[kept], key[kept] = last[k], key[k]
+            kept += 1
+    return kept
 
 
 @njit(nogil=True)

@@ -11,7 +11,8 @@ import numpy as np
 
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.residual import Edges, UInt32
-from magneton_tasks.kernels.exact.rounds.name_table import enter, number_of
+from magneton_tasks.kernels.exact.rounds.look_up import row_of, runs_of
+from magneton_tasks.kernels.exact.rounds.name_table import enter, number_names, number_of
 from magneton_tasks.kernels.exact.rounds.tables import (
     HalfEdges,
     Int64,
@@ -30,34 +31,39 @@ class Ghosts(NamedTuple):
     """A block of the group that each is in."""
 
 
-def number_contacts(table: Int64, own: int, contacts: RegionContacts) -> tuple[Edges, Ghosts]:
-    """Of the first round; ``table`` has the numbers 1..own.
+def number_contacts(names: Int64, contacts: RegionContacts) -> tuple[Edges, Ghosts]:
+    """Of the first round; ``names`` are those of own regions, sorted.
 
-    Peak: 40 B a contact, and twice the table.
+    Peak: 40 B a contact, 96 B a ghost.
     """
-    a, b, size_a, size_b = contacts[:4]
-    u, v, ghost, size = _number_contacts(table, own, a, b, size_a, size_b)
+    ends = contacts.a, contacts.b, contacts.size_a, contacts.size_b
+    u, v, ghost, size = _number_contacts(names, *ends)
     edges = Edges(u, v, contacts.sum, contacts.count, contacts.last, contacts.key)
     return edges, Ghosts(ghost, size, blocks_of(ghost).astype(np.uint32))
 
 
 @njit(nogil=True)
 def _number_contacts(
-    table: Int64, own: int, a: Int64, b: Int64, size_a: Int64, size_b: Int64
+    names: Int64, a: Int64, b: Int64, size_a: Int64, size_b: Int64
 ) -> tuple[UInt32, UInt32, Int64, Int64]:
-    u, v = np.empty(a.size, np.uint32), np.empty(a.size, np.uint32)
+    numbers = np.empty((2, a.size), np.uint32)
     ghost, size = np.empty(2 * a.size, np.int64), np.empty(2 * a.size, np.int64)
+    table = number_names(names[:0])
+    runs = runs_of(names)
     count = 0
-    for k in range(a.size):
-        table, u[k] = enter(table, a[k], own + count + 1)
-        if u[k] > own + count:
-            ghost[count], size[count] = a[k], size_a[k]
-            count += 1
-        table, v[k] = enter(table, b[k], own + count + 1)
-        if v[k] > own + count:
-            ghost[count], size[count] = b[k], size_b[k]
-            count += 1
-    return u, v, ghost[:count].copy(), size[:count].copy()
+    for side, (ends, sizes) in enumerate(((a, size_a), (b, size_b))):
+        run = 0
+        for k in range(a.size):
+            row, run = row_of(names, runs, run, ends[k])
+            number = np.int64(row + 1)
+            if row < 0:
+                table, nth = enter(table, ends[k], count + 1)
+                if nth > count:
+                    ghost[count], size[count] = ends[k], sizes[k]
+                    count += 1
+                number = names.size + nth
+            numbers[side, k] = number
+    return numbers[0], numbers[1], ghost[:count].copy(), size[:count].copy()
 
 
 def number_half_edges(

@@ -16,6 +16,7 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.exact.fixed_point import least_key
 from magneton_tasks.kernels.exact.residual import Edges, concatenate
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult, finish
+from magneton_tasks.kernels.exact.rounds.look_up import is_among, locate
 from magneton_tasks.kernels.exact.rounds.name_table import number_names, numbers_of
 from magneton_tasks.kernels.exact.rounds.numbering import number_contacts, number_half_edges
 from magneton_tasks.kernels.exact.rounds.parts import Touching, links_of, picked, whole_basins
@@ -33,8 +34,6 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     RegionContacts,
     blocks_of,
     empty,
-    is_among,
-    locate,
     stack,
     take,
 )
@@ -44,24 +43,22 @@ class Blocks(NamedTuple):
     """What the blocks of a group leave, stacked; regions sorted by name."""
 
     nodes: Nodes
-    edges: Edges
-    """Between nodes by their rows, from 1; **written to**."""
+    edges: Sequence[Edges]
+    """Between nodes by their rows, from 1; in any number of tables."""
     parts: Parts
     """Needed only where a face names a part instead of its region."""
 
     @classmethod
     def of(cls, blocks: Sequence[tuple[Nodes, Edges, Parts]]) -> Blocks:
-        """Of some blocks in the order of their numbers; edges by rows of their own nodes, from 1."""
-        first = np.cumsum([0, *(nodes.name.size for nodes, _, _ in blocks)])
-        edges = concatenate([edges for _, edges, _ in blocks])
-        begin = 0
-        for number, (_, own, _) in enumerate(blocks):
-            end = begin + own.u.size
-            edges.u[begin:end] += np.uint32(first[number])
-            edges.v[begin:end] += np.uint32(first[number])
-            begin = end
-        nodes, parts = stack([b[0] for b in blocks]), stack([b[2] for b in blocks])
-        return cls(nodes, edges, parts)
+        """Of blocks in the order of their numbers; edges by rows of their own nodes, from 1."""
+        nodes, edges, parts = [empty(Nodes)], [], [empty(Parts)]
+        first = np.uint32(0)
+        for own, between, on_faces in blocks:
+            nodes.append(own)
+            edges.append(between._replace(u=between.u + first, v=between.v + first))
+            parts.append(on_faces)
+            first += np.uint32(own.name.size)
+        return cls(stack(nodes), edges, stack(parts))
 
 
 def first_round(
@@ -90,14 +87,13 @@ def first_round(
         If the tables don't belong together.
     """
     links, certain = _decide_parts(near, numbers, settings)
-    table = number_names(blocks.nodes.name)
-    unions = _own_unions(table, [*(f.links for f in faces), links], blocks.parts, numbers)
+    unions = _own_unions(blocks, [*(f.links for f in faces), links], numbers)
     contacts = stack([empty(RegionContacts), *(f.contacts for f in faces), certain])
-    edges, ghosts = number_contacts(table, blocks.nodes.name.size, contacts)
-    del table, contacts, certain
+    edges, ghosts = number_contacts(blocks.nodes.name, contacts)
+    del contacts, certain
     if is_among(numbers, blocks_of(ghosts.name)).any():
         raise _not_of_one_run("a face names a region that its block doesn't have")
-    edges = concatenate([blocks.edges, edges])
+    edges = concatenate([*blocks.edges, edges])
     return finish(blocks.nodes, edges, ghosts, unions, int(numbers[0]), settings)
 
 
@@ -175,15 +171,16 @@ def _certain_rows(certain: Crossings, numbers: Int64) -> RegionContacts:
     return RegionContacts(a, b, none, none, none, none, none, np.full(a.size, MUST))
 
 
-def _own_unions(table: Int64, links: Sequence[Links], parts: Parts, numbers: Int64) -> Int64:
-    """Links inside the group's blocks, as int64 (rows, 2) of the numbers that ``table`` gives."""
+def _own_unions(blocks: Blocks, links: Sequence[Links], numbers: Int64) -> Int64:
+    """Links inside the group's blocks, as int64 (rows, 2) of numbers of nodes."""
     both = stack([empty(Links), *links])
     ours = is_among(numbers, blocks_of(np.abs(both.u)))
     unions = np.empty((np.count_nonzero(ours), 2), np.int64)
     for column, ends in enumerate(both):
-        unions[:, column] = numbers_of(table, _regions_of(ends[ours], parts))
-    if not unions.all():
-        raise _not_of_one_run("a face links a region that its block doesn't have")
+        rows, found = locate(blocks.nodes.name, _regions_of(ends[ours], blocks.parts))
+        if not found.all():
+            raise _not_of_one_run("a face links a region that its block doesn't have")
+        unions[:, column] = rows + 1
     return unions
 
 

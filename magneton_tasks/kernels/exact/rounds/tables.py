@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.residual import UInt8, UInt32
 
 Int64 = NDArray[np.int64]
@@ -25,7 +24,8 @@ MUST = np.int64(1) << 62
 #: Score of a merge that has none, above all scores: two parts of a basin, or a small region's.
 NO_SCORE = 0xFFFFFFFF
 
-_LABEL_BITS = 32
+#: Bits of a label in a name.
+LABEL_BITS = 32
 
 
 class Nodes(NamedTuple):
@@ -182,17 +182,17 @@ AnyTable = TypeVar(
 
 def names_of(block: int, labels: UInt32 | Int64) -> Int64:
     """Names of labels 1.. of a block."""
-    return (np.int64(block) << _LABEL_BITS) + labels.astype(np.int64)
+    return (np.int64(block) << LABEL_BITS) + labels.astype(np.int64)
 
 
 def blocks_of(names: Int64) -> Int64:
     """The blocks that names are from."""
-    return names >> _LABEL_BITS
+    return names >> LABEL_BITS
 
 
 def labels_of(names: Int64) -> Int64:
     """The labels that names have in their blocks."""
-    return names & ((1 << _LABEL_BITS) - 1)
+    return names & ((1 << LABEL_BITS) - 1)
 
 
 def take(table: AnyTable, rows: Int64 | Mask | slice) -> AnyTable:
@@ -224,83 +224,3 @@ _DTYPES: dict[type, tuple[type[np.generic], ...]] = {
     Crossings: (_I, _I, _I, _I, _I, _B),
     Links: (_I, _I),
 }  # fmt: skip
-
-
-def locate(sorted_: Int64, wanted: Int64) -> tuple[Int64, Mask]:
-    """Row of each wanted name in a sorted column, and whether it is there; row 0 where it isn't."""
-    return _locate(sorted_, wanted)
-
-
-@njit(nogil=True)
-def _locate(names: Int64, wanted: Int64) -> tuple[Int64, Mask]:
-    """By one table over the labels of each block where that is small, else by bisection."""
-    rows = np.zeros(wanted.size, np.int64)
-    found = np.zeros(wanted.size, np.bool_)
-    if names.size == 0:
-        return rows, found
-    begins, span = _runs(names)
-    by_table = span <= 4 * (names.size + wanted.size)
-    table = np.full(span if by_table else 0, -1, np.int64)
-    offsets = np.zeros(begins.size, np.int64)  # of each block's label 0 in the table
-    offset = np.int64(0)
-    for run in range(begins.size - 1):
-        first, last = names[begins[run]], names[begins[run + 1] - 1]
-        offsets[run] = offset - first
-        offset += last - first + 1
-        if by_table:
-            for row in range(begins[run], begins[run + 1]):
-                table[offsets[run] + names[row]] = row
-    run = 0
-    for k in range(wanted.size):
-        name = wanted[k]
-        if names[begins[run]] >> _LABEL_BITS != name >> _LABEL_BITS:
-            run = _run_of(names, begins, name >> _LABEL_BITS)
-        begin, end = begins[run], begins[run + 1]
-        if name < names[begin] or name > names[end - 1]:
-            continue
-        if by_table:
-            row = table[offsets[run] + name]
-        else:
-            row = begin + np.searchsorted(names[begin:end], name)
-            row = row if names[row] == name else -1
-        if row >= 0:
-            rows[k] = row
-            found[k] = True
-    return rows, found
-
-
-@njit(nogil=True)
-def _runs(names: Int64) -> tuple[Int64, np.int64]:
-    """Where the rows of each block begin, and the end; the labels that they span in all."""
-    count = 1
-    for row in range(1, names.size):
-        count += names[row] >> _LABEL_BITS != names[row - 1] >> _LABEL_BITS
-    begins = np.zeros(count + 1, np.int64)
-    begins[count] = names.size
-    count = 0
-    span = np.int64(0)
-    for row in range(1, names.size + 1):
-        if row == names.size or names[row] >> _LABEL_BITS != names[row - 1] >> _LABEL_BITS:
-            span += names[row - 1] - names[begins[count]] + 1
-            count += 1
-            begins[count] = row
-    return begins, span
-
-
-@njit(nogil=True)
-def _run_of(names: Int64, begins: Int64, block: int) -> int:
-    """The run of a block, or any if it has none."""
-    low = 0
-    high = begins.size - 2
-    while low < high:
-        middle = (low + high) // 2
-        if names[begins[middle]] >> _LABEL_BITS < block:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def is_among(sorted_: Int64, wanted: Int64) -> Mask:
-    """Whether each wanted value is in a sorted column."""
-    return locate(sorted_, wanted)[1]
