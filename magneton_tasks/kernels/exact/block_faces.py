@@ -117,20 +117,42 @@ def positions_in_volume(positions: Int64, shape: Vec3, origin: Vec3, volume: Vec
     Parameters
     ----------
     positions
-        int64, any shape: 3 * (index of the voxel in the block) + axis.
+        int64 (edges,): 3 * (index of the voxel in the block) + axis.
     shape, origin, volume
         The block's shape, and where it begins in a volume of what shape.
     """
-    voxel, axis = np.divmod(positions, 3)
-    z, y, x = np.unravel_index(voxel, shape)
-    z, y, x = z + origin[0], y + origin[1], x + origin[2]
-    found: Int64 = 3 * ((z * volume[1] + y) * volume[2] + x) + axis
-    return found
+    return _positions_in_volume(positions, shape, origin, volume)
 
 
 def keys_in_volume(keys: Int64, shape: Vec3, origin: Vec3, volume: Vec3) -> Int64:
     """The same of keys; 0, which is none, stays 0."""
-    affinity = -(-keys >> KEY_BITS)
-    positions = (affinity << KEY_BITS) - keys
-    moved = (affinity << KEY_BITS) - positions_in_volume(positions, shape, origin, volume)
-    return np.where(keys == 0, 0, moved)
+    return _keys_in_volume(keys, shape, origin, volume)
+
+
+@njit(nogil=True)
+def _positions_in_volume(positions: Int64, shape: Vec3, origin: Vec3, volume: Vec3) -> Int64:
+    moved = np.empty_like(positions)
+    for k in range(positions.size):
+        moved[k] = _moved(positions[k], shape, origin, volume)
+    return moved
+
+
+@njit(nogil=True)
+def _keys_in_volume(keys: Int64, shape: Vec3, origin: Vec3, volume: Vec3) -> Int64:
+    moved = np.zeros_like(keys)
+    for k in range(keys.size):
+        if keys[k] != 0:
+            affinity = -(-keys[k] >> KEY_BITS) << KEY_BITS
+            moved[k] = affinity - _moved(affinity - keys[k], shape, origin, volume)
+    return moved
+
+
+@njit(nogil=True)
+def _moved(position: np.int64, shape: Vec3, origin: Vec3, volume: Vec3) -> np.int64:
+    voxel = position // 3
+    row = voxel // shape[2]
+    plane = row // shape[1]
+    x = voxel - row * shape[2] + origin[2]
+    y = row - plane * shape[1] + origin[1]
+    z = plane + origin[0]
+    return np.int64(3 * ((z * volume[1] + y) * volume[2] + x) + position - 3 * voxel)

@@ -18,7 +18,7 @@ import numpy as np
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.basins import Int32
 from magneton_tasks.kernels.exact.borders import border_row, row_buffers, steps_back
-from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key
 from magneton_tasks.kernels.exact.residual import Int64, Mask, UInt8, UInt32
 from magneton_tasks.kernels.union_find import unite
 
@@ -58,7 +58,9 @@ def best_edges(
     kinds[on_face] |= _ON_FACE
     key = np.zeros(sizes.size, np.int64)
     target = np.zeros(sizes.size, np.uint32)
-    pairs = _offer_edges(affinity, labels, kinds, max(t_size, 1), key, target)
+    t_size = max(t_size, 1)
+    pairs = _offer_edges(affinity, labels, kinds, t_size, key)
+    _find_targets(labels, kinds, least_key(t_size), key, target)
     return BestEdges(key, target, pairs)
 
 
@@ -75,10 +77,8 @@ def join_small(n: int, sizes: Int32, best: BestEdges, on_face: Mask, s_min: int)
 
 
 @njit(nogil=True)
-def _offer_edges(
-    affinity: UInt8, labels: UInt32, kinds: UInt8, t_size: int, key: Int64, target: UInt32
-) -> Int64:
-    """Fill ``key`` and ``target``; returns the pairs."""
+def _offer_edges(affinity: UInt8, labels: UInt32, kinds: UInt8, t_size: int, key: Int64) -> Int64:
+    """Raise ``key`` to the best edge of every basin; returns the pairs."""
     nz, ny, nx = labels.shape
     marks, codes = row_buffers(nx)
     pairs = np.empty((0, 3), np.int64)
@@ -92,7 +92,7 @@ def _offer_edges(
                 pairs = longer
             first = (z * ny + y) * nx
             used = _offer_row(
-                affinity, labels, first, codes[:found], kinds, t_size, key, target, pairs, used
+                affinity, labels, first, codes[:found], kinds, t_size, key, pairs, used
             )
     return pairs[:used].copy()
 
@@ -106,11 +106,13 @@ def _offer_row(
     kinds: UInt8,
     t_size: int,
     key: Int64,
-    target: UInt32,
     pairs: Int64,
     used: int,
 ) -> int:
-    """Offer the edges of the row that begins at voxel ``first`` to the basins at their ends."""
+    """Offer the edges of the row that begins at voxel ``first`` to the basins at their ends.
+
+    Nearly all basins are small, so large ones are offered edges too: that is faster than to ask.
+    """
     flat = labels.reshape(-1)
     affinities = affinity.reshape(-1)
     back = steps_back(labels)
@@ -120,19 +122,30 @@ def _offer_row(
         a = flat[voxel]
         b = flat[voxel - back[axis]]
         g = np.int64(affinities[axis * flat.size + voxel])
-        if g < t_size or not (kinds[a] | kinds[b]) & _SMALL:
-            continue
         offered = (g << KEY_BITS) - (3 * voxel + axis)
         if kinds[a] & kinds[b] & _ON_FACE:
-            pairs[used, 0] = a
-            pairs[used, 1] = b
-            pairs[used, 2] = offered
-            used += 1
+            if g >= t_size and (kinds[a] | kinds[b]) & _SMALL:
+                pairs[used, 0] = a
+                pairs[used, 1] = b
+                pairs[used, 2] = offered
+                used += 1
             continue
-        if kinds[a] & _SMALL and offered > key[a]:
-            key[a] = offered
-            target[a] = b
-        if kinds[b] & _SMALL and offered > key[b]:
-            key[b] = offered
-            target[b] = a
+        key[a] = max(key[a], offered)
+        key[b] = max(key[b], offered)
     return used
+
+
+@njit(nogil=True)
+def _find_targets(labels: UInt32, kinds: UInt8, least_key: int, key: Int64, target: UInt32) -> None:
+    """The basins behind the best edges of small basins, by their positions; of others no edge stays."""
+    flat = labels.reshape(-1)
+    back = steps_back(labels)
+    for basin in range(1, key.size):
+        if not kinds[basin] & _SMALL or key[basin] <= least_key:
+            key[basin] = 0
+            continue
+        position = (-(-key[basin] >> KEY_BITS) << KEY_BITS) - key[basin]
+        voxel = position // 3
+        here = flat[voxel]
+        there = flat[voxel - back[position - 3 * voxel]]
+        target[basin] = there if here == basin else here
