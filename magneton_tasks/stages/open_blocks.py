@@ -13,14 +13,10 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     FaceTables,
     LargeParts,
     Links,
-    Nodes,
-    OwnEdges,
     PartPairs,
     Parts,
     RegionContacts,
     empty,
-    names_of,
-    stack,
 )
 from magneton_tasks.plan.rounds import faces_of
 from magneton_tasks.stages.faces import FACES, number_of
@@ -64,18 +60,16 @@ class OpenBlocks:
 
     def blocks(self, numbers: Sequence[int]) -> Blocks:
         """What blocks leave open."""
-        nodes, edges, parts = [empty(Nodes)], [empty(OwnEdges)], [empty(Parts)]
+        found = []
         for number in numbers:
             if not self._blocks.n_labels(number):
                 continue
             with self._blocks.invalidating(number):
                 info = self._blocks.file(number, "residual")
                 regions, residual = self._residuals.read(number, info)
-            own = residual.edges
-            nodes.append(regions)
-            edges.append(OwnEdges(names_of(number, own.u), names_of(number, own.v), *own[2:]))
-            parts.append(parts_of(number, residual, regions.size).parts)
-        return Blocks(stack(nodes), stack(edges), stack(parts))
+            parts = parts_of(number, residual, regions.size).parts
+            found.append((regions, residual.edges, parts))
+        return Blocks.of(found)
 
     def count_faces(self, numbers: Sequence[int]) -> int:
         """Faces of these blocks that were worked."""

@@ -11,13 +11,14 @@ from functools import cached_property
 import numpy as np
 
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
-from magneton_tasks.kernels.exact.rounds.round_step import RoundResult, first_round, later_round
+from magneton_tasks.kernels.exact.rounds.finish import RoundResult
+from magneton_tasks.kernels.exact.rounds.look_up import locate
+from magneton_tasks.kernels.exact.rounds.round_step import first_round, later_round
 from magneton_tasks.kernels.exact.rounds.tables import (
     HalfEdges,
     Int64,
     Names,
     Nodes,
-    locate,
 )
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.rounds import blocks_within

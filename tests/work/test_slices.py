@@ -26,7 +26,6 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     Int64,
     Names,
     Nodes,
-    OwnEdges,
     Parts,
     RegionContacts,
     empty,
@@ -82,7 +81,7 @@ def changed(path: Path, at: int) -> None:
 
 # ------------------------------------------------------------------ what comes back
 @pytest.mark.parametrize(
-    "kind", [Nodes, HalfEdges, Names, OwnEdges, RegionContacts, Parts, Crossings, Supervoxels]
+    "kind", [Nodes, HalfEdges, Names, RegionContacts, Parts, Crossings, Supervoxels]
 )
 def test_every_table_comes_back(tmp_path: Path, kind: type[Any]) -> None:
     with SliceWriter(tmp_path / "x", [kind]) as writer:

@@ -28,14 +28,10 @@ from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
 from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.face_step import decide_face, parts_of
-from magneton_tasks.kernels.exact.rounds.round_step import (
-    Blocks,
-    RoundResult,
-    first_round,
-    later_round,
-)
+from magneton_tasks.kernels.exact.rounds.finish import RoundResult
+from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round, later_round
 from magneton_tasks.kernels.exact.rounds.supervoxels import describe
-from magneton_tasks.kernels.exact.rounds.tables import FaceTables, OwnEdges, names_of, stack
+from magneton_tasks.kernels.exact.rounds.tables import FaceTables, stack
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
@@ -145,10 +141,8 @@ def _rounds(blocks: list[BlockSupervoxels], face: FaceTables, settings: ExactSet
 def _first_round(
     number: int, block: BlockSupervoxels, face: FaceTables, settings: ExactSettings
 ) -> RoundResult:
-    edges = block.residual.edges
-    own = OwnEdges(names_of(number, edges.u), names_of(number, edges.v), *edges[2:])
     parts = parts_of(number, block.residual, block.regions.size).parts
-    group = Blocks(block.regions, own, parts)
+    group = Blocks.of([(block.regions, block.residual.edges, parts)])
     return first_round(group, np.array([number]), [face], [face], settings)
 
 

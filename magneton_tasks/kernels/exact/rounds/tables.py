@@ -56,17 +56,6 @@ class HalfEdges(NamedTuple):
     key: Int64
 
 
-class OwnEdges(NamedTuple):
-    """Edges between two regions of one task, each pair once, 48 B each; columns as `residual.Edges`."""
-
-    u: Int64
-    v: Int64
-    sum: Int64
-    count: Int64  # type: ignore[assignment]
-    last: Int64
-    key: Int64
-
-
 class Names(NamedTuple):
     """What became of each region of a task in a round, sorted by ``old``, 65 B each."""
 
@@ -170,7 +159,6 @@ AnyTable = TypeVar(
     "AnyTable",
     Nodes,
     HalfEdges,
-    OwnEdges,
     Names,
     RegionContacts,
     Parts,
@@ -216,7 +204,6 @@ _I, _U, _B, _S = np.int64, np.uint32, np.bool_, np.uint8
 _DTYPES: dict[type, tuple[type[np.generic], ...]] = {
     Nodes: (_I, _I, _I, _U, _U),
     HalfEdges: (_I, _I, _U, _I, _I, _I, _I, _I),
-    OwnEdges: (_I,) * 6,
     Names: (_I, _I, _I, _B, _U, _U, _I, _I, _U, _U, _U),
     RegionContacts: (_I,) * 8,
     Parts: (_I, _S, _I, _I, _I, _I),
