@@ -21,7 +21,7 @@ from contextlib import suppress
 from functools import cache
 
 #: Where compiled functions are defined; they use names of these packages and of libraries only.
-PACKAGES = ("kernels", "kernels/exact", "kernels/overlap", "sample")
+PACKAGES = ("kernels", "kernels/exact", "kernels/exact/rounds", "kernels/overlap", "sample")
 #: CPU seconds that compiling everything takes (docs/compiled-code.md).
 COMPILE_S = 60
 
