@@ -23,7 +23,11 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader, Planes
 from magneton_tasks.kernels.exact.rounds.block import segment_supervoxels
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
-from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows, describe
+from magneton_tasks.kernels.exact.rounds.supervoxels import (
+    SupervoxelRows,
+    SupervoxelShapes,
+    describe,
+)
 from magneton_tasks.kernels.overlap.segment import BadAffinityError
 from magneton_tasks.stages.child import made_in_child
 from magneton_tasks.stages.exact import place_of, rows_of, run_settings
@@ -38,6 +42,8 @@ from magneton_tasks.work.stores import label_store, residual_store
 
 #: what files of supervoxels are called
 SUPERVOXELS = "supervoxels"
+Tables = tuple[SupervoxelRows, SupervoxelShapes, CurveRows]
+_KINDS = (SupervoxelRows, SupervoxelShapes, CurveRows)
 #: for warming up: a block with a neighbour
 _TWO_BLOCKS = Grid(((0, 2, 4), (0, 2), (0, 2)))
 
@@ -69,7 +75,7 @@ class ExactSegmentStage:
         self.store.create()
         self._warm()
         ordered = self.reader.in_order(keys)
-        kinds = {SUPERVOXELS: (SupervoxelRows, CurveRows)}
+        kinds = {SUPERVOXELS: _KINDS}
         directory = self.attempt.stage_dir("segment")
         yield from into_slices(directory, kinds, self._made, lambda: None)(ordered, begin)
         needed, decoded = self.reader.needed_bytes, self.reader.decoded_bytes
@@ -116,7 +122,7 @@ class ExactSegmentStage:
         if n == 0:
             return no_foreground(digest)
         tables = (
-            describe(found.supervoxels, found.sizes, found.labels, place.inner),
+            *describe(found.supervoxels, found.sizes, found.labels, place.inner),
             to_rows(found.curve),
         )
         _hand_on(shared, tables)
@@ -144,17 +150,16 @@ def _between_processes() -> Iterator[int]:
         os.close(descriptor)
 
 
-def _hand_on(descriptor: int, tables: tuple[SupervoxelRows, CurveRows]) -> None:
+def _hand_on(descriptor: int, tables: Tables) -> None:
     with os.fdopen(os.dup(descriptor), "wb") as file:
         for column in (column for table in tables for column in table):
             np.save(file, column, allow_pickle=False)
 
 
-def _take(descriptor: int) -> tuple[SupervoxelRows, CurveRows]:
+def _take(descriptor: int) -> Tables:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
-        supervoxels, curve = (
-            kind._make(np.load(file, allow_pickle=False) for _ in kind._fields)
-            for kind in (SupervoxelRows, CurveRows)
+        rows, shapes, curve = (
+            kind._make(np.load(file, allow_pickle=False) for _ in kind._fields) for kind in _KINDS
         )
-    return supervoxels, curve
+    return rows, shapes, curve  # type: ignore[return-value]  # each of its kind

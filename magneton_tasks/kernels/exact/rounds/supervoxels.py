@@ -14,13 +14,27 @@ from magneton_tasks.kernels.exact.rounds.tables import Int64
 
 
 class SupervoxelRows(NamedTuple):
-    """Row k - 1 is supervoxel k, 69 B each; boxes and sums count from the block's begin, in voxels."""
+    """Row k - 1 is supervoxel k, 20 B each: what cuts read."""
 
     region: UInt32
     """As `cut.Supervoxels`; so are the next two."""
     up: UInt32
     score: UInt32
     voxels: Int64
+
+    def table(self) -> Supervoxels:
+        """As `cut.cut_blocks` takes it."""
+        none = np.zeros(1, np.uint32)
+        return Supervoxels(*(np.concatenate([none, column]) for column in self[:3]))
+
+    def sizes(self) -> Int64:
+        """Voxels, with a 0 for the background in front."""
+        return np.concatenate([np.zeros(1, np.int64), self.voxels])
+
+
+class SupervoxelShapes(NamedTuple):
+    """Row k - 1 is supervoxel k, 49 B each; all counts from the block's begin, in voxels."""
+
     low_z: UInt32
     low_y: UInt32
     low_x: UInt32
@@ -35,18 +49,11 @@ class SupervoxelRows(NamedTuple):
     border: UInt8
     """1: it touches the border of what is segmented."""
 
-    def table(self) -> Supervoxels:
-        """As `cut.cut_blocks` takes it."""
-        none = np.zeros(1, np.uint32)
-        return Supervoxels(*(np.concatenate([none, column]) for column in self[:3]))
 
-    def sizes(self) -> Int64:
-        """Voxels, with a 0 for the background in front."""
-        return np.concatenate([np.zeros(1, np.int64), self.voxels])
-
-
-def describe(table: Supervoxels, sizes: Int64, labels: UInt32, inner: Inner) -> SupervoxelRows:
-    """Rows of a block.
+def describe(
+    table: Supervoxels, sizes: Int64, labels: UInt32, inner: Inner
+) -> tuple[SupervoxelRows, SupervoxelShapes]:
+    """Both tables of a block.
 
     Parameters
     ----------
@@ -62,8 +69,8 @@ def describe(table: Supervoxels, sizes: Int64, labels: UInt32, inner: Inner) -> 
             border[low[axis] == 0] = 1
         if not behind:
             border[high[axis] == labels.shape[axis]] = 1
-    rows = (column[1:] for column in (*table, sizes))
-    return SupervoxelRows(*rows, *low, *high, *total, border)
+    rows = SupervoxelRows._make(column[1:] for column in (*table, sizes))
+    return rows, SupervoxelShapes._make((*low, *high, *total, border))
 
 
 @njit(nogil=True)
