@@ -174,7 +174,8 @@ class _Archive:
 
     def regions(self, block: int) -> Nodes:
         table = self._member("regions")
-        columns = parquet.read(table, range(table.num_row_groups))
+        read = parquet.read(table, range(table.num_row_groups))
+        columns = {name: column.copy() for name, column in read.items()}  # Arrow's are read-only
         count = len(columns["size"])
         return Nodes(
             names_of(block, np.arange(1, count + 1)),

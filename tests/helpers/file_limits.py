@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,26 +14,26 @@ PER_BLOCK, PER_BATCH, PER_RUN = 2, 4, 20
 
 
 def assert_few_files(work: Path, parts: int = 1) -> None:
-    """At most 2 files a block, 4 a batch and 20 a run; 1 a group of joins, 2 a process that counted.
+    """At most 2 files a block, 4 a batch and 20 a run; 2 a process that counted, summed up faces, or worked a round.
 
     ``parts``: processes a batch, where the plan doesn't know of them.
     """
     plans = [Plan.from_json(p.read_bytes(), str(p)) for p in work.glob("runs/*/*/plan.json")]
     assert plans, f"no run in {work}"
     batches = sum(p.work[s].batches for p in plans for s in p.work if s in MAPPED)
+    batches += sum(
+        json.loads(p.read_bytes())["work"]["batches"] for p in work.glob("runs/*/*/groups/*.json")
+    )
     geometry = plans[-1].geometry
-    groups = 0
-    if geometry.joins is not None:
-        groups = sum(map(geometry.joins.groups, range(1, geometry.joins.levels + 1)))
     found = by_kind(work)
     of_blocks = Counter(
         {
             k: n
             for k, n in found.items()
-            if re.match("(segment|join)-.*/(labels.zarr/c|sizes|residuals)/", k)
+            if re.match("segment-.*/(labels.zarr/c|sizes|residuals)/", k)
         }
     )
-    assert of_blocks.total() <= PER_BLOCK * len(geometry.grid) + groups, of_blocks
+    assert of_blocks.total() <= PER_BLOCK * len(geometry.grid), of_blocks
     # Of its own of each process: a record says which rows of which file are a block's.
     counted = Counter(
         {k: n for k, n in found.items() if re.match("count-[^/]*/[a-z]+-.*parquet", k)}

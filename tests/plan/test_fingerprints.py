@@ -262,7 +262,7 @@ def renamed_dust() -> Any:
 def test_what_isn_t_read_isn_t_hashed() -> None:
     assert "min_iou" not in decisive(a_config({"method": "overlap"}), "pool")
     assert "version" not in decisive(a_config(), "input")
-    assert make_geometry(a_config(EXACT), a_volume()).joins is not None
+    assert make_geometry(a_config(EXACT), a_volume()).method == "exact"
 
 
 # ------------------------------------------------------------------ what else is told apart by settings

@@ -15,10 +15,7 @@ from magneton_tasks.base.methods import ExactSettings, SegmentSettings
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import segment_block
-from magneton_tasks.plan.cost_exact import TYPICAL_FACES
-from magneton_tasks.plan.exact_tree import choose_tree
 from magneton_tasks.plan.geometry import make_geometry
-from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.memory import project_memory
 from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.stages.exact import place_of
@@ -29,7 +26,7 @@ from tests.helpers.volumes import Array
 
 GIB = 2**30
 VOLUME = a_volume((1024, 1024, 1024), voxel_size_nm=(8.0, 8.0, 8.0))
-STAGES = ("segment", "count", "join1", "pool", "apply", "downsample")
+STAGES = ("segment", "count", "faces", "pool", "apply", "downsample")
 
 
 def projected(config: RunConfig, stage: str) -> int:
@@ -49,8 +46,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def ways(config: RunConfig, stage: str) -> list[memory_advice.Way]:
-    joins = make_geometry(config, VOLUME).joins
-    return list(memory_advice.ways(config, stage, VOLUME, joins))
+    return list(memory_advice.ways(config, stage, VOLUME))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -58,7 +54,7 @@ def ways(config: RunConfig, stage: str) -> list[memory_advice.Way]:
 def test_whoever_follows_advice_needs_less(name: str, stage: str) -> None:
     sets = CONFIGS[name]
     config = a_config(sets)
-    if config.method == "overlap" and stage == "join1":
+    if stage == ("faces" if config.method == "overlap" else "count"):
         return  # there is none
     for way in ways(config, stage):
         if stage == "pool":
@@ -74,32 +70,10 @@ def test_each_stage_has_the_advice_that_is_true_of_it() -> None:
     assert keys("overlap, histogram", "segment") == ["block.size", "segment.merge_function"]
     assert keys("overlap, mean", "segment") == ["block.size"]
     assert keys("exact", "segment") == ["block.size"]
-    assert keys("exact", "count") == []
-    assert keys("exact", "join1") == ["block.size"]
+    assert keys("exact", "faces") == ["block.size"]
+    assert keys("exact", "round1") == ["block.size"]
     assert keys("no mips", "apply") == []
     assert "apply.mips" in keys("many mips", "apply")
-
-
-def test_smaller_blocks_are_never_advised_for_a_join() -> None:
-    """Nor anything that has been, and leaves more open: a lower threshold, a larger s2."""
-    for levels in ((4, 4, 4),), ((2, 2, 2), (2, 2, 2)):
-        config = a_config({"method": "exact", "exact.advanced.t_high": 256})
-        tree = JoinTree((4, 4, 4), levels)
-        for stage in ("join1", "join2"):
-            found = list(memory_advice.ways(config, stage, VOLUME, tree))
-            text = " ".join([memory_advice.advice(config, stage), *(w.text for w in found)])
-            assert "smaller" not in text
-            assert "s2" not in text
-            assert "threshold" not in text
-            assert ("block.size" in text) is (tree.levels == 1)
-
-
-def test_a_larger_block_helps_a_flat_join_and_a_smaller_one_does_not() -> None:
-    flat = [
-        project_memory(c, make_geometry(c, VOLUME), TYPICAL)["join1"].bound
-        for c in (a_config({"method": "exact", "block.size": [n] * 3}) for n in (128, 256, 512))
-    ]
-    assert flat == sorted(flat, reverse=True)
 
 
 # ------------------------------------------------------------------ what only the kernels know
@@ -147,7 +121,7 @@ def test_t_high_255_leaves_less_open_than_256() -> None:
     usual = ExactSettings(0.5, t_high=255)
     assert blocks_of(32, usual)[1] < 0.8 * blocks_of(32, replace(usual, t_high=256))[1]
     config = a_config({"method": "exact", "exact.advanced.t_high": 256})
-    (way,) = memory_advice.ways(config, "join2", None, JoinTree((4, 4, 4), ((2, 2, 2),) * 2))
+    (way,) = [w for w in memory_advice.ways(config, "round1", None) if "block.size" not in w.sets]
     assert way.sets == {"exact.advanced.t_high": 255}
 
 

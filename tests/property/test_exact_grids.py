@@ -1,6 +1,6 @@
 """The exact method's promise: however a volume is cut, the segmentation is that of one block.
 
-In memory, all combinations of volumes, settings, cuts and trees; the stages and stores have tests of
+In memory, all combinations of volumes, settings, cuts and groups; the stages and stores have tests of
 their own. Volumes are a few thousand voxels: sizes of blocks go down to one voxel, so that every
 case there is at a border comes up often.
 """
@@ -18,9 +18,14 @@ from hypothesis import strategies as st
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from tests.helpers.exact.oracle import oracle
+from tests.helpers.exact.rounds_in_memory import segment_whole
 from tests.helpers.exact.volumes import KINDS, volume
-from tests.helpers.exact.whole import Cuts, Grid, by_twos, one_block, regular, same, segment_whole
+from tests.helpers.exact.whole import Cuts, Grid, one_block, regular, same
 from tests.helpers.examples import examples
+
+#: Blocks per axis of the groups of each round.
+ALL_AT_ONCE: list[Vec3] = [(1 << 20,) * 3]
+BY_TWOS: list[Vec3] = [(1, 1, 1), (2, 2, 2), (4, 4, 4), (1 << 20,) * 3]
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Case:
     cuts: Cuts
     settings: ExactSettings
     mask_seed: int | None
-    tree: bool
+    is_grouped: bool
 
     @property
     def shape(self) -> Vec3:
@@ -54,8 +59,8 @@ class Case:
         return mask
 
     @property
-    def fan_in(self) -> list[Vec3] | None:
-        return by_twos(Grid(self.cuts).shape) if self.tree else None
+    def spans(self) -> list[Vec3]:
+        return BY_TWOS if self.is_grouped else ALL_AT_ONCE
 
 
 @st.composite
@@ -72,7 +77,7 @@ def cases(draw: st.DrawFn, longest: int) -> Case:
     settings = ExactSettings(
         threshold=draw(st.integers(0, 1000)) / 1000,
         s2=draw(st.sampled_from((0, 5, 25, 200))),
-        dust=draw(st.sampled_from((0, 4, 30, 200))),
+        dust=0,
         t_low=t_low,
         t_high=draw(st.sampled_from((t_low, 200, 240, 253, 256)).filter(lambda t: t >= t_low)),
         s_min=draw(st.sampled_from((0, 3, 12, 60))),
@@ -88,7 +93,7 @@ def cases(draw: st.DrawFn, longest: int) -> Case:
 @given(cases(longest=18))
 def test_any_grid_equals_one_block(case: Case) -> None:
     whole = segment_whole(case.affinity, one_block(case.shape), case.settings, mask=case.mask)
-    found = segment_whole(case.affinity, case.cuts, case.settings, case.fan_in, case.mask)
+    found = segment_whole(case.affinity, case.cuts, case.settings, case.spans, case.mask)
     assert same(whole, found)
 
 
@@ -96,7 +101,7 @@ def test_any_grid_equals_one_block(case: Case) -> None:
 @given(cases(longest=6))
 def test_any_grid_is_what_the_oracle_says(case: Case) -> None:
     expected = oracle(case.affinity, case.settings, case.mask)
-    found = segment_whole(case.affinity, case.cuts, case.settings, case.fan_in, case.mask)
+    found = segment_whole(case.affinity, case.cuts, case.settings, case.spans, case.mask)
     assert same(expected, found)
 
 
@@ -112,15 +117,15 @@ def test_ties_of_scores_go_by_the_last_position(seed: int) -> None:
     expected = oracle(affinity, settings)
     assert same(expected, segment_whole(affinity, one_block(shape), settings))
     cuts = regular(shape, (3, 5, 2 + seed % 3))
-    assert same(expected, segment_whole(affinity, cuts, settings, by_twos(Grid(cuts).shape)))
+    assert same(expected, segment_whole(affinity, cuts, settings, BY_TWOS))
 
 
 SETTINGS = [
-    pytest.param(ExactSettings(0.3, s2=100, dust=60, s_min=10), id="all"),
+    pytest.param(ExactSettings(0.3, s2=100, dust=0, s_min=10), id="all"),
     pytest.param(
         ExactSettings(0.5, s2=0, dust=0, t_low=60, t_high=220, s_min=60, t_size=90), id="basins"
     ),
-    pytest.param(ExactSettings(0.45, s2=0, dust=150, t_low=26, t_high=255, s_min=0), id="dust"),
+    pytest.param(ExactSettings(0.45, s2=0, dust=0, t_low=26, t_high=255, s_min=0), id="bare"),
     pytest.param(ExactSettings(0.55, s2=300, dust=0, s_min=0, t_size=26), id="size-limited"),
 ]
 SHAPE: Vec3 = (24, 25, 26)
@@ -129,39 +134,38 @@ SHAPE: Vec3 = (24, 25, 26)
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_grids_that_people_use(kind: str, settings: ExactSettings) -> None:
-    """Regular grids of blocks large enough to have an inside; trees of up to three levels."""
+    """Regular grids of blocks large enough to have an inside; rounds with groups of two."""
     affinity = volume(kind, SHAPE, 0)
     whole = segment_whole(affinity, one_block(SHAPE), settings)
     for blocks in ((2, 2, 2), (3, 3, 2), (5, 2, 3)):
         cuts = regular(SHAPE, vec3(-(-n // b) for n, b in zip(SHAPE, blocks, strict=True)))
         assert same(whole, segment_whole(affinity, cuts, settings)), blocks
-        assert same(whole, segment_whole(affinity, cuts, settings, by_twos(blocks))), blocks
+        assert same(whole, segment_whole(affinity, cuts, settings, BY_TWOS)), blocks
     for size in ((1, 25, 26), (24, 1, 26), (24, 25, 1), (7, 5, 26), (23, 24, 25)):
         cuts = regular(SHAPE, size)
-        assert same(whole, segment_whole(affinity, cuts, settings, by_twos(Grid(cuts).shape))), size
+        assert same(whole, segment_whole(affinity, cuts, settings, BY_TWOS)), size
 
 
 @pytest.mark.parametrize(
-    "fan_in", [[(4, 2, 1), (2, 2, 3)], [(1, 4, 3), (8, 1, 1)], [(3, 3, 3), (3, 2, 1)]]
+    "spans", [[(2, 2, 1), (4, 2, 3)], [(1, 4, 3), (8, 4, 3)], [(3, 3, 3), (3, 3, 3)]]
 )
-def test_levels_may_join_any_number_of_groups(fan_in: list[Vec3]) -> None:
+def test_groups_may_have_any_number_of_blocks(spans: list[Vec3]) -> None:
     affinity, settings = (
         volume("cells", (24, 12, 9), 1),
-        ExactSettings(0.4, s2=20, dust=15, s_min=6),
+        ExactSettings(0.4, s2=20, dust=0, s_min=6),
     )
     whole = segment_whole(affinity, one_block((24, 12, 9)), settings)
-    assert same(whole, segment_whole(affinity, regular((24, 12, 9), (3, 3, 3)), settings, fan_in))
+    assert same(whole, segment_whole(affinity, regular((24, 12, 9), (3, 3, 3)), settings, spans))
 
 
-@pytest.mark.parametrize("tree", [False, True])
-def test_empty_blocks_among_others(tree: bool) -> None:
+@pytest.mark.parametrize("spans", [ALL_AT_ONCE, BY_TWOS])
+def test_empty_blocks_among_others(spans: list[Vec3]) -> None:
     """A third of the volume is nothing at all, in slabs as wide as blocks and beside them."""
-    affinity, settings = volume("noise", SHAPE, 3), ExactSettings(0.5, s2=20, dust=15, s_min=6)
+    affinity, settings = volume("noise", SHAPE, 3), ExactSettings(0.5, s2=20, dust=0, s_min=6)
     mask = np.ones(SHAPE, np.bool_)
     mask[8:16, :16] = False
     mask[:, :, :7] = False
     mask[16:, 8:, 14:] = False
     whole = segment_whole(affinity, one_block(SHAPE), settings, mask=mask)
     cuts = regular(SHAPE, (8, 8, 7))
-    fan_in = by_twos(Grid(cuts).shape) if tree else None
-    assert same(whole, segment_whole(affinity, cuts, settings, fan_in, mask))
+    assert same(whole, segment_whole(affinity, cuts, settings, spans, mask))

@@ -75,7 +75,7 @@ def watched(tmp_path: Path) -> Watched:
 @pytest.mark.parametrize(
     ("method", "stages"),
     [
-        ("exact", {"segment", "count", "join1", "pool", "apply", "downsample", "verify"}),
+        ("exact", {"segment", "faces", "round0", "pool", "cut", "apply", "downsample", "verify"}),
         ("overlap", {"segment", "count", "pool", "apply", "downsample", "verify"}),
     ],
 )

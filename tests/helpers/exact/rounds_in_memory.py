@@ -12,6 +12,7 @@ import numpy.typing as npt
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.contacts import face_contacts
+from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
 from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
@@ -26,7 +27,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     stack,
     take,
 )
-from tests.helpers.exact.whole import Affinity, Cuts, Grid, blocks_and_planes
+from tests.helpers.exact.whole import Affinity, Cuts, Grid, blocks_and_planes, masked
 
 Face = tuple[int, int]
 """The block on the low side, and the axis."""
@@ -142,6 +143,28 @@ def run_rounds(
         run.rounds.append(_later_round(run, settings))
         assert len(run.rounds) < 200
     return run
+
+
+def segment_whole(
+    affinity: Affinity,
+    cuts: Cuts,
+    settings: ExactSettings,
+    spans: Sequence[Vec3] = ((1 << 20,) * 3,),
+    mask: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.int64]:
+    """Segment a volume block by block, at the settings' threshold.
+
+    Parameters
+    ----------
+    affinity
+        uint8 (3, z, y, x).
+    spans
+        Blocks per axis of the groups of each round; the last one holds for all that follow.
+    mask
+        bool (z, y, x), False: not to be segmented.
+    """
+    run = run_rounds(masked(affinity, mask), cuts, settings, spans[0], spans[1:] or spans)
+    return run.cut(least_score(settings.threshold))
 
 
 def _faces(run: Run, settings: ExactSettings) -> dict[Face, FaceTables]:

@@ -11,11 +11,15 @@ import pytest
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.evaluate import evaluate
-from tests.helpers.exact.whole import Grid, by_twos, one_block, regular, same, segment_whole
+from magneton_tasks.kernels.exact.rounds.tables import NO_SCORE
+from tests.helpers.exact.rounds_in_memory import run_rounds, segment_whole
+from tests.helpers.exact.whole import one_block, regular, same
 
 SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 NAMES = ("pub128", "real_gala_train")
 #: Where the VI against the truth is least, and one that leaves small regions.
+#: Blocks per axis of the groups of each round.
+BY_TWOS: list[Vec3] = [(1, 1, 1), (2, 2, 2), (1 << 20,) * 3]
 THRESHOLDS = {"pub128": (0.3, 0.6), "real_gala_train": (0.15, 0.5)}
 #: Bits by which waterz's mean affinity may differ: it breaks ties of scores, which 8-bit affinities
 #: often have, in an order of its own.
@@ -40,9 +44,7 @@ def shape_of(affinity: npt.NDArray[np.uint8]) -> Vec3:
     "settings",
     [
         pytest.param({}, id="default"),
-        pytest.param(
-            {"s2": 0, "dust": 0, "s_min": 0, "t_high": 255}, id="bare", marks=pytest.mark.long
-        ),
+        pytest.param({"s2": 0, "s_min": 0, "t_high": 255}, id="bare", marks=pytest.mark.long),
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
@@ -55,7 +57,7 @@ def test_any_grid_equals_one_block(name: str, settings: dict[str, int]) -> None:
     for size in ((64, 64, 64), (32, 64, 50), (19, 31, 27)):
         cuts = regular(shape, size)
         assert same(whole, segment_whole(affinity, cuts, chosen)), size
-        assert same(whole, segment_whole(affinity, cuts, chosen, by_twos(Grid(cuts).shape))), size
+        assert same(whole, segment_whole(affinity, cuts, chosen, BY_TWOS)), size
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,7 +70,7 @@ def test_a_mask_is_cut_out_of_any_grid(name: str) -> None:
     whole = segment_whole(affinity, one_block(shape), settings, mask=mask)
     assert (whole[~mask] == 0).all() and len(np.unique(whole)) > 50
     cuts = regular(shape, (30, 40, 50))
-    assert same(whole, segment_whole(affinity, cuts, settings, by_twos(Grid(cuts).shape), mask))
+    assert same(whole, segment_whole(affinity, cuts, settings, BY_TWOS, mask))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,9 +79,9 @@ def test_waterz_agrees_on_the_same_supervoxels(name: str) -> None:
 
     affinity = real_affinity(name)
     shape = shape_of(affinity)
-    none_merges = ExactSettings(2.0, s2=0, dust=0)
+    bare = ExactSettings(1.0, s2=0, dust=0)
     _, supervoxels = np.unique(
-        segment_whole(affinity, one_block(shape), none_merges), return_inverse=True
+        run_rounds(affinity, one_block(shape), bare).cut(NO_SCORE), return_inverse=True
     )
     thresholds = sorted(THRESHOLDS[name], reverse=True)
     steps = waterz.agglomerate(
