@@ -26,8 +26,6 @@ NAMES = (
     "memory",
     "segment",
     "exact",
-    "join",
-    "join_memory",
     "tune",
     "view",
     "docker",

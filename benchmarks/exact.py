@@ -3,7 +3,7 @@
 Volumes are the sample, pub128 continued by reflection, and uniform noise. Ratios are of CPU seconds
 in one run; start-up of a process (measured with a volume of 32^3) is reported apart. Bare waterz gets
 the float32 affinities of each block in memory, in a child forked for it (``benchmarks.segment``).
-``--full`` adds the joins' levels on 512^3 in blocks of 64, and threshold curves in finer steps.
+``--full`` adds the rounds on 512^3 in blocks of 64, and threshold curves in finer steps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import JOINS, STAGES
+from magneton_tasks.plan.stage_table import ROUND_SLOTS, STAGES
 
 UInt8 = NDArray[np.uint8]
 
@@ -247,7 +247,7 @@ def _read_bytes(printed: str) -> tuple[int, int]:
 
 
 def _residual_rows(work: Path, block: int, edge: int) -> list[Row]:
-    """What stays open per voxel of inner face, and what the joins make of it."""
+    """What stays open per voxel of inner face, and what the rounds make of it."""
     faces = 2 * 3 * (edge // block - 1) * edge * edge  # both sides of each inner face
     blocks = _done(work, "segment-*")
     edges = sum(r["info"]["rows"]["edges"] for r in blocks)
@@ -257,19 +257,13 @@ def _residual_rows(work: Path, block: int, edge: int) -> list[Row]:
         row("  open edges", edges / faces, "/face voxel", most=0.75),
         row("  their files, faces included", stored / max(edges, 1), "bytes/edge"),
     ]  # fmt: skip
-    for level in JOINS:
-        done = _done(work, f"join-*/level-{level[-1]}")
+    for number in range(ROUND_SLOTS):
+        done = _done(work, f"rounds-*/{number}")
         if done:
-            cpu_s = sum(r["cpu_s"] for r in done)
-            rows.append(
-                row(
-                    f"  {level}, reading and writing",
-                    cpu_s / max(edges, 1) * 1e6,
-                    "CPU us/edge",
-                    most=0.5,
-                )
-            )
-            edges = sum(r["info"]["rows"]["edges"] for r in done)
+            cpu_s = sum(r["cpu_s"] or 0.0 for r in done)
+            regions = sum(r["info"]["n"] for r in done)
+            told = f"  round {number}, reading and writing"
+            rows.append(row(told, cpu_s / max(regions, 1) * 1e6, "CPU us/region"))
     return rows
 
 
@@ -408,8 +402,8 @@ def _compare(
     work = directory / f"work-{name}"
     records = [
         r
-        for stage in ("segment", "join")
-        for r in _done(work, f"{stage}-*") + _done(work, f"{stage}-*/level-*")
+        for stage in ("segment", "rounds")
+        for r in _done(work, f"{stage}-*") + _done(work, f"{stage}-*/*")
     ]
     stored = [p for p in work.glob("*-*/**/*") if p.is_file() and "records" not in p.parts]
     return {

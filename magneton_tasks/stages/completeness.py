@@ -103,10 +103,15 @@ def cut_differences(
     for name, what in (("n", "supervoxels"), ("voxels", "voxels")):
         yield from round_counts.blocks_cut(
             what,
-            {k: r.info.get(name, 0) for k, r in found.blocks.items()},
-            {k: (groups.blocks_of(k), r.info[name]) for k, r in cuts.items()},  # type: ignore[literal-required]
+            {k: _number(r, name) for k, r in found.blocks.items()},
+            {k: (groups.blocks_of(k), _number(r, name)) for k, r in cuts.items()},
         )
     supervoxels = sum(record.info["n"] for record in found.blocks.values())
     objects = supervoxels - sum(record.info["joins"] for record in cuts.values())
     fewest, most = pool.info["merged"]
     yield from round_counts.objects_made(supervoxels, (fewest, most), objects, threshold)
+
+
+def _number(record: Record, name: str) -> int:
+    """0 of an empty block, whose record doesn't say."""
+    return int(dict(record.info).get(name, 0))  # type: ignore[call-overload]

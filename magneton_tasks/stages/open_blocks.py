@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,9 +94,7 @@ class OpenBlocks:
         none = empty(RegionContacts), empty(Links)
         return FaceTables(*none, parts, crossings, pairs, large.part)
 
-    def _read(
-        self, kinds: Sequence[type[object]], faces: Collection[tuple[int, int]]
-    ) -> list[object]:
+    def _read(self, kinds: Sequence[type[Any]], faces: Collection[tuple[int, int]]) -> list[Any]:
         axes: dict[int, list[int]] = {}
         for block, axis in faces:
             axes.setdefault(block, []).append(axis)

@@ -1,4 +1,4 @@
-"""Stage pool: join the labels of all blocks, and give every label its global id."""
+"""Stage pool of the overlap method: join the labels of all blocks, and give every label its global id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from magneton_tasks.kernels.global_ids import Pool, Pooling
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.plan.cost_rest import pool_memory
-from magneton_tasks.plan.stage_table import JOINS
 from magneton_tasks.stages.loop import (
     advised,
     explain,
@@ -107,7 +106,7 @@ def _pool(
     _check_memory(attempt, int(labels.sum()))
     say(f"pool: {int(labels.sum()):,} labels in {len(grid):,} blocks")
     pooling = Pooling(labels)
-    for joined in (_joined if config.method == "exact" else _matched)(attempt, counts):
+    for joined in _matched(attempt, counts):
         pooling.add(*joined)
     pool = pooling.finish()
     for sizes in _rows(attempt, counts, "sizes"):
@@ -134,32 +133,6 @@ def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
         joined = match(pairs, rule)
         a, b = pairs["block_a"][joined], pairs["block_b"][joined]
         yield a, b, pairs["label_a"][joined], pairs["label_b"][joined]
-
-
-def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
-    """What the joins of all levels found to be one object (exact method)."""
-    from magneton_tasks.stages.exact import require_joins, tree_of
-    from magneton_tasks.work.stores import residual_store
-
-    tree = tree_of(attempt)
-    for level in range(1, tree.levels + 1):
-        store = residual_store(attempt, level)
-        for group, record in require_joins(
-            attempt, level, range(tree.groups(level)), counts
-        ).items():
-            if not record.info["joins"]:
-                continue
-            try:
-                if record.is_cleaned:
-                    raise NotVisibleError("its files were removed by `magneton clean`")
-                found = store.read_joins(group, record.files["residual"])
-            except (CorruptFileError, NotVisibleError) as error:
-                attempt.invalidate(JOINS[level - 1], {group: error.what})
-                raise type(error)(
-                    error.what,
-                    "rerun (in Airflow: clear the task plan): this group is joined again",
-                ) from None
-            yield found.block_a, found.block_b, found.label_a, found.label_b
 
 
 def _rows(
@@ -217,8 +190,7 @@ def _report(attempt: Attempt, report: PoolReport) -> None:
     if share > most and report.objects > 1:
         data["warning"] = (
             f"the largest object holds {share:.0%} of the segmented voxels (warned above {most:.0%}): "
-            "false merges may have chained; raise segment.threshold"
-            + (", or use pool.rule mutual" if attempt.config.method == "overlap" else "")
+            "false merges may have chained; raise segment.threshold, or use pool.rule mutual"
         )
     text = json.dumps(data, indent=1).encode()
     files.write_atomic(attempt.stage_dir("pool") / "report.json", text)

@@ -111,7 +111,8 @@ def look(
 
 
 def _step(plan: RoundPlan, valid: Mapping[int, KeyState]) -> Step:
-    done, stale = set(), set()
+    done: set[int] = set()
+    stale: set[int] = set()
     for group in groups_of(plan):
         if group in valid:
             same = valid[group].digests[0] == group_input(plan, group)

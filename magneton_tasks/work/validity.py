@@ -72,7 +72,8 @@ class Made(Protocol):
 
 def is_made_anew(stage: str, stages: Iterable[str], restart: bool) -> bool:
     """Whether a run (of these choices) accepts only what it made itself of a stage."""
-    return restart and facts(stage).choice in stages
+    choice = facts(stage).choice
+    return restart and choice is not None and choice in stages
 
 
 def made_of(stage: str, record: Made) -> str | None:

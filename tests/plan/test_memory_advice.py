@@ -168,7 +168,6 @@ def test_no_other_module_advises_about_memory_by_itself() -> None:
     told = [
         root / "base/failures.py",
         root / "work/attempt.py",
-        root / "plan/exact_tree.py",
         *(root / "stages").glob("*.py"),
     ]
     told += [p for p in (root / "runners").rglob("*.py") if p.name != "memory_advice.py"]
@@ -176,8 +175,3 @@ def test_no_other_module_advises_about_memory_by_itself() -> None:
         text = path.read_text()
         for words in ("smaller block", "block.size", "merge_function mean", "raise exact.s2"):
             assert words not in text, path
-
-
-def test_the_tree_that_plan_chooses_fits_what_it_asks_for() -> None:
-    grid = make_geometry(a_config({"method": "exact"}), VOLUME).grid
-    assert choose_tree(grid, TYPICAL_FACES, TYPICAL_FACES, 4 * GIB).levels >= 1

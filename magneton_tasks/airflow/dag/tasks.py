@@ -72,7 +72,7 @@ def probe(config: RunConfig, attempt: Any) -> list[BaseOperator]:
 
 def batches(config: RunConfig, stage: str, attempt: Any) -> dict[str, BatchesOperator]:
     """The batches of a mapped stage, by runner; those of groups are found out between two stages."""
-    made = {}
+    made: dict[str, BatchesOperator] = {}
     for runner in config.runner.offered:
         fixed: dict[str, Any] = {
             "task_id": _name(config, stage, runner), "stage": stage, "attempt": attempt,

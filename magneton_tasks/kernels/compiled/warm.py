@@ -112,8 +112,8 @@ def exact_method() -> None:
     volume = (2 * _SIDE, _SIDE, _SIDE)
     places = [_exact_place(i, volume) for i in range(2)]
     planes = tuple(_affinity()[axis, 0] for axis in range(3))
-    blocks = [segment_supervoxels(_affinity(), planes, place, settings) for place in places]  # type: ignore[arg-type]
-    segment_block_exact(_affinity(), planes, places[0], settings)  # type: ignore[arg-type]
+    blocks = [segment_supervoxels(_affinity(), planes, place, settings) for place in places]
+    segment_block_exact(_affinity(), planes, places[0], settings)
     for block, place in zip(blocks, places, strict=True):
         describe(block.supervoxels, block.sizes, block.labels, place.inner)
     low, high = (block.faces for block in blocks)

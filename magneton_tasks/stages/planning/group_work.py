@@ -133,16 +133,14 @@ def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
     """A later round: as large as what was sent to each fine group allows."""
     before = chain.steps[-1].plan
     sent: dict[int, int] = {}
-    active = set()
     for record in _groups(attempt, before).values():
-        for fine, (nodes, half) in record.info.get("sent", {}).items():
-            sent[int(fine)] = sent.get(int(fine), 0) + nodes + half
-            active.add(int(fine))
+        for to, (nodes, half) in record.info.get("sent", {}).items():
+            sent[int(to)] = sent.get(int(to), 0) + nodes + half
     budget = budget_of(attempt, sum(sent.values()))
     span = grown_span(before.fine, before.span, sent, budget)
     groups = Groups(before.blocks, span)
     fine = before.fine
-    found = {groups.group_of(fine.blocks_of(f)[0]) for f in active}
+    found = {groups.group_of(fine.blocks_of(group)[0]) for group in sent}
     return _made(
         attempt, chain, groups, before.fine_span, found, rows_by_group(fine, span, sent), budget
     )

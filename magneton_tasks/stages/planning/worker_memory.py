@@ -56,7 +56,7 @@ def _memory_hint(
     volume: VolumeFacts,
 ) -> str:
     """What to do about a stage that may need more than there is."""
-    others = memory_advice.ways(config, stage, volume, None)
+    others = memory_advice.ways(config, stage, volume)
     found = [way.text for way in others if "block.size" not in way.sets or stage != "segment"]
     if stage == "segment":
         step = next(
