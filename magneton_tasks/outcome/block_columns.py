@@ -12,16 +12,19 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.outcome.summary import StageSummary
+from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, facts
+from magneton_tasks.work import group_work
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
-from magneton_tasks.work.states import Judged, grid_of, total_of
+from magneton_tasks.work.states import Judged, VolumeStates
 
 #: A state's letter.
 LETTERS = {
@@ -55,7 +58,7 @@ class Names:
 
 
 class VolumeColumns:
-    """The columns of all stages of an attempt's volume but verify, empty at first.
+    """The columns of all stages of an attempt's volume but verify, none at first: `take_in` makes them.
 
     Attributes
     ----------
@@ -65,14 +68,22 @@ class VolumeColumns:
 
     def __init__(self, attempt: Attempt) -> None:
         self.hosts, self.runs = Names(), Names(f"{attempt.name}/{attempt.plan.attempt}")
-        geometry = attempt.plan.geometry
-        self.stages = {
-            stage: StageColumns(
-                attempt, stage, total, grid_of(geometry, stage), self.hosts, self.runs
-            )
-            for stage in STAGES[:-1]
-            if (total := total_of(geometry, stage))
-        }
+        self._attempt = attempt
+        self.stages: dict[str, StageColumns] = {}
+
+    def take_in(self, states: VolumeStates) -> None:
+        """Have columns for all stages whose blocks, groups or cells are known by now."""
+        found = {}
+        for stage in STAGES[:-1]:
+            total, grid = states.total(stage), states.grid(stage)
+            known = self.stages.get(stage)
+            if known is not None and (known.total, known.grid) == (total, grid):
+                found[stage] = known
+            elif total:
+                found[stage] = StageColumns(
+                    self._attempt, stage, total, grid, self.hosts, self.runs
+                )
+        self.stages = found
 
 
 class StageColumns:
@@ -102,6 +113,7 @@ class StageColumns:
         self.stage, self.total, self.grid = stage, total, grid
         self._attempt, self._host_names, self._run_names = attempt, hosts, runs
         self.states = bytearray(b"m") * total
+        self._work = work = group_work.work_of(attempt.paths, attempt.plan, stage)
         nothing = array("d", [NAN]) * total
         self.seconds, self.cpu_s, self.peak_bytes = nothing[:], nothing[:], nothing[:]
         self.labels, self.times = nothing[:], nothing[:]
@@ -110,7 +122,6 @@ class StageColumns:
         self.opened: dict[str, array[int]] = {}
         self.failed: dict[int, Record] = {}
         self._summary: StageSummary | None = None
-        work = attempt.plan.work.get(stage)
         asked = CHOICE_OF[stage] in attempt.plan.stages
         self._todo = _Members((work.todo if work else [(0, total)]) if asked else [])
 
@@ -163,8 +174,15 @@ class StageColumns:
             self._summary = self._summarised()
         return self._summary
 
+    def _planned(self) -> StageSummary:
+        plan = self._attempt.plan
+        if facts(self.stage).grid != "groups":
+            return StageSummary.planned(plan, self.stage)
+        work = self._work or StagePlan(0)
+        return StageSummary.of_groups(plan, self.stage, replace(work, total=self.total))
+
     def _summarised(self) -> StageSummary:
-        found, kinds = StageSummary.planned(self._attempt.plan, self.stage), dict(_KINDS)
+        found, kinds = self._planned(), dict(_KINDS)
         columns = (self.states, self.times, self.seconds, self.cpu_s, self.peak_bytes, self.runs)
         for key, (letter, *numbers, run) in enumerate(zip(*columns, strict=True)):
             time, seconds, cpu_s, peak = (None if v != v else v for v in numbers)

@@ -15,7 +15,7 @@ from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.record import Record
-from magneton_tasks.work.states import grid_of, total_of
+from magneton_tasks.work.states import VolumeStates
 
 Data = dict[str, Any]
 
@@ -67,8 +67,9 @@ def detail(attempt: Attempt, stage: str, key: int) -> Data:
     KeyError
         No such block.
     """
-    grid = grid_of(attempt.plan.geometry, stage)
-    if not 0 <= key < total_of(attempt.plan.geometry, stage):
+    states = VolumeStates(attempt, alive=False)
+    grid = states.grid(stage)
+    if not 0 <= key < states.total(stage):
         raise KeyError(key)
     known = events(attempt, stage, key)
     return {

@@ -13,8 +13,9 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.outcome import block_squares, block_summary
-from magneton_tasks.outcome.block_columns import VolumeColumns
+from magneton_tasks.outcome.block_columns import StageColumns, VolumeColumns
 from magneton_tasks.outcome.current import is_alive
+from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.states import VolumeStates
 
@@ -35,7 +36,6 @@ class BlockMap:
     def __init__(self, attempt: Attempt) -> None:
         self.attempt = attempt
         self._volume = VolumeColumns(attempt)
-        self.columns = self._volume.stages
         self.summary: Data = {}
         self.took_s = 0.0
         self._states: VolumeStates | None = None
@@ -43,6 +43,11 @@ class BlockMap:
         #: Of stages without records at the last look: whether the run was alive then.
         self._blank: dict[str, bool | None] = {}
         self._version = 0
+
+    @property
+    def columns(self) -> dict[str, StageColumns]:
+        """Of all stages whose blocks, groups or cells are known by now."""
+        return self._volume.stages
 
     @property
     def stages(self) -> list[str]:
@@ -59,6 +64,7 @@ class BlockMap:
             self._states = VolumeStates(self.attempt, alive=alive)
         else:
             self._states.refresh(alive)
+        self._volume.take_in(self._states)
         for stage, columns in self.columns.items():
             blank = alive if self._states.is_blank(stage) else None
             if blank is None or blank is not self._blank.get(stage):
@@ -77,9 +83,11 @@ class BlockMap:
         """Names and sizes of everything that a refresh reads."""
         places = [
             self.attempt.work.records(stage, self.attempt.plan.fingerprints.of(stage))
-            for stage in self.columns
+            for stage in self.columns or STAGES[:-1]
         ]
-        return [(str(p), _sizes(p)) for p in (*places, self.attempt.paths.result("x").parent)]
+        paths = self.attempt.paths
+        more = paths.result("x").parent, paths.groups_work("x").parent
+        return [(str(p), _sizes(p)) for p in (*places, *more)]
 
     # ------------------------------------------------------------------ answers
     def layer(self, stage: str, z: int) -> Data:

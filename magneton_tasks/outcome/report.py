@@ -151,6 +151,7 @@ class Found:
 def columns_now(attempt: Attempt) -> Found:
     """What the records say now."""
     states, found = VolumeStates(attempt, alive=is_alive(attempt)), VolumeColumns(attempt)
+    found.take_in(states)
     for stage, columns in found.stages.items():
         columns.update(states.judged(stage), alive=False)  # a report knows no queue
     mapped = {s: c for s, c in found.stages.items() if c.grid is not None}

@@ -13,14 +13,14 @@ from typing import Any
 from magneton_tasks.base import files, lease
 from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.outcome.status_blocks import Blocks, failed_outside
-from magneton_tasks.outcome.summary import RESULTS, StageSummary
+from magneton_tasks.outcome.summary import RESULTS, StageSummary, summary_of
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import STAGES, round_of
 from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
 from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempts import latest_attempt, open_latest
-from magneton_tasks.work.states import VolumeStates, total_of
+from magneton_tasks.work.states import VolumeStates
 
 Data = dict[str, Any]
 
@@ -110,9 +110,7 @@ class Status:
         self._open()
 
     def _collect(self) -> None:
-        order = STAGES[:-1]
-        geometry = self.shown.plan.geometry
-        self.stages = [self._stage(s) for s in order if total_of(geometry, s)]
+        self.stages = [self._stage(s) for s in STAGES[:-1] if self.states.total(s)]
         self.stages.append(self._verify())
 
     @property
@@ -123,7 +121,7 @@ class Status:
 
     # ------------------------------------------------------------------ counting
     def _stage(self, stage: str) -> StageStatus:
-        status = StageStatus(StageSummary.planned(self.shown.plan, stage))
+        status = StageStatus(summary_of(self.shown, self.states, stage))
         why, damage = Counter[str](), self._damage(stage) if self.check else {}
         own = self._own_records()
         for each in self.states.judged(stage):

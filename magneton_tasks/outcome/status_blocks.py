@@ -12,7 +12,7 @@ from magneton_tasks.outcome.run_state import place_of, results_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths, task_name
 from magneton_tasks.work.record import Record
-from magneton_tasks.work.states import VolumeStates, grid_of
+from magneton_tasks.work.states import VolumeStates
 
 Data = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Blocks:
 
     def place(self, stage: str, key: int) -> Data:
         """Index, position in the grid and core box (voxels) of a block or cell."""
-        grid = grid_of(self.attempt.plan.geometry, stage)
+        grid = self.states.grid(stage)
         return {"key": key} if grid is None else {"key": key, **place_of(grid, key)}
 
     def failure(self, stage: str, record: Record) -> Data:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.plan.plan import START_S, Plan, StagePlan
 from magneton_tasks.plan.stage_table import CHOICE_OF, OF_GROUPS, STAGES
+from magneton_tasks.work import group_work
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Failed, Settled
 from magneton_tasks.work.record import Record
@@ -260,10 +261,20 @@ def planned(plan: Plan) -> Mapping[str, StageSummary]:
     return {stage: StageSummary.planned(plan, stage) for stage in stages}
 
 
+def summary_of(attempt: Attempt, states: VolumeStates, stage: str) -> StageSummary:
+    """Of a stage of which nothing is counted yet, whatever is known of its groups by now."""
+    plan = attempt.plan
+    if stage not in OF_GROUPS:
+        return StageSummary.planned(plan, stage)
+    work = group_work.work_of(attempt.paths, plan, stage) or StagePlan(0)
+    return StageSummary.of_groups(plan, stage, replace(work, total=states.total(stage)))
+
+
 def of_attempt(attempt: Attempt, stage: str, *, is_alive: bool) -> StageSummary:
     """Of a stage as the records of its attempt have it now."""
-    found = StageSummary.planned(attempt.plan, stage)
-    for each in VolumeStates(attempt, alive=is_alive).judged(stage):
+    states = VolumeStates(attempt, alive=is_alive)
+    found = summary_of(attempt, states, stage)
+    for each in states.judged(stage):
         record = each.parsed().record
         is_own = record is not None and attempt.is_ours(record)
         found.add_record(each.kind, each.key, record, is_own=is_own)

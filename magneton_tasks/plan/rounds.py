@@ -67,6 +67,14 @@ class Groups:
         return [_number(vec3(p), self.blocks) for p in product(*spans)]
 
 
+def grid_of(blocks: Grid, groups: Groups) -> Grid:
+    """The groups as a grid over the blocks' cores."""
+    z, y, x = (
+        (*cuts[:-1:step], cuts[-1]) for cuts, step in zip(blocks.cuts, groups.span, strict=True)
+    )
+    return Grid((z, y, x))
+
+
 #: The block on the low side, and the axis: the face to the next block along it.
 Face = tuple[int, int]
 

@@ -100,18 +100,17 @@ def cut_differences(
 ) -> Iterator[str]:
     """What doesn't agree between blocks, pool and cut; ``plan``: of round 0."""
     groups = plan.groups
-    for name, what in (("n", "supervoxels"), ("voxels", "voxels")):
-        yield from round_counts.blocks_cut(
-            what,
-            {k: _number(r, name) for k, r in found.blocks.items()},
-            {k: (groups.blocks_of(k), _number(r, name)) for k, r in cuts.items()},
-        )
+    yield from round_counts.blocks_cut(
+        "supervoxels",
+        {k: r.info["n"] for k, r in found.blocks.items()},
+        {k: (groups.blocks_of(k), r.info["n"]) for k, r in cuts.items()},
+    )
+    yield from round_counts.blocks_cut(
+        "voxels",
+        {k: r.info.get("voxels", 0) for k, r in found.blocks.items()},
+        {k: (groups.blocks_of(k), r.info["voxels"]) for k, r in cuts.items()},
+    )
     supervoxels = sum(record.info["n"] for record in found.blocks.values())
     objects = supervoxels - sum(record.info["joins"] for record in cuts.values())
     fewest, most = pool.info["merged"]
     yield from round_counts.objects_made(supervoxels, (fewest, most), objects, threshold)
-
-
-def _number(record: Record, name: str) -> int:
-    """0 of an empty block, whose record doesn't say."""
-    return int(dict(record.info).get(name, 0))  # type: ignore[call-overload]

@@ -99,6 +99,9 @@ class RoundStage:
         rows = [Rows(NAMES, result.names), Rows(NAMES, curve)]
         if result.nodes.name.size:
             rows += [Rows(SENT, result.nodes, to), Rows(SENT, result.half, half_to)]
+        info["rows"] = info.get("rows", {}) | {
+            "regions": int(result.nodes.name.size), "edges": int(result.half.u.size),
+        }  # fmt: skip
         info |= Info(
             n=int(result.names.old.size),
             merges=result.merges,

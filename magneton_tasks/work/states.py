@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.rounds import grid_of as group_grid
 from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, round_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.inputs import input_digest
@@ -30,6 +31,7 @@ from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest, ManifestReader
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import Chain, groups_of
+from magneton_tasks.work.round_plan import RoundPlan
 from magneton_tasks.work.validity import OTHER_SETTINGS, Judge
 
 Kind = Literal["done", "empty", "running", "failed", "missing", "stale", "corrupt"]
@@ -79,7 +81,7 @@ def grid_of(geometry: Geometry, stage: str) -> Grid | None:
 def total_of(geometry: Geometry, stage: str) -> int:
     """How many blocks or cells a stage has; 1 for pool, 0 for a stage that isn't needed.
 
-    0, too, of one that works groups, which a plan doesn't know; `VolumeStates.keys` does.
+    0, too, of one that works groups, which a plan doesn't know; `VolumeStates.total` does.
     """
     if stage not in MAPPED:
         return 1
@@ -132,23 +134,40 @@ class VolumeStates:
         """The rounds, as far as they are planned (exact method)."""
         return self._judged.chain
 
-    def keys(self, stage: str) -> Sequence[int]:
-        """Every block, group or cell of a stage, ascending; of groups those that are known by now."""
-        geometry = self.attempt.plan.geometry
-        if stage not in OF_GROUPS or geometry.method != "exact":
-            return range(total_of(geometry, stage))
-        steps, number = self.chain.steps, round_of(stage)
-        if number is None:  # cut
-            return range(len(steps[0].plan.groups)) if steps else ()
-        return groups_of(steps[number].plan) if number < len(steps) else ()
+    def total(self, stage: str) -> int:
+        """How many blocks, groups or cells a stage has, as far as groups are known by now."""
+        found = self._round(stage)
+        return len(found.groups) if found else total_of(self.attempt.plan.geometry, stage)
+
+    def grid(self, stage: str) -> Grid | None:
+        """The grid whose blocks, groups or cells a stage works, as far as groups are known by now."""
+        geometry, found = self.attempt.plan.geometry, self._round(stage)
+        return group_grid(geometry.grid, found.groups) if found else grid_of(geometry, stage)
+
+    def _round(self, stage: str) -> RoundPlan | None:
+        """The round whose groups a stage works; None: it works none, or they aren't known yet."""
+        if stage not in OF_GROUPS or self.attempt.plan.geometry.method != "exact":
+            return None
+        steps, number = self.chain.steps, round_of(stage) or 0  # cut works those of round 0
+        return steps[number].plan if number < len(steps) else None
+
+    def _idle(self, stage: str) -> frozenset[int]:
+        """Groups of a round in which nothing is open."""
+        found = self._round(stage)
+        if found is None or stage == "cut":
+            return frozenset()
+        return frozenset(range(len(found.groups))).difference(groups_of(found))
 
     def judged(self, stage: str) -> Iterator[Judged]:
         """Every block or cell of a stage, ascending."""
         found, judged = self._records(stage), self._judged.why(stage)
         covered = _Covered(self.attempt, stage, self.older)
-        for key in self.keys(stage):
+        idle = self._idle(stage)
+        for key in range(self.total(stage)):
             state = found.get(key)
-            if state is None:
+            if key in idle:
+                yield Judged(key, "empty", None)
+            elif state is None:
                 stale = covered(key)
                 yield (
                     Judged(key, "stale", None, OTHER_SETTINGS)
