@@ -1,10 +1,11 @@
 """What `magneton clean` may free, found without changing anything; `clean.remove` removes it.
 
 =========  ==========================================================================
-cache      labels of blocks, and (exact) what blocks and joins leave open; their records
-           stay, so that a finished volume is known as finished; layers of `magneton try`
-records    merge checkpoints: pairs or contacts, joins, pool tables, and the records of
-           count, join, pool, apply
+cache      labels of blocks; exact: only what blocks, faces and rounds leave open, for labels,
+           supervoxels and names serve further thresholds; records stay, so that a finished
+           volume is known as finished; layers of `magneton try`
+records    merge checkpoints: pairs, faces, rounds, pool tables, tables of cut, and the
+           records of count, faces, rounds, pool, cut, apply
 stale      results of settings that neither the config nor the newest attempts have
 runs       attempts and their logs, but for the newest
 all        all of these, and the records of segment
@@ -43,8 +44,11 @@ from magneton_tasks.work.paths import WorkPaths
 CHOICES = ("cache", "records", "stale", "runs", "all")
 #: A temporary counts as left behind when nothing has written to it for so long (s).
 QUIET_S = 3600.0
-#: What of the folder of segment, or of a level of joins, goes with its cache.
-_CACHED = ("labels.zarr", "sizes", "residuals")
+#: What goes with the cache of a stage, by patterns of names; of segment by method.
+_CACHED = {
+    "segment": ("labels.zarr", "sizes"), "segment, exact": ("residuals",),
+    "faces": ("faces-*.slices",), "rounds": ("sent-*.slices",), "join": ("residuals",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ class _Finder:
 
     def _stage(self, name: str) -> None:
         is_stale, is_segment = name not in self.needed.stages, name.startswith("segment-")
-        is_join = name.startswith("join-")
+        is_open = name.partition("-")[0] in _CACHED
         kind = "stale" if is_stale else "cache" if is_segment else "records"
         match self.what:
             case "all":
@@ -177,7 +181,7 @@ class _Finder:
                 self._offer(name, kind, (name,), self._why(name, kind))
             case "stale":
                 self.kept.append(Alone(self.work.work / name, "in use: of the newest settings"))
-            case "cache" if is_segment or is_join:
+            case "cache" if is_open:
                 self._cache(name)
             case "records" if not is_segment:
                 self._offer(name, "records", (name,), self._why(name, "records"))
@@ -190,13 +194,21 @@ class _Finder:
             if os.path.lexists(records) and not is_folder(records):  # they must say what is gone
                 self.alone.append(Alone(records, LINK))
             else:
-                there += (f"{folder}/{p}" for p in _CACHED if os.path.lexists(path / p))
+                there += (f"{folder}/{p.name}" for p in self._cached(name, path))
         if there:
             self._offer(name, "cache", tuple(there), self._why(name, "cache"))
 
+    def _cached(self, name: str, folder: Path) -> Iterator[Path]:
+        """What goes of a folder."""
+        stage = name.partition("-")[0]
+        if stage == "segment" and os.path.lexists(folder / "residuals"):
+            stage = "segment, exact"
+        for pattern in _CACHED[stage]:
+            yield from sorted(folder.glob(pattern))
+
     def _recorded(self, name: str) -> Iterator[str]:
-        """The folders of a stage that hold records: its own, or those of the levels of joins."""
-        if not name.startswith("join-"):
+        """The folders of a stage that hold records: its own, or those of rounds (before: of joins)."""
+        if not name.startswith(("rounds-", "join-")):
             yield name
             return
         path = self.work.work / name
@@ -209,11 +221,12 @@ class _Finder:
             return "made with other settings than the config or the newest attempt have"
         if kind == "records":
             return "merge checkpoints: the next run merges and writes the output again"
-        if name.startswith("join-"):
+        is_exact = (self.work.work / name / "residuals").exists()
+        if is_exact or name.startswith(("faces-", "rounds-", "join-")):
             return (
-                "joins of a verified volume: needed only if pool is done again"
+                "what a verified volume left open: no further threshold needs it"
                 if name in self.needed.verified
-                else "joins of a volume that isn't verified: the next run joins again"
+                else "what is open of a volume that isn't verified: the next run computes it again"
             )
         if self.what == "all":
             return "blocks and their records: the next run computes everything again"

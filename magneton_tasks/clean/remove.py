@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,8 +62,10 @@ def remove(work: Path, items: Collection[Item], check: Callable[[], None]) -> Re
         for item in items:
             check()
             if item.kind == "cache" and all("/" in part for part in item.parts):
-                for folder in sorted({Path(part).parent for part in item.parts}):
-                    mark_cleaned(work / folder / "records", _stage_of(folder))
+                parts = [Path(part) for part in item.parts]
+                for folder in sorted({part.parent for part in parts}):
+                    gone = {_kind_of(p.name) for p in parts if p.parent == folder}
+                    mark_cleaned(work / folder / "records", _stage_of(folder), gone)
             remover.remove(item)
         return remover.removed
 
@@ -73,19 +75,34 @@ def _stage_of(folder: Path) -> str:
     return f"round{folder.name}" if folder.name.isdigit() else folder.name.partition("-")[0]
 
 
-def mark_cleaned(records: Path, stage: str) -> int:
-    """Let the records of blocks or groups say that their files are gone; how many there are.
+def _kind_of(name: str) -> str:
+    """What records call a file, or a folder of files, in their ``files``."""
+    folders = {"labels.zarr": "labels", "residuals": "residual"}
+    return folders.get(name, name.partition("-")[0])
 
-    Such a block counts as done, because its labels are known by their digest, until something has to
-    be done that reads them: see `work.todo`.
+
+def mark_cleaned(records: Path, stage: str, gone: Set[str]) -> int:
+    """Let the records of blocks or groups say that some of their files are gone; how many there are.
+
+    Such a block counts as done, because what it held is known by its digest, until something has to
+    be done that reads it: see `work.todo`.
+
+    Parameters
+    ----------
+    gone
+        Kinds of files.
     """
     lines = []
     for _, state in sorted(Manifest(records).read().items()):
         record = state.valid
-        if record is None or "files" not in record.info:
+        if record is None or not gone & record.info.get("files", {}).keys():
             continue
         info = record.info | Info(cleaned=True)
-        del info["files"]
+        info["files"] = {k: v for k, v in info["files"].items() if k not in gone}
+        if not info["files"]:
+            del info["files"]
+        if "slices" in info:
+            info["slices"] = {k: v for k, v in info["slices"].items() if k not in gone}
         cleaned = replace(record, time=round(record.time + TICK_S, 6), info=info)
         lines.append(cleaned.to_line().encode("ascii") + b"\n")
     if lines:

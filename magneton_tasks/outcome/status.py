@@ -15,7 +15,7 @@ from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.outcome.status_blocks import Blocks, failed_outside
 from magneton_tasks.outcome.summary import RESULTS, StageSummary, summary_of
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import STAGES, round_of
+from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
 from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.stages.proof import words
@@ -187,16 +187,10 @@ class Status:
         return status
 
     # ------------------------------------------------------------------ block by block
-    def is_spare(self, status: StageStatus) -> bool:
-        """Whether nothing needs what is missing here: rounds, once there is the pool made of them."""
-        done = {s.stage for s in self.stages if s.is_done}
-        return round_of(status.stage) is not None and status.stage not in done and "pool" in done
-
     def undone(self) -> Iterator[Data]:
         """The blocks and cells that a run would still do."""
         for status in self.stages[:-1]:
-            if not self.is_spare(status):
-                yield from self.blocks.undone(status.stage, {d["key"] for d in status.damage})
+            yield from self.blocks.undone(status.stage, {d["key"] for d in status.damage})
 
     def slowest(self, n: int) -> list[Data]:
         """The ``n`` blocks and cells that took longest."""

@@ -26,6 +26,9 @@ from magneton_tasks.work.record import Outcome, Record
 FLUSH_BYTES = 256 << 20
 FLUSH_S = 60.0
 
+#: Kinds of files that `clean` frees.
+_FREED = ("faces", "sent")
+
 #: The tables of a file, by what the file is called.
 Kinds = Mapping[str, Sequence[type[Any]]]
 
@@ -191,6 +194,8 @@ class SliceReader:
         for key in sorted(keys):
             record = self._records[key]
             if name not in record.info.get("slices", {}):
+                if record.is_cleaned and name in _FREED:
+                    self._refuse(key)
                 continue
             path = self._directory / record.info["slices"][name]
             owners.setdefault(path, []).append(key)
@@ -203,6 +208,12 @@ class SliceReader:
                 sources=lambda path: [s for key in owners[path] for s in sources(key)],
                 to=to,
             )
+
+    def _refuse(self, key: int) -> None:
+        raise NotVisibleError(
+            f"{self._stage} {key}: its files were removed by `magneton clean`",
+            "rerun (in Airflow: clear the task plan): they are made again",
+        )
 
     @contextmanager
     def _invalidating(self, owners: Mapping[Path, list[int]]) -> Iterator[None]:

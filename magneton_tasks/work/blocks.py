@@ -54,9 +54,10 @@ class Blocks:
 
     def file(self, key: int, name: str) -> FileInfo:
         """What the block's record says of one of its files."""
-        if self.records[key].is_cleaned:
-            raise NotVisibleError("its labels were removed by `magneton clean`")
-        return self.records[key].files[name]
+        record = self.records[key]
+        if name not in record.files and record.is_cleaned:
+            raise NotVisibleError(f"its {name} were removed by `magneton clean`")
+        return record.files[name]
 
     @contextmanager
     def invalidating(self, key: int) -> Iterator[None]:

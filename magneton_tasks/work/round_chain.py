@@ -31,19 +31,23 @@ class Step:
         Groups whose records count.
     stale
         Groups whose records are of another plan.
+    freed
+        Those done of which `clean` has removed what they sent.
     """
 
     plan: RoundPlan
     done: frozenset[int]
     stale: frozenset[int]
+    freed: frozenset[int] = frozenset()
 
     @property
     def is_done(self) -> bool:
         return len(self.done) == ranges_len(self.plan.todo)
 
-    def left(self) -> list[int]:
-        """Groups that are still to do, ascending."""
-        return [group for group in groups_of(self.plan) if group not in self.done]
+    def left(self, *, reads_sent: bool) -> list[int]:
+        """Groups that are still to do, ascending; ``reads_sent``: a round has to be done that reads it."""
+        done = self.done - self.freed if reads_sent else self.done
+        return [group for group in groups_of(self.plan) if group not in done]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,8 @@ def _step(plan: RoundPlan, valid: Mapping[int, KeyState]) -> Step:
         if group in valid:
             same = valid[group].digests[0] == group_input(plan, group)
             (done if same else stale).add(group)
-    return Step(plan, frozenset(done), frozenset(stale))
+    freed = frozenset(group for group in done if valid[group].is_cleaned)
+    return Step(plan, frozenset(done), frozenset(stale), freed)
 
 
 def groups_of(plan: RoundPlan) -> list[int]:

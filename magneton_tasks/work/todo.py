@@ -62,6 +62,8 @@ class Todo:
         todo = {"segment": _left(judge, "segment", n)}
         if geometry.method == "exact":
             todo["faces"] = _left(judge, "faces", n)
+            if not judge.chain.end:  # rounds have to be done that read them
+                todo["faces"] = _and_freed(judge, "faces", todo["faces"])
             todo |= _rounds(judge)
         else:
             todo["count"] = _left(judge, "count", n)
@@ -95,7 +97,10 @@ class Todo:
     def _and_cleaned(self, judge: Judge, todo: dict[str, Ranges]) -> Ranges:
         """Segment's, and the blocks without labels that what is to do (and was asked for) reads."""
         segment = todo["segment"]
-        cleaned = {k for k in judge.why("segment") if judge.state("segment", k).is_cleaned}
+        found = [k for k in judge.why("segment") if judge.state("segment", k).is_cleaned]
+        is_exact = self._geometry.method == "exact"
+        cleaned = {k for k in found if not is_exact or not _has(judge, k, "residual")}
+        bare = {k for k in found if not _has(judge, k, "labels")}
         if not cleaned:
             return segment
         grid, cells = self._geometry.grid, self._geometry.cells
@@ -104,11 +109,11 @@ class Todo:
             between = todo.get("faces", todo.get("count", []))
             for key in items(between, 0, ranges_len(between)):
                 read |= cleaned & {key, *grid.later_neighbours(key)}
-            if todo["pool"] and self._geometry.method == "exact" and not judge.chain.end:
+            if is_exact and not judge.chain.end:
                 read |= cleaned
         if "apply" in self._stages:
             for key in items(todo["apply"], 0, ranges_len(todo["apply"])):
-                read |= cleaned & set(grid.cores_meeting(cells.core(key)))
+                read |= bare & set(grid.cores_meeting(cells.core(key)))
         return to_ranges(sorted(read))
 
     def _written(self, judge: Judge, stage: str) -> Ranges:
@@ -129,12 +134,22 @@ class Todo:
         return self._known[stage]
 
 
+def _has(judge: Judge, block: int, kind: str) -> bool:
+    """Whether a block's record still names a kind of file."""
+    return judge.state("segment", block).holds(f'"{kind}":[')
+
+
+def _and_freed(judge: Judge, stage: str, todo: Ranges) -> Ranges:
+    freed = {k for k in judge.current(stage) if judge.state(stage, k).is_cleaned}
+    return to_ranges(sorted(freed | set(items(todo, 0, ranges_len(todo)))))
+
+
 def _rounds(judge: Judge) -> dict[str, Ranges]:
     """Groups of the rounds that are planned; none where nobody reads what they would leave."""
     todo: dict[str, Ranges] = {stage: [] for stage in ROUNDS}
     if not judge.current("pool"):
         for number, step in enumerate(judge.chain.steps[: len(ROUNDS)]):
-            todo[ROUNDS[number]] = to_ranges(step.left())
+            todo[ROUNDS[number]] = to_ranges(step.left(reads_sent=not judge.chain.end))
     return todo
 
 

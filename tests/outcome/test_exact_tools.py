@@ -14,7 +14,8 @@ import pytest
 from magneton_tasks.outcome import report
 from magneton_tasks.outcome.page import frozen
 from magneton_tasks.outcome.summary import StageSummary
-from magneton_tasks.plan import exact_tree as exact_plan
+from magneton_tasks.stages.planning import group_work
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Settled
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
@@ -32,12 +33,16 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def by_twos() -> Iterator[None]:
-    """Groups of 2 x 2 x 2, whatever memory allows: two levels of joins."""
+def small_groups() -> Iterator[None]:
+    """A block a group in round 0, whatever memory allows, and all at once in round 1."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact_plan, "FLAT_BLOCKS", 0)
-        patch.setattr(exact_plan, "FAN_INS", (2,))
+        patch.setattr(group_work, "budget_of", _budget)
         yield
+
+
+def _budget(attempt: Attempt, _: int) -> int:
+    is_first = not list(attempt.work.work.glob("rounds-*/0/plan-*.json"))
+    return 1 if is_first else 10**9
 
 
 @pytest.fixture(scope="module")
@@ -70,53 +75,50 @@ def work(config: Path) -> Path:
 
 
 # ------------------------------------------------------------------ status
-def test_status_has_a_row_for_each_level_of_joins(config: Path, cli: Caller) -> None:
-    data = cli("status", config, "--json", "--slow", "40", "--missing").json
+def test_status_has_a_row_for_each_round(config: Path, cli: Caller) -> None:
+    data = cli("status", config, "--json", "--slow", "60", "--missing").json
     totals = {s["stage"]: (s["done"], s["empty"], s["total"]) for s in data["stages"]}
-    assert totals["segment"] == (17, 1, 18) and totals["count"] == (18, 0, 18)
-    assert (totals["join1"], totals["join2"]) == ((4, 0, 4), (1, 0, 1))
-    assert "join3" not in totals
+    assert totals["segment"] == (17, 1, 18) and totals["faces"] == (18, 0, 18)
+    assert (totals["round0"], totals["round1"]) == ((17, 1, 18), (1, 0, 1))
+    assert totals["cut"] == (18, 0, 18)
+    assert "round2" not in totals
     assert data["missing"] == []
-    assert {b["stage"] for b in data["slow"]} >= {"segment", "join1", "join2", "apply"}
+    assert {b["stage"] for b in data["slow"]} >= {"segment", "round0", "round1", "apply"}
     text = cli("status", config).out
-    assert [line.split()[0] for line in text.splitlines() if line.startswith("join")] == [
-        "join1",
-        "join2",
-    ]
+    rows = [line.split()[0] for line in text.splitlines() if line.startswith("round")]
+    assert rows == ["round0", "round1"]
 
 
 def test_status_names_the_groups_that_are_to_do(config: Path, cli: Caller) -> None:
     run = volumes.plan_run(config, run="look")
     volumes.release(run)
-    run.attempt.invalidate("join1", {2: "lost"})
-    assert cli("status", config, "--json", "--missing").json["missing"] == []
-    assert (
-        "join1: nothing is needed, because these blocks are pooled already"
-        in cli("status", config).out
-    )
-    assert volumes.run_pipeline(config, run="idle").plan.nothing_to_do
-    run.attempt.invalidate("pool", {0: "lost"})
+    run.attempt.invalidate("round0", {5: "lost"})
     found = cli("status", config, "--json", "--missing").json["missing"]
-    assert [(b["stage"], b["key"]) for b in found if b["stage"].startswith("join")] == [
-        ("join1", 2)
-    ]
-    (group,) = [b for b in found if b["stage"] == "join1"]
-    assert group["position"] == [0, 1, 0] and group["begin_vox"][1] == volumes.OFFSET[1] + 24
+    (group,) = [b for b in found if b["stage"] == "round0"]
+    assert group["key"] == 5
+    assert group["position"] == [0, 1, 2] and group["begin_vox"][1] == volumes.OFFSET[1] + 12
     again = volumes.run_pipeline(config, run="again")
-    assert (again.made("segment"), again.made("join1"), again.made("join2")) == (set(), {2}, set())
+    assert (again.made("segment"), again.made("round0"), again.made("round1")) == (
+        set(),
+        {5},
+        set(),
+    )
+    assert again.made("pool") == again.made("cut") == again.made("apply") == set()
 
 
 @pytest.mark.parametrize(
-    ("pattern", "stage", "key", "n"),
+    ("pattern", "stage", "n"),
     [
-        ("segment-*/residuals/0000/4.zip", "segment", 4, 1),
-        ("count-*/contacts-*.parquet", "count", None, 18),
-        ("join-*/level-1/residuals/0000/3.zip", "join1", 3, 1),
-        ("join-*/level-2/residuals/0000/0.zip", "join2", 0, 1),
+        ("segment-*/residuals/0000/4.zip", "segment", 1),
+        ("segment-*/supervoxels-*.slices", "segment", 17),
+        ("faces-*/faces-*.slices", "faces", 18),
+        ("rounds-*/0/names-*.slices", "round0", 17),
+        ("rounds-*/0/sent-*.slices", "round0", 17),
+        ("cut-*/cut-*.slices", "cut", 18),
     ],
 )
 def test_check_finds_damaged_files(
-    pattern: str, stage: str, key: int | None, n: int, config: Path, cli: Caller
+    pattern: str, stage: str, n: int, config: Path, cli: Caller
 ) -> None:
     (path,) = work(config).glob(pattern)
     content = bytearray(path.read_bytes())
@@ -127,34 +129,33 @@ def test_check_finds_damaged_files(
     assert set(found) == {stage}
     assert {d["file"] for d in found[stage]} == {str(path)}
     assert 0 < len(found[stage]) <= n
-    assert key is None or found[stage][0]["key"] == key
 
 
 def test_the_live_table_counts_groups() -> None:
-    row = StageSummary("join1", 8, 8)
-    row.take(Settled("join1", 3, "done", 1.0, 1.0, 120 << 20, 1, 8, "5 joins, 2 regions open"))
-    row.take(Failed("join1", 4, 75, "disk full", time=2.0))
+    row = StageSummary("round1", 8, 8)
+    row.take(Settled("round1", 3, "done", 1.0, 1.0, 120 << 20, 1, 8, "5 regions, 2 go on"))
+    row.take(Failed("round1", 4, 75, "disk full", time=2.0))
     assert (row.done, row.counts["failed"]) == (1, 1)
 
 
 # ------------------------------------------------------------------ clean
 def test_all_that_a_run_writes_is_known_to_be_ours(config: Path, cli: Caller) -> None:
-    kinds = ("results/join1-0000.json", "logs/join1-0000.log", "logs/join2-block-0.log")
+    kinds = ("results/round1-0000.json", "logs/round1-0000.log", "logs/round1-block-0.log")
     (attempt,) = work(config).glob("runs/mine/*")
     for name in kinds:
         (attempt / name).touch()
     found = cli("clean", config, "--what", "all", "--dry-run", "--json").json
     assert found["left_alone"] == []
     listed = {Path(i["path"]).name.partition("-")[0] for i in found["items"]}
-    assert listed >= {"segment", "count", "join", "pool", "apply"}
+    assert listed >= {"segment", "faces", "rounds", "pool", "cut", "apply"}
 
 
 @pytest.mark.parametrize(
     ("what", "gone", "nothing_to_do"),
     [
-        ("cache", ("segment-*/labels.zarr", "segment-*/residuals", "join-*/*/residuals"), True),
-        ("records", ("count-*", "join-*", "pool-*"), False),
-        ("all", ("segment-*", "count-*", "join-*", "pool-*"), False),
+        ("cache", ("segment-*/residuals", "faces-*/*.slices", "rounds-*/*/sent-*"), True),
+        ("records", ("faces-*", "rounds-*", "pool-*", "cut-*"), False),
+        ("all", ("segment-*", "faces-*", "rounds-*", "pool-*", "cut-*"), False),
     ],
 )
 def test_each_kind_frees_what_it_says_and_the_rerun_gives_the_same_voxels(
@@ -173,29 +174,24 @@ def test_each_kind_frees_what_it_says_and_the_rerun_gives_the_same_voxels(
     assert (volumes.read_segmentation(run) == expected).all()
 
 
-def test_what_was_cleaned_is_made_again_where_pool_needs_it(
+def test_a_further_threshold_needs_nothing_of_what_was_cleaned(
     config: Path, cli: Caller, tmp_path: Path
 ) -> None:
-    other = {"segment.min_size_vox": 300}
+    other = {"segment.threshold": 0.6}
     elsewhere = {"paths.work": f"{tmp_path}/w", "paths.output": f"file://{tmp_path}/s"}
     whole = volumes.run_pipeline(config, {**other, **elsewhere}, run="whole")
     said = cli("clean", config, "--yes").out
-    assert "joins of a verified volume: needed only if pool is done again" in said
-    text = cli("status", config).out
-    assert "join1: the files of 4 groups were cleaned" in text
-    assert "segment: the labels of 17 blocks were cleaned" in text
+    assert "what a verified volume left open: no further threshold needs it" in said
+    assert list(work(config).glob("segment-*/labels.zarr"))
     run = volumes.run_pipeline(config, other, run="again")
-    assert run.made("segment") == set(range(1, 18))  # block 0 is empty
-    assert run.made("count") == set()
-    assert (run.made("join1"), run.made("join2")) == (set(range(4)), {0})
+    assert run.made("segment") == run.made("faces") == run.made("round0") == set()
     assert (volumes.read_segmentation(run) == volumes.read_segmentation(whole)).all()
-    assert (volumes.read_segmentation(run) == 0).sum() > 0
 
 
 def test_an_interrupted_run_goes_on_after_a_clean(
     base: Run, config: Path, cli: Caller, tmp_path: Path, expected: Array
 ) -> None:
-    """Cleaned between the levels: level 2 needs what level 1 left open."""
+    """Cleaned between the rounds: round 1 needs what round 0 sent, and that needs the blocks."""
     elsewhere = {"paths.work": f"{tmp_path}/w", "paths.output": f"file://{tmp_path}/s"}
     other = volumes.write_config(
         config.parent,
@@ -204,17 +200,18 @@ def test_an_interrupted_run_goes_on_after_a_clean(
         work=elsewhere["paths.work"],
         output=elsewhere["paths.output"],
     )
-    run = volumes.run_stages(volumes.plan_run(other), stages=["segment", "count", "join1"])
+    run = volumes.run_stages(volumes.plan_run(other), stages=["segment", "faces", "round0"])
     volumes.release(run)
-    assert "the next run joins again" in cli("clean", other, "--yes").out
+    assert "the next run computes it again" in cli("clean", other, "--yes").out
     # whoever goes on with the old plan is told
-    volumes.run_stages(run, stages=["join2"])
+    volumes.run_stages(run, stages=["round1"])
     volumes.release(run)
-    assert run.codes["join2"] == [75]
-    cause = run.result("join2", 0)["failures"][0]["cause"]
+    assert run.codes["round1"] == [75]
+    cause = run.result("round1", 0)["failures"][0]["cause"]
     assert "its files were removed by `magneton clean`" in cause
     again = volumes.run_pipeline(other, run="again")
-    assert again.made("join1") == set(range(4))
+    assert again.made("segment") == set(range(1, 18))  # block 0 is empty
+    assert again.made("round0") == set(range(1, 18))
     assert (volumes.read_segmentation(again) == expected).all()
 
 
@@ -222,25 +219,16 @@ def test_an_interrupted_run_goes_on_after_a_clean(
 def test_the_report_tells_what_stays_open(base: Run) -> None:
     data = json.loads(base.attempt.paths.report.read_text())
     stages = {s["stage"]: s for s in data["stages"]}
-    assert [s for s in stages if stages[s]["open"]] == ["segment", "join1", "join2"]
-    blocks, first, top = (stages[s]["open"] for s in ("segment", "join1", "join2"))
-    assert blocks["edges"] > first["edges"] > top["edges"] == top["regions"] == 0
+    blocks, first, last = (stages[s]["open"] for s in ("segment", "round0", "round1"))
+    assert blocks["regions"] > first["regions"] > last["regions"] == last["edges"] == 0
     z, y, x = SHAPE
     assert blocks["face_voxels"] == 2 * (y * x + 2 * z * x + 2 * z * y)
-    assert first["face_voxels"] == 2 * (z * x + z * y) and top["face_voxels"] == 0
-    records = [*base.records("segment").values(), *base.records("join1").values()]
-    assert blocks["edges"] + first["edges"] == sum(
-        r.info["rows"]["edges"] for r in records if r.state == "done"
-    )
-    assert stages["join1"]["stored_bytes"] == sum(
-        r.info["files"]["residual"][0] for r in base.records("join1").values()
-    )
     assert data["volume"]["method"] == "exact" and data["volume"]["overlap_vox"] == [0, 0, 0]
     keys = {s["key"] for s in data["settings"]}
     assert "exact.advanced.s_min" in keys and not keys & {"segment.merge_function", "pool.rule"}
     maps = {m["stage"]: m for m in data["maps"]}
-    assert (maps["join1"]["noun"], maps["join1"]["shape"]) == ("group", [1, 2, 2])
-    assert maps["join2"]["states"] == "d"
+    assert (maps["round0"]["noun"], maps["round0"]["shape"]) == ("group", [2, 3, 3])
+    assert maps["round1"]["states"] == "d"
 
 
 def test_the_page_shows_it(base: Run) -> None:

@@ -123,10 +123,9 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
     if stage.proof is not None and stage.proof != "complete":
         more = "" if status.check else "; --check reads every chunk"
         yield f"{stage.stage}: {stage.proof}{more}", "yellow"
-    if status.is_spare(stage):
-        yield f"{stage.stage}: nothing is needed, because these blocks are pooled already", None
     if stage.cleaned:
-        what = "labels" if stage.stage == "segment" else "files"
+        is_exact = status.shown.plan.geometry.method == "exact"
+        what = "labels" if stage.stage == "segment" and not is_exact else "open rows"
         yield (
             f"{stage.stage}: the {what} of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
             "they are computed again if a stage has to read them",

@@ -17,7 +17,7 @@ in the file kept still stands: without the line, it is asked about again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +25,12 @@ from typing import Any
 
 import yaml
 
+from magneton_tasks.base import files
 from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError, MagnetonError
+from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import Found, at_partitions, newest_first, plan_data
@@ -133,6 +135,20 @@ def remark(config: RunConfig) -> str | None:
         f"segment.threshold {threshold:g} applies to method: exact, because the config names none and exact is the default: "
         f"there .2 to .5 are usual, and null takes the map's own; {USUAL_THRESHOLD:g} is usual for method: "
         "overlap. A line `method: exact` (or overlap) says which is meant"
+    )
+
+
+def of_joins(config: RunConfig, stages: Mapping[str, StagePlan]) -> str | None:
+    """Of blocks that a release before joined level by level: they can't go on in rounds."""
+    if config.method != "exact" or not stages["segment"].todo:
+        return None
+    names = files.listdir(Path(config.paths.work))
+    if not any(re.fullmatch(r"join-[0-9a-f]{16}", name) for name in names):
+        return None
+    hours = sum(work.cpu_s for work in stages.values()) / 3600
+    return (
+        "an earlier release segmented blocks here by the exact method in another format: they are "
+        f"computed again (about {hours:.2g} CPU hours); their files stay until `magneton clean --what stale`"
     )
 
 
