@@ -36,7 +36,15 @@ from magneton_tasks.clean.names import (
     require_marker,
 )
 from magneton_tasks.clean.needed import Needed, needed
-from magneton_tasks.clean.scan import LINK, Scanned, foreign, is_folder, left_in_output, scan
+from magneton_tasks.clean.scan import (
+    LINK,
+    Scanned,
+    foreign,
+    is_folder,
+    left_in_output,
+    scan,
+    scan_files,
+)
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.stages.planning import checks
 from magneton_tasks.work.paths import WorkPaths
@@ -261,10 +269,18 @@ class _Finder:
 
     def _scan(self, *parts: str) -> Scanned:
         scanned = Scanned()
+        files: dict[str, set[str]] = {}
         for part in parts:
             folder = folder_of(part)
+            if folder is None:
+                holding, _, name = part.rpartition("/")
+                files.setdefault(holding, set()).add(name)
+            else:
+                scan(self.work.work / part, part, folder, self.device, scanned)
+        for holding, names in files.items():
+            folder = folder_of(holding)
             assert folder is not None
-            scan(self.work.work / part, part, folder, self.device, scanned)
+            scan_files(self.work.work / holding, holding, names, folder, self.device, scanned)
         return scanned
 
     def _leave(self, scanned: Scanned) -> None:

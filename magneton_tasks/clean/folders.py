@@ -67,7 +67,7 @@ class Remover:
         removed.items.append(item)
         try:
             for part in item.parts:
-                if item.kind == "temporaries":
+                if item.kind == "temporaries" or folder_of(part) is None:
                     self._unlink(part)
                 elif item.kind == "leftovers":
                     self._delete(part)
@@ -200,8 +200,11 @@ class Remover:
 
     # ------------------------------------------------------------------ deleting
     def _unlink(self, part: str) -> None:
-        """One temporary."""
+        """One file."""
         path = PurePosixPath(part)
+        folder = folder_of(str(path.parent))
+        if folder is None or not folder.has_file(path.name):
+            raise MagnetonError(f"{part} isn't known to be ours")
         parent = self._open(path.parent)
         try:
             with suppress(FileNotFoundError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,16 @@ def scan(path: Path, relative: str, folder: Folder, device: int, scanned: Scanne
         raise OutputError(
             f"can't read {path}: {error.strerror}", "fix the permissions or the file system"
         ) from error
+
+
+def scan_files(
+    path: Path, relative: str, names: Collection[str], folder: Folder, device: int, scanned: Scanned
+) -> None:
+    """As `scan`, of some files of a folder alone."""
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name in names and foreign(entry, folder, device) is None:
+                _add(entry, f"{relative}/{entry.name}", scanned)
 
 
 def _add(entry: os.DirEntry[str], name: str, scanned: Scanned) -> None:

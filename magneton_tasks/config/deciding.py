@@ -72,7 +72,6 @@ DECIDING: dict[str, Deciding] = {
     # pool drops small objects
     "segment.min_size_vox": Deciding("pool"),
     "exact.s2": Deciding("segment", "exact.s2"),
-    "exact.dust": Deciding("segment", "exact.dust"),
     # with the threshold: what blocks merge down to
     "exact.lowest_threshold": Deciding("segment"),
     "exact.advanced.t_low": Deciding("segment", "exact.advanced.t_low"),
@@ -94,7 +93,7 @@ DECIDING: dict[str, Deciding] = {
 NOTHING = (
     "schedule", "partition_format", "wait_for_input", "notify",
     "paths.work", "paths.max_files", "paths.visibility_wait_s",
-    "input.version", "input.identity", "pool.largest_object_warning",
+    "input.version", "input.identity", "pool.largest_object_warning", "exact.dust",
     "runner", "local", "docker", "slurm",
 )  # fmt: skip
 

@@ -34,7 +34,7 @@ class ExactAdvanced(Section):
     t_size: Annotated[int, Field(ge=1, le=255, strict=True)] = Field(
         1,
         title="Minimum affinity for size rules (uint8)",
-        description="Lowest affinity (of 255) of an edge over which s_min, s2 and dust join.",
+        description="Lowest affinity (of 255) of an edge over which s_min and s2 join.",
     )
 
     @model_validator(mode="after")
@@ -52,10 +52,10 @@ class Exact(Section):
         title="Small regions (voxels)",
         description="Regions of fewer voxels merge over their best edge, before mean affinities count. 0: off.",
     )
-    dust: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
-        100,
+    dust: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] | None = Field(
+        None,
         title="Dust (voxels)",
-        description="Objects of fewer voxels join the neighbour over their best edge. 0: off.",
+        description="Has no effect up to s2, which merges all that is smaller; more is refused. Leave it out.",
     )
     lowest_threshold: Fraction = Field(
         0.05,
@@ -63,3 +63,12 @@ class Exact(Section):
         description="Blocks merge down to this affinity, so that any segment.threshold from here on is a cut that recomputes no block. Hardly costs anything.",
     )
     advanced: ExactAdvanced = ExactAdvanced.model_construct()
+
+    @model_validator(mode="after")
+    def _no_dust_above_s2(self) -> Self:
+        if self.dust is not None and self.dust > self.s2:
+            raise ValueError(
+                f"dust {self.dust} lies above s2 {self.s2}: objects aren't merged by size once "
+                "thresholds are cuts; set s2 to it, or leave out objects with segment.min_size_vox"
+            )
+        return self

@@ -29,7 +29,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "segment.min_distance",
         "segment.min_size_vox",
         "exact.s2",
-        "exact.dust",
         "exact.advanced.t_low",
         "exact.advanced.t_high",
         "exact.advanced.s_min",

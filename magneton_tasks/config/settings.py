@@ -28,7 +28,7 @@ def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
     return ExactSettings(
         threshold=threshold,
         s2=exact.s2,
-        dust=exact.dust,
+        dust=0,
         t_low=more.t_low,
         t_high=more.t_high,
         s_min=more.s_min,

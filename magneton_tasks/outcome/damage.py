@@ -107,6 +107,8 @@ def _pairs(attempt: Attempt, records: Records) -> Iterator[Damage]:
 
 
 def _pool(attempt: Attempt, records: Records) -> Iterator[Damage]:
+    if attempt.config.method == "exact":
+        return  # it has no table
     for key, record in records:
         table = pool_table(attempt, record)
         try:

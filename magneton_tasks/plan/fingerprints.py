@@ -44,7 +44,8 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
     if exact:
         faces = digest(segment, versions.EXACT_FACES)
         rounds = digest(faces, versions.EXACT_ROUNDS)
-        pool = digest(rounds, versions.EXACT_CUT, threshold, config.segment.min_size_vox)
+        cut = [versions.EXACT_CUT, threshold, decisive(config, "pool")]
+        pool = digest(rounds, *cut, config.segment.min_size_vox)
         between = {"count": "", "faces": faces, "rounds": rounds, "cut": digest(pool, "cut")}
     else:
         count = digest(segment, versions.OVERLAP)

@@ -91,7 +91,7 @@ def test_the_exact_method_has_eight_slots_for_rounds_and_offers_what_it_reads(
             assert before in dag.task_dict[f"batches.{after}"].upstream_task_ids
     assert set(dag.task_group_dict["rounds"].children) == set(rounds)
     offered = set(dag.params)
-    assert {"segment.threshold", "exact.s2", "exact.dust", "exact.advanced.t_high"} <= offered
+    assert {"segment.threshold", "exact.s2", "exact.advanced.t_high"} <= offered
     assert not {"segment.merge_function", "pool.rule", "block.overlap"} & offered
 
 

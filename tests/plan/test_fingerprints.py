@@ -51,9 +51,8 @@ pool: {rule: iou, min_iou: 0.4}
 apply: {encoding: crackle}
 """
 )
-DUST = (
-    PLAIN.replace("overlap", "exact")
-    + "exact: {dust: 7, advanced: {t_low: 2}}\ninput: {version: 3}\n"
+EXACT_KEYS = (
+    PLAIN.replace("overlap", "exact") + "exact: {advanced: {t_low: 2}}\ninput: {version: 3}\n"
 )
 BOX = Box((0, 0, 0), (100, 200, 300))
 VOLUME = VolumeFacts(Box((0, 0, 0), (300, 400, 500)), (40.0, 4.0, 4.0), (64, 64, 64), "uint8", 3)
@@ -189,7 +188,7 @@ OTHER: dict[str, Any] = {
     "segment.threshold": 0.4, "segment.merge_function": "mean", "segment.supervoxels": "2d",
     "segment.aff_thresholds": [0.1, 0.9], "segment.interior_threshold": 0.3,
     "segment.min_distance": 9, "segment.min_size_vox": 5,
-    "exact.s2": 1, "exact.dust": 1, "exact.advanced.t_low": 2, "exact.advanced.t_high": 250,
+    "exact.s2": 1, "exact.dust": 1, "exact.lowest_threshold": 0.3, "exact.advanced.t_low": 2, "exact.advanced.t_high": 250,
     "exact.advanced.s_min": 1, "exact.advanced.t_size": 3,
     "pool.rule": "both", "pool.min_overlap_vox": 9, "pool.min_frac": 0.9, "pool.min_iou": 0.9,
     "pool.largest_object_warning": 0.9,
@@ -232,29 +231,29 @@ def test_a_box_decides_by_its_cuts_and_by_its_name() -> None:
 def test_a_renamed_key_keeps_results_and_is_read_by_its_old_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    text = PLAIN.replace("overlap", "exact") + "exact: {dust: 150, s2: 9}\n"
+    text = PLAIN.replace("overlap", "exact") + "exact: {s2: 150}\n"
     before = parse_config(text, "volume.yaml")
     result = of(before)
-    schema = renamed_dust()
+    schema = renamed_s2()
     monkeypatch.setattr(read, "RunConfig", schema)
-    monkeypatch.setitem(renamed.RENAMED, "exact.dust", "exact.crumbs")
+    monkeypatch.setitem(renamed.RENAMED, "exact.s2", "exact.crumbs")
     table = deciding.DECIDING
-    monkeypatch.setitem(table, "exact.crumbs", table["exact.dust"])
-    monkeypatch.delitem(table, "exact.dust")
+    monkeypatch.setitem(table, "exact.crumbs", table["exact.s2"])
+    monkeypatch.delitem(table, "exact.s2")
     now = parse_config(text, "volume.yaml")
     assert isinstance(now, schema) and keys.value(now, "exact.crumbs") == 150
     assert of(now) == result
-    assert of(parse_config(text.replace("dust", "crumbs"), "volume.yaml")) == result
+    assert of(parse_config(text.replace("s2", "crumbs"), "volume.yaml")) == result
     assert of(parse_config(text.replace("150", "151"), "volume.yaml")) != result
     # what an earlier release wrote beside its results has the old name
     assert differing(before.resolved(), now.resolved()) == []
 
 
-def renamed_dust() -> Any:
-    """The schema with another name for ``exact.dust``."""
+def renamed_s2() -> Any:
+    """The schema with another name for ``exact.s2``."""
     exact = type(a_config().exact)
-    fields = {n: (f.annotation, f) for n, f in exact.model_fields.items() if n != "dust"}
-    crumbs = (int, exact.model_fields["dust"])
+    fields = {n: (f.annotation, f) for n, f in exact.model_fields.items() if n != "s2"}
+    crumbs = (int, exact.model_fields["s2"])
     part = new_model("Exact", __base__=Section, crumbs=crumbs, **fields)
     return new_model("NewConfig", __base__=RunConfig, exact=(part, part()))
 
@@ -272,7 +271,7 @@ def test_what_isn_t_read_isn_t_hashed() -> None:
         (PLAIN, "try-52d9ce5a199f49ad", "06c8c9b276366a8d"),
         (MANY_KEYS, "try-02a0d1402ee5644f", "06b89833d08a228b"),
         (SEEDED, "try-5fa9b865ff7807b9", "681781e29b377178"),
-        (DUST, "try-b8ac527086117e70", "dc2cbd0ebd73b728"),
+        (EXACT_KEYS, "try-6f1f1f0b8bf6d06a", "c73ecb1b96b4e5d7"),
     ],
 )
 def test_samples_and_tried_boxes_of_before_still_count(

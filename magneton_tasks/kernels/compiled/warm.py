@@ -29,6 +29,7 @@ from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_
 from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.face_step import decide_face, parts_of
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
+from magneton_tasks.kernels.exact.rounds.name_table import number_names, numbers_of
 from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round, later_round
 from magneton_tasks.kernels.exact.rounds.supervoxels import describe
 from magneton_tasks.kernels.exact.rounds.tables import FaceTables, stack
@@ -130,6 +131,7 @@ def _rounds(blocks: list[BlockSupervoxels], face: FaceTables, settings: ExactSet
     first = [_first_round(i, block, face, settings) for i, block in enumerate(blocks)]
     sent = stack([r.nodes for r in first]), stack([r.half for r in first])
     last = later_round(*sent, lambda at: at, lambda task: first[task].names, 0, settings)
+    numbers_of(number_names(blocks[0].regions.name), blocks[0].regions.name)
     tables = [(i, b.supervoxels, b.sizes, b.regions.name.size) for i, b in enumerate(blocks)]
     groups = [
         Group(lambda at: at, lambda task: first[task].names),

@@ -192,7 +192,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         output_bytes=stage_work.output_bytes(geometry),
         label_bytes=stage_work.label_bytes(geometry, todo["segment"]),
         notes=(
-            *filter(None, [earlier.remark(config), earlier.of_joins(config, stages)]),
+            *filter(None, earlier.remarks(config, stages)),
             *info.notes,
             *(samples.warnings if samples else ()),
             *queued.notes(left),

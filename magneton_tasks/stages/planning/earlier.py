@@ -126,6 +126,13 @@ def check(config: RunConfig, template: RunConfig) -> None:
         )
 
 
+def remarks(config: RunConfig, stages: Mapping[str, StagePlan]) -> Iterator[str | None]:
+    """What a plan says of settings, and of what was made before; None: nothing."""
+    yield remark(config)
+    yield dust(config)
+    yield of_joins(config, stages)
+
+
 def remark(config: RunConfig) -> str | None:
     """Of a threshold without a method: which one it is for, and what is usual there."""
     threshold = config.segment.threshold
@@ -135,6 +142,17 @@ def remark(config: RunConfig) -> str | None:
         f"segment.threshold {threshold:g} applies to method: exact, because the config names none and exact is the default: "
         f"there .2 to .5 are usual, and null takes the map's own; {USUAL_THRESHOLD:g} is usual for method: "
         "overlap. A line `method: exact` (or overlap) says which is meant"
+    )
+
+
+def dust(config: RunConfig) -> str | None:
+    """Of a dust that is set: it does nothing."""
+    given = config.exact.dust if config.method == "exact" else None
+    if not given:
+        return None
+    return (
+        f"exact.dust {given} has no effect, because exact.s2 {config.exact.s2} merges all that is "
+        "smaller; the line can go"
     )
 
 
