@@ -38,8 +38,17 @@ BOUND_MARGIN = 1.15
 #: The rows of a join may be this many times those of mean and densest sample together, halved.
 JOIN_SPREAD = 1.3
 
-#: Rounds: bytes at the peak of a task for each row (region, edge, contact, half-edge) that it reads.
-ROUND_BYTES_PER_ROW = 250
+#: Rounds: bytes at the peak of a task for each row (region, edge, contact, half-edge) that it reads,
+#: and for each row of the largest table of names that it opens (61, as unpacked with its look-up).
+#: Measured in forked children, on 10^5 to 6 x 10^6 rows of mouse cortex and uniform noise: 105 to 125 a
+#: row; on made-up rows that all lead to other groups, of which nothing merges: 145 to 177.
+ROUND_BYTES_PER_ROW = 180
+ROUND_BYTES_PER_NAME = 65
+#: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 140.
+CUT_BYTES_PER_SUPERVOXEL = 160
+#: Groups are cut together up to this many supervoxels. Measured on mouse cortex in 512 blocks of
+#: 64^3: a supervoxel opens 6.8 rows of names by groups of 2 x 2 x 2 blocks, and 2.3 by as many as this.
+CUT_TOGETHER = 1 << 19
 #: A worker that has its libraries, and has read next to nothing.
 ROUND_BASE_BYTES = 300 * MIB
 #: How much more a face voxel leaves open when the block's edge doubles: to be expected, and at most;
@@ -128,14 +137,22 @@ def block_cpu_s(voxels: int, edges: float) -> float:
     return voxels * (BLOCK_S_PER_VOXEL + edges * BLOCK_S_PER_EDGE)
 
 
-def round_bytes(rows: int) -> int:
-    """Resident bytes at the peak of a round's task whose largest group reads this many rows."""
-    return ROUND_BASE_BYTES + ROUND_BYTES_PER_ROW * rows
+def round_bytes(rows: int, names: int = 0) -> int:
+    """Resident bytes that a round's task never exceeds whose largest group reads this many rows.
+
+    ``names``: rows of the largest table of names that it opens.
+    """
+    return ROUND_BASE_BYTES + ROUND_BYTES_PER_ROW * rows + ROUND_BYTES_PER_NAME * names
 
 
-def round_rows(limit: int) -> int:
+def round_rows(limit: int, names: int = 0) -> int:
     """Rows that a task may read that may take ``limit`` bytes; at least one."""
-    return max((limit - ROUND_BASE_BYTES) // ROUND_BYTES_PER_ROW, 1)
+    return max((limit - round_bytes(0, names)) // ROUND_BYTES_PER_ROW, 1)
+
+
+def cut_bytes(supervoxels: int, names: int) -> int:
+    """Resident bytes that cut never exceeds, with this many supervoxels at once."""
+    return round_bytes(0, names) + CUT_BYTES_PER_SUPERVOXEL * supervoxels
 
 
 def _block_bytes(voxels: int, regions: float, edges: float) -> int:

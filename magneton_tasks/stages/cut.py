@@ -6,7 +6,7 @@ writes one table a block: supervoxel -> global id.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows
 from magneton_tasks.kernels.exact.rounds.tables import Mask, Names, names_of
+from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages.exact import give_back_early, groups_of
 from magneton_tasks.stages.loop import Batch
 from magneton_tasks.stages.planning.group_work import rounds_dir
@@ -31,10 +32,6 @@ from magneton_tasks.work.round_plan import RoundPlan
 
 #: What files of cuts are called.
 CUT = "cut"
-#: Groups are cut together up to this many supervoxels, 50 MB. Measured on mouse cortex in blocks of
-#: 64^3, rows of names that are opened for each of 2.1 million: 6.8 by groups of 2 x 2 x 2 blocks, 2.3
-#: by as many as this.
-MOST_SUPERVOXELS = 1 << 19
 #: Added to a supervoxel's name: global ids count blocks from 1.
 _FIRST_BLOCK = np.uint64(1 << 32)
 
@@ -92,7 +89,6 @@ class CutStage:
         records = self.attempt.require(stage, set(round_chain.groups_of(plan)))
         reader = SliceReader(self.attempt, stage, records, self.attempt.stage_dir(stage))
 
-        @lru_cache(1)
         def names(group: int) -> Names:
             (found,) = reader.read(NAMES, (Names,), [group])
             table: Names = found
@@ -119,7 +115,7 @@ class CutStage:
             rows += sum(
                 self.blocks[b].info.get("n", 0) for b in self.plans[0].groups.blocks_of(group)
             )
-            if found and rows > MOST_SUPERVOXELS:
+            if found and rows > cost_exact.CUT_TOGETHER:
                 break
             found.append(group)
         return found

@@ -27,6 +27,7 @@ from magneton_tasks.stages.exact import give_back_early, groups_of, run_settings
 from magneton_tasks.stages.loop import Batch, require_memory
 from magneton_tasks.stages.open_blocks import OpenBlocks
 from magneton_tasks.stages.planning import group_work as planning
+from magneton_tasks.stages.planning.group_work import most_names
 from magneton_tasks.stages.slicing import Made, Rows, SliceReader, digest_of, into_slices
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
@@ -132,7 +133,7 @@ class RoundStage:
         return blocks_within(grid, self.plan.groups, group, max(self.settings.s_min - 1, 1))
 
     def _later(self, source: Sent, group: int, info: Info) -> RoundResult:
-        self._check_memory(source.rows(group), group)
+        self._check_memory(source.rows(group), group, source.most_names)
         nodes, half = source.read(group)
         fine = self.plan.fine
         to = groups_of(fine, nodes.at.astype(np.int64))
@@ -148,9 +149,9 @@ class RoundStage:
             self.settings,
         )
 
-    def _check_memory(self, rows: int, group: int) -> None:
+    def _check_memory(self, rows: int, group: int, names: int = 0) -> None:
         what = f"group {group} of {self.stage}, of {rows:,} rows,"
-        require_memory(self.attempt, self.stage, cost_exact.round_bytes(rows), what)
+        require_memory(self.attempt, self.stage, cost_exact.round_bytes(rows, names), what)
 
 
 class Sent:
@@ -165,6 +166,11 @@ class Sent:
         directory = attempt.stage_dir(stage)
         self._reader = SliceReader(attempt, stage, self.records, directory)
         self._held: tuple[int, Names] | None = None
+
+    @property
+    def most_names(self) -> int:
+        """Rows of the largest table of names."""
+        return most_names(self.records)
 
     def rows(self, group: int) -> int:
         """That were sent to a group."""

@@ -14,6 +14,7 @@ import pytest
 
 from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.kernels.exact.rounds.tables import FaceTables, HalfEdges, Nodes
+from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages import cut, slicing
 from magneton_tasks.stages.open_blocks import OpenBlocks
 from magneton_tasks.stages.planning import group_work
@@ -37,7 +38,9 @@ EXACT: dict[str, Any] = {
 @pytest.fixture
 def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """3 x 3 x 3 blocks, of which a task of round 0 holds one or two, and that of round 1 all."""
-    monkeypatch.setattr(group_work, "budget_of", lambda _, rows: 12_000 if rows > 50_000 else rows)
+    monkeypatch.setattr(
+        group_work, "budget_of", lambda _, rows, *__: 12_000 if rows > 50_000 else rows
+    )
     tmp_path.mkdir(exist_ok=True)
     array = volumes.affinities(volumes.cells(SHAPE, 30, 0), noise=0.3)
     volumes.write_precomputed(tmp_path / "affinity", array)
@@ -161,7 +164,7 @@ def test_groups_that_are_cut_together_have_the_same_ids_and_read_less(
     rows = []
     for most in (0, 1 << 19):
         with monkeypatch.context() as patch:
-            patch.setattr(cut, "MOST_SUPERVOXELS", most)
+            patch.setattr(cost_exact, "CUT_TOGETHER", most)
             counts = rows_read(patch)
             stage = cut.CutStage(planned.attempt, sorted(before))
             made = {key: stage.one(key) for key in sorted(before)}

@@ -84,7 +84,8 @@ def _round(attempt: Attempt, chain: Chain, number: int) -> GroupWork | None:
     work = make_stage(total, to_ranges(left), cpu_s, attempt.plan.workers)
     if number == ROUND_SLOTS - 1 and work.batches:
         work = StagePlan(total, work.todo, 1, cpu_s)
-    bound = cost_exact.round_bytes(step.plan.most_rows)
+    names = most_names(_groups(attempt, chain.steps[number - 1].plan)) if number else 0
+    bound = cost_exact.round_bytes(step.plan.most_rows, names)
     return GroupWork(step.plan.digest, work, Memory(bound, bound))
 
 
@@ -133,10 +134,11 @@ def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
     """A later round: as large as what was sent to each fine group allows."""
     before = chain.steps[-1].plan
     sent: dict[int, int] = {}
-    for record in _groups(attempt, before).values():
+    records = _groups(attempt, before)
+    for record in records.values():
         for to, (nodes, half) in record.info.get("sent", {}).items():
             sent[int(to)] = sent.get(int(to), 0) + nodes + half
-    budget = budget_of(attempt, sum(sent.values()))
+    budget = budget_of(attempt, sum(sent.values()), most_names(records))
     span = grown_span(before.fine, before.span, sent, budget)
     groups = Groups(before.blocks, span)
     fine = before.fine
@@ -171,14 +173,22 @@ def _made(
     return round_plan.make(rounds_dir(attempt), plan)
 
 
-def budget_of(attempt: Attempt, all_rows: int) -> int:
-    """Rows that a task may hold: as memory allows, and few enough that all workers have some."""
+def budget_of(attempt: Attempt, all_rows: int, names: int = 0) -> int:
+    """Rows that a task may hold: as memory allows, and few enough that all workers have some.
+
+    ``names``: rows of the largest table of names that it opens.
+    """
     given = attempt.config.worker.memory
     if given is None:
         usable = int(this_machine.memory_bytes() * resources.USABLE) // attempt.plan.workers
         given = max(usable, attempt.plan.memory_limit)
     shared = max(all_rows // attempt.plan.workers + 1, ROWS_WORTH_A_TASK)
-    return min(cost_exact.round_rows(given), shared)
+    return min(cost_exact.round_rows(given, names), shared)
+
+
+def most_names(records: Mapping[int, Record]) -> int:
+    """Rows of the largest table of names that a round's groups left."""
+    return max((record.info["n"] for record in records.values()), default=0)
 
 
 # ------------------------------------------------------------------ cut
@@ -188,7 +198,8 @@ def _cut(attempt: Attempt, chain: Chain) -> GroupWork | None:
             "cut can't be planned: the rounds aren't complete",
             "run them again (in Airflow: clear the task plan), then this stage",
         )
-    total = len(chain.steps[0].plan.groups)
+    groups = chain.steps[0].plan.groups
+    total = len(groups)
     pool = attempt.require("pool", {0})[0]
     done = {
         key
@@ -199,8 +210,17 @@ def _cut(attempt: Attempt, chain: Chain) -> GroupWork | None:
     share = ranges_len(todo) / max(total, 1)
     cpu_s = share * attempt.plan.geometry.box.voxels * cost_exact.CUT_S_PER_VOXEL
     work = make_stage(total, todo, cpu_s, attempt.plan.workers)
-    bound = cost_exact.round_bytes(chain.steps[0].plan.most_rows)
+    bound = _cut_bytes(attempt, chain, groups)
     return GroupWork(chain.before, work, Memory(bound, bound))
+
+
+def _cut_bytes(attempt: Attempt, chain: Chain, groups: Groups) -> int:
+    """Of the largest groups that are cut together."""
+    held = {k: r.info.get("n", 0) for k, r in _valid(attempt, "segment").items()}
+    largest = max(sum(held[b] for b in groups.blocks_of(g)) for g in range(len(groups)))
+    together = max(largest, min(sum(held.values()), cost_exact.CUT_TOGETHER))
+    names = max(most_names(_groups(attempt, step.plan)) for step in chain.steps)
+    return cost_exact.cut_bytes(together, names)
 
 
 # ------------------------------------------------------------------ records
