@@ -109,6 +109,8 @@ class RoundStage:
             sends=int(result.nodes.name.size),
             sent=counted(to, half_to),
         )
+        if result.half.u.size:
+            info["hub"] = hub_of(result)
         output = digest_of(result.names, curve, result.nodes, result.half)
         summary = f"{info['n']:,} regions, {info['sends']:,} go on"
         return Made(Outcome("done", self.expected(group), output, info, summary), rows)
@@ -210,6 +212,14 @@ class Sent:
 def _sends_to(record: Record, fine: list[int]) -> bool:
     sent = record.info.get("sent", {})
     return any(str(group) in sent for group in fine)
+
+
+def hub_of(result: RoundResult) -> list[int]:
+    """Half-edges of the region that has most of those sent on, its voxels, and a block of it."""
+    names, counts = np.unique(result.half.u, return_counts=True)
+    name = names[counts.argmax()]
+    (row,) = np.flatnonzero(result.nodes.name == name)
+    return [int(counts.max()), int(result.nodes.size[row]), int(name >> 32)]
 
 
 def counted(nodes: Int64, half: Int64) -> dict[str, list[int]]:

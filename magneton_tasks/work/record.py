@@ -57,6 +57,9 @@ class Info(TypedDict, total=False):
         Regions that a group sends on (rounds).
     read, sent
         Regions and half-edges that a group read of, and sent to, each fine group (rounds).
+    hub
+        Of the region that a group sends on with the most half-edges: their number, its voxels, and a
+        block that it is in (rounds).
     sums
         Sum and number of the voxel edges over a block's high faces (faces).
     plan
@@ -100,6 +103,7 @@ class Info(TypedDict, total=False):
     sends: int
     read: dict[str, list[int]]
     sent: dict[str, list[int]]
+    hub: list[int]
     sums: list[int]
     plan: str
     left_out: int

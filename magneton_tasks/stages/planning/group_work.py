@@ -20,6 +20,7 @@ from magneton_tasks.plan.plan import StagePlan, make_stage
 from magneton_tasks.plan.rounds import Groups, faces_of, grown_span, rows_by_group
 from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
 from magneton_tasks.runners import resources, this_machine
+from magneton_tasks.stages.planning import hubs
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.group_work import GroupWork
@@ -138,7 +139,9 @@ def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
     for record in records.values():
         for to, (nodes, half) in record.info.get("sent", {}).items():
             sent[int(to)] = sent.get(int(to), 0) + nodes + half
-    budget = budget_of(attempt, sum(sent.values()), most_names(records))
+    names = most_names(records)
+    hubs.refuse(attempt, f"round{len(chain.steps)}", records.values(), names)
+    budget = budget_of(attempt, sum(sent.values()), names)
     span = grown_span(before.fine, before.span, sent, budget)
     groups = Groups(before.blocks, span)
     fine = before.fine
