@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.kernels.compiled.jit import njit
+from magneton_tasks.kernels.exact.contacts import ordered_by
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
 from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import BasinPairs, Int64, Mask, UInt8, UInt32
@@ -33,11 +34,15 @@ def sides_of_basins(labels: UInt32, n: int, inner: Inner) -> UInt8:
     """On which faces with a neighbour a basin lies: uint8 (n + 1,), bits of `FaceBasins.sides`."""
     sides = np.zeros(n + 1, np.uint8)
     for axis, side in inner_sides(inner):
-        on_face = np.zeros(n + 1, np.bool_)
-        on_face[plane(labels, (axis, side))] = True
-        sides[on_face] |= np.uint8(1 << (2 * axis + side))
+        _add_side(sides, plane(labels, (axis, side)).flatten(), np.uint8(1 << (2 * axis + side)))
     sides[0] = 0
     return sides
+
+
+@njit(nogil=True)
+def _add_side(sides: UInt8, basins: NDArray[np.generic], bit: np.uint8) -> None:
+    for basin in basins:
+        sides[basin] |= bit
 
 
 def make_faces(
@@ -72,7 +77,9 @@ def best_pairs(pairs: Int64, face_numbers: UInt32) -> BasinPairs:
     ``pairs``: int64 (edges, 3), see `clean_up.BestEdges`. Sorted by (a, b), a < b.
     """
     a, b, key = _best_by_pair(pairs, face_numbers)
-    order = np.lexsort((b, a))
+    order = np.arange(a.size, dtype=np.uint32)
+    for ends in (b, a):
+        order = ordered_by(ends, order, int(face_numbers.max(initial=0)))
     return BasinPairs(a[order], b[order], key[order])
 
 
