@@ -202,6 +202,8 @@ def test_an_interrupted_run_goes_on_after_a_clean(
     )
     run = volumes.run_stages(volumes.plan_run(other), stages=["segment", "faces", "round0"])
     volumes.release(run)
+    text = cli("status", other).out
+    assert "rounds from round1 on: not known yet" in text
     assert "the next run computes it again" in cli("clean", other, "--yes").out
     # whoever goes on with the old plan is told
     volumes.run_stages(run, stages=["round1"])

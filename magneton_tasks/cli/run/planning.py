@@ -16,7 +16,7 @@ from magneton_tasks.cli.run import replacing
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, STAGES
+from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, ROUNDS, STAGES
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import attempt_directory, draft
 from magneton_tasks.stages.planning.sampling import Samples
@@ -67,6 +67,8 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} per worker"
         time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
         yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
+    if geometry.method == "exact" and plan.work["pool"].todo:
+        yield _rounds(plan)
     yield f"output    {plan.files:,} files, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"
     yield f"time      about {human_time(plan.expected_s)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
     for channel in samples.channels if samples else ():
@@ -74,6 +76,13 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     for note in (*plan.threshold.warnings, *plan.notes):
         yield f"WARNING   {note}"
     yield from replacing.describe(plan)
+
+
+def _rounds(plan: Plan) -> str:
+    """What is known of the rounds (exact method)."""
+    if any(plan.work[stage].todo for stage in ("segment", "faces", *ROUNDS)):
+        return "rounds    not known yet: their groups follow from the rows that blocks leave open"
+    return "reused    all blocks and rounds: pool, cut and apply only"
 
 
 def _channel(channel: dict[str, Any]) -> str:

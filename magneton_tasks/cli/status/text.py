@@ -40,6 +40,12 @@ def lines(
     )
     for stage in status.stages:
         yield _row(stage, status, now)
+    if status.shown.plan.geometry.method == "exact" and status.states.chain.end is None:
+        known = len(status.states.chain.steps)
+        yield (
+            f"rounds from round{known} on: not known yet (planned from what the ones before leave open)",
+            None,
+        )
     for stage in status.stages:
         yield from _remarks(status, stage, now)
     for stage in status.stages:

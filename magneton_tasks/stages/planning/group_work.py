@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from magneton_tasks.base.geometry import Vec3
-from magneton_tasks.base.grid import ranges_len, to_ranges
+from magneton_tasks.base.grid import Ranges, ranges_len, to_ranges
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.cost_rest import Memory
@@ -20,7 +20,9 @@ from magneton_tasks.plan.plan import StagePlan, make_stage
 from magneton_tasks.plan.rounds import Groups, faces_of, grown_span, rows_by_group
 from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
 from magneton_tasks.runners import resources, this_machine
-from magneton_tasks.stages.planning import hubs
+from magneton_tasks.runners.arrays import limits as limits_of_cluster
+from magneton_tasks.runners.registry import scheduler_of
+from magneton_tasks.stages.planning import hubs, stage_work
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.group_work import GroupWork
@@ -70,6 +72,15 @@ def _complete(attempt: Attempt, number: int | None) -> Chain:
         time.sleep(_LOOK_S)
 
 
+def _batches(attempt: Attempt, stage: str, total: int, todo: Ranges, cpu_s: float) -> StagePlan:
+    """Batches for the attempt's workers; on a cluster job arrays."""
+    work = make_stage(total, todo, cpu_s, attempt.plan.workers)
+    scheduler, limits = scheduler_of(attempt.config), limits_of_cluster.read(attempt.paths.root)
+    if scheduler is None or limits is None:
+        return work
+    return stage_work.as_arrays(stage, work, scheduler, limits)
+
+
 # ------------------------------------------------------------------ rounds
 def _round(attempt: Attempt, chain: Chain, number: int) -> GroupWork | None:
     """None: the rounds before have closed everything."""
@@ -82,9 +93,11 @@ def _round(attempt: Attempt, chain: Chain, number: int) -> GroupWork | None:
     total = ranges_len(step.plan.todo)
     share = len(left) / max(total, 1)
     cpu_s = share * step.plan.all_rows * cost_exact.ROUND_S_PER_ROW
-    work = make_stage(total, to_ranges(left), cpu_s, attempt.plan.workers)
-    if number == ROUND_SLOTS - 1 and work.batches:
-        work = StagePlan(total, work.todo, 1, cpu_s)
+    todo = to_ranges(left)
+    if number == ROUND_SLOTS - 1:
+        work = StagePlan(total, todo, min(len(left), 1), cpu_s)
+    else:
+        work = _batches(attempt, f"round{number}", total, todo, cpu_s)
     names = most_names(_groups(attempt, chain.steps[number - 1].plan)) if number else 0
     bound = cost_exact.round_bytes(step.plan.most_rows, names)
     return GroupWork(step.plan.digest, work, Memory(bound, bound))
@@ -212,7 +225,7 @@ def _cut(attempt: Attempt, chain: Chain) -> GroupWork | None:
     todo = to_ranges(key for key in range(total) if key not in done)
     share = ranges_len(todo) / max(total, 1)
     cpu_s = share * attempt.plan.geometry.box.voxels * cost_exact.CUT_S_PER_VOXEL
-    work = make_stage(total, todo, cpu_s, attempt.plan.workers)
+    work = _batches(attempt, "cut", total, todo, cpu_s)
     bound = _cut_bytes(attempt, chain, groups)
     return GroupWork(chain.before, work, Memory(bound, bound))
 
