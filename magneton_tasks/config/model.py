@@ -44,7 +44,7 @@ class Paths(Section):
     )
     output: Url = Field(
         title="Segmentation",
-        description="URL of the precomputed segmentation that Magneton writes (file, gs or s3).",
+        description="URL of the precomputed segmentation that Magneton writes (file, gs or s3). It may hold {threshold}, which stands for segment.threshold: so results at several thresholds lie side by side.",
     )
     work: str = Field(
         title="Work directory",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.config.types import THRESHOLD
 from magneton_tasks.errors import ConfigError
 
@@ -57,6 +58,37 @@ def with_threshold(config: RunConfig, threshold: float) -> RunConfig:
     """The same config with the output of this threshold."""
     output = config.paths.output.replace(THRESHOLD, text_of(threshold))
     return config.model_copy(update={"paths": config.paths.model_copy(update={"output": output})})
+
+
+def with_its_threshold(config: RunConfig, name: str) -> RunConfig:
+    """The config with the output of the threshold that it sets; ``name``: of its file.
+
+    Raises
+    ------
+    ConfigError
+        The output holds ``{threshold}``, and none is set.
+    """
+    if not uses_threshold(config):
+        return config
+    fixed = config.segment.threshold
+    if fixed is None and config.method != "exact":
+        fixed = USUAL_THRESHOLD
+    if fixed is None:
+        raise ConfigError(
+            f"{name}: paths.output holds {THRESHOLD}, and no threshold is set: it would come from the map",
+            "set segment.threshold (in the file, or for this run: --set segment.threshold=0.3), or write "
+            f"paths.output without {THRESHOLD}",
+        )
+    return with_threshold(config, fixed)
+
+
+def is_text(text: str) -> bool:
+    """Whether ``{threshold}`` may stand for a text."""
+    try:
+        (value,) = thresholds_of(text)
+    except ValueError:
+        return False
+    return text_of(value) == text
 
 
 def require_outputs(config: RunConfig, thresholds: Sequence[float], name: str) -> None:

@@ -10,9 +10,12 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.thresholds import is_text, uses_threshold
+from magneton_tasks.config.types import THRESHOLD
 from magneton_tasks.errors import MagnetonError, NoInputError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.viewer.layers import Layer
+from magneton_tasks.work.attempts import at_each
 
 if TYPE_CHECKING:
     from magneton_tasks.work.attempt import Attempt
@@ -39,7 +42,7 @@ class View:
     voxel_size_nm, shape_vox
         Of the voxels that are counted.
     side_by_side
-        Segmentation and truth in a panel each.
+        Segmentations (of several thresholds) and truth in a panel each.
     """
 
     layers: tuple[Layer, ...]
@@ -72,13 +75,14 @@ def view_of(
     layers: list[Layer] = []
     notes: list[str] = []
     frame: VolumeInfo | None = None
-    affinity, output = config.paths.input, config.paths.output
-    for name, url, mip in (("segmentation", output, 0), ("affinity", affinity, config.input.mip)):
+    segmentations = _segmentations(config)
+    wanted = [(name, url, 0) for name, url in segmentations.items()]
+    for name, url, mip in (*wanted, ("affinity", config.paths.input, config.input.mip)):
         try:
             info = read_metadata(url, mip)
         except NoInputError as error:
-            if name == "segmentation":
-                notes.append(f"no segmentation yet: {output} holds no info file; apply writes it")
+            if name in segmentations:
+                notes.append(f"no segmentation yet: {url} holds no info file; apply writes it")
             else:
                 notes.append(f"left out: {name}: {error.what}")
             continue
@@ -86,9 +90,11 @@ def view_of(
             notes.append(f"left out: {name}: {error.what}")
             continue
         frame = frame or info
-        if name == "segmentation":
+        if name in segmentations:
             # Beside a truth all objects are shown, as they are of the truth.
-            selected = largest_objects(url, attempt, count=count) if truth is None else ()
+            is_its = len(segmentations) == 1 or (attempt and attempt.config.paths.output == url)
+            its = attempt if is_its else None
+            selected = largest_objects(url, its, count=count) if truth is None else ()
             layers.append(Layer(name, "segmentation", url, mip, selected))
         else:
             layers.insert(0, affinity_layer(config))
@@ -101,8 +107,20 @@ def view_of(
         layers.append(Layer("truth", "segmentation", truth))
     box = _box(config, frame)
     z, y, x = ((b + e) // 2 + 0.5 for b, e in zip(box.begin, box.end, strict=True))
-    compare = truth is not None and len(layers) > 1
+    compare = sum(layer.kind == "segmentation" for layer in layers) > 1
     return View(tuple(layers), tuple(notes), (z, y, x), frame.voxel_size_nm, box.shape, compare)
+
+
+def _segmentations(config: RunConfig) -> dict[str, str]:
+    """Names and URLs of layers: one, or one for each threshold at which there is a result."""
+    output = config.paths.output
+    location = locate(output)
+    if uses_threshold(config) and location.path is not None:
+        found = filter(is_text, at_each(str(location.path), THRESHOLD))
+        several = sorted(found, key=float)
+        if several:
+            return {f"segmentation {text}": output.replace(THRESHOLD, text) for text in several}
+    return {"segmentation": output}
 
 
 def affinity_layer(config: RunConfig) -> Layer:

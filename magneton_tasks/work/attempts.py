@@ -77,7 +77,12 @@ def plan_data(paths: AttemptPaths) -> dict[str, Any] | None:
 # ------------------------------------------------------------------ of a volume
 def at_partitions(pattern: str) -> dict[str, Path]:
     """The paths that exist for a path with ``{partition}``, by partition."""
-    first, *others = pattern.split(_PARTITION)
+    return at_each(pattern, _PARTITION)
+
+
+def at_each(pattern: str, placeholder: str) -> dict[str, Path]:
+    """The paths that exist for a path with a placeholder, by what it stands for."""
+    first, *others = pattern.split(placeholder)
     # the placeholder stands for the same text wherever it is
     exactly = re.compile(re.escape(first) + "([^/]+)" + r"\1".join(map(re.escape, others)))
     paths = sorted(glob("*".join(map(escape, (first, *others)))))

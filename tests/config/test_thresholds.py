@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.thresholds import (
+    is_text,
     require_outputs,
     text_of,
     thresholds_of,
     uses_threshold,
+    with_its_threshold,
     with_threshold,
 )
 from magneton_tasks.errors import EXIT_CONFIG, ConfigError
@@ -86,6 +88,30 @@ def test_the_output_of_a_threshold() -> None:
     plain = a_config({})
     assert not uses_threshold(plain)
     assert with_threshold(plain, 0.3) == plain
+
+
+def test_a_config_has_the_output_of_the_threshold_that_it_sets() -> None:
+    config = parse_config(MINIMAL, "v.yaml", {"paths.output": OUTPUT, "segment.threshold": 0.25})
+    assert with_its_threshold(config, "v.yaml").paths.output == "file:///data/{partition}/at 0.25"
+    overlap = a_config({"paths.output": OUTPUT})
+    assert with_its_threshold(overlap, "v.yaml").paths.output == "file:///data/{partition}/at 0.7"
+    plain = exact("file:///data/seg")
+    assert with_its_threshold(plain, "v.yaml") == plain
+
+
+def test_a_threshold_from_the_map_can_not_name_the_output_yet() -> None:
+    with pytest.raises(ConfigError, match="volume.yaml: paths.output holds {threshold}") as caught:
+        with_its_threshold(exact(OUTPUT), "volume.yaml")
+    assert caught.value.exit_code == EXIT_CONFIG
+    assert "--set segment.threshold=0.3" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("0.3", True), ("0", True), ("1", True), ("0.30", False), (".3", False), ("2", False), ("old", False), ("", False)],
+)  # fmt: skip
+def test_what_the_placeholder_stands_for(text: str, is_one: bool) -> None:
+    assert is_text(text) == is_one
 
 
 @pytest.mark.parametrize("key", ["input", "work"])

@@ -12,6 +12,7 @@ from magneton_tasks.base.lease import acquire
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
+from magneton_tasks.config.thresholds import with_its_threshold
 from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import lowest_threshold, make_fingerprints
@@ -91,6 +92,7 @@ def load(request: PlanRequest) -> RunConfig:
         from_form.check(request.overrides)
     config = load_config(request.config_path, request.overrides, request.partition)
     require_partition(config, str(request.config_path))
+    config = with_its_threshold(config, str(request.config_path))
     if request.form:
         check_roots(config, request.overrides, allowed_roots())
     return config
