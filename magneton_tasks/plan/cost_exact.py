@@ -46,9 +46,11 @@ ROUND_BYTES_PER_ROW = 180
 ROUND_BYTES_PER_NAME = 65
 #: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 140.
 CUT_BYTES_PER_SUPERVOXEL = 160
-#: Groups are cut together up to this many supervoxels. Measured on mouse cortex in 512 blocks of
-#: 64^3: a supervoxel opens 6.8 rows of names by groups of 2 x 2 x 2 blocks, and 2.3 by as many as this.
-CUT_TOGETHER = 1 << 19
+#: Groups that lie near each other are cut together up to this many supervoxels. Measured on mouse
+#: cortex, rows of names that are opened for each supervoxel: in 512 blocks of 64^3 6.8 by groups of
+#: 2 x 2 x 2 blocks, and 3.1 by as many as this (some 65 blocks); in 512 and 4,096 blocks of 32^3 7.3 and
+#: 9.8, and by 65 blocks 3.1 and 4.5.
+CUT_TOGETHER = 1 << 18
 #: A worker that has its libraries, and has read next to nothing.
 ROUND_BASE_BYTES = 300 * MIB
 #: How much more a face voxel leaves open when the block's edge doubles: to be expected, and at most;

@@ -6,12 +6,14 @@ writes one table a block: supervoxel -> global id.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.base.grid import to_ranges, z_ordered
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
@@ -19,7 +21,7 @@ from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows
 from magneton_tasks.kernels.exact.rounds.tables import Mask, Names, names_of
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages.exact import give_back_early, groups_of
-from magneton_tasks.stages.loop import Batch
+from magneton_tasks.stages.loop import Batch, Begin
 from magneton_tasks.stages.planning.group_work import rounds_dir
 from magneton_tasks.stages.round import NAMES
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
@@ -46,11 +48,7 @@ def run(job: Job) -> int:
     """Cut one batch of groups; returns the exit code."""
     give_back_early()
     stage = CutStage(job.attempt, job.keys())
-    directory = job.attempt.stage_dir("cut")
-    process = into_slices(
-        directory, {CUT: (ObjectIds,)}, stage.one, lambda: (stage.pool, stage.blocks, stage.rounds)
-    )
-    return Batch(job).run(process, stage.expected)
+    return Batch(job).run(stage.process, stage.expected)
 
 
 class CutStage:
@@ -95,6 +93,15 @@ class CutStage:
             return table
 
         return Group(lambda blocks: groups_of(plan.groups, blocks), names)
+
+    def process(self, keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
+        """Cut groups: neighbours follow each other."""
+        if not keys:
+            return
+        self.keys = z_ordered(to_ranges(keys), self.plans[0].groups.shape)
+        directory, kinds = self.attempt.stage_dir("cut"), {CUT: (ObjectIds,)}
+        work = into_slices(directory, kinds, self.one, lambda: (self.blocks, self.rounds))
+        yield from work(self.keys, begin)
 
     def expected(self, _: int) -> str | None:
         return self.pool.input
