@@ -295,8 +295,8 @@ def test_a_damaged_file_is_made_again(
     done_before: Callable[[str], Run], expected: Array, before: str, stage: str, name: str
 ) -> None:
     run = done_before(before)
-    for file in run.attempt.stage_dir(stage).glob(name):
-        file.write_bytes(file.read_bytes()[:-7])
+    file = min(run.attempt.stage_dir(stage).glob(name))
+    file.write_bytes(file.read_bytes()[:-7])
     codes = volumes.run_stages(run, stages=[before]).codes[before]
     assert any(codes)
     volumes.release(run)
