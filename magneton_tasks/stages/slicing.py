@@ -7,7 +7,7 @@ follow then, for a record tells of nothing that isn't on disk.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -215,13 +215,23 @@ class SliceReader:
             "rerun (in Airflow: clear the task plan): they are made again",
         )
 
+    def _sharing(self, names: Set[str]) -> list[int]:
+        """All keys of the stage whose records name one of these files, whoever asked for which."""
+        states = self._attempt.manifest(self._stage).read()
+        records = ((key, state.valid) for key, state in states.items())
+        return [
+            key
+            for key, record in records
+            if record is not None and names & set(record.info.get("slices", {}).values())
+        ]
+
     @contextmanager
     def _invalidating(self, owners: Mapping[Path, list[int]]) -> Iterator[None]:
         try:
             yield
         except (CorruptFileError, NotVisibleError) as error:
-            keys = [k for path, found in owners.items() if path.name in error.what for k in found]
-            keys = keys or [k for found in owners.values() for k in found]
+            damaged = {path.name for path in owners if path.name in error.what}
+            keys = self._sharing(damaged or {path.name for path in owners})
             self._attempt.invalidate(self._stage, dict.fromkeys(keys, error.what))
             raise type(error)(
                 error.what,
