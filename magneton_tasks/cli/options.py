@@ -46,6 +46,18 @@ def parse_stages(_: click.Context, __: click.Parameter, value: str | None) -> tu
     return tuple(s.strip() for s in value.split(",") if s.strip()) if value else CHOICES
 
 
+def parse_thresholds(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...]:
+    """``.25,.3`` as numbers; none where it isn't given."""
+    if value is None:
+        return ()
+    from magneton_tasks.config.thresholds import thresholds_of
+
+    try:
+        return thresholds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def parse_part(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
     """``I/K`` as integers."""
     if value is None:

@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 import click
 
-from magneton_tasks.cli.options import CONFIG, PARTITION, command, parse_part, run_options
+from magneton_tasks.cli.options import (
+    CONFIG,
+    PARTITION,
+    command,
+    parse_part,
+    parse_thresholds,
+    run_options,
+)
 from magneton_tasks.config.runner_names import RUNNER_NAMES
 from magneton_tasks.plan.stage_table import PROBE, TABLE, Stage
 
@@ -55,10 +62,20 @@ def sample(
     "--detach", is_flag=True, help="With Slurm: plan, then continue in the background (see attach)."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
-def run(config: Path, **options: Any) -> None:
+@click.option(
+    "--thresholds",
+    callback=parse_thresholds,
+    metavar="LIST",
+    help="A result at each of these thresholds, e.g. .25,.3,.4; paths.output must hold {threshold}.",
+)
+def run(config: Path, thresholds: tuple[float, ...], **options: Any) -> None:
     """Run the whole pipeline from this machine, without Airflow."""
     from magneton_tasks.cli.run import here as running
 
+    if thresholds:
+        from magneton_tasks.cli.run import several
+
+        sys.exit(several.run(config, thresholds, **options))
     sys.exit(running.run(config, **options))
 
 
