@@ -143,7 +143,10 @@ def test_a_sum_that_cannot_be_scored_is_refused() -> None:
 def naive_size_limited(
     graph: Graph, n: int, sizes: list[int], open_: Flags, settings: ExactSettings
 ) -> list[int]:
-    """By definition: merge at the largest key, as long as one of the two is small."""
+    """By definition: merge at the largest key, as long as one of the two is small.
+
+    With an open region, whose size is a lower bound, only if it is large already.
+    """
     roots, waiting = list(range(n + 1)), dict(graph)
     while True:
         ready = [
@@ -156,11 +159,12 @@ def naive_size_limited(
         if not ready:
             return roots
         _, (kept, gone) = max(ready)
-        if open_[kept] or open_[gone]:
+        if any(open_[i] and sizes[i] < settings.s2 for i in (kept, gone)):
             open_[[kept, gone]] = True
         else:
             merge_regions(waiting, kept, gone)
             sizes[kept] += sizes[gone]
+            open_[kept] |= open_[gone]
             roots = [kept if root == gone else root for root in roots]
 
 
