@@ -14,12 +14,14 @@ import pytest
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.kernels import versions
 from magneton_tasks.kernels.exact import block_step, region_graph
 from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_faces import Inner
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key
+from magneton_tasks.kernels.exact.rounds.block import segment_supervoxels
 from tests.helpers.exact.oracle import oracle
 from tests.helpers.exact.volumes import KINDS, volume
 from tests.helpers.exact.whole import same
@@ -208,20 +210,26 @@ def test_dust_that_closes_in_a_block(kind: str) -> None:
 
 def test_results_are_those_of_the_kernel_version() -> None:
     """A failure here means: bump versions.EXACT_BLOCK, for old results mustn't pass for new ones."""
-    assert block_step.KERNEL_VERSION == 1
+    assert versions.EXACT_BLOCK == 2
     affinity = volume("smooth", (21, 32, 33), 11)
     high = (affinity[0, -1].copy(), *no_planes((20, 32, 33))[1:])
     place = Place(3, (0, 0, 0), (40, 32, 33), ((False, True), *ALONE[1:]))
-    settings = ExactSettings(0.55, s2=8, dust=60, s_min=6)
-    found = segment_block_exact(affinity[:, :-1].copy(), high, place, settings)
-    counts, residual = found.counts, found.residual
+    settings = ExactSettings(0.55, s2=8, dust=0, s_min=6)
+    found = segment_supervoxels(affinity[:, :-1].copy(), high, place, settings)
+    residual = found.residual
     digest = hashlib.sha256(found.labels.astype("<u4").tobytes())
-    tables = (*residual.regions, *residual.edges, *residual.basins, *residual.pairs)
-    for column in tables:
+    tables = (
+        *found.supervoxels,
+        *found.regions,
+        *residual.edges,
+        *residual.basins,
+        *residual.pairs,
+    )
+    for column in (found.sizes, *tables):
         digest.update(np.asarray(column).astype("<i8").tobytes())
-    assert digest.hexdigest()[:16] == "27599b23000b80de"
-    assert counts.cells > counts.regions > found.n_labels > counts.open_regions > 20
-    assert counts.merges > 5 and residual.regions.closed_key.any() and counts.face_pairs > 20
+    assert digest.hexdigest()[:16] == "f29d010e4b0aed21"
+    assert found.sizes.size - 1 > found.regions.name.size > 20
+    assert found.merges > 5 and residual.pairs.a.size > 20
 
 
 def test_indices_of_64_bits_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
