@@ -70,7 +70,7 @@ TABLE = (
     ),
     Stage(
         "count",
-        "Count how the labels of neighbouring blocks overlap (method: overlap).",
+        "Count overlaps of neighbouring blocks (method: overlap).",
         "block",
         {"overlap": "count_overlap"},
         "blocks",
@@ -78,7 +78,7 @@ TABLE = (
     ),
     Stage(
         "faces",
-        "Sum up what touches over the faces between blocks (method: exact).",
+        "Sum up contacts over faces of blocks (method: exact).",
         "block",
         {"exact": "faces"},
         "blocks",
@@ -87,7 +87,7 @@ TABLE = (
     *(
         Stage(
             f"round{number}",
-            f"Merge regions within a batch of groups of blocks, round {number} (method: exact).",
+            f"Merge regions of groups of blocks, round {number} (method: exact).",
             "group",
             {"exact": "round"},
             "groups",
@@ -98,14 +98,14 @@ TABLE = (
     ),
     Stage(
         "pool",
-        "Join the labels of all blocks and give them global ids; exact: check that all of them is there.",
+        "Give the labels of all blocks global ids, or fix the cut.",
         "table",
         {"exact": "pool_exact", "overlap": "pool_overlap"},
         choice="pool",
     ),
     Stage(
         "cut",
-        "Give the supervoxels of a batch of groups of blocks their objects (method: exact).",
+        "Give supervoxels their global ids (method: exact).",
         "group",
         {"exact": "cut"},
         "groups",

@@ -17,7 +17,7 @@ from magneton_tasks.cli.options import (
     run_options,
 )
 from magneton_tasks.config.runner_names import RUNNER_NAMES
-from magneton_tasks.plan.stage_table import PROBE, TABLE, Stage
+from magneton_tasks.plan.stage_table import PROBE, ROUNDS, TABLE, Stage
 
 
 @command(example="magneton sample demo --shape 128 256 256")
@@ -142,7 +142,12 @@ def _mapped(stage: str, text: str) -> click.Command:
 
 
 def _grouped(stage: str, text: str) -> click.Command:
-    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1 --batch 0")
+    @command(
+        stage,
+        help=text,
+        example=f"magneton {stage} --run work/runs/trial/1 --batch 0",
+        hidden=stage in ROUNDS[1:],  # one of them in the list of commands tells of all
+    )
     @ATTEMPT
     @click.option(
         "--batch",
