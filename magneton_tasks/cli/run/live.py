@@ -18,6 +18,7 @@ import click
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.outcome.summary import StageSummary, planned
 from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work.events import Event, Failed, Note
 
 #: What Ctrl-C does where nothing outlives the process.
@@ -123,7 +124,8 @@ class Display:
     def add(self, plan: Plan, stage: str, work: StagePlan) -> None:
         """Take in what is to do of a stage whose groups weren't known before."""
         summary = StageSummary.of_groups(plan, stage, work)
-        self.rows[stage] = Row(summary, plan.memory_limit)
+        rows = self.rows | {stage: Row(summary, plan.memory_limit)}
+        self.rows = {name: rows[name] for name in STAGES if name in rows}
         self.draw()
 
     def __enter__(self) -> Self:

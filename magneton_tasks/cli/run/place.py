@@ -158,7 +158,7 @@ def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
     """All stages of an attempt, with progress; stops after the first that fails."""
     stage, code = "", EXIT_OK
     with display(plan, place.on_interrupt) as shown:
-        for stage in stages_of(Attempt.open(paths.root).config.method):
+        for stage in stages_of(plan.geometry.method):
             work = _work_of(stage, plan, paths, place, shown)
             if stage not in shown.rows:
                 continue
