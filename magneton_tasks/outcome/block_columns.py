@@ -217,7 +217,7 @@ class StageColumns:
 
         ``face_voxels`` are those of the faces with a neighbour behind them, counted on both sides.
         """
-        if not self.opened or self.grid is None:
+        if "regions" not in self.opened or self.grid is None:
             return None
         shape, sides = self.grid.shape, self.grid.box.shape
         faces = sum(2 * (n - 1) * prod(sides) // side for n, side in zip(shape, sides, strict=True))

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from magneton_tasks.cli.console import say
 from magneton_tasks.cli.run.live import Display, Row, cells
-from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.plan import Plan, StagePlan
 
 #: Seconds between two looks at the workers' memory, and between two drawings.
 _LOOK_S = 1.0
@@ -53,6 +53,13 @@ class StageTable(Progress):
         self._columns: dict[str, ProgressColumn] = {name: _Figure(name) for name in _WIDTHS}
         self._columns[_BAR] = BarColumn(16)
         super().__init__(console=console, auto_refresh=False)
+        self.show(rows)
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Have these rows, in place of those there are."""
+        for task in list(self.task_ids):
+            self.remove_task(task)
+        self.rows = rows
         for row in rows:
             self.add_task(row.summary.stage)
         self.look(0.0)
@@ -95,6 +102,12 @@ class LiveTable(Display):
         self._console = Console()
         self._looked = self._drew = 0.0
         self._table = StageTable(list(self.rows.values()), self._console, on_interrupt)
+
+    def add(self, plan: Plan, stage: str, work: StagePlan) -> None:
+        """As of `Display`; the stage gets a row."""
+        super().add(plan, stage, work)
+        self._table.show(list(self.rows.values()))
+        self.draw()
 
     def __enter__(self) -> Self:
         self._table.start()

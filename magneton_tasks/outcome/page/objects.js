@@ -68,12 +68,15 @@ function sizes(found) {
 }
 function largest(pool) {
   if (!pool.largest.length) return [];
-  const heads = ["#Global id", "#Voxels", "#Share of the segmented", "", "#Labels", "#Blocks"];
+  const heads = ["#Global id", "#Voxels", "#Share of the segmented", ""];
+  const counted = pool.largest.some((o) => o.labels); // the exact method doesn't
+  if (counted) heads.push("#Labels", "#Blocks");
   const rows = pool.largest.map((o) => {
     const share = (o.voxels / pool.foreground_vox) * 100;
     const percent = exact(share, (n) => `${digits(n)} %`, `${share.toFixed(6)} %`);
     const bar = lane({ width: share, height: 8 });
-    return [code(o.global_id), inVoxels(o.voxels), percent, bar, inNumber(o.labels), inNumber(o.blocks)];
+    const more = counted ? [inNumber(o.labels), inNumber(o.blocks)] : [];
+    return [code(o.global_id), inVoxels(o.voxels), percent, bar, ...more];
   });
   return [el("h3", {}, "Largest objects"), table(heads, rows)];
 }
@@ -86,25 +89,15 @@ export function showOpen(s) {
   const heads = [
     "Stage",
     "#Blocks or groups",
-    "#Labels joined",
     "#Open regions",
     "#Open edges",
     "#Edges per face voxel",
     "#Stored",
   ];
   const rows = stages.map((x) => {
-    const { joins, regions, edges, face_voxels: faces } = x.open;
+    const { regions, edges, face_voxels: faces } = x.open;
     const per = faces ? (edges / faces).toFixed(2) : "–";
-    const joined = inNumber(x.stage === "segment" ? null : joins);
-    return [
-      x.stage,
-      inNumber(x.total),
-      joined,
-      inNumber(regions),
-      inNumber(edges),
-      per,
-      inBytes(x.stored_bytes),
-    ];
+    return [x.stage, inNumber(x.total), inNumber(regions), inNumber(edges), per, inBytes(x.stored_bytes)];
   });
   at("open-body").replaceChildren(table(heads, rows));
 }
