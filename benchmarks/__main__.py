@@ -26,6 +26,7 @@ NAMES = (
     "memory",
     "segment",
     "exact",
+    "exact_rounds",
     "tune",
     "view",
     "docker",

@@ -57,7 +57,7 @@ def benchmark(name: str, full: bool) -> list[Row]:
     return rows
 
 
-def command(*arguments: object, env: dict[str, str] | None = None) -> Usage:
+def command(*arguments: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -> Usage:
     """Run a command to its end; CPU seconds and peak memory (of the largest of its processes).
 
     Raises
@@ -65,10 +65,12 @@ def command(*arguments: object, env: dict[str, str] | None = None) -> Usage:
     RuntimeError
         It failed; with what it printed.
     """
-    return started(*arguments, env=env)()
+    return started(*arguments, env=env, cwd=cwd)()
 
 
-def started(*arguments: object, env: dict[str, str] | None = None) -> Callable[[], Usage]:
+def started(
+    *arguments: object, env: dict[str, str] | None = None, cwd: Path = ROOT
+) -> Callable[[], Usage]:
     """Start a command; what comes back waits for its end, see `command`."""
     environment = {**os.environ, **(env or {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # users have their modules compiled
@@ -78,7 +80,7 @@ def started(*arguments: object, env: dict[str, str] | None = None) -> Callable[[
         stdout=output,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-        cwd=ROOT,
+        cwd=cwd,
         env=environment,
     )
 

@@ -49,10 +49,9 @@ class Largest(NamedTuple):
 
     def with_those_of(self, other: Largest) -> Largest:
         """The largest of both; of equals those with the smaller ids."""
-        voxels = np.concatenate([self.voxels, other.voxels], axis=1)
-        ids = np.concatenate([self.ids, other.ids], axis=1)
-        order = np.lexsort((ids, -voxels), axis=1)[:, :LISTED]
-        return Largest(*(np.take_along_axis(column, order, axis=1) for column in (voxels, ids)))
+        both = Largest.nothing()
+        _merge_lists(*self, *other, *both)
+        return both
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +94,23 @@ class Curve:
         """int64 (levels,): objects at each level."""
         found: Int64 = self.size_classes().sum(axis=1)
         return found
+
+
+@njit(nogil=True)
+def _merge_lists(
+    voxels_a: Int64, ids_a: Int64, voxels_b: Int64, ids_b: Int64, voxels: Int64, ids: Int64
+) -> None:
+    """Fill lists of the largest of two; all fall."""
+    levels, room = voxels.shape
+    for level in range(levels):
+        i = 0
+        for k in range(room):
+            a, b = voxels_a[level, i], voxels_b[level, k - i]
+            if a > b or (a == b and ids_a[level, i] <= ids_b[level, k - i]):
+                voxels[level, k], ids[level, k] = a, ids_a[level, i]
+                i += 1
+            else:
+                voxels[level, k], ids[level, k] = b, ids_b[level, k - i]
 
 
 class Merged(NamedTuple):
