@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_regions import (
     BlockRegions,
@@ -126,20 +127,31 @@ def _largest(block: int, table: Supervoxels, sizes: Int64, opens: Nodes) -> Larg
 
 def _open_regions(block: int, count: int, table: Supervoxels, sizes: Int64) -> Nodes:
     """Regions 1..count."""
-    every = np.arange(sizes.size)
-    of_open = (table.region > 0) & (table.region <= count)
-    rows = table.region[of_open]
-    size = np.zeros(count + 1, np.int64)
-    np.add.at(size, rows, sizes[of_open])
-    least = np.full(count + 1, sizes.size)
-    np.minimum.at(least, rows, every[of_open])
-    low = np.full(count + 1, NO_SCORE, np.uint32)
-    merged = of_open & (table.up != every)
-    np.minimum.at(low, table.region[merged], table.score[merged])
+    size, least, low = _add_up(table.region, table.up, table.score, sizes, count)
     return Nodes(
         names_of(block, np.arange(1, count + 1)),
-        size[1:],
-        names_of(block, least[1:]),
-        low[1:],
+        size,
+        names_of(block, least),
+        low,
         np.full(count, block, np.uint32),
     )
+
+
+@njit(nogil=True)
+def _add_up(
+    region: UInt32, up: UInt32, score: UInt32, sizes: Int64, count: int
+) -> tuple[Int64, Int64, UInt32]:
+    """Of regions 1..count: voxels, smallest supervoxel, lowest score of a merge inside."""
+    size = np.zeros(count, np.int64)
+    least = np.zeros(count, np.int64)
+    low = np.full(count, np.uint32(NO_SCORE), np.uint32)
+    for k in range(1, region.size):
+        row = np.int64(region[k]) - 1
+        if row < 0 or row >= count:
+            continue
+        size[row] += sizes[k]
+        if least[row] == 0:
+            least[row] = k
+        if up[k] != k:
+            low[row] = min(low[row], score[k])
+    return size, least, low
