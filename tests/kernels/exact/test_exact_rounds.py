@@ -22,24 +22,18 @@ TIED, AT_TIED = 51, 0.2
 in_any_groups = pytest.mark.parametrize("groups", GROUPS)
 
 
-def row(*edges: int) -> Affinity:
-    """Voxels in a row along x, by the affinities of the edges between them."""
-    affinity = np.zeros((3, 1, 1, len(edges) + 1), np.uint8)
-    affinity[2, 0, 0, 1:] = edges
-    return affinity
-
-
-def drawn(*rows: str) -> Affinity:
-    """Basins by letters, z downwards and x to the right: edges between two of them are `TIED`."""
+def drawn(*rows: str, **edges: int) -> Affinity:
+    """Basins by letters, z downwards and x to the right; ``edges`` between two of them, else `TIED`."""
     letters = np.array([list(row) for row in rows])[:, None]
     affinity = np.zeros((3, *letters.shape), np.uint8)
     for axis in (0, 2):
-        before, behind = (
-            (slice(None),) * axis + (slice(-1),),
-            (slice(None),) * axis + (slice(1, None),),
-        )
-        a, b = letters[before], letters[behind]
-        affinity[(axis, *behind)] = np.where(a == b, 250, TIED) * ((a != ".") & (b != "."))
+        ahead = np.moveaxis(letters, axis, 0)
+        for a, b, edge in zip(
+            ahead[:-1], ahead[1:], np.moveaxis(affinity[axis], axis, 0)[1:], strict=True
+        ):
+            edge[...] = np.where(a == b, 250, TIED) * ((a != ".") & (b != "."))
+            for (one, other), value in edges.items():
+                edge[((a == one) & (b == other)) | ((a == other) & (b == one))] = value
     return affinity
 
 
@@ -59,8 +53,8 @@ def clean_up(s_min: int) -> ExactSettings:
 
 @in_any_groups
 def test_a_face_hands_on_what_a_small_basin_picks_behind_it(groups: Groups) -> None:
-    """No voxel picks the edge of 100, so no basin is joined over the face; the small one picks it."""
-    affinity, settings = row(200, 100, 250, 250, 250), clean_up(s_min=3)
+    """No voxel picks the edge over the face, so no basin is joined there; the small one picks it."""
+    affinity, settings = drawn("AABBBB"), clean_up(s_min=3)
     found = run(affinity, [[0, 1], [0, 1], [0, 2, 6]], settings, groups).cut(least_score(1))
     assert np.unique(found).size == 1
     assert same(oracle(affinity, settings), found)
@@ -69,9 +63,36 @@ def test_a_face_hands_on_what_a_small_basin_picks_behind_it(groups: Groups) -> N
 @in_any_groups
 def test_the_first_round_keeps_what_a_basin_on_two_faces_picks(groups: Groups) -> None:
     """Neither face alone knows whether it is small, and which of its edges is the best."""
-    affinity, settings = row(250, 250, 120, 200, 100, 250, 250), clean_up(s_min=3)
+    affinity, settings = drawn("AAABBCCC", AB=120, BC=100), clean_up(s_min=3)
     found = run(affinity, [[0, 1], [0, 1], [0, 3, 5, 8]], settings, groups).cut(least_score(1))
     assert np.unique(found).size == 2
+    assert same(oracle(affinity, settings), found)
+
+
+@in_any_groups
+def test_a_face_hands_on_what_a_small_basin_picks_inside_its_block(groups: Groups) -> None:
+    """A touches no face; B does, and its best edge leads to A."""
+    affinity, settings = drawn("AAABBCCC", AB=120, BC=100), clean_up(s_min=3)
+    found = run(affinity, [[0, 1], [0, 1], [0, 5, 8]], settings, groups).cut(least_score(1))
+    assert np.unique(found).size == 2
+    assert same(oracle(affinity, settings), found)
+
+
+@in_any_groups
+def test_the_first_round_keeps_what_a_basin_on_two_faces_picks_inside_its_block(
+    groups: Groups,
+) -> None:
+    """B lies in the corner of its block, A touches no face."""
+    affinity = drawn(
+        ".AAAB...",
+        "....BCCC",
+        "........",
+        AB=120,
+        BC=100,
+    )
+    settings = clean_up(s_min=3)
+    found = run(affinity, [[0, 2, 3], [0, 1], [0, 5, 8]], settings, groups).cut(least_score(1))
+    assert np.unique(found).size == 3
     assert same(oracle(affinity, settings), found)
 
 

@@ -59,8 +59,9 @@ def _number_contacts(
             if row < 0:
                 table, nth = enter(table, ends[k], count + 1)
                 if nth > count:
-                    ghost[count], size[count] = ends[k], sizes[k]
+                    ghost[count], size[count] = ends[k], 0
                     count += 1
+                size[nth - 1] = max(size[nth - 1], sizes[k])  # 0 in rows without sums
                 number = names.size + nth
             numbers[side, k] = number
     return numbers[0], numbers[1], ghost[:count].copy(), size[:count].copy()
