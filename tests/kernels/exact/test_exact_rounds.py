@@ -32,7 +32,8 @@ def drawn(*rows: str, **edges: int) -> Affinity:
             ahead[:-1], ahead[1:], np.moveaxis(affinity[axis], axis, 0)[1:], strict=True
         ):
             edge[...] = np.where(a == b, 250, TIED) * ((a != ".") & (b != "."))
-            for (one, other), value in edges.items():
+            for letter_pair, value in edges.items():
+                one, other = letter_pair[0], letter_pair[1]
                 edge[((a == one) & (b == other)) | ((a == other) & (b == one))] = value
     return affinity
 
