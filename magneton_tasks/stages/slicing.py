@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.stages.loop import Begin, Process
-from magneton_tasks.work import slices
+from magneton_tasks.work import slice_writer, slices
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Outcome, Record
 
@@ -34,7 +34,7 @@ Kinds = Mapping[str, Sequence[type[Any]]]
 
 
 class Rows(NamedTuple):
-    """A table that goes into a kind of file, as of `slices.SliceWriter.add`."""
+    """A table that goes into a kind of file, as of `slice_writer.SliceWriter.add`."""
 
     name: str
     table: Any
@@ -66,15 +66,15 @@ class _File:
     def __init__(self, directory: Path, kinds: Kinds) -> None:
         self._directory, self._kinds = directory, kinds
         self._stack = ExitStack()
-        self._writers: dict[str, slices.SliceWriter] = {}
+        self._writers: dict[str, slice_writer.SliceWriter] = {}
         self.since, self.bytes = time.monotonic(), 0
         self.made: list[tuple[int, Made]] = []
 
     def add(self, key: int, made: Made) -> None:
         for name, table, to, source in made.rows:
             if name not in self._writers:
-                path = slices.new_path(self._directory, name)
-                writer = slices.SliceWriter(path, self._kinds[name])
+                path = slice_writer.new_path(self._directory, name)
+                writer = slice_writer.SliceWriter(path, self._kinds[name])
                 self._writers[name] = self._stack.enter_context(writer)
             self._writers[name].add(key if source is None else source, table, to)
             self.bytes += sum(column.nbytes for column in table)

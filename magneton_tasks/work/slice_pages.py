@@ -88,9 +88,9 @@ def dtypes(kind: type[Any]) -> tuple[np.dtype[Any], ...]:
     return _dtypes[kind]
 
 
-def row_bytes(kind: type[Any]) -> int:
-    """Bytes that a row of a table takes in memory."""
-    return sum(dtype.itemsize for dtype in dtypes(kind))
+def columns_of(kind: type[Any]) -> list[list[str]]:
+    """[name, dtype] of each column of a table, as an index has them."""
+    return [[name, t.str] for name, t in zip(kind._fields, dtypes(kind), strict=True)]
 
 
 def pack(columns: Sequence[Column]) -> bytes:

@@ -27,7 +27,8 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     stack,
 )
 from magneton_tasks.plan import cost_exact
-from magneton_tasks.work.slices import SliceWriter, opened, read_all
+from magneton_tasks.work.slice_writer import SliceWriter
+from magneton_tasks.work.slices import opened, read_all
 
 SETTINGS = ExactSettings(threshold=0.05, dust=0)
 #: What reading and writing begin with; small beside the bound's room for a process.

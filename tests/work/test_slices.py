@@ -34,7 +34,8 @@ from magneton_tasks.kernels.exact.rounds.tables import (
 )
 from magneton_tasks.work import slice_pages
 from magneton_tasks.work.slice_pages import dtypes
-from magneton_tasks.work.slices import SliceWriter, new_path, opened, read_all
+from magneton_tasks.work.slice_writer import SliceWriter, new_path
+from magneton_tasks.work.slices import opened, read_all
 from tests.helpers.examples import examples
 from tests.helpers.lagging import hide_new_files
 from tests.helpers.volumes import in_fork, kill_at

@@ -29,7 +29,7 @@ LABEL_BITS = 32
 
 
 class Nodes(NamedTuple):
-    """Open regions, as a task of a round gets them; 36 B each."""
+    """Open regions, as a task of a round gets them; 32 B each."""
 
     name: Int64
     size: Int64
@@ -57,7 +57,7 @@ class HalfEdges(NamedTuple):
 
 
 class Names(NamedTuple):
-    """What became of each region of a task in a round, sorted by ``old``, 65 B each."""
+    """What became of each region of a task in a round, sorted by ``old``, 61 B each."""
 
     old: Int64
     new: Int64
