@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.residual import UInt32
 from magneton_tasks.kernels.exact.rounds.look_up import locate
 from magneton_tasks.kernels.exact.rounds.records import tops
@@ -110,18 +111,51 @@ class _Start(NamedTuple):
     def of(
         cls, number: int, table: Supervoxels, sizes: Int64, opens: int, least_score: int
     ) -> _Start:
-        every = np.arange(table.up.size)
-        top = tops(table.up, table.score, least_score, every)
+        top, voxels = _tops_and_sizes(table.up, table.score, sizes, least_score)
         objects = names_of(number, top)
         objects[0] = 0
-        merged = table.up != every
-        low = np.full(int(table.region.max(initial=0)) + 1, np.iinfo(np.int64).max)
-        np.minimum.at(low, table.region[merged], table.score[merged].astype(np.int64))
-        goes_on = (table.region > 0) & (table.region <= opens) & (low >= least_score)[table.region]
-        regions, which = np.unique(table.region[goes_on], return_inverse=True)
-        voxels = np.zeros(every.size, np.int64)
-        np.add.at(voxels, top, sizes)
-        return cls(objects, voxels[top], goes_on, which.reshape(-1), names_of(number, regions))
+        goes_on, which, regions = _whole_regions(*table, opens, least_score)
+        return cls(objects, voxels[top], goes_on, which, names_of(number, regions))
+
+
+@njit(nogil=True)
+def _whole_regions(
+    region: UInt32, up: UInt32, score: UInt32, opens: int, least_score: int
+) -> tuple[Mask, Int64, Int64]:
+    """Which supervoxels go on, in which of the open regions that are whole; and these, ascending."""
+    goes_on = np.zeros(opens + 1, np.bool_)
+    in_open = np.zeros(region.size, np.bool_)
+    for k in range(1, region.size):
+        in_open[k] = 0 < region[k] <= opens
+        if in_open[k]:
+            goes_on[region[k]] = True
+    for k in range(1, region.size):
+        if in_open[k] and up[k] != k and score[k] < least_score:
+            goes_on[region[k]] = False
+    regions = np.flatnonzero(goes_on)
+    numbers = np.zeros(opens + 1, np.int64)
+    for i in range(regions.size):
+        numbers[regions[i]] = i
+    count = 0
+    which = np.empty(region.size, np.int64)
+    for k in range(1, region.size):
+        in_open[k] = in_open[k] and goes_on[region[k]]
+        if in_open[k]:
+            which[count] = numbers[region[k]]
+            count += 1
+    return in_open, which[:count], regions
+
+
+@njit(nogil=True)
+def _tops_and_sizes(
+    up: UInt32, score: UInt32, sizes: Int64, least_score: int
+) -> tuple[Int64, Int64]:
+    """Of each row where the way up ends, see `records.tops`; and by these ends what sizes add up to."""
+    top = tops(up, score, least_score, np.arange(up.size))
+    total = np.zeros(up.size, np.int64)
+    for row in range(up.size):
+        total[top[row]] += sizes[row]
+    return top, total
 
 
 def _follow(
@@ -146,20 +180,13 @@ def _follow(
                     f"a region isn't among the names of group {task} of round {number}",
                     "the tables are of different runs: plan again",
                 )
-            top = tops(table.up, table.score, least_score, np.arange(table.old.size))
+            whole = np.where(table.own_low >= least_score, table.own_size, 0)
+            top, total = _tops_and_sizes(table.up, table.score, whole, least_score)
             objects[rows] = table.least[top[found]]
-            voxels[rows] = _sizes(table, top, least_score)[top[found]]
+            voxels[rows] = total[top[found]]
             names[rows], at[rows] = table.new[found], table.at[found]
             on[mine] = table.open[found] & (table.low[found] >= least_score)
         left = left[on]
     if left.size:
         raise BadDataError(f"{left.size} regions are open after the last round")
     return objects, voxels
-
-
-def _sizes(table: Names, top: Int64, least_score: int) -> Int64:
-    """Voxels by top: of the rows that are whole at the threshold."""
-    whole = table.own_low >= least_score
-    found = np.zeros(top.size, np.int64)
-    np.add.at(found, top[whole], table.own_size[whole])
-    return found
