@@ -55,7 +55,11 @@ class Usage:
 
 
 def collect(scheduler: Scheduler, attempt: Attempt) -> list[Usage]:
-    """Usage by stage: as the scheduler accounts for it, else of what the workers wrote."""
+    """Usage by stage: as the scheduler accounts for it, else of what the workers wrote.
+
+    The peak of memory is the larger of both: a scheduler samples it each half minute, and misses
+    all of a job that is shorter.
+    """
     root, cpus = attempt.paths.root, scheduler.settings.cpus
     found: dict[str, Usage] = {}
     owners: dict[str, str] = {}
@@ -72,8 +76,7 @@ def collect(scheduler: Scheduler, attempt: Attempt) -> list[Usage]:
         if job in owners:
             _add(found[owners[job]], used)
     for usage in found.values():
-        if not usage.jobs:
-            _add_results(usage, root, cpus)
+        _add_results(usage, root, cpus)
     order = [PROBE.name, *STAGES]
     return sorted((u for u in found.values() if u.jobs), key=lambda u: order.index(u.stage))
 
@@ -95,13 +98,16 @@ def _add(usage: Usage, used: Used) -> None:
 
 
 def _add_results(usage: Usage, attempt: Path, cpus: int) -> None:
-    """Without accounting: what the workers measured, their start not included."""
+    """The peaks that workers measured; without accounting their times, too, but for their start."""
+    accounted = bool(usage.jobs)
     for task, one in results.read(AttemptPaths(attempt)).items():
         if task.partition("-")[0] != usage.stage:
             continue
-        seconds = float(one.get("seconds") or 0)
-        cpu_s, peak = one.get("cpu_s") or 0.0, one.get("peak_bytes") or 0
-        _add(usage, Used(1, cpu_s, seconds, seconds * cpus, peak))
+        used = Used(peak_bytes=one.get("peak_bytes") or 0)
+        if not accounted:
+            cpu_s, seconds = one.get("cpu_s") or 0.0, float(one.get("seconds") or 0)
+            used = Used(1, cpu_s, seconds, seconds * cpus, used.peak_bytes)
+        _add(usage, used)
 
 
 def propose(usages: list[Usage], memory: int | None) -> dict[str, str]:
