@@ -7,7 +7,8 @@ from functools import cached_property, partial
 
 from magneton_tasks.config.settings import segment_settings
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.formats.affinity import AffinityReader, MaskReader
+from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.mask import MaskReader
 from magneton_tasks.kernels.overlap.segment import (
     BadAffinityError,
     label_sizes,

@@ -33,7 +33,8 @@ from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.planning import checks
 from magneton_tasks.stages.planning.attempt_directory import mark
-from magneton_tasks.trials.trial import EXACT, Trial, memory_limit, settings_of, threshold_name
+from magneton_tasks.trials.cost import memory_limit
+from magneton_tasks.trials.trial import EXACT, Trial, settings_of, threshold_name
 from magneton_tasks.trials.trial_work import in_child, with_affinities, with_exact_affinities
 from magneton_tasks.work.paths import WorkPaths
 

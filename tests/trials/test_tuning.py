@@ -23,10 +23,10 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan import cost_exact
+from magneton_tasks.trials import cost, tuning, tuning_result
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import try_box as trying
-from magneton_tasks.trials import tuning
-from magneton_tasks.trials.tuning import Point, best_of
+from magneton_tasks.trials.tuning_result import Point, best_of
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import open_affinity
 from tests.helpers import volumes
@@ -326,7 +326,7 @@ def test_exact_is_preferred_where_it_is_nearly_as_good() -> None:
             Point("mean", 0.5, 0.3, 0.2, 0.1, 5), Point("exact", 0.4, 0.3, vi_exact - 0.3, 0.1, 5),
             Point("exact", 0.6, 0.9, 0.9, 0.1, 5),
         ]  # fmt: skip
-        found = tuning.Tuning(Box.of_shape((9, 9, 9)), tuple(points), 729, 3, ())
+        found = tuning_result.Tuning(Box.of_shape((9, 9, 9)), tuple(points), 729, 3, ())
         assert found.best.threshold == (0.4 if found.best.merge_function == "exact" else 0.5)
         return found.best.merge_function
 
@@ -548,7 +548,7 @@ def test_what_the_map_asks_for_is_scored_and_taken_where_it_is_nearly_as_good(
         s for s in found["scores"] if s["merge_function"] == "exact" and s["threshold"] == own.value
     ]
     least = min(s["vi"] for s in found["scores"])
-    is_near = at["vi"] <= least + tuning.NEAR_BITS
+    is_near = at["vi"] <= least + tuning_result.NEAR_BITS
     assert is_near, "this volume is one of those where the rule is right"
     assert found["best"] == at
     assert found["proposed"] == {"segment.threshold": None}
@@ -763,7 +763,7 @@ def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
     spans = [tuple(map(int, span.split(":"))) for span in match[1].split(",")]
     box = Box(vec3(b for b, _ in spans), vec3(e for _, e in spans))
     trial = trials.open_trial(config, {"local.memory": "326MiB"}, None, box)
-    assert trials.memory_limit(trial, "aff50_his256", trying.EXTRA_BYTES_PER_VOXEL) == 326 * 2**20
+    assert cost.memory_limit(trial, "aff50_his256", trying.EXTRA_BYTES_PER_VOXEL) == 326 * 2**20
     done = cli("tune", config, "--truth", truth_of(config), *little)
     assert done.code == 78
     assert "--scoring mean takes a fifth of the memory" in done.err

@@ -32,7 +32,8 @@ from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages.child import resident_bytes, run_in_child
 
 if TYPE_CHECKING:
-    from magneton_tasks.formats.affinity import AffinityReader, MaskReader
+    from magneton_tasks.formats.affinity import AffinityReader
+    from magneton_tasks.formats.mask import MaskReader
     from magneton_tasks.kernels.exact.map_threshold import MapThreshold, ThresholdSums
 
 #: Largest volume that is looked at as a whole, in voxels; enough labelled ones of a larger one.
