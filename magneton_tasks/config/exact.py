@@ -1,7 +1,6 @@
 """The section `exact`: settings of `method: exact`.
 
-Which of its keys decide a result stands in `deciding`. The kernels read `base.methods.ExactSettings`,
-which `settings` makes.
+The kernels read `base.methods.ExactSettings`, which takes keys by name (`settings`).
 """
 
 from __future__ import annotations
@@ -10,28 +9,39 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from magneton_tasks.config.field_facts import Decides, InForm
 from magneton_tasks.config.types import Section
+
+_FORM = InForm("Segmentation")
 
 
 class ExactAdvanced(Section):
     """Settings whose defaults fit most volumes. Affinities are uint8: 255 is affinity 1."""
 
-    t_low: Annotated[int, Field(ge=1, le=254, strict=True)] = Field(
+    t_low: Annotated[
+        int, Field(ge=1, le=254, strict=True), Decides("segment", "exact.advanced.t_low"), _FORM
+    ] = Field(
         1,
         title="Low threshold (uint8)",
         description="Voxels without an edge of at least this affinity (of 255) become background. Values above 26 lose objects on real data.",
     )
-    t_high: Annotated[int, Field(ge=2, le=256, strict=True)] = Field(
+    t_high: Annotated[
+        int, Field(ge=2, le=256, strict=True), Decides("segment", "exact.advanced.t_high"), _FORM
+    ] = Field(
         255,
         title="High threshold (uint8)",
         description="Edges of this affinity (of 255) or more join at once. Lower values merge too much if the map saturates. 256: no edge joins at once, which is more accurate and takes twice the time.",
     )
-    s_min: Annotated[int, Field(ge=0, le=100_000, strict=True)] = Field(
+    s_min: Annotated[
+        int, Field(ge=0, le=100_000, strict=True), Decides("segment", "exact.advanced.s_min"), _FORM
+    ] = Field(
         50,
         title="Minimum basin size (voxels)",
         description="Basins of fewer voxels join the basin across their best edge. 0: off, which is slow and inaccurate.",
     )
-    t_size: Annotated[int, Field(ge=1, le=255, strict=True)] = Field(
+    t_size: Annotated[
+        int, Field(ge=1, le=255, strict=True), Decides("segment", "exact.advanced.t_size"), _FORM
+    ] = Field(
         1,
         title="Minimum affinity for size rules (uint8)",
         description="Lowest affinity (of 255) of an edge over which s_min, s2 and dust join.",
@@ -47,12 +57,16 @@ class ExactAdvanced(Section):
 class Exact(Section):
     """Settings of method: exact."""
 
-    s2: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
+    s2: Annotated[
+        int, Field(ge=0, le=1_000_000, strict=True), Decides("segment", "exact.s2"), _FORM
+    ] = Field(
         200,
         title="Small regions (voxels)",
         description="Regions of fewer voxels merge over their best edge, before mean affinities count. 0: off.",
     )
-    dust: Annotated[int, Field(ge=0, le=1_000_000, strict=True)] = Field(
+    dust: Annotated[
+        int, Field(ge=0, le=1_000_000, strict=True), Decides("segment", "exact.dust"), _FORM
+    ] = Field(
         100,
         title="Dust (voxels)",
         description="Objects of fewer voxels join the neighbour over their best edge. 0: off.",

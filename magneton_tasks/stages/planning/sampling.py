@@ -81,8 +81,8 @@ def samples_key(
 ) -> str:
     """Digest of what decides samples; parameters as `sample`."""
     is_exact = config.method == "exact"
-    made_by = ("supervoxels", "aff_thresholds", "interior_threshold", "min_distance")
-    settings = {k: v for k, v in decisive(config, "segment").items() if k in made_by}
+    merges = ("threshold", "merge_function")  # samples are taken before regions merge
+    settings = {k: v for k, v in decisive(config, "segment").items() if k not in merges}
     if is_exact:
         settings = {"threshold": threshold, **decisive(config, "exact")}
     content = {"version": config.input.version, "identity": config.input.identity}

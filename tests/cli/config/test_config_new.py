@@ -14,7 +14,7 @@ import yaml
 
 from magneton_tasks.cli.config.new import new
 from magneton_tasks.cli.config.places import as_url, beside
-from magneton_tasks.config.read import known_keys, load_config, parse_config
+from magneton_tasks.config.read import RunConfig, known_keys, load_config, parse_config
 from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.formats.precomputed import write as precomputed
@@ -147,7 +147,11 @@ def test_the_exact_method_has_a_config_of_its_own(affinity: Array, tmp_path: Pat
     config = make(tmp_path / "volume.yaml", where, method="exact")
     text, made = config.read_text(), load_config(config)
     assert (made.method, made.block.size) == ("exact", volumes.SHAPE)
-    read = set(known_keys()) - set(unread_keys("method", "exact")) - {"box.begin", "box.end"}
+    read = (
+        set(known_keys())
+        - set(unread_keys(RunConfig, "method", "exact"))
+        - {"box.begin", "box.end"}
+    )
     for key in read:
         assert f"{key.rpartition('.')[2]}: " in text, key
     bare = _uncommented(text)
