@@ -82,11 +82,12 @@ def test_input_is_read_only_and_paths_stay_where_they_are(tmp_path: Path) -> Non
     }
 
 
-def test_groups_around_a_zarr_array_are_mounted_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metadata", ["zarr.json", ".zgroup", ".zattrs"])
+def test_groups_around_a_zarr_array_are_mounted_with_it(metadata: str, tmp_path: Path) -> None:
     array = tmp_path / "volume.zarr" / "affs" / "s0"
     array.mkdir(parents=True)
     for group in (array.parent, array.parent.parent):
-        (group / "zarr.json").write_text("{}")
+        (group / metadata).write_text("{}")
     sources = {m["Source"] for m in containers.mounts(config(tmp_path, input=f"file://{array}"))}
     assert f"{tmp_path}/volume.zarr" in sources and str(array) not in sources
 

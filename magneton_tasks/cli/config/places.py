@@ -10,6 +10,7 @@ from pathlib import Path
 from magneton_tasks.base.location import PREFIXES, locate
 from magneton_tasks.cli.config.answers import Answers
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.zarr.metadata import outermost_group
 
 
 def as_url(text: str) -> str:
@@ -32,11 +33,7 @@ def beside(source: str, config: Path) -> tuple[str, str]:
     if location.path is None:
         parent, _, last = location.url.rpartition("/")
         return parent, _stem(last)
-    volume = location.path
-    while volume != volume.parent and any(
-        (volume.parent / f).exists() for f in ("zarr.json", ".zgroup", ".zattrs", "info")
-    ):
-        volume = volume.parent
+    volume = outermost_group(location.path)
     parent_path = volume.parent
     if not_writable(parent_path):
         parent_path = config.absolute().parent

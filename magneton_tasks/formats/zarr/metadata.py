@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3, whole
@@ -181,6 +182,14 @@ def chunk_names(info: VolumeInfo, index: Vec3) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------------------- groups
+
+
+def outermost_group(path: Path) -> Path:
+    """The outermost Zarr group around an array that lies in files; without one, the array itself."""
+    names = ("zarr.json", ".zgroup", ".zattrs")
+    while path != path.parent and any((path.parent / name).is_file() for name in names):
+        path = path.parent
+    return path
 
 
 def _group_attributes(location: Location) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.zarr.metadata import outermost_group
 from magneton_tasks.work.events import EVENTS_VARIABLE
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE
 
@@ -106,7 +107,8 @@ def mounts(config: RunConfig, *read_only: Path) -> list[dict[str, Any]]:
     """
     paths = config.paths
     writable = {Path(paths.work), *_paths(paths.output)}
-    readable = {_zarr_root(p) for p in _paths(paths.input, config.mask.path)}
+    # the metadata of a Zarr group may tell the voxel size of an array in it
+    readable = {outermost_group(p) for p in _paths(paths.input, config.mask.path)}
     readable |= {*map(Path, config.docker.credentials), *read_only, *_pointed_to(config)}
     modes = dict.fromkeys(readable, True) | dict.fromkeys(writable, False)
     return [_bind(path, is_read_only) for path, is_read_only in sorted(modes.items())]
@@ -114,14 +116,6 @@ def mounts(config: RunConfig, *read_only: Path) -> list[dict[str, Any]]:
 
 def _paths(*urls: str | None) -> list[Path]:
     return [path for url in urls if url is not None and (path := locate(url).path) is not None]
-
-
-def _zarr_root(path: Path) -> Path:
-    """The outermost Zarr group around an array: its metadata may tell the voxel size."""
-    root = path
-    while any((root.parent / name).is_file() for name in (".zgroup", "zarr.json")):
-        root = root.parent
-    return root
 
 
 def _pointed_to(config: RunConfig) -> list[Path]:
