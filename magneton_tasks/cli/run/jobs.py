@@ -119,15 +119,8 @@ class Jobs(Place):
 
     def close(self) -> None:
         """What the jobs used, and a proposal for the next run."""
-        scheduler = self._scheduler
-        try:
-            found = usage.collect(scheduler, self._attempt)
-            usage.write(self._paths.root, found, scheduler.settings.memory)
-        except (MagnetonError, OSError) as error:
-            click.echo(f"WARNING: it is unknown what the jobs used: {error}")
-            return
-        for line in usage.lines(found, scheduler):
-            click.echo(line)
+        for note in usage.report(self._scheduler, self._attempt):
+            _echo(note)
 
 
 def detached(request: draft.PlanRequest, agree: Agreement) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import PROBE, STAGES
 from magneton_tasks.runners.arrays import limits
 from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
@@ -16,6 +17,7 @@ from magneton_tasks.runners.arrays.scheduler import Scheduler, Used
 from magneton_tasks.runners.resources import first_memory
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.events import Note
 from magneton_tasks.work.paths import AttemptPaths
 
 #: What the next run should have beyond the most that was seen.
@@ -156,7 +158,14 @@ def lines(usages: list[Usage], scheduler: Scheduler) -> Iterator[str]:
         yield f"next time  {scheduler.section}: {{{asked}}} would be enough{why}"
 
 
-def write(attempt: Path, usages: list[Usage], memory: int | None) -> None:
-    """Keep the report in the attempt."""
-    data = {"stages": [asdict(u) for u in usages], "proposal": propose(usages, memory)}
-    files.write_atomic(AttemptPaths(attempt).jobs / "usage.json", json.dumps(data).encode())
+def report(scheduler: Scheduler, attempt: Attempt) -> Iterator[Note]:
+    """At a run's end: keep in the attempt what its jobs used, and tell it; that may fail."""
+    try:
+        found = collect(scheduler, attempt)
+        proposal = propose(found, scheduler.settings.memory)
+        data = {"stages": [asdict(u) for u in found], "proposal": proposal}
+        files.write_atomic(attempt.paths.jobs / "usage.json", json.dumps(data).encode())
+    except (MagnetonError, OSError) as error:
+        yield Note(f"WARNING: it is unknown what the jobs used: {error}", "warning")
+        return
+    yield from map(Note, lines(found, scheduler))

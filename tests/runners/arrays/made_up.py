@@ -180,7 +180,7 @@ def main(folder: Path, endings: dict[tuple[int, int], str], room: int) -> None:
             for j in scheduler.jobs.values()
         ],
         "left": [str(job) for job in scheduler.left(attempt.config.paths.work)],
-        "usage": list(usage.lines(usage.collect(scheduler, attempt), scheduler)),
+        "usage": [note.sentence() for note in usage.report(scheduler, attempt)],
         "modules": sorted(name for name in sys.modules if name.startswith("magneton_tasks.")),
     }
     print(json.dumps(result))
