@@ -23,7 +23,6 @@ from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.record import Record
 
 Data = dict[str, Any]
 
@@ -123,7 +122,7 @@ def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool)
         "has_map": found.grid is not None, "layers": found.layers(),
         "running_now": [_working(found, k) for k in found.keys("r", MOST_RUNNING)],
         "failures": [
-            _failure(attempt, found, k, record)
+            {"stage": stage, **block_failure(attempt, stage, record), "position": _position(found, k)}
             for k, record in sorted(found.failed.items())[:MOST_FAILED]
         ],
         "seconds": histogram(found.seconds), "memory": histogram(found.peak_bytes),
@@ -144,12 +143,6 @@ def _largest(found: StageColumns, column: Sequence[float]) -> list[Data]:
 
 def _position(found: StageColumns, key: int) -> list[int] | None:
     return list(found.grid.index3(key)) if found.grid is not None else None
-
-
-def _failure(attempt: Attempt, found: StageColumns, key: int, record: Record) -> Data:
-    """What a failed block's record says, and where it lies in the grid."""
-    told = block_failure(attempt, found.stage, key, record)
-    return {**told, "position": _position(found, key)}
 
 
 def histogram(values: Sequence[float]) -> Data | None:

@@ -218,8 +218,8 @@ def test_an_empty_list_for_who_may_read_nothing(site: Site) -> None:
 
 def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
     """What a record names as its log is another process's word."""
-    from magneton_tasks.outcome import block_detail
     from magneton_tasks.work.record import Record
+    from magneton_tasks.work.task_logs import log_of
 
     run = plan_many(tmp_path / "one", (1, 1, 2))
     volumes.release(run)
@@ -229,10 +229,10 @@ def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(secret)
     known = [Record(1, "failed", 1.0, attempt.name, 1, 0, info={"log": str(secret)})]
-    assert block_detail.log_of(attempt, "segment", 1, known) is None
+    assert log_of(attempt.work.runs, "segment", known) is None
     link.unlink()
     link.write_text("the block's own")
-    found = block_detail.log_of(attempt, "segment", 1, known)
+    found = log_of(attempt.work.runs, "segment", known)
     assert found is not None
     assert found.read_text() == "the block's own"
 

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from magneton_tasks.base.geometry import vec3
-from magneton_tasks.outcome import block_detail, block_squares, block_summary, page
+from magneton_tasks.outcome import block_detail, block_squares, block_summary, page, report
 from magneton_tasks.outcome.block_columns import LETTERS, QUEUED, worst
 from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.outcome.status import Status
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.record import Info
 from tests.helpers import volumes
 from tests.helpers.many_blocks import plan_many, write_records
 from tests.helpers.records_by_hand import add
@@ -205,6 +207,22 @@ def test_the_log_of_a_block_that_a_job_did(run: volumes.Run) -> None:
     add(run.attempt, "segment", 1, "done", batch=0, job="12_3")
     assert block_detail.log_tail(run.attempt, "segment", 1) == "all is well\n"
     assert block_detail.detail(run.attempt, "segment", 1)["tries"][-1]["job"] == "12_3"
+
+
+def test_page_report_and_status_name_one_log_of_a_failure(run: volumes.Run) -> None:
+    """That of the job that failed; what the record names isn't there."""
+    log = run.attempt.paths.job_log("segment", 0, "12_3")
+    log.parent.mkdir(parents=True)
+    log.write_text("boom\n")
+    info: Info = {"cause": "boom", "log": "/nowhere/gone.log"}
+    add(run.attempt, "segment", 1, "failed", batch=0, job="12_3", info=info)
+    status = Status(Path(run.attempt.plan.config_path), None)
+    told = [
+        row(refreshed(run.attempt))["failures"],
+        report.collect(run.attempt)["failures"],
+        next(s for s in status.stages if s.stage == "segment").failures,
+    ]
+    assert [[(f["key"], f["log"]) for f in each] for each in told] == [[(1, str(log))]] * 3
 
 
 @pytest.mark.parametrize(("script", "table"), [("squares.js", "STATES"), ("legend.js", "COUNTED")])
