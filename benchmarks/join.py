@@ -28,7 +28,8 @@ from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import reflected, source
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
-from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Place
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.join import Joined, join
 from magneton_tasks.kernels.exact.residual import Contacts, Residual, concatenate, empty

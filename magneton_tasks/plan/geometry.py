@@ -64,6 +64,12 @@ class Geometry:
         grids = {"blocks": self.grid, "cells": self.cells, "coarse cells": self.coarse_cells}
         return grids[known.grid] if known.grid is not None else None
 
+    @property
+    def join_tree(self) -> JoinTree:
+        """The joins; of the exact method only."""
+        assert self.joins is not None
+        return self.joins
+
     def is_in_space(self, stage: str) -> bool:
         """Whether a batch of a stage holds neighbours in space; else its keys follow one another."""
         return stage == "segment" and self.joins is not None

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base import files
 from magneton_tasks.config.settings import exact_settings
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.faces import Faces, Side
 from magneton_tasks.kernels.exact.residual import Contacts, concatenate, empty
 from magneton_tasks.stages.counting import Neighbourhood, into_common_files
-from magneton_tasks.stages.exact import place_of
 from magneton_tasks.stages.loop import Batch
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
@@ -60,7 +60,7 @@ class ExactCountStage:
         ]
         own = self._faces(key, [(axis, 1) for axis, _ in near]) if near else {}
         for axis, other in near:
-            place = place_of(grid, other)
+            place = Place.of(grid, other)
             low = self._faces(other, [(axis, 0)])[axis, 0]
             found[axis] = face_contacts(
                 own[axis, 1], low, axis, (key, other), place.origin, place.volume, self.settings

@@ -31,13 +31,13 @@ from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.plan import digest as plan_digest
 from magneton_tasks.plan.stage_table import JOINS, join_level
 from magneton_tasks.stages.child import each_in_child
-from magneton_tasks.stages.exact import join_inputs, require_joins, rows_of, tree_of
 from magneton_tasks.stages.loop import Batch, Begin, require_memory
 from magneton_tasks.work import parquet, tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info, Outcome, Record, files_info
 from magneton_tasks.work.stores import residual_store
+from magneton_tasks.work.validity import inputs_of, join_inputs
 
 #: A join takes .85 to 1.03 times what follows from its rows: what can't but fail isn't begun.
 _LEAST_OF_PROJECTED = 0.8
@@ -71,7 +71,7 @@ class JoinStage:
         level = join_level(stage)
         assert level is not None
         self.attempt, self.stage, self.level, self.keys = attempt, stage, level, keys
-        self.tree = tree_of(attempt)
+        self.tree = attempt.plan.geometry.join_tree
         self.settings = exact_settings(attempt.config, attempt.plan.threshold.value)
         self._sound = set[Path]()
         self.below, self.store = residual_store(attempt, level - 1), residual_store(attempt, level)
@@ -88,12 +88,12 @@ class JoinStage:
         below = {c for key in self.keys for c in self.tree.children(self.level, key)}
         if self.level == 1:
             return self.attempt.require("segment", below)
-        return require_joins(self.attempt, self.level - 1, below, self.counts)
+        return self.attempt.require_joins(self.level - 1, below, self.counts)
 
     @cached_property
     def inputs(self) -> dict[int, str]:
         """The input digest of each group."""
-        return join_inputs(self.attempt, self.counts, self.level)
+        return join_inputs(self.tree, self.level, inputs_of(self.counts))
 
     def expected(self, key: int) -> str:
         return self.inputs[key]
@@ -148,7 +148,7 @@ class JoinStage:
         )
         written = self.store.write_join(key, found.residual, found.joins)
         info = Info(
-            rows=rows_of(found.residual),
+            rows=found.residual.rows,
             joins=len(found.joins.block_a),
             files=files_info({"residual": written}),
         )

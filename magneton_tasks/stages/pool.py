@@ -35,7 +35,7 @@ from magneton_tasks.work.job import Job
 from magneton_tasks.work.pool_table import write_pool
 from magneton_tasks.work.record import Info, Kind, Record, files_info
 from magneton_tasks.work.stores import table_dir
-from magneton_tasks.work.validity import pool_input, spares
+from magneton_tasks.work.validity import inputs_of, pool_input, spares
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
 ROWS_PER_FILE = 2_000_000
@@ -52,7 +52,7 @@ def run(job: Job) -> int:
     with manifest.writer(attempt.name, "pool", 0) as writer:
         try:
             counts = attempt.require("count", range(len(attempt.plan.geometry.grid)))
-            digest = pool_input({k: r.input or "" for k, r in counts.items()})
+            digest = pool_input(inputs_of(counts))
             valid = state.valid if state else None
             if (
                 valid is not None
@@ -138,15 +138,13 @@ def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
 
 def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
     """What the joins of all levels found to be one object (exact method)."""
-    from magneton_tasks.stages.exact import require_joins, tree_of
     from magneton_tasks.work.stores import residual_store
 
-    tree = tree_of(attempt)
+    tree = attempt.plan.geometry.join_tree
     for level in range(1, tree.levels + 1):
         store = residual_store(attempt, level)
-        for group, record in require_joins(
-            attempt, level, range(tree.groups(level)), counts
-        ).items():
+        records = attempt.require_joins(level, range(tree.groups(level)), counts)
+        for group, record in records.items():
             if not record.info["joins"]:
                 continue
             try:

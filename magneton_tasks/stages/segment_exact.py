@@ -17,10 +17,10 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader, Planes
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
 from magneton_tasks.stages.child import each_in_child
-from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.loop import Batch, Begin, say
 from magneton_tasks.stages.segmented import no_foreground, segmented
 from magneton_tasks.work.attempt import Attempt
@@ -71,7 +71,7 @@ class ExactSegmentStage:
         _ = self.reader
         affinity = np.full((3, 2, 2, 2), 128, np.uint8)
         planes = (affinity[0, 0], affinity[1, 0], affinity[2, 0])
-        found = segment_block_exact(affinity, planes, place_of(_TWO_BLOCKS, 0), self.settings)
+        found = segment_block_exact(affinity, planes, Place.of(_TWO_BLOCKS, 0), self.settings)
         label_sizes(found.labels, (slice(0, 2),) * 3, found.n_labels)
 
     def _prepare(self, key: int) -> Callable[[], Outcome]:
@@ -88,7 +88,7 @@ class ExactSegmentStage:
     def one(self, key: int, affinity: NDArray[np.uint8], high: Planes) -> Outcome:
         """Segment a block, store labels, sizes and what stays open; in the child."""
         digest = input_digest(self.attempt, key)
-        found = segment_block_exact(affinity, high, place_of(self.grid, key), self.settings)
+        found = segment_block_exact(affinity, high, Place.of(self.grid, key), self.settings)
         if found.n_labels == 0:
             return no_foreground(digest)
         z, y, x = found.labels.shape
@@ -98,5 +98,5 @@ class ExactSegmentStage:
             "labels": self.store.write(self.grid.index3(key), found.labels),
             "residual": self.residuals.write_block(key, found.residual, found.faces, sizes),
         }
-        info = Info(n=found.n_labels, files=files_info(written), rows=rows_of(found.residual))
+        info = Info(n=found.n_labels, files=files_info(written), rows=found.residual.rows)
         return segmented(digest, info)

@@ -12,11 +12,11 @@ from magneton_tasks.config.read import RunConfig, parse_config
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import NoInputError, NotVisibleError
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import noun_of
+from magneton_tasks.plan.stage_table import JOINS, noun_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
-from magneton_tasks.work.validity import is_made_anew
+from magneton_tasks.work.validity import inputs_of, is_made_anew, join_inputs, why_stale
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
 _ATTEMPT_WAIT_S = 120.0
@@ -138,3 +138,23 @@ class Attempt:
                 f"run {stage} again (in Airflow: clear the task plan), then this stage",
             )
         return {k: r for k, r in found.items() if r is not None and k in keys}
+
+    def require_joins(
+        self, level: int, groups: set[int] | range, counts: dict[int, Record]
+    ) -> dict[int, Record]:
+        """The valid record of each group of a level, made from these counts.
+
+        Raises
+        ------
+        NotVisibleError
+            Some have none.
+        """
+        stage, tree = JOINS[level - 1], self.plan.geometry.join_tree
+        records, wanted = self.require(stage, groups), join_inputs(tree, level, inputs_of(counts))
+        other = [k for k, r in records.items() if why_stale(stage, r, wanted.get(k))]
+        if other:
+            raise NotVisibleError(
+                f"{stage} isn't complete: {len(other):,} of {len(records):,} groups were joined from other counts than there are now ({other[0]}, ...)",
+                f"rerun (in Airflow: clear the task plan), so that {stage} is done again",
+            )
+        return records

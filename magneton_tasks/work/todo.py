@@ -98,8 +98,7 @@ class Todo:
             for key in items(todo["count"], 0, ranges_len(todo["count"])):
                 read |= cleaned & {key, *grid.later_neighbours(key)}
             for group in items(first := todo.get(JOINS[0], []), 0, ranges_len(first)):
-                assert self._geometry.joins is not None
-                read |= cleaned & set(self._geometry.joins.blocks_of(1, group))
+                read |= cleaned & set(self._geometry.join_tree.blocks_of(1, group))
         if "apply" in self._stages:
             for key in items(todo["apply"], 0, ranges_len(todo["apply"])):
                 read |= cleaned & set(grid.cores_meeting(cells.core(key)))

@@ -18,7 +18,7 @@ has to read these files needs it made again (`spares`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from magneton_tasks.base.grid import Grid
@@ -58,11 +58,16 @@ def join_input(below: list[str]) -> str:
     return digest("join", below)
 
 
-def join_inputs(tree: JoinTree, level: int, below: Mapping[int, str]) -> dict[int, str]:
-    """The input digest of each group of a level whose children are all known.
+def join_inputs(tree: JoinTree, level: int, counts: Mapping[int, str]) -> dict[int, str]:
+    """The input digest of each group of a level whose blocks' counts (``counts``) are all known."""
+    inputs = dict(counts)
+    for at in range(1, level + 1):
+        inputs = _next_level(tree, at, inputs)
+    return inputs
 
-    ``below``: that of each group of the level below, or (level 1) of each block's count.
-    """
+
+def _next_level(tree: JoinTree, level: int, below: Mapping[int, str]) -> dict[int, str]:
+    """As `join_inputs`; ``below``: of the groups of the level below, or (level 1) of the counts."""
     found = {}
     for group in range(tree.groups(level)):
         children = tree.children(level, group)
@@ -90,6 +95,11 @@ class Made(Protocol):
 def is_made_anew(stage: str, stages: Iterable[str], restart: bool) -> bool:
     """Whether a run (of these choices) accepts only what it made itself of a stage."""
     return restart and CHOICE_OF[stage] in stages
+
+
+def inputs_of(records: Mapping[int, Made]) -> dict[int, str]:
+    """What each count was made of, as `join_inputs` and `pool_input` take it."""
+    return {key: record.digests[0] or "" for key, record in records.items()}
 
 
 def made_of(stage: str, record: Made) -> str | None:
@@ -183,7 +193,7 @@ class Judge:
         records, grid = self._records("segment"), self._geometry.grid
         labels = {key: records[key].digests[1] or "" for key in self.current("segment")}
         counts, judged, inputs = dict(self._valid("count")), dict[int, str | None](), {}
-        for key, expected in _count_inputs(grid, labels, counts):
+        for key, expected in count_inputs(grid, labels, counts):
             judged[key] = why_stale("count", counts[key], expected)
             if expected is not None and judged[key] is None:
                 inputs[key] = expected
@@ -203,15 +213,14 @@ class Judge:
         if level == 0:
             self.why("count")
             return self._inputs["count"]
-        stage, tree = JOINS[level - 1], self._geometry.joins
+        stage, tree = JOINS[level - 1], self._geometry.join_tree
         if stage not in self._inputs:
-            assert tree is not None
-            self._inputs[stage] = join_inputs(tree, level, self._join_inputs(level - 1))
+            self._inputs[stage] = _next_level(tree, level, self._join_inputs(level - 1))
         return self._inputs[stage]
 
 
-def _count_inputs(
-    grid: Grid, labels: Mapping[int, str], keys: Mapping[int, KeyState]
+def count_inputs(
+    grid: Grid, labels: Mapping[int, str], keys: Collection[int]
 ) -> Iterable[tuple[int, str | None]]:
     """What count reads now for each of these blocks; None where labels of a neighbour are missing."""
     for key, later in enumerate(grid.each_later_neighbours() if keys else ()):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import label_sizes
-from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.segment_exact import ExactSegmentStage
 from magneton_tasks.stages.segmented import segmented
 from magneton_tasks.work import residual_tables
@@ -24,7 +24,7 @@ SETTINGS = {"method": "exact", "block": {"size": [20, 32, 32]}, "segment": {"thr
 
 def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any) -> Outcome:
     """A block as 0.2.0 wrote it: the sizes in a file of their own, which its record names."""
-    found = segment_block_exact(affinity, high, place_of(stage.grid, key), stage.settings)
+    found = segment_block_exact(affinity, high, Place.of(stage.grid, key), stage.settings)
     shape = found.labels.shape
     sizes = label_sizes(
         found.labels, (slice(shape[0]), slice(shape[1]), slice(shape[2])), found.n_labels
@@ -36,7 +36,7 @@ def write_as_before(stage: ExactSegmentStage, key: int, affinity: Any, high: Any
         "sizes": stage.store.write_sizes(at, sizes, sizes),
         "residual": stage.residuals._write(key, [*members, faces]),
     }
-    files, rows = files_info(written), rows_of(found.residual)
+    files, rows = files_info(written), found.residual.rows
     return segmented(
         input_digest(stage.attempt, key), Info(n=found.n_labels, files=files, rows=rows)
     )

@@ -22,7 +22,8 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings, Rule, SegmentSettings, Supervoxels
 from magneton_tasks.kernels.downsample import mode_pool
-from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Place
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation, segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.join import join

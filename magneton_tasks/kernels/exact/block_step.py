@@ -26,6 +26,7 @@ from magneton_tasks.kernels import versions
 from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_faces import (
     Inner,
+    Place,
     keys_in_volume,
     plane,
     positions_in_volume,
@@ -58,20 +59,6 @@ from magneton_tasks.kernels.union_find import number_roots, renumber
 KERNEL_VERSION = versions.EXACT_BLOCK
 #: Positions in a block are uint32, three to a voxel.
 MAX_BLOCK_VOX = 2**32 // 3
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a block lies in the volume, which is the segmented box."""
-
-    block: int
-    """Its index in the grid."""
-    origin: Vec3
-    """Its first voxel, from the begin of the box."""
-    volume: Vec3
-    """The box's shape."""
-    inner: Inner
-    """Of each axis: whether the (low, high) face has a neighbour behind it."""
 
 
 class BlockCounts(NamedTuple):

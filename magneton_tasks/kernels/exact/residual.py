@@ -97,6 +97,16 @@ class Residual:
     pairs: BasinPairs
     face_basins: FaceBasins
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each table: what a join of it will take follows from them."""
+        return {
+            "regions": len(self.regions.block),
+            "edges": len(self.edges.u),
+            "basins": len(self.basins.region),
+            "pairs": len(self.pairs.a),
+        }
+
 
 class Contacts(NamedTuple):
     """Voxel edges over the face between two blocks, summed up for each pair of basins, 49 B each.

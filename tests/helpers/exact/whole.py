@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
-from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Place
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation, segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.join import Joined, join
 from magneton_tasks.kernels.exact.residual import Contacts, Joins, Residual, concatenate, empty

@@ -16,8 +16,8 @@ from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.kernels.exact import block_step, region_graph
 from magneton_tasks.kernels.exact.basins import Planes
-from magneton_tasks.kernels.exact.block_faces import Inner
-from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Inner, Place
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation, segment_block_exact
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key
 from tests.helpers.exact.oracle import oracle

@@ -15,7 +15,8 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings, Rule, RuleName, SegmentSettings, Supervoxels
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.evaluate import Scores, evaluate
-from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Place
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.overlap.grid_sweep import BlockCuts, cut_block, score_blocks
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
