@@ -19,7 +19,8 @@ import numpy as np
 from benchmarks.measure import Row, forked, magneton, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, write_config
 from magneton_tasks.formats.precomputed.write import write_volume
-from magneton_tasks.kernels.overlap.segment import label_sizes, segment_block, warm_up
+from magneton_tasks.kernels.label_sizes import label_sizes
+from magneton_tasks.kernels.overlap.segment import segment_block, warm_up
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import tuning
 from magneton_tasks.trials.truth import truth_info

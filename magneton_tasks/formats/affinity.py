@@ -19,6 +19,7 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import VolumeInfo
 from magneton_tasks.formats.volume import Volume, open_volume
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 
 Array = npt.NDArray[Any]
 Affinities = npt.NDArray[np.float32]
@@ -222,8 +223,6 @@ def _first(axis: int) -> tuple[slice, ...]:
 
 def _not_affinity(affinity: Affinities, axis: int) -> Exception:
     """The error for the first value of a channel that isn't in [0, 1]."""
-    from magneton_tasks.kernels.overlap.segment import BadAffinityError  # which imports numba
-
     voxel = vec3(np.argwhere(~((affinity >= 0) & (affinity <= 1)))[0])
     return BadAffinityError(float(affinity[voxel]), axis, voxel)
 

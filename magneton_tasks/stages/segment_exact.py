@@ -17,9 +17,10 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader, Planes
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
-from magneton_tasks.kernels.overlap.segment import BadAffinityError, label_sizes
+from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.stages.child import each_in_child
 from magneton_tasks.stages.loop import Batch, Begin, say
 from magneton_tasks.stages.segmented import no_foreground, segmented

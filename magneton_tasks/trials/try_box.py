@@ -179,7 +179,7 @@ def _write_layer(
     import numpy as np
 
     from magneton_tasks.formats.precomputed.write import create_segmentation, write_owner
-    from magneton_tasks.kernels.overlap.segment import label_sizes
+    from magneton_tasks.kernels.label_sizes import label_sizes
 
     whole = (slice(None), slice(None), slice(None))
     sizes = label_sizes(labels, whole, count).read

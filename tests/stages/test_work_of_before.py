@@ -10,7 +10,7 @@ import pytest
 
 from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
-from magneton_tasks.kernels.overlap.segment import label_sizes
+from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.stages.segment_exact import ExactSegmentStage
 from magneton_tasks.stages.segmented import segmented
 from magneton_tasks.work import residual_tables

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings, Rule, SegmentSettings, Supervoxels
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, segment_block_exact
@@ -29,15 +30,11 @@ from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.join import join
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from magneton_tasks.kernels.global_ids import Pooling
+from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
-from magneton_tasks.kernels.overlap.segment import (
-    BadAffinityError,
-    graph_density,
-    label_sizes,
-    segment_block,
-)
+from magneton_tasks.kernels.overlap.segment import graph_density, segment_block
 from magneton_tasks.kernels.overlap.sweep import sweep
 from magneton_tasks.kernels.relabel import relabel_into
 

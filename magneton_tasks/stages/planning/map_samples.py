@@ -28,6 +28,7 @@ from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutOfMemoryError
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages.child import resident_bytes, run_in_child
 
@@ -173,7 +174,6 @@ def measured(
     from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
     from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
-    from magneton_tasks.kernels.overlap.segment import BadAffinityError
 
     settings, sums = exact_settings(config, 0.5), ThresholdSums.nothing()
     for tried, box in enumerate(boxes, 1):

@@ -17,6 +17,7 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.settings import exact_settings, segment_settings
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.plan.cost_exact import (
     SAMPLED_EDGE_VOX,
     TYPICAL_FACES,
@@ -159,7 +160,7 @@ def _density(
     config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
 ) -> Density:
     """Of waterz's region graph."""
-    from magneton_tasks.kernels.overlap.segment import BadAffinityError, graph_density
+    from magneton_tasks.kernels.overlap.segment import graph_density
 
     densities = []
     for box in boxes:
