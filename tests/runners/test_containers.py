@@ -19,7 +19,6 @@ from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import errors as engine_errors
 from magneton_tasks.runners.resources import first_memory
-from magneton_tasks.runners.retry import more_memory
 
 MIB, GIB = 2**20, 2**30
 TASK = Task("cortex", "/w", "manual__2026-01-01T00:00:00+00:00", 2, "segment", 7, ("segment",), 3)
@@ -147,13 +146,6 @@ def test_credentials_are_mounts_and_named_variables(tmp_path: Path) -> None:
 def test_memory_at_first(tmp_path: Path, more: str, bound: int, expected: int) -> None:
     memory = config(tmp_path, more).docker.memory
     assert first_memory(memory, bound, 20 * GIB) == expected
-
-
-def test_memory_grows_up_to_the_most() -> None:
-    assert more_memory(2 * GIB, 1.5, 8 * GIB) == 3 * GIB
-    assert more_memory(6 * GIB, 1.5, 8 * GIB) == 8 * GIB
-    assert more_memory(8 * GIB, 1.5, 8 * GIB) is None
-    assert more_memory(9 * GIB, 1.5, 8 * GIB) is None
 
 
 @pytest.mark.parametrize(

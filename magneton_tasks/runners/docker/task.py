@@ -17,7 +17,6 @@ from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.config.read import RunConfig, load_config, parse_config
 from magneton_tasks.errors import (
-    EXIT_CONFIG,
     EXIT_TEMPORARY,
     ConfigError,
     MagnetonError,
@@ -31,7 +30,7 @@ from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import USABLE, first_memory
-from magneton_tasks.runners.retry import more_memory
+from magneton_tasks.runners.retry import Cause, Tries
 from magneton_tasks.work.events import Event, Note, Told, read
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -125,8 +124,18 @@ class Workshop:
         return self.plan
 
     # -------------------------------------------------------------- one task
-    def run(self, task: Task, on_event: OnEvent) -> Ending:
+    def tries(self, stage: str) -> Tries:
+        """Of one piece of a stage's work, before the first."""
+        docker, usable = self.config.docker, int(self.machine * USABLE)
+        return Tries(docker.max_memory or usable, self.first_memory(stage), docker.memory_growth)
+
+    def run(self, task: Task, on_event: OnEvent, tries: Tries | None = None) -> Ending:
         """Run a task to its end, with more memory where it runs out of it.
+
+        Parameters
+        ----------
+        tries
+            Of its piece of work; None: this is the first.
 
         Raises
         ------
@@ -138,22 +147,19 @@ class Workshop:
         self._check_owner(task)
         for name in self.reap(task):
             on_event(Note(f"{task.title}: removed {name}, left by an earlier try"))
-        memory = self.first_memory(task.stage)
+        tries = tries or self.tries(task.stage)
         while True:
+            memory = tries.memory
             ending, end = self._run_once(task, memory, on_event)
-            if memory is None or not _out_of_memory(ending, end):
+            if memory is None or not _out_of_memory(ending, end) or self.stopper.is_stopping:
                 return ending
             what = self._told_memory(task, ending, memory)
-            most = self.config.docker.max_memory or int(self.machine * USABLE)
-            more = more_memory(memory, self.config.docker.memory_growth, most)
-            if self.stopper.is_stopping:
-                return ending
-            if more is None:
-                on_event(Note(f"{task.title}: WARNING: {what}; no more is available", "warning"))
+            step = tries.after(ending.exit_code, Cause.MEMORY)
+            if not step.again:
+                on_event(Note(f"{task.title}: WARNING: {what}; {step.words}", "warning"))
                 hint = advice(self.config, task.stage, self.plan)
-                return Ending(EXIT_CONFIG, ending.told, _no_more(what, most, hint))
-            on_event(Note(f"{task.title}: {what}; trying again with {human_bytes(more)}"))
-            memory = more
+                return Ending(step.exit_code, ending.told, _no_more(what, tries.most, hint))
+            on_event(Note(f"{task.title}: {what}; {step.words}"))
 
     def _run_once(self, task: Task, memory: int | None, on_event: OnEvent) -> tuple[Ending, End]:
         """One container: created, run, looked at, removed."""
