@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.outcome import figures
 from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import task_logs
@@ -78,7 +79,6 @@ def detail(attempt: Attempt, stage: str, key: int) -> Data:
 
 
 def _try(attempt: Attempt, record: Record) -> Data:
-    info = record.info
     return {
         "state": record.state,
         "time": record.time,
@@ -89,11 +89,8 @@ def _try(attempt: Attempt, record: Record) -> Data:
         "attempt": record.attempt,
         "batch": record.batch,
         "ours": attempt.is_ours(record),
-        "seconds": record.seconds,
-        "cpu_s": record.cpu_s,
-        "peak_bytes": record.peak_bytes,
-        "labels": info.get("n"),
-        **{name: info.get(name) for name in ("exit_code", "cause", "hint")},
+        **figures.told(record),
+        **{name: record.info.get(name) for name in ("exit_code", "cause", "hint")},
     }
 
 

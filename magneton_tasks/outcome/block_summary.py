@@ -114,6 +114,7 @@ def _cost(plan: Plan) -> Data:
 # ------------------------------------------------------------------ one stage
 def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool) -> Data:
     stage, work = found.stage, attempt.plan.work.get(found.stage)
+    memory = found.figures["peak_bytes"]
     return {
         **found.row(now, is_alive=is_alive),
         "noun": noun_of(stage),
@@ -125,8 +126,8 @@ def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool)
             {"stage": stage, **block_failure(attempt, stage, record), "position": _position(found, k)}
             for k, record in sorted(found.failed.items())[:MOST_FAILED]
         ],
-        "seconds": histogram(found.seconds), "memory": histogram(found.peak_bytes),
-        "slowest": found.slowest(), "fattest": _largest(found, found.peak_bytes),
+        "seconds": histogram(found.figures["seconds"]), "memory": histogram(memory),
+        "slowest": found.slowest(), "fattest": _largest(found, memory),
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from magneton_tasks.outcome import figures
 from magneton_tasks.outcome.run_state import block_failure, place_of, results_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths, task_name
@@ -69,11 +70,8 @@ class Blocks:
             {
                 "stage": stage,
                 **self.place(stage, -key),
-                "seconds": record.seconds,
-                "cpu_s": record.cpu_s,
-                "peak_bytes": record.peak_bytes,
+                **figures.told(record),
                 "host": record.host,
-                "labels": record.info.get("n"),
             }
             for _, _, stage, key, record in sorted(known, reverse=True)
         ]

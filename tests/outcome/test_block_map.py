@@ -11,9 +11,18 @@ from typing import Any
 import pytest
 
 from magneton_tasks.base.geometry import vec3
-from magneton_tasks.outcome import block_detail, block_squares, block_summary, page, report
+from magneton_tasks.outcome import (
+    block_columns,
+    block_detail,
+    block_squares,
+    block_summary,
+    figures,
+    page,
+    report,
+)
 from magneton_tasks.outcome.block_columns import LETTERS, QUEUED, worst
 from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.outcome.page import data
 from magneton_tasks.outcome.status import Status
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Info
@@ -232,3 +241,24 @@ def test_the_page_names_the_letters_of_states_as_the_columns_do(script: str, tab
     assert found is not None
     told = dict(re.findall(r'(\w): "(\w+)', found[1]))
     assert told == {letter: kind for kind, letter in LETTERS.items()} | {QUEUED: "queued"}
+
+
+def test_a_figure_that_is_listed_is_shown_wherever_blocks_are(
+    run: volumes.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Map, detail, lists and report: with a line in `figures.FIGURES` and none elsewhere."""
+    waits = figures.Figure("waited_s", "waited", "s", lambda r: r.cpu_s and r.cpu_s / 2, max)
+    for module in (figures, block_columns, block_squares):
+        monkeypatch.setattr(module, "FIGURES", (*figures.FIGURES, waits))
+    write_records(run.attempt, "segment", N, lambda k: {"seconds": 9.0, "cpu_s": 2.0 * k})
+    found = refreshed(run.attempt)
+    columns = found.columns["segment"]
+    assert found.layer("segment", 0)["waited_s"] == [float(k) for k in range(12)]
+    drawn = block_squares.draw(columns)
+    assert block_squares.exact(columns, drawn)["waited_s"] == [float(k) for k in range(N)]
+    assert [b["waited_s"] for b in columns.slowest()] == [
+        float(b["key"]) for b in columns.slowest()
+    ]
+    assert block_detail.detail(run.attempt, "segment", 3)["tries"][-1]["waited_s"] == 3.0
+    told = {f["map_name"]: f["word"] for f in data.facts(run.attempt)["figures"]}
+    assert set(told) <= set(found.layer("segment", 0)) and told["waited_s"] == "waited"

@@ -309,7 +309,7 @@ def test_missing_and_slow_list_blocks(copy_of: Copy, cli: Caller) -> None:
     assert slow == [(5, 50.0, 45.0, 5 << 30, 5), (2, 20.0, 18.0, 2 << 30, 2)]
     text = cli("status", config, "--missing", "--slow", 2).out
     assert re.search(rf"segment +3 \(0, 1, 1\) core {core}  missing", text)
-    assert re.search(r"segment +50 s +45 s +5.0 GiB  5 \(1, 0, 1\) core \S+, \w+", text)
+    assert re.search(r"segment +50 s +45 s +5.0 GiB +5  5 \(1, 0, 1\) core \S+, \w+", text)
     assert "missing" not in cli("status", config, "--json").json
 
 

@@ -11,8 +11,9 @@ import click
 
 from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
-from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.base.units import human_time
 from magneton_tasks.outcome import threshold_words
+from magneton_tasks.outcome.figures import FIGURES
 from magneton_tasks.plan.stage_table import join_level, noun_of
 from magneton_tasks.work.validity import OTHER_SETTINGS
 
@@ -174,15 +175,11 @@ def _undone(status: Status) -> Iterator[Line]:
 
 def _slowest(status: Status, n: int) -> Iterator[Line]:
     yield "", None
-    yield f"{'the slowest':<11}{'wall':>13}{'CPU':>13}{'memory':>11}  where", "bold"
+    heads = "".join(f"{figure.word:>13}" for figure in FIGURES)
+    yield f"{'the slowest':<11}{heads}  where", "bold"
     for block in status.slowest(n):
-        cpu = "" if block["cpu_s"] is None else human_time(block["cpu_s"])
-        peak = "" if block["peak_bytes"] is None else human_bytes(block["peak_bytes"])
-        yield (
-            f"{block['stage']:<11}{human_time(block['seconds']):>13}{cpu:>13}{peak:>11}  "
-            f"{_place(block)}, {block['host']}",
-            None,
-        )
+        figures = "".join(f"{figure.text(block[figure.name]):>13}" for figure in FIGURES)
+        yield f"{block['stage']:<11}{figures}  {_place(block)}, {block['host']}", None
 
 
 def _place(block: dict[str, Any]) -> str:
