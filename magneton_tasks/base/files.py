@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.failures import FREE_SPACE
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 
 Buffer = bytes | bytearray | memoryview
@@ -43,8 +45,6 @@ _TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9_.-]+-\d+-[0-9a-f]{8}\.tmp")
 #: How a line begins that says what was moved out of the way.
 MOVED_ASIDE = "MOVED ASIDE: "
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 #: What a directory's fsync answers where the file system doesn't know such a thing.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS}
 
@@ -396,9 +396,10 @@ def sync_directory(path: Path) -> None:
 
 def writing_failed(path: Path, error: OSError) -> OutputError:
     """The OutputError for an OSError met while writing ``path``."""
-    if error.errno in _FULL:
-        hint = "free space (or quota, in bytes and in files)"
-    elif error.errno in _DENIED:
+    kind = kind_of(error)
+    if kind is Kind.FULL:
+        hint = FREE_SPACE
+    elif kind is Kind.DENIED:
         hint = "give this user the right to write there"
     else:
         hint = "fix the file system"

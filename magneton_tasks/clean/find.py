@@ -40,7 +40,6 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.stages.planning import checks
 from magneton_tasks.work.paths import WorkPaths
 
-CHOICES = ("cache", "records", "stale", "runs", "all")
 #: A temporary counts as left behind when nothing has written to it for so long (s).
 QUIET_S = 3600.0
 #: What of the folder of segment, or of a level of joins, goes with its cache.
@@ -102,7 +101,7 @@ def find(
     Parameters
     ----------
     what
-        One of `CHOICES`.
+        One of `kinds.IN_WORK`.
     older_than_s
         Only what nothing has written to for this many seconds.
     now

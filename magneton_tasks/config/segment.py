@@ -29,7 +29,8 @@ class Segment(Section):
     threshold: Annotated[Fraction | None, Decides("segment", "segment.threshold"), _FORM] = Field(
         None,
         title="Threshold (affinity)",
-        description="Regions merge while their score is at least this affinity. A lower value merges more. null: from the map itself (exact), 0.7 (overlap).",
+        description="Regions merge while their score is at least this affinity. A lower value merges more. "
+        f"null: from the map itself (exact), {USUAL_THRESHOLD:g} (overlap).",
     )
     merge_function: Annotated[str, Decides("segment", "segment.merge_function"), _FORM, _WATERZ] = (
         Field(

@@ -27,7 +27,6 @@ ALLOWED = {
     "cli/menu/segmentation.py": "texts",
     "cli/menu/stage.py": "the keys that the menu offers",
     "cli/run/commands.py": "texts of --help",
-    "cli/clean/commands.py": "texts of --help",
 }
 _SLURM = re.compile(r"slurm|sbatch|squeue|sacct|scancel|scontrol", re.IGNORECASE)
 

@@ -41,7 +41,7 @@ def clean(
     Parameters
     ----------
     what
-        One of `clean.find.CHOICES`, ``containers`` or ``jobs``.
+        The name of one of `clean.kinds.KINDS`, or ``all``.
     older_than_s
         Only what nothing has written to for this many seconds.
     dry_run

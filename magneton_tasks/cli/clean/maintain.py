@@ -27,7 +27,7 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
     Parameters
     ----------
     what
-        Of `clean.find.CHOICES` but ``all``, and ``containers`` and ``jobs``.
+        Names of `clean.kinds.KINDS`.
     older_than_s
         Only what nothing has written to for this many seconds; containers and jobs whenever.
     dry_run

@@ -11,6 +11,7 @@ from typing import Any
 
 from magneton_tasks.base import files, units
 from magneton_tasks.base.buckets import open_bucket
+from magneton_tasks.base.failures import FREE_SPACE
 from magneton_tasks.base.lease import LEASE_NAME
 from magneton_tasks.base.location import Location, locate, read_file
 from magneton_tasks.base.nesting import are_nested
@@ -143,7 +144,7 @@ def check_disk(config: RunConfig, plan: Plan) -> None:
         if needs[device][0] > free:
             raise OutputError(
                 f"the disk of {' and '.join(needs[device][1])} has {units.human_bytes(free)} free; about {units.human_bytes(needs[device][0])} are needed",
-                "free space, or put work and output elsewhere",
+                f"{FREE_SPACE}, or put work and output elsewhere",
             )
 
 

@@ -42,6 +42,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 #: What a config may leave open, by the key that says it.
 _METHOD, _THRESHOLD = "method", "segment.threshold"
+#: What `segment.threshold` was without a line, before null meant the map's own.
+_EARLIER_DEFAULT = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def check(config: RunConfig, template: RunConfig) -> None:
     found = _found(config, template)
     overlap = _asking(_METHOD, [m for m in found if m.method == "overlap"], found)
     at_usual = [
-        m for m in found if m.is_old and m.method != "overlap" and m.threshold == USUAL_THRESHOLD
+        m for m in found if m.is_old and m.method != "overlap" and m.threshold == _EARLIER_DEFAULT
     ]
     fixed = _asking(_THRESHOLD, at_usual, found)
     if asks_method and overlap:
@@ -118,8 +120,8 @@ def check(config: RunConfig, template: RunConfig) -> None:
     if asks_threshold and fixed:
         raise ConfigError(
             f"this config sets no threshold, but {fixed.where} records a result made at "
-            f"{USUAL_THRESHOLD:g}, the earlier default; exact takes the map's own threshold now",
-            f"add a line to the config: `segment.threshold: {USUAL_THRESHOLD:g}` keeps it, "
+            f"{_EARLIER_DEFAULT:g}, the earlier default; exact takes the map's own threshold now",
+            f"add a line to the config: `segment.threshold: {_EARLIER_DEFAULT:g}` keeps it, "
             "`segment.threshold: null`, written out, takes the map's",
         )
 
@@ -202,7 +204,7 @@ def _answers(plan: dict[str, Any]) -> frozenset[str]:
     if {_METHOD, _THRESHOLD} & set(plan.get("overrides") or ()):
         return frozenset()  # the file may say something else
     chosen = plan.get("threshold") or {}
-    if chosen.get("source") == "config" and chosen.get("value") == USUAL_THRESHOLD:
+    if chosen.get("source") == "config" and chosen.get("value") == _EARLIER_DEFAULT:
         return frozenset({_METHOD})  # what was made at the old default was kept
     return frozenset({_METHOD, _THRESHOLD})
 
