@@ -11,11 +11,8 @@ from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.formats.metadata import read_metadata
-from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
 from magneton_tasks.plan.stage_table import CHOICE_OF
-from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.stages.planning.expected import Source, expected
 from magneton_tasks.work.attempts import newest_first, plan_data
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder
 
@@ -82,13 +79,9 @@ def needed(config: RunConfig, what: str) -> Needed:
 
 def _of_now(config: RunConfig, work: WorkPaths) -> set[str]:
     """Stage folders of the config as it is; all that are there while its threshold isn't known."""
-    info = read_metadata(config.paths.input, config.input.mip)
-    geometry = make_geometry(config, VolumeFacts.of(info))
-    source = checks.input_digest(config, info)
-    threshold = thresholds.known(config, {}, geometry.box, source)
-    if threshold is None:
+    prints = expected(config, {}, Source.of(config)).fingerprints
+    if prints is None:
         return set(files.listdir(work.work))
-    prints = make_fingerprints(config, geometry, threshold.value)
     return {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
 
 

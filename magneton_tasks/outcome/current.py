@@ -12,13 +12,12 @@ from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.deciding import decides
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config
-from magneton_tasks.errors import MagnetonError
-from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.errors import CorruptFileError, MagnetonError
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.plan.stage_table import CHOICE_OF, CHOICES
-from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.stages.planning.expected import Source, expected
 from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import WorkPaths, stage_folder
@@ -83,35 +82,30 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         config = load_config(config_path, plan.overrides, plan.partition)
     except MagnetonError as error:
         return Now(attempt, notes=(f"the config can't be read now: {error.what}",))
-    changes = _changes(attempt, config, None)
+    changes, notes = _changes(attempt, config, None), tuple[str, ...]()
     try:
-        info = read_metadata(config.paths.input, config.input.mip)
-        facts = VolumeFacts.of(info)
-        source = checks.input_digest(config, info)
-        notes: tuple[str, ...] = ()
+        source = Source.of(config)
     except MagnetonError as error:
         notes = (f"it is unknown whether the input changed: {error.what}",)
         if any(c.startswith(("paths.input:", "input.", "mask.")) for c in changes):
             return Now(attempt, changes, notes)
-        facts, source = plan.volume, plan.input_digest
+        source = Source(plan.volume, plan.input_digest)
     try:
-        geometry = _geometry(config, facts, plan)
+        found = expected(config, plan.overrides, source)
+    except CorruptFileError as error:
+        return Now(attempt, changes, (*notes, error.what))
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
-    try:
-        known = thresholds.known(config, plan.overrides, geometry.box, source)
-    except MagnetonError as error:
-        return Now(attempt, changes, (*notes, error.what))
-    threshold = known or plan.threshold
-    changes = _changes(attempt, config, known)
-    fingerprints = make_fingerprints(config, geometry, threshold.value)
-    if (fingerprints, source) == (plan.fingerprints, plan.input_digest):
+    changes = _changes(attempt, config, found.threshold)
+    threshold = found.threshold or plan.threshold
+    fingerprints = found.fingerprints or make_fingerprints(config, found.geometry, threshold.value)
+    if (fingerprints, source.digest) == (plan.fingerprints, plan.input_digest):
         return Now(attempt, changes, notes)
     now = replace(
         plan,
-        volume=facts,
-        input_digest=source,
-        geometry=geometry,
+        volume=source.facts,
+        input_digest=source.digest,
+        geometry=_with_joins(found.geometry, plan),
         fingerprints=fingerprints,
         threshold=threshold,
         restart=False,
@@ -127,9 +121,8 @@ def _changes(
     return tuple(differing(attempt.config.resolved(), config.resolved(), taken))
 
 
-def _geometry(config: RunConfig, facts: VolumeFacts, plan: Plan) -> Geometry:
-    """As a plan would make it, with the joins of the last one where these are the same blocks."""
-    geometry = make_geometry(config, facts)
+def _with_joins(geometry: Geometry, plan: Plan) -> Geometry:
+    """With the joins of the last plan where these are the same blocks."""
     joins = plan.geometry.joins
     if geometry.joins is None or joins is None or joins.blocks != geometry.joins.blocks:
         return geometry
