@@ -1,11 +1,11 @@
-"""Any exception as one of our errors: what the table of `causes` says, in words for people."""
+"""Any exception as one of our errors: what the table of `error_meanings` says, in words for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from magneton_tasks.base.causes import Kind, is_memory, kind_of
+from magneton_tasks.base.error_meanings import Kind, is_memory, kind_of
 from magneton_tasks.errors import (
     EXIT_BUG,
     BadDataError,

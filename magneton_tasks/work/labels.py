@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base import files
-from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import (
