@@ -1,4 +1,4 @@
-"""Any exception as one of our errors: what the table of `error_meanings` says, in words for people."""
+"""Any exception as one of our errors, in sentences for people; what it means tells `error_meanings`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.base.failures import FREE_SPACE
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 
@@ -394,15 +394,16 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+#: What lets a file be written.
+_TO_WRITE = {
+    Kind.FULL: FREE_SPACE,
+    Kind.DENIED: "give this user the right to write there",
+}
+
+
 def writing_failed(path: Path, error: OSError) -> OutputError:
     """The OutputError for an OSError met while writing ``path``."""
-    kind = kind_of(error)
-    if kind is Kind.FULL:
-        hint = FREE_SPACE
-    elif kind is Kind.DENIED:
-        hint = "give this user the right to write there"
-    else:
-        hint = "fix the file system"
+    hint = _TO_WRITE.get(kind_of(error), "fix the file system")
     reason = error.strerror or str(error)
     return OutputError(f"can't write {path}: {reason}", f"{hint}, then rerun; finished work stays")
 

@@ -75,7 +75,12 @@ def test_write_atomic_keeps_the_old_file_when_the_source_of_bytes_fails(tmp_path
 
 @pytest.mark.parametrize(
     ("code", "advice"),
-    [(errno.ENOSPC, "free space"), (errno.EDQUOT, "quota"), (errno.EIO, "fix the file system")],
+    [
+        (errno.ENOSPC, "free space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "the right to write"),
+        (errno.EIO, "fix the file system"),
+    ],
 )
 def test_a_full_or_failing_disk_is_an_output_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
