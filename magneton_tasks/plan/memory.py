@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.cost_exact import FaceDensity
+from magneton_tasks.plan.cost_exact import TYPICAL_FACES, FaceDensity
+from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
 from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.geometry import Geometry
+from magneton_tasks.plan.join_tree import JoinTree
 from magneton_tasks.plan.stage_table import JOINS, MAPPED
 
 
@@ -26,6 +30,24 @@ class Density:
     faces: FaceDensity | None = None
     densest_faces: FaceDensity | None = None
     labels_per_voxel: float | None = None
+
+
+#: Where nothing was sampled: cortex, see benchmarks/memory.py.
+TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
+#: The largest cell that plan makes, in voxels along each axis.
+_LARGEST_CELL = (512, 512, 512)
+
+
+def usual_memory(config: RunConfig) -> dict[str, Memory]:
+    """As `project_memory`, from the config alone: of a few whole blocks of ordinary tissue."""
+    exact, size = config.method == "exact", config.block.size
+    overlap = (0, 0, 0) if exact else config.block.overlap
+    n = 2 if exact else 3  # so that the one in the middle is as large as a block may be
+    box = Box.of_shape(vec3(n * (s - o) for s, o in zip(size, overlap, strict=True)))
+    grid = Grid.of_blocks(box, size, overlap)
+    cells = Grid.of_cells(Box.of_shape(_LARGEST_CELL), _LARGEST_CELL)
+    joins = JoinTree.flat(grid.shape) if exact else None
+    return project_memory(config, Geometry(grid, (), 0, cells, cells, joins), TYPICAL)
 
 
 def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:

@@ -20,9 +20,8 @@ from magneton_tasks.plan.cost_exact import TYPICAL_FACES
 from magneton_tasks.plan.exact_tree import choose_tree
 from magneton_tasks.plan.geometry import make_geometry
 from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.memory import project_memory
+from magneton_tasks.plan.memory import TYPICAL, project_memory
 from magneton_tasks.runners import memory_advice, this_machine
-from magneton_tasks.stages.planning.sampling import TYPICAL
 from tests.helpers import volumes
 from tests.helpers.plans import a_config, a_volume
 from tests.helpers.volumes import Array

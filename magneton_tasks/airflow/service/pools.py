@@ -9,24 +9,14 @@ doesn't start tasks whose pool isn't there.
 
 from __future__ import annotations
 
-from functools import cache
-from math import prod
-
 from magneton_tasks.airflow.service.at_once import services_bytes
-from magneton_tasks.base.geometry import Box, Vec3, vec3
-from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.cost_rest import apply_memory, count_memory
-from magneton_tasks.plan.exact_tree import join_cost
-from magneton_tasks.plan.join_tree import JoinTree
-from magneton_tasks.plan.stage_table import AFTER_POOL, join_level
+from magneton_tasks.plan.memory import usual_memory
+from magneton_tasks.plan.stage_table import JOINS, join_level
 from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"
 _GIB = 2**30
-#: The largest cell that plan makes, in voxels along each axis.
-_LARGEST_CELL = (512, 512, 512)
 
 
 def machine_slots() -> int:
@@ -53,40 +43,9 @@ def stage_slots(config: RunConfig, stage: str, runner: str) -> int:
 
 def _stage_memory(config: RunConfig, stage: str) -> int:
     """Bound of one worker in bytes, as plan projects it for an ordinary volume."""
-    voxels = prod(config.block.size)
-    if config.method == "exact":
-        return _exact_memory(config, stage)
-    if stage == "segment":
-        segment = config.segment
-        return cost_overlap.segment_bound_bytes(
-            voxels, segment.merge_function, segment.supervoxels, cost_overlap.TYPICAL_DENSITY
-        )
-    if stage == "count":
-        return count_memory(config.block.size, config.block.overlap).bound
-    if stage in AFTER_POOL:
-        return apply_memory(
-            _LARGEST_CELL, voxels, int(cost_overlap.TYPICAL_DENSITY[0] * voxels)
-        ).bound
-    return 0
-
-
-def _exact_memory(config: RunConfig, stage: str) -> int:
-    """As `_stage_memory`, of the exact method; of joins, one of 2 x 2 x 2 blocks."""
-    voxels = prod(config.block.size)
-    if stage == "segment":
-        return cost_exact.block_bound_bytes(voxels, cost_overlap.TYPICAL_DENSITY)
-    if join_level(stage):
-        return _join_memory(config.block.size)
-    if stage in AFTER_POOL:
-        return apply_memory(_LARGEST_CELL, voxels, 0).bound
-    return 0
-
-
-@cache  # six levels of joins, a task of each runner, all volumes: mostly the same block
-def _join_memory(size: Vec3) -> int:
-    faces = cost_exact.TYPICAL_FACES
-    grid = Grid.of_blocks(Box.of_shape(vec3(2 * s for s in size)), size, (0, 0, 0))
-    return join_cost(grid, JoinTree.flat(grid.shape), 1, faces, faces).memory.bound
+    memory = usual_memory(config)
+    projected = memory.get(JOINS[0] if join_level(stage) else stage)
+    return projected.bound if projected else 0
 
 
 def main() -> None:

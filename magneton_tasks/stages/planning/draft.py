@@ -22,7 +22,7 @@ from magneton_tasks.plan.geometry import (
     count_files,
     make_geometry,
 )
-from magneton_tasks.plan.memory import project_memory
+from magneton_tasks.plan.memory import TYPICAL, project_memory
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.runners import resources, this_machine
@@ -41,7 +41,7 @@ from magneton_tasks.stages.planning import (
     thresholds,
     worker_memory,
 )
-from magneton_tasks.stages.planning.sampling import TYPICAL, Samples, sample
+from magneton_tasks.stages.planning.sampling import Samples, sample
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import config_block_digest
 from magneton_tasks.work.manifest import Manifest

@@ -20,11 +20,9 @@ from magneton_tasks.config.settings import exact_settings, segment_settings
 from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.plan.cost_exact import (
     SAMPLED_EDGE_VOX,
-    TYPICAL_FACES,
     VOLUME_SHARE,
     FaceDensity,
 )
-from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.plan import digest
@@ -37,8 +35,6 @@ SAMPLE_EDGE_VOX = 80
 SAMPLE_BOXES = 4
 #: Of what is counted: samples that were kept by another version of this code are taken anew.
 SAMPLES_VERSION = 2
-#: Used where nothing was sampled: cortex, see benchmarks/memory.py.
-TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
 
 
 @dataclass(frozen=True, slots=True)
