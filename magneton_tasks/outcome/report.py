@@ -1,7 +1,7 @@
 """The report of an attempt: ``report.json`` with exact figures, ``report.html`` for people.
 
 Collected from the records, at any time: of a run that is verified, one that failed, one that goes
-on. `showing` writes it after verify.
+on. `after_verify` writes it after verify.
 """
 
 from __future__ import annotations

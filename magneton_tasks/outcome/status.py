@@ -160,10 +160,10 @@ class Status:
         return json.dumps(own, separators=(",", ":"))[1:-1] + ","
 
     def _damage(self, stage: str) -> dict[int, list[Data]]:
-        from magneton_tasks.outcome import marks  # heavy
+        from magneton_tasks.outcome import status_check  # heavy
 
         found: dict[int, list[Data]] = {}
-        for one in marks.check(self.shown, stage, self.states):
+        for one in status_check.check(self.shown, stage, self.states):
             found.setdefault(one.key, []).append(self.blocks.place(stage, one.key) | asdict(one))
         return found
 

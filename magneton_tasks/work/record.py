@@ -62,7 +62,7 @@ class Info(TypedDict, total=False):
     chunks, crc32
         Of a cell, see `work.chunks`.
     damaged
-        Files of an *invalid* cell and what is wrong with them, see `outcome.marks`.
+        Files of an *invalid* cell and what is wrong with them, see `outcome.status_check`.
     """
 
     exit_code: int

@@ -136,13 +136,15 @@ def _undisturbed() -> Iterator[None]:
 
 def verify_here(paths: AttemptPaths) -> int:
     """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
-    from magneton_tasks.outcome import showing  # heavy: most runs verify in a process of its own
+    from magneton_tasks.outcome import (
+        after_verify,  # heavy: most runs verify in a process of its own
+    )
     from magneton_tasks.stages import verify
 
     log = paths.log("verify")
     with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
         attempt = Attempt.open(paths.root)
-        code = showing.run(attempt, verify.run(Job(attempt, "verify")))
+        code = after_verify.run(attempt, verify.run(Job(attempt, "verify")))
     if code != EXIT_OK:
         _explain("verify", code, paths)
     return code

@@ -34,9 +34,9 @@ def run_single(stage: str, attempt_dir: Path) -> int:
     with _lease(attempt):
         code = run_of(stage, attempt.config.method)(Job(attempt, stage))
         if stage == "verify":
-            from magneton_tasks.outcome import showing  # heavy, and for the last process alone
+            from magneton_tasks.outcome import after_verify  # heavy, and for the last process alone
 
-            code = showing.run(attempt, code)
+            code = after_verify.run(attempt, code)
         return code
 
 
