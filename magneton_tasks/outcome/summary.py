@@ -170,8 +170,13 @@ class StageSummary:
         return self.counts["done"] + self.counts["empty"]
 
     @property
+    def found(self) -> int:
+        """Blocks or cells that plan found done: the attempt needn't do them."""
+        return self.total - self.todo
+
+    @property
     def before(self) -> int:
-        """Those of them that an earlier attempt made."""
+        """Those with a result that an earlier attempt made."""
         return self.done - self.own
 
     @property
