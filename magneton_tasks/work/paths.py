@@ -148,6 +148,11 @@ class AttemptPaths:
         return self.logs / f"{stage}-block-{key}.log"
 
 
+def stage_of(task: str) -> str:
+    """The stage of a `task_name`."""
+    return task.partition("-")[0]
+
+
 def task_name(stage: str, batch: int | None, part: int | None = None) -> str:
     """A batch, or a part of it, in names of files and jobs: ``segment-0003-0001``."""
     name = stage if batch is None else f"{stage}-{batch:04d}"

@@ -18,7 +18,7 @@ from magneton_tasks.runners.resources import first_memory
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Note
-from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths, stage_of
 
 #: What the next run should have beyond the most that was seen.
 _MEMORY_MARGIN, _TIME_MARGIN = 1.25, 1.5
@@ -67,7 +67,7 @@ def collect(scheduler: Scheduler, attempt: Attempt) -> list[Usage]:
     owners: dict[str, str] = {}
     planned = _planned_bytes(scheduler, attempt)
     for task, known in jobs_of_tasks(root):
-        stage = task.partition("-")[0]
+        stage = stage_of(task)
         usage = found.setdefault(stage, Usage(stage, planned_bytes=planned))
         had = [job.need.memory for job in known.jobs]
         usage.reserved_bytes = max(usage.reserved_bytes, *had, 0)
@@ -103,7 +103,7 @@ def _add_results(usage: Usage, attempt: Path, cpus: int) -> None:
     """The peaks that workers measured; without accounting their times, too, but for their start."""
     accounted = bool(usage.jobs)
     for task, one in results.read(AttemptPaths(attempt)).items():
-        if task.partition("-")[0] != usage.stage:
+        if stage_of(task) != usage.stage:
             continue
         used = Used(peak_bytes=one.get("peak_bytes") or 0)
         if not accounted:
