@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magneton_tasks.base import files, lease
-from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.deciding import decides
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import CorruptFileError, MagnetonError
+from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
@@ -69,7 +69,7 @@ def as_planned_now(attempt: Attempt, config_path: Path) -> Now:
 
 def _output(attempt: Attempt) -> str | None:
     """Records of apply outlive what they tell of: see `checks.check_owner`."""
-    owner = read_json(locate(attempt.config.paths.output), "magneton.json")
+    owner = read_owner(attempt.config.paths.output)
     if owner is None:
         return OUTPUT_GONE
     same = owner.get("fingerprint") == attempt.plan.fingerprints.apply

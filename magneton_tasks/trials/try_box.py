@@ -28,6 +28,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutputError
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE, write_owner
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import digest
@@ -178,7 +179,7 @@ def _write_layer(
 ) -> None:
     import numpy as np
 
-    from magneton_tasks.formats.precomputed.write import create_segmentation, write_owner
+    from magneton_tasks.formats.precomputed.write import create_segmentation
     from magneton_tasks.kernels.label_sizes import label_sizes
 
     whole = (slice(None), slice(None), slice(None))
@@ -227,7 +228,7 @@ def _read_layer(directory: Path, threshold: float) -> LayerFacts | None:
     # TypeError: what another version kept of it
     with suppress(OSError, ValueError, KeyError, TypeError):
         if (path / "info").is_file():
-            facts: dict[str, Any] = json.loads((path / "magneton.json").read_text())
+            facts: dict[str, Any] = json.loads((path / OWNER_FILE).read_text())
             del facts["magneton"]
             return LayerFacts(url=f"file://{path}", **facts)
     return None

@@ -32,13 +32,12 @@ from magneton_tasks.formats.metadata import chunk_name
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed import chunks as codec
 from magneton_tasks.formats.precomputed.info import Scale, build_info, make_scales
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE
 
 Array = npt.NDArray[np.generic]
 
 #: Threads that write and sync chunks; they wait for the disk, not for the CPU.
 _WRITERS = 8
-#: Says whose output this is; lies beside ``info``.
-OWNER_FILE = "magneton.json"
 
 
 @dataclass(frozen=True)
@@ -330,19 +329,3 @@ def write_volume(
         sync=False,
     )
     store.write(0, box, data)
-
-
-def read_owner(url: str) -> dict[str, Any] | None:
-    """The ``magneton.json`` beside the output's ``info``; None where there is none.
-
-    Raises
-    ------
-    BadDataError
-        It isn't JSON.
-    """
-    return Objects(locate(url)).get_json(OWNER_FILE)
-
-
-def write_owner(url: str, owner: dict[str, Any]) -> None:
-    """Write (or replace) the output's ``magneton.json``."""
-    Objects(locate(url)).put_json(OWNER_FILE, owner)

@@ -18,6 +18,7 @@ from magneton_tasks.base.nesting import are_nested
 from magneton_tasks.config.read import RunConfig, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan, digest
 from magneton_tasks.plan.stage_table import CHOICES, WRITING
@@ -182,8 +183,6 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
 
 def owner_of(url: str, overwrite: bool) -> dict[str, Any] | None:
     """The output's ``magneton.json``; None: there is none, or (``overwrite``) it can't be read."""
-    from magneton_tasks.formats.precomputed.write import read_owner
-
     try:
         return read_owner(url)
     except BadDataError as error:

@@ -25,14 +25,15 @@ from typing import Any
 
 import yaml
 
-from magneton_tasks.base.location import locate, read_json
+from magneton_tasks.base.location import locate
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError, MagnetonError
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE, read_owner
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import Found, at_partitions, newest_first, plan_data
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_of
 
 #: The first release with the defaults of now.
 NEW_DEFAULTS = (0, 2)
@@ -184,9 +185,9 @@ def _results(outputs: list[str], *, is_own: bool) -> Iterator[Made]:
         with suppress(
             MagnetonError
         ):  # of this run's own output `checks.check_owner` says what is wrong
-            owner = read_json(locate(output), "magneton.json")
+            owner = read_owner(output)
             if owner is not None:
-                where = locate(output).name_of("magneton.json")
+                where = locate(output).name_of(OWNER_FILE)
                 made = _read(where, owner.get("config"), owner.get("magneton"))
                 yield replace(made, is_own=is_own, is_output=True)
 
@@ -211,7 +212,7 @@ def _answers(plan: dict[str, Any]) -> frozenset[str]:
 
 def _has_results(attempt: AttemptPaths) -> bool:
     """Whether a stage has come to an end: a run that was stopped before has replaced nothing."""
-    names = {task.partition("-")[0] for task in results.read(attempt)}
+    names = {stage_of(task) for task in results.read(attempt)}
     return not names.isdisjoint(STAGES)
 
 
