@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.planning.expected import Source, expected
 from magneton_tasks.work.attempts import newest_first, plan_data
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder
+from magneton_tasks.work.paths import WorkPaths, stage_folder
+from magneton_tasks.work.results import is_proved
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def needed(config: RunConfig, what: str) -> Needed:
             folder = f"{stage}-{fingerprint}"
             if folder not in verified:  # what the newest attempt with these blocks came to
                 whole = "apply" in plan.get("stages", ())
-                verified[folder] = whole and _is_verified(found.paths)
+                verified[folder] = whole and is_proved(found.paths)
     stages = {
         f"{stage}-{fingerprint}"  # all levels of join lie in one folder
         for _, plan in newest.values()
@@ -83,9 +82,3 @@ def _of_now(config: RunConfig, work: WorkPaths) -> set[str]:
     if prints is None:
         return set(files.listdir(work.work))
     return {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
-
-
-def _is_verified(paths: AttemptPaths) -> bool:
-    with suppress(OSError, ValueError):
-        return not json_object(paths.result("verify").read_bytes()).get("failures")
-    return False

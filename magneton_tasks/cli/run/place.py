@@ -25,6 +25,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.record import failure_lines
 
 #: What a shell makes of Ctrl-C.
 EXIT_STOPPED = 130
@@ -183,11 +184,10 @@ def _explain(stage: str, code: int, paths: AttemptPaths) -> None:
             shown += 1
             if shown <= 5:
                 where = f" {failure['key']}" if failure.get("key") is not None else ""
-                echo(f"{stage}{where}: {failure['cause']}", "red")
-                if failure.get("hint"):
-                    echo(f"  what to do: {failure['hint']}")
-                if failure.get("log"):
-                    echo(f"  log: {failure['log']}")
+                cause, *more = failure_lines(failure, f"{stage}{where}: ")
+                echo(cause, "red")
+                for line in more:
+                    echo(line)
     echo(f"{stage} failed ({code})", "red")
 
 

@@ -15,6 +15,7 @@ from magneton_tasks.base.units import human_time
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.figures import FIGURES
 from magneton_tasks.plan.stage_table import join_level, noun_of
+from magneton_tasks.work.record import failure_lines
 from magneton_tasks.work.validity import OTHER_SETTINGS
 
 if TYPE_CHECKING:
@@ -145,13 +146,12 @@ def _failures(stage: StageStatus, most: int | None) -> Iterator[Line]:
     for failure in stage.failures[:most]:
         key = failure.get("key")
         name = stage.stage if key is None else f"{stage.stage} {key}"
-        yield f"{name}: {failure.get('cause')}", "red"
+        cause, *advice = failure_lines(failure, f"{name}: ")
+        yield cause, "red"
         if "position" in failure:
             when = f", {failure['host']}, {_clock(failure['time'])}" if failure.get("time") else ""
             yield f"  where: {_place(failure)}{when}", None
-        for field, word in (("hint", "what to do"), ("log", "log")):
-            if failure.get(field):
-                yield f"  {word}: {failure[field]}", None
+        yield from ((line, None) for line in advice)
     for damage in stage.damage[:most]:
         yield f"{stage.stage} {damage['key']}: corrupt: {damage['file']}: {damage['cause']}", "red"
         yield f"  what to do: {damage['hint']}", None
