@@ -259,6 +259,13 @@ def test_a_failure_outside_any_block_is_told_too(copy_of: Copy, cli: Caller) -> 
     assert str(run.attempt.paths.log("count", 0)) in text
 
 
+def test_a_proof_that_is_torn_counts_as_none(copy_of: Copy, cli: Caller) -> None:
+    config = copy_of()
+    (proof,) = config.parent.glob("work/runs/*/*/results/verify.json")
+    proof.write_bytes(proof.read_bytes()[:20])
+    assert kinds(cli("status", config, "--json"))["verify"] == {"missing": 1}
+
+
 def test_many_failures_are_cut_short_unless_asked_for(copy_of: Copy, cli: Caller) -> None:
     run = volumes.plan_run(copy_of(), {"block.size": [16, 24, 24], "block.overlap": [4, 8, 8]})
     n = len(run.plan.geometry.grid)
