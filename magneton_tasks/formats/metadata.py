@@ -13,7 +13,7 @@ from itertools import product
 from math import inf
 from typing import Any
 
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3, whole
+from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3, whole
 from magneton_tasks.base.location import Location, locate, missing, read_json
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.info import (
@@ -163,7 +163,7 @@ def _chunk_files(info: VolumeInfo, box: Box) -> Iterator[str]:
     assert info.file_size is not None
     box = box.intersection(info.box)
     spans = [
-        range((b - vb) // size, -(-(e - vb) // size))
+        range((b - vb) // size, ceil_div(e - vb, size))
         for b, e, vb, size in zip(box.begin, box.end, info.box.begin, info.file_size, strict=True)
     ]
     for index in product(*spans) if not box.is_empty else ():

@@ -23,7 +23,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, ceil_div, vec3
 from magneton_tasks.outcome.block_columns import StageColumns, worst
 from magneton_tasks.outcome.figures import FIGURES, NAN
 from magneton_tasks.plan.stage_table import noun_of
@@ -52,13 +52,13 @@ def whole_factor_of(columns: StageColumns) -> Vec3:
 def _shape(columns: StageColumns, factor: Vec3) -> list[int]:
     """How many squares there are along each axis."""
     assert columns.grid is not None
-    return [-(-n // f) for n, f in zip(columns.grid.shape, factor, strict=True)]
+    return [ceil_div(n, f) for n, f in zip(columns.grid.shape, factor, strict=True)]
 
 
 def _coarsening(shape: Vec3, axes: Sequence[int], most: int) -> Vec3:
     factor = [1, 1, 1]
-    while prod(-(-shape[a] // factor[a]) for a in axes) > most:
-        factor[max(axes, key=lambda a: -(-shape[a] // factor[a]))] *= 2
+    while prod(ceil_div(shape[a], factor[a]) for a in axes) > most:
+        factor[max(axes, key=lambda a: ceil_div(shape[a], factor[a]))] *= 2
     return vec3(factor)
 
 

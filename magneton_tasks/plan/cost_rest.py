@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3, ceil_div
 
 #: Resident bytes of a process of count, pool or apply that has done next to nothing: measured are
 #: 215 MiB for pool, some 300 MiB for the others with their first chunks.
@@ -66,7 +66,7 @@ def apply_memory(cell_shape: Vec3, read_voxels: int, fragments: int) -> Memory:
     """A cell in uint64 with its next mip, one block's labels, and the global ids of its blocks."""
     cell = 8 * prod(cell_shape)
     block = 4 * min(read_voxels, prod(cell_shape))
-    blocks = max(8, -(-prod(cell_shape) // max(read_voxels, 1)) * 4)
+    blocks = max(8, ceil_div(prod(cell_shape), max(read_voxels, 1)) * 4)
     ids = 16 * fragments * blocks
     return Memory(
         BASE_BOUND_BYTES + 2 * cell + 2 * block + ids,

@@ -9,7 +9,7 @@ from itertools import product
 from math import prod
 
 from magneton_tasks.base import units
-from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, ceil_div, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact as projection
@@ -74,7 +74,7 @@ def _tree(grid: Grid, mean: FaceDensity, densest: FaceDensity, limit: int) -> Jo
         if step is None:
             return None
         fan_in.append(step)
-        shape = vec3(-(-n // f) for n, f in zip(shape, step, strict=True))
+        shape = vec3(ceil_div(n, f) for n, f in zip(shape, step, strict=True))
     return JoinTree(grid.shape, tuple(fan_in))
 
 
@@ -82,7 +82,7 @@ def _largest_fan_in(
     grid: Grid, below: list[Vec3], shape: Vec3, mean: FaceDensity, densest: FaceDensity, limit: int
 ) -> Vec3 | None:
     for step in _steps(shape):
-        rest = vec3(-(-s // f) for s, f in zip(shape, step, strict=True))
+        rest = vec3(ceil_div(s, f) for s, f in zip(shape, step, strict=True))
         levels = (*below, step) if rest == (1, 1, 1) else (*below, step, rest)
         tree = JoinTree(grid.shape, levels)
         if join_cost(grid, tree, len(below) + 1, mean, densest).memory.bound <= limit:

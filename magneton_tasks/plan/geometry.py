@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
@@ -92,7 +92,9 @@ class Geometry:
         begin = vec3(
             c + (b - a) // f for c, b, a, f in zip(coarse, box.begin, fine, factor, strict=True)
         )
-        return Box.of_shape(vec3(-(-s // f) for s, f in zip(box.shape, factor, strict=True)), begin)
+        return Box.of_shape(
+            vec3(ceil_div(s, f) for s, f in zip(box.shape, factor, strict=True)), begin
+        )
 
     def cell_box(self, stage: str, key: int, mip: int) -> Box:
         """What a cell of apply or downsample holds at ``mip``, in voxels of that mip."""
@@ -203,7 +205,7 @@ def count_files(geometry: Geometry, chunk: Vec3) -> int:
     total = 2
     for mip in range(len(geometry.factors) + 1):
         shape = geometry.mip_box(mip).shape
-        total += prod(-(-s // c) for s, c in zip(shape, chunk, strict=True))
+        total += prod(ceil_div(s, c) for s, c in zip(shape, chunk, strict=True))
     return total
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
-from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, ceil_div, vec3
 
 #: As many slots for levels as a DAG has.
 MAX_LEVELS = 6
@@ -65,7 +65,7 @@ class JoinTree:
 
     def shape(self, level: int) -> Vec3:
         """Groups per axis of a level."""
-        return vec3(-(-n // s) for n, s in zip(self.blocks, self.span(level), strict=True))
+        return vec3(ceil_div(n, s) for n, s in zip(self.blocks, self.span(level), strict=True))
 
     def groups(self, level: int) -> int:
         """How many groups a level has."""

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from magneton_tasks import __version__
-from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.geometry import Box, ceil_div, vec3
 from magneton_tasks.base.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError, OtherVersionError
@@ -169,7 +169,7 @@ class Plan:
         the start of their processes (verify's included).
         """
         works = [w for w in self.work.values() if w.batches]
-        rounds = 1 + sum(-(-w.batches // self.workers) for w in works)
+        rounds = 1 + sum(ceil_div(w.batches, self.workers) for w in works)
         return sum(w.cpu_s for w in works) / self.workers + rounds * START_S
 
     def to_json(self) -> str:

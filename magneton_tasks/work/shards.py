@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3
 
 Labels = npt.NDArray[np.uint32]
 
@@ -74,7 +74,7 @@ def decode(file: BinaryIO, shard: Vec3, inner: Vec3, box: Box) -> Labels:
     out = np.empty(box.shape, np.uint32)
     index = _read_index(file, _counts(shard, inner))
     begin = vec3(b // n for b, n in zip(box.begin, inner, strict=True))
-    end = vec3(-(-e // n) for e, n in zip(box.end, inner, strict=True))
+    end = vec3(ceil_div(e, n) for e, n in zip(box.end, inner, strict=True))
     for at in np.ndindex(*(e - b for b, e in zip(begin, end, strict=True))):
         place = vec3(b + i for b, i in zip(begin, at, strict=True))
         chunk = _chunk(place, inner)

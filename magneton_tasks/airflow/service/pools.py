@@ -10,6 +10,7 @@ doesn't start tasks whose pool isn't there.
 from __future__ import annotations
 
 from magneton_tasks.airflow.service.at_once import services_bytes
+from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.memory import usual_memory
 from magneton_tasks.plan.stage_table import JOINS, join_level
@@ -32,7 +33,7 @@ def machine_slots() -> int:
 def task_slots(memory_bytes: int) -> int:
     """Slots of a task with one worker process; never more than the pool has."""
     total = machine_slots()
-    return min(max(-(-memory_bytes // _GIB), total // this_machine.cores(), 1), total)
+    return min(max(ceil_div(memory_bytes, _GIB), total // this_machine.cores(), 1), total)
 
 
 def stage_slots(config: RunConfig, stage: str, runner: str) -> int:

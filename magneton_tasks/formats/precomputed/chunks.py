@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base.failures import telling
-from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.info import ENCODING_OF
 
@@ -126,7 +126,7 @@ def _check_cseg(data: bytes, shape: tuple[int, int, int, int], words: int, block
     labels (``words`` 32-bit words each) and 8 bits for the bits per voxel; offset of the voxels.
     """
     stream = np.frombuffer(data[: len(data) // 4 * 4], dtype="<u4")
-    blocks = int(np.prod([-(-s // b) for s, b in zip(shape[1:], block, strict=True)]))
+    blocks = int(np.prod([ceil_div(s, b) for s, b in zip(shape[1:], block, strict=True)]))
     per_bit = int(np.prod(block)) // 32
     truncated = BadDataError(f"a compressed_segmentation chunk cut off at {len(data)} bytes")
     if len(data) % 4 or len(stream) < shape[0] or int(stream[: shape[0]].max()) >= len(stream):

@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from magneton_tasks import __version__
+from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.outcome.page import FOLDER
 
 #: The page's modules, each after those that it imports.
@@ -137,7 +138,7 @@ class Picture:
 def picture(png: bytes) -> Picture:
     """The preview as a data URI, exact where it is small enough."""
     width = int.from_bytes(png[16:20], "big")  # IHDR
-    times = 1 if width >= _NARROW_PX else -(-_NARROW_PX // max(width, 1))
+    times = 1 if width >= _NARROW_PX else ceil_div(_NARROW_PX, max(width, 1))
     kind, data = "png", png
     if len(png) > PNG_BYTES:
         kind, data = "jpeg", _jpeg(png)

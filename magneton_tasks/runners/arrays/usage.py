@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import PROBE, STAGES
@@ -127,8 +128,8 @@ def propose(usages: list[Usage], memory: int | None) -> dict[str, str]:
         return {}
     grown = max(u.grown_bytes for u in usages)
     enough = max(int(peak * _MEMORY_MARGIN), grown, *(u.planned_bytes for u in usages))
-    enough = -(-enough // _MEMORY_STEP) * _MEMORY_STEP
-    minutes = -(-int(longest * _TIME_MARGIN) // _TIME_STEP_S) * _TIME_STEP_S // 60 or 5
+    enough = ceil_div(enough, _MEMORY_STEP) * _MEMORY_STEP
+    minutes = ceil_div(int(longest * _TIME_MARGIN), _TIME_STEP_S) * _TIME_STEP_S // 60 or 5
     proposal = {"time": f"{minutes // 60:02d}:{minutes % 60:02d}:00"}
     if grown or (memory is not None and enough < memory):
         proposal = {"memory": f"{enough // 2**20}MiB"} | proposal
