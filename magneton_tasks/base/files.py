@@ -413,7 +413,7 @@ def writing_failed(path: Path, error: OSError) -> OutputError:
 
 def free_bytes(path: Path) -> int:
     """Bytes that this user may still write where ``path`` lies (or would lie)."""
-    status = os.statvfs(_existing(path))
+    status = os.statvfs(nearest_existing(path))
     return status.f_bavail * status.f_frsize
 
 
@@ -423,7 +423,7 @@ def is_network_filesystem(path: Path) -> str | None:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None  # no Linux: nothing is known
-    return _network_type(os.path.realpath(_existing(path)), mounts)
+    return _network_type(os.path.realpath(nearest_existing(path)), mounts)
 
 
 def _network_type(real: str, mounts: str) -> str | None:
@@ -441,7 +441,7 @@ def _network_type(real: str, mounts: str) -> str | None:
     return kind if _NETWORK_TYPES.fullmatch(kind) or remote_fuse else None
 
 
-def _existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """``path``, or its nearest ancestor that exists."""
     path = path.absolute()
     while not path.exists() and path != path.parent:

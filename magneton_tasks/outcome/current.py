@@ -20,6 +20,7 @@ from magneton_tasks.plan.stage_table import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning.expected import Source, expected
 from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.frozen import plan_of
 from magneton_tasks.work.paths import WorkPaths, stage_folder
 
 OUTPUT_GONE = "the output is gone"
@@ -133,7 +134,7 @@ def _plans(work: WorkPaths) -> Iterator[Plan]:
     """The plans of all attempts of this version that can be read, newest first."""
     for found in attempts.newest_first(work):
         with suppress(OSError, MagnetonError):
-            yield Plan.from_json(found.paths.plan.read_bytes())
+            yield plan_of(found.paths)
 
 
 def older_plans(attempt: Attempt) -> list[Plan]:

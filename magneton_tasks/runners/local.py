@@ -25,7 +25,7 @@ from magneton_tasks.runners.command import ran_out_of_memory, stage_command
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.retry import Cause
 from magneton_tasks.work.events import EVENTS_VARIABLE, Event, Failed, Note, Text, Told, read
-from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths, task_title
 
 #: Tells a worker to end when the process that started it does.
 DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
@@ -161,7 +161,7 @@ class _Runner:
     def ended(self, worker: _Worker) -> int:
         """Exit code of a worker that has ended; decides whether its batch is tried again."""
         code, batch = worker.process.wait(), worker.batch
-        name = self.stage if batch is None else f"{self.stage}: batch {batch}"
+        name = task_title(self.stage, batch)
         if code == EXIT_OK or self.interrupts.count:
             return code
         cause, tries = worker.cause(code), self.tries[batch]

@@ -27,6 +27,10 @@ TRIES = 2
 TASK_RETRIES, TASK_PAUSE_S = 2, 10.0
 
 
+#: What a shell, a container's engine, or whatever else started a command ends with if SIGKILL ended it.
+KILLED = 128 + signal.SIGKILL
+
+
 class Cause(StrEnum):
     """Why a piece of work wasn't done; in words for people."""
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
-from magneton_tasks.config.read import RunConfig, parse_config
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.errors import NoInputError, NotVisibleError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import JOINS, noun_of
+from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
@@ -52,18 +53,14 @@ class Attempt:
                 f"{root} holds no plan.json",
                 "give an attempt's directory, as `magneton plan` prints it",
             ) from None
-        with files.open_read(paths.plan) as file:
-            plan = Plan.from_json(file.read(), str(root))
-        with files.open_read(paths.config) as file:
-            config = with_mapped_paths(parse_config(file.read().decode(), str(paths.config)))
+        plan, config = plan_of(paths), with_mapped_paths(config_of(paths))
         if plan.roots is not None:
             check_roots(config, plan.overrides, with_mapped_roots(plan.roots))
         return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
 
     def frozen_config(self) -> RunConfig:
         """The config with paths as they were called where it was planned."""
-        with files.open_read(self.paths.config) as file:
-            return parse_config(file.read().decode(), str(self.paths.config))
+        return config_of(self.paths)
 
     @property
     def name(self) -> str:

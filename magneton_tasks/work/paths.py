@@ -148,6 +148,11 @@ class AttemptPaths:
         return self.logs / f"{stage}-block-{key}.log"
 
 
+def task_title(stage: str, batch: int | None) -> str:
+    """A batch in messages: ``segment: batch 3``."""
+    return stage if batch is None else f"{stage}: batch {batch}"
+
+
 def stage_of(task: str) -> str:
     """The stage of a `task_name`."""
     return task.partition("-")[0]

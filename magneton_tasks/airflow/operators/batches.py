@@ -9,8 +9,9 @@ from airflow.sdk import BaseOperator, Context
 
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
-from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.plan.stage_table import noun_of
+from magneton_tasks.work.frozen import plan_of
 from magneton_tasks.work.paths import AttemptPaths
 
 
@@ -38,7 +39,7 @@ class BatchesOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         if not is_chosen(self.runner, self.attempt):
             return []
-        plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text(), self.attempt)
+        plan = plan_of(AttemptPaths(Path(self.attempt)))
         in_space = plan.geometry.is_in_space(self.stage)
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
 

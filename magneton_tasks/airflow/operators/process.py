@@ -20,12 +20,12 @@ from airflow.sdk import BaseOperator, Context
 from magneton_tasks.airflow.operators.ends import Result, raise_for, result_of
 from magneton_tasks.airflow.operators.stage_task import StageTask
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
-from magneton_tasks.config.read import parse_config
 from magneton_tasks.runners import resources
 from magneton_tasks.runners.command import ran_out_of_memory, stage_command
 from magneton_tasks.runners.local import DIE_WITH_PARENT
 from magneton_tasks.runners.retry import Cause, Tries
 from magneton_tasks.work.events import EVENTS_VARIABLE, Told, read
+from magneton_tasks.work.frozen import config_of
 from magneton_tasks.work.paths import AttemptPaths
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
@@ -122,8 +122,7 @@ class StageOperator(StageTask, CommandOperator):
 
     def run_again(self, command: Sequence[str], exit_code: int, told: Told) -> tuple[int, Told]:
         """What ran out of memory, with all that a task may have, one at a time on this machine."""
-        path = AttemptPaths(Path(self.attempt)).config
-        config = parse_config(path.read_text(encoding="utf-8"), str(path))
+        config = config_of(AttemptPaths(Path(self.attempt)))
         tries = Tries(resources.alone_memory(config.local.memory))
         with resources.turn(self.log.info):
             while exit_code and ran_out_of_memory(told):

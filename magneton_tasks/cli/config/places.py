@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from magneton_tasks.base.files import nearest_existing
 from magneton_tasks.base.location import PREFIXES, locate
 from magneton_tasks.cli.config.answers import Answers
 from magneton_tasks.errors import ConfigError
@@ -69,9 +70,7 @@ def check_place(values: Mapping[str, object], key: str, value: str) -> None:
 
 def not_writable(path: Path) -> str | None:
     """Why nothing can be written to a path, without trying; None where it can."""
-    there = path
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = nearest_existing(path)
     if not there.is_dir():
         return f"{path}: {there} is no directory"
     if not os.access(there, os.W_OK | os.X_OK):

@@ -20,6 +20,7 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.zarr.metadata import outermost_group
 from magneton_tasks.work.events import EVENTS_VARIABLE
+from magneton_tasks.work.paths import task_title
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE
 
 LABEL = "magneton."
@@ -77,7 +78,7 @@ class Task:
     @property
     def title(self) -> str:
         """How messages call it."""
-        return self.stage if self.batch is None else f"{self.stage}: batch {self.batch}"
+        return task_title(self.stage, self.batch)
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.config.read import RunConfig, load_config, parse_config
+from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import (
     EXIT_TEMPORARY,
     ConfigError,
@@ -30,16 +30,14 @@ from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import USABLE, first_memory
-from magneton_tasks.runners.retry import Cause, Tries
+from magneton_tasks.runners.retry import KILLED, Cause, Tries
 from magneton_tasks.work.events import Event, Note, Told, read
+from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import OUT_OF_MEMORY
 
 OnEvent = Callable[[Event], None]
-
-#: 128 + SIGKILL, as the engine tells it.
-_KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +90,8 @@ class Workshop:
             No engine answers (75), or it has no such image (78).
         """
         paths = AttemptPaths(root)
-        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"), str(root))
-        config = parse_config(paths.config.read_text(encoding="utf-8"), str(paths.config))
-        return cls._open(config, plan, engine)
+        plan = plan_of(paths)  # first: it says if another version wrote both
+        return cls._open(config_of(paths), plan, engine)
 
     @classmethod
     def of_config(
@@ -180,10 +177,10 @@ class Workshop:
         finally:
             with suppress(TemporaryError):
                 self.engine.remove(container)
-        if end.exit_code != _KILLED:
+        if end.exit_code != KILLED:
             return Ending(end.exit_code, told), end
         killed = TemporaryError(
-            f"{task.title}: its container was killed ({_KILLED})", "rerun: finished blocks stay"
+            f"{task.title}: its container was killed ({KILLED})", "rerun: finished blocks stay"
         )
         return Ending(EXIT_TEMPORARY, told, killed), end
 

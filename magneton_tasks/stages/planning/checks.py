@@ -135,9 +135,7 @@ def check_disk(config: RunConfig, plan: Plan) -> None:
     if output is not None and plan.work["apply"].batches:
         wanted.append(("output", output, plan.output_bytes))
     for name, path, need in wanted:
-        there = path
-        while not there.exists() and there != there.parent:
-            there = there.parent
+        there = files.nearest_existing(path)
         device = there.stat().st_dev
         total, names = needs.get(device, (0, []))
         needs[device] = (total + need, [*names, f"paths.{name} ({path})"])
