@@ -24,6 +24,11 @@ def ceil_div(n: int, size: int) -> int:
     return -(-n // size)
 
 
+def negative(offset: Vec3) -> Vec3:
+    """The way back."""
+    return vec3(-along for along in offset)
+
+
 def whole(value: Any) -> int:
     """An integer of somebody's JSON; ``64.0`` is one.
 

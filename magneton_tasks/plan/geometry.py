@@ -19,6 +19,8 @@ from magneton_tasks.plan.stage_table import facts
 
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27
+#: Least height of a slab of a cell, in voxels: few chunks of a block's labels lie in two of them.
+_SLAB = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,12 @@ class Geometry:
         for k in range(at, mip):
             box = self.coarser(box, k)
         return box
+
+    def slab_shape(self, chunk_size: Vec3) -> Vec3:
+        """The largest part of a cell that apply holds at mip 0: whole chunks, and whole voxels of mip 1."""
+        z, y, x = self.cells.largest_read
+        step = chunk_size[0] * (self.factors[0][0] if self.cell_mips else 1)
+        return min(z, ceil_div(_SLAB, step) * step), y, x
 
     @property
     def cumulative(self) -> tuple[Vec3, ...]:

@@ -11,7 +11,13 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_exact import TYPICAL_FACES, FaceDensity
 from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
-from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
+from magneton_tasks.plan.cost_rest import (
+    Memory,
+    apply_memory,
+    count_memory,
+    downsample_memory,
+    planned_pool_memory,
+)
 from magneton_tasks.plan.exact_tree import join_cost
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.join_tree import JoinTree
@@ -36,6 +42,8 @@ class Density:
 TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
 #: The largest cell that plan makes, in voxels along each axis.
 _LARGEST_CELL = (512, 512, 512)
+#: Of mip 1, where voxels are higher than wide: the largest mip 1.
+_FACTOR = (1, 2, 2)
 
 
 def usual_memory(config: RunConfig) -> dict[str, Memory]:
@@ -47,7 +55,7 @@ def usual_memory(config: RunConfig) -> dict[str, Memory]:
     grid = Grid.of_blocks(box, size, overlap)
     cells = Grid.of_cells(Box.of_shape(_LARGEST_CELL), _LARGEST_CELL)
     joins = JoinTree.flat(grid.shape) if exact else None
-    return project_memory(config, Geometry(grid, (), 0, cells, cells, joins), TYPICAL)
+    return project_memory(config, Geometry(grid, (_FACTOR,), 1, cells, cells, joins), TYPICAL)
 
 
 def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
@@ -85,13 +93,10 @@ def _overlap_memory(config: RunConfig, geometry: Geometry, density: Density) -> 
     fragments = int(density.fragments_per_voxel * read_voxels)
     memory["count"] = count_memory(geometry.grid.largest_read, config.block.overlap)
     memory["pool"] = planned_pool_memory(fragments * len(geometry.grid))
-    memory["apply"] = apply_memory(geometry.cells.largest_read, read_voxels, fragments)
-    if geometry.coarse_cells is not None:
-        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
-    return memory
+    return memory | writing_memory(config, geometry, fragments)
 
 
-def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
+def _exact_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
     grid, joins = geometry.grid, geometry.joins
     assert joins is not None and density.faces is not None and density.densest_faces is not None
     voxels = prod(grid.largest_core)
@@ -112,7 +117,15 @@ def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[st
             grid, joins, level, density.faces, density.densest_faces
         ).memory
     memory["pool"] = planned_pool_memory(labels * len(grid))
-    memory["apply"] = apply_memory(geometry.cells.largest_read, voxels, labels)
+    return memory | writing_memory(config, geometry, labels)
+
+
+def writing_memory(config: RunConfig, geometry: Geometry, labels: int) -> dict[str, Memory]:
+    """Of the stages that write the output; ``labels``: of a block."""
+    cells, grid = geometry.cells.largest_read, geometry.grid
+    slab = geometry.slab_shape(config.apply.chunk_size)
+    factor = geometry.factors[0] if geometry.cell_mips else None
+    memory = {"apply": apply_memory(cells, slab, factor, prod(grid.largest_read), labels)}
     if geometry.coarse_cells is not None:
-        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
+        memory["downsample"] = downsample_memory(geometry.coarse_cells.largest_read)
     return memory

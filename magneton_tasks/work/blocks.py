@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.files import FileInfo
-from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.geometry import Box, negative
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.stores import label_store
@@ -39,10 +39,21 @@ class Blocks:
         """uint32 labels of ``box`` (voxels of the volume, inside the block's read box)."""
         if self.n_labels(key) == 0:
             return np.zeros(box.shape, np.uint32)
-        origin = self.grid.read(key).begin
-        inside = box.translate((-origin[0], -origin[1], -origin[2]))
+        inside = box.translate(negative(self.grid.read(key).begin))
         with self.invalidating(key):
             return self.store.read(self.grid.index3(key), inside, self.file(key, "labels"))
+
+    def pieces(self, key: int, box: Box) -> Iterator[tuple[Box, NDArray[np.uint32]]]:
+        """As `read`, but piece by piece: where each lies (voxels of the volume), and its labels, read-only."""
+        if self.n_labels(key) == 0:
+            yield box, np.broadcast_to(np.uint32(0), box.shape)
+            return
+        origin = self.grid.read(key).begin
+        inside = box.translate(negative(origin))
+        with self.invalidating(key):
+            file = self.file(key, "labels")
+            for part, labels in self.store.pieces(self.grid.index3(key), inside, file):
+                yield part.translate(origin), labels
 
     def sizes(self, key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Voxels of each label in the core and in the read box, uint32 (n,) each."""

@@ -77,6 +77,18 @@ def test_cloud_volume_reads_the_segmentation_we_write(
     np.testing.assert_array_equal(store.read(0, BOX), labels)
 
 
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation", "crackle"])
+def test_labels_given_as_indices_make_the_same_files(tmp_path: Path, encoding: str) -> None:
+    labels = _labels()
+    ids, indices = np.unique(labels, return_inverse=True)
+    plain = _store(tmp_path / "plain", encoding).write(0, BOX, labels)
+    indexed = _store(tmp_path / "indexed", encoding)
+    assert indexed.write(0, BOX, indices.astype(np.uint32), ids) == plain
+    np.testing.assert_array_equal(indexed.read(0, BOX), labels)
+    with pytest.raises(ValueError, match="uint64"):
+        indexed.write(0, BOX, labels, ids)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_cloud_volume_reads_the_affinities_we_write(tmp_path: Path, dtype: str) -> None:
     array = _affinities(dtype)

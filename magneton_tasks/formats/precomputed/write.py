@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Size3, Vec3, negative, vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.inflating import decompress, most_encoded
@@ -87,7 +87,9 @@ class PrecomputedStore:
     def _suffix(self) -> str:
         return codec.SUFFIXES[self.compress] if self.objects.is_local else ""
 
-    def write(self, mip: int, box: Box, array: Array) -> list[FileInfo]:
+    def write(
+        self, mip: int, box: Box, array: Array, ids: npt.NDArray[np.uint64] | None = None
+    ) -> list[FileInfo]:
         """Write the chunks of ``box``; on file:// each appears whole and synced.
 
         Parameters
@@ -98,6 +100,8 @@ class PrecomputedStore:
             In voxels of that mip; begins on the chunk grid and ends on it or at the volume's end.
         array
             (z, y, x), or (c, z, y, x), of the layer's dtype.
+        ids
+            uint64 (n,), ascending; where given, ``array`` is uint32 (z, y, x), C order: indices into it.
 
         Returns
         -------
@@ -112,12 +116,16 @@ class PrecomputedStore:
             Disk full, quota, permission, I/O error.
         """
         data = array if array.ndim == 4 else array[np.newaxis]
-        self._check(mip, box, data)
+        self._check(mip, box, data, self.dtype if ids is None else "uint32")
         with ThreadPoolExecutor(_WRITERS) as pool:
             pending = []
             for tile in box.tiles(self.chunk_size):
-                chunk = data[(slice(None), *tile.slices(box.begin))]
-                encoded = codec.encode_chunk(chunk, self.encoding)
+                if ids is None:
+                    chunk = data[(slice(None), *tile.slices(box.begin))]
+                    encoded: files.Buffer = codec.encode_chunk(chunk, self.encoding)
+                else:
+                    inside = tile.translate(negative(box.begin))
+                    encoded = codec.encode_indexed(data[0], inside, ids, self.encoding)
                 packed = codec.compress(encoded, self.compress)
                 name = self.chunk_path(mip, tile)
                 pending.append(pool.submit(self.objects.put, name, packed, self.compress))
@@ -125,7 +133,7 @@ class PrecomputedStore:
         self.objects.sync_directory(self.scales[mip].key)
         return written
 
-    def _check(self, mip: int, box: Box, data: Array) -> None:
+    def _check(self, mip: int, box: Box, data: Array, dtype: str) -> None:
         volume = self.scales[mip].box
         if box.is_empty or not volume.contains(box):
             raise ValueError(f"box {box} isn't in mip {mip}, {volume}")
@@ -134,10 +142,10 @@ class PrecomputedStore:
         ):
             if (b - vb) % size or ((e - vb) % size and e != ve):
                 raise ValueError(f"box {box} isn't aligned to chunks {self.chunk_size} of {volume}")
-        if data.shape != (self.channels, *box.shape) or data.dtype != self.dtype:
+        if data.shape != (self.channels, *box.shape) or data.dtype != dtype:
             raise ValueError(
                 f"array {data.shape} {data.dtype} for box {box}, "
-                f"{self.channels} channel(s) of {self.dtype}"
+                f"{self.channels} channel(s) of {dtype}"
             )
 
     def decode(self, data: bytes, box: Box) -> Array:
