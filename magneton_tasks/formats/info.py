@@ -34,7 +34,7 @@ class VolumeInfo:
     url
         As given.
     format
-        ``precomputed``, ``zarr2`` or ``zarr3``.
+        ``precomputed``, ``zarr2`` or ``zarr3``: see `formats.registry`.
     mip
         Index of the scale or multiscale dataset.
     dtype
@@ -105,6 +105,14 @@ class VolumeInfo:
         ]
         corners = (vec3(corner) for corner in product(*spans))
         return [Box.of_shape(self.chunk_size, c).intersection(self.box) for c in corners]
+
+    def check_inside(self, box: Box) -> None:
+        """Refuse a box that reaches outside the volume, by a ConfigError."""
+        if not self.box.contains(box):
+            raise ConfigError(
+                f"box {box} (z, y, x) reaches outside {self.url} at mip {self.mip}, which is {self.box}",
+                "choose a box inside the volume",
+            )
 
     def chunk_bytes(self, box: Box, channels: slice = slice(None)) -> int:
         """Bytes, decoded, of the whole chunks that meet a box, and of their channels."""

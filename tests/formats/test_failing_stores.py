@@ -30,10 +30,10 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     TemporaryError,
 )
-from magneton_tasks.formats import volume as volumes
 from magneton_tasks.formats.arrival import NOT_YET, Awaited
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.precomputed import read as volumes
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.stages.child import run_in_child
 

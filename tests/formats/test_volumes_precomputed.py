@@ -21,10 +21,10 @@ from magneton_tasks.errors import (
     OutputError,
     TemporaryError,
 )
-from magneton_tasks.formats import volume as volumes
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed import owner
+from magneton_tasks.formats.precomputed import read as volumes
 from magneton_tasks.formats.precomputed.write import (
     PrecomputedStore,
     create_segmentation,

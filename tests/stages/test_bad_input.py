@@ -25,7 +25,8 @@ from magneton_tasks.errors import (
     NoInputError,
     OutputError,
 )
-from magneton_tasks.formats.metadata import chunk_name, read_metadata
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.precomputed.metadata import chunk_name
 from magneton_tasks.stages import child, segment_overlap
 from magneton_tasks.stages.child import made_in_child
 from magneton_tasks.stages.planning import draft as planning

@@ -28,10 +28,10 @@ from magneton_tasks.base.geometry import Box, Size3, Vec3, negative, vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.inflating import decompress, most_encoded
-from magneton_tasks.formats.metadata import chunk_name
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed import chunks as codec
 from magneton_tasks.formats.precomputed.info import Scale, build_info, make_scales
+from magneton_tasks.formats.precomputed.metadata import chunk_name
 from magneton_tasks.formats.precomputed.owner import OWNER_FILE
 
 Array = npt.NDArray[np.generic]
