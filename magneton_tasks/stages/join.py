@@ -160,22 +160,17 @@ class JoinStage:
         if record.state == "empty":
             return empty_residual()
         stage = JOINS[self.level - 2] if self.level > 1 else "segment"
-        try:
+        again = "it is computed again"
+        with self.attempt.invalidating(stage, [child], again, f"{stage} {child}"):
             if record.is_cleaned:
                 raise NotVisibleError("its files were removed by `magneton clean`")
             return self.below.read_residual(child, record.files["residual"])
-        except (CorruptFileError, NotVisibleError) as error:
-            self.attempt.invalidate(stage, {child: error.what})
-            raise type(error)(
-                f"{stage} {child}: {error.what}",
-                "rerun (in Airflow: clear the task plan): it is computed again",
-            ) from None
 
     def _contacts(self, key: int) -> Contacts:
         """Contacts over the faces that this join closes, file by file."""
         found: list[Contacts] = [empty(Contacts)]
         for path, (info, ranges, owners) in sorted(self._contact_files(key).items()):
-            try:
+            with self.attempt.invalidating("count", owners, "these blocks are counted again"):
                 parts = tables.iter_rows(
                     path,
                     info,
@@ -185,12 +180,6 @@ class JoinStage:
                     is_sound=path in self._sound,
                 )
                 found += [Contacts(**columns) for columns in parts]
-            except (CorruptFileError, NotVisibleError) as error:
-                self.attempt.invalidate("count", dict.fromkeys(owners, error.what))
-                raise type(error)(
-                    error.what,
-                    "rerun (in Airflow: clear the task plan): these blocks are counted again",
-                ) from None
         return concatenate(found)  # type: ignore[no-any-return]
 
     def _sum_up(self, key: int) -> None:

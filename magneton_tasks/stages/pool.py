@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base import files
 from magneton_tasks.config.settings import matching_rule
-from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.kernels.global_ids import Pool, Pooling
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
@@ -147,16 +147,10 @@ def _joined(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
         for group, record in records.items():
             if not record.info["joins"]:
                 continue
-            try:
+            with attempt.invalidating(JOINS[level - 1], [group], "this group is joined again"):
                 if record.is_cleaned:
                     raise NotVisibleError("its files were removed by `magneton clean`")
                 found = store.read_joins(group, record.files["residual"])
-            except (CorruptFileError, NotVisibleError) as error:
-                attempt.invalidate(JOINS[level - 1], {group: error.what})
-                raise type(error)(
-                    error.what,
-                    "rerun (in Airflow: clear the task plan): this group is joined again",
-                ) from None
             yield found.block_a, found.block_b, found.label_a, found.label_b
 
 
@@ -177,16 +171,10 @@ def _rows(
     directory = attempt.stage_dir("count")
     for name in sorted(ranges):
         path = directory / f"{kind}-{name}.parquet"
-        try:
+        with attempt.invalidating("count", owners[name], "these blocks are counted again"):
             yield from tables.iter_rows(
                 path, info[name], sorted(ranges[name]), kind, attempt.wait_s, _COLUMNS[kind]
             )
-        except (CorruptFileError, NotVisibleError) as error:
-            attempt.invalidate("count", dict.fromkeys(owners[name], error.what))
-            raise type(error)(
-                error.what,
-                "rerun (in Airflow: clear the task plan): these blocks are counted again",
-            ) from None
 
 
 def _file_ranges(labels: NDArray[np.int64]) -> Iterator[range]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.roots import check_roots
-from magneton_tasks.errors import NoInputError, NotVisibleError
+from magneton_tasks.errors import CorruptFileError, NoInputError, NotVisibleError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import JOINS, noun_of
 from magneton_tasks.work.frozen import config_of, plan_of
@@ -110,6 +112,31 @@ class Attempt:
                     attempt=self.plan.attempt,
                     info={"cause": cause},
                 )
+
+    @contextmanager
+    def invalidating(
+        self, stage: str, keys: Iterable[int], again: str, name: str = ""
+    ) -> Iterator[None]:
+        """A file that is damaged, or doesn't show up, makes the records of these keys invalid.
+
+        Parameters
+        ----------
+        again
+            What a rerun does then: ``the block is segmented again``.
+        name
+            Whose file it is, for people.
+
+        Raises
+        ------
+        CorruptFileError, NotVisibleError
+            As they were raised inside, with what to do.
+        """
+        try:
+            yield
+        except (CorruptFileError, NotVisibleError) as error:
+            self.invalidate(stage, dict.fromkeys(keys, error.what))
+            what = f"{name}: {error.what}" if name else error.what
+            raise type(error)(what, f"rerun (in Airflow: clear the task plan): {again}") from None
 
     def require(self, stage: str, keys: set[int] | range) -> dict[int, Record]:
         """The valid record of each key, waited for.

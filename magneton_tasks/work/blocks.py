@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, negative
-from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.stores import label_store
 
@@ -81,26 +81,16 @@ class Blocks:
     @contextmanager
     def invalidating(self, key: int) -> Iterator[None]:
         """A file that is damaged, or doesn't show up, makes the block's record invalid."""
-        try:
-            yield
-        except (CorruptFileError, NotVisibleError) as error:
-            self.attempt.invalidate("segment", {key: error.what})
-            if isinstance(error, NotVisibleError):  # the others' files have had as long by now
+        again = "the block is segmented again"
+        with self.attempt.invalidating("segment", [key], again, f"block {key}"):
+            try:
+                yield
+            except NotVisibleError:  # the others' files have had as long by now
                 self._wait_s = 0
                 self.store = label_store(self.attempt, wait_s=0)
-            raise type(error)(
-                f"block {key}: {error.what}",
-                "rerun (in Airflow: clear the task plan): the block is segmented again",
-            ) from None
+                raise
 
 
-@contextmanager
-def pool_invalidating(attempt: Attempt) -> Iterator[None]:
+def pool_invalidating(attempt: Attempt) -> AbstractContextManager[None]:
     """A pool table that is damaged, or doesn't show up, makes pool's record invalid."""
-    try:
-        yield
-    except (CorruptFileError, NotVisibleError) as error:
-        attempt.invalidate("pool", {0: error.what})
-        raise type(error)(
-            error.what, "rerun (in Airflow: clear the task plan): the pool is made again"
-        ) from None
+    return attempt.invalidating("pool", [0], "the pool is made again")

@@ -11,7 +11,7 @@ import click
 
 from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
-from magneton_tasks.base.units import human_time
+from magneton_tasks.base.units import human_moment, human_time
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.figures import FIGURES
 from magneton_tasks.plan.stage_table import join_level, noun_of
@@ -76,7 +76,10 @@ def _head(status: Status, now: float) -> Iterator[Line]:
     working = ""
     if status.alive and held is not None:
         working = f", working ({_holder(*held)})"
-    yield f"run {plan.run}, attempt {plan.attempt}, planned {_clock(plan.created)}{working}", None
+    yield (
+        f"run {plan.run}, attempt {plan.attempt}, planned {human_moment(plan.created)}{working}",
+        None,
+    )
     if held is not None and held[0].run != plan.run:
         yield f"held by run {held[0].run} ({_holder(*held)})", None
     if plan.overrides:
@@ -136,7 +139,7 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
         )
     for block in stage.working[:WORKING]:
         where = f"{block['host']} (pid {block['pid']})"
-        since = f"since {_clock(block['since'])} ({human_time(max(now - block['since'], 0))})"
+        since = f"since {human_moment(block['since'])} ({human_time(max(now - block['since'], 0))})"
         yield f"{stage.stage} {_place(block)} runs on {where} {since}", "cyan"
     if len(stage.working) > WORKING:
         yield f"{stage.stage}: {len(stage.working) - WORKING:,} more are running", "cyan"
@@ -149,7 +152,11 @@ def _failures(stage: StageStatus, most: int | None) -> Iterator[Line]:
         cause, *advice = failure_lines(failure, f"{name}: ")
         yield cause, "red"
         if "position" in failure:
-            when = f", {failure['host']}, {_clock(failure['time'])}" if failure.get("time") else ""
+            when = (
+                f", {failure['host']}, {human_moment(failure['time'])}"
+                if failure.get("time")
+                else ""
+            )
             yield f"  where: {_place(failure)}{when}", None
         yield from ((line, None) for line in advice)
     for damage in stage.damage[:most]:
@@ -189,10 +196,6 @@ def _place(block: dict[str, Any]) -> str:
     begin, end = block["begin_vox"], block["end_vox"]
     core = ",".join(f"{b}:{e}" for b, e in zip(begin, end, strict=True))
     return f"{block['key']} {tuple(block['position'])} core {core}"
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 # ------------------------------------------------------------------ on the screen
