@@ -95,6 +95,16 @@ class VolumeInfo:
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
 
+    @property
+    def size_words(self) -> str:
+        """The voxel size in nm for people: ``40 x 4 x 4``."""
+        return " x ".join(f"{v:.7g}" for v in self.voxel_size_nm)
+
+    def has_voxels_of(self, other: VolumeInfo, within: float) -> bool:
+        """Whether voxels are as large as the other's; sizes may differ by the share ``within``."""
+        sizes = zip(self.voxel_size_nm, other.voxel_size_nm, strict=True)
+        return all(abs(a - b) <= within * b for a, b in sizes)
+
     def chunks(self, box: Box) -> list[Box]:
         """The chunks that meet a box, in raster order; their grid begins at the volume's begin."""
         spans = [

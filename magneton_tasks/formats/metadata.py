@@ -16,7 +16,27 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.registry import FORMATS, Format, format_of
 
-__all__ = ["VolumeInfo", "chunk_identity", "read_metadata"]
+__all__ = ["VolumeInfo", "chunk_identity", "read_levels", "read_metadata"]
+
+#: Mips of a volume that are looked for.
+_MOST_LEVELS = 32
+
+
+def read_levels(url: str) -> Iterator[VolumeInfo]:
+    """All mips of a volume, the finest first.
+
+    Raises
+    ------
+    MagnetonError
+        As `read_metadata`; of a mip that the volume doesn't have: none, that is the end.
+    """
+    yield read_metadata(url, 0)
+    for mip in range(1, _MOST_LEVELS):
+        try:
+            info = read_metadata(url, mip)
+        except ConfigError:
+            return
+        yield info
 
 
 def read_metadata(url: str, mip: int = 0) -> VolumeInfo:

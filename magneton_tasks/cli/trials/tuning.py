@@ -166,8 +166,7 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
 
 # ------------------------------------------------------------------ files
 def _draw(trial: Trial, tuning: Tuning, path: Path, truth: str) -> None:
-
-    size = " x ".join(f"{v:g}" for v in trial.info.voxel_size_nm)
+    size = trial.info.size_words
     name = truth.rstrip("/").rpartition("/")[2]
     title = (
         f"{trial.config.paths.input.rstrip('/').rpartition('/')[2]} against {name}, "
