@@ -25,6 +25,8 @@ from pathlib import Path
 
 from magneton_tasks.plan.stage_table import join_level
 
+#: What a work directory's ``magneton.json`` says of it: an output has one too, and says whose it is.
+MARK = "work directory"
 #: Where an attempt keeps what belongs to jobs on a cluster: so called on disk, whichever scheduler's.
 _JOBS = "slurm"
 

@@ -71,12 +71,11 @@ class Jobs(Place):
         click.echo("probe: one small job checks a compute node")
         codes = self._run(StageRun(self._attempt, self._scheduler, PROBE.name, None, _echo))
         if codes[None] != EXIT_OK:
-            error = MagnetonError(
+            raise MagnetonError.ended_with(
+                codes[None],
                 "the probe failed, so no other job was submitted",
                 "fix what is named above, then run the same command again",
             )
-            error.exit_code = codes[None]
-            raise error
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         if _is_behind(self._paths, stage):
