@@ -12,6 +12,7 @@ import click
 
 from magneton_tasks import __version__
 from magneton_tasks.base.failures import is_untold_bug, ours
+from magneton_tasks.base.worker_env import BY_RUNNER, DIE_WITH_PARENT
 from magneton_tasks.cli import completing
 from magneton_tasks.cli.clean import commands as cleaning
 from magneton_tasks.cli.config import commands as configuring
@@ -118,8 +119,8 @@ def _end(message: str, code: int) -> None:
 
 def _die_with_parent() -> None:
     """A worker of the local runner ends with the process that started it."""
-    if not os.environ.pop("MAGNETON_DIE_WITH_PARENT", None):
+    if not os.environ.pop(DIE_WITH_PARENT, None):
         return
-    os.environ["MAGNETON_BY_RUNNER"] = "1"  # as `runners.command` reads it
+    os.environ[BY_RUNNER] = "1"
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

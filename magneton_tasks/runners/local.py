@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
+from magneton_tasks.base.worker_env import DIE_WITH_PARENT, MEMORY_VARIABLE, worker_environ
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners import resources, retry
 from magneton_tasks.runners.command import ran_out_of_memory, stage_command
@@ -27,8 +27,6 @@ from magneton_tasks.runners.retry import Cause
 from magneton_tasks.work.events import EVENTS_VARIABLE, Event, Failed, Note, Text, Told, read
 from magneton_tasks.work.paths import AttemptPaths, task_title
 
-#: Tells a worker to end when the process that started it does.
-DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
 #: Seconds that workers get to end after SIGTERM.
 GRACE_S = 10.0
 

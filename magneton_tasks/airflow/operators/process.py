@@ -19,10 +19,9 @@ from airflow.sdk import BaseOperator, Context
 
 from magneton_tasks.airflow.operators.ends import Result, raise_for, result_of
 from magneton_tasks.airflow.operators.stage_task import StageTask
-from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
+from magneton_tasks.base.worker_env import DIE_WITH_PARENT, MEMORY_VARIABLE, worker_environ
 from magneton_tasks.runners import resources
 from magneton_tasks.runners.command import ran_out_of_memory, stage_command
-from magneton_tasks.runners.local import DIE_WITH_PARENT
 from magneton_tasks.runners.retry import Cause, Tries
 from magneton_tasks.work.events import EVENTS_VARIABLE, Told, read
 from magneton_tasks.work.frozen import config_of

@@ -17,6 +17,7 @@ from typing import Any
 from magneton_tasks.base.location import locate
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.roots import ROOTS_VARIABLE
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.zarr.metadata import outermost_group
 from magneton_tasks.work.events import EVENTS_VARIABLE
@@ -32,7 +33,6 @@ _TMP = "rw,nosuid,nodev,size=64m,mode=1777"
 _FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE")
 #: Directories of credentials, and the variables that tell the libraries where they are.
 _HOMES = {".cloudvolume": "CLOUD_VOLUME_DIR", ".cloudfiles": "CLOUD_FILES_DIR"}
-_ROOTS = "MAGNETON_ROOTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def environment(
         )
     passed = {name: own[name] for name in config.docker.environment}
     homes = {_HOMES[Path(p).name]: p for p in config.docker.credentials if Path(p).name in _HOMES}
-    roots = {_ROOTS: own[_ROOTS]} if own.get(_ROOTS) else {}
+    roots = {ROOTS_VARIABLE: own[ROOTS_VARIABLE]} if own.get(ROOTS_VARIABLE) else {}
     limit = {MEMORY_VARIABLE: str(memory)} if memory is not None else {}
     own_variables = {IMAGE_VARIABLE: image, EVENTS_VARIABLE: "1"}
     return {**own_variables, **roots, **limit, **homes, **passed}
