@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.plan.plan import START_S, Plan
@@ -79,8 +78,8 @@ class StageSummary:
         work, is_asked = plan.work.get(stage), CHOICE_OF[stage] in plan.stages
         todo = (ranges_len(work.todo) if work else total) if is_asked else 0
         voxels = 0.0 if stage == "pool" else plan.geometry.box.voxels / total
-        starts, cpu_s = (ceil_div(work.batches, plan.workers), work.cpu_s) if work else (1, 0.0)
-        return cls(stage, total, todo, voxels, cpu_s / plan.workers + starts * START_S)
+        expected_s = work.expected_s(plan.workers) if work else START_S
+        return cls(stage, total, todo, voxels, expected_s)
 
     # ------------------------------------------------------------------ what it is fed with
     def take(self, event: Event) -> None:

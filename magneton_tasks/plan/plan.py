@@ -100,6 +100,10 @@ class StagePlan:
         """Positions in ``todo`` that batch ``k`` works."""
         return share(ranges_len(self.todo), k, self.batches)
 
+    def expected_s(self, workers: int) -> float:
+        """Wall time to expect, in seconds: the CPU time, shared, and the start of the processes."""
+        return self.cpu_s / workers + ceil_div(self.batches, workers) * START_S
+
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
@@ -165,12 +169,9 @@ class Plan:
 
     @property
     def expected_s(self) -> float:
-        """Wall time to expect, in seconds: the CPU time of what is to do, shared by the workers, and
-        the start of their processes (verify's included).
-        """
+        """Wall time to expect of what is to do, in seconds; of verify, the start of its process."""
         works = [w for w in self.work.values() if w.batches]
-        rounds = 1 + sum(ceil_div(w.batches, self.workers) for w in works)
-        return sum(w.cpu_s for w in works) / self.workers + rounds * START_S
+        return START_S + sum(w.expected_s(self.workers) for w in works)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
