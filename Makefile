@@ -69,7 +69,8 @@ test: $(STAMP) ## run all tests that need neither root nor a cluster
 
 test-long: $(STAMP) ## what takes minutes: grids of thousands of blocks, property tests on thousands of examples
 	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m "long or hypothesis" --hypothesis-profile long \
-		tests/stages tests/property tests/kernels tests/config tests/formats tests/work
+		tests/stages tests/property tests/kernels tests/config tests/formats tests/work \
+		tests/outcome tests/plan
 
 test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
 	@$(PYTHON) -m pytest -m browser

@@ -350,6 +350,7 @@ def test_a_join_that_closes_no_face_changes_nothing(kind: str) -> None:
     assert {name: rows(t) for name, t in after.items()} == {n: rows(t) for n, t in before.items()}
 
 
+@pytest.mark.long  # compiles for 8 seconds; the sweep of a block with such indices stays in test_exact_block
 def test_indices_of_64_bits_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for more than 2^30 edges; through two levels, so that the residual is compared too."""
     grid = Grid(regular(SHAPE, (5, 8, 8)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -41,6 +41,11 @@ def noisy(truth: NDArray[np.uint32]) -> Float32:
     return np.divide(affinities(truth, noise=0.35), np.float32(255), dtype=np.float32)
 
 
+def cut_out(array: NDArray[Any]) -> NDArray[Any]:
+    """A third of a volume: histograms of all pairs cost seconds in the whole."""
+    return array[..., 4:20, 6:34, 5:31].copy()
+
+
 def score_sweep(
     affinity: Float32,
     given: SegmentSettings,
@@ -67,7 +72,7 @@ def settings(function: str = "mean", kind: Supervoxels = "waterz") -> SegmentSet
 def test_every_threshold_gives_the_labels_of_that_threshold_alone(
     noisy: Float32, function: str, kind: Supervoxels
 ) -> None:
-    given = settings(function, kind)
+    given, noisy = settings(function, kind), cut_out(noisy)
     found = list(sweep(noisy, given, THRESHOLDS))  # kept: each array is its own
     assert [t for t, _ in found] == sorted(THRESHOLDS, reverse=True)
     counts = set()
@@ -131,7 +136,7 @@ def test_wrong_thresholds_are_refused(noisy: Float32, bad: tuple[float, ...]) ->
 def test_scores_are_those_of_each_threshold_alone(
     noisy: Float32, truth: NDArray[np.uint32], function: str, kind: Supervoxels
 ) -> None:
-    known = truth.copy()
+    noisy, known = cut_out(noisy), cut_out(truth)
     known[:5, :10] = 0  # not labelled: left out
     found = score_sweep(noisy, settings(function, kind), THRESHOLDS, known)
     assert [t for t, _ in found] == sorted(THRESHOLDS, reverse=True)
