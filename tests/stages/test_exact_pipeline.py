@@ -36,7 +36,8 @@ GRIDS = [
     pytest.param([12, 20, 18], 1, id="2x2x2"),
     pytest.param([8, 14, 18], 1, id="3x3x2"),
     pytest.param([8, 14, 13], 2, id="3x3x3 as a tree of two levels"),
-    pytest.param([5, 14, 8], 3, id="5x3x5 as a tree of three levels"),
+    pytest.param([5, 20, 18], 3, id="5x2x2 as a tree of three levels"),
+    pytest.param([5, 14, 8], 3, id="5x3x5 as a tree of three levels", marks=pytest.mark.long),
     pytest.param([1, 40, 18], 5, id="one voxel thick"),
 ]
 
@@ -71,12 +72,16 @@ def segment(folder: Path, array: Array, block: list[int], **settings: Any) -> tu
     return run, volumes.read_segmentation(run)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Array:
+    return segment(tmp_path_factory.mktemp("one"), tissue(), WHOLE)[1]
+
+
 @pytest.mark.parametrize(("block", "levels"), GRIDS)
 def test_the_grid_leaves_no_trace(
-    tmp_path: Path, by_twos: Callable[[], None], block: list[int], levels: int
+    tmp_path: Path, by_twos: Callable[[], None], whole: Array, block: list[int], levels: int
 ) -> None:
     array = tissue()
-    _, whole = segment(tmp_path / "whole", array, WHOLE)
     if levels > 1:
         by_twos()
     run, cut = segment(tmp_path / "cut", array, block)
@@ -123,7 +128,7 @@ def test_a_mask_and_empty_blocks(tmp_path: Path, by_twos: Callable[[], None]) ->
     url = volumes.write_precomputed(tmp_path / "mask", mask[None])
     _, whole = segment(tmp_path / "whole", array, WHOLE, mask={"path": url})
     by_twos()
-    run, cut = segment(tmp_path / "cut", array, [4, 10, 9], mask={"path": url})
+    run, cut = segment(tmp_path / "cut", array, [6, 10, 18], mask={"path": url})
     assert any(r.state == "empty" for r in run.records("segment").values())
     assert (cut[mask == 0] == 0).all()
     assert volumes.same_partition(whole, cut)
