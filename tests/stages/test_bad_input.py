@@ -145,7 +145,7 @@ def test_another_volume_s_output_is_refused_and_replaced_on_demand(
 
 
 def test_a_layer_that_isn_t_ours_is_refused(copy_of: Copy, tmp_path: Path) -> None:
-    config = copy_of()
+    config = copy_of(work=True)
     volumes.write_precomputed(
         tmp_path / "segmentation", np.ones((8, 8, 8), np.uint64), layer_type="segmentation"
     )
