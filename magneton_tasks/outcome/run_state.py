@@ -66,13 +66,14 @@ def _failure(stage: str, failure: Data) -> Data:
 
 
 def block_failure(attempt: Attempt, stage: str, record: Record) -> Data:
-    """What a failed block's record says, and where its log lies, or should lie."""
+    """What a failed block's record says, and where its log lies; else where it was written."""
     runs = attempt.work.runs
     paths = task_logs.attempt_of(runs, record) or attempt.paths
+    log = task_logs.log_of(runs, stage, [record]) or record.info.get("log") or paths.logs
     return {
         "key": record.key,
         **{name: record.info.get(name) for name in ("exit_code", "cause", "hint")},
-        "log": str(task_logs.log_of(runs, stage, [record]) or paths.logs),
+        "log": str(log),
         "host": record.host,
         "time": record.time,
     }

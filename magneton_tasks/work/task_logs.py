@@ -77,13 +77,15 @@ def log_of(runs: Path, stage: str, known: Sequence[Record]) -> Path | None:
     for record in reversed(known):
         for candidate in _candidates(runs, stage, record):
             real = Path(os.path.realpath(candidate))
-            holding = Path(os.path.realpath(place_of(real) or real))
             # What a record names is another process's word: nothing outside the runs is shown.
-            if holding.is_file() and all(
-                p.is_relative_to(runs) and p.suffix == ".log" for p in (real, holding)
-            ):
+            place = place_of(real) if _is_log_of(runs, real) else None
+            if place is not None and _is_log_of(runs, Path(os.path.realpath(place))):
                 return real
     return None
+
+
+def _is_log_of(runs: Path, path: Path) -> bool:
+    return path.is_relative_to(runs) and path.suffix == ".log"
 
 
 def attempt_of(runs: Path, record: Record) -> AttemptPaths | None:
