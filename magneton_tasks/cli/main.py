@@ -1,4 +1,7 @@
-"""The command line: ``magneton ...``. Heavy modules are imported where a command needs them."""
+"""The command line: ``magneton ...``. Heavy modules are imported where a command needs them.
+
+A command stands in ``COMMANDS`` of its group's ``cli/<group>/commands.py``; only a new group is named here.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The section `exact`: settings of `method: exact`.
 
-The kernels read `base.methods.ExactSettings`, which takes keys by name (`settings`).
+The kernels read `base.methods.ExactSettings`, which takes keys by name (`settings`). A new key that
+decides a result names what stood for it before, ``Decides(..., before=...)``: else all results that
+exist become stale.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from magneton_tasks.base.methods import LEVELS_ADVICE, contradict
 from magneton_tasks.config.field_facts import Decides, InForm
 from magneton_tasks.config.types import Section
 
@@ -49,8 +52,8 @@ class ExactAdvanced(Section):
 
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
-        if self.t_low >= self.t_high:
-            raise ValueError(f"t_low {self.t_low} must be smaller than t_high {self.t_high}")
+        if contradict(self.t_low, self.t_high):
+            raise ValueError(f"t_low is {self.t_low}, t_high {self.t_high}: {LEVELS_ADVICE}")
         return self
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from magneton_tasks.base.methods import MAX_EXACT_BLOCK_VOX
 from magneton_tasks.config import keys
 from magneton_tasks.config.airflow import Notify, WaitForInput
 from magneton_tasks.config.apply import Apply
@@ -254,9 +255,9 @@ class RunConfig(Section):
                 raise ValueError(f"{key} {self._why_unread()}")
         if self.method == "overlap":
             self.block.check_overlap()
-        elif 3 * prod(self.block.size) >= 2**32:
+        elif prod(self.block.size) > MAX_EXACT_BLOCK_VOX:
             raise ValueError(
-                f"block.size {list(self.block.size)} has more voxels than method: exact can number ({2**32 // 3:,})"
+                f"block.size {list(self.block.size)} has more voxels than method: exact can number ({MAX_EXACT_BLOCK_VOX:,})"
             )
         return self
 

@@ -2,7 +2,8 @@
 
 The folder has ``metadata.py``, whose functions stand here, light enough for a DAG, and ``read.py``,
 whose ``open_volume(info, fill_missing)`` makes a `volume.Volume`: `volume` finds it by the folder's
-name, so that nobody imports a library for a format that isn't read.
+name, so that nobody imports a library for a format that isn't read. `base.location` takes a volume
+to be a folder; the contract in pyproject.toml lists each ``metadata.py`` as light.
 """
 
 from __future__ import annotations

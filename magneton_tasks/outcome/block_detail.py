@@ -1,4 +1,7 @@
-"""One block or cell of a block map: its record, what was tried, and the log of it."""
+"""One block or cell of a block map: its record, what was tried, and the log of it.
+
+Which figures are shown of it is listed in `outcome.figures`.
+"""
 
 from __future__ import annotations
 

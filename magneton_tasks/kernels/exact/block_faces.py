@@ -1,4 +1,4 @@
-"""The faces of a block, and positions beyond it: what the join needs to know (EXACT.md, step 3)."""
+"""The faces of a block, and positions beyond it: what the join needs to know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Join what neighbouring blocks, or groups of blocks, leave open (EXACT.md, step 9).
+"""Join what neighbouring blocks, or groups of blocks, leave open.
 
 One function for a flat join of all blocks and for each level of a tree of joins::
 

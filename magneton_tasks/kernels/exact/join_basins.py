@@ -1,4 +1,4 @@
-"""The first half of a join: basins that meet at the faces (EXACT.md, step 9a to 9c).
+"""The first half of a join: basins that meet at the faces.
 
 Basins become whole before regions do anything: parts that meet are one basin, its size and best
 outgoing edge follow from those of its parts, and a small one picks the basin behind that edge just

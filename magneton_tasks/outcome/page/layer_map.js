@@ -32,7 +32,8 @@ export class LayerMap {
     this.data = null;
     this.wire();
   }
-  // `layer`: head and columns; `stage`: its row of the summary; `names`: of hosts and runs; `figures`: of blocks
+  // `layer`: head and columns; `stage`: its row of the summary; `names`: of hosts and runs;
+  // `figures`: of blocks
   show(layer, stage, names, figures) {
     const moved = !this.data || this.data.stage !== layer.stage;
     const n = layer.states.length;

@@ -279,7 +279,7 @@ def test_too_many_voxels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place(0, (0, 0, 0), (2**20, 2**20, 2**20), ALONE)
     with pytest.raises(BadDataError, match="more edges than 2\\^54"):
         segment_block_exact(affinity, no_planes((4, 5, 6)), place, SETTINGS[0])
-    monkeypatch.setattr(block_step, "MAX_BLOCK_VOX", 100)
+    monkeypatch.setattr(block_step, "MAX_EXACT_BLOCK_VOX", 100)
     with pytest.raises(BadDataError, match="a block of 120 voxels, more than 100"):
         alone(affinity, SETTINGS[0])
 
