@@ -40,6 +40,11 @@ os.fsync = _without_waiting
 # forked child copies them all as soon as it collects.
 gc.disable()
 
+# What a script starts in the background ignores Ctrl-C, and all that it starts inherits that: the tests
+# that press Ctrl-C would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Also for the processes of tests that have another home.
 os.environ["MAGNETON_KERNEL_CACHE"] = kernel_archives.root()
 
