@@ -56,12 +56,22 @@ db-clean: export KEEP_DAYS ?= 90
 db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airflow's database
 	@$(PYTHON) scripts/airflow_db_clean.py
 
+# By file: what the tests of a file share is made once. Those of DAGs come by themselves, because Airflow
+# doubles the memory of a process, and with it the cost of each fork, of which the other tests make thousands.
+# xdist begins with the files of most tests; of those of DAGs, the longest has four.
+_TEST = $(PYTHON) -m pytest -n 2 --dist loadfile -m "not cluster and not browser and not e2e and not long"
+_OTHERS = tests/browser tests/cluster tests/e2e
+
 test: $(STAMP) ## run all tests that need neither root nor a cluster
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not cluster and not browser and not e2e and not long"
+	@code=0; \
+	$(_TEST) tests $(_OTHERS:%=--ignore=%) --ignore=tests/airflow || code=$$?; \
+	$(_TEST) --no-loadscope-reorder tests/airflow || code=$$?; \
+	exit $$code
 
 test-long: $(STAMP) ## what takes minutes: grids of thousands of blocks, property tests on thousands of examples
 	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m "long or hypothesis" --hypothesis-profile long \
-		tests/stages tests/property tests/kernels tests/config tests/formats tests/work
+		tests/stages tests/property tests/kernels tests/config tests/formats tests/work \
+		tests/outcome tests/plan
 
 test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
 	@$(PYTHON) -m pytest -m browser

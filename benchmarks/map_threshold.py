@@ -159,7 +159,8 @@ def _sampling(config_path: Path) -> list[tuple[float, float]]:
     from time import process_time
 
     from magneton_tasks.formats.exact_reader import ExactReader
-    from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
+    from magneton_tasks.kernels.exact.block_faces import Place
+    from magneton_tasks.kernels.exact.block_step import segment_block_exact
     from magneton_tasks.stages.planning.map_samples import measured, places
     from magneton_tasks.work.inputs import open_affinity
 

@@ -19,9 +19,11 @@ import numpy as np
 from benchmarks.measure import Row, forked, magneton, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, write_config
 from magneton_tasks.formats.precomputed.write import write_volume
-from magneton_tasks.kernels.overlap.segment import label_sizes, segment_block, warm_up
+from magneton_tasks.kernels.label_sizes import label_sizes
+from magneton_tasks.kernels.overlap.segment import segment_block, warm_up
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import tuning
+from magneton_tasks.trials.truth import truth_info
 from magneton_tasks.work.inputs import open_affinity
 from magneton_tasks.work.labels import LabelStore
 
@@ -66,7 +68,7 @@ def _measure(config: Path, truth: str, function: str, edge: int) -> list[Row]:
     assert trial.box.shape == (edge,) * 3, trial.box
     settings = trials.settings_of(trial, function)
     reader = open_affinity(trial.config)
-    scored = tuning.truth_info(truth, 0, trial.info)
+    scored = truth_info(truth, 0, trial.info)
     warm_up()
 
     store = LabelStore(config.parent / f"labels-{function}", (1, 1, 1), trial.box.shape)

@@ -130,7 +130,8 @@ def fabricate_labels(planned: Planned, labels: NDArray[np.uint32]) -> None:
     labels
         Of one block of the largest read box; a block takes the part that fits its read box.
     """
-    from magneton_tasks.kernels.overlap.segment import dense_labels, label_sizes
+    from magneton_tasks.kernels.label_sizes import label_sizes
+    from magneton_tasks.kernels.overlap.segment import dense_labels
     from magneton_tasks.plan.plan import digest
     from magneton_tasks.work.labels import LabelStore
     from magneton_tasks.work.manifest import Manifest

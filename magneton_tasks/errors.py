@@ -22,6 +22,7 @@ A message says what, where (block, file) and what to do.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 EXIT_OK = 0
 EXIT_USAGE = 64
@@ -66,6 +67,13 @@ class MagnetonError(Exception):
         super().__init__(what)
         self.what = what
         self.hint = hint
+
+    @classmethod
+    def ended_with(cls, code: int, what: str, hint: str | None = None) -> Self:
+        """An error that something else ended with, and its exit code."""
+        error = cls(what, hint)
+        error.exit_code = code
+        return error
 
     def __str__(self) -> str:
         return self.what if self.hint is None else f"{self.what}\n  what to do: {self.hint}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -35,6 +36,15 @@ def _without_waiting(fd: int | HasFileno) -> None:
 
 os.fsync = _without_waiting
 
+# What is imported stays. Without it, the collector looks at half a million objects time and again, and a
+# forked child copies them all as soon as it collects.
+gc.disable()
+
+# What a script starts in the background ignores Ctrl-C, and all that it starts inherits that: the tests
+# that press Ctrl-C would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Also for the processes of tests that have another home.
 os.environ["MAGNETON_KERNEL_CACHE"] = kernel_archives.root()
 
@@ -49,6 +59,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if not (is_worker_of_xdist or config.option.collectonly):
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         ensure_warm(reporter.write_line if reporter is not None else print)
+
+
+def pytest_collection_finish() -> None:
+    """All is imported: the collector may work from here on, on what comes."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,11 @@
-"""Any exception as one of our errors: what the table of `causes` says, in words for people."""
+"""Any exception as one of our errors, in sentences for people; what it means tells `error_meanings`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from magneton_tasks.base.causes import Kind, is_memory, kind_of
+from magneton_tasks.base.error_meanings import Kind, is_memory, kind_of
 from magneton_tasks.errors import (
     EXIT_BUG,
     BadDataError,
@@ -17,6 +17,8 @@ from magneton_tasks.errors import (
     TemporaryError,
 )
 
+#: What to do where a disk is full.
+FREE_SPACE = "free space (or quota, in bytes and in files)"
 _BUG_HINT = "this is a bug in Magneton: report it with the log"
 #: Where the stage isn't known; else `runners.memory_advice` says more.
 _MEMORY_HINT = "give it more memory, or run less at the same time"
@@ -58,7 +60,7 @@ _ERRORS: dict[Kind, tuple[type[MagnetonError], str]] = {
     Kind.MISSING: (NoInputError, "check the bucket and the path; complete what is missing"),
     Kind.NETWORK: (TemporaryError, "check the network, then rerun"),
     Kind.FILES: (TemporaryError, "fix the file system, then rerun"),
-    Kind.FULL: (OutputError, "free space (or quota), then rerun; finished work stays"),
+    Kind.FULL: (OutputError, f"{FREE_SPACE}, then rerun; finished work stays"),
     Kind.DAMAGED: (BadDataError, "write the chunks there again, or take them from a backup"),
     Kind.PACKAGE: (
         ConfigError, "install the package that it names; for those of Magneton: pip install 'magneton[compute]'"
@@ -113,7 +115,8 @@ def ours(error: BaseException) -> MagnetonError | None:
         of, hint = _ERRORS[kind]
         return of(_said(error), hint)
     if isinstance(error, OSError) and kind is not Kind.BUG:
-        return OutputError(str(error), "fix the file system, then rerun; finished work stays")
+        hint = FREE_SPACE if kind is Kind.FULL else "fix the file system"
+        return OutputError(str(error), f"{hint}, then rerun; finished work stays")
     return None
 
 

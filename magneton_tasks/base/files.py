@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from magneton_tasks.base.error_meanings import Kind, kind_of
+from magneton_tasks.base.failures import FREE_SPACE
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 
 Buffer = bytes | bytearray | memoryview
@@ -43,8 +45,6 @@ _TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9_.-]+-\d+-[0-9a-f]{8}\.tmp")
 #: How a line begins that says what was moved out of the way.
 MOVED_ASIDE = "MOVED ASIDE: "
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 #: What a directory's fsync answers where the file system doesn't know such a thing.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS}
 
@@ -435,14 +435,16 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+#: What lets a file be written.
+_TO_WRITE = {
+    Kind.FULL: FREE_SPACE,
+    Kind.DENIED: "give this user the right to write there",
+}
+
+
 def writing_failed(path: Path, error: OSError) -> OutputError:
     """The OutputError for an OSError met while writing ``path``."""
-    if error.errno in _FULL:
-        hint = "free space (or quota, in bytes and in files)"
-    elif error.errno in _DENIED:
-        hint = "give this user the right to write there"
-    else:
-        hint = "fix the file system"
+    hint = _TO_WRITE.get(kind_of(error), "fix the file system")
     reason = error.strerror or str(error)
     return OutputError(f"can't write {path}: {reason}", f"{hint}, then rerun; finished work stays")
 
@@ -452,7 +454,7 @@ def writing_failed(path: Path, error: OSError) -> OutputError:
 
 def free_bytes(path: Path) -> int:
     """Bytes that this user may still write where ``path`` lies (or would lie)."""
-    status = os.statvfs(_existing(path))
+    status = os.statvfs(nearest_existing(path))
     return status.f_bavail * status.f_frsize
 
 
@@ -462,7 +464,7 @@ def is_network_filesystem(path: Path) -> str | None:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None  # no Linux: nothing is known
-    return _network_type(os.path.realpath(_existing(path)), mounts)
+    return _network_type(os.path.realpath(nearest_existing(path)), mounts)
 
 
 def _network_type(real: str, mounts: str) -> str | None:
@@ -480,7 +482,7 @@ def _network_type(real: str, mounts: str) -> str | None:
     return kind if _NETWORK_TYPES.fullmatch(kind) or remote_fuse else None
 
 
-def _existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """``path``, or its nearest ancestor that exists."""
     path = path.absolute()
     while not path.exists() and path != path.parent:

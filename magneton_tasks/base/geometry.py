@@ -19,6 +19,16 @@ def vec3(values: Iterable[SupportsInt]) -> Vec3:
     return int(z), int(y), int(x)
 
 
+def ceil_div(n: int, size: int) -> int:
+    """How many pieces of ``size`` hold ``n``: n / size, rounded up."""
+    return -(-n // size)
+
+
+def negative(offset: Vec3) -> Vec3:
+    """The way back."""
+    return vec3(-along for along in offset)
+
+
 def whole(value: Any) -> int:
     """An integer of somebody's JSON; ``64.0`` is one.
 
@@ -88,7 +98,7 @@ class Box:
         """
         begin = vec3(b // f for b, f in zip(self.begin, factor, strict=True))
         return Box.of_shape(
-            vec3(-(-s // f) for s, f in zip(self.shape, factor, strict=True)), begin
+            vec3(ceil_div(s, f) for s, f in zip(self.shape, factor, strict=True)), begin
         )
 
     def slices(self, origin: Vec3 = (0, 0, 0)) -> tuple[slice, slice, slice]:

@@ -23,7 +23,7 @@ from functools import lru_cache
 from itertools import pairwise, product
 from math import prod
 
-from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3
 
 Cuts = tuple[int, ...]
 #: half-open ranges of block or cell indices, ascending
@@ -207,7 +207,7 @@ def _block_cuts(begin: int, end: int, size: int, overlap: int, chunk: int, origi
     length = end - begin
     if length <= size:
         return begin, end
-    n = -(-length // (size - overlap))
+    n = ceil_div(length, size - overlap)
     cuts = [begin + k * length // n for k in range(n + 1)]
     if chunk > 1:
         # wider than the halo, or the outermost block would lie in its neighbour's read box

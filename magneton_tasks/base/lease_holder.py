@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from magneton_tasks.base.units import human_moment
 from magneton_tasks.errors import LeaseHeldError
 
 LEASE_NAME = "lease"
@@ -71,8 +72,7 @@ class Holder:
         return replace(keeper, created=self.created, heartbeat=time.time(), by_hand=by_hand)
 
     def __str__(self) -> str:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.created))
-        return f"run {self.run!r} (host {self.host}, pid {self.pid}, since {since})"
+        return f"run {self.run!r} (host {self.host}, pid {self.pid}, since {human_moment(self.created)})"
 
 
 def refuse_unless_stale(

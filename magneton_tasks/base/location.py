@@ -207,9 +207,17 @@ def read_json(location: Location, name: str) -> dict[str, Any] | None:
         As `read_file`.
     """
     data = read_file(location, name)
-    if data is None:
-        return None
-    where = location.name_of(name)
+    return None if data is None else parse_json(data, location.name_of(name))
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """The JSON object in the bytes of a volume's file, which is called ``where``.
+
+    Raises
+    ------
+    BadDataError
+        It isn't JSON, or no object; with file, line and column.
+    """
     try:
         found = json.loads(data)
     except json.JSONDecodeError as error:

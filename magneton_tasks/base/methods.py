@@ -12,6 +12,9 @@ Supervoxels = Literal["waterz", "3d", "2d"]
 Choice = Literal["segment", "pool", "apply"]
 RuleName = Literal["mutual", "both", "iou", "any"]
 
+#: The most voxels of a block with `method: exact`: positions in it are uint32, three to a voxel.
+MAX_EXACT_BLOCK_VOX = 2**32 // 3
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
@@ -116,3 +119,12 @@ class Rule:
             raise ConfigError(
                 f"pool.min_overlap_vox is {self.min_overlap_vox}", "set it to 0 or more"
             )
+
+
+#: What to do where two levels `contradict` each other.
+LEVELS_ADVICE = "choose 1 <= t_low <= t_high <= 256"
+
+
+def contradict(t_low: int, t_high: int) -> bool:
+    """Whether these two levels of the exact method can't be used together."""
+    return not 1 <= t_low <= t_high <= 256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from math import inf, isfinite
 
 _FACTORS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -80,6 +81,11 @@ def human_time(seconds: float) -> str:
         if seconds < big * (60 if big == 60 else 24) or name == "d":
             return f"{seconds // big:.0f} {name} {seconds % big // small:.0f} {unit}"
     raise AssertionError
+
+
+def human_moment(seconds: float) -> str:
+    """A time in unix seconds as ``2026-11-29 14:40:00``, on this machine's clock."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def human_count(n: int) -> str:

@@ -12,11 +12,16 @@ from collections.abc import Mapping
 
 #: Tells a worker how much memory it may take, in bytes, where its runner limits that.
 MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
+#: Tells a worker to end when the process that started it does; then it tells itself, and what it
+#: starts, that a runner started it.
+DIE_WITH_PARENT, BY_RUNNER = "MAGNETON_DIE_WITH_PARENT", "MAGNETON_BY_RUNNER"
+#: The address of Airflow's database, as `make up DB=...` was given it.
+DATABASE_VARIABLE = "MAGNETON_AIRFLOW_DATABASE"
 
 #: What `make up` is told: ``make`` hands its variables on, in these too.
 _MAKE = {"DB", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"}
 #: Of Airflow's database: its address, and what libpq takes for the password.
-_DATABASE = {"MAGNETON_AIRFLOW_DATABASE", "PGPASSWORD"}
+_DATABASE = {DATABASE_VARIABLE, "PGPASSWORD"}
 
 
 def is_airflows(name: str) -> bool:

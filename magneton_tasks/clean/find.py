@@ -49,7 +49,6 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.stages.planning import checks
 from magneton_tasks.work.paths import WorkPaths
 
-CHOICES = ("cache", "records", "stale", "runs", "all")
 #: A temporary counts as left behind when nothing has written to it for so long (s).
 QUIET_S = 3600.0
 #: What goes with the cache of a stage, by patterns of names; of segment by method.
@@ -114,7 +113,7 @@ def find(
     Parameters
     ----------
     what
-        One of `CHOICES`.
+        One of `kinds.IN_WORK`.
     older_than_s
         Only what nothing has written to for this many seconds.
     now

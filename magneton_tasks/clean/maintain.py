@@ -1,6 +1,6 @@
 """What maintenance cleans of a volume by itself: all its partitions, and only what nobody may miss.
 
-Of caches and merge checkpoints only those of verified runs go.
+`clean.kinds` says which kinds that are, and of which of them only those of verified runs go.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.clean.find import Item, find
+from magneton_tasks.clean.kinds import IF_VERIFIED
 from magneton_tasks.clean.names import TRY_DIR
 from magneton_tasks.clean.needed import needed
 from magneton_tasks.config.read import RunConfig, load_config, uses_partition
 from magneton_tasks.work.attempts import at_partitions
 from magneton_tasks.work.paths import WorkPaths
-
-#: Kinds of items that go only where their run was verified.
-_VERIFIED_ONLY = ("cache", "records")
 
 
 def volumes(config: Path) -> Iterator[RunConfig]:
@@ -33,12 +31,12 @@ def volumes(config: Path) -> Iterator[RunConfig]:
 
 
 def items(config: RunConfig, what: str, older_than_s: float) -> list[Item]:
-    """What may go without a question, of one kind of `find.CHOICES`."""
+    """What may go without a question, of one kind of `kinds.IN_WORK`."""
     verified = needed(config, what).verified
     return [
         item
         for item in find(config, what, older_than_s).items
-        if item.kind not in _VERIFIED_ONLY
+        if item.kind not in IF_VERIFIED
         or item.path.name in verified
         or TRY_DIR.fullmatch(item.path.name)
     ]

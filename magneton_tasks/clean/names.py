@@ -17,7 +17,7 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.stage_table import CHOICE_OF, ROUNDS
-from magneton_tasks.work.paths import WorkPaths
+from magneton_tasks.work.paths import MARK, WorkPaths
 
 _HEX = "[0-9a-f]{16}"
 #: as `base.files.unique_suffix`
@@ -156,7 +156,7 @@ def require_marker(work: WorkPaths) -> None:
         content = json.loads(work.marker.read_bytes()) if is_file else None
     except (OSError, ValueError):
         content = None
-    if not isinstance(content, dict) or content.get("magneton") != "work directory":
+    if not isinstance(content, dict) or content.get("magneton") != MARK:
         raise ConfigError(
             f"{work.work} isn't a work directory of Magneton: it has no magneton.json that says so",
             "check paths.work; the first run makes it, and before that there is nothing to clean",

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.formats.metadata import read_metadata
-from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
 from magneton_tasks.plan.stage_table import CHOICE_OF
-from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.stages.planning.expected import Source, expected
 from magneton_tasks.work.attempts import newest_first, plan_data
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder
+from magneton_tasks.work.paths import WorkPaths, stage_folder
+from magneton_tasks.work.results import is_proved
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def needed(config: RunConfig, what: str) -> Needed:
             folder = f"{stage}-{fingerprint}"
             if folder not in verified:  # what the newest attempt with these blocks came to
                 whole = "apply" in plan.get("stages", ())
-                verified[folder] = whole and _is_verified(found.paths)
+                verified[folder] = whole and is_proved(found.paths)
     stages = {
         f"{stage}-{fingerprint}"  # all levels of join lie in one folder
         for _, plan in newest.values()
@@ -82,17 +78,7 @@ def needed(config: RunConfig, what: str) -> Needed:
 
 def _of_now(config: RunConfig, work: WorkPaths) -> set[str]:
     """Stage folders of the config as it is; all that are there while its threshold isn't known."""
-    info = read_metadata(config.paths.input, config.input.mip)
-    geometry = make_geometry(config, VolumeFacts.of(info))
-    source = checks.input_digest(config, info)
-    threshold = thresholds.known(config, {}, geometry.box, source)
-    if threshold is None:
+    prints = expected(config, {}, Source.of(config)).fingerprints
+    if prints is None:
         return set(files.listdir(work.work))
-    prints = make_fingerprints(config, geometry, threshold.value)
     return {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}
-
-
-def _is_verified(paths: AttemptPaths) -> bool:
-    with suppress(OSError, ValueError):
-        return not json_object(paths.result("verify").read_bytes()).get("failures")
-    return False

@@ -1,4 +1,7 @@
-"""The command line: ``magneton ...``. Heavy modules are imported where a command needs them."""
+"""The command line: ``magneton ...``. Heavy modules are imported where a command needs them.
+
+A command stands in ``COMMANDS`` of its group's ``cli/<group>/commands.py``; only a new group is named here.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import click
 
 from magneton_tasks import __version__
 from magneton_tasks.base.failures import is_untold_bug, ours
+from magneton_tasks.base.worker_env import BY_RUNNER, DIE_WITH_PARENT
 from magneton_tasks.cli import completing
 from magneton_tasks.cli.clean import commands as cleaning
 from magneton_tasks.cli.config import commands as configuring
@@ -118,8 +122,8 @@ def _end(message: str, code: int) -> None:
 
 def _die_with_parent() -> None:
     """A worker of the local runner ends with the process that started it."""
-    if not os.environ.pop("MAGNETON_DIE_WITH_PARENT", None):
+    if not os.environ.pop(DIE_WITH_PARENT, None):
         return
-    os.environ["MAGNETON_BY_RUNNER"] = "1"  # as `runners.command` reads it
+    os.environ[BY_RUNNER] = "1"
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

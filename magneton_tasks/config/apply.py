@@ -1,7 +1,4 @@
-"""The section `apply`: how the segmentation is written.
-
-Which of its keys decide a result stands in `deciding`.
-"""
+"""The section `apply`: how the segmentation is written."""
 
 from __future__ import annotations
 
@@ -9,24 +6,32 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from magneton_tasks.config.field_facts import Decides, InForm
 from magneton_tasks.config.types import Positive3, Section
+
+_FORM = InForm("Output")
 
 
 class Apply(Section):
     """How to write the segmentation."""
 
-    chunk_size: Positive3 = Field(
+    chunk_size: Annotated[Positive3, Decides("apply", "apply.chunk_size"), _FORM] = Field(
         (64, 64, 64),
         title="Chunk size (voxels)",
         description="Size of the output's chunks, [z, y, x] in voxels.",
     )
-    encoding: Literal["compressed_segmentation", "raw", "crackle"] = Field(
+    encoding: Annotated[
+        Literal["compressed_segmentation", "raw", "crackle"],
+        Decides("apply", "apply.encoding"),
+        _FORM,
+    ] = Field(
         "compressed_segmentation", title="Encoding", description="Encoding of the output's chunks."
     )
-    compress: Literal["gzip"] | None = Field(
+    compress: Annotated[Literal["gzip"] | None, Decides("apply", "apply.compress")] = Field(
         "gzip", title="Compression", description="Compression of the encoded chunks. null: none."
     )
-    mips: Annotated[int, Field(ge=0, le=10, strict=True)] = Field(
+    # by the factors of the volume's mips
+    mips: Annotated[int, Field(ge=0, le=10, strict=True), Decides("apply"), _FORM] = Field(
         3,
         title="Additional mips",
         description="Number of further resolution levels. Each has about half the resolution of the one before. The factors per axis make the voxels isotropic first.",

@@ -61,7 +61,7 @@ def with_values(text: str, name: str, values: Mapping[str, object]) -> str:
             new = edit_text.rename(new, _place(old), _place(now))
         for key, value in values.items():
             new = edit_text.set_value(new, _place(key), plain(value))
-            for unread in unread_keys(key, value):
+            for unread in unread_keys(RunConfig, key, value):
                 new = edit_text.drop(new, _place(unread))
         why = "" if _reads_back(new, wanted) else "another value would be read back"
     except (edit_text.UnsupportedLayoutError, YAMLError) as error:
@@ -76,7 +76,10 @@ def with_values(text: str, name: str, values: Mapping[str, object]) -> str:
 
 def _renamed_here(text: str, name: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Old and present names of what the file has under an old one and these values change."""
-    touched = {*values, *(u for key, value in values.items() for u in unread_keys(key, value))}
+    touched = {
+        *values,
+        *(u for key, value in values.items() for u in unread_keys(RunConfig, key, value)),
+    }
     node = config_file.compose(text, name)
     data = {} if node is None else config_file.construct(node, name)
     for old, now in renamed.RENAMED.items():

@@ -1,55 +1,41 @@
 """What a form may set: the one list, which the trigger form offers and plan's check goes by.
 
-Numbers, choices, and paths under ``$MAGNETON_ROOTS``: no form can name a command, a
-host, or a path elsewhere.
+Each of its keys says so itself (`field_facts.InForm`). They are numbers, choices, and paths under
+``$MAGNETON_ROOTS``: no form can name a command, a host, or a path elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 from magneton_tasks.base.location import locate
-from magneton_tasks.config import keys
+from magneton_tasks.config import field_facts, keys
+from magneton_tasks.config.field_facts import Heading, InForm
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.read import known_keys, nearest
 from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
 from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError
 
+
+def _sections() -> dict[str, tuple[str, ...]]:
+    places = {key: place for key, (place,) in field_facts.of(RunConfig, InForm).items()}
+    ordered = sorted(places, key=lambda key: places[key].is_last)
+    return {
+        heading: tuple(key for key in ordered if places[key].heading == heading)
+        for heading in get_args(Heading)
+    }
+
+
 #: The keys, by the heading that they stand under in the form.
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "Paths": PATH_KEYS,
-    "Blocks": ("block.size", "block.overlap", "input.mip"),
-    "Segmentation": (
-        "segment.threshold",
-        "segment.merge_function",
-        "segment.supervoxels",
-        "segment.aff_thresholds",
-        "segment.interior_threshold",
-        "segment.min_distance",
-        "segment.min_size_vox",
-        "exact.s2",
-        "exact.advanced.t_low",
-        "exact.advanced.t_high",
-        "exact.advanced.s_min",
-        "exact.advanced.t_size",
-    ),
-    "Pooling": (
-        "pool.rule",
-        "pool.min_overlap_vox",
-        "pool.min_frac",
-        "pool.min_iou",
-        "pool.largest_object_warning",
-    ),
-    "Output": ("apply.chunk_size", "apply.encoding", "apply.mips"),
-    "Where it runs": ("runner.default",),
-}
+SECTIONS = _sections()
 KEYS = tuple(key for section in SECTIONS.values() for key in section)
 
 
 def offered(config: RunConfig) -> tuple[str, ...]:
     """The keys that this config's form offers: those that its method reads, and that may be chosen."""
-    unread = unread_keys("method", config.method)
+    unread = unread_keys(RunConfig, "method", config.method)
     found = [k for k in KEYS if not any(keys.is_in(k, u) for u in unread)]
     if len(config.runner.offered) == 1:
         found.remove("runner.default")

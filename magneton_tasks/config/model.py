@@ -7,15 +7,17 @@ or kind of supervoxels doesn't read. The paths may hold ``{partition}``.
 from __future__ import annotations
 
 from math import prod
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from magneton_tasks.base.methods import MAX_EXACT_BLOCK_VOX
 from magneton_tasks.config import keys
 from magneton_tasks.config.airflow import Notify, WaitForInput
 from magneton_tasks.config.apply import Apply
 from magneton_tasks.config.docker import Docker
 from magneton_tasks.config.exact import Exact
+from magneton_tasks.config.field_facts import NOTHING, Decides, InForm, OnlyFor
 from magneton_tasks.config.local import Local
 from magneton_tasks.config.pool import Pool
 from magneton_tasks.config.runners import Runner
@@ -32,31 +34,31 @@ from magneton_tasks.config.types import (
     Url,
     check_url,
 )
-from magneton_tasks.config.unread import ADD_METHOD, CHANGE_METHOD, UNREAD, unread_keys
+from magneton_tasks.config.unread import ADD_METHOD, CHANGE_METHOD, table, unread_keys
 
 
 class Paths(Section):
     """Where the data is. Each path may hold ``{partition}``; if input does, output and work must."""
 
-    input: Url = Field(
+    input: Annotated[Url, Decides("segment"), InForm("Paths")] = Field(
         title="Affinity map",
         description="URL of the affinity map. Formats: Neuroglancer precomputed and Zarr (v2, v3, OME-Zarr).",
     )
-    output: Url = Field(
+    output: Annotated[Url, Decides("apply"), InForm("Paths")] = Field(
         title="Segmentation",
         description="URL of the precomputed segmentation that Magneton writes (file, gs or s3). It may hold {threshold}, which stands for segment.threshold: so results at several thresholds lie side by side.",
     )
-    work: str = Field(
+    work: Annotated[str, NOTHING, InForm("Paths")] = Field(
         title="Work directory",
         min_length=1,
         description="Directory (POSIX path) for block labels, tables and records. All workers must see it. It must lie outside the output.",
     )
-    max_files: PositiveInt = Field(
+    max_files: Annotated[PositiveInt, NOTHING] = Field(
         500_000,
         title="Maximum number of output files",
         description="Maximum number of files in the output. plan refuses a run that needs more.",
     )
-    visibility_wait_s: float = Field(
+    visibility_wait_s: Annotated[float, NOTHING] = Field(
         120,
         ge=0,
         title="Visibility wait (s)",
@@ -100,36 +102,39 @@ class Paths(Section):
 class Input(Section):
     """How to read the affinity map."""
 
-    mip: NonNegativeInt = Field(
-        0, title="Mip", description="Resolution level of the affinity map; 0 is the finest."
-    )
-    channels: str | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
+    mip: Annotated[
+        NonNegativeInt, Decides("segment", "input.mip"), InForm("Blocks", is_last=True)
+    ] = Field(0, title="Mip", description="Resolution level of the affinity map; 0 is the finest.")
+    channels: Annotated[
+        str | tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt],
+        Decides("segment", "input.channels"),
+    ] = Field(
         "zyx",
         title="Channels",
         description="Axis of each channel: an order such as zyx or xyz. If the map has more than three channels: the numbers of the z, y and x channel.",
     )
-    offset_sign: Literal[-1, 1] = Field(
+    offset_sign: Annotated[Literal[-1, 1], Decides("segment", "input.offset_sign")] = Field(
         -1,
         title="Offset sign",
         description="Voxels that affinity d of voxel v joins. -1: v and v - e_d. 1: v and v + e_d.",
     )
-    invert: bool = Field(
+    invert: Annotated[bool, Decides("segment", "input.invert")] = Field(
         False,
         title="Invert",
         description="Set this to true if the map holds boundaries (1 = border) instead of affinities.",
     )
-    scale: float | None = Field(
+    scale: Annotated[float | None, Decides("segment", "input.scale")] = Field(
         None,
         gt=0,
         title="Scale",
         description="Stored value that means affinity 1. null: 255 for uint8, 65535 for uint16, 1 for floats.",
     )
-    version: str | int | None = Field(
+    version: Annotated[str | int | None, NOTHING] = Field(
         None,
         title="Version",
         description="Label of the input's content. Change it when the content changes; a run then computes all blocks again.",
     )
-    identity: Literal["metadata", "chunks"] = Field(
+    identity: Annotated[Literal["metadata", "chunks"], NOTHING] = Field(
         "metadata",
         title="Identity",
         description="How a run detects a changed input. metadata: by its metadata and input.version. chunks: also by size and time of each chunk.",
@@ -148,8 +153,13 @@ class Input(Section):
 class BoxConfig(Section):
     """The box to segment: z, y, x in voxels of the input's mip, voxel offset included."""
 
-    begin: Integer3 = Field(title="Begin", description="First voxel of the box, [z, y, x].")
-    end: Integer3 = Field(title="End", description="First voxel after the box, [z, y, x].")
+    # by the cuts of the grid
+    begin: Annotated[Integer3, Decides("segment")] = Field(
+        title="Begin", description="First voxel of the box, [z, y, x]."
+    )
+    end: Annotated[Integer3, Decides("segment")] = Field(
+        title="End", description="First voxel after the box, [z, y, x]."
+    )
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -163,21 +173,26 @@ class BoxConfig(Section):
 class Mask(Section):
     """Where the volume is segmented: voxels outside the mask become background."""
 
-    path: Url | None = Field(
+    path: Annotated[Url | None, Decides("segment", "mask.path"), InForm("Paths")] = Field(
         None, title="Mask", description="URL of the mask volume (0 = outside). null: no mask."
     )
-    mip: NonNegativeInt = Field(0, title="Mask mip", description="Resolution level of the mask.")
+    mip: Annotated[NonNegativeInt, Decides("segment", "mask.mip")] = Field(
+        0, title="Mask mip", description="Resolution level of the mask."
+    )
 
 
 class Block(Section):
     """How the volume is cut into blocks."""
 
-    size: Positive3 = Field(
+    # by the cuts of the grid
+    size: Annotated[Positive3, Decides("segment"), InForm("Blocks")] = Field(
         (256, 256, 256),
         title="Block size (voxels)",
         description="Largest box that one block reads, [z, y, x] in voxels. The halo is included.",
     )
-    overlap: NonNegative3 = Field(
+    overlap: Annotated[
+        NonNegative3, Decides("segment"), InForm("Blocks"), OnlyFor("method", ("overlap",))
+    ] = Field(
         (32, 32, 32),
         title="Overlap (voxels)",
         description="Width of the overlap of neighbouring blocks, [z, y, x] in voxels. It must be less than half the block.",
@@ -203,36 +218,36 @@ class Block(Section):
 class RunConfig(Section):
     """Everything about one volume."""
 
-    schedule: str | None = Field(
+    schedule: Annotated[str | None, NOTHING] = Field(
         None, title="Schedule", description="Cron expression, in UTC. null: runs start by hand."
     )
-    partition_format: str = Field(
+    partition_format: Annotated[str, NOTHING] = Field(
         "%Y-%m-%d",
         title="Partition format",
         description="strftime format of {partition}. It is applied to the logical date (UTC) of a scheduled run.",
     )
-    wait_for_input: WaitForInput = WaitForInput.model_construct()
-    notify: Notify = Notify.model_construct()
+    wait_for_input: Annotated[WaitForInput, NOTHING] = WaitForInput.model_construct()
+    notify: Annotated[Notify, NOTHING] = Notify.model_construct()
     paths: Paths
     input: Input = Input.model_construct()
     box: BoxConfig | None = Field(
         None, title="Cut-out", description="Box to segment. null: the whole volume."
     )
     mask: Mask = Mask.model_construct()
-    method: Literal["overlap", "exact"] = Field(
+    method: Annotated[Literal["overlap", "exact"], Decides("segment")] = Field(
         "exact",
         title="Method",
         description="exact: mean affinity, with a result that does not depend on the blocks. overlap: waterz on overlapping blocks, whose labels are matched in the overlap.",
     )
     block: Block = Block.model_construct()
     segment: Segment = Segment.model_construct()
-    exact: Exact = Exact.model_construct()
+    exact: Annotated[Exact, OnlyFor("method", ("exact",))] = Exact.model_construct()
     pool: Pool = Pool.model_construct()
     apply: Apply = Apply.model_construct()
-    runner: Runner = Runner.model_construct()
-    local: Local = Local.model_construct()
-    docker: Docker = Docker.model_construct()
-    slurm: Slurm = Slurm.model_construct()
+    runner: Annotated[Runner, NOTHING] = Runner.model_construct()
+    local: Annotated[Local, NOTHING] = Local.model_construct()
+    docker: Annotated[Docker, NOTHING] = Docker.model_construct()
+    slurm: Annotated[Slurm, NOTHING] = Slurm.model_construct()
 
     @property
     def worker(self) -> Local | Docker | Slurm:
@@ -244,16 +259,16 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _method_keys(self) -> Self:
-        for key in unread_keys("method", self.method):
+        for key in unread_keys(type(self), "method", self.method):
             section, leaf = keys.split(key)
             inner = getattr(self, section) if section else self
             if leaf in inner.model_fields_set:
                 raise ValueError(f"{key} {self._why_unread()}")
         if self.method == "overlap":
             self.block.check_overlap()
-        elif 3 * prod(self.block.size) >= 2**32:
+        elif prod(self.block.size) > MAX_EXACT_BLOCK_VOX:
             raise ValueError(
-                f"block.size {list(self.block.size)} has more voxels than method: exact can number ({2**32 // 3:,})"
+                f"block.size {list(self.block.size)} has more voxels than method: exact can number ({MAX_EXACT_BLOCK_VOX:,})"
             )
         return self
 
@@ -268,7 +283,7 @@ class RunConfig(Section):
     def resolved(self) -> dict[str, Any]:
         """All values as plain data that :func:`parse_config` reads back to an equal config."""
         data = self.model_dump(mode="json")
-        for choice in UNREAD:
-            for key in unread_keys(choice, keys.value(self, choice)):
+        for choice in table(type(self)):
+            for key in unread_keys(type(self), choice, keys.value(self, choice)):
                 keys.drop(data, key)
         return data

@@ -117,7 +117,7 @@ def _override(data: dict[str, object], key: str, value: object, name: str) -> No
         section = str(error.args[0])
         raise ConfigError(f"{name}: {section} in the override {key} is not a section") from None
     # The file's keys were meant for the choice of the file: another choice doesn't read them.
-    for unread in unread_keys(key, value):
+    for unread in unread_keys(RunConfig, key, value):
         keys.drop(data, unread)
 
 

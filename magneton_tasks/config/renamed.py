@@ -1,7 +1,7 @@
 """Keys and sections that were called otherwise: an old name is read, with a note.
 
-A renamed key gets a line in `RENAMED`, and its row in `config.deciding` the new name; the row's id
-stays, so results do too.
+A renamed key gets a line in `RENAMED`, and the id in its field's `Decides` stays, so results
+do too.
 """
 
 from __future__ import annotations

@@ -11,14 +11,17 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from magneton_tasks.base.location import locate
-from magneton_tasks.config import keys
+from magneton_tasks.config import field_facts, keys
+from magneton_tasks.config.field_facts import InForm
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 
 #: Directories, separated by colons, under which a form may name paths.
 ROOTS_VARIABLE = "MAGNETON_ROOTS"
-#: Config keys that name paths.
-PATH_KEYS = ("paths.input", "paths.output", "paths.work", "mask.path")
+#: Config keys that name paths, and that a form may set.
+PATH_KEYS = tuple(
+    key for key, (place,) in field_facts.of(RunConfig, InForm).items() if place.heading == "Paths"
+)
 
 
 def allowed_roots(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:

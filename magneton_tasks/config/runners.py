@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from magneton_tasks.config.field_facts import InForm
 from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.config.types import Section
 
@@ -19,7 +20,7 @@ class Runner(Section):
         title="Offered runners",
         description="Runners that a run may choose; a DAG offers these.",
     )
-    default: RunnerName = Field(
+    default: Annotated[RunnerName, InForm("Where it runs")] = Field(
         "local", title="Runner", description="Runner of a run that chooses none."
     )
 

@@ -1,42 +1,40 @@
-"""From a config to the settings that kernels read: the one place where that is done.
+"""From a config to the settings that kernels read: each takes the keys that it has a field for.
 
 The threshold is the plan's, because the config's may be null.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
+from typing import TypeVar
+
 from magneton_tasks.base.methods import ExactSettings, Rule, SegmentSettings
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.types import Section
+
+S = TypeVar("S", ExactSettings, Rule, SegmentSettings)
 
 
 def segment_settings(config: RunConfig, threshold: float) -> SegmentSettings:
     """What segments a block with waterz (method overlap)."""
-    segment = config.segment
-    return SegmentSettings(
-        threshold=threshold,
-        merge_function=segment.merge_function,
-        supervoxels=segment.supervoxels,
-        aff_thresholds=segment.aff_thresholds,
-        interior_threshold=segment.interior_threshold,
-        min_distance=segment.min_distance,
-    )
+    return _by_name(SegmentSettings, (config.segment,), threshold=threshold)
 
 
 def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
     """What all stages of the exact method segment and join with."""
-    exact, more = config.exact, config.exact.advanced
-    return ExactSettings(
-        threshold=threshold,
-        s2=exact.s2,
-        dust=0,
-        t_low=more.t_low,
-        t_high=more.t_high,
-        s_min=more.s_min,
-        t_size=more.t_size,
-    )
+    sections = (config.exact, config.exact.advanced)
+    return _by_name(ExactSettings, sections, threshold=threshold, dust=0)
 
 
 def matching_rule(config: RunConfig) -> Rule:
     """Which pairs pool joins (method overlap)."""
-    pool = config.pool
-    return Rule(pool.rule, pool.min_overlap_vox, pool.min_frac, pool.min_iou)
+    return _by_name(Rule, (config.pool,), name=config.pool.rule)
+
+
+def _by_name(kind: type[S], sections: tuple[Section, ...], **others: object) -> S:
+    """Settings with the values of sections, and others; each key lies in one of them."""
+    found = {key: value for section in sections for key, value in section}
+    names = {field.name for field in fields(kind)}
+    make: Callable[..., S] = kind
+    return make(**{key: value for key, value in (found | others).items() if key in names})

@@ -1,4 +1,7 @@
-"""The config's section about a cluster: what each job asks of Slurm, and how politely."""
+"""The config's section about a cluster: what each job asks of Slurm, and how politely.
+
+For which failures there is another try, and with what, `runners.retry` decides by these keys.
+"""
 
 from __future__ import annotations
 

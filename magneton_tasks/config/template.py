@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 
 from magneton_tasks.config import keys
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.config.unread import UNREAD, unread_keys
+from magneton_tasks.config.unread import table, unread_keys
 
 #: Columns of a line of comments.
 WIDTH = 96
@@ -111,7 +111,11 @@ def _key(
 def _unread(values: Mapping[str, object]) -> set[str]:
     """Keys and sections that the choices don't read: a config that sets them is refused."""
     schema = keys.fields(RunConfig)
-    return {u for key in UNREAD for u in unread_keys(key, values.get(key, schema[key].default))}
+    return {
+        u
+        for key in table(RunConfig)
+        for u in unread_keys(RunConfig, key, values.get(key, schema[key].default))
+    }
 
 
 def one_line(value: object, style: str | None = None) -> str:

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
-from magneton_tasks.formats.affinity import AffinityReader, MaskReader
-from magneton_tasks.kernels.overlap.segment import BadAffinityError
+from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.mask import MaskReader
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 
 UInt8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

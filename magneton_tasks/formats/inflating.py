@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base.failures import telling
-from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3, ceil_div
 
 #: The most bytes that one byte can stand for: 258 in two bits (deflate), a block of 128 KiB in
 #: four bytes (zstd).
@@ -33,7 +33,7 @@ def most_encoded(
         return voxels * size
     if encoding == "compressed_segmentation":
         # One offset per channel; of each block a header, a table of one label per voxel, 32 bits per voxel.
-        blocks = shape[0] * prod(-(-s // b) for s, b in zip(shape[1:], cseg_block, strict=True))
+        blocks = shape[0] * prod(ceil_div(s, b) for s, b in zip(shape[1:], cseg_block, strict=True))
         return 4 * shape[0] + blocks * (8 + prod(cseg_block) * (size + 4))
     # Noise in crackle has 1.5 bytes for each of uint64, 2 of uint32; no other comes near.
     return 2 * voxels * size + 8 * voxels + BESIDE

@@ -34,7 +34,7 @@ class VolumeInfo:
     url
         As given.
     format
-        ``precomputed``, ``zarr2`` or ``zarr3``.
+        ``precomputed``, ``zarr2`` or ``zarr3``: see `formats.registry`.
     mip
         Index of the scale or multiscale dataset.
     dtype
@@ -95,6 +95,16 @@ class VolumeInfo:
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
 
+    @property
+    def size_words(self) -> str:
+        """The voxel size in nm for people: ``40 x 4 x 4``."""
+        return " x ".join(f"{v:.7g}" for v in self.voxel_size_nm)
+
+    def has_voxels_of(self, other: VolumeInfo, within: float) -> bool:
+        """Whether voxels are as large as the other's; sizes may differ by the share ``within``."""
+        sizes = zip(self.voxel_size_nm, other.voxel_size_nm, strict=True)
+        return all(abs(a - b) <= within * b for a, b in sizes)
+
     def chunks(self, box: Box) -> list[Box]:
         """The chunks that meet a box, in raster order; their grid begins at the volume's begin."""
         spans = [
@@ -105,6 +115,14 @@ class VolumeInfo:
         ]
         corners = (vec3(corner) for corner in product(*spans))
         return [Box.of_shape(self.chunk_size, c).intersection(self.box) for c in corners]
+
+    def check_inside(self, box: Box) -> None:
+        """Refuse a box that reaches outside the volume, by a ConfigError."""
+        if not self.box.contains(box):
+            raise ConfigError(
+                f"box {box} (z, y, x) reaches outside {self.url} at mip {self.mip}, which is {self.box}",
+                "choose a box inside the volume",
+            )
 
     def chunk_bytes(self, box: Box, channels: slice = slice(None)) -> int:
         """Bytes, decoded, of the whole chunks that meet a box, and of their channels."""

@@ -1,7 +1,6 @@
-"""Volume metadata read as JSON, without cloud-volume, zarr or numpy.
+"""Volume metadata of whatever format (`registry`), without cloud-volume, zarr or numpy.
 
-Neuroglancer precomputed (``info``), Zarr v2 (``.zarray``) and v3 (``zarr.json``), arrays or
-OME-Zarr groups. plan and the DAGs stand on this: importing cloud-volume costs 3 CPU s.
+plan and the DAGs stand on this: importing cloud-volume costs 3 CPU s.
 """
 
 from __future__ import annotations
@@ -10,25 +9,34 @@ import hashlib
 import os
 from collections.abc import Iterator
 from itertools import product
-from math import inf
-from typing import Any
 
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3, whole
-from magneton_tasks.base.location import Location, locate, missing, read_json
-from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.formats.info import (
-    ENCODING_OF,
-    VolumeInfo,
-    checked_dtype,
-    digest_of,
-    no_such_mip,
-)
-from magneton_tasks.formats.zarr import metadata as metadata_zarr
+from magneton_tasks.base.geometry import Box, ceil_div, vec3
+from magneton_tasks.base.location import locate, missing
+from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.registry import FORMATS, Format, format_of
 
-__all__ = ["VolumeInfo", "chunk_identity", "chunk_name", "read_metadata"]
+__all__ = ["VolumeInfo", "chunk_identity", "read_levels", "read_metadata"]
 
-#: Suffixes that cloud-files puts behind compressed files on file://.
-_SUFFIXES = (*ENCODING_OF, ".xz", ".bz2")
+#: Mips of a volume that are looked for.
+_MOST_LEVELS = 32
+
+
+def read_levels(url: str) -> Iterator[VolumeInfo]:
+    """All mips of a volume, the finest first.
+
+    Raises
+    ------
+    MagnetonError
+        As `read_metadata`; of a mip that the volume doesn't have: none, that is the end.
+    """
+    yield read_metadata(url, 0)
+    for mip in range(1, _MOST_LEVELS):
+        try:
+            info = read_metadata(url, mip)
+        except ConfigError:
+            return
+        yield info
 
 
 def read_metadata(url: str, mip: int = 0) -> VolumeInfo:
@@ -54,71 +62,12 @@ def read_metadata(url: str, mip: int = 0) -> VolumeInfo:
         The connection failed.
     """
     location = locate(url)
-    if location.format in (None, "precomputed"):
-        info = read_json(location, "info")
-        if info is not None:
-            return _precomputed(url, location, info, mip)
-    if location.format in (None, "zarr"):
-        found = metadata_zarr.read(url, location, mip)
-        if found is not None:
-            return found
+    for known in FORMATS:
+        if location.format in (None, known.folder):
+            found = known.read(url, location, mip)
+            if found is not None:
+                return found
     raise missing(location)
-
-
-def _precomputed(url: str, location: Location, info: dict[str, Any], mip: int) -> VolumeInfo:
-    where = location.name_of("info")
-    try:
-        scales = info["scales"]
-        if not 0 <= mip < len(scales):
-            raise no_such_mip(
-                url, mip, ["x".join(map(str, s["resolution"])) + " nm (x, y, z)" for s in scales]
-            )
-        scale = scales[mip]
-        x, y, z = (float(v) for v in scale["resolution"])
-        size: Size3 = (z, y, x)
-        box = Box.of_shape(_zyx(scale["size"]), _zyx(scale.get("voxel_offset", (0, 0, 0))))
-        chunk = _zyx(scale["chunk_sizes"][0])
-        sharded = scale.get("sharding") is not None
-        encoding = str(scale["encoding"])
-        dtype, channels = str(info["data_type"]), whole(info["num_channels"])
-        cseg = _zyx(scale.get("compressed_segmentation_block_size", (8, 8, 8)))
-        key = str(scale["key"])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise BadDataError(
-            f"{where} isn't a precomputed volume's: {type(error).__name__} at {error}",
-            "is it the info of a mesh, a skeleton or an annotation layer?",
-        ) from error
-    if box.is_empty or min(chunk) < 1 or channels < 1 or not all(0 < s < inf for s in size):
-        raise BadDataError(f"{where}: a size, chunk or voxel size of mip {mip} isn't positive")
-    identity = {"data_type": dtype, "num_channels": channels, "scale": scale}
-    return VolumeInfo(
-        url=url,
-        format="precomputed",
-        mip=mip,
-        dtype=checked_dtype(dtype, where),
-        channels=channels,
-        box=box,
-        voxel_size_nm=size,
-        chunk_size=chunk,
-        encoding=encoding,
-        digest=digest_of(identity),
-        array=key,
-        axes="czyx",
-        file_size=None if sharded else chunk,
-        file_channels=channels,
-        cseg_block=cseg,
-    )
-
-
-def _zyx(xyz: Any) -> Vec3:
-    x, y, z = map(whole, xyz)
-    return z, y, x
-
-
-def chunk_name(box: Box) -> str:
-    """The file name of a precomputed chunk: ``x0-x1_y0-y1_z0-z1``."""
-    spans = zip(reversed(box.begin), reversed(box.end), strict=True)
-    return "_".join(f"{begin}-{end}" for begin, end in spans)
 
 
 def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None) -> str:
@@ -146,9 +95,9 @@ def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None)
             "use input.identity: metadata, and raise input.version when the input changes",
         )
     digest = hashlib.sha256(info.digest.encode())
-    suffixes = _SUFFIXES if info.format == "precomputed" else ("",)
-    for name in _chunk_files(info, box):
-        for suffix in suffixes:
+    format_ = format_of(info)
+    for name in _chunk_files(info, format_, box):
+        for suffix in format_.suffixes:
             try:
                 status = os.stat(path / info.array / (name + suffix))
             except (FileNotFoundError, NotADirectoryError):
@@ -158,19 +107,13 @@ def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None)
     return digest.hexdigest()
 
 
-def _chunk_files(info: VolumeInfo, box: Box) -> Iterator[str]:
+def _chunk_files(info: VolumeInfo, format_: Format, box: Box) -> Iterator[str]:
     """Names of the files that hold voxels of ``box``, without compression's suffix."""
     assert info.file_size is not None
     box = box.intersection(info.box)
     spans = [
-        range((b - vb) // size, -(-(e - vb) // size))
+        range((b - vb) // size, ceil_div(e - vb, size))
         for b, e, vb, size in zip(box.begin, box.end, info.box.begin, info.file_size, strict=True)
     ]
     for index in product(*spans) if not box.is_empty else ():
-        if info.format == "precomputed":
-            begin = vec3(
-                b + i * s for b, i, s in zip(info.box.begin, index, info.file_size, strict=True)
-            )
-            yield chunk_name(Box.of_shape(info.file_size, begin).intersection(info.box))
-        else:
-            yield from metadata_zarr.chunk_names(info, vec3(index))
+        yield from format_.chunk_names(info, vec3(index))

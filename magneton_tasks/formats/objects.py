@@ -17,8 +17,8 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
-from magneton_tasks.base.location import Location, cloud_files, connection_errors
-from magneton_tasks.errors import BadDataError, OutputError
+from magneton_tasks.base.location import Location, cloud_files, connection_errors, parse_json
+from magneton_tasks.errors import OutputError
 
 
 class Objects:
@@ -138,13 +138,7 @@ class Objects:
         data = self.get(name)
         if data is None:
             return None
-        try:
-            found = json.loads(data)
-        except ValueError as error:
-            raise BadDataError(f"{self.location.url}/{name} isn't JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise BadDataError(f"{self.location.url}/{name} isn't a JSON object")
-        return found
+        return parse_json(data, self.location.name_of(name))
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON object, indented."""

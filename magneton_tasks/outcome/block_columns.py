@@ -8,7 +8,6 @@ changed since the last look. Standard library and light rooms only.
 from __future__ import annotations
 
 import heapq
-import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from math import prod
 from typing import Any
 
 from magneton_tasks.base.grid import Grid, Ranges
+from magneton_tasks.outcome.figures import FIGURES, NAN
 from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.plan import StagePlan
@@ -41,7 +41,6 @@ _KINDS = {ord(letter): kind for kind, letter in LETTERS.items()} | {ord(QUEUED):
 #: Number of the attempt itself among the runs.
 _OWN_RUN = 0
 _RANK = {letter: rank for rank, letter in enumerate(WORST_LAST)}
-NAN = math.nan
 
 
 class Names:
@@ -93,8 +92,8 @@ class StageColumns:
     ----------
     states
         A letter per block.
-    seconds, cpu_s, peak_bytes, labels
-        NaN where nothing is known.
+    figures
+        A column of each of `FIGURES`; NaN where nothing is known.
     times
         Unix seconds of the record that is shown; NaN without one.
     hosts, runs
@@ -115,8 +114,8 @@ class StageColumns:
         self.states = bytearray(b"m") * total
         self._work = work = group_work.work_of(attempt.paths, attempt.plan, stage)
         nothing = array("d", [NAN]) * total
-        self.seconds, self.cpu_s, self.peak_bytes = nothing[:], nothing[:], nothing[:]
-        self.labels, self.times = nothing[:], nothing[:]
+        self.figures = {figure.name: nothing[:] for figure in FIGURES}
+        self.times = nothing[:]
         self.hosts, self.runs = array("i", [-1]) * total, array("i", [-1]) * total
         self.stored_bytes = array("q", [0]) * total
         self.opened: dict[str, array[int]] = {}
@@ -149,15 +148,13 @@ class StageColumns:
         return changed
 
     def _take(self, key: int, record: Record | None, is_result: bool) -> None:
-        self.seconds[key] = _number(record.seconds if record else None)
-        self.cpu_s[key] = _number(record.cpu_s if record else None)
-        self.peak_bytes[key] = _number(record.peak_bytes if record else None)
+        for figure in FIGURES:
+            self.figures[figure.name][key] = figure.column_value(record, is_result=is_result)
         self.hosts[key] = self._host_names(record.host) if record else -1
         self.runs[key] = self._run_names(f"{record.run}/{record.attempt}") if record else -1
         self._take_result(key, record if is_result else None)
 
     def _take_result(self, key: int, result: Record | None) -> None:
-        self.labels[key] = _number(result.info.get("n") if result else None)
         self.stored_bytes[key] = _stored_bytes(self.stage, result) if result else 0
         for rows in self.opened.values():
             rows[key] = 0
@@ -183,7 +180,8 @@ class StageColumns:
 
     def _summarised(self) -> StageSummary:
         found, kinds = self._planned(), dict(_KINDS)
-        columns = (self.states, self.times, self.seconds, self.cpu_s, self.peak_bytes, self.runs)
+        summed = (self.figures[name] for name in ("seconds", "cpu_s", "peak_bytes"))
+        columns = (self.states, self.times, *summed, self.runs)
         for key, (letter, *numbers, run) in enumerate(zip(*columns, strict=True)):
             time, seconds, cpu_s, peak = (None if v != v else v for v in numbers)
             found.add(
@@ -239,7 +237,7 @@ class StageColumns:
 
     def slowest(self) -> list[dict[str, Any]]:
         """The blocks that took longest, slowest first, with what their records say."""
-        return [self._told(k) for k in self.largest(self.seconds, MOST_LARGEST)]
+        return [self._told(k) for k in self.largest(self.figures["seconds"], MOST_LARGEST)]
 
     def _told(self, key: int) -> dict[str, Any]:
         hosts = list(self._host_names)
@@ -247,10 +245,7 @@ class StageColumns:
             "stage": self.stage,
             "key": key,
             **place_of(self.grid, key),
-            "seconds": known_or_none(self.seconds[key]),
-            "cpu_s": known_or_none(self.cpu_s[key]),
-            "peak_bytes": whole_or_none(self.peak_bytes[key]),
-            "labels": whole_or_none(self.labels[key]),
+            **{f.name: f.exact(self.figures[f.name][key]) for f in FIGURES},
             "host": hosts[self.hosts[key]] if self.hosts[key] >= 0 else None,
         }
 
@@ -277,20 +272,6 @@ class _Members:
 def worst(letters: Iterable[int]) -> str:
     """The state that counts of several blocks."""
     return max(map(chr, letters), key=_RANK.__getitem__)
-
-
-def known_or_none(value: float) -> float | None:
-    """None for NaN."""
-    return None if value != value else value
-
-
-def whole_or_none(value: float) -> int | None:
-    """A whole number; None for NaN."""
-    return None if value != value else int(value)
-
-
-def _number(value: float | None) -> float:
-    return NAN if value is None else float(value)
 
 
 def _stored_bytes(stage: str, record: Record) -> int:

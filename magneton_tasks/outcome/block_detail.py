@@ -1,19 +1,21 @@
-"""One block or cell of a block map: its record, what was tried, and the log of it."""
+"""One block or cell of a block map: its record, what was tried, and the log of it.
+
+Which figures are shown of it is listed in `outcome.figures`.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.outcome import figures
 from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import VolumeStates
 
@@ -76,12 +78,11 @@ def detail(attempt: Attempt, stage: str, key: int) -> Data:
         "stage": stage, "noun": noun_of(stage), "key": key,
         **place_of(grid, key),
         "tries": [_try(attempt, r) for r in known],
-        "log": log_of(attempt, stage, key, known) is not None,
+        "log": task_logs.log_of(attempt.work.runs, stage, known) is not None,
     }  # fmt: skip
 
 
 def _try(attempt: Attempt, record: Record) -> Data:
-    info = record.info
     return {
         "state": record.state,
         "time": record.time,
@@ -92,43 +93,14 @@ def _try(attempt: Attempt, record: Record) -> Data:
         "attempt": record.attempt,
         "batch": record.batch,
         "ours": attempt.is_ours(record),
-        "seconds": record.seconds,
-        "cpu_s": record.cpu_s,
-        "peak_bytes": record.peak_bytes,
-        "labels": info.get("n"),
-        **{name: info.get(name) for name in ("exit_code", "cause", "hint")},
+        **figures.told(record),
+        **{name: record.info.get(name) for name in ("exit_code", "cause", "hint")},
     }
-
-
-def log_of(attempt: Attempt, stage: str, key: int, known: list[Record]) -> Path | None:
-    """The log that tells most of a block: its own, else that of the task that worked it last.
-
-    It may have been gathered: see `task_logs`.
-    """
-    runs = Path(os.path.realpath(attempt.work.runs))
-    for record in reversed(known):
-        candidates = [Path(log)] if isinstance(log := record.info.get("log"), str) else []
-        if record.run and record.attempt is not None:
-            paths = AttemptPaths(attempt.work.runs / record.run / str(record.attempt))
-            batch = None if stage == "pool" else record.batch
-            candidates.append(paths.block_log(stage, key))
-            if record.job is not None:
-                candidates.append(paths.job_log(stage, batch, record.job))
-            candidates.append(paths.log(stage, batch))
-        for candidate in candidates:
-            real = Path(os.path.realpath(candidate))
-            holding = Path(os.path.realpath(task_logs.place_of(real) or real))
-            # What a record names is another process's word: nothing outside the runs is shown.
-            if holding.is_file() and all(
-                p.is_relative_to(runs) and p.suffix == ".log" for p in (real, holding)
-            ):
-                return real
-    return None
 
 
 def log_tail(attempt: Attempt, stage: str, key: int) -> str | None:
     """The end of a block's log; None where there is none (any more)."""
-    path = log_of(attempt, stage, key, events(attempt, stage, key))
+    path = task_logs.log_of(attempt.work.runs, stage, events(attempt, stage, key))
     if path is None:
         return None
     with suppress(OSError):

@@ -10,26 +10,22 @@ A map has a head and its layers::
 
 Each column of a layer has one entry per square, in raster order; hosts and runs are runs of equal values
 (an index into the summary's list of names, -1 for none, and how often). Causes are those of blocks that
-failed, by their index. A column that nothing is known for is left out. Of many blocks, ``factor`` blocks along each axis become one square: their worst state,
-mean times, highest memory, labels in all. Standard library and light rooms only.
+failed, by their index. A column that nothing is known for is left out. Of many blocks, ``factor``
+blocks along each axis become one square: their worst state, and of each of `FIGURES` what it says
+holds for them together (mean times, highest memory, labels in all). Standard library and light rooms only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
-from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.outcome.block_columns import (
-    NAN,
-    StageColumns,
-    known_or_none,
-    whole_or_none,
-    worst,
-)
+from magneton_tasks.base.geometry import Vec3, ceil_div, vec3
+from magneton_tasks.outcome.block_columns import StageColumns, worst
+from magneton_tasks.outcome.figures import FIGURES, NAN
 from magneton_tasks.plan.stage_table import noun_of
 
 Data = dict[str, Any]
@@ -56,13 +52,13 @@ def whole_factor_of(columns: StageColumns) -> Vec3:
 def _shape(columns: StageColumns, factor: Vec3) -> list[int]:
     """How many squares there are along each axis."""
     assert columns.grid is not None
-    return [-(-n // f) for n, f in zip(columns.grid.shape, factor, strict=True)]
+    return [ceil_div(n, f) for n, f in zip(columns.grid.shape, factor, strict=True)]
 
 
 def _coarsening(shape: Vec3, axes: Sequence[int], most: int) -> Vec3:
     factor = [1, 1, 1]
-    while prod(-(-shape[a] // factor[a]) for a in axes) > most:
-        factor[max(axes, key=lambda a: -(-shape[a] // factor[a]))] *= 2
+    while prod(ceil_div(shape[a], factor[a]) for a in axes) > most:
+        factor[max(axes, key=lambda a: ceil_div(shape[a], factor[a]))] *= 2
     return vec3(factor)
 
 
@@ -81,10 +77,7 @@ class Squares:
     """The columns of one layer; NaN where nothing is known. The last three: of single blocks only."""
 
     states: str
-    seconds: Sequence[float]
-    cpu_s: Sequence[float]
-    peak_bytes: Sequence[float]
-    labels: Sequence[float]
+    figures: Mapping[str, Sequence[float]]
     hosts: Sequence[int] = ()
     runs: Sequence[int] = ()
     times: Sequence[float] = ()
@@ -96,18 +89,13 @@ def layer_of(columns: StageColumns, factor: Vec3, z: int) -> Squares:
     shape = columns.grid.shape
     if factor == (1, 1, 1):
         one = slice(z * shape[1] * shape[2], (z + 1) * shape[1] * shape[2])
-        return Squares(
-            columns.states[one].decode(), columns.seconds[one], columns.cpu_s[one],
-            columns.peak_bytes[one], columns.labels[one], columns.hosts[one], columns.runs[one],
-            columns.times[one],
-        )  # fmt: skip
+        figures = {name: column[one] for name, column in columns.figures.items()}
+        states, times = columns.states[one].decode(), columns.times[one]
+        return Squares(states, figures, columns.hosts[one], columns.runs[one], times)
     groups = list(squares(shape, factor, z))
     return Squares(
         "".join(worst(columns.states[k] for k in group) for group in groups),
-        _reduced(columns.seconds, groups, _mean),
-        _reduced(columns.cpu_s, groups, _mean),
-        _reduced(columns.peak_bytes, groups, max),
-        _reduced(columns.labels, groups, sum),
+        {f.name: _reduced(columns.figures[f.name], groups, f.together) for f in FIGURES},
     )
 
 
@@ -118,14 +106,10 @@ def draw(columns: StageColumns) -> list[Squares]:
 
 
 def _reduced(
-    column: Sequence[float], groups: list[list[int]], reduce: Callable[[list[float]], float]
+    column: Sequence[float], groups: list[list[int]], reduce: Callable[[Sequence[float]], float]
 ) -> list[float]:
     known = ([v for k in group if (v := column[k]) == v] for group in groups)
     return [reduce(values) if values else NAN for values in known]
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 # ------------------------------------------------------------------ for people: three digits
@@ -164,13 +148,10 @@ def layer(columns: StageColumns, factor: Vec3, z: int, *, with_times: bool) -> D
 def _told(columns: StageColumns, factor: Vec3, z: int, found: Squares, *, with_times: bool) -> Data:
     data: Data = {
         "states": found.states,
-        "seconds": [_short(v) for v in found.seconds],
-        "cpu_s": [_short(v) for v in found.cpu_s],
-        "peak_mib": [None if v != v else round(v / 2**20) for v in found.peak_bytes],
-        "labels": [whole_or_none(v) for v in found.labels],
+        **{f.map_name: [f.short(v) for v in found.figures[f.name]] for f in FIGURES},
         "hosts": repeats(found.hosts),
         "runs": repeats(found.runs),
-        "times": [whole_or_none(v) for v in found.times] if with_times else [],
+        "times": [None if v != v else int(v) for v in found.times] if with_times else [],
     }
     kept = {name: c for name, c in data.items() if name == "states" or _is_known(c)}
     causes = _causes(columns, z) if factor == (1, 1, 1) else {}
@@ -196,12 +177,6 @@ def _is_known(column: Iterable[float | None]) -> bool:
     return any(v is not None for v in column)
 
 
-def _short(value: float) -> float | None:
-    if value != value:
-        return None
-    return round(value) if value >= 100 else float(f"{value:.3g}")
-
-
 def repeats(values: Iterable[int]) -> list[int]:
     """Each value and how often it comes in a row: [value, times, value, times, ...]."""
     found: list[int] = []
@@ -218,15 +193,11 @@ def exact(columns: StageColumns, layers: Sequence[Squares]) -> Data:
     """The map of report.json: exact figures, all layers in one; ``layers``: by `draw`."""
     factor = whole_factor_of(columns)
     is_single = factor == (1, 1, 1)
-    mean = known_or_none if is_single else _rounded
-    data: Data = {
-        "seconds": [mean(v) for found in layers for v in found.seconds],
-        "cpu_s": [mean(v) for found in layers for v in found.cpu_s],
-        "peak_bytes": [whole_or_none(v) for found in layers for v in found.peak_bytes],
-        "labels": [whole_or_none(v) for found in layers for v in found.labels],
-    }
-    if columns.stage != "segment":
-        del data["labels"]
+    data: Data = {}
+    for figure in FIGURES:
+        if figure.report_stage in (None, columns.stage):
+            told = figure.exact if is_single else figure.mean
+            data[figure.name] = [told(v) for found in layers for v in found.figures[figure.name]]
     if is_single:
         data |= {"hosts": repeats(columns.hosts), "runs": repeats(columns.runs)}
     return {
@@ -238,7 +209,3 @@ def exact(columns: StageColumns, layers: Sequence[Squares]) -> Data:
         "states": "".join(found.states for found in layers),
         **{name: column for name, column in data.items() if _is_known(column)},
     }
-
-
-def _rounded(value: float) -> float | None:
-    return None if value != value else round(value, 3)

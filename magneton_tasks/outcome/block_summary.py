@@ -23,7 +23,6 @@ from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.record import Record
 
 Data = dict[str, Any]
 
@@ -115,6 +114,7 @@ def _cost(plan: Plan) -> Data:
 # ------------------------------------------------------------------ one stage
 def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool) -> Data:
     stage, work = found.stage, attempt.plan.work.get(found.stage)
+    memory = found.figures["peak_bytes"]
     return {
         **found.row(now, is_alive=is_alive),
         "noun": noun_of(stage),
@@ -123,11 +123,11 @@ def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool)
         "has_map": found.grid is not None, "layers": found.layers(),
         "running_now": [_working(found, k) for k in found.keys("r", MOST_RUNNING)],
         "failures": [
-            _failure(attempt, found, k, record)
+            {"stage": stage, **block_failure(attempt, stage, record), "position": _position(found, k)}
             for k, record in sorted(found.failed.items())[:MOST_FAILED]
         ],
-        "seconds": histogram(found.seconds), "memory": histogram(found.peak_bytes),
-        "slowest": found.slowest(), "fattest": _largest(found, found.peak_bytes),
+        "seconds": histogram(found.figures["seconds"]), "memory": histogram(memory),
+        "slowest": found.slowest(), "fattest": _largest(found, memory),
     }  # fmt: skip
 
 
@@ -144,12 +144,6 @@ def _largest(found: StageColumns, column: Sequence[float]) -> list[Data]:
 
 def _position(found: StageColumns, key: int) -> list[int] | None:
     return list(found.grid.index3(key)) if found.grid is not None else None
-
-
-def _failure(attempt: Attempt, found: StageColumns, key: int, record: Record) -> Data:
-    """What a failed block's record says, and where it lies in the grid."""
-    told = block_failure(attempt, found.stage, key, record)
-    return {**told, "position": _position(found, key)}
 
 
 def histogram(values: Sequence[float]) -> Data | None:

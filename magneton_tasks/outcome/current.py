@@ -8,19 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magneton_tasks.base import files, lease
-from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.deciding import decides
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config
-from magneton_tasks.errors import MagnetonError
-from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.errors import CorruptFileError, MagnetonError
+from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.plan.stage_table import CHOICE_OF, CHOICES
-from magneton_tasks.stages.planning import checks, thresholds
+from magneton_tasks.stages.planning.expected import Source, expected
 from magneton_tasks.work import attempts
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.frozen import plan_of
 from magneton_tasks.work.paths import WorkPaths, stage_folder
 
 OUTPUT_GONE = "the output is gone"
@@ -70,7 +69,7 @@ def as_planned_now(attempt: Attempt, config_path: Path) -> Now:
 
 def _output(attempt: Attempt) -> str | None:
     """Records of apply outlive what they tell of: see `checks.check_owner`."""
-    owner = read_json(locate(attempt.config.paths.output), "magneton.json")
+    owner = read_owner(attempt.config.paths.output)
     if owner is None:
         return OUTPUT_GONE
     same = owner.get("fingerprint") == attempt.plan.fingerprints.apply
@@ -83,35 +82,30 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         config = load_config(config_path, plan.overrides, plan.partition)
     except MagnetonError as error:
         return Now(attempt, notes=(f"the config can't be read now: {error.what}",))
-    changes = _changes(attempt, config, None)
+    changes, notes = _changes(attempt, config, None), tuple[str, ...]()
     try:
-        info = read_metadata(config.paths.input, config.input.mip)
-        facts = VolumeFacts.of(info)
-        source = checks.input_digest(config, info)
-        notes: tuple[str, ...] = ()
+        source = Source.of(config)
     except MagnetonError as error:
         notes = (f"it is unknown whether the input changed: {error.what}",)
         if any(c.startswith(("paths.input:", "input.", "mask.")) for c in changes):
             return Now(attempt, changes, notes)
-        facts, source = plan.volume, plan.input_digest
+        source = Source(plan.volume, plan.input_digest)
     try:
-        geometry = make_geometry(config, facts)
+        found = expected(config, plan.overrides, source)
+    except CorruptFileError as error:
+        return Now(attempt, changes, (*notes, error.what))
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
-    try:
-        known = thresholds.known(config, plan.overrides, geometry.box, source)
-    except MagnetonError as error:
-        return Now(attempt, changes, (*notes, error.what))
-    threshold = known or plan.threshold
-    changes = _changes(attempt, config, known)
-    fingerprints = make_fingerprints(config, geometry, threshold.value)
-    if (fingerprints, source) == (plan.fingerprints, plan.input_digest):
+    changes = _changes(attempt, config, found.threshold)
+    threshold = found.threshold or plan.threshold
+    fingerprints = found.fingerprints or make_fingerprints(config, found.geometry, threshold.value)
+    if (fingerprints, source.digest) == (plan.fingerprints, plan.input_digest):
         return Now(attempt, changes, notes)
     now = replace(
         plan,
-        volume=facts,
-        input_digest=source,
-        geometry=geometry,
+        volume=source.facts,
+        input_digest=source.digest,
+        geometry=found.geometry,
         fingerprints=fingerprints,
         threshold=threshold,
         restart=False,
@@ -131,7 +125,7 @@ def _plans(work: WorkPaths) -> Iterator[Plan]:
     """The plans of all attempts of this version that can be read, newest first."""
     for found in attempts.newest_first(work):
         with suppress(OSError, MagnetonError):
-            yield Plan.from_json(found.paths.plan.read_bytes())
+            yield plan_of(found.paths)
 
 
 def older_plans(attempt: Attempt) -> list[Plan]:

@@ -2,7 +2,7 @@
 
 Nothing is changed here. A file that is damaged never gets into a result unseen: whoever reads labels,
 pairs or the pool table checks them too, and verify reads the output's chunks. What verify only takes
-a sample of (see `proof`) is read here to the last chunk, and `marks` sees to what is damaged there.
+a sample of (see `proof`) is read here to the last chunk, and `status_check` sees to what is damaged there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The report of an attempt: ``report.json`` with exact figures, ``report.html`` for people.
 
 Collected from the records, at any time: of a run that is verified, one that failed, one that goes
-on. `showing` writes it after verify.
+on. `after_verify` writes it after verify.
 """
 
 from __future__ import annotations
@@ -167,9 +167,9 @@ def _worked(attempt: Attempt, results: Mapping[str, list[Data]], found: Found) -
         "maps": [block_squares.exact(columns[s], drawn) for s, drawn in found.squares.items()],
         "slowest": columns["segment"].slowest(),
         "failures": [
-            block_failure(attempt, stage, key, record)
+            {"stage": stage, **block_failure(attempt, stage, record)}
             for stage, c in columns.items()
-            for key, record in sorted(c.failed.items())
+            for _, record in sorted(c.failed.items())
         ],
         "failed": sum(row["failed"] for row in rows),
         "hosts": list(found.volume.hosts),

@@ -7,7 +7,7 @@ from typing import Any
 
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.stage_table import MAPPED
-from magneton_tasks.work import results
+from magneton_tasks.work import results, task_logs
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.record import Record
@@ -65,15 +65,15 @@ def _failure(stage: str, failure: Data) -> Data:
     return {"stage": stage, **{name: failure.get(name) for name in names}}
 
 
-def block_failure(attempt: Attempt, stage: str, key: int, record: Record) -> Data:
-    """What a failed block's record says, and where its log lies."""
-    info, paths = record.info, attempt.paths
-    log = paths.log(stage, record.batch)
+def block_failure(attempt: Attempt, stage: str, record: Record) -> Data:
+    """What a failed block's record says, and where its log lies; else where it was written."""
+    runs = attempt.work.runs
+    paths = task_logs.attempt_of(runs, record) or attempt.paths
+    log = task_logs.log_of(runs, stage, [record]) or record.info.get("log") or paths.logs
     return {
-        "stage": stage,
-        "key": key,
-        **{name: info.get(name) for name in ("exit_code", "cause", "hint")},
-        "log": info.get("log") or str(log if log.is_file() else paths.logs),
+        "key": record.key,
+        **{name: record.info.get(name) for name in ("exit_code", "cause", "hint")},
+        "log": str(log),
         "host": record.host,
         "time": record.time,
     }

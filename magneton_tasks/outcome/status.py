@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.base import files, lease
+from magneton_tasks.base import lease
 from magneton_tasks.outcome import current, threshold_words
 from magneton_tasks.outcome.status_blocks import Blocks, failed_outside
 from magneton_tasks.outcome.summary import RESULTS, StageSummary, summary_of
@@ -19,6 +19,7 @@ from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
 from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.stages.proof import words
+from magneton_tasks.work import results
 from magneton_tasks.work.attempts import latest_attempt, open_latest
 from magneton_tasks.work.states import VolumeStates
 
@@ -158,22 +159,20 @@ class Status:
         return json.dumps(own, separators=(",", ":"))[1:-1] + ","
 
     def _damage(self, stage: str) -> dict[int, list[Data]]:
-        from magneton_tasks.outcome import marks  # heavy
+        from magneton_tasks.outcome import status_check  # heavy
 
         found: dict[int, list[Data]] = {}
-        for one in marks.check(self.shown, stage, self.states):
+        for one in status_check.check(self.shown, stage, self.states):
             found.setdefault(one.key, []).append(self.blocks.place(stage, one.key) | asdict(one))
         return found
 
     def _verify(self) -> StageStatus:
         status = StageStatus(StageSummary.planned(self.attempt.plan, "verify"))
         counts = status.summary.counts
-        path = self.attempt.paths.result("verify")
-        if files.stat_size(path) is None:
+        result = results.of_verify(self.attempt.paths)
+        if result is None:
             counts["missing"] = 1
             return status
-        with files.open_read(path) as file:
-            result = json.loads(file.read())
         status.failures = [{**f, "key": 0} for f in result.get("failures", ())]
         if status.failures:
             counts["failed"] = 1

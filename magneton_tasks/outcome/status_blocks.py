@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from magneton_tasks.outcome.run_state import place_of, results_of
+from magneton_tasks.outcome import figures
+from magneton_tasks.outcome.run_state import block_failure, place_of, results_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths, task_name
 from magneton_tasks.work.record import Record
@@ -36,21 +36,8 @@ class Blocks:
 
     def failure(self, stage: str, record: Record) -> Data:
         """What a failed block's record says, and where its log lies."""
-        told: Data = {
-            k: record.info[k] for k in ("exit_code", "cause", "hint", "log") if k in record.info
-        }
-        if "log" not in told and (log := self._log(stage, record)) is not None:
-            told["log"] = str(log)
-        return self.place(stage, record.key) | told | {"host": record.host, "time": record.time}
-
-    def _log(self, stage: str, record: Record) -> Path | None:
-        """The log of the task that wrote a record, else the directory where it should lie."""
-        if not record.run or record.attempt is None:
-            return None
-        paths = AttemptPaths(self.attempt.work.runs / record.run / str(record.attempt))
-        batch = None if stage == "pool" else record.batch
-        found = [p for p in (paths.log(stage, batch), paths.logs) if p.exists()]
-        return found[0] if found else None
+        told = block_failure(self.attempt, stage, record)
+        return self.place(stage, record.key) | {k: v for k, v in told.items() if v is not None}
 
     def working(self, stage: str, record: Record) -> Data:
         """Where a block runs, and since when (unix s)."""
@@ -83,11 +70,8 @@ class Blocks:
             {
                 "stage": stage,
                 **self.place(stage, -key),
-                "seconds": record.seconds,
-                "cpu_s": record.cpu_s,
-                "peak_bytes": record.peak_bytes,
+                **figures.told(record),
                 "host": record.host,
-                "labels": record.info.get("n"),
             }
             for _, _, stage, key, record in sorted(known, reverse=True)
         ]

@@ -81,8 +81,8 @@ class StageSummary:
         total = total_of(plan.geometry, stage) or 1
         todo = (ranges_len(work.todo) if work else total) if is_asked else 0
         voxels = 0.0 if stage == "pool" else plan.geometry.box.voxels / total
-        starts, cpu_s = (-(-work.batches // plan.workers), work.cpu_s) if work else (1, 0.0)
-        return cls(stage, total, todo, voxels, cpu_s / plan.workers + starts * START_S)
+        expected_s = work.expected_s(plan.workers) if work else START_S
+        return cls(stage, total, todo, voxels, expected_s)
 
     @classmethod
     def of_groups(cls, plan: Plan, stage: str, work: StagePlan) -> StageSummary:
@@ -182,8 +182,13 @@ class StageSummary:
         return self.counts["done"] + self.counts["empty"]
 
     @property
+    def found(self) -> int:
+        """Blocks or cells that plan found done: the attempt needn't do them."""
+        return self.total - self.todo
+
+    @property
     def before(self) -> int:
-        """Those of them that an earlier attempt made."""
+        """Those with a result that an earlier attempt made."""
         return self.done - self.own
 
     @property

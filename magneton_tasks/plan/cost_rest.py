@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3, ceil_div
 
 #: Resident bytes of a process of count, pool or apply that has done next to nothing: measured are
 #: 215 MiB for pool, some 300 MiB for the others with their first chunks.
@@ -23,6 +23,8 @@ POOL_STREAM_BYTES = 100 * 2**20
 POOL_BYTES_PER_LABEL = (60, 20)
 #: pool: labels that the plan's bound has room for at least; 29 MiB.
 FEW_LABELS = 500_000
+#: apply: of each label in a cell: its id, the sort that makes the table of them, and its place there.
+_BYTES_PER_ID = 56
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,31 @@ def planned_pool_memory(labels: int) -> Memory:
     return Memory(pool_memory(max(labels, FEW_LABELS)).bound, pool_memory(labels).expected)
 
 
-def apply_memory(cell_shape: Vec3, read_voxels: int, fragments: int) -> Memory:
-    """A cell in uint64 with its next mip, one block's labels, and the global ids of its blocks."""
-    cell = 8 * prod(cell_shape)
-    block = 4 * min(read_voxels, prod(cell_shape))
-    blocks = max(8, -(-prod(cell_shape) // max(read_voxels, 1)) * 4)
-    ids = 16 * fragments * blocks
+def apply_memory(
+    cell_shape: Vec3, slab_shape: Vec3, factor: Vec3 | None, read_voxels: int, fragments: int
+) -> Memory:
+    """A slab of a cell in uint32, mip 1 of the cell, the mips of both, and the global ids of its blocks.
+
+    Parameters
+    ----------
+    factor
+        Of mip 1; None: apply makes none.
+    read_voxels, fragments
+        Of a block.
+    """
+    voxels = float(prod(slab_shape))
+    if factor is not None:
+        windows = prod(factor)
+        voxels = (voxels + prod(cell_shape) / windows) * (1 + 1 / windows)
+    blocks = max(8, ceil_div(prod(cell_shape), max(read_voxels, 1)) * 4)
+    ids = _BYTES_PER_ID * fragments * blocks
     return Memory(
-        BASE_BOUND_BYTES + 2 * cell + 2 * block + ids,
-        BASE_EXPECTED_BYTES + cell + cell // 8 + block + ids // 20,
+        BASE_BOUND_BYTES + int(4.4 * voxels) + ids,
+        BASE_EXPECTED_BYTES + int(4 * voxels) + ids // 20,
     )
+
+
+def downsample_memory(cell_shape: Vec3) -> Memory:
+    """A cell in uint64, as it is read, with its next mip."""
+    cell = 8 * prod(cell_shape)
+    return Memory(BASE_BOUND_BYTES + 2 * cell, BASE_EXPECTED_BYTES + cell + cell // 8)

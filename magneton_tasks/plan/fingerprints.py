@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from magneton_tasks.config import keys
-from magneton_tasks.config.deciding import ALWAYS, DECIDING
+from magneton_tasks.config.deciding import table
+from magneton_tasks.config.field_facts import ALWAYS
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.geometry import Geometry
@@ -78,7 +79,7 @@ def decisive(config: RunConfig, group: str) -> dict[str, Any]:
     Keys that aren't read stay out, and younger ones that stand where they stood before they existed.
     """
     data, found = config.resolved(), dict[str, Any]()
-    for key, row in DECIDING.items():
+    for key, row in table(type(config)).items():
         value = keys.get(data, key)
         if row.id is None or not row.id.startswith(f"{group}.") or value is keys.MISSING:
             continue

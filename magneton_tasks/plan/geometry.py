@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
@@ -18,6 +18,8 @@ from magneton_tasks.plan.stage_table import Method, facts
 
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27
+#: Least height of a slab of a cell, in voxels: few chunks of a block's labels lie in two of them.
+_SLAB = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ class Geometry:
         begin = vec3(
             c + (b - a) // f for c, b, a, f in zip(coarse, box.begin, fine, factor, strict=True)
         )
-        return Box.of_shape(vec3(-(-s // f) for s, f in zip(box.shape, factor, strict=True)), begin)
+        return Box.of_shape(
+            vec3(ceil_div(s, f) for s, f in zip(box.shape, factor, strict=True)), begin
+        )
 
     def cell_box(self, stage: str, key: int, mip: int) -> Box:
         """What a cell of apply or downsample holds at ``mip``, in voxels of that mip."""
@@ -90,6 +94,12 @@ class Geometry:
         for k in range(at, mip):
             box = self.coarser(box, k)
         return box
+
+    def slab_shape(self, chunk_size: Vec3) -> Vec3:
+        """The largest part of a cell that apply holds at mip 0: whole chunks, and whole voxels of mip 1."""
+        z, y, x = self.cells.largest_read
+        step = chunk_size[0] * (self.factors[0][0] if self.cell_mips else 1)
+        return min(z, ceil_div(_SLAB, step) * step), y, x
 
     @property
     def cumulative(self) -> tuple[Vec3, ...]:
@@ -188,7 +198,7 @@ def count_files(geometry: Geometry, chunk: Vec3) -> int:
     total = 2
     for mip in range(len(geometry.factors) + 1):
         shape = geometry.mip_box(mip).shape
-        total += prod(-(-s // c) for s, c in zip(shape, chunk, strict=True))
+        total += prod(ceil_div(s, c) for s, c in zip(shape, chunk, strict=True))
     return total
 
 

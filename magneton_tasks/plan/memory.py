@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.cost_exact import FaceDensity
-from magneton_tasks.plan.cost_rest import Memory, apply_memory, count_memory, planned_pool_memory
+from magneton_tasks.plan.cost_exact import TYPICAL_FACES, FaceDensity
+from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
+from magneton_tasks.plan.cost_rest import (
+    Memory,
+    apply_memory,
+    count_memory,
+    downsample_memory,
+    planned_pool_memory,
+)
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.stage_table import OF_GROUPS, facts, stages_of
 
@@ -25,6 +34,27 @@ class Density:
     faces: FaceDensity | None = None
     densest_faces: FaceDensity | None = None
     labels_per_voxel: float | None = None
+
+
+#: Where nothing was sampled: cortex, see benchmarks/memory.py.
+TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
+#: The largest cell that plan makes, in voxels along each axis.
+_LARGEST_CELL = (512, 512, 512)
+#: Of mip 1, where voxels are higher than wide: the largest mip 1.
+_FACTOR = (1, 2, 2)
+
+
+def usual_memory(config: RunConfig) -> dict[str, Memory]:
+    """As `project_memory`, from the config alone: of a few whole blocks of ordinary tissue."""
+    exact, size = config.method == "exact", config.block.size
+    overlap = (0, 0, 0) if exact else config.block.overlap
+    n = 2 if exact else 3  # so that the one in the middle is as large as a block may be
+    box = Box.of_shape(vec3(n * (s - o) for s, o in zip(size, overlap, strict=True)))
+    grid = Grid.of_blocks(box, size, overlap)
+    cells = Grid.of_cells(Box.of_shape(_LARGEST_CELL), _LARGEST_CELL)
+    return project_memory(
+        config, Geometry(grid, (_FACTOR,), 1, cells, cells, config.method), TYPICAL
+    )
 
 
 def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
@@ -63,13 +93,10 @@ def _overlap_memory(config: RunConfig, geometry: Geometry, density: Density) -> 
     fragments = int(density.fragments_per_voxel * read_voxels)
     memory["count"] = count_memory(geometry.grid.largest_read, config.block.overlap)
     memory["pool"] = planned_pool_memory(fragments * len(geometry.grid))
-    memory["apply"] = apply_memory(geometry.cells.largest_read, read_voxels, fragments)
-    if geometry.coarse_cells is not None:
-        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
-    return memory
+    return memory | writing_memory(config, geometry, fragments)
 
 
-def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
+def _exact_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
     grid = geometry.grid
     voxels = prod(grid.largest_core)
     labels = int((density.labels_per_voxel or density.fragments_per_voxel) * voxels)
@@ -88,7 +115,15 @@ def _exact_memory(_: RunConfig, geometry: Geometry, density: Density) -> dict[st
     # Their groups are cut to what a worker may take: the least is what a process takes anyway.
     least = cost_exact.round_bytes(0)
     memory |= dict.fromkeys(OF_GROUPS, Memory(least, least))
-    memory["apply"] = apply_memory(geometry.cells.largest_read, voxels, labels)
+    return memory | writing_memory(config, geometry, labels)
+
+
+def writing_memory(config: RunConfig, geometry: Geometry, labels: int) -> dict[str, Memory]:
+    """Of the stages that write the output; ``labels``: of a block."""
+    cells, grid = geometry.cells.largest_read, geometry.grid
+    slab = geometry.slab_shape(config.apply.chunk_size)
+    factor = geometry.factors[0] if geometry.cell_mips else None
+    memory = {"apply": apply_memory(cells, slab, factor, prod(grid.largest_read), labels)}
     if geometry.coarse_cells is not None:
-        memory["downsample"] = apply_memory(geometry.coarse_cells.largest_read, 0, 0)
+        memory["downsample"] = downsample_memory(geometry.coarse_cells.largest_read)
     return memory

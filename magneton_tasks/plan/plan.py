@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from magneton_tasks import __version__
-from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.geometry import Box, ceil_div, vec3
 from magneton_tasks.base.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError, OtherVersionError
@@ -102,6 +102,10 @@ class StagePlan:
         """Positions in ``todo`` that batch ``k`` works."""
         return share(ranges_len(self.todo), k, self.batches)
 
+    def expected_s(self, workers: int) -> float:
+        """Wall time to expect, in seconds: the CPU time, shared, and the start of the processes."""
+        return self.cpu_s / workers + ceil_div(self.batches, workers) * START_S
+
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
@@ -167,12 +171,9 @@ class Plan:
 
     @property
     def expected_s(self) -> float:
-        """Wall time to expect, in seconds: the CPU time of what is to do, shared by the workers, and
-        the start of their processes (verify's included).
-        """
+        """Wall time to expect of what is to do, in seconds; of verify, the start of its process."""
         works = [w for w in self.work.values() if w.batches]
-        rounds = 1 + sum(-(-w.batches // self.workers) for w in works)
-        return sum(w.cpu_s for w in works) / self.workers + rounds * START_S
+        return START_S + sum(w.expected_s(self.workers) for w in works)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from magneton_tasks.base.worker_env import BY_RUNNER
 from magneton_tasks.work.events import Told
 from magneton_tasks.work.record import OUT_OF_MEMORY
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE, JOB_VARIABLE
@@ -17,7 +18,7 @@ from magneton_tasks.work.record_writer import IMAGE_VARIABLE, JOB_VARIABLE
 PROGRAM = (sys.executable, "-m", "magneton_tasks")
 
 #: What tells a process that a runner started it: in processes of this machine, in a container, in a job.
-_BY_RUNNER = ("MAGNETON_BY_RUNNER", IMAGE_VARIABLE, JOB_VARIABLE)
+_BY_RUNNER = (BY_RUNNER, IMAGE_VARIABLE, JOB_VARIABLE)
 
 
 def is_run_by_runner(environ: Mapping[str, str] = os.environ) -> bool:

@@ -18,17 +18,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
+from magneton_tasks.base.worker_env import DIE_WITH_PARENT, MEMORY_VARIABLE, worker_environ
 from magneton_tasks.errors import EXIT_OK
-from magneton_tasks.runners import retry
+from magneton_tasks.runners import resources, retry
 from magneton_tasks.runners.command import ran_out_of_memory, stage_command
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.retry import Cause
 from magneton_tasks.work.events import EVENTS_VARIABLE, Event, Failed, Note, Text, Told, read
-from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.paths import AttemptPaths, task_title
 
-#: Tells a worker to end when the process that started it does.
-DIE_WITH_PARENT = "MAGNETON_DIE_WITH_PARENT"
 #: Seconds that workers get to end after SIGTERM.
 GRACE_S = 10.0
 
@@ -42,8 +40,6 @@ class _Worker:
     batch: int | None
     process: subprocess.Popen[bytes]
     log: BinaryIO
-    #: has all the memory that there is for workers, and nobody beside it
-    is_alone: bool
     rest: bytes = b""
     told: Told = field(default_factory=Told)
 
@@ -99,7 +95,7 @@ def run_stage(
         Called once a second at least.
     alone_bytes
         What a batch may take that ran out of memory and is tried again, with no other beside it;
-        None: as much as at first.
+        None: what the machine has.
 
     Returns
     -------
@@ -112,6 +108,7 @@ def run_stage(
         Ctrl-C was pressed: the workers were asked to end, and have ended. The second Ctrl-C, or
         `GRACE_S`, kills those that don't.
     """
+    alone_bytes = resources.alone_memory(alone_bytes)
     runner = _Runner(AttemptPaths(attempt), stage, on_event, on_tick, alone_bytes)
     with runner.interrupts.held():
         try:
@@ -127,14 +124,14 @@ class _Runner:
         stage: str,
         on_event: OnEvent,
         on_tick: OnTick,
-        alone_bytes: int | None,
+        alone_bytes: int,
     ) -> None:
         self.paths, self.stage, self.on_event, self.on_tick = paths, stage, on_event, on_tick
         self.alone_bytes = alone_bytes
         self.interrupts = Interrupts(self.interrupted)
         self.selector = selectors.DefaultSelector()
         self.running: list[_Worker] = []
-        self.failed: dict[int | None, dict[Cause, int]] = {}
+        self.tries: dict[int | None, retry.Tries] = {}
         self.waiting: deque[int | None] = deque()
         #: ran out of memory: each is tried again when no other runs
         self.alone: deque[int | None] = deque()
@@ -157,28 +154,25 @@ class _Runner:
         while self.waiting and len(self.running) < workers and not self.interrupts.count:
             self.start(self.waiting.popleft())
         if self.alone and not self.running and not self.interrupts.count:
-            self.start(self.alone.popleft(), is_alone=True)
+            self.start(self.alone.popleft())
 
     def ended(self, worker: _Worker) -> int:
         """Exit code of a worker that has ended; decides whether its batch is tried again."""
         code, batch = worker.process.wait(), worker.batch
-        name = self.stage if batch is None else f"{self.stage}: batch {batch}"
+        name = task_title(self.stage, batch)
         if code == EXIT_OK or self.interrupts.count:
             return code
-        cause = worker.cause(code)
-        failed = self.failed[batch] = retry.counted(self.failed.get(batch, {}), cause)
+        cause, tries = worker.cause(code), self.tries[batch]
+        step = tries.after(code, cause)
         if cause is Cause.MEMORY:
             what = f"{name} ran out of memory" + (f" (ended with {code})" if code < 0 else "")
-            given = "" if self.alone_bytes is None else f" with {human_bytes(self.alone_bytes)}"
-            if worker.is_alone:
-                self.on_event(Note(f"{what}, alone{given}: no more is available"))
-                return retry.without_more_memory(code)
-            self.on_event(Note(f"{what}; trying again, alone{given}"))
-            self.alone.append(batch)
-        elif retry.helps_here(code) and retry.is_left(failed, cause, retry.TRIES):
-            self.on_event(Note(f"{name} ended with {code}; trying again"))
-            self.waiting.append(batch)
-        return code
+            given = "" if step.again else f", alone with {human_bytes(self.alone_bytes)}"
+            self.on_event(Note(f"{what}{given}{'; ' if step.again else ': '}{step.words}"))
+        elif step.again:
+            self.on_event(Note(f"{name} ended with {code}; {step.words}"))
+        if step.again:
+            (self.waiting if tries.memory is None else self.alone).append(batch)
+        return step.exit_code
 
     def interrupted(self, times: int) -> None:
         """Ctrl-C: ask the workers to end, the second time kill them."""
@@ -191,13 +185,14 @@ class _Runner:
                 with suppress(ProcessLookupError):
                     os.killpg(worker.process.pid, number)
 
-    def start(self, batch: int | None, *, is_alone: bool = False) -> None:
+    def start(self, batch: int | None) -> None:
         log_path = self.paths.log(self.stage, batch)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log = open(log_path, "ab")  # noqa: SIM115 (closed when the worker ends)
         environ = {**worker_environ(), DIE_WITH_PARENT: "1", EVENTS_VARIABLE: "1"}
-        if is_alone and self.alone_bytes is not None:
-            environ[MEMORY_VARIABLE] = str(self.alone_bytes)
+        tries = self.tries.setdefault(batch, retry.Tries(self.alone_bytes, how=", alone"))
+        if tries.memory is not None:
+            environ[MEMORY_VARIABLE] = str(tries.memory)
         process = subprocess.Popen(
             stage_command(self.stage, self.paths.root, batch),
             stdin=subprocess.DEVNULL,
@@ -206,7 +201,7 @@ class _Runner:
             start_new_session=True,
             env=environ,
         )
-        worker = _Worker(batch, process, log, is_alone)
+        worker = _Worker(batch, process, log)
         assert process.stdout is not None
         self.selector.register(process.stdout, selectors.EVENT_READ, worker)
         self.running.append(worker)

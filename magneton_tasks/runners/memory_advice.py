@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.config.segment import USUAL_THRESHOLD
-from magneton_tasks.plan.cost_rest import apply_memory
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+from magneton_tasks.plan.memory import writing_memory
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import OF_GROUPS, WRITING
 from magneton_tasks.runners import this_machine
@@ -89,19 +88,21 @@ def ways(config: RunConfig, stage: str, volume: VolumeFacts | None) -> Iterator[
 
 #: 255 leaves half as much open as 256, or less: on mouse cortex .95 edges per face voxel and 2.4.
 _LEAST_OPEN_T_HIGH = 255
+#: What advice leaves of a projection, at most: who follows it would be disappointed else.
+_WORTH = 0.95
 
 
 def _smaller_cells(config: RunConfig, stage: str, volume: VolumeFacts) -> Iterator[Way]:
-    """Fewer mips and smaller chunks, where they make smaller cells: not always do they."""
-    now = _cell_bytes(make_geometry(config, volume), stage)
+    """Fewer mips and smaller chunks, where they lower what a cell takes: not always do they."""
+    worth = _WORTH * _writing_bytes(config, volume, stage)
     for mips in range(config.apply.mips - 1, -1, -1):
-        if _cell_bytes(make_geometry(_with_apply(config, mips=mips), volume), stage) < now:
+        if _writing_bytes(_with_apply(config, mips=mips), volume, stage) < worth:
             yield Way(f"take at most {mips} apply.mips", {"apply.mips": mips})
             break
     chunk = [c // 2 for c in config.apply.chunk_size]
     if min(chunk) >= 1:
         smaller = _with_apply(config, chunk_size=tuple(chunk))
-        if _cell_bytes(make_geometry(smaller, volume), stage) < now:
+        if _writing_bytes(smaller, volume, stage) < worth:
             yield Way(f"take apply.chunk_size {chunk}", {"apply.chunk_size": chunk})
 
 
@@ -109,8 +110,6 @@ def _with_apply(config: RunConfig, **values: Any) -> RunConfig:
     return config.model_copy(update={"apply": config.apply.model_copy(update=values)})
 
 
-def _cell_bytes(geometry: Geometry, stage: str) -> int:
-    cells = geometry.cells if stage == "apply" else geometry.coarse_cells
-    if cells is None:  # all mips are apply's
-        return 0
-    return apply_memory(cells.largest_read, prod(geometry.grid.largest_read), 0).bound
+def _writing_bytes(config: RunConfig, volume: VolumeFacts, stage: str) -> int:
+    memory = writing_memory(config, make_geometry(config, volume), 0).get(stage)
+    return 0 if memory is None else memory.bound  # all mips are apply's

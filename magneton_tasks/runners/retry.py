@@ -3,6 +3,10 @@
 A runner says why a try of a piece of work failed (`Cause`), and asks here what follows. Tries are
 counted by cause: a job that ran out of memory twice still gets its tries if its node fails then.
 
+On this machine, in processes or containers, all that is one `Tries`. On a cluster `arrays.decide`
+looks at many jobs together; how often they are tried, and with how much more, says the config
+(``tries``, ``memory_growth``, ``time_growth``, ``max_memory``, ``max_time`` in `config.slurm`).
+
 What each exit code means for a retry stands in `errors` (`FINAL_EXITS`, `RETRYABLE_EXITS`, `worst`).
 """
 
@@ -10,15 +14,21 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 
+from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import EXIT_CONFIG, EXIT_TEMPORARY, FINAL_EXITS, RETRYABLE_EXITS
 
-#: Tries of a batch on this machine or in a container, for each cause.
+#: Tries of a batch on this machine or in a container, for each cause that more memory doesn't mend.
 TRIES = 2
 #: What Airflow adds to a task's first try, and how long it waits before each, in seconds.
 TASK_RETRIES, TASK_PAUSE_S = 2, 10.0
+
+
+#: What a shell, a container's engine, or whatever else started a command ends with if SIGKILL ended it.
+KILLED = 128 + signal.SIGKILL
 
 
 class Cause(StrEnum):
@@ -95,7 +105,65 @@ def is_left(failed: Failed, cause: Cause, tries: int) -> bool:
     return cause in _MENDED and failed.get(cause, 0) < tries
 
 
-def helps_here(code: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows a try that failed: another, or the end of it.
+
+    Attributes
+    ----------
+    exit_code
+        What the work ends with, unless it is tried again.
+    words
+        What follows, for people.
+    """
+
+    again: bool
+    exit_code: int
+    words: str
+
+
+@dataclass
+class Tries:
+    """The tries of one piece of work on this machine, in processes or containers.
+
+    Attributes
+    ----------
+    most
+        What a try may take at the most, in bytes.
+    memory
+        What the next try may take, in bytes; None: what plan projected.
+    growth
+        Factor from a try that ran out of memory to the next; by itself the next gets the most.
+    how
+        How those with more are run, for people: ``, alone``.
+    """
+
+    most: int
+    memory: int | None = None
+    growth: float = inf
+    how: str = ""
+    _failed: Failed = field(default_factory=dict)
+
+    def after(self, code: int, cause: Cause) -> Step:
+        """What follows a try that ended with ``code`` for ``cause``; then ``memory`` is the next one's."""
+        self._failed = counted(self._failed, cause)
+        if cause is Cause.MEMORY:
+            return self._with_more(code)
+        again = _helps_here(code) and is_left(self._failed, cause, TRIES)
+        return Step(again, code, "trying again" if again else "")
+
+    def _with_more(self, code: int) -> Step:
+        more: int | None = self.most
+        if self.memory is not None:
+            more = _more_memory(self.memory, self.growth, self.most)
+        if more is None:  # that is for the config to mend
+            code = EXIT_CONFIG if code == EXIT_TEMPORARY else code
+            return Step(False, code, "no more is available")
+        self.memory = more
+        return Step(True, code, f"trying again{self.how} with {human_bytes(more)}")
+
+
+def _helps_here(code: int) -> bool:
     """Whether the same command may well work at once on the same machine.
 
     A full disk (74) stays full, and what can't be started won't start.
@@ -103,15 +171,10 @@ def helps_here(code: int) -> bool:
     return code < 0 or code == EXIT_TEMPORARY
 
 
-def without_more_memory(code: int) -> int:
-    """The exit code of what ran out of all the memory that there is: that is for the config to mend."""
-    return EXIT_CONFIG if code == EXIT_TEMPORARY else code
-
-
 def more(cause: Cause, need: Need, policy: Policy) -> Need | None:
     """What the next try gets; None if it would have to be more than there may be."""
     if cause is Cause.MEMORY:
-        memory = more_memory(need.memory, policy.memory_growth, policy.memory)
+        memory = _more_memory(need.memory, policy.memory_growth, policy.memory)
         return None if memory is None else Need(memory, need.time_s)
     if cause is Cause.TIME:
         time_s = _more_time(need.time_s, policy.time_growth, policy.time_s)
@@ -119,9 +182,9 @@ def more(cause: Cause, need: Need, policy: Policy) -> Need | None:
     return need
 
 
-def more_memory(allowed: int, growth: float, most: int) -> int | None:
+def _more_memory(allowed: int, growth: float, most: int) -> int | None:
     """What a worker gets after it ran out of ``allowed`` bytes; None if it had the most already."""
-    return min(int(allowed * growth), most) if allowed < most else None
+    return int(min(allowed * growth, most)) if allowed < most else None
 
 
 def _more_time(allowed_s: int, growth: float, most_s: int | None) -> int | None:

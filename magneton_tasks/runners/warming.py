@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 
-from magneton_tasks.base.worker_env import worker_environ
+from magneton_tasks.base.worker_env import DIE_WITH_PARENT, worker_environ
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.runners.command import PROGRAM
-from magneton_tasks.runners.local import DIE_WITH_PARENT
 
 
 def ensure_warm(say: Callable[[str], object] = print) -> bool:

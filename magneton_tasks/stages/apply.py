@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.formats.precomputed.write import PrecomputedStore
-from magneton_tasks.kernels.downsample import mode_pool
-from magneton_tasks.kernels.relabel import relabel_into
+from magneton_tasks.kernels.downsample import Label, mode_pool
+from magneton_tasks.kernels.relabel import relabel_into, table_of_ids
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.claims import output_to_write
@@ -95,35 +95,60 @@ class ApplyStage:
             info = before.info | Info(pool=self.pool.input)
             return Outcome("done", cell_input, info=info, summary="unchanged")
         box = self.geometry.cells.core(key)
-        labels = self._relabel(box, luts)
-        written = write_mips(self.output, 0, box, labels, self.geometry, self.geometry.cell_mips)
+        written, voxels = self._write(box, *table_of_ids(luts))
         info = info_of(self.pool.input, written)
         if self.attempt.config.method == "exact":  # verify counts them
-            info["voxels"] = int(np.count_nonzero(labels))
+            info["voxels"] = voxels
         return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, written)):,} chunks")
 
-    def _relabel(self, box: Box, luts: dict[int, NDArray[np.uint64]]) -> NDArray[np.uint64]:
-        out = np.zeros(box.shape, np.uint64)
+    def _write(
+        self, box: Box, ids: NDArray[np.uint64], luts: dict[int, NDArray[np.uint32]]
+    ) -> tuple[list[list[FileInfo]], int]:
+        """Write a cell slab by slab: memory that is used again costs less than that of a whole cell.
+
+        ``ids`` and ``luts`` are what `table_of_ids` makes. Returns the chunks of each mip, and how
+        many voxels aren't background.
+        """
+        geometry, more = self.geometry, self.geometry.cell_mips
+        factor = geometry.factors[0] if more else (1, 1, 1)
+        slabs = list(box.tiles(geometry.slab_shape(self.output.chunk_size)))
+        buffer = np.empty(slabs[0].shape, np.uint32)
+        coarser = np.empty(geometry.coarser(box, 0).shape if more else (0, 0, 0), np.uint32)
+        written, voxels = [], 0
+        for slab in slabs:
+            indices = buffer[: slab.shape[0]]
+            self._relabel(slab, luts, indices)
+            voxels += int(np.count_nonzero(indices))
+            written += self.output.write(0, slab, indices, ids)
+            if more:
+                begin = (slab.begin[0] - box.begin[0]) // factor[0]
+                pooled = mode_pool(indices, factor)
+                coarser[begin : begin + len(pooled)] = pooled
+        if not more:
+            return [written], voxels
+        coarse = geometry.coarser(box, 0)
+        coarse_chunks = write_mips(self.output, 1, coarse, coarser, geometry, more - 1, ids)
+        return [written, *coarse_chunks], voxels
+
+    def _relabel(
+        self, box: Box, luts: dict[int, NDArray[np.uint32]], out: NDArray[np.uint32]
+    ) -> None:
+        """Write the index into the cell's ids of each voxel of ``box`` to ``out``."""
         for block, lut in luts.items():
             part = box.intersection(self.geometry.grid.core(block))
-            relabel_into(
-                out[part.slices(box.begin)], self.blocks.read(block, part), with_background(lut)
-            )
-        return out
-
-
-def with_background(lut: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Global ids by label, with 0 for background in front: uint64 (n + 1,)."""
-    return np.concatenate((np.zeros(1, np.uint64), lut))
+            if not part.is_empty:
+                for piece, labels in self.blocks.pieces(block, part):
+                    relabel_into(out[piece.slices(box.begin)], labels, lut)
 
 
 def write_mips(
     output: PrecomputedStore,
     mip: int,
     box: Box,
-    labels: NDArray[np.uint64],
+    labels: NDArray[Label],
     geometry: Geometry,
     more: int,
+    ids: NDArray[np.uint64] | None = None,
 ) -> list[list[FileInfo]]:
     """Write ``labels`` at ``mip`` and pooled at the ``more`` mips after it.
 
@@ -132,20 +157,22 @@ def write_mips(
     box
         In voxels of ``mip``; whole chunks at every mip that is written, or at the volume's end.
     labels
-        uint64 (z, y, x).
+        uint64 (z, y, x); or uint32 with ``ids``, indices into these.
+    ids
+        uint64 (n,), ascending, so that each has one index.
 
     Returns
     -------
     list of list of FileInfo
         Size and checksum of each chunk's file: per mip, chunks in raster order.
     """
-    written = [output.write(mip, box, labels)]
+    written = [output.write(mip, box, labels, ids)]
     for k in range(mip, mip + more):
         labels = mode_pool(labels, geometry.factors[k])
         box = geometry.coarser(box, k)
-        written.append(output.write(k + 1, box, labels))
+        written.append(output.write(k + 1, box, labels, ids))
     return written
 
 
 def _digest(lut: NDArray[np.uint64]) -> str:
-    return blake2b(lut.tobytes(), digest_size=8).hexdigest()
+    return blake2b(lut.data, digest_size=8).hexdigest()

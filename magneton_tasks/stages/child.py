@@ -265,6 +265,5 @@ def rebuild_error(code: int, answer: dict[str, Any]) -> MagnetonError:
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
     kind = next((k for k in kinds if k.__name__ == answer.get("error")), MagnetonError)
-    error = kind(answer.get("what", f"ended with exit code {code}"), answer.get("hint"))
-    error.exit_code = code or EXIT_BUG
-    return error
+    what = answer.get("what", f"ended with exit code {code}")
+    return kind.ended_with(code or EXIT_BUG, what, answer.get("hint"))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from magneton_tasks import __version__
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.formats.precomputed.owner import write_owner
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages.planning.checks import identity, owner_of
 from magneton_tasks.stages.planning.replaced import state_of
@@ -74,8 +75,6 @@ def mark_finished(attempt: Attempt) -> None:
 
     Where nothing was written since it was proved so before, both stay.
     """
-    from magneton_tasks.formats.precomputed.write import write_owner
-
     url = attempt.config.paths.output
     owner = _own_owner(attempt)
     if owner is None:
@@ -91,8 +90,6 @@ def mark_finished(attempt: Attempt) -> None:
 
 def mark_unfinished(attempt: Attempt) -> None:
     """Note in the output's owner that the result isn't complete after all."""
-    from magneton_tasks.formats.precomputed.write import write_owner
-
     owner = _own_owner(attempt)
     if owner is not None and owner.get("finished"):
         write_owner(attempt.config.paths.output, owner | {"finished": None})

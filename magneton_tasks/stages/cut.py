@@ -14,18 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.grid import to_ranges, z_ordered
+from magneton_tasks.base.heap import give_back_early
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows
 from magneton_tasks.kernels.exact.rounds.tables import Mask, Names, names_of
 from magneton_tasks.plan import cost_exact
-from magneton_tasks.stages.exact import give_back_early, groups_of
 from magneton_tasks.stages.loop import Batch, Begin
 from magneton_tasks.stages.planning.group_work import rounds_dir
 from magneton_tasks.stages.round import NAMES
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
-from magneton_tasks.stages.slicing import Made, Rows, SliceReader, digest_of, into_slices
+from magneton_tasks.stages.slicing import (
+    Made,
+    Rows,
+    SliceReader,
+    digest_of,
+    groups_of,
+    into_slices,
+)
 from magneton_tasks.work import round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job

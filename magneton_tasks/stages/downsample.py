@@ -52,7 +52,9 @@ class DownsampleStage:
         box = cells.core(key)
         # What is damaged and can be decoded all the same would get into the coarser mips.
         require_sound(self.attempt, self.output, mip, box, self.applied)
-        labels = mode_pool(self.output.read(mip, box).astype(np.uint64), self.geometry.factors[mip])
+        labels = mode_pool(
+            self.output.read(mip, box).astype(np.uint64, copy=False), self.geometry.factors[mip]
+        )
         more = len(self.geometry.factors) - mip - 1
         written = write_mips(
             self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.faces import Face
 from magneton_tasks.kernels.exact.residual import Contacts, empty, empty_residual
@@ -24,7 +25,6 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     Parts,
     RegionContacts,
 )
-from magneton_tasks.stages.exact import place_of, run_settings
 from magneton_tasks.stages.loop import Batch
 from magneton_tasks.stages.slicing import Made, Rows, digest_of, into_slices
 from magneton_tasks.work.attempt import Attempt
@@ -60,7 +60,7 @@ class FacesStage:
     def __init__(self, attempt: Attempt, keys: list[int]) -> None:
         self.attempt = attempt
         self.grid = attempt.plan.geometry.grid
-        self.settings = run_settings(attempt)
+        self.settings = attempt.exact_settings
         self.residuals = residual_store(attempt)
         self._keys = keys
         self._blocks: Blocks | None = None
@@ -119,7 +119,7 @@ class FacesStage:
         if not self.blocks.n_labels(key) or not self.blocks.n_labels(other):
             none: Contacts = empty(Contacts)
             return none
-        place = place_of(self.grid, other)
+        place = Place.of(self.grid, other)
         return face_contacts(
             self._face(key, axis, 1),
             self._face(other, axis, 0),

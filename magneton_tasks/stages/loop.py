@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.base.causes import is_memory
+from magneton_tasks.base.error_meanings import is_memory
 from magneton_tasks.base.failures import bug, is_untold_bug, ours
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import allowed_memory

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base import files
 from magneton_tasks.config.settings import matching_rule
-from magneton_tasks.errors import CorruptFileError, NotVisibleError
 from magneton_tasks.kernels.global_ids import Pool, Pooling
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
@@ -34,7 +33,7 @@ from magneton_tasks.work.job import Job
 from magneton_tasks.work.pool_table import write_pool
 from magneton_tasks.work.record import Info, Kind, Record, files_info
 from magneton_tasks.work.stores import table_dir
-from magneton_tasks.work.validity import pool_input, spares
+from magneton_tasks.work.validity import inputs_of, pool_input, spares
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
 ROWS_PER_FILE = 2_000_000
@@ -51,7 +50,7 @@ def run(job: Job) -> int:
     with manifest.writer(attempt.name, "pool", 0) as writer:
         try:
             counts = attempt.require("count", range(len(attempt.plan.geometry.grid)))
-            digest = pool_input({k: r.input or "" for k, r in counts.items()})
+            digest = pool_input(inputs_of(counts))
             valid = state.valid if state else None
             if (
                 valid is not None
@@ -152,16 +151,10 @@ def _rows(
     directory = attempt.stage_dir("count")
     for name in sorted(ranges):
         path = directory / f"{kind}-{name}.parquet"
-        try:
+        with attempt.invalidating("count", owners[name], "these blocks are counted again"):
             yield from tables.iter_rows(
                 path, info[name], sorted(ranges[name]), kind, attempt.wait_s, _COLUMNS[kind]
             )
-        except (CorruptFileError, NotVisibleError) as error:
-            attempt.invalidate("count", dict.fromkeys(owners[name], error.what))
-            raise type(error)(
-                error.what,
-                "rerun (in Airflow: clear the task plan): these blocks are counted again",
-            ) from None
 
 
 def _file_ranges(labels: NDArray[np.int64]) -> Iterator[range]:

@@ -15,7 +15,6 @@ from typing import Any
 from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
-from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import ConfigError, worst
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.compiled import archives as kernel_archives
@@ -63,10 +62,8 @@ def _checks(attempt: Attempt) -> Iterator[tuple[str, Callable[[], None]]]:
 
 def _check_fingerprints(attempt: Attempt) -> None:
     """The same results come out of this config here as where it was planned."""
-    with files.open_read(attempt.paths.config) as file:
-        config = parse_config(file.read().decode(), str(attempt.paths.config))
     plan = attempt.plan
-    here = make_fingerprints(config, plan.geometry, plan.threshold.value)
+    here = make_fingerprints(attempt.frozen_config(), plan.geometry, plan.threshold.value)
     if here != plan.fingerprints:
         raise ConfigError(
             f"{files.host_name()} makes other fingerprints of {attempt.paths.config} than the plan holds",
@@ -76,10 +73,7 @@ def _check_fingerprints(attempt: Attempt) -> None:
 
 def _check_writable(path: Path, name: str, section: str) -> None:
     """A file can be written, and read again, where results go; ``section``: of the runner."""
-    existing = path
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    probe = existing / f".magneton-probe-{files.unique_suffix()}"
+    probe = files.nearest_existing(path) / f".magneton-probe-{files.unique_suffix()}"
     try:
         probe.write_bytes(b"probe")
         probe.read_bytes()

@@ -4,7 +4,7 @@ verify looks at the size of every chunk. It reads and sums up all chunks of an o
 an output in a bucket, and where reading would cost more than `SHARE` of the run, it takes a sample.
 The sample hangs on nothing but the result: whoever verifies the same result again reads the same
 chunks, so damage that was found once is found again. Damage outside of it is found by ``status
---check``, which marks it for the next run (see `marks`).
+--check``, which marks it for the next run (see `outcome.status_check`).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from magneton_tasks.base.heap import give_back_early
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
 from magneton_tasks.kernels.exact.rounds.look_up import locate
@@ -23,12 +24,18 @@ from magneton_tasks.kernels.exact.rounds.tables import (
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.rounds import blocks_within
 from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
-from magneton_tasks.stages.exact import give_back_early, groups_of, run_settings
 from magneton_tasks.stages.loop import Batch, require_memory
 from magneton_tasks.stages.open_blocks import OpenBlocks
 from magneton_tasks.stages.planning import group_work as planning
 from magneton_tasks.stages.planning.group_work import most_names
-from magneton_tasks.stages.slicing import Made, Rows, SliceReader, digest_of, into_slices
+from magneton_tasks.stages.slicing import (
+    Made,
+    Rows,
+    SliceReader,
+    digest_of,
+    groups_of,
+    into_slices,
+)
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
@@ -74,7 +81,7 @@ class RoundStage:
         last = group_work.read(attempt.paths, stage, attempt.wait_s).plan
         self.plans = round_plan.chain(planning.rounds_dir(attempt), last)
         self.plan = self.plans[-1]
-        self.settings = run_settings(attempt)
+        self.settings = attempt.exact_settings
 
     @cached_property
     def source(self) -> OpenBlocks | Sent:

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.exact_reader import ExactReader, Planes
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.rounds.block import segment_supervoxels
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
 from magneton_tasks.kernels.exact.rounds.supervoxels import (
@@ -28,9 +30,7 @@ from magneton_tasks.kernels.exact.rounds.supervoxels import (
     SupervoxelShapes,
     describe,
 )
-from magneton_tasks.kernels.overlap.segment import BadAffinityError
 from magneton_tasks.stages.child import made_in_child
-from magneton_tasks.stages.exact import place_of, rows_of, run_settings
 from magneton_tasks.stages.loop import Batch, Begin, say
 from magneton_tasks.stages.segmented import no_foreground, segmented
 from magneton_tasks.stages.slicing import Made, Rows, digest_of, into_slices
@@ -61,7 +61,7 @@ class ExactSegmentStage:
         self.attempt = attempt
         self.grid = attempt.plan.geometry.grid
         self.store, self.residuals = label_store(attempt), residual_store(attempt)
-        self.settings = run_settings(attempt)
+        self.settings = attempt.exact_settings
 
     @cached_property
     def reader(self) -> ExactReader:
@@ -88,7 +88,7 @@ class ExactSegmentStage:
         _ = self.reader
         affinity = np.full((3, 2, 2, 2), 128, np.uint8)
         planes = (affinity[0, 0], affinity[1, 0], affinity[2, 0])
-        place = place_of(_TWO_BLOCKS, 0)
+        place = Place.of(_TWO_BLOCKS, 0)
         found = segment_supervoxels(affinity, planes, place, self.settings)
         describe(found.supervoxels, found.sizes, found.labels, place.inner)
 
@@ -116,7 +116,7 @@ class ExactSegmentStage:
     def one(self, key: int, affinity: NDArray[np.uint8], high: Planes, shared: int) -> Outcome:
         """Segment a block, store labels and what stays open, hand on its tables; in the child."""
         digest = input_digest(self.attempt, key)
-        place = place_of(self.grid, key)
+        place = Place.of(self.grid, key)
         found = segment_supervoxels(affinity, high, place, self.settings)
         n = found.sizes.size - 1
         if n == 0:
@@ -133,7 +133,7 @@ class ExactSegmentStage:
         info = Info(
             n=n,
             files=files_info(written),
-            rows=rows_of(found.residual),
+            rows=found.residual.rows,
             voxels=int(found.sizes[1:].sum()),
             merges=found.merges,
         )

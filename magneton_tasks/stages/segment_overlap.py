@@ -7,13 +7,11 @@ from functools import cached_property, partial
 
 from magneton_tasks.config.settings import segment_settings
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.formats.affinity import AffinityReader, MaskReader
-from magneton_tasks.kernels.overlap.segment import (
-    BadAffinityError,
-    label_sizes,
-    segment_block,
-    warm_up,
-)
+from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.mask import MaskReader
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
+from magneton_tasks.kernels.label_sizes import label_sizes
+from magneton_tasks.kernels.overlap.segment import segment_block, warm_up
 from magneton_tasks.stages.child import each_in_child
 from magneton_tasks.stages.loop import Batch, Begin
 from magneton_tasks.stages.segmented import no_foreground, segmented

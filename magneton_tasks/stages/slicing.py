@@ -14,8 +14,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.kernels.exact.rounds.tables import Int64
+from magneton_tasks.plan.rounds import Groups
 from magneton_tasks.stages.loop import Begin, Process
 from magneton_tasks.work import slice_writer, slices
 from magneton_tasks.work.attempt import Attempt
@@ -237,3 +241,10 @@ class SliceReader:
                 error.what,
                 "rerun (in Airflow: clear the task plan): what the file held is made again",
             ) from None
+
+
+def groups_of(groups: Groups, blocks: Int64) -> Int64:
+    """The group of each block."""
+    position = np.stack(np.unravel_index(blocks, groups.blocks))
+    number = position // np.array(groups.span)[:, None]
+    return np.asarray(np.ravel_multi_index(tuple(number), groups.shape), np.int64)

@@ -27,7 +27,7 @@ from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.stores import pool_table, segmentation, table_dir
-from magneton_tasks.work.validity import count_input, pool_input, why_stale
+from magneton_tasks.work.validity import inputs_of, made_from, pool_input, why_stale
 
 #: Findings that are listed one by one.
 _LISTED = 20
@@ -129,17 +129,17 @@ def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Finding
     grid = attempt.plan.geometry.grid
     counts = attempt.require("count", range(len(grid)))
     labels = {k: r.output or "" for k, r in segments.items()}
-    wrong = {}
-    for key, record in counts.items():
-        expected = count_input(labels, key, grid.later_neighbours(key))
-        if why_stale("count", record, expected):
-            wrong[key] = "was counted with other labels than it has now"
+    wrong = {
+        key: "was counted with other labels than it has now"
+        for key, expected in made_from("count", grid, labels, counts)
+        if why_stale("count", counts[key], expected)
+    }
     pool = attempt.require("pool", {0})[0]
     for key, cause in wrong.items():
         findings.add(f"block {key}: {cause}")
     if wrong:
         attempt.invalidate("count", wrong)
-    elif why_stale("pool", pool, pool_input({k: r.input or "" for k, r in counts.items()})):
+    elif why_stale("pool", pool, pool_input(inputs_of(counts))):
         findings.add("the pool was made from other pairs than those there are now")
         attempt.invalidate("pool", {0: "made from other pairs"})
     _check_table(attempt, pool, segments, findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from magneton_tasks.base.geometry import Box, Size3, vec3
 from magneton_tasks.errors import ConfigError, MagnetonError
-from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, read_levels
 from magneton_tasks.formats.zarr.space import NO_VOXEL_SIZE
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def score(
     shared = pairing.shared()
     if shared.is_empty:
         raise ConfigError(
-            f"the volumes don't meet: {ours.box} of {_nm(ours)} nm and {theirs.box} of {_nm(theirs)} nm (zyx voxels, offset included)",
+            f"the volumes don't meet: {ours.box} of {ours.size_words} nm and {theirs.box} of {theirs.size_words} nm (zyx voxels, offset included)",
             "compare volumes of one frame: check their voxel offsets",
         )
     table = ContingencyTable(background)
@@ -159,7 +160,7 @@ def _ratio(segmentation: VolumeInfo, truth: VolumeInfo, resample: bool) -> Size3
         The sizes differ, and nobody asked for that; or one isn't known, and somebody did.
     """
     unknown = [info.url for info in (segmentation, truth) if not _is_known(info)]
-    if _same_size(segmentation, truth) or (unknown and not resample):
+    if segmentation.has_voxels_of(truth, _SAME_SIZE) or (unknown and not resample):
         return (1, 1, 1)
     if unknown:
         raise ConfigError(
@@ -168,8 +169,8 @@ def _ratio(segmentation: VolumeInfo, truth: VolumeInfo, resample: bool) -> Size3
         )
     if not resample:
         raise ConfigError(
-            f"{segmentation.url} has voxels of {_nm(segmentation)} nm at mip {segmentation.mip}, "
-            f"{truth.url} of {_nm(truth)} nm at mip {truth.mip} (zyx)",
+            f"{segmentation.url} has voxels of {segmentation.size_words} nm at mip {segmentation.mip}, "
+            f"{truth.url} of {truth.size_words} nm at mip {truth.mip} (zyx)",
             f"{_fitting_mips(segmentation.url, truth.url)}--resample compares them at the centres of the truth's voxels",
         )
     z, y, x = (t / s for t, s in zip(truth.voxel_size_nm, segmentation.voxel_size_nm, strict=True))
@@ -180,31 +181,17 @@ def _is_known(info: VolumeInfo) -> bool:
     return NO_VOXEL_SIZE not in info.notes
 
 
-def _same_size(a: VolumeInfo, b: VolumeInfo) -> bool:
-    sizes = zip(a.voxel_size_nm, b.voxel_size_nm, strict=True)
-    return all(abs(x - y) <= _SAME_SIZE * y for x, y in sizes)
-
-
-def _nm(info: VolumeInfo) -> str:
-    return " x ".join(f"{v:.7g}" for v in info.voxel_size_nm)
-
-
 def _fitting_mips(segmentation: str, truth: str) -> str:
     """Which mips have voxels of one size, finest first; nothing where none have."""
-    ours, theirs = (list(_mips(url)) for url in (segmentation, truth))
-    for one in ours:
-        for other in theirs:
-            if _same_size(one, other):
-                return f"--mip {one.mip} {other.mip} compares voxels of {_nm(one)} nm; or "
+    with suppress(MagnetonError):
+        ours, theirs = (list(read_levels(url)) for url in (segmentation, truth))
+        for one in ours:
+            for other in theirs:
+                if one.has_voxels_of(other, _SAME_SIZE):
+                    return (
+                        f"--mip {one.mip} {other.mip} compares voxels of {one.size_words} nm; or "
+                    )
     return ""
-
-
-def _mips(url: str) -> Iterator[VolumeInfo]:
-    for mip in range(32):
-        try:
-            yield read_metadata(url, mip)
-        except MagnetonError:
-            return
 
 
 def _notes(segmentation: VolumeInfo, truth: VolumeInfo, pairing: Pairing) -> list[str]:
@@ -214,7 +201,7 @@ def _notes(segmentation: VolumeInfo, truth: VolumeInfo, pairing: Pairing) -> lis
         notes.append("without both voxel sizes, they are compared voxel by voxel")
     if not pairing.is_one_to_one:
         notes.append(
-            f"voxels of {_nm(segmentation)} nm were read at the centres of the truth's, {_nm(truth)} nm"
+            f"voxels of {segmentation.size_words} nm were read at the centres of the truth's, {truth.size_words} nm"
         )
     return notes
 

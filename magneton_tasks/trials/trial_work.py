@@ -17,6 +17,7 @@ from magneton_tasks.base.failures import is_untold_bug
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import BadDataError, MagnetonError, OutOfMemoryError
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.stages.child import ChildResult, rebuild_error, run_in_child
 from magneton_tasks.trials.trial import Trial
 
@@ -114,8 +115,6 @@ def _placing(
     trial: Trial, work: Callable[[], _Made], box: Box | None = None
 ) -> Callable[[], _Made]:
     """What says where in the volume something is wrong; ``box``: what is read, if not the trial's."""
-    from magneton_tasks.kernels.overlap.segment import BadAffinityError
-
     at = box or trial.box
 
     def do() -> _Made:

@@ -28,12 +28,14 @@ from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutputError
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE, write_owner
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.planning import checks
 from magneton_tasks.stages.planning.attempt_directory import mark
-from magneton_tasks.trials.trial import EXACT, Trial, memory_limit, settings_of, threshold_name
+from magneton_tasks.trials.cost import memory_limit
+from magneton_tasks.trials.trial import EXACT, Trial, settings_of, threshold_name
 from magneton_tasks.trials.trial_work import in_child, with_affinities, with_exact_affinities
 from magneton_tasks.work.paths import WorkPaths
 
@@ -177,8 +179,8 @@ def _write_layer(
 ) -> None:
     import numpy as np
 
-    from magneton_tasks.formats.precomputed.write import create_segmentation, write_owner
-    from magneton_tasks.kernels.overlap.segment import label_sizes
+    from magneton_tasks.formats.precomputed.write import create_segmentation
+    from magneton_tasks.kernels.label_sizes import label_sizes
 
     whole = (slice(None), slice(None), slice(None))
     sizes = label_sizes(labels, whole, count).read
@@ -226,7 +228,7 @@ def _read_layer(directory: Path, threshold: float) -> LayerFacts | None:
     # TypeError: what another version kept of it
     with suppress(OSError, ValueError, KeyError, TypeError):
         if (path / "info").is_file():
-            facts: dict[str, Any] = json.loads((path / "magneton.json").read_text())
+            facts: dict[str, Any] = json.loads((path / OWNER_FILE).read_text())
             del facts["magneton"]
             return LayerFacts(url=f"file://{path}", **facts)
     return None

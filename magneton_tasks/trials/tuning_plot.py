@@ -8,7 +8,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.errors import UsageError
-from magneton_tasks.trials.tuning import Point, Tuning, best_of
+from magneton_tasks.trials.tuning_result import Point, Tuning, best_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

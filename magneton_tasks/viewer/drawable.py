@@ -16,6 +16,8 @@ _CODECS = {
     "zarr2": frozenset({"raw", "blosc", "zlib", "gzip", "zstd"}),
     "zarr3": frozenset({"bytes", "blosc", "gzip", "zstd", "crc32c", "transpose"}),
 }
+#: Formats of which the client must be told more than their address.
+ZARR = frozenset(_CODECS)
 _OME_VERSIONS = ("0.4", "0.5-dev", "0.5")
 #: Units of length that its OME-Zarr reader takes; others (such as nm) are an error there.
 _OME_UNITS = frozenset(
@@ -42,6 +44,8 @@ def check(info: VolumeInfo, kind: str) -> None:
                 "one of the encodings raw and compressed_segmentation can be drawn",
             )
         return
+    if info.format not in ZARR:
+        raise ConfigError(f"{info.url}: Neuroglancer draws no {info.format}")
     codecs = info.encoding.split("+")
     unknown = [c for c in codecs if c not in _CODECS[info.format]]
     if unknown or (info.format == "zarr2" and len(codecs) > 1):

@@ -127,7 +127,7 @@ def _resolve(layer: Layer) -> Shown:
             raise ConfigError(f"{remote}: Neuroglancer has no way to read this in a browser")
     info = read_metadata(layer.url, layer.mip)
     inner, joined, axes = "", True, None
-    if info.format != "precomputed":
+    if info.format in drawable.ZARR:
         axes = drawable.group_axes(location) if info.array else None
         if axes is not None:
             info = read_metadata(layer.url, 0)

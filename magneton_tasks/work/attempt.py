@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
-from magneton_tasks.config.read import RunConfig, parse_config
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.roots import check_roots
-from magneton_tasks.errors import NoInputError, NotVisibleError
+from magneton_tasks.config.settings import exact_settings
+from magneton_tasks.errors import CorruptFileError, NoInputError, NotVisibleError
+from magneton_tasks.plan.fingerprints import lowest_threshold
 from magneton_tasks.plan.plan import Plan, StagePlan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import group_work
+from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
@@ -53,18 +59,14 @@ class Attempt:
                 f"{root} holds no plan.json",
                 "give an attempt's directory, as `magneton plan` prints it",
             ) from None
-        with files.open_read(paths.plan) as file:
-            plan = Plan.from_json(file.read(), str(root))
-        with files.open_read(paths.config) as file:
-            config = with_mapped_paths(parse_config(file.read().decode(), str(paths.config)))
+        plan, config = plan_of(paths), with_mapped_paths(config_of(paths))
         if plan.roots is not None:
             check_roots(config, plan.overrides, with_mapped_roots(plan.roots))
         return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
 
     def frozen_config(self) -> RunConfig:
         """The config with paths as they were called where it was planned."""
-        with files.open_read(self.paths.config) as file:
-            return parse_config(file.read().decode(), str(self.paths.config))
+        return config_of(self.paths)
 
     @property
     def name(self) -> str:
@@ -86,6 +88,12 @@ class Attempt:
         if not group_work.is_late(stage):
             return self.plan.work[stage]
         return group_work.read(self.paths, stage, self.wait_s).work
+
+    @property
+    def exact_settings(self) -> ExactSettings:
+        """What blocks, faces and rounds work with (exact): they merge down to the lowest threshold."""
+        lowest = lowest_threshold(self.config, self.plan.threshold.value)
+        return exact_settings(self.config, lowest)
 
     def memory_limit(self, stage: str) -> int:
         """Bytes that one block (group, cell) may take: what the runner allows, else its bound."""
@@ -128,6 +136,31 @@ class Attempt:
                     attempt=self.plan.attempt,
                     info={"cause": cause},
                 )
+
+    @contextmanager
+    def invalidating(
+        self, stage: str, keys: Iterable[int], again: str, name: str = ""
+    ) -> Iterator[None]:
+        """A file that is damaged, or doesn't show up, makes the records of these keys invalid.
+
+        Parameters
+        ----------
+        again
+            What a rerun does then: ``the block is segmented again``.
+        name
+            Whose file it is, for people.
+
+        Raises
+        ------
+        CorruptFileError, NotVisibleError
+            As they were raised inside, with what to do.
+        """
+        try:
+            yield
+        except (CorruptFileError, NotVisibleError) as error:
+            self.invalidate(stage, dict.fromkeys(keys, error.what))
+            what = f"{name}: {error.what}" if name else error.what
+            raise type(error)(what, f"rerun (in Airflow: clear the task plan): {again}") from None
 
     def require(self, stage: str, keys: set[int] | range) -> dict[int, Record]:
         """The valid record of each key, waited for.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.files import FileInfo
-from magneton_tasks.base.geometry import Box
-from magneton_tasks.errors import CorruptFileError, NotVisibleError
+from magneton_tasks.base.geometry import Box, negative
+from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.stores import label_store
 
@@ -39,10 +39,21 @@ class Blocks:
         """uint32 labels of ``box`` (voxels of the volume, inside the block's read box)."""
         if self.n_labels(key) == 0:
             return np.zeros(box.shape, np.uint32)
-        origin = self.grid.read(key).begin
-        inside = box.translate((-origin[0], -origin[1], -origin[2]))
+        inside = box.translate(negative(self.grid.read(key).begin))
         with self.invalidating(key):
             return self.store.read(self.grid.index3(key), inside, self.file(key, "labels"))
+
+    def pieces(self, key: int, box: Box) -> Iterator[tuple[Box, NDArray[np.uint32]]]:
+        """As `read`, but piece by piece: where each lies (voxels of the volume), and its labels, read-only."""
+        if self.n_labels(key) == 0:
+            yield box, np.broadcast_to(np.uint32(0), box.shape)
+            return
+        origin = self.grid.read(key).begin
+        inside = box.translate(negative(origin))
+        with self.invalidating(key):
+            file = self.file(key, "labels")
+            for part, labels in self.store.pieces(self.grid.index3(key), inside, file):
+                yield part.translate(origin), labels
 
     def sizes(self, key: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Voxels of each label in the core and in the read box, uint32 (n,) each."""
@@ -62,26 +73,16 @@ class Blocks:
     @contextmanager
     def invalidating(self, key: int) -> Iterator[None]:
         """A file that is damaged, or doesn't show up, makes the block's record invalid."""
-        try:
-            yield
-        except (CorruptFileError, NotVisibleError) as error:
-            self.attempt.invalidate("segment", {key: error.what})
-            if isinstance(error, NotVisibleError):  # the others' files have had as long by now
+        again = "the block is segmented again"
+        with self.attempt.invalidating("segment", [key], again, f"block {key}"):
+            try:
+                yield
+            except NotVisibleError:  # the others' files have had as long by now
                 self._wait_s = 0
                 self.store = label_store(self.attempt, wait_s=0)
-            raise type(error)(
-                f"block {key}: {error.what}",
-                "rerun (in Airflow: clear the task plan): the block is segmented again",
-            ) from None
+                raise
 
 
-@contextmanager
-def pool_invalidating(attempt: Attempt) -> Iterator[None]:
+def pool_invalidating(attempt: Attempt) -> AbstractContextManager[None]:
     """A pool table that is damaged, or doesn't show up, makes pool's record invalid."""
-    try:
-        yield
-    except (CorruptFileError, NotVisibleError) as error:
-        attempt.invalidate("pool", {0: error.what})
-        raise type(error)(
-            error.what, "rerun (in Airflow: clear the task plan): the pool is made again"
-        ) from None
+    return attempt.invalidating("pool", [0], "the pool is made again")

@@ -154,9 +154,7 @@ class Refused:
 
     def error(self) -> MagnetonError:
         """The error that it was."""
-        error = MagnetonError(self.what, self.hint)
-        error.exit_code = self.exit_code
-        return error
+        return MagnetonError.ended_with(self.exit_code, self.what, self.hint)
 
     def sentence(self) -> str:
         """The event for people."""

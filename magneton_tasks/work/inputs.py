@@ -12,7 +12,8 @@ from magneton_tasks.plan.plan import digest
 from magneton_tasks.work.attempt import Attempt
 
 if TYPE_CHECKING:  # heavy: imported where they are used, for plan needs the digests only
-    from magneton_tasks.formats.affinity import AffinityReader, MaskReader
+    from magneton_tasks.formats.affinity import AffinityReader
+    from magneton_tasks.formats.mask import MaskReader
 
 
 def open_affinity(config: RunConfig) -> AffinityReader:
@@ -30,7 +31,7 @@ def open_mask(config: RunConfig, affinity: VolumeInfo) -> MaskReader | None:
     """The mask, if there's one."""
     if config.mask.path is None:
         return None
-    from magneton_tasks.formats.affinity import MaskReader
+    from magneton_tasks.formats.mask import MaskReader
 
     return MaskReader(config.mask.path, config.mask.mip, affinity)
 

@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base import files
-from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import (
@@ -151,12 +153,25 @@ class LabelStore:
         OutputError
             The file system failed.
         """
+        with self._reading(index, box, info) as file:
+            return shards.decode(file, self._shard, self._inner, box)
+
+    def pieces(
+        self, index: Vec3, box: Box, info: FileInfo | None = None
+    ) -> Iterator[tuple[Box, Labels]]:
+        """As `read`, but piece by piece: where each lies in the read box, and its labels, read-only."""
+        with self._reading(index, box, info) as file:
+            yield from shards.pieces(file, self._shard, self._inner, box)
+
+    @contextmanager
+    def _reading(self, index: Vec3, box: Box, info: FileInfo | None) -> Iterator[BinaryIO]:
+        """A block's file, waited for; errors of what reads it are told."""
         _require(Box.of_shape(self.block_shape).contains(box), f"{box} lies outside the block")
         path = self.shard_path(index)
         files.await_file(path, info.size if info else None, self._wait_s)
         try:
             with files.open_read(path) as file:
-                return shards.decode(file, self._shard, self._inner, box)
+                yield file
         except FileNotFoundError as error:
             raise NotVisibleError(f"{path} has just gone", "rerun") from error
         except OSError as error:

@@ -27,6 +27,8 @@ from pathlib import Path
 
 from magneton_tasks.plan.stage_table import round_of
 
+#: What a work directory's ``magneton.json`` says of it: an output has one too, and says whose it is.
+MARK = "work directory"
 #: Where an attempt keeps what belongs to jobs on a cluster: so called on disk, whichever scheduler's.
 _JOBS = "slurm"
 
@@ -156,6 +158,16 @@ class AttemptPaths:
     def block_log(self, stage: str, key: int) -> Path:
         """Log of one failed block, group or cell."""
         return self.logs / f"{stage}-block-{key}.log"
+
+
+def task_title(stage: str, batch: int | None) -> str:
+    """A batch in messages: ``segment: batch 3``."""
+    return stage if batch is None else f"{stage}: batch {batch}"
+
+
+def stage_of(task: str) -> str:
+    """The stage of a `task_name`."""
+    return task.partition("-")[0]
 
 
 def task_name(stage: str, batch: int | None, part: int | None = None) -> str:

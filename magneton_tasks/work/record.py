@@ -6,9 +6,9 @@ What a stage adds to an event stands in `Info`, whose names are those of the JSO
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final, Literal, TypedDict, get_args
+from typing import Any, Final, Literal, TypedDict, get_args
 
 from magneton_tasks.base.files import FileInfo
 
@@ -85,7 +85,7 @@ class Info(TypedDict, total=False):
     chunks, crc32
         Of a cell, see `work.chunks`.
     damaged
-        Files of an *invalid* cell and what is wrong with them, see `outcome.marks`.
+        Files of an *invalid* cell and what is wrong with them, see `outcome.status_check`.
     """
 
     exit_code: int
@@ -126,6 +126,17 @@ class Failure(Info, total=False):
     """A failure in the result of a task; ``key`` None: outside any block, group or cell."""
 
     key: int | None
+
+
+def failure_lines(failure: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """What failed, why, what to do, and where the log of its own is, for people.
+
+    ``where`` stands before the cause.
+    """
+    yield f"{where}{failure.get('cause')}"
+    for name, word in (("hint", "what to do"), ("log", "log")):
+        if failure.get(name):
+            yield f"  {word}: {failure[name]}"
 
 
 def files_info(written: Mapping[str, FileInfo]) -> dict[str, list[int]]:

@@ -41,6 +41,17 @@ def read(paths: AttemptPaths) -> dict[str, Data]:
     return gathered(paths) | found
 
 
+def of_verify(paths: AttemptPaths) -> Data | None:
+    """How a run ended; None: verify has told nothing (yet) that can be read."""
+    return _read(paths.result("verify"))
+
+
+def is_proved(paths: AttemptPaths) -> bool:
+    """Whether verify found nothing wrong with what it was asked for."""
+    result = of_verify(paths)
+    return result is not None and not result.get("failures")
+
+
 def gathered(paths: AttemptPaths) -> dict[str, Data]:
     """Those that `gather` has put together."""
     known = _read(paths.result(_GATHERED)) or {}

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3
 
 Labels = npt.NDArray[np.uint32]
 
@@ -57,7 +57,15 @@ def encode(labels: Labels, inner: Vec3) -> bytes:
 
 
 def decode(file: BinaryIO, shard: Vec3, inner: Vec3, box: Box) -> Labels:
-    """A part of a shard; only the chunks that it touches are read.
+    """A part of a shard; only the chunks that it touches are read. Raises as `pieces`."""
+    out = np.empty(box.shape, np.uint32)
+    for part, voxels in pieces(file, shard, inner, box):
+        out[part.slices(box.begin)] = voxels
+    return out
+
+
+def pieces(file: BinaryIO, shard: Vec3, inner: Vec3, box: Box) -> Iterator[tuple[Box, Labels]]:
+    """A part of a shard, chunk by chunk: where each lies in the shard, and its labels, read-only.
 
     Parameters
     ----------
@@ -71,18 +79,16 @@ def decode(file: BinaryIO, shard: Vec3, inner: Vec3, box: Box) -> Labels:
     ValueError, EOFError, zstandard.ZstdError
         The file is truncated or damaged.
     """
-    out = np.empty(box.shape, np.uint32)
     index = _read_index(file, _counts(shard, inner))
     begin = vec3(b // n for b, n in zip(box.begin, inner, strict=True))
-    end = vec3(-(-e // n) for e, n in zip(box.end, inner, strict=True))
+    end = vec3(ceil_div(e, n) for e, n in zip(box.end, inner, strict=True))
     for at in np.ndindex(*(e - b for b, e in zip(begin, end, strict=True))):
         place = vec3(b + i for b, i in zip(begin, at, strict=True))
         chunk = _chunk(place, inner)
         part = chunk.intersection(box)
         offset, size = map(int, index[place])
         voxels = _voxels(_without_crc(_read(file, offset, size)), inner)
-        out[part.slices(box.begin)] = voxels[part.slices(chunk.begin)]
-    return out
+        yield part, voxels[part.slices(chunk.begin)]
 
 
 def _counts(shard: Vec3, inner: Vec3) -> Vec3:

@@ -1,4 +1,6 @@
-"""Logs of jobs and of blocks that failed: a file each while a run goes on, later one of each batch or stage.
+"""Which log tells of a block, and where it lies.
+
+Logs of jobs and of blocks that failed are a file each while a run goes on, later one of each batch or stage.
 
 ::
 
@@ -12,11 +14,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.record import Record
 
 _BLOCK = re.compile(r"([a-z]+\d?)-block-\d+\.log")
 _HEAD = re.compile(rb"^==> \S+ <==$", re.MULTILINE)
@@ -52,6 +56,56 @@ def tail(log: Path, most_bytes: int) -> str | None:
         if piece is not None:
             return _shown(piece[-most_bytes:], len(piece) > most_bytes)
     return None
+
+
+def log_of(runs: Path, stage: str, known: Sequence[Record]) -> Path | None:
+    """The log that tells most of a block: its own, else that of the task that worked it last.
+
+    Parameters
+    ----------
+    runs
+        Where all runs of the work directory lie.
+    known
+        Records of the block, the newest last.
+
+    Returns
+    -------
+    Path
+        Where it lay at first: it may have been gathered since. None: there is none (any more).
+    """
+    runs = Path(os.path.realpath(runs))
+    for record in reversed(known):
+        for candidate in _candidates(runs, stage, record):
+            real = Path(os.path.realpath(candidate))
+            # What a record names is another process's word: nothing outside the runs is shown.
+            place = place_of(real) if _is_log_of(runs, real) else None
+            if place is not None and _is_log_of(runs, Path(os.path.realpath(place))):
+                return real
+    return None
+
+
+def _is_log_of(runs: Path, path: Path) -> bool:
+    return path.is_relative_to(runs) and path.suffix == ".log"
+
+
+def attempt_of(runs: Path, record: Record) -> AttemptPaths | None:
+    """The attempt that wrote a record; None: the record doesn't tell."""
+    if not record.run or record.attempt is None:
+        return None
+    return AttemptPaths(runs / record.run / str(record.attempt))
+
+
+def _candidates(runs: Path, stage: str, record: Record) -> Iterator[Path]:
+    """Where the log of a block may lie, the one that tells most first."""
+    if isinstance(log := record.info.get("log"), str):
+        yield Path(log)
+    paths = attempt_of(runs, record)
+    if paths is not None:
+        batch = None if stage == "pool" else record.batch
+        yield paths.block_log(stage, record.key)
+        if record.job is not None:
+            yield paths.job_log(stage, batch, record.job)
+        yield paths.log(stage, batch)
 
 
 def gather(logs: Iterable[Path], into: Path) -> None:

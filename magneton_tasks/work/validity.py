@@ -19,7 +19,7 @@ has to read these files needs it made again (`spares`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -74,6 +74,11 @@ def is_made_anew(stage: str, stages: Iterable[str], restart: bool) -> bool:
     """Whether a run (of these choices) accepts only what it made itself of a stage."""
     choice = facts(stage).choice
     return restart and choice is not None and choice in stages
+
+
+def inputs_of(records: Mapping[int, Made]) -> dict[int, str]:
+    """What each count was made of, as `pool_input` takes it."""
+    return {key: record.digests[0] or "" for key, record in records.items()}
 
 
 def made_of(stage: str, record: Made) -> str | None:
@@ -195,7 +200,7 @@ class Judge:
         labels = {key: records[key].digests[1] or "" for key in self.current("segment")}
         found, judged = dict(self._valid(stage)), dict[int, str | None]()
         self._inputs = {}
-        for key, expected in _inputs(stage, grid, labels, found):
+        for key, expected in made_from(stage, grid, labels, found):
             judged[key] = why_stale(stage, found[key], expected)
             if expected is not None and judged[key] is None:
                 self._inputs[key] = expected
@@ -211,8 +216,8 @@ class Judge:
         return {key: why_stale(stage, state, pool) or output for key, state in valid}
 
 
-def _inputs(
-    stage: str, grid: Grid, labels: Mapping[int, str], keys: Mapping[int, KeyState]
+def made_from(
+    stage: str, grid: Grid, labels: Mapping[int, str], keys: Collection[int]
 ) -> Iterable[tuple[int, str | None]]:
     """What count or faces read now for each block; None where labels of a neighbour are missing."""
     if not keys:

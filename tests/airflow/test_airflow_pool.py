@@ -8,6 +8,10 @@ import pytest
 
 from magneton_tasks.airflow.service import at_once, pools
 from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.base.geometry import Box
+from magneton_tasks.config.read import parse_config
+from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+from magneton_tasks.plan.memory import TYPICAL, project_memory
 from magneton_tasks.runners import this_machine
 
 GIB = 2**30
@@ -43,6 +47,26 @@ def test_tasks_at_once(
 ) -> None:
     machine(monkeypatch, gib, cores)
     assert pools.machine_slots() // pools.task_slots(int(task_gib * GIB)) == at_once
+
+
+@pytest.mark.parametrize(("method", "shape"), [("exact", (512,) * 3), ("overlap", (672,) * 3)])
+def test_slots_of_a_stage_are_what_plan_projects(
+    monkeypatch: pytest.MonkeyPatch, method: str, shape: tuple[int, int, int]
+) -> None:
+    """Of a volume whose blocks are as large as the config lets them be."""
+    machine(monkeypatch, 1000, 1000)
+    overlap = ", overlap: [32, 32, 32]" if method == "overlap" else ""
+    config = parse_config(
+        "paths: {input: 'file:///a', output: 'file:///b', work: /c}\n"
+        f"method: {method}\nblock: {{size: [256, 256, 256]{overlap}}}\n",
+        "v.yaml",
+    )
+    volume = VolumeFacts(Box.of_shape(shape), (8.0, 8.0, 8.0), (64, 64, 64), "uint8", 3)
+    planned = project_memory(config, make_geometry(config, volume), TYPICAL)
+    stages = ["segment", "count", "pool", *(["join1"] if method == "exact" else [])]
+    found = {stage: pools.stage_slots(config, stage, "local") for stage in stages}
+    assert found == {stage: pools.task_slots(planned[stage].bound) for stage in stages}
+    assert found["segment"] == (11 if method == "overlap" else 1), "a slot is a GiB"
 
 
 @pytest.mark.parametrize(("gib", "cores"), [(4, 4), (16, 4), (23.4, 2), (64, 16), (500, 64)])

@@ -22,8 +22,6 @@ from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.work.events import Refused, Settled, Told, to_line
 from tests.helpers.told import result
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 
 class Script(CommandOperator):
     """Runs Python code with arguments."""

@@ -17,7 +17,6 @@ from magneton_tasks.work.paths import AttemptPaths
 from tests.helpers.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
 
 pytestmark = [
-    pytest.mark.xdist_group("airflow"),
     pytest.mark.usefixtures("database", "warm"),
     # Airflow's server code and the scheduler run in this process, with all warnings of their own.
     pytest.mark.filterwarnings("ignore"),

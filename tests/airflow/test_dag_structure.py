@@ -21,8 +21,6 @@ from magneton_tasks.config.read import RunConfig, load_config
 from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.odd_configs import ODD, TYPICAL
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
     "PIL",

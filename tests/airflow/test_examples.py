@@ -6,13 +6,10 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-import pytest
 from airflow.sdk import Asset
 from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks.airflow.dag.dag_names import PREFIX
-
-pytestmark = pytest.mark.xdist_group("airflow")
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "after_segmentation.py"
 

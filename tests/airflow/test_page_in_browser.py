@@ -22,7 +22,7 @@ from tests.helpers.many_blocks import plan_many, write_records
 
 __all__ = ["browser", "new_page"]
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("dags")]
+pytestmark = pytest.mark.browser
 
 NewPage = Callable[..., Page]
 GRID = (3, 4, 5)

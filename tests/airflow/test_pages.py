@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,12 +24,11 @@ from magneton_tasks import __version__
 from magneton_tasks.airflow.plugin import URL_PREFIX
 from magneton_tasks.config import places
 from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
 from tests.helpers.many_blocks import plan_many, write_records
 from tests.helpers.odd_configs import ODD, TYPICAL
-
-pytestmark = pytest.mark.xdist_group("dags")
 
 RUN = "manual__2026-01-02T03:04:05+00:00"
 GRID = (3, 4, 5)
@@ -218,8 +218,8 @@ def test_an_empty_list_for_who_may_read_nothing(site: Site) -> None:
 
 def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
     """What a record names as its log is another process's word."""
-    from magneton_tasks.outcome import block_detail
     from magneton_tasks.work.record import Record
+    from magneton_tasks.work.task_logs import log_of
 
     run = plan_many(tmp_path / "one", (1, 1, 2))
     volumes.release(run)
@@ -229,10 +229,10 @@ def test_logs_of_the_runs_alone(site: Site, tmp_path: Path) -> None:
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(secret)
     known = [Record(1, "failed", 1.0, attempt.name, 1, 0, info={"log": str(secret)})]
-    assert block_detail.log_of(attempt, "segment", 1, known) is None
+    assert log_of(attempt.work.runs, "segment", known) is None
     link.unlink()
     link.write_text("the block's own")
-    found = block_detail.log_of(attempt, "segment", 1, known)
+    found = log_of(attempt.work.runs, "segment", known)
     assert found is not None
     assert found.read_text() == "the block's own"
 
@@ -402,3 +402,17 @@ def test_what_was_only_sampled_isn_t_called_complete(site: Site) -> None:
     assert row["state"] == found.summary["state"] == "verified"
     words = "sampled: sizes of all 4,711 chunks, checksums of 64"
     assert row["proof"] == found.summary["proof"] == words
+
+
+def test_a_threshold_that_the_map_asked_for_is_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from magneton_tasks.airflow.pages import listing
+
+    (root,) = _work().glob("runs/*/1")
+    attempt = Attempt.open(root)
+    chosen = ThresholdChoice(0.315, "map", 0.1, 0.873, ("look at it",))
+    warned = replace(attempt, plan=replace(attempt.plan, threshold=chosen))
+    monkeypatch.setattr(Attempt, "open", classmethod(lambda *_: warned))
+    (row,) = listing.rows({"instance_segmentation.many"})
+    assert row["threshold"]["value"] == 0.315 and row["threshold"]["warnings"] == ["look at it"]

@@ -41,7 +41,7 @@ def test_what_has_no_blocks_or_no_attempt_is_told_without(
 ) -> None:
     progress = Progress()
     for stage in ("verify", "segment"):
-        task = SimpleNamespace(stage=stage, attempt=str(tmp_path / "none"))
+        task = SimpleNamespace(stage=stage, attempt=str(tmp_path / "no run" / "1"))
         progress.on_task_instance_running(None, SimpleNamespace(task_id=stage))
         progress.on_task_instance_success(None, SimpleNamespace(task_id=stage, task=task))
     assert ";" not in capfd.readouterr().out

@@ -17,8 +17,6 @@ from magneton_tasks.config import from_form, renamed
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 Write = Callable[..., Path]
 DATE = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 

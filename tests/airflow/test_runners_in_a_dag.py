@@ -22,8 +22,6 @@ from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 Load = Callable[[Path], dict[str, Any]]
 Write = Callable[..., Path]
 BOTH = "runner: {offered: [local, docker], default: local}\n"

@@ -13,7 +13,6 @@ from tests.runners.slurm.conftest import cluster, python, volume  # noqa: F401 (
 from tests.runners.slurm.fake_cluster import Cluster, Volume
 
 pytestmark = [
-    pytest.mark.xdist_group("airflow"),
     pytest.mark.usefixtures("database", "warm"),
     # Airflow's server code and the scheduler run in this process, with all warnings of their own.
     pytest.mark.filterwarnings("ignore"),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.base import files
+from magneton_tasks.base.failures import FREE_SPACE, error_for, ours
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from tests.helpers.lagging import fake_clock, hide_new_files
 
@@ -74,7 +75,12 @@ def test_write_atomic_keeps_the_old_file_when_the_source_of_bytes_fails(tmp_path
 
 @pytest.mark.parametrize(
     ("code", "advice"),
-    [(errno.ENOSPC, "free space"), (errno.EDQUOT, "quota"), (errno.EIO, "fix the file system")],
+    [
+        (errno.ENOSPC, "free space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "the right to write"),
+        (errno.EIO, "fix the file system"),
+    ],
 )
 def test_a_full_or_failing_disk_is_an_output_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
@@ -117,6 +123,7 @@ _ENDLESS = """
 import sys, time
 from pathlib import Path
 from magneton_tasks.base import files
+from magneton_tasks.base.failures import FREE_SPACE, error_for, ours
 def pieces():
     for k in range(10**6):
         yield b"x" * 4096
@@ -306,3 +313,13 @@ def test_free_space_is_that_of_the_nearest_directory_that_exists(tmp_path: Path)
     assert files.is_network_filesystem(tmp_path / "not" / "yet") == files.is_network_filesystem(
         tmp_path
     )
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_alike_whoever_meets_it(tmp_path: Path, code: int) -> None:
+    """A writer of ours, a library, and what nobody caught."""
+    full = OSError(code, os.strerror(code), str(tmp_path))
+    written, met, uncaught = files.writing_failed(tmp_path, full), error_for(full, "x"), ours(full)
+    for error in (written, met, uncaught):
+        assert isinstance(error, OutputError)
+        assert error.hint == f"{FREE_SPACE}, then rerun; finished work stays"

@@ -38,14 +38,15 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[volumes.Array]:
     return volumes.all_mips(volumes.run_pipeline(config))
 
 
-def volume(folder: Path, store: Store, output: str = "seg") -> Path:
-    """A tiny volume on files, its output in the bucket."""
+def volume(folder: Path, store: Store, output: str = "seg", chunk: int = 32) -> Path:
+    """A tiny volume on files, its output in the bucket: in few chunks, for each costs requests."""
     config = write_tiny_volume(folder, MEMORY, method="exact")
     text = config.read_text().replace(
         f"output: file://{folder}/segmentation",
         f"output: {store.url}/{output}\n  visibility_wait_s: 0",
     )
-    assert store.url in text
+    text = text.replace("chunk_size: [16, 16, 16]", f"chunk_size: [{chunk}, {chunk}, {chunk}]")
+    assert store.url in text and f"[{chunk}, " in text
     config.write_text(text)
     return config
 
@@ -347,7 +348,7 @@ def flip_a_bit(run: volumes.Run, name: str) -> None:
 def test_a_sample_is_read_and_check_reads_all(
     tmp_path: Path, s3_store: S3Store, expected: list[volumes.Array], cli: Caller
 ) -> None:
-    config = volume(tmp_path, s3_store)
+    config = volume(tmp_path, s3_store, chunk=16)
     run = volumes.run_pipeline(config)
     checked = run.result("verify")["checked"]
     assert checked["how"] == "sampled"

@@ -22,7 +22,7 @@ import yaml
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.clean import find as clean
 from magneton_tasks.clean import remove as clean_remove
-from magneton_tasks.clean.find import CHOICES
+from magneton_tasks.clean.kinds import IN_WORK
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, LeaseHeldError
 from tests.helpers import volumes
@@ -554,7 +554,7 @@ def test_an_output_within_the_work_directory_or_around_it_is_refused(
 # ------------------------------------------------------------------ asking
 def test_a_dry_run_changes_nothing(config: Path, cli: Caller) -> None:
     before = tree(config.parent)
-    for what in CHOICES:
+    for what in IN_WORK:
         done = cli("clean", config, "--what", what, "--dry-run")
         assert done.code == 0
         done = cli("clean", config, "--what", what, "--dry-run", "--json")

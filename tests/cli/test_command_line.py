@@ -31,8 +31,7 @@ from tests.helpers.warm import Template, started_warm
 
 Copy = Callable[..., Path]
 
-# One process: what `finished_run` does takes longer than all tests of it.
-pytestmark = [pytest.mark.xdist_group("command line"), pytest.mark.usefixtures("warm")]
+pytestmark = pytest.mark.usefixtures("warm")
 
 #: two blocks along x, all memory settings as shipped
 SMALL = (20, 40, 64)

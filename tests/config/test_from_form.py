@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
-from magneton_tasks.config import from_form
-from magneton_tasks.config.read import known_keys
-from magneton_tasks.config.roots import ROOTS_VARIABLE
+from magneton_tasks.config import from_form, keys
+from magneton_tasks.config.read import RunConfig, known_keys
+from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE
 from magneton_tasks.errors import EXIT_CONFIG, ConfigError
 from tests.helpers.plans import a_config
 
@@ -34,6 +35,17 @@ def test_plan_refuses_everything_else(key: str) -> None:
         rf"{re.escape(key)} (can't be set by a run's|is not a) parameter", str(caught.value)
     )
     assert "segment.threshold, segment.merge_function" in str(caught.value.hint)
+
+
+def test_every_path_of_the_form_is_held_against_the_roots() -> None:
+    schema = keys.fields(RunConfig)
+    texts = {
+        key
+        for key in from_form.KEYS
+        if {str, type(None)} & {schema[key].annotation, *get_args(schema[key].annotation)}
+    }
+    others = {"segment.threshold", "segment.merge_function"}  # a number or null; a name
+    assert texts - others == {*PATH_KEYS} == {*from_form.SECTIONS["Paths"]}
 
 
 @pytest.mark.parametrize("key", ["method", "input.invert", "slurm.time", "slurm.memory"])

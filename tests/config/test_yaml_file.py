@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from magneton_tasks.config.edit import set_values, with_values
-from magneton_tasks.config.read import known_keys, parse_config
+from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError, NoInputError, OutputError
 from tests.helpers.plans import MINIMAL, OVERLAP
@@ -463,7 +463,7 @@ def files_and_values(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     for choice, usual in CHOICES.items():
         section, _, leaf = choice.rpartition(".")
         chosen = (data.get(section, {}) if section else data).get(leaf, usual)
-        for unread in unread_keys(choice, chosen):
+        for unread in unread_keys(RunConfig, choice, chosen):
             without(data, unread)
     for name in draw(st.lists(st.sampled_from(["segment", "pool", "apply", "local"]), max_size=2)):
         data.setdefault(name, {})
@@ -471,7 +471,7 @@ def files_and_values(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
         data["box"] = {"begin": draw(triples), "end": [1000, 1000, 1000]}
     changes: dict[str, Any] = {}
     for key in draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=3)):
-        if key in unread_keys("method", "exact"):
+        if key in unread_keys(RunConfig, "method", "exact"):
             changes["method"] = "overlap"
         if key in READ_BY:
             changes.update([READ_BY[key]])

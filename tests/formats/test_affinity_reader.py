@@ -10,7 +10,8 @@ import pytest
 
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.affinity import AffinityReader, MaskReader
+from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.mask import MaskReader
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
 from magneton_tasks.kernels.conventions import channel_statistics, convention_warnings

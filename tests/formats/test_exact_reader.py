@@ -15,8 +15,9 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats import exact_reader
-from magneton_tasks.formats.affinity import AffinityReader, MaskReader
+from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.exact_reader import ExactReader, high_plane
+from magneton_tasks.formats.mask import MaskReader
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
 from tests.helpers.examples import examples

@@ -30,10 +30,10 @@ from magneton_tasks.errors import (
     OutOfMemoryError,
     TemporaryError,
 )
-from magneton_tasks.formats import volume as volumes
 from magneton_tasks.formats.arrival import NOT_YET, Awaited
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.precomputed import read as volumes
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.stages.child import run_in_child
 
@@ -174,8 +174,13 @@ def test_metadata_that_a_bucket_does_not_give(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
-    [(503, "SlowDown", TemporaryError), (404, "NoSuchBucket", ConfigError), (403, "AccessDenied", ConfigError)],
-)  # fmt: skip
+    [
+        # waits 20 seconds between the tries of the libraries; reading tells the same in one
+        pytest.param(503, "SlowDown", TemporaryError, marks=pytest.mark.long),
+        (404, "NoSuchBucket", ConfigError),
+        (403, "AccessDenied", ConfigError),
+    ],
+)
 def test_an_output_that_a_bucket_does_not_take(
     store: Store, s3: str, status: int, code: str, kind: type[MagnetonError]
 ) -> None:
@@ -209,6 +214,7 @@ def test_a_variable_that_is_missing_is_an_error_of_the_settings() -> None:
         _ = os.environ["MAGNETON_NONE"]
 
 
+@pytest.mark.long  # waits up to 80 seconds between the tries of the libraries
 def test_keys_in_the_environment_need_no_session_token(store: Store, s3: str) -> None:
     """Only temporary keys have one; cloud-files wants it of all."""
     done = asked(s3, HOME="/nonexistent")

@@ -53,7 +53,7 @@ def test_a_bomb_is_damage(tmp_path: Path, kind: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("shards", [None, SHAPE])
-@pytest.mark.parametrize("codec", [GzipCodec(), ZstdCodec(), BloscCodec()])
+@pytest.mark.parametrize("codec", [GzipCodec(level=1), ZstdCodec(), BloscCodec()])
 def test_a_bomb_in_zarr_is_damage(tmp_path: Path, codec: Any, shards: Any) -> None:
     """What was written as one chunk of 128 MiB stands where one of 32 KiB should be."""
 

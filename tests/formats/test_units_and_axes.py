@@ -16,7 +16,7 @@ from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.precomputed.info import make_scales
 from magneton_tasks.formats.precomputed.write import write_volume
-from magneton_tasks.kernels.overlap.segment import BadAffinityError
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 
 
 def described(folder: Path, shape: tuple[int, ...] = (3, 8, 9, 10), **attributes: Any) -> str:

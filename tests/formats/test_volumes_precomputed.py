@@ -21,10 +21,10 @@ from magneton_tasks.errors import (
     OutputError,
     TemporaryError,
 )
-from magneton_tasks.formats import volume as volumes
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.objects import Objects
-from magneton_tasks.formats.precomputed import write as precomputed
+from magneton_tasks.formats.precomputed import owner
+from magneton_tasks.formats.precomputed import read as volumes
 from magneton_tasks.formats.precomputed.write import (
     PrecomputedStore,
     create_segmentation,
@@ -75,6 +75,18 @@ def test_cloud_volume_reads_the_segmentation_we_write(
     store.write(0, BOX, labels)
     np.testing.assert_array_equal(_by_cloud_volume(tmp_path)[0], labels)
     np.testing.assert_array_equal(store.read(0, BOX), labels)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation", "crackle"])
+def test_labels_given_as_indices_make_the_same_files(tmp_path: Path, encoding: str) -> None:
+    labels = _labels()
+    ids, indices = np.unique(labels, return_inverse=True)
+    plain = _store(tmp_path / "plain", encoding).write(0, BOX, labels)
+    indexed = _store(tmp_path / "indexed", encoding)
+    assert indexed.write(0, BOX, indices.astype(np.uint32), ids) == plain
+    np.testing.assert_array_equal(indexed.read(0, BOX), labels)
+    with pytest.raises(ValueError, match="uint64"):
+        indexed.write(0, BOX, labels, ids)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -418,13 +430,13 @@ def test_voxel_sizes_that_are_not_whole(tmp_path: Path) -> None:
 
 def test_owner(tmp_path: Path) -> None:
     url = f"file://{tmp_path}"
-    assert precomputed.read_owner(url) is None
-    precomputed.write_owner(url, {"config": "a", "run": "r"})
-    precomputed.write_owner(url, {"config": "b"})
-    assert precomputed.read_owner(url) == {"config": "b"}
+    assert owner.read_owner(url) is None
+    owner.write_owner(url, {"config": "a", "run": "r"})
+    owner.write_owner(url, {"config": "b"})
+    assert owner.read_owner(url) == {"config": "b"}
     (tmp_path / "magneton.json").write_text("{")
     with pytest.raises(BadDataError, match=r"magneton\.json"):
-        precomputed.read_owner(url)
+        owner.read_owner(url)
 
 
 # ---------------------------------------------------------------------------- buckets
@@ -448,8 +460,8 @@ def test_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (len(stored), zlib.crc32(stored)) == (file.size, file.crc32)
     assert read_metadata(url).box == BOX
     np.testing.assert_array_equal(store.read(0, BOX), labels)
-    precomputed.write_owner(url, {"run": "r"})
-    assert precomputed.read_owner(url) == {"run": "r"}
+    owner.write_owner(url, {"run": "r"})
+    assert owner.read_owner(url) == {"run": "r"}
     with pytest.raises(NoInputError, match="no precomputed or Zarr volume"):
         read_metadata("mem://magneton-none/x")
 

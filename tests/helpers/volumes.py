@@ -22,7 +22,7 @@ from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.volume import open_volume
-from magneton_tasks.outcome import showing
+from magneton_tasks.outcome import after_verify
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, STAGES
@@ -198,7 +198,9 @@ def run_stages(
 
 def prove(attempt: Attempt) -> int:
     """Verify, and show what was found."""
-    return showing.run(attempt, run_of("verify", attempt.config.method)(Job(attempt, "verify")))
+    return after_verify.run(
+        attempt, run_of("verify", attempt.config.method)(Job(attempt, "verify"))
+    )
 
 
 def run_pipeline(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,22 @@ def test_strides_and_dtype_of_the_input_do_not_matter() -> None:
     small = mode_pool(labels.astype(np.uint32), (2, 2, 2))
     assert small.dtype == np.uint32
     assert np.array_equal(small, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+@pytest.mark.parametrize("factor", [(1, 2, 2), (2, 2, 2), (3, 2, 2), (2, 1, 2), (2, 3, 2)])
+def test_each_window_by_plain_loops(factor: Vec3, dtype: str) -> None:
+    """Blobs, so that windows hold one label, or several; whole windows, and such that are cut."""
+    rng = np.random.default_rng(0)
+    for shape in [(6, 12, 12), (7, 13, 11), (1, 1, 3)]:
+        blobs = rng.integers(0, 4, shape)
+        blobs[: shape[0] // 2] = blobs[0, 0, 0]
+        labels: Any = np.array([0, 7, 2**32 - 1, np.iinfo(dtype).max], dtype)[blobs]
+        pooled = mode_pool(labels, factor)
+        for at in np.ndindex(pooled.shape):
+            window = labels[tuple(slice(i * f, i * f + f) for i, f in zip(at, factor, strict=True))]
+            values = window.ravel().tolist()
+            assert pooled[at] == max(values, key=lambda v: (values.count(v), -values.index(v)))
 
 
 @pytest.mark.parametrize("factor", [(0, 2, 2), (1, -2, 2)])

@@ -11,10 +11,21 @@ from typing import Any
 import pytest
 
 from magneton_tasks.base.geometry import vec3
-from magneton_tasks.outcome import block_detail, block_squares, block_summary, page
+from magneton_tasks.outcome import (
+    block_columns,
+    block_detail,
+    block_squares,
+    block_summary,
+    figures,
+    page,
+    report,
+)
 from magneton_tasks.outcome.block_columns import LETTERS, QUEUED, worst
 from magneton_tasks.outcome.block_map import BlockMap
+from magneton_tasks.outcome.page import data
+from magneton_tasks.outcome.status import Status
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.record import Info
 from tests.helpers import volumes
 from tests.helpers.many_blocks import plan_many, write_records
 from tests.helpers.records_by_hand import add
@@ -207,6 +218,22 @@ def test_the_log_of_a_block_that_a_job_did(run: volumes.Run) -> None:
     assert block_detail.detail(run.attempt, "segment", 1)["tries"][-1]["job"] == "12_3"
 
 
+def test_page_report_and_status_name_one_log_of_a_failure(run: volumes.Run) -> None:
+    """That of the job that failed; what the record names isn't there."""
+    log = run.attempt.paths.job_log("segment", 0, "12_3")
+    log.parent.mkdir(parents=True)
+    log.write_text("boom\n")
+    info: Info = {"cause": "boom", "log": "/nowhere/gone.log"}
+    add(run.attempt, "segment", 1, "failed", batch=0, job="12_3", info=info)
+    status = Status(Path(run.attempt.plan.config_path), None)
+    told = [
+        row(refreshed(run.attempt))["failures"],
+        report.collect(run.attempt)["failures"],
+        next(s for s in status.stages if s.stage == "segment").failures,
+    ]
+    assert [[(f["key"], f["log"]) for f in each] for each in told] == [[(1, str(log))]] * 3
+
+
 @pytest.mark.parametrize(("script", "table"), [("squares.js", "STATES"), ("legend.js", "COUNTED")])
 def test_the_page_names_the_letters_of_states_as_the_columns_do(script: str, table: str) -> None:
     text = (Path(page.__file__).parent / script).read_text()
@@ -214,3 +241,24 @@ def test_the_page_names_the_letters_of_states_as_the_columns_do(script: str, tab
     assert found is not None
     told = dict(re.findall(r'(\w): "(\w+)', found[1]))
     assert told == {letter: kind for kind, letter in LETTERS.items()} | {QUEUED: "queued"}
+
+
+def test_a_figure_that_is_listed_is_shown_wherever_blocks_are(
+    run: volumes.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Map, detail, lists and report: with a line in `figures.FIGURES` and none elsewhere."""
+    waits = figures.Figure("waited_s", "waited", "s", lambda r: r.cpu_s and r.cpu_s / 2, max)
+    for module in (figures, block_columns, block_squares):
+        monkeypatch.setattr(module, "FIGURES", (*figures.FIGURES, waits))
+    write_records(run.attempt, "segment", N, lambda k: {"seconds": 9.0, "cpu_s": 2.0 * k})
+    found = refreshed(run.attempt)
+    columns = found.columns["segment"]
+    assert found.layer("segment", 0)["waited_s"] == [float(k) for k in range(12)]
+    drawn = block_squares.draw(columns)
+    assert block_squares.exact(columns, drawn)["waited_s"] == [float(k) for k in range(N)]
+    assert [b["waited_s"] for b in columns.slowest()] == [
+        float(b["key"]) for b in columns.slowest()
+    ]
+    assert block_detail.detail(run.attempt, "segment", 3)["tries"][-1]["waited_s"] == 3.0
+    told = {f["map_name"]: f["word"] for f in data.facts(run.attempt)["figures"]}
+    assert set(told) <= set(found.layer("segment", 0)) and told["waited_s"] == "waited"

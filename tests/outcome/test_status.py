@@ -259,6 +259,14 @@ def test_a_failure_outside_any_block_is_told_too(copy_of: Copy, cli: Caller) -> 
     assert str(run.attempt.paths.log("count", 0)) in text
 
 
+def test_a_proof_that_is_torn_counts_as_none(copy_of: Copy, cli: Caller) -> None:
+    run = volumes.plan_run(copy_of())
+    proof = run.attempt.paths.result("verify")
+    proof.parent.mkdir(exist_ok=True)
+    proof.write_text('{"stage": "ver')
+    assert kinds(cli("status", run.plan.config_path, "--json"))["verify"] == {"missing": 1}
+
+
 def test_many_failures_are_cut_short_unless_asked_for(copy_of: Copy, cli: Caller) -> None:
     run = volumes.plan_run(copy_of(), {"block.size": [16, 24, 24], "block.overlap": [4, 8, 8]})
     n = len(run.plan.geometry.grid)
@@ -309,7 +317,7 @@ def test_missing_and_slow_list_blocks(copy_of: Copy, cli: Caller) -> None:
     assert slow == [(5, 50.0, 45.0, 5 << 30, 5), (2, 20.0, 18.0, 2 << 30, 2)]
     text = cli("status", config, "--missing", "--slow", 2).out
     assert re.search(rf"segment +3 \(0, 1, 1\) core {core}  missing", text)
-    assert re.search(r"segment +50 s +45 s +5.0 GiB  5 \(1, 0, 1\) core \S+, \w+", text)
+    assert re.search(r"segment +50 s +45 s +5.0 GiB +5  5 \(1, 0, 1\) core \S+, \w+", text)
     assert "missing" not in cli("status", config, "--json").json
 
 

@@ -1,15 +1,13 @@
-"""Where a run's threshold is told: log, status, report, block map, Volumes, summary."""
+"""Where a run's threshold is told: log, status, report, block map, summary."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from magneton_tasks.airflow.pages import listing
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.block_map import BlockMap
@@ -17,7 +15,6 @@ from magneton_tasks.outcome.page import frozen
 from magneton_tasks.outcome.report import write_report
 from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.attempts import Found
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Run
@@ -89,11 +86,6 @@ def test_the_block_map_tells_it(warned: Attempt) -> None:
     assert (threshold["value"], threshold["source_words"]) == (0.315, "from the map")
     assert threshold["levels"] == "contacts between objects 0.10, inside objects 0.87"
     assert found.summary["notes"] == [WARNING]
-
-
-def test_the_page_of_volumes_tells_it(warned: Attempt) -> None:
-    row: dict[str, Any] = listing._run(Found(warned.paths, warned.plan.created))
-    assert row["threshold"]["value"] == 0.315 and row["threshold"]["warnings"] == [WARNING]
 
 
 def test_the_summary_tells_it(warned: Attempt, capsys: pytest.CaptureFixture[str]) -> None:

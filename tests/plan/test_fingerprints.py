@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import create_model
@@ -12,9 +12,9 @@ from pydantic import create_model
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import Choice
-from magneton_tasks.config import deciding, keys, read, renamed
-from magneton_tasks.config.deciding import Deciding
+from magneton_tasks.config import deciding, field_facts, keys, read, renamed
 from magneton_tasks.config.differences import differing
+from magneton_tasks.config.field_facts import ALWAYS, Decides, DecidesNothing
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.config.types import Section
@@ -92,10 +92,12 @@ def test_null_counts_as_the_threshold_that_it_stands_for() -> None:
 
 
 # ------------------------------------------------------------------ new keys
-def with_new_key(section: str, default: object) -> Any:
+def with_new_key(section: str, default: object, *facts: Decides) -> Any:
     """The schema with a key more in a section, which may lie in another."""
     outer, _, inner = section.partition(".")
-    added = {"a_new_key": (Any, default)}
+    added: dict[str, Any] = {"a_new_key": (Any, default)}
+    for fact in facts:
+        added = {"a_new_key": (Annotated[Any, fact], default)}
     model: Any = type(getattr(a_config(), outer))
     if inner:
         grown = new_model("Grown", __base__=type(getattr(a_config().exact, inner)), **added)
@@ -111,14 +113,10 @@ def of_group(section: str) -> Choice:
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize("default", [None, 7, [1, 2], {"a": 1}], ids=str)
 @pytest.mark.parametrize("method", ["overlap", "exact"])
-def test_a_new_key_makes_no_result_stale(
-    section: str, default: object, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = f"{section}.a_new_key"
-    row = Deciding(of_group(section), key, before=default)
-    monkeypatch.setitem(deciding.DECIDING, key, row)
+def test_a_new_key_makes_no_result_stale(section: str, default: object, method: str) -> None:
+    row = Decides(of_group(section), f"{section}.a_new_key", before=default)
     old = a_config({"method": method})
-    new = with_new_key(section, default).model_validate(old.resolved())
+    new = with_new_key(section, default, row).model_validate(old.resolved())
     assert "a_new_key" in str(new.model_dump())
     assert of(new) == of(old)
 
@@ -126,24 +124,25 @@ def test_a_new_key_makes_no_result_stale(
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_new_key_counts_where_it_is_set(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key = f"{section}.a_new_key"
-    row = Deciding(of_group(section), key, before=7)
-    monkeypatch.setitem(deciding.DECIDING, key, row)
+    row = Decides(of_group(section), key, before=7)
+    schema = with_new_key(section, 7, row)
+    monkeypatch.setattr(deciding, "RunConfig", schema)
     old = a_config(EXACT)
     data = old.resolved()
     keys.put(data, key, 8)
-    new = with_new_key(section, 7).model_validate(data)
+    new = schema.model_validate(data)
     before, after = asdict(of(old)), asdict(of(new))
     assert next(k for k in before if before[k] != after[k]) == row.choice
     assert differing(old.resolved(), new.resolved()) == [f"{key}: (not read) -> 8"]
+    assert deciding.decides(key, row.choice)
 
 
 def test_a_new_key_whose_default_is_new_behaviour_counts_unless_it_is_set_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    row = Deciding("segment", "exact.a_new_key", before=0)
-    monkeypatch.setitem(deciding.DECIDING, "exact.a_new_key", row)
     old = a_config(EXACT)
-    model = with_new_key("exact", 7)
+    model = with_new_key("exact", 7, Decides("segment", "exact.a_new_key", before=0))
+    monkeypatch.setattr(deciding, "RunConfig", model)
     data = old.resolved()
     assert of(model.model_validate(data)).segment != of(old).segment
     data["exact"]["a_new_key"] = 0
@@ -161,22 +160,28 @@ def test_a_new_key_that_says_nothing_counts_nowhere() -> None:
 
 
 # ------------------------------------------------------------------ the table
+TABLE = deciding.table(RunConfig)
+
+
 def test_every_key_says_what_it_decides() -> None:
-    """A new key goes into `deciding.DECIDING` or `deciding.NOTHING`, or results would be wrong."""
-    silent = {k for k in known_keys() if any(keys.is_in(k, n) for n in deciding.NOTHING)}
-    assert silent | deciding.DECIDING.keys() == set(known_keys())
-    assert not silent & deciding.DECIDING.keys()
-    assert all(n in known_keys() or n in keys.sections(RunConfig) for n in deciding.NOTHING)
+    """A key without a word would be taken to decide nothing, and results would be wrong."""
+    said = {**field_facts.of(RunConfig, Decides), **field_facts.of(RunConfig, DecidesNothing)}
+    for key in known_keys():
+        words = [
+            fact for section, facts in said.items() if keys.is_in(key, section) for fact in facts
+        ]
+        assert len(words) == 1, key
+    assert all(len(rows) == 1 for rows in field_facts.of(RunConfig, Decides).values())
 
 
 def test_ids_are_those_of_the_first_release_and_each_is_used_once() -> None:
-    ids = [row.id for row in deciding.DECIDING.values() if row.id is not None]
+    ids = [row.id for row in TABLE.values() if row.id is not None]
     assert len(ids) == len(set(ids))
-    for row in deciding.DECIDING.values():
+    for row in TABLE.values():
         if row.id is not None:
             assert deciding.GROUPS[row.id.partition(".")[0]] == row.choice
         else:
-            assert row.before is deciding.ALWAYS
+            assert row.before is ALWAYS
 
 
 #: Another value of each key, and what else must be set for it to be read.
@@ -212,7 +217,7 @@ def test_the_table_says_which_results_a_key_decides(key: str) -> None:
     one, other = a_config(base), a_config(base | {key: OTHER[key]})
     before, after = asdict(of(one)), asdict(of(other))
     first = next((k for k in before if before[k] != after[k]), None)
-    row = deciding.DECIDING.get(key)
+    row = TABLE.get(key)
     assert first == (row and row.choice)
     assert [c for c in ("segment", "pool", "apply") if deciding.decides(key, c)] == (
         [] if row is None else [row.choice]
@@ -224,7 +229,7 @@ def test_a_box_decides_by_its_cuts_and_by_its_name() -> None:
     assert of(a_config({"box": box})).segment != of(a_config()).segment
     assert deciding.decides("box", "segment") and deciding.decides("box.end", "segment")
     assert not deciding.decides("box", "apply")
-    assert set(deciding.DECIDING) <= {*OTHER, "box.begin", "box.end"}
+    assert set(TABLE) <= {*OTHER, "box.begin", "box.end"}
 
 
 # ------------------------------------------------------------------ renamed keys
@@ -237,9 +242,6 @@ def test_a_renamed_key_keeps_results_and_is_read_by_its_old_name(
     schema = renamed_s2()
     monkeypatch.setattr(read, "RunConfig", schema)
     monkeypatch.setitem(renamed.RENAMED, "exact.s2", "exact.crumbs")
-    table = deciding.DECIDING
-    monkeypatch.setitem(table, "exact.crumbs", table["exact.s2"])
-    monkeypatch.delitem(table, "exact.s2")
     now = parse_config(text, "volume.yaml")
     assert isinstance(now, schema) and keys.value(now, "exact.crumbs") == 150
     assert of(now) == result
@@ -274,16 +276,13 @@ def test_what_isn_t_read_isn_t_hashed() -> None:
         (EXACT_KEYS, "try-6f1f1f0b8bf6d06a", "c73ecb1b96b4e5d7"),
     ],
 )
-def test_samples_and_tried_boxes_of_before_still_count(
-    text: str, tried: str, sampled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_and_tried_boxes_of_before_still_count(text: str, tried: str, sampled: str) -> None:
     """Nor does a key more make any of them anew."""
     config = parse_config(text, "volume.yaml")
     assert (tried_in(config), samples_of(config)) == (tried, sampled)
     section = "exact" if config.method == "exact" else "segment"
-    row = Deciding("segment", f"{section}.a_new_key", before=7)
-    monkeypatch.setitem(deciding.DECIDING, f"{section}.a_new_key", row)
-    new = with_new_key(section, 7).model_validate(config.resolved())
+    row = Decides("segment", f"{section}.a_new_key", before=7)
+    new = with_new_key(section, 7, row).model_validate(config.resolved())
     assert (tried_in(new), samples_of(new)) == (tried, sampled)
 
 

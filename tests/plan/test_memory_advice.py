@@ -13,13 +13,12 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings, SegmentSettings
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan.geometry import make_geometry
-from magneton_tasks.plan.memory import project_memory
+from magneton_tasks.plan.memory import TYPICAL, project_memory
 from magneton_tasks.runners import memory_advice, this_machine
-from magneton_tasks.stages.exact import place_of
-from magneton_tasks.stages.planning.sampling import TYPICAL
 from tests.helpers import volumes
 from tests.helpers.plans import a_config, a_volume
 from tests.helpers.volumes import Array
@@ -99,7 +98,7 @@ def blocks_of(edge: int, settings: ExactSettings) -> tuple[int, int]:
             )
             for d in range(3)
         )
-        found = segment_block_exact(block, high, place_of(grid, key), settings)
+        found = segment_block_exact(block, high, Place.of(grid, key), settings)
         labels += found.n_labels
         edges += len(found.residual.edges.u)
     return labels, edges

@@ -214,7 +214,8 @@ def test_the_expected_time_is_shared_by_the_workers_and_counts_their_start() -> 
     segment = StagePlan(27, [(0, 27)], 5, 100.0)  # three rounds of two workers, and verify
     done = StagePlan(27, [], 0, 0.0)
     start = planning.START_S
-    assert a_plan({"segment": segment, "count": done}).expected_s == 50.0 + 4 * start
+    expected_s = a_plan({"segment": segment, "count": done}).expected_s
+    assert expected_s == pytest.approx(50.0 + 4 * start)
     assert a_plan({"segment": done}).expected_s == start
 
 

@@ -70,8 +70,15 @@ def _warm() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB and fork are Linux's")
-@pytest.mark.parametrize("function", FUNCTIONS)
-@pytest.mark.parametrize("kind", ["waterz", "3d"])
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [
+        ("waterz", "mean"),
+        pytest.param("waterz", "aff50_his256", marks=pytest.mark.long),
+        ("3d", "mean"),
+        ("3d", "aff50_his256"),
+    ],
+)
 def test_expected_peak_is_near_the_measured_one(kind: Supervoxels, function: str) -> None:
     settings = SegmentSettings(0.7, function, kind, interior_threshold=0.4)
     box = grain()[:, :64, :64, :64]

@@ -19,7 +19,6 @@ from magneton_tasks.runners.docker import containers
 from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import errors as engine_errors
 from magneton_tasks.runners.resources import first_memory
-from magneton_tasks.runners.retry import more_memory
 
 MIB, GIB = 2**20, 2**30
 TASK = Task("cortex", "/w", "manual__2026-01-01T00:00:00+00:00", 2, "segment", 7, ("segment",), 3)
@@ -82,11 +81,12 @@ def test_input_is_read_only_and_paths_stay_where_they_are(tmp_path: Path) -> Non
     }
 
 
-def test_groups_around_a_zarr_array_are_mounted_with_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metadata", ["zarr.json", ".zgroup", ".zattrs"])
+def test_groups_around_a_zarr_array_are_mounted_with_it(metadata: str, tmp_path: Path) -> None:
     array = tmp_path / "volume.zarr" / "affs" / "s0"
     array.mkdir(parents=True)
     for group in (array.parent, array.parent.parent):
-        (group / "zarr.json").write_text("{}")
+        (group / metadata).write_text("{}")
     sources = {m["Source"] for m in containers.mounts(config(tmp_path, input=f"file://{array}"))}
     assert f"{tmp_path}/volume.zarr" in sources and str(array) not in sources
 
@@ -146,13 +146,6 @@ def test_credentials_are_mounts_and_named_variables(tmp_path: Path) -> None:
 def test_memory_at_first(tmp_path: Path, more: str, bound: int, expected: int) -> None:
     memory = config(tmp_path, more).docker.memory
     assert first_memory(memory, bound, 20 * GIB) == expected
-
-
-def test_memory_grows_up_to_the_most() -> None:
-    assert more_memory(2 * GIB, 1.5, 8 * GIB) == 3 * GIB
-    assert more_memory(6 * GIB, 1.5, 8 * GIB) == 8 * GIB
-    assert more_memory(8 * GIB, 1.5, 8 * GIB) is None
-    assert more_memory(9 * GIB, 1.5, 8 * GIB) is None
 
 
 @pytest.mark.parametrize(

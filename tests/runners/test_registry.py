@@ -26,9 +26,7 @@ ALLOWED = {
     "cli/menu/hpc.py": "texts, and lines of a config to copy",
     "cli/menu/segmentation.py": "texts",
     "cli/menu/stage.py": "the keys that the menu offers",
-    "config/deciding.py": "which sections decide no result",
     "cli/run/commands.py": "texts of --help",
-    "cli/clean/commands.py": "texts of --help",
 }
 _SLURM = re.compile(r"slurm|sbatch|squeue|sacct|scancel|scontrol", re.IGNORECASE)
 

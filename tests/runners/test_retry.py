@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from magneton_tasks import errors
+from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
     EXIT_BUG,
@@ -19,7 +20,7 @@ from magneton_tasks.errors import (
     worst,
 )
 from magneton_tasks.runners import retry
-from magneton_tasks.runners.retry import Cause, Need, Policy
+from magneton_tasks.runners.retry import Cause, Need, Policy, Tries
 
 GIB = 2**30
 
@@ -79,3 +80,35 @@ def test_memory_and_time_grow_to_the_most_and_no_further() -> None:
     assert retry.more(Cause.NODE, need, policy) == need
     assert retry.more(Cause.MEMORY, Need(5 * GIB, 1), policy) is None
     assert retry.more(Cause.TIME, Need(GIB, 5000), policy) is None
+
+
+@pytest.mark.parametrize(
+    ("tries", "given"),
+    [
+        (Tries(8 * GIB, 2 * GIB, 1.5), [3 * GIB, int(4.5 * GIB), int(6.75 * GIB), 8 * GIB]),
+        (Tries(8 * GIB, 9 * GIB, 1.5), []),  # the config gave it more than there is
+        (Tries(5 * GIB), [5 * GIB]),  # from what plan projected to all there is
+    ],
+)
+def test_what_runs_out_of_memory_gets_more_up_to_the_most(tries: Tries, given: list[int]) -> None:
+    for memory in given:
+        step = tries.after(EXIT_TEMPORARY, Cause.MEMORY)
+        assert step.again and f"trying again with {human_bytes(memory)}" in step.words
+        assert tries.memory == memory
+    last = tries.after(EXIT_TEMPORARY, Cause.MEMORY)
+    assert (last.again, last.exit_code) == (False, EXIT_CONFIG), "no retry mends it"
+    assert last.words == "no more is available"
+
+
+def test_what_no_more_memory_mends_is_tried_twice_with_what_it_had() -> None:
+    tries = Tries(8 * GIB)
+    assert tries.after(-signal.SIGTERM, Cause.TEMPORARY).again and tries.memory is None
+    assert tries.after(EXIT_TEMPORARY, Cause.MEMORY).again, "a cause of its own"
+    last = tries.after(EXIT_TEMPORARY, Cause.TEMPORARY)
+    assert (last.again, last.exit_code) == (False, EXIT_TEMPORARY)
+
+
+@pytest.mark.parametrize("code", [EXIT_OK, EXIT_BAD_DATA, EXIT_IO, 1])
+def test_what_the_same_command_can_t_mend_at_once_is_left_as_it_is(code: int) -> None:
+    step = Tries(GIB).after(code, retry.cause_of_exit(code))
+    assert (step.again, step.exit_code) == (False, code)

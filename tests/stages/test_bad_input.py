@@ -25,7 +25,8 @@ from magneton_tasks.errors import (
     NoInputError,
     OutputError,
 )
-from magneton_tasks.formats.metadata import chunk_name, read_metadata
+from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.precomputed.metadata import chunk_name
 from magneton_tasks.stages import child, segment_overlap
 from magneton_tasks.stages.child import made_in_child
 from magneton_tasks.stages.planning import draft as planning
@@ -144,7 +145,7 @@ def test_another_volume_s_output_is_refused_and_replaced_on_demand(
 
 
 def test_a_layer_that_isn_t_ours_is_refused(copy_of: Copy, tmp_path: Path) -> None:
-    config = copy_of()
+    config = copy_of(work=True)
     volumes.write_precomputed(
         tmp_path / "segmentation", np.ones((8, 8, 8), np.uint64), layer_type="segmentation"
     )

@@ -294,11 +294,11 @@ def test_of_a_bucket_only_this_run_s_output_is_looked_at(
 ) -> None:
     asked: list[str] = []
 
-    def read(location: Any, _: str) -> dict[str, Any]:
-        asked.append(location.url)
+    def read(url: str) -> dict[str, Any]:
+        asked.append(url)
         return {"magneton": "0.1.0", "config": {"method": "overlap", "segment": {"threshold": 0.7}}}
 
-    monkeypatch.setattr(earlier, "read_json", read)
+    monkeypatch.setattr(earlier, "read_owner", read)
     data = yaml.safe_load(write(config, partition=True).read_text())
     data["paths"]["output"] = "gs://bucket/segmentation/{partition}"
     config.write_text(yaml.safe_dump(data))

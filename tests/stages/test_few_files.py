@@ -27,6 +27,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return volumes.make_volume(tmp_path, settings=METHODS[request.param])
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_run_of_processes(config: Path) -> None:
     command = [sys.executable, "-m", "magneton_tasks", "run", str(config)]
     subprocess.run(command, check=True, capture_output=True, timeout=400)

@@ -9,7 +9,7 @@ import pytest
 
 from magneton_tasks.base.as_json import to_json
 from magneton_tasks.clean.names import folder_of
-from magneton_tasks.outcome import showing
+from magneton_tasks.outcome import after_verify
 from magneton_tasks.outcome.block_detail import events
 from magneton_tasks.runners.arrays.job_files import JobFiles, jobs_of_tasks
 from magneton_tasks.runners.arrays.progress import Progress
@@ -25,7 +25,7 @@ JOBS = {"7_0": "one\n", "7_1": "", "8_1": "==> no head\nlast, without its end"}
 @pytest.fixture
 def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Attempt:
     """A verified run whose files lie as its processes left them; some look like a cluster's."""
-    monkeypatch.setattr(showing, "gather", lambda _: None)
+    monkeypatch.setattr(after_verify, "gather", lambda _: None)
     attempt = volumes.run_pipeline(volumes.make_volume(tmp_path), parts=3).attempt
     job_files = JobFiles(attempt.paths.root, "segment", 0)
     job_files.adopt()

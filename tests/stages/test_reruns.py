@@ -14,7 +14,7 @@ import pytest
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.metadata import chunk_name
+from magneton_tasks.formats.precomputed.metadata import chunk_name
 from magneton_tasks.stages import segment_overlap
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt

@@ -279,6 +279,17 @@ def test_odd_chunks_tile_the_volume_at_each_mip(copy_of: Any, expected: list[Arr
     assert all(np.array_equal(a, b) for a, b in zip(volumes.all_mips(run), expected, strict=True))
 
 
+@pytest.mark.parametrize("chunk", [[16, 16, 16], [7, 9, 11]])
+def test_a_cell_of_many_slabs_holds_the_same_voxels(
+    chunk: list[int], copy_of: Any, expected: list[Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometries, "_SLAB", 1)
+    run = volumes.run_pipeline(copy_of(work=True, settings={"apply.chunk_size": chunk}))
+    geometry = run.plan.geometry
+    assert geometry.slab_shape(vec3(chunk))[0] < geometry.cells.largest_read[0]
+    assert all(np.array_equal(a, b) for a, b in zip(volumes.all_mips(run), expected, strict=True))
+
+
 # ------------------------------------------------------------------ what is left behind
 def test_work_holds_few_files_and_no_temporary(base: Run) -> None:
     work = base.attempt.work.work

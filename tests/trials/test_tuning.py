@@ -23,10 +23,10 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.plan import cost_exact
+from magneton_tasks.trials import cost, tuning, tuning_result
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import try_box as trying
-from magneton_tasks.trials import tuning
-from magneton_tasks.trials.tuning import Point, best_of
+from magneton_tasks.trials.tuning_result import Point, best_of
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import open_affinity
 from tests.helpers import volumes
@@ -81,23 +81,16 @@ def files_of(folder: Path) -> set[str]:
 
 # ------------------------------------------------------------------ tune
 def test_the_proposal_is_the_minimum_of_an_independent_scan(cli: Caller, config: Path) -> None:
-    done = cli(
-        "tune",
-        config,
-        "--truth",
-        truth_of(config),
-        "--scoring",
-        "mean,aff50_his256",
-        "--thresholds",
-        "0.1:0.9:0.2",
-        "--json",
-    )
+    box = Box((7, -16, 300), (31, 24, 340))  # a quarter: histograms of all of it cost seconds
+    spans = ",".join(f"{b}:{e}" for b, e in zip(box.begin, box.end, strict=True))
+    given = ("--scoring", "mean,aff50_his256", "--thresholds", "0.1:0.9:0.2", "--box", spans)
+    done = cli("tune", config, "--truth", truth_of(config), *given, "--json")
     assert done.code == 0, done.err
-    truth = volumes.read_segmentation(truth_of(config))
+    truth = volumes.read_segmentation(truth_of(config), 0, box)
     scanned = {}
     for function in ("mean", "aff50_his256"):
         for k in (1, 3, 5, 7, 9):
-            labels = alone(config, round(0.1 * k, 1), function)
+            labels = alone(config, round(0.1 * k, 1), function, box)
             scanned[function, round(0.1 * k, 1)] = plain_vi(labels, truth)
     found = {
         (s["merge_function"], s["threshold"]): (s["vi_split"], s["vi_merge"])
@@ -326,7 +319,7 @@ def test_exact_is_preferred_where_it_is_nearly_as_good() -> None:
             Point("mean", 0.5, 0.3, 0.2, 0.1, 5), Point("exact", 0.4, 0.3, vi_exact - 0.3, 0.1, 5),
             Point("exact", 0.6, 0.9, 0.9, 0.1, 5),
         ]  # fmt: skip
-        found = tuning.Tuning(Box.of_shape((9, 9, 9)), tuple(points), 729, 3, ())
+        found = tuning_result.Tuning(Box.of_shape((9, 9, 9)), tuple(points), 729, 3, ())
         assert found.best.threshold == (0.4 if found.best.merge_function == "exact" else 0.5)
         return found.best.merge_function
 
@@ -548,7 +541,7 @@ def test_what_the_map_asks_for_is_scored_and_taken_where_it_is_nearly_as_good(
         s for s in found["scores"] if s["merge_function"] == "exact" and s["threshold"] == own.value
     ]
     least = min(s["vi"] for s in found["scores"])
-    is_near = at["vi"] <= least + tuning.NEAR_BITS
+    is_near = at["vi"] <= least + tuning_result.NEAR_BITS
     assert is_near, "this volume is one of those where the rule is right"
     assert found["best"] == at
     assert found["proposed"] == {"segment.threshold": None}
@@ -763,7 +756,7 @@ def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
     spans = [tuple(map(int, span.split(":"))) for span in match[1].split(",")]
     box = Box(vec3(b for b, _ in spans), vec3(e for _, e in spans))
     trial = trials.open_trial(config, {"local.memory": "326MiB"}, None, box)
-    assert trials.memory_limit(trial, "aff50_his256", trying.EXTRA_BYTES_PER_VOXEL) == 326 * 2**20
+    assert cost.memory_limit(trial, "aff50_his256", trying.EXTRA_BYTES_PER_VOXEL) == 326 * 2**20
     done = cli("tune", config, "--truth", truth_of(config), *little)
     assert done.code == 78
     assert "--scoring mean takes a fifth of the memory" in done.err
@@ -772,7 +765,6 @@ def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
 def test_a_child_that_needs_more_than_projected_is_ended(
     cli: Caller, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "memory_limit", lambda *_: 20 * 2**20)
     monkeypatch.setattr(trying, "memory_limit", lambda *_: 20 * 2**20)
     done = cli("try", config, "--thresholds", ".5", "--no-view")
     assert done.code == 75

@@ -12,8 +12,8 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from magneton_tasks.config.read import parse_config
 from magneton_tasks.plan.plan import Plan, digest
+from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
@@ -34,8 +34,7 @@ class AnnounceOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         paths = AttemptPaths(Path(self.attempt))
-        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"), self.attempt)
-        config = parse_config(paths.config.read_text(encoding="utf-8"), str(paths.config))
+        plan, config = plan_of(paths), config_of(paths)
         if "apply" not in plan.stages:
             raise AirflowSkipException("this run wrote no output")
         event: dict[str, Any] = {

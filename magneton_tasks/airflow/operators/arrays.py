@@ -6,6 +6,7 @@ what `runners.arrays` decides; here a step of it becomes a deferral or the task'
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import time
@@ -114,8 +115,10 @@ class ArrayOperator(StageTask, BashOperator):
         for note in step.notes:
             self.log.info("%s", note)
         if isinstance(step, Done):
-            if jobs.about.stage == "verify":
-                self.report(jobs)
+            if jobs.about.stage == "verify":  # the run's end
+                for told in usage.report(jobs.about.scheduler, jobs.about.attempt):
+                    level = logging.WARNING if told.level == "warning" else logging.INFO
+                    self.log.log(level, "%s", told.text)
             return self.numbered(step.result)
         if isinstance(step, Failed) and step.by_somebody:
             raise AirflowFailException(str(step.error))
@@ -130,18 +133,6 @@ class ArrayOperator(StageTask, BashOperator):
         raise AirflowFailException(
             "another try of this task has taken over its jobs; they continue"
         )
-
-    def report(self, jobs: BatchJobs) -> None:
-        """What the run's jobs used of what they had reserved, at its end."""
-        attempt, scheduler = jobs.about.attempt, jobs.about.scheduler
-        try:
-            found = usage.collect(scheduler, attempt)
-            usage.write(attempt.paths.root, found, scheduler.settings.memory)
-        except (MagnetonError, OSError) as error:
-            self.log.warning("it is unknown what the jobs used: %s", error)
-            return
-        for line in usage.lines(found, scheduler):
-            self.log.info("%s", line)
 
     def wait(self, trigger: JobsTrigger, deadline: float | None) -> NoReturn:
         """Give the worker slot back until the trigger fires."""

@@ -11,10 +11,11 @@ from magneton_tasks.airflow.operators.ends import Result, result_of
 from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
-from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.runners.command import stage_command
 from magneton_tasks.work import group_work
+from magneton_tasks.work.frozen import plan_of
 from magneton_tasks.work.paths import AttemptPaths
 
 #: How long a file is looked for that a task has just written, in seconds.
@@ -45,7 +46,7 @@ class BatchesOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         if not is_chosen(self.runner, self.attempt):
             return []
-        plan = Plan.from_json(AttemptPaths(Path(self.attempt)).plan.read_text(), self.attempt)
+        plan = plan_of(AttemptPaths(Path(self.attempt)))
         in_space = plan.geometry.is_in_space(self.stage)
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
 
@@ -62,7 +63,7 @@ class GroupsOperator(BatchesOperator, CommandOperator):
 
 def is_wanted(stage: str, attempt: str) -> bool:
     """Whether an attempt needs a stage that works groups."""
-    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(), attempt)
+    plan = plan_of(AttemptPaths(Path(attempt)))
     return group_work.is_wanted(plan, stage)
 
 

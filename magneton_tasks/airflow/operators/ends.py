@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from magneton_tasks.errors import EXIT_OK, FINAL_EXITS
 from magneton_tasks.work.events import Told
+from magneton_tasks.work.record import failure_lines
 
 Result = dict[str, Any]
 
@@ -45,11 +46,7 @@ def _causes(failures: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """The failed blocks (or cells) of a batch: cause, what to do, where a log of its own is."""
     for failure in failures[:TOLD_FAILURES]:
         where = f"{failure['key']}: " if failure.get("key") is not None else ""
-        yield f"{where}{failure['cause']}"
-        if failure.get("hint"):
-            yield f"  what to do: {failure['hint']}"
-        if failure.get("log"):
-            yield f"  log: {failure['log']}"
+        yield from failure_lines(failure, where)
     if len(failures) > TOLD_FAILURES:
         yield f"and {len(failures) - TOLD_FAILURES} more"
 

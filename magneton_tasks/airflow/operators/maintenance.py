@@ -9,15 +9,12 @@ from airflow.sdk import BaseOperator, Context, Param
 from airflow.sdk.exceptions import AirflowFailException
 
 from magneton_tasks.airflow.operators.process import CommandOperator
+from magneton_tasks.clean import kinds
 from magneton_tasks.config.read import find_configs, load_config, nearest
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.runners.command import maintain_command
 
 ALL = "all"
-#: As `magneton maintain` has them, by the words of its --what.
-KINDS = ("stale", "cache", "runs", "containers", "jobs", "records")
-#: Merge checkpoints cost a whole new output to make again.
-_DEFAULT = KINDS[:-1]
 
 
 def form(places: str) -> dict[str, Param]:
@@ -38,15 +35,13 @@ def form(places: str) -> dict[str, Param]:
             minimum=0,
         ),
         "what": Param(
-            list(_DEFAULT),
+            list(kinds.MAINTAINED),
             title="What",
-            description="stale: results of settings that are no longer used. cache: labels of blocks "
-            "of verified runs. runs: earlier attempts and their logs. containers, jobs: those whose run "
-            "is over. records: merge checkpoints of verified runs; without them, a rerun writes the "
-            "whole output again.",
+            description=f"{kinds.meanings()} {' and '.join(kinds.IF_VERIFIED)} are freed only if their "
+            "run is verified; without records, a rerun writes the whole output again.",
             type="array",
-            items={"type": "string", "enum": list(KINDS)},
-            examples=list(KINDS),
+            items={"type": "string", "enum": list(kinds.NAMES)},
+            examples=list(kinds.NAMES),
             uniqueItems=True,
             minItems=1,
         ),

@@ -19,13 +19,12 @@ from airflow.sdk import BaseOperator, Context
 
 from magneton_tasks.airflow.operators.ends import Result, raise_for, result_of
 from magneton_tasks.airflow.operators.stage_task import StageTask
-from magneton_tasks.base.units import human_bytes
-from magneton_tasks.base.worker_env import MEMORY_VARIABLE, worker_environ
-from magneton_tasks.config.read import parse_config
-from magneton_tasks.runners import resources, retry
+from magneton_tasks.base.worker_env import DIE_WITH_PARENT, MEMORY_VARIABLE, worker_environ
+from magneton_tasks.runners import resources
 from magneton_tasks.runners.command import ran_out_of_memory, stage_command
-from magneton_tasks.runners.local import DIE_WITH_PARENT
+from magneton_tasks.runners.retry import Cause, Tries
 from magneton_tasks.work.events import EVENTS_VARIABLE, Told, read
+from magneton_tasks.work.frozen import config_of
 from magneton_tasks.work.paths import AttemptPaths
 
 #: What a command gets after SIGTERM before SIGKILL, in seconds: Airflow kills the task after 5 s.
@@ -116,17 +115,22 @@ class StageOperator(StageTask, CommandOperator):
         """As of any command; what ran out of memory is run again at once, with more."""
         exit_code, told = self.run_once(command)
         if exit_code and ran_out_of_memory(told):
-            path = AttemptPaths(Path(self.attempt)).config
-            config = parse_config(path.read_text(encoding="utf-8"), str(path))
-            most = resources.alone_memory(config.local.memory)
-            with resources.turn(self.log.info):
-                self.log.warning("ran out of memory; trying again with %s", human_bytes(most))
-                exit_code, told = self.run_once(command, {MEMORY_VARIABLE: str(most)})
-            if exit_code and ran_out_of_memory(told):
-                self.log.warning("ran out of memory once more: no more is available")
-                exit_code = retry.without_more_memory(exit_code)
+            exit_code, told = self.run_again(command, exit_code, told)
         raise_for(exit_code, command, told)
         return told
+
+    def run_again(self, command: Sequence[str], exit_code: int, told: Told) -> tuple[int, Told]:
+        """What ran out of memory, with all that a task may have, one at a time on this machine."""
+        config = config_of(AttemptPaths(Path(self.attempt)))
+        tries = Tries(resources.alone_memory(config.local.memory))
+        with resources.turn(self.log.info):
+            while exit_code and ran_out_of_memory(told):
+                step = tries.after(exit_code, Cause.MEMORY)
+                self.log.warning("ran out of memory; %s", step.words)
+                if not step.again:
+                    return step.exit_code, told
+                exit_code, told = self.run_once(command, {MEMORY_VARIABLE: str(tries.memory)})
+        return exit_code, told
 
 
 class ReleaseOperator(CommandOperator):

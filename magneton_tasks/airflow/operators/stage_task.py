@@ -10,9 +10,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from magneton_tasks.airflow.operators.ends import Result
-from magneton_tasks.config.read import parse_config
-from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED
+from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.paths import AttemptPaths
 
 
@@ -66,8 +65,7 @@ def is_chosen(runner: str | None, attempt: str) -> bool:
     """Whether an attempt runs with this runner; None: whichever it is."""
     if runner is None:
         return True
-    path = AttemptPaths(Path(attempt)).config
-    return parse_config(path.read_text(encoding="utf-8"), str(path)).runner.default == runner
+    return config_of(AttemptPaths(Path(attempt))).runner.default == runner
 
 
 def skip_unless_chosen(runner: str | None, attempt: str) -> None:
@@ -80,6 +78,6 @@ def skip_unless_asked(stage: str, attempt: str) -> None:
     """Skip a stage without batches that a run limited to some stages wasn't asked for."""
     if stage in MAPPED or stage not in CHOICE_OF:
         return
-    plan = Plan.from_json(AttemptPaths(Path(attempt)).plan.read_text(encoding="utf-8"), attempt)
+    plan = plan_of(AttemptPaths(Path(attempt)))
     if CHOICE_OF[stage] not in plan.stages:
         raise AirflowSkipException(f"this run was asked for {', '.join(plan.stages)} only")

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from magneton_tasks.airflow.dag.dag_names import named_configs
 from magneton_tasks.config import keys, renamed
-from magneton_tasks.config.places import checkout, configs_places
+from magneton_tasks.config.places import CONFIGS_VARIABLE, checkout, configs_places
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots, check_roots
 from magneton_tasks.errors import MagnetonError, NoInputError
@@ -135,4 +135,4 @@ def _form_paths(dag_id: str, run_id: str) -> dict[str, str]:
 
 def _places() -> str:
     root = checkout()
-    return configs_places(root) if root is not None else os.environ.get("MAGNETON_CONFIGS", "")
+    return configs_places(root) if root is not None else os.environ.get(CONFIGS_VARIABLE, "")

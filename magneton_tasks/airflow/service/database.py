@@ -14,10 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from magneton_tasks.base.files import write_atomic
+from magneton_tasks.base.worker_env import DATABASE_VARIABLE
 from magneton_tasks.errors import ConfigError
 
 #: The address that `make up DB=...` was given.
-VARIABLE = "MAGNETON_AIRFLOW_DATABASE"
+VARIABLE = DATABASE_VARIABLE
 #: Where Airflow looks for the address; with ``_CMD`` for a command that prints it, which no shell reads.
 SETTING = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 SQLITE = "sqlite"

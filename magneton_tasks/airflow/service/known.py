@@ -43,8 +43,7 @@ def _token(services: Services) -> str | None:
     """Of any of the simple logins; None where there are others."""
     if not services.password_file.exists():
         return None
-    passwords: dict[str, str] = json.loads(services.password_file.read_text())
-    for user, password in passwords.items():
+    for user, password in services.passwords().items():
         with suppress(OSError):
             asked = {"username": user, "password": password}
             return str(_call(f"{services.address}/auth/token", asked)["access_token"])

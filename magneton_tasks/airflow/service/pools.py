@@ -9,19 +9,14 @@ doesn't start tasks whose pool isn't there.
 
 from __future__ import annotations
 
-from math import prod
-
 from magneton_tasks.airflow.service.at_once import services_bytes
+from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.cost_rest import apply_memory, count_memory
-from magneton_tasks.plan.stage_table import AFTER_POOL, OF_GROUPS
+from magneton_tasks.plan.memory import usual_memory
 from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"
 _GIB = 2**30
-#: The largest cell that plan makes, in voxels along each axis.
-_LARGEST_CELL = (512, 512, 512)
 
 
 def machine_slots() -> int:
@@ -37,7 +32,7 @@ def machine_slots() -> int:
 def task_slots(memory_bytes: int) -> int:
     """Slots of a task with one worker process; never more than the pool has."""
     total = machine_slots()
-    return min(max(-(-memory_bytes // _GIB), total // this_machine.cores(), 1), total)
+    return min(max(ceil_div(memory_bytes, _GIB), total // this_machine.cores(), 1), total)
 
 
 def stage_slots(config: RunConfig, stage: str, runner: str) -> int:
@@ -48,33 +43,8 @@ def stage_slots(config: RunConfig, stage: str, runner: str) -> int:
 
 def _stage_memory(config: RunConfig, stage: str) -> int:
     """Bound of one worker in bytes, as plan projects it for an ordinary volume."""
-    voxels = prod(config.block.size)
-    if config.method == "exact":
-        return _exact_memory(config, stage)
-    if stage == "segment":
-        segment = config.segment
-        return cost_overlap.segment_bound_bytes(
-            voxels, segment.merge_function, segment.supervoxels, cost_overlap.TYPICAL_DENSITY
-        )
-    if stage == "count":
-        return count_memory(config.block.size, config.block.overlap).bound
-    if stage in AFTER_POOL:
-        return apply_memory(
-            _LARGEST_CELL, voxels, int(cost_overlap.TYPICAL_DENSITY[0] * voxels)
-        ).bound
-    return 0
-
-
-def _exact_memory(config: RunConfig, stage: str) -> int:
-    """As `_stage_memory`, of the exact method; of groups the least."""
-    voxels = prod(config.block.size)
-    if stage == "segment":
-        return cost_exact.block_bound_bytes(voxels, cost_overlap.TYPICAL_DENSITY)
-    if stage in OF_GROUPS:
-        return cost_exact.round_bytes(0)
-    if stage in AFTER_POOL:
-        return apply_memory(_LARGEST_CELL, voxels, 0).bound
-    return 0
+    projected = usual_memory(config).get(stage)
+    return projected.bound if projected else 0
 
 
 def main() -> None:

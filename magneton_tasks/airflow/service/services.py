@@ -118,9 +118,12 @@ class Services:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def passwords(self) -> dict[str, str]:
+        """Of the simple logins, by user."""
+        return dict(json.loads(self.password_file.read_text()))
+
     def password(self, user: str = "admin") -> str:
-        passwords: dict[str, str] = json.loads(self.password_file.read_text())
-        return passwords[user]
+        return self.passwords()[user]
 
     # ------------------------------------------------------------------------------ start
 

@@ -18,7 +18,9 @@ from magneton_tasks.clean import find as cleaning
 from magneton_tasks.clean import remove as clean_remove
 from magneton_tasks.clean.find import Alone, Item, Listing
 from magneton_tasks.clean.folders import Removed
+from magneton_tasks.clean.kinds import IN_WORK
 from magneton_tasks.cli import console
+from magneton_tasks.cli.clean import elsewhere
 from magneton_tasks.config.read import load_config, require_partition
 from magneton_tasks.errors import EXIT_OK, LeaseHeldError, UsageError
 
@@ -41,7 +43,7 @@ def clean(
     Parameters
     ----------
     what
-        One of `clean.find.CHOICES`, ``containers`` or ``jobs``.
+        The name of one of `clean.kinds.KINDS`, or ``all``.
     older_than_s
         Only what nothing has written to for this many seconds.
     dry_run
@@ -66,14 +68,8 @@ def clean(
         if as_json:
             raise UsageError("--json doesn't ask", _NO_TERMINAL)
         console.require_terminal(_NO_TERMINAL)
-    if what == "containers":
-        from magneton_tasks.cli.clean import containers as clean_containers
-
-        return clean_containers.clean(loaded, older_than_s, dry_run, yes, as_json)
-    if what == "jobs":
-        from magneton_tasks.cli.clean import jobs as clean_jobs
-
-        return clean_jobs.clean(loaded, dry_run, yes, as_json)
+    if what not in IN_WORK:
+        return elsewhere.clean(loaded, what, older_than_s, dry_run, yes, as_json)
     listing = cleaning.find(loaded, what, older_than_s)
     work = Path(loaded.paths.work)
     if not dry_run:

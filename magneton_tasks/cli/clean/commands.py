@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
+from magneton_tasks.clean import kinds
 from magneton_tasks.cli.options import CONFIG, JSON, PARTITION, command
-
-#: `clean.find.CHOICES`, which --help doesn't import, containers and jobs.
-WHAT = ("cache", "records", "stale", "runs", "all", "containers", "jobs")
 
 
 def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
@@ -27,13 +25,10 @@ def parse_older_than(_: click.Context, __: click.Parameter, value: str | None) -
 @CONFIG
 @click.option(
     "--what",
-    type=click.Choice(WHAT),
+    type=click.Choice([*kinds.IN_WORK, *(n for n in kinds.NAMES if n not in kinds.IN_WORK)]),
     default="cache",
     show_default=True,
-    help="cache: labels of blocks, open faces of joins, layers of try. records: merge checkpoints "
-    "(pairs, joins, pool tables, records of apply). stale: results of other settings. runs: earlier "
-    "attempts and their logs. containers: containers in the Docker engine whose run is over. "
-    "jobs: jobs in Slurm's queue whose run is over.",
+    help=kinds.meanings(),
 )
 @click.option(
     "--older-than",
@@ -64,20 +59,16 @@ def clean(
     sys.exit(cleaning.clean(config, what, older_than_s, dry_run, yes, partition, as_json))
 
 
-#: What `maintain` takes by itself: merge checkpoints cost a whole new output to make again.
-MAINTAINED = ("stale", "cache", "runs", "containers", "jobs")
-
-
 @command(example="magneton maintain configs/cortex.yaml --older-than 30d --dry-run")
 @CONFIG
 @click.option(
     "--what",
     multiple=True,
-    type=click.Choice([w for w in WHAT if w != "all"]),
-    default=MAINTAINED,
+    type=click.Choice(kinds.NAMES),
+    default=kinds.MAINTAINED,
     show_default=True,
-    help="As in `magneton clean`. Can be repeated. cache and records are freed only if their run is "
-    "verified.",
+    help="As in `magneton clean`. Can be repeated. "
+    f"{' and '.join(kinds.IF_VERIFIED)} are freed only if their run is verified.",
 )
 @click.option(
     "--older-than",

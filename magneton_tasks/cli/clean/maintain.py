@@ -14,9 +14,10 @@ import click
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.clean import maintain as maintenance
 from magneton_tasks.clean import remove as clean_remove
+from magneton_tasks.clean.kinds import IN_WORK
+from magneton_tasks.cli.clean import elsewhere
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, MagnetonError
-from magneton_tasks.runners.registry import Kind, is_offered
 from magneton_tasks.work.events import Ended, tell
 from magneton_tasks.work.paths import WorkPaths
 
@@ -27,7 +28,7 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
     Parameters
     ----------
     what
-        Of `clean.find.CHOICES` but ``all``, and ``containers`` and ``jobs``.
+        Names of `clean.kinds.KINDS`.
     older_than_s
         Only what nothing has written to for this many seconds; containers and jobs whenever.
     dry_run
@@ -52,8 +53,9 @@ def maintain(config: Path, what: Collection[str], older_than_s: float, dry_run: 
 def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> int:
     """Free one kind; how many bytes it was, or would be."""
     try:
-        if what in ("containers", "jobs"):
-            _left_behind(config, what, dry_run)
+        if what not in IN_WORK:  # of whatever age; it takes none of our bytes
+            if elsewhere.is_offered(config, what):
+                elsewhere.clean(config, what, None, dry_run, yes=True, as_json=False)
             return 0
         items = maintenance.items(config, what, older_than_s)
         for item in items:
@@ -65,15 +67,3 @@ def _clean(config: RunConfig, what: str, older_than_s: float, dry_run: bool) -> 
         click.echo(f"{config.paths.work}: {what}: left alone: {error.what}")
         return 0
     return removed.bytes
-
-
-def _left_behind(config: RunConfig, what: str, dry_run: bool) -> None:
-    """Containers and jobs of runs that are over, of whatever age; they take none of our bytes."""
-    if what == "containers" and is_offered(config, Kind.CONTAINERS):
-        from magneton_tasks.cli.clean import containers as clean_containers
-
-        clean_containers.clean(config, None, dry_run, yes=True, as_json=False)
-    if what == "jobs" and is_offered(config, Kind.ARRAYS):
-        from magneton_tasks.cli.clean import jobs as clean_jobs
-
-        clean_jobs.clean(config, dry_run, yes=True, as_json=False)

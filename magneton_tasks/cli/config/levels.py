@@ -6,10 +6,7 @@ from magneton_tasks.cli.config.answers import COMPLETE, Answers
 from magneton_tasks.cli.config.places import as_url
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
-from magneton_tasks.formats.metadata import read_metadata
-
-#: Levels of a volume that are looked for.
-_MOST_LEVELS = 30
+from magneton_tasks.formats.metadata import read_levels
 
 
 def levels_of(text: str) -> list[VolumeInfo]:
@@ -22,12 +19,7 @@ def levels_of(text: str) -> list[VolumeInfo]:
             f"{url} holds {{partition}}, but this command reads the volume",
             "give one partition's URL, and put {partition} into the config afterwards",
         )
-    levels = [read_metadata(url, 0)]
-    while len(levels) < _MOST_LEVELS:
-        try:
-            levels.append(read_metadata(url, len(levels)))
-        except ConfigError:
-            break
+    levels = list(read_levels(url))
     if levels[0].channels < 3:
         raise ConfigError(
             f"{url} has {levels[0].channels} channel(s); an affinity map has one each for z, y and x",
@@ -41,5 +33,4 @@ def levels_of(text: str) -> list[VolumeInfo]:
 def described(info: VolumeInfo) -> str:
     """A level in one line: shape, voxel size, channels, format."""
     shape = " x ".join(map(str, info.box.shape))
-    size = " x ".join(f"{v:g}" for v in info.voxel_size_nm)
-    return f"{shape} voxels (z, y, x) of {size} nm, {info.channels} channels of {info.dtype}, {info.format}"
+    return f"{shape} voxels (z, y, x) of {info.size_words} nm, {info.channels} channels of {info.dtype}, {info.format}"

@@ -150,7 +150,7 @@ def all_changed(config: Path, overrides: Overrides, texts: Mapping[str, str]) ->
         value = _parsed(key, text)
         if key in ("box.begin", "box.end") and value is None:
             key = "box"
-        gone = (key, *unread_keys(key, value))
+        gone = (key, *unread_keys(RunConfig, key, value))
         new = {k: v for k, v in new.items() if not _is_in(k, gone)}
         new[key] = value
     return _settled(file, str(config), new, texts)

@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from magneton_tasks.base.files import nearest_existing
 from magneton_tasks.base.location import PREFIXES, locate
 from magneton_tasks.cli.config.answers import Answers
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.zarr.metadata import outermost_group
 
 
 def as_url(text: str) -> str:
@@ -32,11 +34,7 @@ def beside(source: str, config: Path) -> tuple[str, str]:
     if location.path is None:
         parent, _, last = location.url.rpartition("/")
         return parent, _stem(last)
-    volume = location.path
-    while volume != volume.parent and any(
-        (volume.parent / f).exists() for f in ("zarr.json", ".zgroup", ".zattrs", "info")
-    ):
-        volume = volume.parent
+    volume = outermost_group(location.path)
     parent_path = volume.parent
     if not_writable(parent_path):
         parent_path = config.absolute().parent
@@ -72,9 +70,7 @@ def check_place(values: Mapping[str, object], key: str, value: str) -> None:
 
 def not_writable(path: Path) -> str | None:
     """Why nothing can be written to a path, without trying; None where it can."""
-    there = path
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = nearest_existing(path)
     if not there.is_dir():
         return f"{path}: {there} is no directory"
     if not os.access(there, os.W_OK | os.X_OK):

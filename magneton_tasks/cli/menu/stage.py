@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import click
 from rich.console import Console
 
-from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.cli.config import parameter_dialog, parameters
 from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
@@ -15,6 +14,7 @@ from magneton_tasks.cli.menu.volumes import MenuVolume
 from magneton_tasks.cli.run import here as running
 from magneton_tasks.cli.run import planning
 from magneton_tasks.errors import EXIT_OK, MagnetonError
+from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.planning import draft
@@ -146,9 +146,9 @@ def _show_volume(console: Console, volume: MenuVolume) -> None:
 
 def settled(plan: Plan, choice: str) -> tuple[int, int]:
     """Blocks, cells and pools of a choice of stages that are done, and how many there are."""
-    work = [w for stage, w in plan.work.items() if CHOICE_OF[stage] == choice]
-    total = sum(w.total for w in work)
-    return total - sum(ranges_len(w.todo) for w in work), total
+    stages = [s for s, work in plan.work.items() if work.total and CHOICE_OF[s] == choice]
+    summaries = [StageSummary.planned(plan, stage) for stage in stages]
+    return sum(s.found for s in summaries), sum(s.total for s in summaries)
 
 
 def _asks_restart(console: Console, plan: Plan, option: StageOption) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import click
 
+from magneton_tasks.base.importing import importing
 from magneton_tasks.cli.options import (
     CONFIG,
     PARTITION,
@@ -70,10 +71,12 @@ def sample(
 )
 def run(config: Path, thresholds: tuple[float, ...], **options: Any) -> None:
     """Run the whole pipeline from this machine, without Airflow."""
-    from magneton_tasks.cli.run import here as running
+    with importing():
+        from magneton_tasks.cli.run import here as running
 
     if thresholds:
-        from magneton_tasks.cli.run import several
+        with importing():
+            from magneton_tasks.cli.run import several
 
         sys.exit(several.run(config, thresholds, **options))
     sys.exit(running.run(config, **options))
@@ -102,7 +105,8 @@ def plan(config: Path, run_id: str, form: bool, **options: Any) -> None:
 
     The last line of the output is the attempt as JSON.
     """
-    from magneton_tasks.cli.run import planning
+    with importing():
+        from magneton_tasks.cli.run import planning
 
     planning.plan(config, run_id, form=form, **options)
 
@@ -134,7 +138,8 @@ def _mapped(stage: str, text: str) -> click.Command:
         help="Run only share I of K of the batch; I counts from 0.",
     )
     def run_mapped(attempt: Path, batch: int, part: tuple[int, int] | None) -> None:
-        from magneton_tasks.cli.run import stages
+        with importing():
+            from magneton_tasks.cli.run import stages
 
         sys.exit(stages.run_mapped(stage, attempt, batch, part))
 
@@ -174,7 +179,8 @@ def _single(stage: str, text: str) -> click.Command:
     @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
     @ATTEMPT
     def run_single(attempt: Path) -> None:
-        from magneton_tasks.cli.run import stages
+        with importing():
+            from magneton_tasks.cli.run import stages
 
         sys.exit(stages.run_single(stage, attempt))
 

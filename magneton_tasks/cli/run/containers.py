@@ -159,6 +159,5 @@ def _failed(ending: Ending, told: Sequence[Event]) -> MagnetonError:
     if ending.told.refused is not None:
         return ending.told.refused.error()
     said = "\n".join(event.sentence() for event in told)
-    error = MagnetonError(said or f"plan ended with {ending.exit_code}, and told no result")
-    error.exit_code = ending.exit_code or EXIT_BUG
-    return error
+    what = said or f"plan ended with {ending.exit_code}, and told no result"
+    return MagnetonError.ended_with(ending.exit_code or EXIT_BUG, what)

@@ -71,12 +71,11 @@ class Jobs(Place):
         click.echo("probe: one small job checks a compute node")
         codes = self._run(StageRun(self._attempt, self._scheduler, PROBE.name, None, _echo))
         if codes[None] != EXIT_OK:
-            error = MagnetonError(
+            raise MagnetonError.ended_with(
+                codes[None],
                 "the probe failed, so no other job was submitted",
                 "fix what is named above, then run the same command again",
             )
-            error.exit_code = codes[None]
-            raise error
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         if _is_behind(self._paths, stage):
@@ -119,15 +118,8 @@ class Jobs(Place):
 
     def close(self) -> None:
         """What the jobs used, and a proposal for the next run."""
-        scheduler = self._scheduler
-        try:
-            found = usage.collect(scheduler, self._attempt)
-            usage.write(self._paths.root, found, scheduler.settings.memory)
-        except (MagnetonError, OSError) as error:
-            click.echo(f"WARNING: it is unknown what the jobs used: {error}")
-            return
-        for line in usage.lines(found, scheduler):
-            click.echo(line)
+        for note in usage.report(self._scheduler, self._attempt):
+            _echo(note)
 
 
 def detached(request: draft.PlanRequest, agree: Agreement) -> int:

@@ -27,6 +27,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.record import failure_lines
 
 #: What a shell makes of Ctrl-C.
 EXIT_STOPPED = 130
@@ -142,13 +143,15 @@ def _undisturbed() -> Iterator[None]:
 
 def verify_here(paths: AttemptPaths) -> int:
     """Verify in this process: a rerun with nothing to do shouldn't pay for a second one."""
-    from magneton_tasks.outcome import showing  # heavy: most runs verify in a process of its own
+    from magneton_tasks.outcome import (
+        after_verify,  # heavy: most runs verify in a process of its own
+    )
     from magneton_tasks.stages import verify
 
     log = paths.log("verify")
     with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
         attempt = Attempt.open(paths.root)
-        code = showing.run(attempt, verify.run(Job(attempt, "verify")))
+        code = after_verify.run(attempt, verify.run(Job(attempt, "verify")))
     if code != EXIT_OK:
         _explain("verify", code, paths)
     return code
@@ -201,11 +204,10 @@ def _explain(stage: str, code: int, paths: AttemptPaths) -> None:
             shown += 1
             if shown <= 5:
                 where = f" {failure['key']}" if failure.get("key") is not None else ""
-                echo(f"{stage}{where}: {failure['cause']}", "red")
-                if failure.get("hint"):
-                    echo(f"  what to do: {failure['hint']}")
-                if failure.get("log"):
-                    echo(f"  log: {failure['log']}")
+                cause, *more = failure_lines(failure, f"{stage}{where}: ")
+                echo(cause, "red")
+                for line in more:
+                    echo(line)
     echo(f"{stage} failed ({code})", "red")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import click
 
+from magneton_tasks.base.units import human_moment
 from magneton_tasks.cli.console import Quit, confirm, is_interactive
 from magneton_tasks.plan.plan import Plan, Replaced
 from magneton_tasks.stages.planning.draft import Draft
@@ -38,8 +38,7 @@ def _what(found: Replaced) -> str:
     state = {"finished": "the finished result", "unfinished": "an unfinished result"}
     text = f"{state.get(found.state, 'the result')} in {found.output}"
     if found.finished_s is not None:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.finished_s))
-        text += f", complete since {at}"
+        text += f", complete since {human_moment(found.finished_s)}"
     return text + (f", of run {found.run}" if found.run else "")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import lease
+from magneton_tasks.base.importing import importing
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.stages.loop import explain, failure_of, finish, raise_on_signals
@@ -23,7 +24,8 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
     with _lease(attempt) as heart:
-        run = run_of(stage, attempt.config.method)
+        with importing():
+            run = run_of(stage, attempt.config.method)
         return run(Job(attempt, stage, batch, part, heart.check))
 
 
@@ -55,11 +57,14 @@ def run_single(stage: str, attempt_dir: Path) -> int:
         lease.give_back(lease_places(attempt.config), attempt.plan.run)
         return 0
     with _lease(attempt):
-        code = run_of(stage, attempt.config.method)(Job(attempt, stage))
+        with importing():
+            run = run_of(stage, attempt.config.method)
+        code = run(Job(attempt, stage))
         if stage == "verify":
-            from magneton_tasks.outcome import showing  # heavy, and for the last process alone
+            with importing():  # heavy, and for the last process alone
+                from magneton_tasks.outcome import after_verify
 
-            code = showing.run(attempt, code)
+            code = after_verify.run(attempt, code)
         return code
 
 

@@ -52,7 +52,7 @@ def show(
         Redraw every 2 s until nothing works on the volume any more, or Ctrl-C.
     check
         Read the files that records name, and verify their checksums. The exit code is 65 where
-        some are damaged; damage of the output is marked (`outcome.marks`).
+        some are damaged; damage of the output is marked (`outcome.status_check`).
 
     Raises
     ------

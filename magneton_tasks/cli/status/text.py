@@ -11,9 +11,11 @@ import click
 
 from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
-from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.base.units import human_moment, human_time
 from magneton_tasks.outcome import threshold_words
+from magneton_tasks.outcome.figures import FIGURES
 from magneton_tasks.plan.stage_table import noun_of
+from magneton_tasks.work.record import failure_lines
 from magneton_tasks.work.validity import OTHER_SETTINGS
 
 if TYPE_CHECKING:
@@ -80,7 +82,10 @@ def _head(status: Status, now: float) -> Iterator[Line]:
     working = ""
     if status.alive and held is not None:
         working = f", working ({_holder(*held)})"
-    yield f"run {plan.run}, attempt {plan.attempt}, planned {_clock(plan.created)}{working}", None
+    yield (
+        f"run {plan.run}, attempt {plan.attempt}, planned {human_moment(plan.created)}{working}",
+        None,
+    )
     if held is not None and held[0].run != plan.run:
         yield f"held by run {held[0].run} ({_holder(*held)})", None
     if plan.overrides:
@@ -139,7 +144,7 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
         )
     for block in stage.working[:WORKING]:
         where = f"{block['host']} (pid {block['pid']})"
-        since = f"since {_clock(block['since'])} ({human_time(max(now - block['since'], 0))})"
+        since = f"since {human_moment(block['since'])} ({human_time(max(now - block['since'], 0))})"
         yield f"{stage.stage} {_place(block)} runs on {where} {since}", "cyan"
     if len(stage.working) > WORKING:
         yield f"{stage.stage}: {len(stage.working) - WORKING:,} more are running", "cyan"
@@ -149,13 +154,16 @@ def _failures(stage: StageStatus, most: int | None) -> Iterator[Line]:
     for failure in stage.failures[:most]:
         key = failure.get("key")
         name = stage.stage if key is None else f"{stage.stage} {key}"
-        yield f"{name}: {failure.get('cause')}", "red"
+        cause, *advice = failure_lines(failure, f"{name}: ")
+        yield cause, "red"
         if "position" in failure:
-            when = f", {failure['host']}, {_clock(failure['time'])}" if failure.get("time") else ""
+            when = (
+                f", {failure['host']}, {human_moment(failure['time'])}"
+                if failure.get("time")
+                else ""
+            )
             yield f"  where: {_place(failure)}{when}", None
-        for field, word in (("hint", "what to do"), ("log", "log")):
-            if failure.get(field):
-                yield f"  {word}: {failure[field]}", None
+        yield from ((line, None) for line in advice)
     for damage in stage.damage[:most]:
         yield f"{stage.stage} {damage['key']}: corrupt: {damage['file']}: {damage['cause']}", "red"
         yield f"  what to do: {damage['hint']}", None
@@ -179,15 +187,11 @@ def _undone(status: Status) -> Iterator[Line]:
 
 def _slowest(status: Status, n: int) -> Iterator[Line]:
     yield "", None
-    yield f"{'the slowest':<11}{'wall':>13}{'CPU':>13}{'memory':>11}  where", "bold"
+    heads = "".join(f"{figure.word:>13}" for figure in FIGURES)
+    yield f"{'the slowest':<11}{heads}  where", "bold"
     for block in status.slowest(n):
-        cpu = "" if block["cpu_s"] is None else human_time(block["cpu_s"])
-        peak = "" if block["peak_bytes"] is None else human_bytes(block["peak_bytes"])
-        yield (
-            f"{block['stage']:<11}{human_time(block['seconds']):>13}{cpu:>13}{peak:>11}  "
-            f"{_place(block)}, {block['host']}",
-            None,
-        )
+        figures = "".join(f"{figure.text(block[figure.name]):>13}" for figure in FIGURES)
+        yield f"{block['stage']:<11}{figures}  {_place(block)}, {block['host']}", None
 
 
 def _place(block: dict[str, Any]) -> str:
@@ -197,10 +201,6 @@ def _place(block: dict[str, Any]) -> str:
     begin, end = block["begin_vox"], block["end_vox"]
     core = ",".join(f"{b}:{e}" for b, e in zip(begin, end, strict=True))
     return f"{block['key']} {tuple(block['position'])} core {core}"
-
-
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 # ------------------------------------------------------------------ on the screen

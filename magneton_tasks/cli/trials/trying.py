@@ -19,6 +19,7 @@ from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import try_box as stage
+from magneton_tasks.trials.cost import expected_cpu_s
 from magneton_tasks.trials.trial import EXACT, Trial, threshold_name
 from magneton_tasks.trials.try_box import LayerFacts, Tried
 
@@ -102,7 +103,7 @@ def _announce(trial: Trial, todo: list[float], own: ThresholdChoice | None) -> I
         yield f"trying    {function}: nothing to do, all layers exist"
         return
     names = ", ".join(map(threshold_name, todo))
-    cpu_s = trials.expected_cpu_s(trial, function)
+    cpu_s = expected_cpu_s(trial, function)
     yield f"trying    {function} at {names}; about {human_time(1.5 * cpu_s)} CPU"
 
 

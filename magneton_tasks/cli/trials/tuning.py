@@ -24,9 +24,12 @@ from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning.sizes import overlap_of
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import tuning as stage
+from magneton_tasks.trials import tuning_result
+from magneton_tasks.trials.cost import expected_cpu_s
 from magneton_tasks.trials.trial import EXACT, Trial
-from magneton_tasks.trials.tuning import Tuning
+from magneton_tasks.trials.truth import truth_info
 from magneton_tasks.trials.tuning_plot import draw, require_plotting
+from magneton_tasks.trials.tuning_result import Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def tune(request: TuneRequest, *, write: bool, as_json: bool) -> None:
     opened: list[VolumeInfo] = []
 
     def labelled(affinity: VolumeInfo) -> Box:
-        opened.append(stage.truth_info(request.truth, request.truth_mip, affinity))
+        opened.append(truth_info(request.truth, request.truth_mip, affinity))
         return opened[0].box
 
     trial, functions = _trial(request, labelled)
@@ -79,7 +82,7 @@ def tune(request: TuneRequest, *, write: bool, as_json: bool) -> None:
         "truth": request.truth, "plot": str(plot.absolute()), "proposed": proposed,
         "written": bool(write and proposed),
     }  # fmt: skip
-    click.echo(json.dumps(stage.as_json(tuning) | more))
+    click.echo(json.dumps(tuning_result.as_json(tuning) | more))
 
 
 def _trial(
@@ -110,7 +113,7 @@ def _announce(trial: Trial, functions: tuple[str, ...], n: int) -> Iterator[str]
     for function in functions:
         grid = trial.using(function).grid()
         reads = sum(grid.read(key).voxels for key in range(len(grid)))
-        cpu_s += trials.expected_cpu_s(trial, function, reads)
+        cpu_s += expected_cpu_s(trial, function, reads)
         if function != EXACT and len(grid) > 1:
             yield f"blocks    {function}: {len(grid)}, matched by pool.rule as a run does"
     yield f"tuning    {', '.join(functions)} at {n} thresholds, about {human_time(1.5 * cpu_s)} CPU"
@@ -120,7 +123,7 @@ def _table(tuning: Tuning) -> Iterator[str]:
     width = max(len("merge function"), *(len(f) for f in tuning.functions))
     yield f"\n{'merge function':<{width}}  threshold  VI split  VI merge      VI   ARAND  segments"
     best = tuning.best
-    own = [stage.best_of(tuning.of(f)) for f in tuning.functions]
+    own = [tuning_result.best_of(tuning.of(f)) for f in tuning.functions]
     for p in tuning.points:
         mark = "  <- best" if p == best else f"  <- best of {p.merge_function}" if p in own else ""
         mark += "  <- what the map asks for" if p == tuning.at_own else ""
@@ -138,7 +141,7 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
         f"ARAND {best.arand:.3f}, over {human_count(tuning.labelled_vox)} labelled voxels of "
         f"{human_count(tuning.objects)} objects"
     )
-    least = stage.best_of(tuning.points)
+    least = tuning_result.best_of(tuning.points)
     if best != least:
         why = (
             "the map asks for this threshold"
@@ -147,7 +150,7 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
         )
         yield (
             f"          {least.merge_function} at {least.threshold:g} has {least.vi:.3f}: a difference "
-            f"below {stage.NEAR_BITS:g} bits means nothing, and {why}"
+            f"below {tuning_result.NEAR_BITS:g} bits means nothing, and {why}"
         )
     if tuning.own is not None:
         yield f"map       {threshold_words.words(tuning.own)}"
@@ -157,14 +160,13 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
         yield f"took      {cost.merge_function}: {human_time(cost.cpu_s)} CPU, {human_bytes(cost.peak_bytes)}"
     if sets:
         yield f"note      these scores hold with {', '.join(f'{k}: {v}' for k, v in sets.items())}"
-    for remark in stage.remarks(tuning):
+    for remark in tuning_result.remarks(tuning):
         yield f"WARNING   {remark}"
 
 
 # ------------------------------------------------------------------ files
 def _draw(trial: Trial, tuning: Tuning, path: Path, truth: str) -> None:
-
-    size = " x ".join(f"{v:g}" for v in trial.info.voxel_size_nm)
+    size = trial.info.size_words
     name = truth.rstrip("/").rpartition("/")[2]
     title = (
         f"{trial.config.paths.input.rstrip('/').rpartition('/')[2]} against {name}, "

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base.failures import telling
-from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.files import Buffer
+from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.info import ENCODING_OF
 
@@ -71,7 +72,9 @@ def encode_chunk(chunk: npt.NDArray[np.generic], encoding: str) -> bytes:
     if encoding == "raw":
         return chunk.tobytes("C")
     if encoding == "crackle":
-        return bytes(_crackle().compress(np.asarray(chunk[0]).T, parallel=1))
+        # Its bytes differ with the order of an array: so equal voxels have equal bytes.
+        labels = np.asfortranarray(chunk[0].T)
+        return bytes(_crackle().compress(labels, parallel=1))
     import compressed_segmentation
 
     # The package reads any strides wrongly but its two orders, and refuses read-only arrays.
@@ -79,6 +82,33 @@ def encode_chunk(chunk: npt.NDArray[np.generic], encoding: str) -> bytes:
     if len(labels) == 1:
         labels = labels[0]
     return bytes(compressed_segmentation.compress(labels.T, block_size=CSEG_BLOCK, order="F"))
+
+
+def encode_indexed(
+    indices: npt.NDArray[np.uint32], box: Box, ids: npt.NDArray[np.uint64], encoding: str
+) -> Buffer:
+    """Encode the chunk ``box`` of labels that are given as indices into their ids, as `encode_chunk`.
+
+    Parameters
+    ----------
+    indices
+        uint32 (z, y, x), C order.
+    box
+        In voxels of ``indices``.
+    ids
+        uint64 (n,), ascending.
+
+    Raises
+    ------
+    BadDataError
+        The encoding can't hold so many labels.
+    """
+    if encoding != "compressed_segmentation":
+        return encode_chunk(ids[indices[box.slices()]][np.newaxis], encoding)
+    # numba: whoever decodes, or writes images, does without
+    from magneton_tasks.kernels import cseg
+
+    return cseg.encode(indices, box, ids).astype("<u4", copy=False).data.cast("B")
 
 
 def decode_chunk(
@@ -126,7 +156,7 @@ def _check_cseg(data: bytes, shape: tuple[int, int, int, int], words: int, block
     labels (``words`` 32-bit words each) and 8 bits for the bits per voxel; offset of the voxels.
     """
     stream = np.frombuffer(data[: len(data) // 4 * 4], dtype="<u4")
-    blocks = int(np.prod([-(-s // b) for s, b in zip(shape[1:], block, strict=True)]))
+    blocks = int(np.prod([ceil_div(s, b) for s, b in zip(shape[1:], block, strict=True)]))
     per_bit = int(np.prod(block)) // 32
     truncated = BadDataError(f"a compressed_segmentation chunk cut off at {len(data)} bytes")
     if len(data) % 4 or len(stream) < shape[0] or int(stream[: shape[0]].max()) >= len(stream):
@@ -140,10 +170,10 @@ def _check_cseg(data: bytes, shape: tuple[int, int, int, int], words: int, block
             raise truncated
 
 
-def compress(data: bytes, method: str | None) -> bytes:
+def compress(data: Buffer, method: str | None) -> bytes:
     """Compress an encoded chunk: None or ``gzip`` (no time stamp: equal voxels, equal bytes)."""
     if method is None:
-        return data
+        return bytes(data)
     if method != "gzip":
         raise ConfigError(f"compress: {method!r} can't be written", "use gzip or null")
     import deflate

@@ -24,21 +24,20 @@ import numpy.typing as npt
 
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
+from magneton_tasks.base.geometry import Box, Size3, Vec3, negative, vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.inflating import decompress, most_encoded
-from magneton_tasks.formats.metadata import chunk_name
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed import chunks as codec
 from magneton_tasks.formats.precomputed.info import Scale, build_info, make_scales
+from magneton_tasks.formats.precomputed.metadata import chunk_name
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE
 
 Array = npt.NDArray[np.generic]
 
 #: Threads that write and sync chunks; they wait for the disk, not for the CPU.
 _WRITERS = 8
-#: Says whose output this is; lies beside ``info``.
-OWNER_FILE = "magneton.json"
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,9 @@ class PrecomputedStore:
     def _suffix(self) -> str:
         return codec.SUFFIXES[self.compress] if self.objects.is_local else ""
 
-    def write(self, mip: int, box: Box, array: Array) -> list[FileInfo]:
+    def write(
+        self, mip: int, box: Box, array: Array, ids: npt.NDArray[np.uint64] | None = None
+    ) -> list[FileInfo]:
         """Write the chunks of ``box``; on file:// each appears whole and synced.
 
         Parameters
@@ -99,6 +100,8 @@ class PrecomputedStore:
             In voxels of that mip; begins on the chunk grid and ends on it or at the volume's end.
         array
             (z, y, x), or (c, z, y, x), of the layer's dtype.
+        ids
+            uint64 (n,), ascending; where given, ``array`` is uint32 (z, y, x), C order: indices into it.
 
         Returns
         -------
@@ -113,12 +116,16 @@ class PrecomputedStore:
             Disk full, quota, permission, I/O error.
         """
         data = array if array.ndim == 4 else array[np.newaxis]
-        self._check(mip, box, data)
+        self._check(mip, box, data, self.dtype if ids is None else "uint32")
         with ThreadPoolExecutor(_WRITERS) as pool:
             pending = []
             for tile in box.tiles(self.chunk_size):
-                chunk = data[(slice(None), *tile.slices(box.begin))]
-                encoded = codec.encode_chunk(chunk, self.encoding)
+                if ids is None:
+                    chunk = data[(slice(None), *tile.slices(box.begin))]
+                    encoded: files.Buffer = codec.encode_chunk(chunk, self.encoding)
+                else:
+                    inside = tile.translate(negative(box.begin))
+                    encoded = codec.encode_indexed(data[0], inside, ids, self.encoding)
                 packed = codec.compress(encoded, self.compress)
                 name = self.chunk_path(mip, tile)
                 pending.append(pool.submit(self.objects.put, name, packed, self.compress))
@@ -126,7 +133,7 @@ class PrecomputedStore:
         self.objects.sync_directory(self.scales[mip].key)
         return written
 
-    def _check(self, mip: int, box: Box, data: Array) -> None:
+    def _check(self, mip: int, box: Box, data: Array, dtype: str) -> None:
         volume = self.scales[mip].box
         if box.is_empty or not volume.contains(box):
             raise ValueError(f"box {box} isn't in mip {mip}, {volume}")
@@ -135,10 +142,10 @@ class PrecomputedStore:
         ):
             if (b - vb) % size or ((e - vb) % size and e != ve):
                 raise ValueError(f"box {box} isn't aligned to chunks {self.chunk_size} of {volume}")
-        if data.shape != (self.channels, *box.shape) or data.dtype != self.dtype:
+        if data.shape != (self.channels, *box.shape) or data.dtype != dtype:
             raise ValueError(
                 f"array {data.shape} {data.dtype} for box {box}, "
-                f"{self.channels} channel(s) of {self.dtype}"
+                f"{self.channels} channel(s) of {dtype}"
             )
 
     def decode(self, data: bytes, box: Box) -> Array:
@@ -330,19 +337,3 @@ def write_volume(
         sync=False,
     )
     store.write(0, box, data)
-
-
-def read_owner(url: str) -> dict[str, Any] | None:
-    """The ``magneton.json`` beside the output's ``info``; None where there is none.
-
-    Raises
-    ------
-    BadDataError
-        It isn't JSON.
-    """
-    return Objects(locate(url)).get_json(OWNER_FILE)
-
-
-def write_owner(url: str, owner: dict[str, Any]) -> None:
-    """Write (or replace) the output's ``magneton.json``."""
-    Objects(locate(url)).put_json(OWNER_FILE, owner)

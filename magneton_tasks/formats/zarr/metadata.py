@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any
 
-from magneton_tasks.base.geometry import Box, Vec3, vec3, whole
+from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3, whole
 from magneton_tasks.base.location import Location, locate, read_json
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
 from magneton_tasks.formats.info import VolumeInfo, checked_dtype, digest_of, no_such_mip
@@ -172,7 +173,7 @@ def chunk_names(info: VolumeInfo, index: Vec3) -> Iterator[str]:
     """Names of the files of a chunk (all channels) at an index of the chunk grid, (z, y, x)."""
     zyx = dict(zip("zyx", index, strict=True))
     spans = [
-        range(-(-info.channels // info.file_channels)) if axis == "c" else [zyx.get(axis, 0)]
+        range(ceil_div(info.channels, info.file_channels)) if axis == "c" else [zyx.get(axis, 0)]
         for axis in info.axes
     ]
     before, between = info.chunk_key
@@ -181,6 +182,14 @@ def chunk_names(info: VolumeInfo, index: Vec3) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------------------- groups
+
+
+def outermost_group(path: Path) -> Path:
+    """The outermost Zarr group around an array that lies in files; without one, the array itself."""
+    names = ("zarr.json", ".zgroup", ".zattrs")
+    while path != path.parent and any((path.parent / name).is_file() for name in names):
+        path = path.parent
+    return path
 
 
 def _group_attributes(location: Location) -> dict[str, Any]:

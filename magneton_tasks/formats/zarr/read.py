@@ -84,8 +84,13 @@ def _multiscales(ndim: int, voxel_size_nm: Size3, voxel_offset: Vec3) -> dict[st
     return {"name": "volume", "axes": axes, "datasets": [dataset]}
 
 
+def open_volume(info: VolumeInfo, fill_missing: bool) -> ZarrVolume:
+    """The volume of this metadata; a missing chunk is always the fill value."""
+    return ZarrVolume(info)
+
+
 class ZarrVolume:
-    """A Zarr array as a volume; see `volume.Volume`."""
+    """A Zarr array as a volume; see `formats.volume.Volume`."""
 
     def __init__(self, info: VolumeInfo) -> None:
         self.info = info
@@ -93,13 +98,9 @@ class ZarrVolume:
         import zarr  # noqa: F401  imported before a fork, once for all children
 
     def read(self, box: Box, channels: slice = slice(None)) -> Array:
-        """As `volumes.Volume.read`; chunks that aren't there are the array's fill value."""
+        """As `formats.volume.Volume.read`; chunks that aren't there are the array's fill value."""
         info = self.info
-        if not info.box.contains(box):
-            raise ConfigError(
-                f"box {box} (z, y, x) reaches outside {info.url} at mip {info.mip}, {info.box}",
-                "choose a box inside the volume",
-            )
+        info.check_inside(box)
         inside = dict(zip("zyx", box.slices(info.box.begin), strict=True), c=channels)
         index = tuple(0 if a == "t" else inside.get(a, slice(None)) for a in info.axes)
         where = f"{info.url}, box {box} (z, y, x)"

@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings, Rule, SegmentSettings, Supervoxels
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
+from magneton_tasks.kernels.cseg import encode
 from magneton_tasks.kernels.downsample import mode_pool
-from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Place
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
@@ -35,17 +38,13 @@ from magneton_tasks.kernels.exact.rounds.supervoxels import describe
 from magneton_tasks.kernels.exact.rounds.tables import FaceTables, stack
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from magneton_tasks.kernels.global_ids import Pooling
+from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
-from magneton_tasks.kernels.overlap.segment import (
-    BadAffinityError,
-    graph_density,
-    label_sizes,
-    segment_block,
-)
+from magneton_tasks.kernels.overlap.segment import graph_density, segment_block
 from magneton_tasks.kernels.overlap.sweep import sweep
-from magneton_tasks.kernels.relabel import relabel_into
+from magneton_tasks.kernels.relabel import relabel_into, table_of_ids
 
 Arrays = NDArray[Any]
 
@@ -98,13 +97,14 @@ def pooling() -> None:
 
 
 def writing() -> None:
-    """Relabel blocks into a cell of the output, all of it or a part, and make its mips."""
-    ids = np.arange(_SIDE**3 + 1, dtype=np.uint64)
+    """Relabel blocks into a cell of the output, all of it or a part, make its mips, encode them."""
     labels = _labels()
-    out = np.zeros(labels.shape, np.uint64)
+    table, luts = table_of_ids({0: np.arange(_SIDE**3, dtype=np.uint64)})
+    out = np.zeros(labels.shape, np.uint32)
     for given, target in product(_whole_and_part(labels), _whole_and_part(out)):
-        relabel_into(target, given, ids)
-    mode_pool(out, (2, 2, 2))
+        relabel_into(target, given, luts[0])
+    encode(mode_pool(out, (1, 1, 1)), Box.of_shape(vec3(out.shape)), table)
+    mode_pool(table[out], (2, 2, 2))
 
 
 def exact_method() -> None:

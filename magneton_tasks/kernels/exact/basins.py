@@ -1,4 +1,4 @@
-"""Basins: the supervoxels that the exact method starts from (EXACT.md, step 2).
+"""Basins: the supervoxels that the exact method starts from.
 
 Each voxel picks the best of its six edges, and is one with the voxel behind it; so are voxels with
 an edge of t_high between them. Ties go to the edge with the lowest position, which is the first in

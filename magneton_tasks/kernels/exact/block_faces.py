@@ -1,13 +1,15 @@
-"""The faces of a block, and positions beyond it: what the join needs to know (EXACT.md, step 3)."""
+"""The faces of a block, and positions beyond it: what the join needs to know."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.grid import Grid
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.contacts import ordered_by
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
@@ -16,6 +18,27 @@ from magneton_tasks.kernels.exact.residual import BasinPairs, Int64, Mask, UInt8
 
 #: Of each axis: whether the (low, high) face has a neighbour behind it.
 Inner = tuple[tuple[bool, bool], tuple[bool, bool], tuple[bool, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a block lies in the volume, which is the segmented box."""
+
+    block: int
+    """Its index in the grid."""
+    origin: Vec3
+    """Its first voxel, from the begin of the box."""
+    volume: Vec3
+    """The box's shape."""
+    inner: Inner
+
+    @classmethod
+    def of(cls, grid: Grid, block: int) -> Place:
+        """The place of a block of a grid."""
+        core, at, whole = grid.core(block), grid.index3(block), grid.box
+        z, y, x = ((p > 0, p + 1 < n) for p, n in zip(at, grid.shape, strict=True))
+        origin = vec3(c - b for c, b in zip(core.begin, whole.begin, strict=True))
+        return cls(block, origin, whole.shape, (z, y, x))
 
 
 def inner_sides(inner: Inner) -> list[Side]:

@@ -1,4 +1,4 @@
-"""From the voxels of a block to its regions: EXACT.md, steps 2 to 7, one after the other.
+"""From the voxels of a block to its regions, step by step (docs/exact.md).
 
 =======  ==================================  ======================================
 step     what it does                        kernel

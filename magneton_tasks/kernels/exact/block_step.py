@@ -1,6 +1,6 @@
 """The exact method in one block: its labels, and what it leaves open for the join.
 
-`segment_block_exact` is EXACT.md's steps 2 to 8 and, for what closes in the block, step 11. It sees
+`segment_block_exact` is all that docs/exact.md says of segment. It sees
 the block and one plane of affinities beyond each high face::
 
         low face                 high face
@@ -20,12 +20,18 @@ from typing import NamedTuple
 import numpy as np
 
 from magneton_tasks.base.geometry import Vec3
-from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.base.methods import (
+    LEVELS_ADVICE,
+    MAX_EXACT_BLOCK_VOX,
+    ExactSettings,
+    contradict,
+)
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.kernels import versions
 from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_faces import (
     Inner,
+    Place,
     keys_in_volume,
     plane,
     positions_in_volume,
@@ -56,22 +62,6 @@ from magneton_tasks.kernels.union_find import number_roots, renumber
 
 #: Bump when a block's labels or residual change; guarded by the golden test.
 KERNEL_VERSION = versions.EXACT_BLOCK
-#: Positions in a block are uint32, three to a voxel.
-MAX_BLOCK_VOX = 2**32 // 3
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a block lies in the volume, which is the segmented box."""
-
-    block: int
-    """Its index in the grid."""
-    origin: Vec3
-    """Its first voxel, from the begin of the box."""
-    volume: Vec3
-    """The box's shape."""
-    inner: Inner
-    """Of each axis: whether the (low, high) face has a neighbour behind it."""
 
 
 class BlockCounts(NamedTuple):
@@ -264,10 +254,10 @@ def _open_edges(edges: Edges, count: int, where: tuple[Vec3, Vec3, Vec3]) -> Edg
 
 def check_settings(settings: ExactSettings) -> None:
     """Raise ConfigError for thresholds that contradict each other."""
-    if not 1 <= settings.t_low <= settings.t_high <= 256:
+    if contradict(settings.t_low, settings.t_high):
         raise ConfigError(
             f"t_low {settings.t_low} and t_high {settings.t_high} of the exact method",
-            "choose 1 <= t_low <= t_high <= 256",
+            LEVELS_ADVICE,
         )
 
 
@@ -287,9 +277,10 @@ def check_block(affinity: UInt8, high: Planes, place: Place) -> None:
                 f"the plane beyond the high face of axis {axis} is {given.shape} {given.dtype}, "
                 f"not {needed} uint8"
             )
-    if prod(shape) > MAX_BLOCK_VOX:
+    if prod(shape) > MAX_EXACT_BLOCK_VOX:
         raise BadDataError(
-            f"a block of {prod(shape)} voxels, more than {MAX_BLOCK_VOX}", "use smaller blocks"
+            f"a block of {prod(shape)} voxels, more than {MAX_EXACT_BLOCK_VOX}",
+            "use smaller blocks",
         )
     if 3 * prod(place.volume) >= 1 << KEY_BITS:
         raise BadDataError(f"a volume of {place.volume} voxels has more edges than 2^{KEY_BITS}")

@@ -1,4 +1,4 @@
-"""Clean-up: small basins join the one across their best voxel edge (EXACT.md, step 4).
+"""Clean-up: small basins join the one across their best voxel edge.
 
 All at once, by what the basins are before: a basin of fewer than s_min voxels picks the basin behind
 the best of its outgoing edges, and picks are united.

@@ -1,4 +1,4 @@
-"""Contacts: what crosses the face between two neighbouring blocks (EXACT.md, step 9a).
+"""Contacts: what crosses the face between two neighbouring blocks.
 
 Voxel edges over the face are summed up for each pair of basins, so that a join never sees voxels::
 

@@ -1,4 +1,4 @@
-"""Dust: what is small in the end joins the neighbour across its best voxel edge (EXACT.md, step 11).
+"""Dust: what is small in the end joins the neighbour across its best voxel edge.
 
 On the segmentation after mean linkage, and all at once: each segment of fewer than ``dust`` voxels
 picks the segment behind the best of its outgoing voxel edges, if that has an affinity of t_size, and

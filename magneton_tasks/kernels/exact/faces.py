@@ -1,4 +1,4 @@
-"""A block's faces: what its neighbours need to know of it (EXACT.md, step 3)."""
+"""A block's faces: what its neighbours need to know of it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Mean linkage (EXACT.md, step 7): merge the pair of regions with the highest mean affinity, again
+"""Mean linkage: merge the pair of regions with the highest mean affinity, again
 and again, down to a threshold.
 
 An edge's score is the mean of its voxel edges in fixed point; ties go to the lower rank, and the
 rank of a merged edge is the larger of its parts'. That makes the linkage reducible: two regions
 that prefer each other go on doing so whatever merges around them, so the order of merges far apart
-doesn't matter (EXACT.md, P2 and P3). An open region isn't known in full; whoever prefers an open
+doesn't matter. An open region isn't known in full; whoever prefers an open
 region waits for the join, and is open from then on.
 
 To merge u into v, u's `half_edges` are appended to v's. Which of u's neighbours v has too is looked

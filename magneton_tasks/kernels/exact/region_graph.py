@@ -1,6 +1,6 @@
 """The region graph: which regions touch, and what the voxel edges between them amount to.
 
-EXACT.md, step 5. `region_graph` makes it from the voxels of a block, `aggregate` from edges
+`region_graph` makes it from the voxels of a block, `aggregate` from edges
 between regions that have become one. Both group the edges by their smaller end (a counting sort)
 and merge those of one group through one slot for each larger end: no sorting, no hashing.
 """

@@ -2,7 +2,7 @@
 
 A block knows all about a region that lies wholly inside it, and that no better partner beyond a
 face can claim. All other regions stay *open*: they, the edges between them, and the basins on the
-faces make up the residual that the join with the neighbours goes on from (EXACT.md, steps 3 to 9).
+faces make up the residual that the join with the neighbours goes on from.
 
 Indices of regions and basins count from 1; 0 stands for none. Keys are those of voxel edges
 (`exact_settings.KEY_BITS`), 0 for none; positions count over the whole volume, so both mean the
@@ -96,6 +96,16 @@ class Residual:
     basins: Basins
     pairs: BasinPairs
     face_basins: FaceBasins
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each table: what a join of it will take follows from them."""
+        return {
+            "regions": len(self.regions.block),
+            "edges": len(self.edges.u),
+            "basins": len(self.basins.region),
+            "pairs": len(self.pairs.a),
+        }
 
 
 class Contacts(NamedTuple):

@@ -1,4 +1,4 @@
-"""Size-limited single linkage (EXACT.md, step 6): small regions join across their best voxel edge.
+"""Size-limited single linkage: small regions join across their best voxel edge.
 
 Edges are taken from the largest key to the smallest, and merge two regions while one of them has
 fewer than s2 voxels. A merged pair's key is the larger one of its parts', so keys never change and

@@ -6,13 +6,9 @@ import numpy as np
 
 from magneton_tasks.base.geometry import vec3
 from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_regions import BlockRegions, start_block
-from magneton_tasks.kernels.exact.block_step import (
-    Place,
-    check_block,
-    check_settings,
-    close_outer_faces,
-)
+from magneton_tasks.kernels.exact.block_step import check_block, check_settings, close_outer_faces
 from magneton_tasks.kernels.exact.residual import UInt8
 
 _NOWHERE = ((False, False),) * 3

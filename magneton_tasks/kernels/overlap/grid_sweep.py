@@ -23,15 +23,10 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.evaluate import Rows, Scores, add_up, score_rows
 from magneton_tasks.kernels.global_ids import Pooling
+from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
-from magneton_tasks.kernels.overlap.segment import (
-    Float32,
-    Mask,
-    dense_labels,
-    label_sizes,
-    segmentations,
-)
+from magneton_tasks.kernels.overlap.segment import Float32, Mask, dense_labels, segmentations
 from magneton_tasks.kernels.overlap.sweep import counted, descending_thresholds, joined_rows
 
 UInt32 = NDArray[np.uint32]

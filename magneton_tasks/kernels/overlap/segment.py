@@ -22,12 +22,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import SegmentSettings, Supervoxels
 from magneton_tasks.base.scoring import Scoring, parse_scoring
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels import versions
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.kernels.compiled.jit import njit
+from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.kernels.overlap.supervoxels import seeded_fragments
 
 #: To be bumped when the labels of an unchanged input change (tests hold golden results).
@@ -51,38 +52,12 @@ class Labels(NamedTuple):
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs
 
 
-class LabelSizes(NamedTuple):
-    """Voxels of each label, uint32; index label - 1."""
-
-    core: NDArray[np.uint32]
-    read: NDArray[np.uint32]
-
-
 class Density(NamedTuple):
     """What the initial region graph holds, each per voxel; decides on memory and time."""
 
     fragments_per_voxel: float
     edges_per_voxel: float
     faces_per_voxel: float
-
-
-class BadAffinityError(BadDataError):
-    """An affinity that isn't in [0, 1]; ``voxel`` counts from the array's corner."""
-
-    def __init__(self, value: float, channel: int, voxel: Vec3, where: str = "") -> None:
-        super().__init__(
-            f"{where}affinity {value:.9g} at voxel {voxel} (z, y, x), channel {channel} of z, y, x, "
-            "isn't in [0, 1]",
-            "check input.scale and the volume's data type; NaN stands for missing data in some "
-            "tools: write 0 there",
-        )
-        self.value, self.channel, self.voxel = value, channel, voxel
-
-    def placed(self, origin: Vec3, where: str) -> BadDataError:
-        """The same error in the frame of an array whose corner is ``origin``."""
-        voxel = vec3(v + o for v, o in zip(self.voxel, origin, strict=True))
-        placed = BadAffinityError(self.value, self.channel, voxel, where)
-        return BadDataError(placed.what, placed.hint)
 
 
 def segment_block(affinity: Float32, settings: SegmentSettings, mask: Mask | None = None) -> Labels:
@@ -153,14 +128,6 @@ def warm_up(supervoxels: Supervoxels = "waterz") -> None:
     settings = SegmentSettings(0.5, "mean", supervoxels, interior_threshold=0.0)
     labels, count = segment_block(affinity, settings, np.ones(affinity.shape[1:], np.bool_))
     label_sizes(labels, (slice(0, 1), slice(0, 1), slice(0, 1)), count)
-
-
-def label_sizes(labels: NDArray[np.uint32], core: tuple[slice, slice, slice], n: int) -> LabelSizes:
-    """Voxels of the labels 1..n in the core (zyx slices into ``labels``) and in the whole block."""
-    bounds = [s.indices(length)[:2] for s, length in zip(core, labels.shape, strict=True)]
-    counts = np.zeros((2, n + 1), np.uint32)
-    _count_sizes(labels, np.array(bounds, np.int64), counts[0], counts[1])
-    return LabelSizes(counts[0, 1:], counts[1, 1:])
 
 
 def graph_density(affinity: Float32, settings: SegmentSettings) -> Density:
@@ -360,25 +327,6 @@ def _renumber(ids: NDArray[np.uint64], out: NDArray[np.uint32], numbers: NDArray
             numbers[segment] = number
         out[i] = number
     return count
-
-
-@njit(nogil=True)
-def _count_sizes(
-    labels: NDArray[np.uint32],
-    bounds: NDArray[np.int64],
-    core: NDArray[np.uint32],
-    read: NDArray[np.uint32],
-) -> None:
-    """Add the voxels of each label to ``core`` (inside the bounds) and ``read`` (all)."""
-    nz, ny, nx = labels.shape
-    for z in range(nz):
-        for y in range(ny):
-            row = bounds[0, 0] <= z < bounds[0, 1] and bounds[1, 0] <= y < bounds[1, 1]
-            for x in range(nx):
-                label = labels[z, y, x]
-                read[label] += np.uint32(1)
-                if row and bounds[2, 0] <= x < bounds[2, 1]:
-                    core[label] += np.uint32(1)
 
 
 @njit(nogil=True)

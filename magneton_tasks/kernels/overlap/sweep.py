@@ -23,12 +23,12 @@ from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.evaluate import ContingencyTable, Rows, Scores, score_rows
 from magneton_tasks.kernels.exact.exact_sweep import exact_cuts, exact_segmentations
 from magneton_tasks.kernels.exact.residual import UInt8
+from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.kernels.overlap.segment import (
     Float32,
     Labels,
     Mask,
     dense_labels,
-    label_sizes,
     segmentations,
 )
 

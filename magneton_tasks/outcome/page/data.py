@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from magneton_tasks.outcome import block_squares
+from magneton_tasks.outcome import block_squares, figures
 from magneton_tasks.outcome.block_columns import VolumeColumns
 from magneton_tasks.outcome.block_squares import Squares
 from magneton_tasks.outcome.block_summary import summarise
@@ -34,6 +34,7 @@ def facts(attempt: Attempt) -> Data:
         "restart": plan.restart,
         "versions": versions(),
         "settings": list(settings(attempt.config)),
+        "figures": figures.for_page(),
         "look": look(attempt),
     }
 

@@ -89,6 +89,13 @@ export const inBytes = (n) => exact(n, bytes, n === null ? null : `${count(n ?? 
 export const inSeconds = (s) => exact(s, seconds, s === null ? null : `${count(s ?? 0)} s`);
 export const inVoxels = (n) => exact(n, si, n === null ? null : `${count(n ?? 0)} voxels`);
 export const inNumber = (n) => exact(n, count, null);
+// How a figure of a block is written, by its unit: as text, and as an element of a table.
+export const UNITS = {
+  s: [seconds, inSeconds],
+  bytes: [bytes, inBytes],
+  number: [count, inNumber],
+};
+export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 export function time(s) {
   const utc = `${new Date(s * 1000).toISOString().slice(0, 19)}Z`;
   return el("time", { datetime: utc, title: utc }, moment(s));

@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import re
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ import jinja2
 from markupsafe import Markup
 
 from magneton_tasks import __version__
+from magneton_tasks.base.geometry import ceil_div
+from magneton_tasks.base.units import human_moment
 from magneton_tasks.outcome.page import FOLDER
 
 #: The page's modules, each after those that it imports.
@@ -64,7 +65,7 @@ def render(data: Data, preview: bytes | None = None) -> str:
         data=script_json({"facts": data["facts"], "summary": summary}),
         layers=packed(data["layers"]),
         version=__version__,
-        made=time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(data["facts"]["made"])),
+        made=human_moment(data["facts"]["made"]),
         # ours, and whole: nothing in them comes from a run
         style=Markup((FOLDER / "page.css").read_text()),
         script=Markup(script()),
@@ -137,7 +138,7 @@ class Picture:
 def picture(png: bytes) -> Picture:
     """The preview as a data URI, exact where it is small enough."""
     width = int.from_bytes(png[16:20], "big")  # IHDR
-    times = 1 if width >= _NARROW_PX else -(-_NARROW_PX // max(width, 1))
+    times = 1 if width >= _NARROW_PX else ceil_div(_NARROW_PX, max(width, 1))
     kind, data = "png", png
     if len(png) > PNG_BYTES:
         kind, data = "jpeg", _jpeg(png)

@@ -1,6 +1,6 @@
 // The squares of one layer in (y, x): drawing, hands and keys. What they mean comes as plain data.
 import { at, count, el, moment } from "./format.js";
-import { drawLegend, drawStrip, MEASURES } from "./legend.js";
+import { drawLegend, drawStrip, measuresOf } from "./legend.js";
 import { fit, ramp, readColours, STATES, square } from "./squares.js";
 
 const MOST_PX = 72, // largest square
@@ -32,21 +32,23 @@ export class LayerMap {
     this.data = null;
     this.wire();
   }
-  // `layer`: head and columns; `stage`: its row of the summary; `names`: of hosts and runs
-  show(layer, stage, names) {
+  // `layer`: head and columns; `stage`: its row of the summary; `names`: of hosts and runs;
+  // `figures`: of blocks
+  show(layer, stage, names, figures) {
     const moved = !this.data || this.data.stage !== layer.stage;
     const n = layer.states.length;
     this.data = { ...layer, hosts: spread(layer.hosts ?? [], n), runs: spread(layer.runs ?? [], n) };
     this.stage = stage;
     this.names = names;
+    this.known = measuresOf(figures);
     if (moved) this.chosen = -1;
     this.offerMeasures();
     this.draw();
   }
   offerMeasures() {
     const before = this.measures.value || this.first;
-    const known = Object.keys(MEASURES).filter((name) => name === "state" || this.data[name]);
-    this.measures.replaceChildren(...known.map((name) => new Option(MEASURES[name][0], name)));
+    const known = Object.keys(this.known).filter((name) => name === "state" || this.data[name]);
+    this.measures.replaceChildren(...known.map((name) => new Option(this.known[name][0], name)));
     this.measures.value = known.includes(before) ? before : "state";
   }
   get measure() {
@@ -113,7 +115,7 @@ export class LayerMap {
       context = fit(this.base, nx * size, ny * size);
     for (let k = 0; k < ny * nx; k++) {
       const value = values ? values[k] : null;
-      const text = value === null ? "" : MEASURES[this.measure][1](value).replace(/ min.*/, " min");
+      const text = value === null ? "" : this.known[this.measure][1](value).replace(/ min.*/, " min");
       const colour = values && value === null ? null : this.colourOf(value, scale);
       const [x, y] = [(k % nx) * size, Math.floor(k / nx) * size];
       square(context, this.colours, x, y, side, this.data.states[k], colour, text);
@@ -167,7 +169,7 @@ export class LayerMap {
       ["state", STATES[states[k]]],
       ["cause", causes?.[this.keyOf(k)]],
     ];
-    for (const [name, [title, text]] of Object.entries(MEASURES)) {
+    for (const [name, [title, text]] of Object.entries(this.known)) {
       const value = name === "state" ? null : (this.data[name]?.[k] ?? null);
       if (value !== null) facts.push([title, text(value)]);
     }

@@ -1,14 +1,13 @@
 // Around the squares of a layer: what they are coloured by, the strip of all layers, the legend.
-import { at, count, el, mib, seconds } from "./format.js";
+import { at, count, el, mib, UNITS } from "./format.js";
 import { fit, ramp, STATES, square } from "./squares.js";
 
-export const MEASURES = {
-  state: ["state", (s) => STATES[s]],
-  seconds: ["time", seconds],
-  cpu_s: ["CPU time", seconds],
-  peak_mib: ["peak memory", mib],
-  labels: ["labels", count],
-};
+// By what squares may be coloured: name of a layer's column -> [word, text of a value].
+export function measuresOf(figures) {
+  const text = (f) => (f.unit === "bytes" ? mib : UNITS[f.unit][0]);
+  const each = figures.map((f) => [f.map_name, [f.word, text(f)]]);
+  return { state: ["state", (s) => STATES[s]], ...Object.fromEntries(each) };
+}
 const COUNTED = {
   d: "done",
   e: "empty",
@@ -66,7 +65,7 @@ export function drawLegend(map, scale) {
     items.push(item(swatch, `${STATES[letter]}: ${count(counts[letter])}${inAll}`));
   }
   if (map.data.layers > 1) {
-    const shown = map.values && map.means(map.measure) ? `mean ${MEASURES[map.measure][0]}` : "share done";
+    const shown = map.values && map.means(map.measure) ? `mean ${map.known[map.measure][0]}` : "share done";
     items.push(item(`bars above: ${shown} of each layer, with a mark where something failed or runs`));
   }
   if (!map.single) {
@@ -76,7 +75,7 @@ export function drawLegend(map, scale) {
   at("map-legend").replaceChildren(...items);
 }
 function scaleItems(map, scale, item) {
-  const [name, text] = MEASURES[map.measure];
+  const [name, text] = map.known[map.measure];
   const steps = [0, 0.25, 0.5, 0.75, 1].map((s) => `rgb(${ramp(map.colours, s)})`),
     bar = el("i");
   bar.style.background = `linear-gradient(90deg, ${steps.join(", ")})`;

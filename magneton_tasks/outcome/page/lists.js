@@ -1,19 +1,6 @@
 // What failed, what runs, which blocks were slow or large.
 import { histogram } from "./charts.js";
-import {
-  at,
-  bytes,
-  code,
-  count,
-  el,
-  inBytes,
-  inNumber,
-  inSeconds,
-  moment,
-  seconds,
-  table,
-  triple,
-} from "./format.js";
+import { at, bytes, capital, code, count, el, moment, seconds, table, triple, UNITS } from "./format.js";
 import { failuresOf } from "./stages.js";
 
 const MOST_ROWS = 100;
@@ -114,7 +101,7 @@ function chips(blocks, text, jump) {
     ...blocks.map((b) => el("li", {}, chip(b))),
   );
 }
-export function showSpread(stage, jump) {
+export function showSpread(stage, figures, jump) {
   at("spread").hidden = !stage || !(stage.seconds || stage.memory);
   if (at("spread").hidden) return;
   at("spread-stage").textContent = `of ${stage.stage}; click one to see where it lies`;
@@ -124,25 +111,13 @@ export function showSpread(stage, jump) {
     ...(stage.seconds ? [spread("Time", stage.seconds, seconds)] : []),
     ...(memory ? [memory] : []),
   );
-  const noun = stage.noun[0].toUpperCase() + stage.noun.slice(1);
-  const heads = [
-    `#${noun}`,
-    "Grid (z, y, x)",
-    "Core begins at voxel",
-    "#Time",
-    "#CPU",
-    "#Peak memory",
-    "#Labels",
-    "Host",
-  ];
+  const words = figures.map((f) => `#${capital(f.word)}`);
+  const heads = [`#${capital(stage.noun)}`, "Grid (z, y, x)", "Core begins at voxel", ...words, "Host"];
   const rows = stage.slowest.map((b) => [
     el("button", { class: "link", type: "button", onclick: () => jump(b.key) }, count(b.key)),
     triple(b.position),
     triple(b.begin_vox),
-    inSeconds(b.seconds),
-    inSeconds(b.cpu_s),
-    inBytes(b.peak_bytes),
-    inNumber(b.labels),
+    ...figures.map((f) => UNITS[f.unit][1](b[f.name])),
     b.host || "–",
   ]);
   at("slowest").replaceChildren(

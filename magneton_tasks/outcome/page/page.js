@@ -69,7 +69,7 @@ export class BlockPage {
   }
   showStage() {
     showStages(this.summary, this.source.now(), this.stage, (stage) => this.choose(stage));
-    showSpread(this.row, (key) => this.jump(this.stage, key));
+    showSpread(this.row, this.facts.figures, (key) => this.jump(this.stage, key));
   }
   // The stage that a person wants to see first: where something failed, else what runs, else the last
   // that is begun; in it, on to the layer where something happens.
@@ -97,7 +97,7 @@ export class BlockPage {
       const layer = await this.source.layer(this.stage, wanted, fine);
       if (this.asked !== question) return; // another was asked for meanwhile
       this.z = layer.z;
-      this.map.show(layer, this.row, this.summary);
+      this.map.show(layer, this.row, this.summary, this.facts.figures);
     } catch (error) {
       this.source.trouble(error.message);
     }

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from magneton_tasks.errors import EXIT_TEMPORARY, FINAL_EXITS, RETRYABLE_EXITS
 from magneton_tasks.runners.arrays.states import Phase, TaskState
-from magneton_tasks.runners.retry import Cause, Need
+from magneton_tasks.runners.retry import KILLED, Cause, Need
 from magneton_tasks.work.record import OUT_OF_MEMORY
 
 #: How long before its end a job may have been warned, in seconds: ``signal_s`` at most, and a
 #: scheduler's signal may come up to a minute earlier than asked, see sbatch(1).
 _WARNED_S = 300 + 60
-_SIGKILL = 9
-#: 128 + SIGKILL: what a shell, or whatever else started the worker, ends with
-_KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,9 @@ def cause_of(end: PartEnd, need: Need) -> Cause:
     if code in FINAL_EXITS:
         return Cause.HOPELESS
     # without cgroups a job that is too large is killed, and called a failure
-    if state.signal == _SIGKILL:
+    if state.signal == signal.SIGKILL:
         return Cause.MEMORY
-    if code in RETRYABLE_EXITS | {_KILLED} and any(f.get(OUT_OF_MEMORY) for f in end.failures):
+    if code in RETRYABLE_EXITS | {KILLED} and any(f.get(OUT_OF_MEMORY) for f in end.failures):
         return Cause.MEMORY
     if code == EXIT_TEMPORARY and state.elapsed_s >= need.time_s - _WARNED_S > 0:
         return Cause.TIME

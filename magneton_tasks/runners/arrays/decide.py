@@ -281,9 +281,7 @@ def error_of(task: str, failures: Sequence[Failure], stopped: Cause | None = Non
         if stopped is not None
         else f"{task}: "
     )
-    error = MagnetonError(
-        why + "\n  ".join(lines), next((f.hint for f in failures if f.hint), None)
-    )
     codes = [f.exit_code for f in failures if stopped is None or f.cause is stopped]
-    error.exit_code = worst(codes) if codes else EXIT_TEMPORARY
-    return error
+    hint = next((f.hint for f in failures if f.hint), None)
+    code = worst(codes) if codes else EXIT_TEMPORARY
+    return MagnetonError.ended_with(code, why + "\n  ".join(lines), hint)

@@ -28,7 +28,7 @@ from uuid import uuid4
 from magneton_tasks.base import files
 from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.runners.arrays.progress import Progress
-from magneton_tasks.work.paths import AttemptPaths, task_name
+from magneton_tasks.work.paths import AttemptPaths, stage_of, task_name
 
 #: A slot is free when its batch has submitted nothing for so long (s): without jobs, and with some.
 SLOT_STALE_S, SLOT_DEAD_S = 1800.0, 86400.0
@@ -100,7 +100,7 @@ class JobFiles:
         """Another batch of the stage whose jobs somebody cancelled, and how; until it's tried again."""
         directory = folder(self.attempt) / _HALTS
         for name in sorted(files.listdir(directory)):
-            if name != self.task and name.rpartition("-")[0] == self.stage:
+            if name != self.task and stage_of(name) == self.stage:
                 why = _text(directory / name)
                 if why is not None:
                     return name, why
@@ -151,7 +151,7 @@ def forget_halts(attempt: Path, stage: str) -> None:
     """Somebody wants the whole stage: what was cancelled before keeps no batch from it."""
     directory = folder(attempt) / _HALTS
     for name in files.listdir(directory):
-        if name.rpartition("-")[0] == stage:
+        if stage_of(name) == stage:
             (directory / name).unlink(missing_ok=True)
 
 
@@ -163,7 +163,7 @@ def jobs_of_tasks(attempt: Path) -> Iterator[tuple[str, Progress]]:
 
 def begun(attempt: Path) -> set[str]:
     """Stages that have had jobs."""
-    return {task.partition("-")[0] for task in _desks(attempt)}
+    return {stage_of(task) for task in _desks(attempt)}
 
 
 def _desks(attempt: Path) -> dict[str, str]:

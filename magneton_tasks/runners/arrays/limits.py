@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler, Settings
@@ -96,5 +97,5 @@ def cut(blocks: int, cpu_s: float, settings: Settings, max_array: int) -> tuple[
     if not blocks:
         return 0, 1
     parts = min(max(round(cpu_s / (settings.target_minutes * 60)), min(blocks, _SPREAD)), blocks)
-    batches = -(-parts // min(max_array, settings.max_queued))
-    return batches, -(-parts // batches)
+    batches = ceil_div(parts, min(max_array, settings.max_queued))
+    return batches, ceil_div(parts, batches)

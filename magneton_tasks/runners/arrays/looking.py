@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.grid import share
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.runners.arrays.causes import PartEnd
 from magneton_tasks.runners.arrays.last_words import last_advice, last_words
@@ -130,11 +130,10 @@ class Look:
 
     def _result(self, part: int, wait_s: float) -> dict[str, Any] | None:
         path = self.result_path(part)
-        with suppress(NotVisibleError, FileNotFoundError, json.JSONDecodeError):
+        with suppress(NotVisibleError, FileNotFoundError, ValueError):
             files.await_file(path, None, wait_s)
             with files.open_read(path) as file:
-                data = json.loads(file.read())
-            return data if isinstance(data, dict) else None
+                return json_object(file.read())
         return None
 
     def forget_results(self, parts: Iterable[int]) -> None:

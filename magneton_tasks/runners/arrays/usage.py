@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import PROBE, STAGES
 from magneton_tasks.runners.arrays import limits
 from magneton_tasks.runners.arrays.job_files import jobs_of_tasks
@@ -16,7 +18,8 @@ from magneton_tasks.runners.arrays.scheduler import Scheduler, Used
 from magneton_tasks.runners.resources import first_memory
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.paths import AttemptPaths
+from magneton_tasks.work.events import Note
+from magneton_tasks.work.paths import AttemptPaths, stage_of
 
 #: What the next run should have beyond the most that was seen.
 _MEMORY_MARGIN, _TIME_MARGIN = 1.25, 1.5
@@ -55,13 +58,17 @@ class Usage:
 
 
 def collect(scheduler: Scheduler, attempt: Attempt) -> list[Usage]:
-    """Usage by stage: as the scheduler accounts for it, else of what the workers wrote."""
+    """Usage by stage: as the scheduler accounts for it, else of what the workers wrote.
+
+    The peak of memory is the larger of both: a scheduler samples it each half minute, and misses
+    all of a job that is shorter.
+    """
     root, cpus = attempt.paths.root, scheduler.settings.cpus
     found: dict[str, Usage] = {}
     owners: dict[str, str] = {}
     planned = _planned_bytes(scheduler, attempt)
     for task, known in jobs_of_tasks(root):
-        stage = task.partition("-")[0]
+        stage = stage_of(task)
         usage = found.setdefault(stage, Usage(stage, planned_bytes=planned))
         had = [job.need.memory for job in known.jobs]
         usage.reserved_bytes = max(usage.reserved_bytes, *had, 0)
@@ -72,8 +79,7 @@ def collect(scheduler: Scheduler, attempt: Attempt) -> list[Usage]:
         if job in owners:
             _add(found[owners[job]], used)
     for usage in found.values():
-        if not usage.jobs:
-            _add_results(usage, root, cpus)
+        _add_results(usage, root, cpus)
     order = [PROBE.name, *STAGES]
     return sorted((u for u in found.values() if u.jobs), key=lambda u: order.index(u.stage))
 
@@ -95,13 +101,16 @@ def _add(usage: Usage, used: Used) -> None:
 
 
 def _add_results(usage: Usage, attempt: Path, cpus: int) -> None:
-    """Without accounting: what the workers measured, their start not included."""
+    """The peaks that workers measured; without accounting their times, too, but for their start."""
+    accounted = bool(usage.jobs)
     for task, one in results.read(AttemptPaths(attempt)).items():
-        if task.partition("-")[0] != usage.stage:
+        if stage_of(task) != usage.stage:
             continue
-        seconds = float(one.get("seconds") or 0)
-        cpu_s, peak = one.get("cpu_s") or 0.0, one.get("peak_bytes") or 0
-        _add(usage, Used(1, cpu_s, seconds, seconds * cpus, peak))
+        used = Used(peak_bytes=one.get("peak_bytes") or 0)
+        if not accounted:
+            cpu_s, seconds = one.get("cpu_s") or 0.0, float(one.get("seconds") or 0)
+            used = Used(1, cpu_s, seconds, seconds * cpus, used.peak_bytes)
+        _add(usage, used)
 
 
 def propose(usages: list[Usage], memory: int | None) -> dict[str, str]:
@@ -119,8 +128,8 @@ def propose(usages: list[Usage], memory: int | None) -> dict[str, str]:
         return {}
     grown = max(u.grown_bytes for u in usages)
     enough = max(int(peak * _MEMORY_MARGIN), grown, *(u.planned_bytes for u in usages))
-    enough = -(-enough // _MEMORY_STEP) * _MEMORY_STEP
-    minutes = -(-int(longest * _TIME_MARGIN) // _TIME_STEP_S) * _TIME_STEP_S // 60 or 5
+    enough = ceil_div(enough, _MEMORY_STEP) * _MEMORY_STEP
+    minutes = ceil_div(int(longest * _TIME_MARGIN), _TIME_STEP_S) * _TIME_STEP_S // 60 or 5
     proposal = {"time": f"{minutes // 60:02d}:{minutes % 60:02d}:00"}
     if grown or (memory is not None and enough < memory):
         proposal = {"memory": f"{enough // 2**20}MiB"} | proposal
@@ -150,7 +159,14 @@ def lines(usages: list[Usage], scheduler: Scheduler) -> Iterator[str]:
         yield f"next time  {scheduler.section}: {{{asked}}} would be enough{why}"
 
 
-def write(attempt: Path, usages: list[Usage], memory: int | None) -> None:
-    """Keep the report in the attempt."""
-    data = {"stages": [asdict(u) for u in usages], "proposal": propose(usages, memory)}
-    files.write_atomic(AttemptPaths(attempt).jobs / "usage.json", json.dumps(data).encode())
+def report(scheduler: Scheduler, attempt: Attempt) -> Iterator[Note]:
+    """At a run's end: keep in the attempt what its jobs used, and tell it; that may fail."""
+    try:
+        found = collect(scheduler, attempt)
+        proposal = propose(found, scheduler.settings.memory)
+        data = {"stages": [asdict(u) for u in found], "proposal": proposal}
+        files.write_atomic(attempt.paths.jobs / "usage.json", json.dumps(data).encode())
+    except (MagnetonError, OSError) as error:
+        yield Note(f"WARNING: it is unknown what the jobs used: {error}", "warning")
+        return
+    yield from map(Note, lines(found, scheduler))

@@ -17,8 +17,11 @@ from typing import Any
 from magneton_tasks.base.location import locate
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.roots import ROOTS_VARIABLE
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.zarr.metadata import outermost_group
 from magneton_tasks.work.events import EVENTS_VARIABLE
+from magneton_tasks.work.paths import task_title
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE
 
 LABEL = "magneton."
@@ -30,7 +33,6 @@ _TMP = "rw,nosuid,nodev,size=64m,mode=1777"
 _FILE_VARIABLES = ("GOOGLE_APPLICATION_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE")
 #: Directories of credentials, and the variables that tell the libraries where they are.
 _HOMES = {".cloudvolume": "CLOUD_VOLUME_DIR", ".cloudfiles": "CLOUD_FILES_DIR"}
-_ROOTS = "MAGNETON_ROOTS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Task:
     @property
     def title(self) -> str:
         """How messages call it."""
-        return self.stage if self.batch is None else f"{self.stage}: batch {self.batch}"
+        return task_title(self.stage, self.batch)
 
     @property
     def name(self) -> str:
@@ -106,7 +108,8 @@ def mounts(config: RunConfig, *read_only: Path) -> list[dict[str, Any]]:
     """
     paths = config.paths
     writable = {Path(paths.work), *_paths(paths.output)}
-    readable = {_zarr_root(p) for p in _paths(paths.input, config.mask.path)}
+    # the metadata of a Zarr group may tell the voxel size of an array in it
+    readable = {outermost_group(p) for p in _paths(paths.input, config.mask.path)}
     readable |= {*map(Path, config.docker.credentials), *read_only, *_pointed_to(config)}
     modes = dict.fromkeys(readable, True) | dict.fromkeys(writable, False)
     return [_bind(path, is_read_only) for path, is_read_only in sorted(modes.items())]
@@ -114,14 +117,6 @@ def mounts(config: RunConfig, *read_only: Path) -> list[dict[str, Any]]:
 
 def _paths(*urls: str | None) -> list[Path]:
     return [path for url in urls if url is not None and (path := locate(url).path) is not None]
-
-
-def _zarr_root(path: Path) -> Path:
-    """The outermost Zarr group around an array: its metadata may tell the voxel size."""
-    root = path
-    while any((root.parent / name).is_file() for name in (".zgroup", "zarr.json")):
-        root = root.parent
-    return root
 
 
 def _pointed_to(config: RunConfig) -> list[Path]:
@@ -196,7 +191,7 @@ def environment(
         )
     passed = {name: own[name] for name in config.docker.environment}
     homes = {_HOMES[Path(p).name]: p for p in config.docker.credentials if Path(p).name in _HOMES}
-    roots = {_ROOTS: own[_ROOTS]} if own.get(_ROOTS) else {}
+    roots = {ROOTS_VARIABLE: own[ROOTS_VARIABLE]} if own.get(ROOTS_VARIABLE) else {}
     limit = {MEMORY_VARIABLE: str(memory)} if memory is not None else {}
     own_variables = {IMAGE_VARIABLE: image, EVENTS_VARIABLE: "1"}
     return {**own_variables, **roots, **limit, **homes, **passed}

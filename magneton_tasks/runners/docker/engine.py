@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.errors import ConfigError, TemporaryError
 
 DEFAULT_ADDRESS = "unix:///var/run/docker.sock"

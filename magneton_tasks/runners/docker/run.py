@@ -7,15 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 from magneton_tasks.errors import EXIT_TEMPORARY, MagnetonError
-from magneton_tasks.runners import retry
 from magneton_tasks.runners.docker.containers import give
 from magneton_tasks.runners.docker.task import Ending, Workshop, stage_task
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.local import OnEvent, OnTick
+from magneton_tasks.runners.retry import cause_of_exit
 from magneton_tasks.work.events import Event, Failed, Note
 from magneton_tasks.work.paths import AttemptPaths
 
@@ -92,17 +93,18 @@ class _StageRun:
         ending = Ending(EXIT_TEMPORARY)
         with open(log_path, "ab") as log:
             give(log_path, self.paths.root)
-            for number in range(1, retry.TRIES + 1):
+            tries = self.workshop.tries(self.stage)
+            for number in count(1):
                 if self.workshop.stopper.is_stopping:
                     break
                 task = stage_task(self.plan, self.paths.root, self.stage, batch, number)
-                ending = self.workshop.run(task, self.telling(log))
-                if not retry.helps_here(ending.exit_code) or number == retry.TRIES:
+                ending = self.workshop.run(task, self.telling(log), tries)
+                step = tries.after(ending.exit_code, cause_of_exit(ending.exit_code))
+                if not step.again:
                     break
                 if not self.workshop.stopper.is_stopping:
-                    self.events.put(
-                        Note(f"{task.title} ended with {ending.exit_code}; trying again")
-                    )
+                    note = f"{task.title} ended with {ending.exit_code}; {step.words}"
+                    self.events.put(Note(note))
         if ending.cause is not None:
             cause = ending.cause
             failed = Failed(self.stage, None, ending.exit_code, cause.what, cause.hint)

@@ -15,9 +15,8 @@ from typing import Any
 
 from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
-from magneton_tasks.config.read import RunConfig, load_config, parse_config
+from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import (
-    EXIT_CONFIG,
     EXIT_TEMPORARY,
     ConfigError,
     MagnetonError,
@@ -32,17 +31,15 @@ from magneton_tasks.runners.docker.containers import Task
 from magneton_tasks.runners.docker.engine import End, Engine, Stopper
 from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import USABLE, first_memory
-from magneton_tasks.runners.retry import more_memory
+from magneton_tasks.runners.retry import KILLED, Cause, Tries
 from magneton_tasks.work import group_work
 from magneton_tasks.work.events import Event, Note, Told, read
+from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import OUT_OF_MEMORY
 
 OnEvent = Callable[[Event], None]
-
-#: 128 + SIGKILL, as the engine tells it.
-_KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +94,8 @@ class Workshop:
             No engine answers (75), or it has no such image (78).
         """
         paths = AttemptPaths(root)
-        plan = Plan.from_json(paths.plan.read_text(encoding="utf-8"), str(root))
-        config = parse_config(paths.config.read_text(encoding="utf-8"), str(paths.config))
-        workshop = cls._open(config, plan, engine)
+        plan = plan_of(paths)  # first: it says if another version wrote both
+        workshop = cls._open(config_of(paths), plan, engine)
         workshop.root = root
         return workshop
 
@@ -131,8 +127,18 @@ class Workshop:
         return self.plan
 
     # -------------------------------------------------------------- one task
-    def run(self, task: Task, on_event: OnEvent) -> Ending:
+    def tries(self, stage: str) -> Tries:
+        """Of one piece of a stage's work, before the first."""
+        docker, usable = self.config.docker, int(self.machine * USABLE)
+        return Tries(docker.max_memory or usable, self.first_memory(stage), docker.memory_growth)
+
+    def run(self, task: Task, on_event: OnEvent, tries: Tries | None = None) -> Ending:
         """Run a task to its end, with more memory where it runs out of it.
+
+        Parameters
+        ----------
+        tries
+            Of its piece of work; None: this is the first.
 
         Raises
         ------
@@ -144,22 +150,19 @@ class Workshop:
         self._check_owner(task)
         for name in self.reap(task):
             on_event(Note(f"{task.title}: removed {name}, left by an earlier try"))
-        memory = self.first_memory(task.stage)
+        tries = tries or self.tries(task.stage)
         while True:
+            memory = tries.memory
             ending, end = self._run_once(task, memory, on_event)
-            if memory is None or not _out_of_memory(ending, end):
+            if memory is None or not _out_of_memory(ending, end) or self.stopper.is_stopping:
                 return ending
             what = self._told_memory(task, ending, memory)
-            most = self.config.docker.max_memory or int(self.machine * USABLE)
-            more = more_memory(memory, self.config.docker.memory_growth, most)
-            if self.stopper.is_stopping:
-                return ending
-            if more is None:
-                on_event(Note(f"{task.title}: WARNING: {what}; no more is available", "warning"))
+            step = tries.after(ending.exit_code, Cause.MEMORY)
+            if not step.again:
+                on_event(Note(f"{task.title}: WARNING: {what}; {step.words}", "warning"))
                 hint = advice(self.config, task.stage, self.plan)
-                return Ending(EXIT_CONFIG, ending.told, _no_more(what, most, hint))
-            on_event(Note(f"{task.title}: {what}; trying again with {human_bytes(more)}"))
-            memory = more
+                return Ending(step.exit_code, ending.told, _no_more(what, tries.most, hint))
+            on_event(Note(f"{task.title}: {what}; {step.words}"))
 
     def _run_once(self, task: Task, memory: int | None, on_event: OnEvent) -> tuple[Ending, End]:
         """One container: created, run, looked at, removed."""
@@ -180,10 +183,10 @@ class Workshop:
         finally:
             with suppress(TemporaryError):
                 self.engine.remove(container)
-        if end.exit_code != _KILLED:
+        if end.exit_code != KILLED:
             return Ending(end.exit_code, told), end
         killed = TemporaryError(
-            f"{task.title}: its container was killed ({_KILLED})", "rerun: finished blocks stay"
+            f"{task.title}: its container was killed ({KILLED})", "rerun: finished blocks stay"
         )
         return Ending(EXIT_TEMPORARY, told, killed), end
 

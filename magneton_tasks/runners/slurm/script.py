@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 
+from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.path_map import PATH_MAP_VARIABLE, mapped
 from magneton_tasks.config.slurm import Slurm as Settings
@@ -47,7 +48,7 @@ def sbatch(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, st
         "constraint": settings.constraint,
         "exclude": ",".join(exclude) or None,
         "time": time_limit(job.time_s),
-        "mem": f"{-(-job.memory // _MIB)}M",
+        "mem": f"{ceil_div(job.memory, _MIB)}M",
         "export": ",".join((*EXPORTED, *settings.environment)),
         "signal": _signal(job, settings),
     }
@@ -103,7 +104,7 @@ def text(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, str]
 
 def time_limit(seconds: int) -> str:
     """``D-HH:MM:SS``, whole minutes: Slurm rounds up."""
-    minutes = -(-seconds // 60)
+    minutes = ceil_div(seconds, 60)
     days, rest = divmod(minutes, 1440)
     return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"
 

@@ -16,13 +16,13 @@ from magneton_tasks.plan.plan import Plan
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import Limits
 from magneton_tasks.work import attempts
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import MARK, AttemptPaths, WorkPaths
 
 
 def mark(work: WorkPaths) -> None:
     """The marker that tells `clean` that this directory is ours."""
     if not work.marker.exists():
-        content = {"magneton": "work directory", "version": __version__}
+        content = {"magneton": MARK, "version": __version__}
         files.write_atomic(work.marker, json.dumps(content).encode())
 
 

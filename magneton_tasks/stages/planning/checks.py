@@ -11,12 +11,14 @@ from typing import Any
 
 from magneton_tasks.base import files, units
 from magneton_tasks.base.buckets import open_bucket
+from magneton_tasks.base.failures import FREE_SPACE
 from magneton_tasks.base.lease import LEASE_NAME
 from magneton_tasks.base.location import Location, locate, read_file
 from magneton_tasks.base.nesting import are_nested
 from magneton_tasks.config.read import RunConfig, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan, digest
 from magneton_tasks.plan.stage_table import CHOICES, WRITING
@@ -133,9 +135,7 @@ def check_disk(config: RunConfig, plan: Plan) -> None:
     if output is not None and plan.work["apply"].batches:
         wanted.append(("output", output, plan.output_bytes))
     for name, path, need in wanted:
-        there = path
-        while not there.exists() and there != there.parent:
-            there = there.parent
+        there = files.nearest_existing(path)
         device = there.stat().st_dev
         total, names = needs.get(device, (0, []))
         needs[device] = (total + need, [*names, f"paths.{name} ({path})"])
@@ -143,7 +143,7 @@ def check_disk(config: RunConfig, plan: Plan) -> None:
         if needs[device][0] > free:
             raise OutputError(
                 f"the disk of {' and '.join(needs[device][1])} has {units.human_bytes(free)} free; about {units.human_bytes(needs[device][0])} are needed",
-                "free space, or put work and output elsewhere",
+                f"{FREE_SPACE}, or put work and output elsewhere",
             )
 
 
@@ -181,8 +181,6 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
 
 def owner_of(url: str, overwrite: bool) -> dict[str, Any] | None:
     """The output's ``magneton.json``; None: there is none, or (``overwrite``) it can't be read."""
-    from magneton_tasks.formats.precomputed.write import read_owner
-
     try:
         return read_owner(url)
     except BadDataError as error:

@@ -14,15 +14,16 @@ from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.config.thresholds import with_its_threshold
 from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.plan.fingerprints import lowest_threshold, make_fingerprints
 from magneton_tasks.plan.geometry import (
+    Geometry,
     VolumeFacts,
     check_files,
     count_files,
     make_geometry,
 )
-from magneton_tasks.plan.memory import project_memory
+from magneton_tasks.plan.memory import TYPICAL, project_memory
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.runners import resources, this_machine
@@ -41,7 +42,7 @@ from magneton_tasks.stages.planning import (
     thresholds,
     worker_memory,
 )
-from magneton_tasks.stages.planning.sampling import TYPICAL, Samples, sample
+from magneton_tasks.stages.planning.sampling import Samples, sample
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import config_block_digest
 from magneton_tasks.work.manifest import Manifest
@@ -112,12 +113,8 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         False: nothing at all is written (a dry run).
     """
     config = load(request)
-    check_defaults(request, config)
-    info = read_metadata(config.paths.input, config.input.mip)
-    checks.check_input(config, info)
+    info, geometry = _checked(request, config, write=write)
     facts = VolumeFacts.of(info)
-    geometry = make_geometry(config, facts)
-    checks.check_paths(config, write)
     n_files = count_files(geometry, config.apply.chunk_size)
     check_files(config, geometry, n_files)
     input_digest = checks.input_digest(config, info)
@@ -256,12 +253,19 @@ def run(
 
 def _preflight(request: PlanRequest, config: RunConfig) -> None:
     """What must be right before the first file is written, the lease's own."""
+    _, geometry = _checked(request, config, write=False)
+    rights.check_places(config)
+    # which result doesn't matter
+    checks.check_owner(config, geometry, "", request.overwrite_output)
+
+
+def _checked(
+    request: PlanRequest, config: RunConfig, *, write: bool
+) -> tuple[VolumeInfo, Geometry]:
+    """The affinity map and the geometry, if defaults, input and paths are as they must be."""
     check_defaults(request, config)
     info = read_metadata(config.paths.input, config.input.mip)
     checks.check_input(config, info)
-    checks.check_paths(config, write=False)
-    rights.check_places(config)
     geometry = make_geometry(config, VolumeFacts.of(info))
-    checks.check_owner(
-        config, geometry, "", request.overwrite_output
-    )  # which result doesn't matter
+    checks.check_paths(config, write)
+    return info, geometry

@@ -26,15 +26,16 @@ from typing import Any
 import yaml
 
 from magneton_tasks.base import files
-from magneton_tasks.base.location import locate, read_json
+from magneton_tasks.base.location import locate
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError, MagnetonError
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE, read_owner
 from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import Found, at_partitions, newest_first, plan_data
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_of
 
 #: The first release with the defaults of now.
 NEW_DEFAULTS = (0, 2)
@@ -44,6 +45,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 #: What a config may leave open, by the key that says it.
 _METHOD, _THRESHOLD = "method", "segment.threshold"
+#: What `segment.threshold` was without a line, before null meant the map's own.
+_EARLIER_DEFAULT = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def check(config: RunConfig, template: RunConfig) -> None:
     found = _found(config, template)
     overlap = _asking(_METHOD, [m for m in found if m.method == "overlap"], found)
     at_usual = [
-        m for m in found if m.is_old and m.method != "overlap" and m.threshold == USUAL_THRESHOLD
+        m for m in found if m.is_old and m.method != "overlap" and m.threshold == _EARLIER_DEFAULT
     ]
     fixed = _asking(_THRESHOLD, at_usual, found)
     if asks_method and overlap:
@@ -120,8 +123,8 @@ def check(config: RunConfig, template: RunConfig) -> None:
     if asks_threshold and fixed:
         raise ConfigError(
             f"this config sets no threshold, but {fixed.where} records a result made at "
-            f"{USUAL_THRESHOLD:g}, the earlier default; exact takes the map's own threshold now",
-            f"add a line to the config: `segment.threshold: {USUAL_THRESHOLD:g}` keeps it, "
+            f"{_EARLIER_DEFAULT:g}, the earlier default; exact takes the map's own threshold now",
+            f"add a line to the config: `segment.threshold: {_EARLIER_DEFAULT:g}` keeps it, "
             "`segment.threshold: null`, written out, takes the map's",
         )
 
@@ -216,9 +219,9 @@ def _results(outputs: list[str], *, is_own: bool) -> Iterator[Made]:
         with suppress(
             MagnetonError
         ):  # of this run's own output `checks.check_owner` says what is wrong
-            owner = read_json(locate(output), "magneton.json")
+            owner = read_owner(output)
             if owner is not None:
-                where = locate(output).name_of("magneton.json")
+                where = locate(output).name_of(OWNER_FILE)
                 made = _read(where, owner.get("config"), owner.get("magneton"))
                 yield replace(made, is_own=is_own, is_output=True)
 
@@ -236,14 +239,14 @@ def _answers(plan: dict[str, Any]) -> frozenset[str]:
     if {_METHOD, _THRESHOLD} & set(plan.get("overrides") or ()):
         return frozenset()  # the file may say something else
     chosen = plan.get("threshold") or {}
-    if chosen.get("source") == "config" and chosen.get("value") == USUAL_THRESHOLD:
+    if chosen.get("source") == "config" and chosen.get("value") == _EARLIER_DEFAULT:
         return frozenset({_METHOD})  # what was made at the old default was kept
     return frozenset({_METHOD, _THRESHOLD})
 
 
 def _has_results(attempt: AttemptPaths) -> bool:
     """Whether a stage has come to an end: a run that was stopped before has replaced nothing."""
-    names = {task.partition("-")[0] for task in results.read(attempt)}
+    names = {stage_of(task) for task in results.read(attempt)}
     return not names.isdisjoint(STAGES)
 
 

@@ -15,9 +15,8 @@ import numpy as np
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings
-from magneton_tasks.kernels.exact.block_faces import Inner
-from magneton_tasks.kernels.exact.block_step import Place, segment_block_exact
-from magneton_tasks.stages.exact import rows_of
+from magneton_tasks.kernels.exact.block_faces import Inner, Place
+from magneton_tasks.kernels.exact.block_step import segment_block_exact
 
 if TYPE_CHECKING:
     from magneton_tasks.formats.affinity import AffinityReader
@@ -102,7 +101,7 @@ def sample_counts(reader: AffinityReader, sampled: Corner, settings: ExactSettin
     found = segment_block_exact(block, high, place, settings)  # type: ignore[arg-type]
     voxels = core.voxels
     faces = sum(sum(open_) * voxels // s for s, open_ in zip(core.shape, inner, strict=True))
-    rows = rows_of(found.residual)
+    rows = found.residual.rows
     # a face voxel meets another basin's about as often as face basins are large
     rows["contacts"] = min(2 * rows["basins"], faces)
     return SampleCounts(

@@ -28,11 +28,13 @@ from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutOfMemoryError
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages.child import resident_bytes, run_in_child
 
 if TYPE_CHECKING:
-    from magneton_tasks.formats.affinity import AffinityReader, MaskReader
+    from magneton_tasks.formats.affinity import AffinityReader
+    from magneton_tasks.formats.mask import MaskReader
     from magneton_tasks.kernels.exact.map_threshold import MapThreshold, ThresholdSums
 
 #: Largest volume that is looked at as a whole, in voxels; enough labelled ones of a larger one.
@@ -172,7 +174,6 @@ def measured(
     from magneton_tasks.formats.exact_reader import ExactReader
     from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
     from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
-    from magneton_tasks.kernels.overlap.segment import BadAffinityError
 
     settings, sums = exact_settings(config, 0.5), ThresholdSums.nothing()
     for tried, box in enumerate(boxes, 1):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from magneton_tasks.base import files
-from magneton_tasks.base.json_object import json_object
 from magneton_tasks.base.location import locate
 from magneton_tasks.config import keys, renamed
 from magneton_tasks.config.deciding import decides
@@ -17,6 +15,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.plan import Replaced, ThresholdChoice
 from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.stages.planning.checks import has_layer, owner_of
+from magneton_tasks.work import results
 from magneton_tasks.work.attempts import every
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
@@ -134,9 +133,7 @@ def state_of(
 
 def _verified(paths: AttemptPaths) -> float | None:
     """When verify found the whole output of an attempt complete."""
-    path = paths.result("verify")
-    with suppress(OSError, ValueError):
-        result = json_object(path.read_bytes())
-        if "chunks" in result and not result.get("failures"):
-            return files.modified_s(path)
-    return None
+    result = results.of_verify(paths)
+    if result is None or "chunks" not in result or result.get("failures"):
+        return None
+    return files.modified_s(paths.result("verify"))

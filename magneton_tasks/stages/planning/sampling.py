@@ -17,13 +17,12 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.settings import exact_settings, segment_settings
+from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.plan.cost_exact import (
     SAMPLED_EDGE_VOX,
-    TYPICAL_FACES,
     VOLUME_SHARE,
     FaceDensity,
 )
-from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.plan import digest
@@ -36,8 +35,6 @@ SAMPLE_EDGE_VOX = 80
 SAMPLE_BOXES = 4
 #: Of what is counted: samples that were kept by another version of this code are taken anew.
 SAMPLES_VERSION = 2
-#: Used where nothing was sampled: cortex, see benchmarks/memory.py.
-TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +78,8 @@ def samples_key(
 ) -> str:
     """Digest of what decides samples; parameters as `sample`."""
     is_exact = config.method == "exact"
-    made_by = ("supervoxels", "aff_thresholds", "interior_threshold", "min_distance")
-    settings = {k: v for k, v in decisive(config, "segment").items() if k in made_by}
+    merges = ("threshold", "merge_function")  # samples are taken before regions merge
+    settings = {k: v for k, v in decisive(config, "segment").items() if k not in merges}
     if is_exact:
         settings = {"threshold": threshold, **decisive(config, "exact")}
     content = {"version": config.input.version, "identity": config.input.identity}
@@ -159,7 +156,7 @@ def _density(
     config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
 ) -> Density:
     """Of waterz's region graph."""
-    from magneton_tasks.kernels.overlap.segment import BadAffinityError, graph_density
+    from magneton_tasks.kernels.overlap.segment import graph_density
 
     densities = []
     for box in boxes:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3, ceil_div, vec3
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import cost_exact, cost_overlap
@@ -119,7 +119,7 @@ def _rounded(edge: int, chunk: int) -> int:
 
 def _blocks(block: BlockSize, shape: Vec3) -> int:
     return prod(
-        1 if n <= s else -(-n // (s - o))
+        1 if n <= s else ceil_div(n, s - o)
         for n, s, o in zip(shape, block.size, block.overlap, strict=True)
     )
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.basins import Planes
-from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Place
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation, segment_block_exact
 
 Affinity = npt.NDArray[np.uint8]
 Cuts = Sequence[Sequence[int]]

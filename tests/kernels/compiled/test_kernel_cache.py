@@ -36,7 +36,7 @@ import numpy as np
 from magneton_tasks.kernels.compiled import cache as kernel_cache
 kernel_cache.talks = True
 from magneton_tasks.kernels.relabel import relabel_into
-relabel_into(np.zeros((1, 1, 1), np.uint64), np.zeros((1, 1, 1), np.uint32), np.zeros(1, np.uint64))
+relabel_into(np.zeros((1, 1, 1), np.uint32), np.zeros((1, 1, 1), np.uint32), np.zeros(1, np.uint32))
 here = [n for n in os.listdir(tempfile.gettempdir()) if n.startswith("magneton-kernels-")]
 print(json.dumps([here, kernel_cache.compiled_here()]))
 """
@@ -201,8 +201,8 @@ def test_a_process_compiles_after_it_has_loaded_what_is_compiled() -> None:
     """numba is made ready to compile when it first has to, with code loaded before that."""
     done = run(f"""{RELABEL}
 labels = np.asfortranarray(np.arange(8, dtype=np.uint32).reshape(2, 2, 2))
-out = np.zeros((2, 2, 2), np.uint64)
-relabel_into(out, labels, np.arange(0, 80, 10, dtype=np.uint64))
+out = np.zeros((2, 2, 2), np.uint32)
+relabel_into(out, labels, np.arange(0, 80, 10, dtype=np.uint32))
 print((out == 10 * labels).all(), len(kernel_cache.compiled_here()))
 """)
     assert done.stdout.splitlines()[-1] == "True 1"

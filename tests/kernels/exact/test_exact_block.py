@@ -17,8 +17,8 @@ from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.kernels import versions
 from magneton_tasks.kernels.exact import block_step, region_graph
 from magneton_tasks.kernels.exact.basins import Planes
-from magneton_tasks.kernels.exact.block_faces import Inner
-from magneton_tasks.kernels.exact.block_step import BlockSegmentation, Place, segment_block_exact
+from magneton_tasks.kernels.exact.block_faces import Inner, Place
+from magneton_tasks.kernels.exact.block_step import BlockSegmentation, segment_block_exact
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key
 from magneton_tasks.kernels.exact.rounds.block import segment_supervoxels
@@ -287,7 +287,7 @@ def test_too_many_voxels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place(0, (0, 0, 0), (2**20, 2**20, 2**20), ALONE)
     with pytest.raises(BadDataError, match="more edges than 2\\^54"):
         segment_block_exact(affinity, no_planes((4, 5, 6)), place, SETTINGS[0])
-    monkeypatch.setattr(block_step, "MAX_BLOCK_VOX", 100)
+    monkeypatch.setattr(block_step, "MAX_EXACT_BLOCK_VOX", 100)
     with pytest.raises(BadDataError, match="a block of 120 voxels, more than 100"):
         alone(affinity, SETTINGS[0])
 

@@ -259,6 +259,7 @@ def test_mean_linkage_goes_on_from_a_higher_threshold() -> None:
     assert roots.tolist() == direct.roots.tolist()
 
 
+@pytest.mark.long  # compiles for 8 seconds; the sweep of a block with such indices stays in test_exact_block
 def test_indices_of_64_bits_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 3 * HUB_DEGREE
     narrow, graph = links(

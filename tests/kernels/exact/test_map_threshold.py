@@ -130,7 +130,7 @@ def test_the_sums_are_those_of_the_labels_at_every_level(kind: str, seed: int) -
     ("affinity", "settings"),
     [
         *((volume(kind, (12, 13, 14), seed), SETTINGS) for kind, seed in CASES),
-        *((noisy_cells(noise, seed), ExactSettings(0.5, s2=50, dust=0)) for seed, noise in enumerate((0.2, 0.4, 0.6))),
+        *((noisy_cells(noise, seed)[:, :20, :28, :28], ExactSettings(0.5, s2=50, dust=0)) for seed, noise in enumerate((0.2, 0.4, 0.6))),
     ],
 )  # fmt: skip
 def test_the_rule_is_what_its_definition_says(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from magneton_tasks.base.files import write_atomic
 from magneton_tasks.base.grid import share
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.runners.arrays import usage
@@ -154,8 +155,9 @@ class MadeUp:
         return False
 
     def usage(self, jobs: Sequence[str]) -> Iterator[tuple[str, Used]]:
+        """Its jobs end before it samples their memory."""
         for job in jobs:
-            yield job, Used(len(self.jobs[job].indexes), 5.0, 10.0, 20.0, GIB // 2)
+            yield job, Used(len(self.jobs[job].indexes), 5.0, 10.0, 20.0)
 
 
 def main(folder: Path, endings: dict[tuple[int, int], str], room: int) -> None:
@@ -168,6 +170,8 @@ def main(folder: Path, endings: dict[tuple[int, int], str], room: int) -> None:
     scheduler = MadeUp(attempt, endings, room)
     told: list[Event] = []
     codes = StageRun(attempt, scheduler, "segment", 1, told.append).run()
+    measured = {"seconds": 9.0, "cpu_s": 4.0, "peak_bytes": GIB // 2}
+    write_atomic(attempt.paths.result("segment", 0, 0), json.dumps(measured).encode())
     result = {
         "codes": list(codes.values()),
         "notes": [event.sentence() for event in told],
@@ -176,7 +180,7 @@ def main(folder: Path, endings: dict[tuple[int, int], str], room: int) -> None:
             for j in scheduler.jobs.values()
         ],
         "left": [str(job) for job in scheduler.left(attempt.config.paths.work)],
-        "usage": list(usage.lines(usage.collect(scheduler, attempt), scheduler)),
+        "usage": [note.sentence() for note in usage.report(scheduler, attempt)],
         "modules": sorted(name for name in sys.modules if name.startswith("magneton_tasks.")),
     }
     print(json.dumps(result))

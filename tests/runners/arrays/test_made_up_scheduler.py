@@ -41,6 +41,8 @@ def test_a_run_on_it_needs_nothing_of_slurm(tmp_path: Path) -> None:
     assert [[2, 3], 1, 600, []] in again, "a node that falls fails once, however many were on it"
     assert any("out of memory with 1.0 GiB; trying again with 2.0 GiB" in n for n in told["notes"])
     assert len(told["left"]) == len(told["jobs"])
+    assert "20 s CPU" in told["usage"][0], "as accounted"
+    assert "memory at most 512.0 MiB" in told["usage"][0], "as its worker measured"
     assert "next time  made_up: {" in told["usage"][-1]
     assert not [name for name in told["modules"] if name.startswith("magneton_tasks.runners.slurm")]
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
+import pytest
+
 from magneton_tasks.config.slurm import Slurm as Settings
+from magneton_tasks.errors import OutputError
 from magneton_tasks.runners.arrays import usage
 from magneton_tasks.runners.arrays.usage import Usage
 from magneton_tasks.runners.slurm import accounting
@@ -42,6 +47,17 @@ def test_the_proposal_has_a_margin_and_round_figures() -> None:
     text = "\n".join(usage.lines([used], asking(8 * 2**30)))
     assert "83% of what was reserved" in text and "3.0 GiB of 8.0 GiB" in text
     assert 'memory: 3840MiB, time: "00:20:00"' in text
+
+
+def test_that_nobody_could_account_for_the_jobs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is complete doesn't fail for it."""
+
+    def fail(*_: object) -> list[Usage]:
+        raise OutputError("sacct: no answer")
+
+    monkeypatch.setattr(usage, "collect", fail)
+    (note,) = usage.report(asking(2**30), Mock())
+    assert note.level == "warning" and "unknown what the jobs used: sacct" in note.text
 
 
 MIB = 2**20

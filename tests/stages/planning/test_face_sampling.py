@@ -13,9 +13,9 @@ from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.plan.cost_rest import pool_memory
-from magneton_tasks.stages.exact import place_of, rows_of
 from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
 from magneton_tasks.stages.planning.sampling import sample_boxes
 from tests.helpers import volumes
@@ -67,10 +67,10 @@ def test_what_is_sampled_is_what_blocks_leave_open(has_seams: bool) -> None:
     true = dict.fromkeys(("regions", "edges", "basins", "pairs"), 0)
     faces = 0
     for key in range(len(GRID)):
-        core, place = GRID.core(key), place_of(GRID, key)
+        core, place = GRID.core(key), Place.of(GRID, key)
         high: Any = tuple(_plane(affinity, core, axis) for axis in range(3))
         block = Reader(affinity).read_uint8(core)
-        for table, n in rows_of(segment_block_exact(block, high, place, SETTINGS).residual).items():
+        for table, n in segment_block_exact(block, high, place, SETTINGS).residual.rows.items():
             true[table] += n
         faces += sum(
             sum(open_) * core.voxels // s for s, open_ in zip(core.shape, place.inner, strict=True)

@@ -1,5 +1,5 @@
 // One block in full: what was tried, the error, the log; and why a run has no attempt.
-import { at, code, count, el, inBytes, inNumber, inSeconds, moment, table, times, triple } from "./format.js";
+import { at, capital, code, count, el, moment, table, times, triple, UNITS } from "./format.js";
 import { leaveFrame } from "./theme.js";
 
 const { dag, run } = document.body.dataset;
@@ -19,14 +19,14 @@ async function get(url, as = "json") {
 }
 
 // ------------------------------------------------------------------ a block
-export async function showDetail(summary, stage, key) {
+export async function showDetail({ summary, facts }, stage, key) {
   const found = await get(`block.json?stage=${enc(stage)}&key=${key}`),
     last = found.tries.at(-1);
   at("detail-title").textContent = `${stage}, ${found.noun} ${count(key)}`;
   at("detail-body").replaceChildren(
     ...placeOf(found),
     ...errorOf(last),
-    triesOf(found.tries),
+    triesOf(found.tries, facts.figures),
     ...taskOf(summary, stage, last),
     ...(found.log ? [logOf(stage, key)] : []),
   );
@@ -43,9 +43,10 @@ function errorOf(last) {
   const cause = el("b", {}, last.cause || "unknown cause");
   return [el("p", { class: "cause" }, cause, ` (exit code ${last.exit_code})`), el("p", {}, last.hint || "")];
 }
-function triesOf(tries) {
+function triesOf(tries, figures) {
   if (!tries.length) return el("p", {}, "Nothing has been recorded of it yet.");
-  const heads = ["When", "What", "Host, process or job", "Time", "CPU", "Peak memory", "Labels", "Attempt"];
+  const words = figures.map((f) => capital(f.word));
+  const heads = ["When", "What", "Host, process or job", ...words, "Attempt"];
   const rows = tries.map((t) =>
     el(
       "tr",
@@ -53,10 +54,7 @@ function triesOf(tries) {
       el("td", {}, moment(t.time)),
       el("td", { class: t.state === "failed" ? "bad" : null }, t.state),
       el("td", {}, `${t.host}, ${t.job ? `job ${t.job}` : t.pid}`),
-      el("td", {}, inSeconds(t.seconds)),
-      el("td", {}, inSeconds(t.cpu_s)),
-      el("td", {}, inBytes(t.peak_bytes)),
-      el("td", {}, inNumber(t.labels)),
+      ...figures.map((f) => el("td", {}, UNITS[f.unit][1](t[f.name]))),
       el("td", {}, t.ours ? `${t.attempt}, batch ${t.batch}` : `${t.run}, ${t.attempt}`),
     ),
   );

@@ -29,7 +29,7 @@ const page = new BlockPage(
     means: () => null,
     async tell(stage, key) {
       try {
-        await showDetail(page.summary, stage, key);
+        await showDetail(page, stage, key);
       } catch (error) {
         trouble(`${stage} ${key} can't be shown: ${error.message}`);
       }

@@ -13,6 +13,7 @@ import numpy as np
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.basins import Planes
+from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_regions import (
     BlockRegions,
     link_by_mean,
@@ -20,7 +21,6 @@ from magneton_tasks.kernels.exact.block_regions import (
     start_block,
 )
 from magneton_tasks.kernels.exact.block_step import (
-    Place,
     check_block,
     check_settings,
     close_outer_faces,

@@ -36,7 +36,7 @@ import zarr.errors
 import zstandard
 from botocore import exceptions as boto
 
-from magneton_tasks.base.causes import Kind, kind_of
+from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.base.failures import ours, telling
 from magneton_tasks.cli import main
 from magneton_tasks.errors import (

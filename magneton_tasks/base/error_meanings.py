@@ -1,4 +1,7 @@
-"""What the exception of a library means, by its class and its status code: one table for all.
+"""What an errno, an HTTP status or the exception of a library means: one table for all.
+
+`failures` makes one of our errors of it, and says what to do; of files that we write,
+`files.writing_failed` does.
 
 Words of a message are never searched: boxes, buckets and paths may hold any of them. Where a class
 says nothing, what it came from is asked (``__cause__``, then ``__context__``); what nobody knows is

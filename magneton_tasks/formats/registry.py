@@ -1,0 +1,61 @@
+"""The formats that are read: one entry each. A new one is an entry here and a folder of its own.
+
+The folder has ``metadata.py``, whose functions stand here, light enough for a DAG, and ``read.py``,
+whose ``open_volume(info, fill_missing)`` makes a `volume.Volume`: `volume` finds it by the folder's
+name, so that nobody imports a library for a format that isn't read. `base.location` takes a volume
+to be a folder; the contract in pyproject.toml lists each ``metadata.py`` as light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.location import Location
+from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.precomputed import metadata as precomputed
+from magneton_tasks.formats.zarr import metadata as zarr
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    Attributes
+    ----------
+    folder
+        In this room; also what a prefix of an address names (`base.location.PREFIXES`).
+    names
+        Of `VolumeInfo.format`.
+    read
+        Metadata at (url, location, mip); None where there is no volume of this format.
+    chunk_names
+        Names of the files of a chunk, at an index of the chunk grid.
+    suffixes
+        What may stand behind these names, in the order in which it is looked for.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    read: Callable[[str, Location, int], VolumeInfo | None]
+    chunk_names: Callable[[VolumeInfo, Vec3], Iterator[str]]
+    suffixes: tuple[str, ...] = ("",)
+
+
+#: In the order in which an address without a prefix is tried.
+FORMATS = (
+    Format(
+        "precomputed",
+        ("precomputed",),
+        precomputed.read,
+        precomputed.chunk_names,
+        precomputed.SUFFIXES,
+    ),
+    Format("zarr", ("zarr2", "zarr3"), zarr.read, zarr.chunk_names),
+)
+
+
+def format_of(info: VolumeInfo) -> Format:
+    """The format of a volume whose metadata was read."""
+    return next(known for known in FORMATS if info.format in known.names)
