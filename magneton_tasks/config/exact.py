@@ -67,7 +67,7 @@ class Exact(Section):
         title="Small regions (voxels)",
         description="Regions of fewer voxels merge over their best edge, before mean affinities count. 0: off.",
     )
-    dust: Annotated[int, Field(ge=0, le=1_000_000, strict=True), NOTHING] | None = Field(
+    dust: Annotated[Annotated[int, Field(ge=0, le=1_000_000, strict=True)] | None, NOTHING] = Field(
         None,
         title="Dust (voxels)",
         description="Has no effect up to s2, which merges all that is smaller; more is refused. Leave it out.",

@@ -30,14 +30,14 @@ def test_settings_of_waterz_are_those_of_its_section() -> None:
 
 
 def test_settings_of_the_exact_method_are_those_of_its_sections() -> None:
-    given = {"s2": 7, "dust": 8}
+    given = {"s2": 7}
     advanced = {"t_low": 2, "t_high": 250, "s_min": 9, "t_size": 3}
     config = a_config(
         {"method": "exact"}
         | {f"exact.{k}": v for k, v in given.items()}
         | {f"exact.advanced.{k}": v for k, v in advanced.items()}
     )
-    assert asdict(exact_settings(config, 0.4)) == given | advanced | {"threshold": 0.4}
+    assert asdict(exact_settings(config, 0.4)) == given | advanced | {"threshold": 0.4, "dust": 0}
 
 
 def test_the_matching_rule_is_that_of_pool() -> None:

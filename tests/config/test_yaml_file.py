@@ -148,11 +148,11 @@ def test_another_method_takes_out_what_it_doesn_t_read() -> None:
 @pytest.mark.parametrize(
     ("before", "values", "after"),
     [
-        ("exact: {s2: 3, dust: 4}  # e\n", {"exact.advanced.s_min": 5}, "exact: {s2: 3, dust: 4, advanced: {s_min: 5}}  # e\n"),
+        ("exact: {s2: 30, dust: 4}  # e\n", {"exact.advanced.s_min": 5}, "exact: {s2: 30, dust: 4, advanced: {s_min: 5}}  # e\n"),
         ("exact:\n    advanced: {s_min: 3}  # a\n", {"exact.advanced.s_min": 5}, "exact:\n    advanced: {s_min: 5}  # a\n"),
         ("exact: {advanced: {s_min: 3}}\n", {"exact.advanced": {"t_low": 2}}, "exact: {advanced: {t_low: 2}}\n"),
         ("exact:  # e\n", {"exact.advanced.s_min": 5}, "exact:  # e\n  advanced:\n    s_min: 5\n"),
-        ("exact: {s2: 3,  # s\n  dust: 4}\n", {"method": "overlap"}, "# exact: {s2: 3,  # s\n#   dust: 4}\n"),
+        ("exact: {s2: 30,  # s\n  dust: 4}\n", {"method": "overlap"}, "# exact: {s2: 30,  # s\n#   dust: 4}\n"),
     ],
 )  # fmt: skip
 def test_keys_in_a_section_of_a_section(before: str, values: dict[str, object], after: str) -> None:
@@ -316,8 +316,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "local.workers": st.none() | st.integers(1, 64),
     "local.memory": st.none() | st.integers(1, 2**45) | st.sampled_from(["8GiB", "512M"]),
     "method": st.sampled_from(["overlap", "exact"]),
-    "exact.s2": st.integers(0, 999),
-    "exact.dust": st.integers(0, 999),
+    "exact.s2": st.integers(200, 999),
+    "exact.dust": st.integers(0, 200),
     "exact.advanced.t_low": st.integers(1, 25),
     "exact.advanced.t_high": st.integers(241, 256),
     "exact.advanced.s_min": st.integers(0, 99),
@@ -332,6 +332,7 @@ def test_every_key_is_tried() -> None:
     left = {
         "partition_format",
         "input.identity",
+        "exact.lowest_threshold",
         "pool.largest_object_warning",
         "apply.encoding",
         "runner.default",

@@ -33,8 +33,8 @@ EVENTS: list[tuple[Event, str]] = [
         "segment block 7: done, 409 labels, 2.5 s, 512.0 MiB (8/10)",
     ),
     (
-        Settled("join1", 0, "empty", 1e9, 0.004, 2**20, 1, 1),
-        "join1 group 0: empty, 4 ms, 1.0 MiB (1/1)",
+        Settled("round1", 0, "empty", 1e9, 0.004, 2**20, 1, 1),
+        "round1 group 0: empty, 4 ms, 1.0 MiB (1/1)",
     ),
     (
         Failed("apply", 3, 74, "disk full: /o", "free space", time=1e9),
