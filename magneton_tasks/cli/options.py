@@ -88,6 +88,30 @@ PORT = click.option(
     help="Port on this machine's loopback. Default: a free one.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+PART = click.option(
+    "--part",
+    callback=parse_part,
+    metavar="I/K",
+    help="Run only share I of K of the batch; I counts from 0.",
+)
+#: Of stages that work groups of blocks.
+GROUP_BATCH = click.option(
+    "--batch",
+    type=click.IntRange(min=0),
+    help="Number of the batch. Without it: find out which groups and batches there are.",
+)
+
+
+def attempt_option(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--run``, by which a stage gets its attempt."""
+    return click.option(
+        "--run",
+        "attempt",
+        required=required,
+        type=click.Path(path_type=Path),
+        metavar="ATTEMPT_DIR",
+        help="Directory of the attempt, as `magneton plan` printed it.",
+    )
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,6 +22,8 @@ def of_the_command_line(folder: Path, said: str) -> None:
         "REPLACES  the finished result",
         "best      exact at threshold",
         "ARAND",
+        "largest object's share of the segmented voxels",
+        "at 0.35: ",
     ):
         assert words in said, words
     assert (folder / "small" / "affinity-segmentation" / "info").is_file()

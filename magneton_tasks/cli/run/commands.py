@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import click
 
 from magneton_tasks.base.importing import importing
 from magneton_tasks.cli.options import (
     CONFIG,
+    GROUP_BATCH,
+    PART,
     PARTITION,
+    attempt_option,
     command,
-    parse_part,
     parse_thresholds,
     run_options,
 )
@@ -111,14 +113,7 @@ def plan(config: Path, run_id: str, form: bool, **options: Any) -> None:
     planning.plan(config, run_id, form=form, **options)
 
 
-ATTEMPT = click.option(
-    "--run",
-    "attempt",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="ATTEMPT_DIR",
-    help="Directory of the attempt, as `magneton plan` printed it.",
-)
+ATTEMPT = attempt_option()
 
 
 def _mapped(stage: str, text: str) -> click.Command:
@@ -131,12 +126,7 @@ def _mapped(stage: str, text: str) -> click.Command:
         show_default=True,
         help="Number of the batch.",
     )
-    @click.option(
-        "--part",
-        callback=parse_part,
-        metavar="I/K",
-        help="Run only share I of K of the batch; I counts from 0.",
-    )
+    @PART
     def run_mapped(attempt: Path, batch: int, part: tuple[int, int] | None) -> None:
         with importing():
             from magneton_tasks.cli.run import stages
@@ -154,25 +144,23 @@ def _grouped(stage: str, text: str) -> click.Command:
         hidden=stage in ROUNDS[1:],  # one of them in the list of commands tells of all
     )
     @ATTEMPT
-    @click.option(
-        "--batch",
-        type=click.IntRange(min=0),
-        help="Number of the batch. Without it: find out which groups and batches there are.",
-    )
-    @click.option(
-        "--part",
-        callback=parse_part,
-        metavar="I/K",
-        help="Run only share I of K of the batch; I counts from 0.",
-    )
+    @GROUP_BATCH
+    @PART
     def run_grouped(attempt: Path, batch: int | None, part: tuple[int, int] | None) -> None:
-        from magneton_tasks.cli.run import stages
-
-        if batch is None:
-            sys.exit(stages.run_groups(stage, attempt))
-        sys.exit(stages.run_mapped(stage, attempt, batch, part))
+        work_groups(stage, attempt, batch, part)
 
     return run_grouped
+
+
+def work_groups(
+    stage: str, attempt: Path, batch: int | None, part: tuple[int, int] | None
+) -> NoReturn:
+    """One batch of a stage that works groups, or finding these out; ends with the exit code."""
+    from magneton_tasks.cli.run import stages
+
+    if batch is None:
+        sys.exit(stages.run_groups(stage, attempt))
+    sys.exit(stages.run_mapped(stage, attempt, batch, part))
 
 
 def _single(stage: str, text: str) -> click.Command:
@@ -193,7 +181,9 @@ def _command_of(stage: Stage) -> click.Command:
     return (_mapped if stage.grid else _single)(stage.name, stage.about)
 
 
+#: A person's command, too: `cli.trials.commands` has it.
+CUT = "cut"
 STAGES = (
-    *(_command_of(s) for s in (PROBE, *TABLE)),
+    *(_command_of(s) for s in (PROBE, *TABLE) if s.name != CUT),
     _single("release", "Give the volume's lease back."),
 )

@@ -1,4 +1,4 @@
-"""``magneton try`` and ``tune``: which threshold is right."""
+"""``magneton try``, ``tune`` and ``cut``: which threshold is right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Any
 import click
 
 from magneton_tasks.base.geometry import Box, vec3
-from magneton_tasks.cli.options import CONFIG, JSON, OPEN, PARTITION, PORT, SETS, command
+from magneton_tasks.cli.options import (
+    CONFIG,
+    GROUP_BATCH,
+    JSON,
+    OPEN,
+    PART,
+    PARTITION,
+    PORT,
+    SETS,
+    attempt_option,
+    command,
+)
+from magneton_tasks.cli.run.commands import CUT, work_groups
 
 _SPAN = r"(-?\d+):(-?\d+)"
 
@@ -26,6 +38,19 @@ def _parse_box(_: click.Context, __: click.Parameter, value: str | None) -> Box 
     if box.is_empty:
         raise click.BadParameter(f"{value!r} is empty: each end must lie above its begin")
     return box
+
+
+def _parse_threshold(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A single threshold."""
+    if value is None:
+        return None
+    from magneton_tasks.config.thresholds import thresholds_of
+
+    try:
+        (threshold,) = thresholds_of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error) if "," not in value else "give only one") from None
+    return threshold
 
 
 BOX = click.option(
@@ -131,4 +156,45 @@ def tune(
     tuning.tune(request, write=write, as_json=as_json)
 
 
-COMMANDS: tuple[click.Command, ...] = (try_, tune)
+@command(CUT, example="magneton cut volume.yaml --threshold .35")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@PARTITION
+@click.option(
+    "--threshold",
+    callback=_parse_threshold,
+    metavar="AFFINITY",
+    help="Also list the largest objects and all sizes at this one, from 0 to 1.",
+)
+@JSON
+@attempt_option(required=False)
+@GROUP_BATCH
+@PART
+def cut(
+    config: Path | None,
+    partition: str | None,
+    threshold: float | None,
+    as_json: bool,
+    attempt: Path | None,
+    batch: int | None,
+    part: tuple[int, int] | None,
+) -> None:
+    """Show what each threshold leaves (method: exact).
+
+    That is how many objects, of which sizes, and how large the largest is. It reads the sums of the newest pool of the exact method, in seconds, and opens no volume. With
+    --run in the place of CONFIG it is the stage that runners call: cut groups of blocks at the
+    run's threshold.
+    """
+    if attempt is not None:
+        if config is not None or partition or threshold is not None or as_json:
+            raise click.UsageError("--run is the stage, which takes only --batch and --part.")
+        work_groups(CUT, attempt, batch, part)
+    if config is None:
+        raise click.UsageError("Missing argument 'CONFIG' (or --run, for the stage).")
+    if batch is not None or part is not None:
+        raise click.UsageError("--batch and --part are the stage's: they need --run.")
+    from magneton_tasks.cli.trials import cutting
+
+    cutting.show(config, partition, threshold, as_json)
+
+
+COMMANDS: tuple[click.Command, ...] = (try_, tune, cut)
