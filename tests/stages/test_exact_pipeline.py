@@ -34,8 +34,8 @@ GRIDS = [
     pytest.param([12, 20, 18], None, id="2x2x2 in one group"),
     pytest.param([8, 14, 18], 300, id="3x3x2"),
     pytest.param([8, 14, 13], 200, id="3x3x3"),
-    pytest.param([5, 14, 8], 1, id="5x3x5, a block each"),
-    pytest.param([1, 40, 18], 1, id="one voxel thick"),
+    pytest.param([5, 14, 8], 1, id="5x3x5, a block each", marks=pytest.mark.long),
+    pytest.param([1, 40, 18], 1, id="one voxel thick", marks=pytest.mark.long),
 ]
 
 
@@ -88,6 +88,15 @@ def test_the_grid_leaves_no_trace(
     done = [s for s in ROUNDS if run.codes.get(s)]
     assert (len(done) > 1) == (rows is not None)
     assert len(np.unique(whole)) > 10
+    assert volumes.same_partition(whole, cut)
+
+
+def test_blocks_may_be_one_voxel_thick(tmp_path: Path, small_groups: Callable[[int], None]) -> None:
+    array = tissue(4, shape=(5, 40, 36))
+    _, whole = segment(tmp_path / "whole", array, [5, 40, 36])
+    small_groups(1)
+    _, cut = segment(tmp_path / "cut", array, [1, 40, 18])
+    assert len(np.unique(whole)) > 5
     assert volumes.same_partition(whole, cut)
 
 
