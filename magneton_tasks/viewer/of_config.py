@@ -43,6 +43,8 @@ class View:
         Of the voxels that are counted.
     side_by_side
         Segmentations (of several thresholds) and truth in a panel each.
+    thresholds
+        Of the segmentations, where there are several.
     """
 
     layers: tuple[Layer, ...]
@@ -51,6 +53,7 @@ class View:
     voxel_size_nm: Size3
     shape_vox: Vec3
     side_by_side: bool
+    thresholds: tuple[float, ...] = ()
 
 
 def view_of(
@@ -108,7 +111,10 @@ def view_of(
     box = _box(config, frame)
     z, y, x = ((b + e) // 2 + 0.5 for b, e in zip(box.begin, box.end, strict=True))
     compare = sum(layer.kind == "segmentation" for layer in layers) > 1
-    return View(tuple(layers), tuple(notes), (z, y, x), frame.voxel_size_nm, box.shape, compare)
+    thresholds = tuple(float(name.split()[-1]) for name in segmentations if " " in name)
+    return View(
+        tuple(layers), tuple(notes), (z, y, x), frame.voxel_size_nm, box.shape, compare, thresholds
+    )
 
 
 def _segmentations(config: RunConfig) -> dict[str, str]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from magneton_tasks.config.read import load_config, require_partition
+from magneton_tasks.base.units import human_count
+from magneton_tasks.config.read import RunConfig, load_config, require_partition
+from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.errors import MagnetonError
+from magneton_tasks.outcome import curve as curves
+from magneton_tasks.outcome.curve import Level
 from magneton_tasks.viewer.of_config import view_of
 from magneton_tasks.viewer.serve import require_packages, serve
 from magneton_tasks.work.attempts import latest_attempt
@@ -33,8 +38,8 @@ def view(
     read = load_config(config, partition=partition)
     require_partition(read, str(config))
     found = view_of(read, _attempt(config, partition), truth)
-    for note in found.notes:
-        click.echo(note)
+    for line in (*found.notes, *objects_at(read, found.thresholds)):
+        click.echo(line)
     serve(
         found.layers,
         position_vox=found.position_vox,
@@ -44,6 +49,26 @@ def view(
         open_browser=open_browser,
         port=port,
     )
+
+
+def objects_at(config: RunConfig, thresholds: Sequence[float]) -> list[str]:
+    """A table of the objects at each threshold that is shown; none where no pool tells of them."""
+    try:
+        curve = curves.newest(config) if thresholds else None
+        levels = [curve.at(threshold) for threshold in thresholds] if curve else []
+    except MagnetonError:
+        return []
+    rows = [
+        (text_of(threshold), human_count(level.objects), f"{level.share:.1%}", _median(level))
+        for threshold, level in zip(thresholds, levels, strict=True)
+    ]
+    heads = ("threshold", "objects", "largest object", "median object")
+    return [f"{a:>9}  {b:>12}  {c:>14}  {d}" for a, b, c, d in (heads, *rows)] if rows else []
+
+
+def _median(level: Level) -> str:
+    low, high = level.median_vox
+    return f"{human_count(low)} to {human_count(high)} voxels"
 
 
 def _attempt(config: Path, partition: str | None) -> Attempt | None:

@@ -12,7 +12,10 @@ import pytest
 
 from magneton_tasks.cli.run import here, several
 from magneton_tasks.cli.run.place import EXIT_STOPPED
+from magneton_tasks.cli.view import viewing
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import BadDataError, ConfigError, UsageError
+from magneton_tasks.viewer.of_config import view_of
 from tests.helpers import volumes
 from tests.helpers.warm import Template, started_warm
 
@@ -104,3 +107,16 @@ def test_two_results_of_one_command(tmp_path: Path, template: Template | None) -
     low, high = (volumes.read_segmentation(f"file://{tmp_path}/at-{t}") for t in ("0.3", "0.6"))
     assert len(np.unique(low)) <= len(np.unique(high))
     assert len(list((tmp_path / "work").glob("segment-*"))) == 1
+    view = view_of(load_config(config), None)
+    assert [layer.name for layer in view.layers] == [
+        "affinity",
+        "segmentation 0.3",
+        "segmentation 0.6",
+    ]
+    assert view.side_by_side
+    head, *rows = viewing.objects_at(load_config(config), view.thresholds)
+    assert head.split()[:2] == ["threshold", "objects"]
+    assert [row.split()[:2] for row in rows] == [
+        [text, f"{len(np.unique(labels[labels > 0]))}"]
+        for text, labels in (("0.3", low), ("0.6", high))
+    ]
