@@ -47,8 +47,9 @@ class Run:
 def run_dag(load_dags: Load, tmp_path: Path) -> Callable[..., Run]:
     def run(conf: dict[str, Any] | None = None) -> Run:
         dag = load_dags(tmp_path / "configs")["instance_segmentation.tiny"]
-        for stage in ("segment", "count", "apply"):
-            dag.task_dict[stage].partial_kwargs["retry_delay"] = timedelta(seconds=1)
+        for task in dag.tasks:
+            if task.is_mapped:
+                task.partial_kwargs["retry_delay"] = timedelta(seconds=1)
         return Run(dag.test(run_conf=conf), tmp_path / "work")
 
     return run

@@ -128,7 +128,7 @@ def test_stages_of_the_exact_method(
     expect(page.locator("#state")).to_have_text("Verified: complete", timeout=SOON_MS)
     rows = page.locator("#stage-rows tr")
     stages = [rows.nth(i).get_attribute("data-stage") for i in range(rows.count())]
-    assert stages == ["segment", "count", "join1", "pool", "apply", "verify"]
+    assert stages == ["segment", "faces", "round0", "pool", "cut", "apply", "verify"]
     first = pixel(page, "#map")
     page.locator("#map-measure").select_option("seconds")
     assert pixel(page, "#map") != first

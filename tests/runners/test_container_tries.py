@@ -58,12 +58,12 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Seen]
         engine.find.return_value, engine.process_id.return_value = [], 0
         plan.memory = {"segment": Memory(GIB, GIB)}
         stopper = Mock(is_stopping=False, running=[])
-        workshop = Workshop(engine, config, "image", 64 * GIB, stopper, plan)
+        attempt = tmp_path / "c" / "runs" / "r" / "1"
+        workshop = Workshop(engine, config, "image", 64 * GIB, stopper, plan, attempt)
 
         def tell(event: Event) -> None:
             seen.told.append(event.sentence())
 
-        attempt = tmp_path / "c" / "runs" / "r" / "1"
         seen.code = run.run_stage(workshop, attempt, "segment", 1, 1, tell)[0]
         assert not left
         return seen
