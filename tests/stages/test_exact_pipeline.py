@@ -32,8 +32,8 @@ WHOLE = [24, 40, 36]
 #: block size, and rows that a task may hold: few make many rounds
 GRIDS = [
     pytest.param([12, 20, 18], None, id="2x2x2 in one group"),
-    pytest.param([8, 14, 18], 300, id="3x3x2"),
-    pytest.param([8, 14, 13], 200, id="3x3x3"),
+    pytest.param([8, 14, 18], 5000, id="3x3x2"),
+    pytest.param([8, 14, 13], 3000, id="3x3x3"),
     pytest.param([5, 14, 8], 1, id="5x3x5, a block each", marks=pytest.mark.long),
     pytest.param([1, 40, 18], 1, id="one voxel thick", marks=pytest.mark.long),
 ]
@@ -135,7 +135,7 @@ def test_a_mask_and_empty_blocks(tmp_path: Path, small_groups: Callable[[int], N
     mask[12:, :20, :18] = 0  # a whole block of the grid below
     url = volumes.write_precomputed(tmp_path / "mask", mask[None])
     _, whole = segment(tmp_path / "whole", array, WHOLE, mask={"path": url})
-    small_groups(200)
+    small_groups(3000)
     run, cut = segment(tmp_path / "cut", array, [6, 10, 18], mask={"path": url})
     assert any(r.state == "empty" for r in run.records("segment").values())
     assert (cut[mask == 0] == 0).all()
@@ -163,7 +163,7 @@ def test_batches_and_parts_and_their_order_change_nothing(tmp_path: Path) -> Non
 def test_a_rerun_does_nothing_and_a_new_threshold_recomputes_no_block(
     tmp_path: Path, small_groups: Callable[[int], None]
 ) -> None:
-    small_groups(200)
+    small_groups(3000)
     array = tissue(6)
     config = make(tmp_path / "cut", array, [12, 20, 9])
     first = volumes.run_pipeline(config)
@@ -195,7 +195,7 @@ def test_below_the_lowest_threshold_blocks_are_segmented_again(tmp_path: Path) -
 def test_a_changed_block_redoes_what_depends_on_it(
     tmp_path: Path, small_groups: Callable[[int], None]
 ) -> None:
-    small_groups(200)
+    small_groups(3000)
     array = tissue(7)
     config = make(tmp_path, array, [12, 20, 9], input={"identity": "chunks"})
     volumes.run_pipeline(config)
@@ -216,7 +216,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Array:
 
 MANY_BLOCKS = [4, 20, 18]
 #: Rows that a task may hold: with these blocks there are at least three rounds.
-FEW_ROWS = 120
+FEW_ROWS = 6000
 
 
 @pytest.fixture(scope="module")
