@@ -232,6 +232,7 @@ def test_results_are_those_of_the_kernel_version() -> None:
     assert found.merges > 5 and residual.pairs.a.size > 20
 
 
+@pytest.mark.long
 def test_indices_of_64_bits_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     affinity = volume("smooth", (12, 11, 10), 1)
     narrow, _ = among(affinity, SETTINGS[1])
