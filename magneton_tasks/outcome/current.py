@@ -72,7 +72,7 @@ def _output(attempt: Attempt) -> str | None:
     owner = read_owner(attempt.config.paths.output)
     if owner is None:
         return OUTPUT_GONE
-    same = owner.get("fingerprint") == attempt.plan.fingerprints.apply
+    same = owner.get("fingerprint") == attempt.plan.fingerprints.of_output
     return None if same else OTHER_OUTPUT
 
 

@@ -48,14 +48,16 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
         cut = [versions.EXACT_CUT, threshold, decisive(config, "pool")]
         pool = digest(rounds, *cut, config.segment.min_size_vox)
         between = {"count": "", "faces": faces, "rounds": rounds, "cut": digest(pool, "cut")}
+        written = segment  # the records of cells tell which cut they hold
     else:
         count = digest(segment, versions.OVERLAP)
         pool = digest(
             count, versions.POOLING, decisive(config, "pool"), config.segment.min_size_vox
         )
         between = {"count": count}
+        written = pool
     apply = digest(
-        pool,
+        written,
         config.paths.output,
         decisive(config, "apply"),
         geometry.factors,
@@ -63,6 +65,8 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
         versions.DOWNSAMPLE,
     )
     downsample = digest(apply, "downsample")
+    if exact:
+        between["result"] = digest(pool, apply)
     return Fingerprints(segment, pool=pool, apply=apply, downsample=downsample, **between)
 
 

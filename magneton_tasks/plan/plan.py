@@ -51,6 +51,17 @@ class Fingerprints:
     #: of all of them
     rounds: str = ""
     cut: str = ""
+    #: exact: of the result that an output holds, as ``apply`` isn't
+    result: str = ""
+
+    @property
+    def of_output(self) -> str:
+        """Of the result that an output holds.
+
+        overlap: that of apply. exact: apply's stands for the output, whatever the threshold, so that
+        one manifest tells what lies in each cell, and another threshold writes only what differs.
+        """
+        return self.result or self.apply
 
     def of(self, stage: str) -> str:
         """Of a stage; one without a field here: of the stage before it, and its name."""

@@ -8,6 +8,8 @@ as it was, and known as such::
              this result        info is written where it is gone or damaged
              another result     nothing is written
     apply    first chunk        owner (unfinished, of this run) and info, where they aren't so yet
+             first cell that    the same, if the output holds another result
+             may stay as it is
     verify   proved complete    finished: when, and of the run that wrote last
 """
 
@@ -44,7 +46,7 @@ def take_place(config: RunConfig, plan: Plan) -> None:
     owner = owner_of(config.paths.output, overwrite=True)
     if owner is None:
         create_output(config, plan, owner=_content(config, plan))
-    elif owner.get("fingerprint") == plan.fingerprints.apply:
+    elif owner.get("fingerprint") == plan.fingerprints.of_output:
         create_output(config, plan, replace=True)
     else:
         create_output(config, plan, replace=True, check_only=True)
@@ -63,11 +65,18 @@ def output_to_write(attempt: Attempt) -> PrecomputedStore:
     content = _content(attempt.frozen_config(), plan)
     if (
         owner is not None
-        and owner.get("fingerprint") == plan.fingerprints.apply
+        and owner.get("fingerprint") == plan.fingerprints.of_output
         and not plan.restart
     ):
         content |= _release(owner)
     return create_output(config, plan, owner=content)
+
+
+def claim(attempt: Attempt) -> None:
+    """Let the output hold this attempt's result, where cells of another are as this one has them."""
+    owner = owner_of(attempt.config.paths.output, overwrite=True)
+    if owner is None or owner.get("fingerprint") != attempt.plan.fingerprints.of_output:
+        output_to_write(attempt)
 
 
 def mark_finished(attempt: Attempt) -> None:
@@ -100,7 +109,7 @@ def _own_owner(attempt: Attempt) -> dict[str, Any] | None:
     until = time.monotonic() + attempt.wait_s
     while True:
         owner = owner_of(attempt.config.paths.output, overwrite=True)
-        if owner is not None and owner.get("fingerprint") == attempt.plan.fingerprints.apply:
+        if owner is not None and owner.get("fingerprint") == attempt.plan.fingerprints.of_output:
             return owner
         if time.monotonic() >= until:
             return None
@@ -110,7 +119,7 @@ def _own_owner(attempt: Attempt) -> dict[str, Any] | None:
 def _is_claimed(owner: Mapping[str, Any], plan: Plan) -> bool:
     """Whether the owner says that this run is writing this result."""
     told = owner.get("fingerprint"), owner.get("run"), owner.get("finished", "unknown")
-    return told == (plan.fingerprints.apply, plan.run, None)
+    return told == (plan.fingerprints.of_output, plan.run, None)
 
 
 def _release(owner: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +139,9 @@ def _content(config: RunConfig, plan: Plan) -> dict[str, Any]:
         "config_path": plan.config_path,
         "partition": plan.partition,
         "run": plan.run,
-        "fingerprint": plan.fingerprints.apply,
+        "fingerprint": plan.fingerprints.of_output,
+        # whose records tell what lies in each cell
+        "written": plan.fingerprints.apply,
         # when verify proved this result complete, and of which run; see `stages.planning.replaced`
         "finished": None,
         "threshold": plan.threshold.value,

@@ -35,7 +35,7 @@ from magneton_tasks.work.job import Job
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import OUT_OF_MEMORY, Failure, Info, Outcome
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE, RecordWriter
-from magneton_tasks.work.validity import spares
+from magneton_tasks.work.validity import is_settled, spares
 
 #: What a retry within the same attempt doesn't try again: it lies in the attempt's own data or
 #: settings. Of `FINAL_EXITS`, a missing input (66) may have been provided since.
@@ -114,7 +114,7 @@ class Batch:
         if state is None:
             return False
         attempt, stage, record = self.job.attempt, self.job.stage, state.valid
-        accepted = record is not None and attempt.accepts(stage, record)
+        accepted = is_settled(stage, state) and attempt.accepts(stage, record)
         if record is not None and accepted and spares(stage, record, expected(key)):
             self.counts["skipped"] += 1
             return True
@@ -145,7 +145,10 @@ class Batch:
 
         def begin(key: int) -> None:
             self.job.check()
-            writer.add(key, "started", after=states.get(key), attempt=attempt)
+            before = states.get(key)
+            writer.add(key, "started", after=before, attempt=attempt)
+            if before is not None and before.is_valid:
+                writer.sync()  # a result may be written over from here on
 
         for key, outcome in process(todo, begin):
             passed += 1

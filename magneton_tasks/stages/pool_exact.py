@@ -46,8 +46,9 @@ def run(job: Job) -> int:
     result: dict[str, Any] = {"stage": "pool", "done": 0, "skipped": 0, "failed": 0}
     with manifest.writer(attempt.name, "pool", 0) as writer:
         try:
-            chain = VolumeStates(attempt, alive=True).chain
-            if chain.end is None:
+            states = VolumeStates(attempt, alive=True)
+            chain, made_of = states.chain, states.pool_expected
+            if made_of is None:
                 raise NotVisibleError(
                     "the rounds aren't complete",
                     "rerun (in Airflow: clear the task plan): what is missing is made again",
@@ -56,7 +57,7 @@ def run(job: Job) -> int:
             if (
                 valid is not None
                 and attempt.accepts("pool", valid)
-                and spares("pool", valid, chain.end)
+                and spares("pool", valid, made_of)
             ):
                 say("pool: nothing to do, blocks and rounds are those of the last time")
                 result["skipped"] = 1
@@ -75,7 +76,7 @@ def run(job: Job) -> int:
                     "done",
                     after=state,
                     attempt=attempt.plan.attempt,
-                    input=chain.end,
+                    input=made_of,
                     info=info,
                     seconds=round(time.time() - began, 3),
                     cpu_s=round(time.process_time() - cpu_began, 3),

@@ -32,8 +32,8 @@ def check(
         )
     found = completeness.require(attempt, chain)
     pool = attempt.require("pool", {0})[0]
-    if why_stale("pool", pool, chain.end):
-        add("the pool was made of other rounds than those there are now")
+    if why_stale("pool", pool, states.pool_expected):
+        add("the pool was made of other rounds, or at another threshold, than those there are now")
         attempt.invalidate("pool", {0: "made of other rounds"})
     cuts = attempt.require("cut", range(len(chain.steps[0].plan.groups)))
     other = [k for k, r in cuts.items() if why_stale("cut", r, pool.input)]

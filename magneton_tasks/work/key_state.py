@@ -50,6 +50,11 @@ class KeyState:
         return self._settled is not None and self._settled_rank != _INVALID
 
     @property
+    def is_interrupted(self) -> bool:
+        """Whether there is a result, and a later try hasn't come to its end."""
+        return self.is_valid and self._last_rank < _SETTLED
+
+    @property
     def valid(self) -> Record | None:
         """The newest *done* or *empty*; None where there's none, or an *invalid* is newer."""
         line = self._settled

@@ -104,6 +104,20 @@ class RecordWriter:
             raise files.writing_failed(self._directory / self._stem, error) from error
         self._newest_s = max(self._newest_s, record.time)
 
+    def sync(self) -> None:
+        """Sync what was written, *started* too.
+
+        Raises
+        ------
+        OutputError
+            I/O error.
+        """
+        try:
+            if self._descriptor is not None:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise files.writing_failed(self._directory / self._stem, error) from error
+
     def _open(self) -> int:
         if self._pid != os.getpid():  # forked: the parent goes on with its file
             self.close()

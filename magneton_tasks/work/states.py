@@ -134,6 +134,11 @@ class VolumeStates:
         """The rounds, as far as they are planned (exact method)."""
         return self._judged.chain
 
+    @property
+    def pool_expected(self) -> str | None:
+        """What pool is made of now; None where that isn't complete."""
+        return self._judged.pool_expected()
+
     def total(self, stage: str) -> int:
         """How many blocks, groups or cells a stage has, as far as groups are known by now."""
         found = self._round(stage)
@@ -207,6 +212,7 @@ class VolumeStates:
             self._input,
             self.output,
             attempt.work.rounds(attempt.plan.fingerprints.rounds),
+            attempt.plan.fingerprints.pool,
         )
 
     def _input(self, key: int) -> str:

@@ -56,7 +56,14 @@ class Todo:
         """
         geometry, anew = self._geometry, self._is_made_anew
         rounds = self._work.rounds(self._fingerprints.rounds)
-        judge = Judge(geometry, self._records, lambda s, _: not anew(s), input_digest, None, rounds)
+        judge = Judge(
+            geometry,
+            self._records,
+            lambda s, _: not anew(s),
+            input_digest,
+            rounds=rounds,
+            pool=self._fingerprints.pool,
+        )
         self.input_changed = any(judge.why("segment").values())
         n = len(geometry.grid)
         todo = {"segment": _left(judge, "segment", n)}

@@ -6,12 +6,15 @@ A valid record counts if the run accepts it (`accepts`) and it was made of what 
     count (overlap)    the labels of its block and of the later neighbours     `count_input`
     faces (exact)      the same, neighbours behind high faces alone            `count_input`
     round0, ... (exact)  its round's plan, which holds what it was made from   `round_chain`
-    pool               all counts (`pool_input`), or all rounds                `round_chain`
-    those after it     the pool table, which is known by pool's input
+    pool               all counts (`pool_input`), or all rounds and the cut    `cut_input`
+    those after it     the pool table or the cut, which is known by pool's input
 
 What a stage is made of follows from the current records of the stage before, and each stage's
 result is the same whenever it is made of the same: so where one has to be made again (its file was
 damaged), the later ones stay.
+
+A cell is written in place: what a later try began and didn't end may have left half of another result
+there, so no earlier record of it counts (`is_settled`).
 
 A record whose files `clean` removed counts as well, because digests tell what it held. Only whoever
 has to read these files needs it made again (`spares`).
@@ -59,6 +62,14 @@ def pool_input(counts: Mapping[int, str]) -> str:
     return digest([counts[k] for k in sorted(counts)])
 
 
+def cut_input(rounds: str, pool: str) -> str:
+    """Digest of what the exact method's pool reads, all rounds, and of what decides the cut.
+
+    ``rounds``: `round_chain.Chain.end`. ``pool``: pool's fingerprint.
+    """
+    return digest(rounds, pool)
+
+
 # ------------------------------------------------------------------ one record
 class Made(Protocol):
     """A record, or the line of one, as far as it tells what it was made of and made."""
@@ -74,6 +85,11 @@ def is_made_anew(stage: str, stages: Iterable[str], restart: bool) -> bool:
     """Whether a run (of these choices) accepts only what it made itself of a stage."""
     choice = facts(stage).choice
     return restart and choice is not None and choice in stages
+
+
+def is_settled(stage: str, state: KeyState) -> bool:
+    """Whether what is known of a block or cell tells what its result holds."""
+    return state.is_valid and not (stage in WRITING and state.is_interrupted)
 
 
 def inputs_of(records: Mapping[int, Made]) -> dict[int, str]:
@@ -121,6 +137,8 @@ class Judge:
         Why what was written doesn't count any more, whatever its records say; None: it does.
     rounds
         Where the rounds of the exact method lie (``rounds-<fingerprint>``).
+    pool
+        Pool's fingerprint.
     """
 
     def __init__(
@@ -131,9 +149,11 @@ class Judge:
         input_digest: Callable[[int], str],
         output: str | None = None,
         rounds: Path | None = None,
+        pool: str = "",
     ) -> None:
         self._geometry, self._records, self._accepts = geometry, records, accepts
         self._input_digest, self._output, self._rounds = input_digest, output, rounds
+        self._pool = pool
         self._judged: dict[str, dict[int, str | None]] = {}
         #: of count or faces: what each block is made of now
         self._inputs: dict[int, str] = {}
@@ -158,7 +178,8 @@ class Judge:
     def pool_expected(self) -> str | None:
         """What a pool is made of now; None where what it reads isn't complete."""
         if self._geometry.method == "exact":
-            return self.chain.end
+            end = self.chain.end
+            return None if end is None else cut_input(end, self._pool)
         self.why("count")
         return pool_input(self._inputs) if len(self._inputs) == len(self._geometry.grid) else None
 
@@ -183,7 +204,7 @@ class Judge:
 
     def _valid(self, stage: str) -> Iterable[tuple[int, KeyState]]:
         for key, state in self._records(stage).items():
-            if state.is_valid and self._accepts(stage, state):
+            if is_settled(stage, state) and self._accepts(stage, state):
                 yield key, state
 
     def _segment(self) -> dict[int, str | None]:

@@ -154,9 +154,9 @@ def identity(config: RunConfig, geometry: Geometry) -> str:
 
 
 def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwrite: bool) -> bool:
-    """Refuse an output of another volume; returns whether it holds nothing of this fingerprint.
+    """Refuse an output of another volume; returns whether records of apply don't tell what it holds.
 
-    Records of apply outlive what they tell of: a run with other settings writes over it.
+    ``fingerprint``: of apply. Its records outlive what they tell of: runs of another one write over it.
     """
     if overwrite:
         _check_no_input(config)
@@ -176,7 +176,8 @@ def check_owner(config: RunConfig, geometry: Geometry, fingerprint: str, overwri
                 "choose another paths.output, or replace it with --overwrite-output",
             )
         return True
-    return bool(owner.get("fingerprint") != fingerprint)
+    # overlap, and releases before: a result has records of its own
+    return bool(owner.get("written", owner.get("fingerprint")) != fingerprint)
 
 
 def owner_of(url: str, overwrite: bool) -> dict[str, Any] | None:

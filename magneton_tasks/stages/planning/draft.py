@@ -154,7 +154,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         config,
         threshold,
         checks.identity(config, geometry),
-        fingerprints.apply,
+        fingerprints.of_output,
         restart=request.restart,
         writes=bool(todo["apply"] or todo["downsample"]),
         input_changed=looked.input_changed,

@@ -47,7 +47,7 @@ def look(
     volume
         What makes an output the same volume: `checks.identity`.
     fingerprint
-        Of apply, with the settings of now.
+        Of the output's result, with the settings of now.
     restart
         The run does anew what is done.
     writes
