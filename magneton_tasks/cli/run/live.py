@@ -126,7 +126,6 @@ class Display:
         summary = StageSummary.of_groups(plan, stage, work)
         rows = self.rows | {stage: Row(summary, plan.memory_limit)}
         self.rows = {name: rows[name] for name in STAGES if name in rows}
-        self.draw()
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -60,9 +60,8 @@ class StageTable(Progress):
         for task in list(self.task_ids):
             self.remove_task(task)
         self.rows = rows
-        for row in rows:
-            self.add_task(row.summary.stage)
-        self.look(0.0)
+        for row in rows:  # each of them draws, if the table is shown
+            self.add_task(row.summary.stage, **_look(row, time.time()))
 
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
         """As rich's, which has no header."""
@@ -81,8 +80,13 @@ class StageTable(Progress):
     def look(self, now: float) -> None:
         """Take over how the stages are."""
         for task, row in zip(self.task_ids, self.rows, strict=True):
-            done, total = row.summary.own, row.summary.todo
-            self.update(task, completed=done, total=total, cells=cells(row, now), style=style(row))
+            self.update(task, **_look(row, now))
+
+
+def _look(row: Row, now: float) -> dict[str, Any]:
+    """What rich holds of a stage."""
+    done, total = row.summary.own, row.summary.todo
+    return {"completed": done, "total": total, "cells": cells(row, now), "style": style(row)}
 
 
 def style(row: Row) -> str:

@@ -57,6 +57,8 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
     yield f"threshold {threshold_words.words(plan.threshold)}"
     for stage in STAGES:
+        if stage == "pool" and _has_rounds(plan):
+            yield _rounds(plan)
         work, memory = plan.work.get(stage), plan.memory.get(stage)
         if work is None or not work.total or memory is None or CHOICE_OF[stage] not in plan.stages:
             continue
@@ -67,8 +69,6 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} per worker"
         time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
         yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
-    if geometry.method == "exact" and plan.work["pool"].todo:
-        yield _rounds(plan)
     yield f"output    {plan.files:,} files, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"
     yield f"time      about {human_time(plan.expected_s)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
     for channel in samples.channels if samples else ():
@@ -76,6 +76,12 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     for note in (*plan.threshold.warnings, *plan.notes):
         yield f"WARNING   {note}"
     yield from replacing.describe(plan)
+
+
+def _has_rounds(plan: Plan) -> bool:
+    """Whether rounds are a part of what is asked for and still to do."""
+    is_asked = plan.geometry.method == "exact" and "pool" in plan.stages
+    return is_asked and bool(plan.work["pool"].todo)
 
 
 def _rounds(plan: Plan) -> str:

@@ -133,7 +133,7 @@ def test_a_stage_that_fails_says_why_and_the_menu_goes_on(tmp_path: Path) -> Non
         assert menu.ends() == 0
 
 
-def test_another_method_is_a_parameter_and_its_joins_belong_to_the_pools(copy_of: Copy) -> None:
+def test_another_method_is_a_parameter_and_its_rounds_belong_to_the_pools(copy_of: Copy) -> None:
     config = copy_of()
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "1"), (START, "p"), (PARAMETER, "method"))
@@ -143,18 +143,20 @@ def test_another_method_is_a_parameter_and_its_joins_belong_to_the_pools(copy_of
             assert line in shown
         assert f"saved in {config}" in (menu.answer("(y/n) [n]: ", "y") + menu.answer(START, "s"))
         menu.answers((GO_ON, ""), (OPTION, "3"))
-        assert "join1     1 of 1 in 1 batches" in menu.answer(START, "s")
+        shown = menu.answer(START, "s")
+        for line in ("faces     8 of 8 in 1 batches", "rounds    not known yet: their groups"):
+            assert line in shown
         shown = menu.answer(GO_ON, "")
-        assert "count  " in shown and "join1  " in shown and "pool  " in shown
+        assert all(f"{stage}  " in shown for stage in ("faces", "round0", "pool", "cut"))
         menu.answers((OPTION, "5"), (START, "s"), (GO_ON, ""), (OPTION, "7"))
-        assert "join1  " in menu.answer(GO_ON, "")
+        assert "round0  " in menu.answer(GO_ON, "")
         menu.answers((OPTION, "0"), (OPTION, "0"))
         assert menu.ends() == 0
     text = config.read_text()
     assert "method: exact" in text and "  # merge_function: mean" in text
     run = volumes.plan_run(config, run="again")
     volumes.release(run)
-    assert run.plan.nothing_to_do and made(config, "join1") == 0
+    assert run.plan.nothing_to_do and made(config, "cut") == 0
 
 
 # ------------------------------------------------------------------ parameters

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pexpect
+import pytest
 from rich.console import Console
 
 from magneton_tasks.cli.run import live
-from magneton_tasks.cli.run.live_table import StageTable, worker_bytes
+from magneton_tasks.cli.run.live_table import LiveTable, StageTable, worker_bytes
 from magneton_tasks.outcome.summary import StageSummary
+from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.work.events import Failed, Settled
-from tests.helpers.volumes import make_volume
+from tests.helpers.volumes import make_volume, plan_run, release
+
+EXACT = {
+    "method": "exact",
+    "segment": {"threshold": 0.5},
+    "pool": {},
+    "block": {"size": [20, 32, 32]},
+}
 
 
 def stage(**values: float) -> live.Row:
@@ -99,6 +110,25 @@ def test_the_columns_are_those_that_the_terminal_has_room_for() -> None:
     assert "pending" not in names(row, 130)
     row.jobs(3, 1, 0, 1000.0)
     assert "pending" in names(row, 130)
+
+
+def test_rounds_get_their_rows_once_they_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich draws as on a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    run = plan_run(make_volume(tmp_path, settings=EXACT))
+    with io.StringIO() as told, redirect_stdout(told), LiveTable(run.plan, live.STOPS) as shown:
+        for stage in ("round0", "cut", "round1"):
+            shown.add(run.plan, stage, StagePlan(3, [(0, 3)], 1))
+        shown.draw()
+        last = re.sub(r"\x1b\[[0-9;]*m", "", told.getvalue()).rsplit("stage ", 1)[-1]
+    release(run)
+    rows = [line.split()[:2] for line in last.splitlines()]
+    names = ("segment", "faces", "round0", "round1", "pool", "cut", "apply", "verify")
+    assert [row[0] for row in rows if row and row[0] in names] == list(names)
+    assert ["cut", "0"] in rows and list(shown.rows) == list(names)
 
 
 def test_a_run_without_a_terminal_imports_nothing_that_draws() -> None:
