@@ -15,7 +15,7 @@ from magneton_tasks.base import files
 from magneton_tasks.outcome import block_squares, block_summary
 from magneton_tasks.outcome.block_columns import StageColumns, VolumeColumns
 from magneton_tasks.outcome.current import is_alive
-from magneton_tasks.plan.stage_table import STAGES
+from magneton_tasks.plan.stage_table import stages_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.states import VolumeStates
 
@@ -83,7 +83,7 @@ class BlockMap:
         """Names and sizes of everything that a refresh reads."""
         places = [
             self.attempt.work.records(stage, self.attempt.plan.fingerprints.of(stage))
-            for stage in self.columns or STAGES[:-1]
+            for stage in stages_of(self.attempt.config.method)[:-1]
         ]
         paths = self.attempt.paths
         more = paths.result("x").parent, paths.groups_work("x").parent
