@@ -32,11 +32,15 @@ class Kind:
 
 
 KINDS = (
-    Kind("cache", "labels of blocks, open faces of joins, layers of try", if_verified=True),
+    Kind(
+        "cache",
+        "labels of blocks (overlap), what blocks leave open at faces (exact), layers of try",
+        if_verified=True,
+    ),
     # a rerun without them writes the whole output again
     Kind(
         "records",
-        "merge checkpoints (pairs, joins, pool tables, records of apply)",
+        "merge checkpoints (pairs, faces, rounds, cuts, pool tables, records of apply)",
         is_maintained=False,
         if_verified=True,
     ),

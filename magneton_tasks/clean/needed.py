@@ -60,7 +60,7 @@ def needed(config: RunConfig, what: str) -> Needed:
                 whole = "apply" in plan.get("stages", ())
                 verified[folder] = whole and is_proved(found.paths)
     stages = {
-        f"{stage}-{fingerprint}"  # all levels of join lie in one folder
+        f"{stage}-{fingerprint}"  # all rounds lie in one folder
         for _, plan in newest.values()
         for stage, fingerprint in plan.get("fingerprints", {}).items()
     }

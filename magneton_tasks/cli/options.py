@@ -124,7 +124,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--stages",
                 callback=parse_stages,
                 metavar="LIST",
-                help="Stages to run, of segment,pool,apply. plan and verify always run. pool includes count and joins.",
+                help="Stages to run, of segment,pool,apply. plan and verify always run. pool includes all that lies between segment and apply.",
             ),
             click.option(
                 "--restart", is_flag=True, help="Run these stages again, including what is done."

@@ -35,7 +35,7 @@ class StageStatus:
     summary
         Counts, speed, time left and peak.
     cleaned
-        How many of those that are done have no labels (joins: files) any more (`magneton clean`).
+        How many of those that are done have no labels (rounds: files) any more (`magneton clean`).
     stale_why
         How many are stale for which reason.
     working

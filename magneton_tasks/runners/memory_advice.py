@@ -1,6 +1,6 @@
 """What helps a stage that takes more memory than it may have; nothing that would make it worse.
 
-What lowers one stage's memory may raise another's: smaller blocks have more faces, and joins take
+What lowers one stage's memory may raise another's: smaller blocks have more faces, and rounds take
 more. So each stage has advice of its own. Each way carries an example, by which tests hold it
 against the projection, or against what the kernels do.
 """

@@ -40,7 +40,7 @@ def small_groups() -> Iterator[None]:
         yield
 
 
-def _budget(attempt: Attempt, _: int) -> int:
+def _budget(attempt: Attempt, *_: int) -> int:
     is_first = not list(attempt.work.work.glob("rounds-*/0/plan-*.json"))
     return 1 if is_first else 10**9
 

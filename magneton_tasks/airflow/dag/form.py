@@ -74,7 +74,7 @@ def _stages() -> Param:
     return Param(
         list(CHOICES),
         title="Stages",
-        description="Stages to run. plan and verify always run. pool includes count and joins.",
+        description="Stages to run. plan and verify always run. pool includes all that lies between segment and apply.",
         section=_THIS_RUN,
         type="array",
         items={"type": "string", "enum": list(CHOICES)},

@@ -116,8 +116,9 @@ def _status(menu: _Menu) -> None:
 def _clean(menu: _Menu) -> None:
     from magneton_tasks.cli.clean import clean
 
-    say(menu.console, "cache: labels of blocks; records: merge checkpoints; stale: results of")
-    say(menu.console, "other settings; runs: earlier attempts and their logs; all: all of these")
+    say(menu.console, "cache: labels of blocks (overlap), what they leave open (exact);")
+    say(menu.console, "records: merge checkpoints; stale: results of other settings;")
+    say(menu.console, "runs: earlier attempts and their logs; all: all of these")
     what = choose("what", _CLEAN, ", ".join(_CLEAN), "stale")
     clean.clean(menu.volume.path, what, None, False, False, menu.volume.partition, False)
 

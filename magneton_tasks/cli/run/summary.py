@@ -24,13 +24,15 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
     rows = [
         ("blocks", f"{human_count(result['blocks'])} ({result['empty_blocks']} without foreground)")
     ]
-    rows.append(("labels", human_count(result["labels"])))
+    is_exact = attempt.config.method == "exact"
+    rows.append(("supervoxels" if is_exact else "labels", human_count(result["labels"])))
     rows.append(("threshold", threshold_words.words(attempt.plan.threshold)))
     if "objects" in result:
+        how = "merges" if is_exact else "joins over block borders"
         rows.append(
             (
                 "objects",
-                f"{human_count(result['objects'])} ({human_count(result['joins'])} joins over block borders)",
+                f"{human_count(result['objects'])} ({human_count(result['joins'])} {how})",
             )
         )
     if "chunks" in result:

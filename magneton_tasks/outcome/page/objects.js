@@ -16,8 +16,9 @@ export function showObjects(s) {
   const text = el(
     "p",
     {},
-    `${count(p.labels)} labels in ${count(s.volume.blocks)} blocks, `,
-    `joined ${count(p.joins)} times over block borders, make `,
+    s.volume.method === "exact"
+      ? `${count(p.labels)} supervoxels in ${count(s.volume.blocks)} blocks merge ${count(p.joins)} times and make `
+      : `${count(p.labels)} labels in ${count(s.volume.blocks)} blocks, joined ${count(p.joins)} times over block borders, make `,
     el("b", {}, `${count(p.objects)} objects`),
     `${small}. They cover `,
     share,
@@ -55,8 +56,12 @@ function sizes(found) {
     [all, whole] = [sum(objects), sum(voxels)];
   const mostObjects = `objects, up to ${si(Math.max(...objects))} per bar`;
   const mostVoxels = `share of the segmented voxels, up to ${percent(Math.max(...voxels), whole)} per bar`;
-  return [
+  const drawn = [
     chart("Objects by size", objects, (v) => `${percent(v, all)} of all`, mostObjects, "objects"),
+  ];
+  if (!voxels.length) return drawn; // the exact method's pool counts objects alone
+  return [
+    ...drawn,
     chart(
       "Voxels by object size",
       voxels,

@@ -34,7 +34,7 @@ def check_stages(stages: tuple[str, ...]) -> None:
         if stage not in CHOICES:
             raise UsageError(
                 f"unknown stage {stage}{nearest(stage, CHOICES)}",
-                "choose from segment, pool, apply; plan and verify always run; pool includes count and joins",
+                "choose from segment, pool, apply; plan and verify always run; pool includes all that lies between segment and apply",
             )
     if not stages:
         raise UsageError("no stage was chosen", "choose from segment, pool, apply")

@@ -103,7 +103,7 @@ def test_the_exact_method_has_other_rows(config: Path) -> None:
     assert (s_min.value, s_min.default) == (20, 50)
     assert (rows["exact.s2"].value, rows["exact.s2"].source) == (200, "default")
     names = [p.name for p in parameters(config, overrides, ["exact"])]
-    assert names == ["s2", "dust", "t_low", "t_high", "s_min", "t_size"]
+    assert names == ["s2", "dust", "lowest_threshold", "t_low", "t_high", "s_min", "t_size"]
     assert len(parameters(config, overrides, ["exact.advanced"])) == 4
     config.write_text(MINIMAL + "method: exact\nexact:\n  advanced: {t_low: 2}\n")
     found = by_key(parameters(config, {}))
