@@ -418,7 +418,7 @@ def test_the_fitting_mip_of_a_truth_is_named(cli: Caller, config: Path) -> None:
 EXACT = {
     "method": "exact",
     "segment": {"threshold": 0.5},
-    "exact": {"s2": 20, "dust": 30, "advanced": {"s_min": 6, "t_size": 5}},
+    "exact": {"s2": 20, "advanced": {"s_min": 6, "t_size": 5}},
     "pool": {},
     "block": {"size": [20, 32, 32]},
 }
@@ -459,7 +459,7 @@ def test_the_layers_of_the_exact_method_are_what_a_run_of_that_box_makes(
         assert volumes.same_partition(layer(done, threshold), expected)
     # its settings decide, and so what is there isn't taken for another's
     other = cli(
-        "try", exact, "--box", spans, "--thresholds", ".3", "--json", "--set", "exact.dust=0"
+        "try", exact, "--box", spans, "--thresholds", ".3", "--json", "--set", "exact.s2=0"
     ).json
     assert other["made"] == [0.3] and other["layers"][0]["objects"] > 3
 
