@@ -1,14 +1,15 @@
 """What `magneton clean` may free, found without changing anything; `clean.remove` removes it.
 
 =========  ==========================================================================
-cache      labels of blocks; exact: only what blocks, faces and rounds leave open, for labels,
-           supervoxels and names serve further thresholds; records stay, so that a finished
-           volume is known as finished; layers of `magneton try`
-records    merge checkpoints: pairs, faces, rounds, pool tables, tables of cut, and the
-           records of count, faces, rounds, pool, cut, apply
+cache      labels of blocks; exact: only what blocks, faces and rounds leave open; records stay, so
+           that a finished volume is known as finished; layers of `magneton try`
+cuts       exact: labels, supervoxels and names, of which further thresholds are cut, and with them
+           what is open; records stay
+records    merge checkpoints: pairs, pool tables, tables of cut, and the records of count, pool,
+           cut, apply
 stale      results of settings that neither the config nor the newest attempts have
 runs       attempts and their logs, but for the newest
-all        all of these, and the records of segment
+all        all of these, and the records of segment, faces and rounds
 =========  ==========================================================================
 
 With each of them go temporaries of writers that were killed, and what an earlier clean that was
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from magneton_tasks.base import units
 from magneton_tasks.base.location import locate
+from magneton_tasks.clean import freed
 from magneton_tasks.clean.names import (
     STAGE_DIR,
     TRASH_DIR,
@@ -51,11 +53,6 @@ from magneton_tasks.work.paths import WorkPaths
 
 #: A temporary counts as left behind when nothing has written to it for so long (s).
 QUIET_S = 3600.0
-#: What goes with the cache of a stage, by patterns of names; of segment by method.
-_CACHED = {
-    "segment": ("labels.zarr", "sizes"), "segment, exact": ("residuals",),
-    "faces": ("faces-*.slices",), "rounds": ("sent-*.slices",), "join": ("residuals",),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Item:
     path
         What people know it by.
     kind
-        ``cache``, ``records``, ``stale``, ``runs``, ``temporaries`` or ``leftovers``.
+        ``cache``, ``cuts``, ``records``, ``stale``, ``runs``, ``temporaries`` or ``leftovers``.
     parts
         Folders and files that go, by their paths in the work directory.
     bytes, files
@@ -178,9 +175,8 @@ class _Finder:
         return reason is not None
 
     def _stage(self, name: str) -> None:
-        is_stale, is_segment = name not in self.needed.stages, name.startswith("segment-")
-        is_open = name.partition("-")[0] in _CACHED
-        kind = "stale" if is_stale else "cache" if is_segment else "records"
+        is_stale = name not in self.needed.stages
+        kind = "stale" if is_stale else freed.kind_of(name)
         match self.what:
             case "all":
                 self._offer(name, kind, (name,), self._why(name, kind))
@@ -188,12 +184,12 @@ class _Finder:
                 self._offer(name, kind, (name,), self._why(name, kind))
             case "stale":
                 self.kept.append(Alone(self.work.work / name, "in use: of the newest settings"))
-            case "cache" if is_open:
-                self._cache(name)
-            case "records" if not is_segment:
+            case "cache" | "cuts" if freed.frees(name, self.what):
+                self._free(name, self.what)
+            case "records" if freed.kind_of(name) == "records":
                 self._offer(name, "records", (name,), self._why(name, "records"))
 
-    def _cache(self, name: str) -> None:
+    def _free(self, name: str, kind: str) -> None:
         there: list[str] = []
         for folder in self._recorded(name):
             path = self.work.work / folder
@@ -201,17 +197,9 @@ class _Finder:
             if os.path.lexists(records) and not is_folder(records):  # they must say what is gone
                 self.alone.append(Alone(records, LINK))
             else:
-                there += (f"{folder}/{p.name}" for p in self._cached(name, path))
+                there += (f"{folder}/{p.name}" for p in freed.of(name, path, kind))
         if there:
-            self._offer(name, "cache", tuple(there), self._why(name, "cache"))
-
-    def _cached(self, name: str, folder: Path) -> Iterator[Path]:
-        """What goes of a folder."""
-        stage = name.partition("-")[0]
-        if stage == "segment" and os.path.lexists(folder / "residuals"):
-            stage = "segment, exact"
-        for pattern in _CACHED[stage]:
-            yield from sorted(folder.glob(pattern))
+            self._offer(name, kind, tuple(there), self._why(name, kind))
 
     def _recorded(self, name: str) -> Iterator[str]:
         """The folders of a stage that hold records: its own, or those of rounds (before: of joins)."""
@@ -224,22 +212,8 @@ class _Finder:
                 yield f"{name}/{level}"
 
     def _why(self, name: str, kind: str) -> str:
-        if kind == "stale":
-            return "made with other settings than the config or the newest attempt have"
-        if kind == "records":
-            return "merge checkpoints: the next run merges and writes the output again"
-        is_exact = (self.work.work / name / "residuals").exists()
-        if is_exact or name.startswith(("faces-", "rounds-", "join-")):
-            return (
-                "what a verified volume left open: no further threshold needs it"
-                if name in self.needed.verified
-                else "what is open of a volume that isn't verified: the next run computes it again"
-            )
-        if self.what == "all":
-            return "blocks and their records: the next run computes everything again"
-        if name in self.needed.verified:
-            return "labels of a verified volume: needed only if pool or apply are done again"
-        return "labels of a volume that isn't verified: the next run computes them again"
+        is_all, is_verified = self.what == "all", name in self.needed.verified
+        return freed.why(self.work.work / name, kind, is_all=is_all, is_verified=is_verified)
 
     def _try(self, name: str) -> None:
         if self.what not in ("cache", "all"):

@@ -34,13 +34,20 @@ class Kind:
 KINDS = (
     Kind(
         "cache",
-        "labels of blocks (overlap), what blocks leave open at faces (exact), layers of try",
+        "labels of blocks (overlap), what blocks, faces and rounds left open (exact), layers of try",
+        if_verified=True,
+    ),
+    # without them another threshold computes all blocks again
+    Kind(
+        "cuts",
+        "labels, supervoxels and names, of which further thresholds are cut (exact)",
+        is_maintained=False,
         if_verified=True,
     ),
     # a rerun without them writes the whole output again
     Kind(
         "records",
-        "merge checkpoints (pairs, faces, rounds, cuts, pool tables, records of apply)",
+        "merge checkpoints (pairs, pool tables, tables of cut, records of apply)",
         is_maintained=False,
         if_verified=True,
     ),

@@ -61,7 +61,7 @@ def remove(work: Path, items: Collection[Item], check: Callable[[], None]) -> Re
     with Remover(work) as remover:
         for item in items:
             check()
-            if item.kind == "cache" and all("/" in part for part in item.parts):
+            if item.kind in ("cache", "cuts") and all("/" in part for part in item.parts):
                 parts = [Path(part) for part in item.parts]
                 for folder in sorted({part.parent for part in parts}):
                     gone = {_kind_of(p.name) for p in parts if p.parent == folder}

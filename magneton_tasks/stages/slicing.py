@@ -31,7 +31,7 @@ FLUSH_BYTES = 256 << 20
 FLUSH_S = 60.0
 
 #: Kinds of files that `clean` frees.
-_FREED = ("faces", "sent")
+_FREED = ("faces", "sent", "names", "supervoxels")
 
 #: The tables of a file, by what the file is called.
 Kinds = Mapping[str, Sequence[type[Any]]]

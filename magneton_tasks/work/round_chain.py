@@ -19,6 +19,8 @@ from magneton_tasks.work.round_plan import RoundPlan
 
 #: What a record of a group has that sends nothing on, as compact JSON.
 SENDS_NOTHING = '"sends":0'
+#: What it has as long as its names are there.
+_NAMES = '"names":['
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,15 @@ class Step:
         Groups whose records are of another plan.
     freed
         Those done of which `clean` has removed what they sent.
+    nameless
+        Those of which it has removed the names, too.
     """
 
     plan: RoundPlan
     done: frozenset[int]
     stale: frozenset[int]
     freed: frozenset[int] = frozenset()
+    nameless: frozenset[int] = frozenset()
 
     @property
     def is_done(self) -> bool:
@@ -68,6 +73,11 @@ class Chain:
     steps: tuple[Step, ...]
     next_read: str | None
     end: str | None
+
+    @property
+    def has_names(self) -> bool:
+        """Whether all that is done can be cut: `clean` has removed no names."""
+        return not any(step.nameless for step in self.steps)
 
     @property
     def before(self) -> str:
@@ -122,7 +132,8 @@ def _step(plan: RoundPlan, valid: Mapping[int, KeyState]) -> Step:
             same = valid[group].digests[0] == group_input(plan, group)
             (done if same else stale).add(group)
     freed = frozenset(group for group in done if valid[group].is_cleaned)
-    return Step(plan, frozenset(done), frozenset(stale), freed)
+    nameless = frozenset(group for group in freed if not valid[group].holds(_NAMES))
+    return Step(plan, frozenset(done), frozenset(stale), freed, nameless)
 
 
 def groups_of(plan: RoundPlan) -> list[int]:

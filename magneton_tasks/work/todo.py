@@ -9,7 +9,7 @@ finds out the rest, round by round.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from magneton_tasks.base.grid import Ranges, items, ranges_len, to_ranges
@@ -45,6 +45,8 @@ class Todo:
         self._known: dict[str, dict[int, KeyState]] = {}
         #: whether blocks have results of another input; known after `all`
         self.input_changed = False
+        #: blocks that are to do only because `clean` has freed what is read of them; as well
+        self.freed = 0
 
     def all(self, input_digest: InputDigest) -> dict[str, Ranges]:
         """Ranges of blocks, groups or cells of each mapped stage, and [(0, 1)] or [] for pool.
@@ -69,17 +71,24 @@ class Todo:
         todo = {"segment": _left(judge, "segment", n)}
         if geometry.method == "exact":
             todo["faces"] = _left(judge, "faces", n)
-            if not judge.chain.end:  # rounds have to be done that read them
-                todo["faces"] = _and_freed(judge, "faces", todo["faces"])
-            todo |= _rounds(judge)
+            todo |= {stage: [] for stage in ROUNDS}
         else:
             todo["count"] = _left(judge, "count", n)
         todo["pool"] = _left(judge, "pool", 1)
         for stage in stages_of(geometry.method):
             if stage in AFTER_POOL:
                 todo[stage] = self._written(judge, stage)
+        if geometry.method == "exact" and todo["pool"] + todo["cut"]:
+            self._add_rounds(judge, todo)
+        left = ranges_len(todo["segment"])
         todo["segment"] = self._and_cleaned(judge, todo)
+        self.freed = ranges_len(todo["segment"]) - left
         return self._asked(todo)
+
+    def notes(self) -> Iterator[str]:
+        """What is done again that was done before."""
+        if self.freed:
+            yield f"{self.freed:,} blocks again: clean freed what this run reads of them"
 
     def _asked(self, todo: dict[str, Ranges]) -> dict[str, Ranges]:
         names = list(todo)
@@ -101,14 +110,25 @@ class Todo:
             for stage, ranges in todo.items()
         }
 
+    def _add_rounds(self, judge: Judge, todo: dict[str, Ranges]) -> None:
+        """Groups of the rounds that are planned, and faces that they read, for pool or cut to do."""
+        is_open = _is_open(judge)
+        if is_open:
+            todo["faces"] = _and_freed(judge, "faces", todo["faces"])
+        if not is_open and judge.current("pool"):
+            return
+        todo["pool"] = [(0, 1)]  # it asks for the rounds, whether or not it has to be done itself
+        for number, step in enumerate(judge.chain.steps[: len(ROUNDS)]):
+            todo[ROUNDS[number]] = to_ranges(step.left(reads_sent=is_open))
+
     def _and_cleaned(self, judge: Judge, todo: dict[str, Ranges]) -> Ranges:
-        """Segment's, and the blocks without labels that what is to do (and was asked for) reads."""
+        """Segment's, and the blocks that what is to do (and was asked for) reads, and that lack it."""
         segment = todo["segment"]
         found = [k for k in judge.why("segment") if judge.state("segment", k).is_cleaned]
         is_exact = self._geometry.method == "exact"
         cleaned = {k for k in found if not is_exact or not _has(judge, k, "residual")}
         bare = {k for k in found if not _has(judge, k, "labels")}
-        if not cleaned:
+        if not found:
             return segment
         grid, cells = self._geometry.grid, self._geometry.cells
         read = set(items(segment, 0, ranges_len(segment)))
@@ -116,8 +136,9 @@ class Todo:
             between = todo.get("faces", todo.get("count", []))
             for key in items(between, 0, ranges_len(between)):
                 read |= cleaned & {key, *grid.later_neighbours(key)}
-            if is_exact and not judge.chain.end:
-                read |= cleaned
+            if is_exact and todo["pool"] + todo["cut"]:
+                read |= {k for k in found if not _has(judge, k, "supervoxels")}
+                read |= cleaned if _is_open(judge) else set()
         if "apply" in self._stages:
             for key in items(todo["apply"], 0, ranges_len(todo["apply"])):
                 read |= bare & set(grid.cores_meeting(cells.core(key)))
@@ -151,13 +172,9 @@ def _and_freed(judge: Judge, stage: str, todo: Ranges) -> Ranges:
     return to_ranges(sorted(freed | set(items(todo, 0, ranges_len(todo)))))
 
 
-def _rounds(judge: Judge) -> dict[str, Ranges]:
-    """Groups of the rounds that are planned; none where nobody reads what they would leave."""
-    todo: dict[str, Ranges] = {stage: [] for stage in ROUNDS}
-    if not judge.current("pool"):
-        for number, step in enumerate(judge.chain.steps[: len(ROUNDS)]):
-            todo[ROUNDS[number]] = to_ranges(step.left(reads_sent=not judge.chain.end))
-    return todo
+def _is_open(judge: Judge) -> bool:
+    """Whether rounds have to be done that read what blocks, faces and rounds leave open."""
+    return not judge.chain.end or not judge.chain.has_names
 
 
 def _total(judge: Judge, stage: str, geometry: Geometry) -> int:

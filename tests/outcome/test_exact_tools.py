@@ -154,7 +154,18 @@ def test_all_that_a_run_writes_is_known_to_be_ours(config: Path, cli: Caller) ->
     ("what", "gone", "nothing_to_do"),
     [
         ("cache", ("segment-*/residuals", "faces-*/*.slices", "rounds-*/*/sent-*"), True),
-        ("records", ("faces-*", "rounds-*", "pool-*", "cut-*"), False),
+        (
+            "cuts",
+            (
+                "segment-*/labels.zarr",
+                "segment-*/supervoxels-*",
+                "segment-*/residuals",
+                "faces-*/*.slices",
+                "rounds-*/*/*.slices",
+            ),
+            True,
+        ),
+        ("records", ("pool-*", "cut-*", "apply-*"), False),
         ("all", ("segment-*", "faces-*", "rounds-*", "pool-*", "cut-*"), False),
     ],
 )
@@ -185,6 +196,44 @@ def test_a_further_threshold_needs_nothing_of_what_was_cleaned(
     assert list(work(config).glob("segment-*/labels.zarr"))
     run = volumes.run_pipeline(config, other, run="again")
     assert run.made("segment") == run.made("faces") == run.made("round0") == set()
+    assert (volumes.read_segmentation(run) == volumes.read_segmentation(whole)).all()
+
+
+def test_what_cuts_need_goes_by_its_own_name_alone(config: Path, cli: Caller) -> None:
+    def held() -> list[Path]:
+        patterns = ("segment-*/labels.zarr/c", "segment-*/supervoxels-*", "rounds-*/*/names-*")
+        return sorted(path for pattern in patterns for path in work(config).glob(pattern))
+
+    before = held()
+    for what in (
+        "cache",
+        "cache",
+        "records",
+        "runs",
+        "stale",
+    ):  # once cleaned, exact is known still
+        cli("clean", config, "--what", what, "--yes")
+        assert held() == before, what
+    assert not cli("maintain", config, "--older-than", "0s").code
+    assert held() == before
+    cli("clean", config, "--what", "cuts", "--yes")
+    assert held() == []
+
+
+def test_without_what_cuts_need_another_threshold_does_its_blocks_again(
+    config: Path, cli: Caller, tmp_path: Path
+) -> None:
+    other = {"segment.threshold": 0.6}
+    elsewhere = {"paths.work": f"{tmp_path}/w", "paths.output": f"file://{tmp_path}/s"}
+    whole = volumes.run_pipeline(config, {**other, **elsewhere}, run="whole")
+    dry = ("run", config, "--dry-run", "--set", "segment.threshold=0.6")
+    assert "all blocks and rounds: pool, cut and apply only" in cli(*dry).out
+    cli("clean", config, "--what", "cuts", "--yes")
+    said = cli(*dry).out
+    assert "17 blocks again: clean freed what this run reads of them" in said
+    assert "pool, cut and apply only" not in said
+    run = volumes.run_pipeline(config, other, run="again")
+    assert run.made("segment") == run.made("round0") == set(range(1, 18))
     assert (volumes.read_segmentation(run) == volumes.read_segmentation(whole)).all()
 
 

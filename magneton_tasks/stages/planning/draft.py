@@ -192,6 +192,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         label_bytes=stage_work.label_bytes(geometry, todo["segment"]),
         notes=(
             *filter(None, earlier.remarks(config, stages)),
+            *looked.notes(),
             *info.notes,
             *(samples.warnings if samples else ()),
             *queued.notes(left),

@@ -87,8 +87,9 @@ def _round(attempt: Attempt, chain: Chain, number: int) -> GroupWork | None:
     if chain.end is not None and number >= len(chain.steps):
         return None
     step = next_step(attempt, chain, number)
-    left = step.left(reads_sent=chain.end is None)
-    if number == ROUND_SLOTS - 1 and chain.end is None:  # goes on with the rounds after it
+    is_open = chain.end is None or not chain.has_names  # or again, for whoever reads the names
+    left = step.left(reads_sent=is_open)
+    if number == ROUND_SLOTS - 1 and is_open:  # goes on with the rounds after it
         left = left or round_chain.groups_of(step.plan)
     total = ranges_len(step.plan.todo)
     share = len(left) / max(total, 1)
