@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pexpect
+import pytest
 from rich.console import Console
 
 from magneton_tasks.cli.run import live
@@ -112,6 +113,7 @@ def test_a_run_without_a_terminal_imports_nothing_that_draws() -> None:
     assert done.stdout.splitlines() == ["x", "[]"]
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_run_on_a_terminal_draws_a_row_for_each_stage(tmp_path: Path) -> None:
     config = make_volume(tmp_path)
     command = ["-m", "magneton_tasks", "run", str(config)]
