@@ -28,6 +28,7 @@ from typing import BinaryIO
 
 from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.base.failures import FREE_SPACE
+from magneton_tasks.base.units import human_time
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 
 Buffer = bytes | bytearray | memoryview
@@ -199,7 +200,7 @@ def await_file(path: Path, size: int | None, wait_s: float) -> None:
     found = failed[path]
     if found is None:
         raise NotVisibleError(
-            f"{path} is recorded as written but did not show up within {wait_s:g} s",
+            f"{path} is recorded as written but did not show up within {human_time(wait_s)}",
             "rerun; if it was deleted, the rerun computes it again; if the file system is slow, "
             "raise visibility_wait",
         )

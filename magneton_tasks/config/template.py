@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 
 import yaml
 from pydantic import BaseModel
@@ -123,6 +124,18 @@ def one_line(value: object, style: str | None = None) -> str:
     value = plain(value)
     if isinstance(value, str) and re.search(r"[\r\n\x85\u2028\u2029]", value):
         style = '"'
+    if value is None or isinstance(value, str | int):
+        return _of_scalar(value, style)
+    return _dumped(value, style)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _of_scalar(value: str | int | None, style: str | None) -> str:
+    """Kept: a dialog writes its config anew for each answer, and most values are defaults."""
+    return _dumped(value, style)
+
+
+def _dumped(value: object, style: str | None) -> str:
     text: str = yaml.safe_dump(
         value,
         default_flow_style=True,
@@ -151,8 +164,10 @@ def plain(value: object) -> object:
     return value
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    return [f"{indent}{_comment(line)}" for line in textwrap.wrap(text, WIDTH - len(indent) - 2)]
+@cache
+def _wrapped(text: str, indent: str) -> tuple[str, ...]:
+    lines = textwrap.wrap(text, WIDTH - len(indent) - 2)
+    return tuple(f"{indent}{_comment(line)}" for line in lines)
 
 
 def _comment(line: str) -> str:

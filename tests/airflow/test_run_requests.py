@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -13,9 +15,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.operators.planning import PlanOperator
-from magneton_tasks.config import from_form, renamed
+from magneton_tasks.config import from_form, renamed, roots
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
+from tests.helpers.plans import a_config
 
 Write = Callable[..., Path]
 DATE = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
@@ -201,3 +204,13 @@ def test_a_form_s_old_name_of_a_key_counts_as_the_present_one(
     assert request(path, {"segment.cutoff": 0.6}).sets == {"segment.threshold": 0.6}
     with pytest.raises(ConfigError, match="both are there"):
         request(path, {"segment.cutoff": 0.6, "segment.threshold": 0.5})
+
+
+def test_the_form_takes_no_line_break_at_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(roots.ROOTS_VARIABLE, f"/data{os.pathsep}/scratch")
+    paths = {f"paths.{k}": f"/data/{k}/{{partition}}" for k in ("input", "output", "work")}
+    fields = params.form(a_config(paths))
+    for key, good in (("partition", "2026-01-01"), ("paths.output", "/data/seg/{partition}")):
+        pattern = fields[key].schema["pattern"]
+        assert re.search(pattern, good)
+        assert not re.search(pattern, f"{good}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -120,16 +119,3 @@ def test_partitions_that_can_t_be_seen_are_refused(partition: str) -> None:
     paths = {f"paths.{k}": f"/{k}/{{partition}}" for k in ("input", "output", "work")}
     with pytest.raises(ConfigError, match="partition"):
         a_config(paths, partition)
-
-
-def test_the_form_takes_no_line_break_at_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    from magneton_tasks.airflow.dag.form import form
-    from magneton_tasks.config import roots
-
-    monkeypatch.setenv(roots.ROOTS_VARIABLE, f"/data{os.pathsep}/scratch")
-    paths = {f"paths.{k}": f"/data/{k}/{{partition}}" for k in ("input", "output", "work")}
-    params = form(a_config(paths))
-    for key, good in (("partition", "2026-01-01"), ("paths.output", "/data/seg/{partition}")):
-        pattern = params[key].schema["pattern"]
-        assert re.search(pattern, good)
-        assert not re.search(pattern, f"{good}\n")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,9 @@ os._exit = end
 """
 
 
+Process = tuple[str, set[str]]
+
+
 class Watched:
     """Runs `magneton`, and collects what its processes imported."""
 
@@ -58,7 +64,7 @@ class Watched:
             "NOTES": str(self._notes),
         }
 
-    def __call__(self, *arguments: object) -> list[tuple[str, set[str]]]:
+    def __call__(self, *arguments: object) -> list[Process]:
         """Command and modules of each process that took part."""
         for note in self._notes.iterdir():
             note.unlink()
@@ -69,9 +75,27 @@ class Watched:
         return [(command, set(modules)) for command, *modules in notes]
 
 
-@pytest.fixture
-def watched(tmp_path: Path) -> Watched:
-    return Watched(tmp_path)
+@dataclass(frozen=True)
+class WatchedRun:
+    """A run of real processes, and what was seen of them; the tests only read it."""
+
+    folder: Path
+    config: Path
+    watched: Watched
+    found: list[Process]
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], WatchedRun]:
+    """The one run of a method."""
+
+    @cache
+    def run(method: str) -> WatchedRun:
+        folder = tmp_path_factory.mktemp(method)
+        watched, config = Watched(folder), write_tiny_volume(folder, method=method)
+        return WatchedRun(folder, config, watched, watched("run", config, "--workers", 1))
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -82,18 +106,17 @@ def watched(tmp_path: Path) -> Watched:
     ],
 )
 def test_no_process_of_a_run_on_files_imports_what_serves_others(
-    tmp_path: Path, watched: Watched, method: str, stages: set[str]
+    run_of: Callable[[str], WatchedRun], method: str, stages: set[str]
 ) -> None:
     unwanted = {*HEAVY, COMPILER} | ({"waterz"} if method == "exact" else set())
-    config = write_tiny_volume(tmp_path, method=method)
-    found = watched("run", config, "--workers", 1)
-    assert {command for command, _ in found} == {"run", *stages}
-    assert sum(command == "segment" for command, _ in found) > 1  # children of blocks, too
-    heavy = {(command, name) for command, names in found for name in names & unwanted}
+    run = run_of(method)
+    assert {command for command, _ in run.found} == {"run", *stages}
+    assert sum(command == "segment" for command, _ in run.found) > 1  # children of blocks, too
+    heavy = {(command, name) for command, names in run.found for name in names & unwanted}
     assert heavy == set()
 
     # The next plan takes the samples of before, and has nothing to compute.
-    ((_, modules),) = watched("plan", config, "--run-id", "again")
+    ((_, modules),) = run.watched("plan", run.config, "--run-id", "again")
     assert modules & {*HEAVY, "numba", "pyarrow", "waterz"} == set()
 
 
@@ -101,12 +124,10 @@ SEARCHED = "(searched for cycles among what was made since its imports)"
 
 
 def test_each_worker_is_done_with_the_objects_of_its_imports(
-    tmp_path: Path, watched: Watched
+    run_of: Callable[[str], WatchedRun],
 ) -> None:
     """Python's search for cycles among them takes a fifth of the CPU time of a short process."""
-    config = write_tiny_volume(tmp_path, method="exact")
-    found = watched("run", config, "--workers", 1)
-    left = {command for command, names in found if SEARCHED not in names}
+    left = {command for command, names in run_of("exact").found if SEARCHED not in names}
     assert left == {"run"}  # it imports as it goes
 
 
@@ -123,11 +144,10 @@ print(*sorted(sys.modules), sep="\\n")
 """
 
 
-def test_the_proof_needs_nothing_that_draws(tmp_path: Path, watched: Watched) -> None:
-    config = write_tiny_volume(tmp_path)
-    watched("run", config, "--workers", 1)
-    command = [sys.executable, "-c", PROVE, str(config)]
+def test_the_proof_needs_nothing_that_draws(run_of: Callable[[str], WatchedRun]) -> None:
+    run = run_of("overlap")
+    command = [sys.executable, "-c", PROVE, str(run.config)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert {"PIL", "jinja2"} & set(done.stdout.splitlines()) == set()
-    (report,) = tmp_path.glob("work/runs/*/1/report.html")
+    (report,) = run.folder.glob("work/runs/*/1/report.html")
     assert report.stat().st_size > 0 and (report.parent / "preview.png").exists()

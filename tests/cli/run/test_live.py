@@ -142,6 +142,7 @@ def test_a_run_without_a_terminal_imports_nothing_that_draws() -> None:
     assert done.stdout.splitlines() == ["x", "[]"]
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_run_on_a_terminal_draws_a_row_for_each_stage(tmp_path: Path) -> None:
     config = make_volume(tmp_path)
     command = ["-m", "magneton_tasks", "run", str(config)]
