@@ -60,7 +60,7 @@ class Geometry:
 
     def is_in_space(self, stage: str) -> bool:
         """Whether a batch of a stage holds neighbours in space; else its keys follow one another."""
-        return stage == "segment" and self.method == "exact"
+        return stage in ("segment", "faces") and self.method == "exact"
 
     @property
     def box(self) -> Box:

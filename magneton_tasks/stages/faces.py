@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
-from magneton_tasks.kernels.exact.block_faces import Place
+from magneton_tasks.kernels.exact.block_faces import Place, inner_sides
 from magneton_tasks.kernels.exact.contacts import face_contacts
-from magneton_tasks.kernels.exact.faces import Face
+from magneton_tasks.kernels.exact.faces import Faces
 from magneton_tasks.kernels.exact.residual import Contacts, empty, empty_residual
 from magneton_tasks.kernels.exact.rounds.face_step import BlockParts, decide_face, parts_of
 from magneton_tasks.kernels.exact.rounds.tables import (
@@ -37,7 +39,10 @@ from magneton_tasks.work.validity import behind, count_input
 #: What files of faces are called, and hold.
 FACES = "faces"
 KINDS = (RegionContacts, Links, Parts, Crossings, PartPairs, LargeParts)
-#: Blocks whose basins are held for the faces of others.
+#: Voxels of faces whose blocks are held, with all that lies on them, for the faces of others: some
+#: 35 B each. Neighbours in space follow each other, so a few hundred small blocks are read once.
+_HELD_VOXELS = 1 << 20
+#: Blocks that are held, however large.
 _HELD_BLOCKS = 8
 
 
@@ -54,6 +59,13 @@ def number_of(block: int, axis: int) -> int:
     return 3 * block + axis
 
 
+class _Block(NamedTuple):
+    """What faces need of a block."""
+
+    parts: BlockParts
+    faces: Faces
+
+
 class FacesStage:
     """Works faces, block by block."""
 
@@ -64,7 +76,9 @@ class FacesStage:
         self.residuals = residual_store(attempt)
         self._keys = keys
         self._blocks: Blocks | None = None
-        self._parts = lru_cache(_HELD_BLOCKS)(self._read_parts)
+        voxels = self.grid.largest_core
+        planes = 2 * sum(prod(voxels) // n for n in voxels)
+        self._side = lru_cache(max(_HELD_VOXELS // planes, _HELD_BLOCKS))(self._read)
 
     @property
     def blocks(self) -> Blocks:
@@ -111,7 +125,7 @@ class FacesStage:
                 continue
             contacts = self._contacts(key, other, axis)
             tables = decide_face(
-                self._parts(key), self._parts(other), axis, contacts, self.settings
+                self._side(key).parts, self._side(other).parts, axis, contacts, self.settings
             )
             yield axis, tables
 
@@ -121,8 +135,8 @@ class FacesStage:
             return none
         place = Place.of(self.grid, other)
         return face_contacts(
-            self._face(key, axis, 1),
-            self._face(other, axis, 0),
+            self._side(key).faces[axis, 1],
+            self._side(other).faces[axis, 0],
             axis,
             (key, other),
             place.origin,
@@ -130,15 +144,11 @@ class FacesStage:
             self.settings,
         )
 
-    def _face(self, key: int, axis: int, side: int) -> Face:
-        with self.blocks.invalidating(key):
-            info = self.blocks.file(key, "residual")
-            return self.residuals.read_faces(key, info, [(axis, side)])[axis, side]
-
-    def _read_parts(self, key: int) -> BlockParts:
+    def _read(self, key: int) -> _Block:
         if not self.blocks.n_labels(key):
-            return parts_of(key, empty_residual(), np.zeros(0, np.int64))
+            return _Block(parts_of(key, empty_residual(), np.zeros(0, np.int64)), {})
+        sides = inner_sides(Place.of(self.grid, key).inner)
         with self.blocks.invalidating(key):
             info = self.blocks.file(key, "residual")
-            regions, residual = self.residuals.read(key, info, edges=False)
-        return parts_of(key, residual, regions.size)
+            regions, residual, faces = self.residuals.read_for_faces(key, info, sides)
+        return _Block(parts_of(key, residual, regions.size), faces)

@@ -25,6 +25,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,9 +79,7 @@ class ResidualStore:
                 archive.writestr(member, data)
         return files.write_atomic(self.path(number), content.getbuffer(), is_ours=True)
 
-    def read(
-        self, number: int, info: FileInfo | None = None, *, edges: bool = True
-    ) -> tuple[Nodes, Residual]:
+    def read(self, number: int, info: FileInfo | None = None) -> tuple[Nodes, Residual]:
         """What a block leaves open: its regions, and the other tables (whose ``regions`` are empty).
 
         Holds, besides the result, the file's bytes and one table's share of them.
@@ -89,8 +88,6 @@ class ResidualStore:
         ----------
         info
             What the record says of the file; without it any bytes will do that fit together.
-        edges
-            Read them; else that table is empty.
 
         Raises
         ------
@@ -101,17 +98,21 @@ class ResidualStore:
         OutputError
             The file system failed.
         """
-        with self._opened(number, info, whole=edges) as archive:
-            tables = {
-                name: archive.table(name, table) if edges or name != "edges" else empty(table)
-                for name, table in RESIDUAL.items()
-            }
+        with self._opened(number, info, whole=True) as archive:
+            tables = {name: archive.table(name, table) for name, table in RESIDUAL.items()}
             return archive.regions(number), Residual(empty(Regions), **tables)
 
-    def read_faces(self, number: int, info: FileInfo | None, sides: Iterable[Side]) -> Faces:
-        """Some faces of a block; only these are decoded. Errors as `read`."""
+    def read_for_faces(
+        self, number: int, info: FileInfo | None, sides: Iterable[Side]
+    ) -> tuple[Nodes, Residual, Faces]:
+        """As `read`, but for the edges, whose table is empty; and some faces. Errors as `read`."""
         with self._opened(number, info) as archive:
-            return archive.faces(list(sides))
+            tables = {
+                name: archive.table(name, table) if name != "edges" else empty(table)
+                for name, table in RESIDUAL.items()
+            }
+            residual = Residual(empty(Regions), **tables)
+            return archive.regions(number), residual, archive.faces(list(sides))
 
     @contextmanager
     def _opened(
@@ -191,15 +192,19 @@ class _Archive:
         table = self._member("faces")
         listed = json.loads(table.metadata.metadata[SIDES])
         where = {(axis, side): (group, shape) for group, (axis, side, shape) in enumerate(listed)}
+        read = parquet.read(table, [where[side][0] for side in sides])
         found: Faces = {}
+        begin = 0
         for side in sides:
-            group, shape = where[side]
+            shape = where[side][1]
+            end = begin + prod(shape)
             planes = {
-                name: column.reshape(shape).copy()  # Arrow's are read-only
-                for name, column in parquet.read(table, [group]).items()
+                name: column[begin:end].reshape(shape).copy()  # Arrow's are read-only
+                for name, column in read.items()
             }
             affinity = None if side[1] else planes["affinity"]
             found[side] = Face(planes["basins"], planes["picks"], affinity)
+            begin = end
         return found
 
     def _member(self, name: str) -> Any:
