@@ -1,17 +1,14 @@
-"""The exact method: block step against bare waterz, the whole pipeline, what stays open, how good it is.
+"""The exact method: block step against bare waterz, and how good it is.
 
 Volumes are the sample, pub128 continued by reflection, and uniform noise. Ratios are of CPU seconds
 in one run; start-up of a process (measured with a volume of 32^3) is reported apart. Bare waterz gets
 the float32 affinities of each block in memory, in a child forked for it (``benchmarks.segment``).
-``--full`` adds the rounds on 512^3 in blocks of 64, and threshold curves in finer steps.
+``--full`` takes threshold curves in finer steps.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.in_process import done, stages_in_one_process
 from benchmarks.measure import Row, Usage, forked, magneton, row
 from benchmarks.segment import bare_waterz
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, write_config
-from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import ROUND_SLOTS, STAGES
 
 UInt8 = NDArray[np.uint8]
 
@@ -34,10 +31,8 @@ EDGE = 256
 #: per voxel at 256^3: times waterz's speed, bytes above the input at the peak
 LEAST_SPEED_UP, MOST_BYTES = 4.0, 14.0
 LEAST_NOISE_MVOXEL = 0.8
-MOST_PIPELINE_US, MOST_READ = 0.25, 1.15
 MOST_VI = {"pub128": 0.57, "real_gala_train": 1.06}
 BEST_THRESHOLD = {"pub128": 0.3, "real_gala_train": 0.15}
-_DECODED = re.compile(r"decoded ([\d,]+) bytes of chunks for ([\d,]+) needed")
 
 
 def run(*, full: bool = False) -> list[Row]:
@@ -46,7 +41,6 @@ def run(*, full: bool = False) -> list[Row]:
         root = Path(directory)
         return [
             *_block_steps(root),
-            *_pipeline(root, full),
             *_quality(full),
             *_comparison(root),
         ]
@@ -70,7 +64,7 @@ def noise(shape: Vec3) -> UInt8:
     return np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
 
 
-def _write(directory: Path, make: Callable[[Vec3], UInt8 | None], shape: Vec3) -> bool:
+def write(directory: Path, make: Callable[[Vec3], UInt8 | None], shape: Vec3) -> bool:
     """Write a volume; whether there is one. In a child: its memory isn't that of what is measured."""
 
     def work() -> bool:
@@ -87,7 +81,7 @@ def _write(directory: Path, make: Callable[[Vec3], UInt8 | None], shape: Vec3) -
     return bool(forked(work)[0])
 
 
-def _config(directory: Path, block: int, threshold: float, **sections: Mapping[str, Any]) -> Path:
+def config_of(directory: Path, block: int, threshold: float, **sections: Mapping[str, Any]) -> Path:
     return write_config(
         directory,
         {
@@ -100,7 +94,7 @@ def _config(directory: Path, block: int, threshold: float, **sections: Mapping[s
     )
 
 
-def _planned(config: Path, *options: str) -> tuple[Path, Plan]:
+def planned(config: Path, *options: str) -> tuple[Path, Plan]:
     printed = magneton("plan", config, "--run-id", "bench", *options).stdout
     attempt = Path(json.loads(printed.splitlines()[-1])["attempt"])
     return attempt, Plan.from_json((attempt / "plan.json").read_text())
@@ -111,7 +105,7 @@ def _block_steps(root: Path) -> list[Row]:
     """Segment, with reading and writing: 2 x 2 x 2 blocks of 256^3 (noise: two), against bare waterz."""
     start, _ = _segmented(root / "start", sample, (32, 64, 64))
     assert start is not None
-    base_bytes = min(r["peak_bytes"] for r in _done(root / "start" / "work", "segment-*"))
+    base_bytes = min(r["peak_bytes"] for r in done(root / "start" / "work", "segment-*"))
     rows = [row("start-up of segment", start.cpu_s, "CPU s", peak_bytes=base_bytes)]
     for name, make in (("sample", large_sample), ("pub128 tiled", tiled), ("noise", noise)):
         directory = root / name.replace(" ", "-")
@@ -120,7 +114,7 @@ def _block_steps(root: Path) -> list[Row]:
         if used is None or plan is None:
             rows.append(row(f"{name}: no shared data here, left out", "-", ""))
             continue
-        grid, records = plan.geometry.grid, _done(directory / "work", "segment-*")
+        grid, records = plan.geometry.grid, done(directory / "work", "segment-*")
         voxels, step_s = grid.box.voxels, used.cpu_s - start.cpu_s
         peak = max(r["peak_bytes"] for r in records)
         title = f"{len(grid)} block steps of {EDGE}^3, {name}, reading and writing"
@@ -163,113 +157,11 @@ def _segmented(
     directory: Path, make: Callable[[Vec3], UInt8 | None], shape: Vec3
 ) -> tuple[Usage | None, Plan | None]:
     """Usage of a process that segments a volume's blocks, in one batch."""
-    if not _write(directory, make, shape):
+    if not write(directory, make, shape):
         return None, None
-    attempt, plan = _planned(_config(directory, EDGE, 0.5), "--stages", "segment")
+    attempt, plan = planned(config_of(directory, EDGE, 0.5), "--stages", "segment")
     assert plan.work["segment"].batches == 1, plan.work["segment"]
     return magneton("segment", "--run", attempt), plan
-
-
-# ------------------------------------------------------------------ the whole pipeline
-def _pipeline(root: Path, full: bool) -> list[Row]:
-    """512^3 of the sample (256^3 repeated by reflection) in blocks of 256, stages in one process."""
-    edge = 512
-    directory = root / "pipeline"
-    _write(directory, large_sample, vec3([edge] * 3))
-    rows = []
-    for block in (256, 128, *((64,) if full else ())):
-        config = _config(
-            directory,
-            block,
-            0.5,
-            paths={"work": f"{directory}/work{block}", "output": f"{directory}/out{block}"},
-        )
-        attempt, _ = _planned(config)  # the samples are there when the clock starts
-        magneton("release", "--run", attempt)
-        (seconds, printed), _ = forked(lambda c=config: stages_in_one_process(c))  # type: ignore[misc]
-        voxels = edge**3
-        decoded, needed = _read_bytes(printed)
-        demanded = MOST_PIPELINE_US if block == 256 else None
-        rows += [
-            row(
-                f"whole pipeline, {edge}^3 in blocks of {block}",
-                sum(seconds.values()) / voxels * 1e6,
-                "CPU us/voxel",
-                most=demanded,
-            ),
-            *(row(f"  {s}", t / voxels * 1e6, "CPU us/voxel") for s, t in seconds.items()),
-            row(
-                "  decoded / the volume's bytes",
-                decoded / (3 * voxels),
-                "x",
-                most=MOST_READ if block == 256 else None,
-            ),
-            row("  decoded / needed", decoded / max(needed, 1), "x", most=1.3),
-            *_residual_rows(directory / f"work{block}", block, edge),
-        ]
-    return rows
-
-
-def stages_in_one_process(config: Path) -> tuple[dict[str, float], str]:
-    """CPU seconds of each stage (children included), and what was printed."""
-    import os
-
-    from magneton_tasks.cli.run.stages import run_mapped, run_single
-    from magneton_tasks.stages.planning import draft as planning
-
-    def spent() -> float:
-        t = os.times()
-        return t.user + t.system + t.children_user + t.children_system
-
-    printed, seconds = io.StringIO(), dict[str, float]()
-    with contextlib.redirect_stdout(printed):
-        plan, paths, _ = planning.run(planning.PlanRequest(config, "whole", {}))
-        order = [s for s in STAGES if s == "verify" or (s in plan.work and plan.work[s].batches)]
-        for stage in order:
-            began = spent()
-            codes = (
-                [run_single(stage, paths.root)]
-                if stage in ("pool", "verify")
-                else [
-                    run_mapped(stage, paths.root, k, None) for k in range(plan.work[stage].batches)
-                ]
-            )
-            if any(codes):
-                raise RuntimeError(f"{stage} ended with {codes}: {printed.getvalue()[-3000:]}")
-            seconds[stage] = spent() - began
-        run_single("release", paths.root)
-    return seconds, printed.getvalue()
-
-
-def _read_bytes(printed: str) -> tuple[int, int]:
-    found = [tuple(int(n.replace(",", "")) for n in m) for m in _DECODED.findall(printed)]
-    return sum(f[0] for f in found), sum(f[1] for f in found)
-
-
-def _residual_rows(work: Path, block: int, edge: int) -> list[Row]:
-    """What stays open per voxel of inner face, and what the rounds make of it."""
-    faces = 2 * 3 * (edge // block - 1) * edge * edge  # both sides of each inner face
-    blocks = _done(work, "segment-*")
-    edges = sum(r["info"]["rows"]["edges"] for r in blocks)
-    stored = sum(r["info"]["files"]["residual"][0] for r in blocks)
-    rows = [
-        row("  open regions", sum(r["info"]["rows"]["regions"] for r in blocks) / faces, "/face voxel"),
-        row("  open edges", edges / faces, "/face voxel", most=0.75),
-        row("  their files, faces included", stored / max(edges, 1), "bytes/edge"),
-    ]  # fmt: skip
-    for number in range(ROUND_SLOTS):
-        done = _done(work, f"rounds-*/{number}")
-        if done:
-            cpu_s = sum(r["cpu_s"] or 0.0 for r in done)
-            regions = sum(r["info"]["n"] for r in done)
-            told = f"  round {number}, reading and writing"
-            rows.append(row(told, cpu_s / max(regions, 1) * 1e6, "CPU us/region"))
-    return rows
-
-
-def _done(work: Path, stage: str) -> list[dict[str, Any]]:
-    lines = [json.loads(li) for p in work.glob(f"{stage}/records/*.jsonl") for li in p.open()]
-    return [r for r in lines if r["state"] == "done"]
 
 
 # ------------------------------------------------------------------ quality
@@ -403,7 +295,7 @@ def _compare(
     records = [
         r
         for stage in ("segment", "rounds")
-        for r in _done(work, f"{stage}-*") + _done(work, f"{stage}-*/*")
+        for r in done(work, f"{stage}-*") + done(work, f"{stage}-*/*")
     ]
     stored = [p for p in work.glob("*-*/**/*") if p.is_file() and "records" not in p.parts]
     return {

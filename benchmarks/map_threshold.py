@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.exact import stages_in_one_process
+from benchmarks.in_process import stages_in_one_process
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, reflected, source, write_config
 from magneton_tasks.base.geometry import Box
