@@ -10,7 +10,7 @@ once its basins are cleaned up. What a join holds follows from what its children
 - per voxel of the group, whatever its faces: objects that cross a face stay open, and so do their
   edges to each other anywhere inside. From an edge of some 700 voxels on this is most of it.
 
-The constants were measured by ``benchmarks/exact.py`` and ``benchmarks/join.py``.
+The constants were measured by ``benchmarks/exact.py``.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ JOIN_SPREAD = 1.3
 #: row; on made-up rows that all lead to other groups, of which nothing merges: 145 to 177.
 ROUND_BYTES_PER_ROW = 180
 ROUND_BYTES_PER_NAME = 65
-#: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 140.
-CUT_BYTES_PER_SUPERVOXEL = 160
+#: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 140 to 160.
+CUT_BYTES_PER_SUPERVOXEL = 170
 #: Groups that lie near each other are cut together up to this many supervoxels. Measured on mouse
 #: cortex, rows of names that are opened for each supervoxel: in 512 blocks of 64^3 6.8 by groups of
 #: 2 x 2 x 2 blocks, and 3.1 by as many as this (some 65 blocks); in 512 and 4,096 blocks of 32^3 7.3 and

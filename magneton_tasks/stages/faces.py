@@ -40,8 +40,8 @@ from magneton_tasks.work.validity import behind, count_input
 FACES = "faces"
 KINDS = (RegionContacts, Links, Parts, Crossings, PartPairs, LargeParts)
 #: Voxels of faces whose blocks are held, with all that lies on them, for the faces of others: some
-#: 35 B each. Neighbours in space follow each other, so a few hundred small blocks are read once.
-_HELD_VOXELS = 1 << 20
+#: 35 B each. Neighbours in space follow each other, so most small blocks are read once.
+_HELD_VOXELS = 1 << 21
 #: Blocks that are held, however large.
 _HELD_BLOCKS = 8
 

@@ -17,6 +17,7 @@ from magneton_tasks.work import slice_pages
 from magneton_tasks.work.slice_pages import (
     MOST_ROWS,
     SHARED_ROWS,
+    Column,
     Index,
     Pages,
     Slices,
@@ -39,7 +40,8 @@ class SliceWriter:
     """A file of slices that is being written; use it as a context manager.
 
     It appears when the context ends without an error; else nothing of it is left. It holds what
-    `add` is packing at the moment, one page of rows, and `FLUSH_BYTES`.
+    `add` is packing at the moment, one page of rows, `FLUSH_BYTES`, and of each kind small tables that
+    will share a page.
 
     Parameters
     ----------
@@ -56,6 +58,7 @@ class SliceWriter:
         self._slices: list[Slices] = []
         self._held: list[bytes] = []
         self._held_bytes = self._end = 0
+        self._small: dict[int, list[tuple[int, int, Any]]] = {}
 
     def __enter__(self) -> Self:
         self._writing = files.writing(self.path)
@@ -112,6 +115,9 @@ class SliceWriter:
         rows = _checked(table)
         number = self._kinds.index(type(table))
         order: Int64 | None = None
+        if not isinstance(to, np.ndarray) and rows < SHARED_ROWS:
+            return self._add_small(number, source, table, to)
+        self._write_small(number)
         if isinstance(to, np.ndarray):
             order = np.argsort(to, kind="stable")
             places, begins = np.unique(to[order], return_index=True)
@@ -121,6 +127,34 @@ class SliceWriter:
         for page in _page_borders(begins, counts):
             self._add_page(number, source, table, order, page, places)
         return dict(zip(places.tolist(), counts.tolist(), strict=True))
+
+    def _add_small(self, kind: int, source: int, table: Any, to: int) -> dict[int, int]:
+        """Keep a table until there are enough rows of its kind for a page."""
+        rows = table[0].size
+        if not rows:
+            return {}
+        small = self._small.setdefault(kind, [])
+        small.append((source, to, table))
+        if sum(t[0].size for *_, t in small) >= SHARED_ROWS:
+            self._write_small(kind)
+        return {to: rows}
+
+    def _write_small(self, kind: int) -> None:
+        """What is kept of a kind goes before what is added after it."""
+        small = self._small.pop(kind, [])
+        if not small:
+            return
+        sources, places, tables = zip(*small, strict=True)
+        counts = np.array([table[0].size for table in tables])
+        columns = [np.concatenate(column) for column in zip(*tables, strict=True)]
+        slices = Slices(
+            np.full(counts.size, len(self._pages), np.uint32),
+            np.array(sources, np.int64),
+            np.array(places, np.int64),
+            (np.cumsum(counts) - counts).astype(np.uint32),
+            counts.astype(np.uint32),
+        )
+        self._write_page(kind, columns, slices)
 
     def _add_page(
         self,
@@ -132,18 +166,19 @@ class SliceWriter:
         places: Int64,
     ) -> None:
         where = slice(page.begin, page.end) if order is None else order[page.begin : page.end]
-        data = slice_pages.pack([column[where] for column in table])
-        rows = page.end - page.begin
-        self._slices.append(
-            Slices(
-                np.full(page.begins.size, len(self._pages), np.uint32),
-                np.full(page.begins.size, source, np.int64),
-                places[page.first : page.first + page.begins.size],
-                page.begins.astype(np.uint32),
-                np.diff(page.begins, append=rows).astype(np.uint32),
-            )
+        slices = Slices(
+            np.full(page.begins.size, len(self._pages), np.uint32),
+            np.full(page.begins.size, source, np.int64),
+            places[page.first : page.first + page.begins.size],
+            page.begins.astype(np.uint32),
+            np.diff(page.begins, append=page.end - page.begin).astype(np.uint32),
         )
-        self._pages.append((kind, self._end, len(data), zlib.crc32(data), rows))
+        self._write_page(kind, [column[where] for column in table], slices)
+
+    def _write_page(self, kind: int, columns: list[Column], slices: Slices) -> None:
+        data = slice_pages.pack(columns)
+        self._slices.append(slices)
+        self._pages.append((kind, self._end, len(data), zlib.crc32(data), columns[0].size))
         self._end += len(data)
         self._held.append(data)
         self._held_bytes += len(data)
@@ -158,6 +193,8 @@ class SliceWriter:
             raise files.writing_failed(self.path, error) from error
 
     def _finish(self) -> None:
+        for kind in list(self._small):
+            self._write_small(kind)
         columns = np.array(self._pages, np.int64).reshape(-1, len(Pages._fields)).T
         pages = Pages._make(c.astype(t) for c, t in zip(columns, dtypes(Pages), strict=True))
         none = Slices._make(np.zeros(0, dtype) for dtype in dtypes(Slices))
