@@ -60,7 +60,7 @@ def digest_of(*tables: Any) -> str:
     found = blake2b(digest_size=8)
     for table in tables:
         for column in table:
-            found.update(np.ascontiguousarray(column))
+            found.update(np.ascontiguousarray(column).data)
     return found.hexdigest()
 
 
