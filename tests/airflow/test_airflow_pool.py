@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -10,9 +11,11 @@ from magneton_tasks.airflow.service import at_once, pools
 from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.config.read import parse_config
+from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
-from magneton_tasks.plan.memory import TYPICAL, project_memory
-from magneton_tasks.runners import this_machine
+from magneton_tasks.plan.memory import TYPICAL, project_memory, usual_memory
+from magneton_tasks.runners import resources, this_machine
+from magneton_tasks.stages.planning import group_work
 
 GIB = 2**30
 
@@ -63,10 +66,33 @@ def test_slots_of_a_stage_are_what_plan_projects(
     )
     volume = VolumeFacts(Box.of_shape(shape), (8.0, 8.0, 8.0), (64, 64, 64), "uint8", 3)
     planned = project_memory(config, make_geometry(config, volume), TYPICAL)
-    stages = ["segment", "count", "pool", *(["join1"] if method == "exact" else [])]
+    stages = ["segment", "faces" if method == "exact" else "count", "pool", "apply"]
     found = {stage: pools.stage_slots(config, stage, "local") for stage in stages}
     assert found == {stage: pools.task_slots(planned[stage].bound) for stage in stages}
     assert found["segment"] == (11 if method == "overlap" else 1), "a slot is a GiB"
+
+
+@pytest.mark.parametrize(
+    ("gib", "cores", "block"),
+    [(8, 2, 128), (64, 16, 128), (64, 2, 512), (64, 16, 512), (200, 32, 800)],
+)
+@pytest.mark.parametrize("workers", [None, 1])
+def test_groups_that_run_at_once_fit_the_machine(
+    monkeypatch: pytest.MonkeyPatch, gib: float, cores: int, block: int, workers: int | None
+) -> None:
+    """Groups are cut to what a task may take, and never to more than the pool takes for it."""
+    machine(monkeypatch, gib, cores)
+    config = parse_config(
+        "paths: {input: 'file:///a', output: 'file:///b', work: /c}\n"
+        f"method: exact\nblock: {{size: [{block}, {block}, {block}]}}\n",
+        "v.yaml",
+    )
+    most = max(memory.bound for memory in usual_memory(config).values())
+    plan = Mock(memory_limit=most, workers=workers or resources.workers(most, int(gib * GIB)))
+    rows = group_work.budget_of(Mock(config=config, plan=plan), 10**12)
+    for stage in ("round0", "round7"):
+        at_once = pools.machine_slots() // pools.stage_slots(config, stage, "local")
+        assert at_once * cost_exact.round_bytes(rows) <= gib * GIB
 
 
 @pytest.mark.parametrize(("gib", "cores"), [(4, 4), (16, 4), (23.4, 2), (64, 16), (500, 64)])

@@ -13,6 +13,7 @@ from magneton_tasks.airflow.service.at_once import services_bytes
 from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.memory import usual_memory
+from magneton_tasks.plan.stage_table import OF_GROUPS
 from magneton_tasks.runners import this_machine
 
 NAME = "magneton_local"
@@ -42,9 +43,14 @@ def stage_slots(config: RunConfig, stage: str, runner: str) -> int:
 
 
 def _stage_memory(config: RunConfig, stage: str) -> int:
-    """Bound of one worker in bytes, as plan projects it for an ordinary volume."""
-    projected = usual_memory(config).get(stage)
-    return projected.bound if projected else 0
+    """Bound of one worker in bytes, as plan projects it for an ordinary volume.
+
+    Groups are as large as what a worker of the other stages may take.
+    """
+    projected = usual_memory(config)
+    if stage in OF_GROUPS:
+        return max(memory.bound for memory in projected.values())
+    return projected[stage].bound if stage in projected else 0
 
 
 def main() -> None:

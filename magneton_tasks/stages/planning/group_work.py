@@ -197,8 +197,11 @@ def budget_of(attempt: Attempt, all_rows: int, names: int = 0) -> int:
     """
     given = attempt.config.worker.memory
     if given is None:
-        usable = int(this_machine.memory_bytes() * resources.USABLE) // attempt.plan.workers
-        given = max(usable, attempt.plan.memory_limit)
+        usable = int(this_machine.memory_bytes() * resources.USABLE)
+        # More than a core's share only as far as other stages may have it too: what shares out a
+        # machine among many runs, as Airflow's pool does, counts on that.
+        at_once = max(attempt.plan.workers, this_machine.cores())
+        given = max(usable // at_once, attempt.plan.memory_limit)
     shared = max(all_rows // attempt.plan.workers + 1, ROWS_WORTH_A_TASK)
     return min(cost_exact.round_rows(given, names), shared)
 
