@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from magneton_tasks.airflow.operators import batches
 from magneton_tasks.airflow.operators import process as operators
-from magneton_tasks.runners.command import stage_command
+from magneton_tasks.runners.command import arguments, stage_command
 from magneton_tasks.work import results
 from magneton_tasks.work.paths import AttemptPaths
 from tests.helpers.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
@@ -92,6 +93,52 @@ def test_the_exact_method_works_its_rounds_and_skips_those_it_does_not_need(
     assert all(run.states(f"round{k}") == ["skipped"] for k in range(1, 8))
     assert run.states("pool") == ["success"] and run.states("verify") == ["success"]
     assert run.result("verify")["objects"] == OBJECTS
+
+
+#: `magneton ARGUMENTS` whose rounds hold few rows, on a volume that needs one round only.
+_FEW_ROWS = """
+from magneton_tasks.cli.main import main
+from magneton_tasks.stages.planning import group_work
+group_work.budget_of = lambda *_: 40
+main()
+"""
+
+
+def test_rounds_go_on_after_a_kill_between_two_and_their_groups_stay(
+    run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_volume(tmp_path, "local: {workers: 2}\n", "exact")
+    asked: list[str] = []
+
+    def few_rows(stage: str, attempt: str) -> list[str]:
+        asked.append(stage)
+        return [sys.executable, "-c", _FEW_ROWS, *arguments(stage_command(stage, attempt))]
+
+    def end_of_all(stage: str, *given: Any) -> list[str]:
+        """Round 1 is killed as often as it is tried, and so is whoever would go on."""
+        if stage != "round1":
+            return stage_command(stage, *given)
+        return [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+
+    monkeypatch.setattr(batches, "stage_command", few_rows)
+    monkeypatch.setattr(operators, "stage_command", end_of_all)
+    red = run_dag()
+    assert red.state == "failed"
+    assert red.states("round0") == ["success"] * 2 and set(red.states("round1")) == {"failed"}
+    assert red.states("release") == ["success"], "the volume is free for the next run"
+    assert asked == ["round0", "round1"], "nobody looks for groups of what can't follow"
+
+    # by now with all memory: what is planned is taken over, only what follows is cut anew
+    monkeypatch.setattr(batches, "stage_command", stage_command)
+    monkeypatch.setattr(operators, "stage_command", stage_command)
+    green = run_dag()
+    assert green.state == "success"
+    for stage in ("segment", "faces", "round0"):
+        assert green.states(stage) == ["skipped"], stage
+    names = [ti.rendered_map_index for ti in green.tasks["round1"]]
+    assert names == [ti.rendered_map_index for ti in red.tasks["round1"]]
+    assert green.states("verify") == ["success"]
+    assert green.result("verify")["objects"] == OBJECTS
 
 
 def test_bad_block_makes_the_run_red_and_costs_only_itself(

@@ -126,14 +126,17 @@ def test_stages_of_the_exact_method(
     page = sign_in("viewer")
     page.goto(airflow.address + airflow.map_path(*exact))
     expect(page.locator("#state")).to_have_text("Verified: complete", timeout=SOON_MS)
+    stages = ["segment", "faces", "round0", "pool", "cut", "apply", "verify"]
     rows = page.locator("#stage-rows tr")
-    stages = [rows.nth(i).get_attribute("data-stage") for i in range(rows.count())]
-    assert stages == ["segment", "faces", "round0", "pool", "cut", "apply", "verify"]
+    expect(rows).to_have_count(len(stages), timeout=SOON_MS)
+    assert [row.get_attribute("data-stage") for row in rows.all()] == stages
     first = pixel(page, "#map")
     page.locator("#map-measure").select_option("seconds")
     assert pixel(page, "#map") != first
     page.locator("#map-layer").fill("0")
     expect(page.locator("#map-layer-text")).to_contain_text("1 of 2")
+    page.locator('tr[data-stage="round0"] button').click()
+    expect(page.locator("#map-block")).to_contain_text("Point at a group")
     page.locator('tr[data-stage="apply"] button').click()
     expect(page.locator("#map-block")).to_contain_text("Point at a cell")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -28,6 +29,25 @@ def test_a_run_over_rest(airflow: Airflow) -> None:
     ran = {task for (task, _), found in tasks.items() if found["state"] == "success"}
     assert state == "success" and ran == {"plan", "verify", "release"}
     assert "nothing to do" in airflow.log("by_rest", run_id, "plan")
+
+
+def test_rounds_are_one_folded_group_and_those_that_are_not_needed_are_skipped(
+    airflow: Airflow, sign_in: Callable[..., Page]
+) -> None:
+    airflow.write_volume("in_rounds", "local: {workers: 2}\n", "exact")
+    run_id, state = airflow.run("in_rounds")
+    tasks = airflow.tasks("in_rounds", run_id)
+    assert state == "success", tasks
+    assert tasks["batches.round0", -1]["state"] == tasks["cut", 0]["state"] == "success"
+    assert tasks["round0", 0]["rendered_map_index"] == "batch 0: group 0"
+    assert {tasks[f"round{k}", -1]["state"] for k in range(1, 8)} == {"skipped"}
+    assert airflow.result("in_rounds", "verify")["objects"] == OBJECTS
+
+    page = sign_in("viewer")
+    page.goto(f"{airflow.address}/dags/{PREFIX}in_rounds/runs/{quote(run_id)}")
+    folded = page.get_by_text("rounds", exact=True).first
+    expect(folded).to_be_visible(timeout=PATIENCE_S * 1000)
+    expect(page.get_by_text("round3", exact=True)).to_have_count(0)
 
 
 @pytest.fixture(scope="module")
