@@ -12,8 +12,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.serialization.serialized_objects import DagSerialization
 
 from magneton_tasks.airflow.dag import form as params
-from magneton_tasks.airflow.operators.batches import BatchesOperator
-from magneton_tasks.airflow.operators.container import StageContainerOperator
+from magneton_tasks.airflow.operators.batches import BatchesOperator, GroupsOperator
+from magneton_tasks.airflow.operators.container import (
+    GroupsContainerOperator,
+    StageContainerOperator,
+)
 from magneton_tasks.airflow.operators.process import StageOperator
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import load_config
@@ -41,6 +44,22 @@ def test_docker_alone_runs_everything_in_containers(load_dags: Load, write_confi
         assert issubclass(kind, DockerOperator), name
     assert dag.task_dict["segment"].is_mapped
     assert "runner.default" not in dag.params
+
+
+@pytest.mark.parametrize("offered", ["[docker]", "[docker, local]"])
+def test_groups_of_rounds_are_found_out_where_the_stages_work(
+    load_dags: Load, write_config: Write, offered: str
+) -> None:
+    more = f"runner: {{offered: {offered}, default: docker}}\nmethod: exact\n"
+    dag = load(load_dags, write_config("cortex", more))
+    one_of = {"docker": GroupsContainerOperator, "local": GroupsOperator}
+    runners = ["docker"] if "local" not in offered else list(one_of)
+    for runner in runners:
+        end = f"_{runner}" if len(runners) > 1 else ""
+        for stage in ("round0", "round7", "cut"):
+            assert type(dag.task_dict[f"batches.{stage}{end}"]) is one_of[runner]
+    rounds = dag.task_group_dict["rounds"].children
+    assert len(rounds) == 8 * len(runners), "those of all runners are folded into one"
 
 
 def test_each_offered_runner_is_a_branch(load_dags: Load, write_config: Write) -> None:

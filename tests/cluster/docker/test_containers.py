@@ -104,13 +104,13 @@ def test_the_dag_in_containers_is_the_same_as_local(place: Path, engine: Engine)
 
 
 def test_the_exact_method_is_the_same_and_compiles_nothing(place: Path) -> None:
-    """Joins run in containers too."""
+    """Rounds are planned and worked in containers too, of as few rows as one may hold."""
     config = write_tiny_volume(place, DOCKER, method="exact")
     own(place)
     magneton("run", config)
     work = place / "work"
     expect_nothing_compiled(work)
-    assert list(work.glob("join-*/level-1/records/*.jsonl"))
+    assert list(work.glob("rounds-*/0/records/*.jsonl"))
     expect_same_as_local(config, place)
 
 

@@ -95,11 +95,15 @@ class Place:
 
     # ------------------------------------------------------------------ volumes
     def volume(
-        self, slurm: Mapping[str, Any] | None = None, more: str = "", name: str = ""
+        self,
+        slurm: Mapping[str, Any] | None = None,
+        more: str = "",
+        name: str = "",
+        method: str = "overlap",
     ) -> Path:
-        """A tiny volume of 12 blocks whose config offers Slurm alone; its config."""
+        """A tiny volume of 12 blocks (exact: 8) whose config offers Slurm alone; its config."""
         text = only_slurm(slurm or {}) + more
-        config = write_tiny_volume(self.path / name if name else self.path, text)
+        config = write_tiny_volume(self.path / name if name else self.path, text, method)
         self.own()
         return config
 
