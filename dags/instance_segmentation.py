@@ -41,16 +41,18 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
         attempt: Any = XComArg(plan, key="attempt")
         names = stages_of(config.method)
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
-            todo = {s: stages.batches(config, s, attempt) for s in names if s in MAPPED}
+            known = [s for s in names if s in MAPPED and s not in OF_GROUPS]
+            todo = {s: stages.batches(config, s, attempt) for s in known}
         before: list[Any] = [plan]
         for probe in stages.probe(config, attempt):
             plan >> probe
             before.append(probe)
         rounds = stages.rounds(config)
         for stage in names:
-            if stage in OF_GROUPS:
-                cross_downstream(before, list(todo[stage].values()))
             with rounds if rounds and stage in ROUNDS else nullcontext():
+                if stage in OF_GROUPS:
+                    todo[stage] = stages.batches(config, stage, attempt)
+                    cross_downstream(before, list(todo[stage].values()))
                 tasks = stages.tasks(config, stage, attempt, todo.get(stage, {}))
             cross_downstream(before, tasks)
             before = tasks

@@ -87,7 +87,8 @@ def test_the_exact_method_has_eight_slots_for_rounds_and_offers_what_it_reads(
         assert before in dag.task_dict[after].upstream_task_ids
         if after in (*rounds, "cut"):  # its groups are known once the stage before is done
             assert before in dag.task_dict[f"batches.{after}"].upstream_task_ids
-    assert set(dag.task_group_dict["rounds"].children) == set(rounds)
+    folded = {*rounds, *(f"batches.{name}" for name in rounds)}
+    assert set(dag.task_group_dict["rounds"].children) == folded
     offered = set(dag.params)
     assert {"segment.threshold", "exact.s2", "exact.advanced.t_high"} <= offered
     assert not {"segment.merge_function", "pool.rule", "block.overlap"} & offered
@@ -113,6 +114,26 @@ def test_dags_can_be_saved_by_airflow(load_dags: Load, write_config: Write) -> N
     for dag in load_dags(write_config("cortex", 'schedule: "0 3 * * *"\n').parent).values():
         saved = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
         assert saved.dag_id == dag.dag_id
+
+
+@pytest.mark.parametrize("method", ["overlap", "exact"])
+@pytest.mark.parametrize("offered", ["[local]", "[docker]", "[local, slurm]"])
+def test_airflow_can_draw_it(
+    load_dags: Load, write_config: Write, method: str, offered: str
+) -> None:
+    """Grid and graph sort groups as a whole, so that these may not go in a circle either."""
+    default = offered.strip("[]").split(",")[0]
+    more = f"method: {method}\nrunner: {{offered: {offered}, default: {default}}}\n"
+    dag = load_dags(write_config("cortex", more).parent)["instance_segmentation.cortex"]
+    saved = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    groups = saved.task_group.get_task_group_dict()
+    names = [node.node_id for node in saved.task_group.topological_sort(group_dict=groups)]
+    end = "" if offered.count(",") == 0 else f"_{default}"
+    stages = [f"segment{end}", *(["rounds"] if method == "exact" else []), f"pool{end}"]
+    order = [names.index(name) for name in ("plan", "batches", *stages)]
+    assert order == sorted(order), names
+    for group in groups.values():
+        assert len(group.topological_sort(group_dict=groups)) == len(group.children)
 
 
 def test_schedule_comes_from_the_config(load_dags: Load, write_config: Write) -> None:

@@ -59,7 +59,7 @@ def test_groups_of_rounds_are_found_out_where_the_stages_work(
         for stage in ("round0", "round7", "cut"):
             assert type(dag.task_dict[f"batches.{stage}{end}"]) is one_of[runner]
     rounds = dag.task_group_dict["rounds"].children
-    assert len(rounds) == 8 * len(runners), "those of all runners are folded into one"
+    assert len(rounds) == 2 * 8 * len(runners), "those of all runners are folded into one"
 
 
 def test_each_offered_runner_is_a_branch(load_dags: Load, write_config: Write) -> None:

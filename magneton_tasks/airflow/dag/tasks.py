@@ -71,11 +71,16 @@ def probe(config: RunConfig, attempt: Any) -> list[BaseOperator]:
 
 
 def batches(config: RunConfig, stage: str, attempt: Any) -> dict[str, BatchesOperator]:
-    """The batches of a mapped stage, by runner; those of groups are found out between two stages."""
+    """The batches of a mapped stage, by runner; those of groups are found out between two stages.
+
+    These can't stand in the group ``batches``, for that would follow on stages which follow on it:
+    Airflow draws no groups that go in a circle. Their names are as if they did.
+    """
     made: dict[str, BatchesOperator] = {}
+    group = "batches." if stage in OF_GROUPS else ""
     for runner in config.runner.offered:
         fixed: dict[str, Any] = {
-            "task_id": _name(config, stage, runner), "stage": stage, "attempt": attempt,
+            "task_id": group + _name(config, stage, runner), "stage": stage, "attempt": attempt,
             "runner": _of_several(config, runner),
         }  # fmt: skip
         operator: Any = BatchesOperator
