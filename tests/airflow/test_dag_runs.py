@@ -83,14 +83,22 @@ def test_run_is_green_and_a_second_one_does_only_what_changed(
 
 
 def test_the_exact_method_works_its_rounds_and_skips_those_it_does_not_need(
-    run_dag: Callable[..., Run], tmp_path: Path
+    run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tiny_volume(tmp_path, "local: {workers: 1}\n", "exact")
+    asked: list[str] = []
+
+    def asking(stage: str, attempt: str) -> list[str]:
+        asked.append(stage)
+        return stage_command(stage, attempt)
+
+    monkeypatch.setattr(batches, "stage_command", asking)
     run = run_dag()
     assert run.state == "success"
     assert run.tasks["segment"][0].rendered_map_index == "batch 0: 8 blocks"
     assert run.states("faces") == run.states("round0") == run.states("cut") == ["success"]
     assert all(run.states(f"round{k}") == ["skipped"] for k in range(1, 8))
+    assert asked == ["round0", "round1", "cut"], "where round 1 has no groups, none after it has"
     assert run.states("pool") == ["success"] and run.states("verify") == ["success"]
     assert run.result("verify")["objects"] == OBJECTS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.plan.plan import StagePlan
-from magneton_tasks.plan.stage_table import noun_of
+from magneton_tasks.plan.stage_table import noun_of, round_of
 from magneton_tasks.runners.command import stage_command
 from magneton_tasks.work import group_work
 from magneton_tasks.work.frozen import plan_of
 from magneton_tasks.work.paths import AttemptPaths
 
+#: Under which a task that finds out groups tells how many there are, done ones included.
+_GROUPS = "groups"
 #: How long a file is looked for that a task has just written, in seconds.
 _WAIT_S = 120.0
 
@@ -55,23 +58,35 @@ class GroupsOperator(BatchesOperator, CommandOperator):
     """As `BatchesOperator` of a stage that works groups: finds them out, ``magneton STAGE --run ATTEMPT``."""
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        if not is_chosen(self.runner, self.attempt) or not is_wanted(self.stage, self.attempt):
-            return []
-        result = result_of(self.run_command(stage_command(self.stage, self.attempt)))
-        return group_batches(self.stage, self.attempt, result)
+        return group_batches(
+            self,
+            context,
+            lambda: result_of(self.run_command(stage_command(self.stage, self.attempt))),
+        )
 
 
-def is_wanted(stage: str, attempt: str) -> bool:
-    """Whether an attempt needs a stage that works groups."""
-    plan = plan_of(AttemptPaths(Path(attempt)))
-    return group_work.is_wanted(plan, stage)
+def group_batches(
+    task: BatchesOperator, context: Context, find_out: Callable[[], Result]
+) -> list[dict[str, Any]]:
+    """The batches of a stage that works groups; ``find_out`` runs ``magneton STAGE --run ATTEMPT``.
 
-
-def group_batches(stage: str, attempt: str, result: Result) -> list[dict[str, Any]]:
-    """The batches that the result of finding them out tells of."""
+    Where a round had no groups, neither has a later one: nothing is run to find that out.
+    """
+    paths = AttemptPaths(Path(task.attempt))
+    if not is_chosen(task.runner, task.attempt):
+        return []
+    if not group_work.is_wanted(plan_of(paths), task.stage):
+        return []
+    ti, number = context["ti"], round_of(task.stage)
+    before = task.task_id.replace(task.stage, f"round{number - 1}") if number else None
+    if before is not None and ti.xcom_pull(task_ids=before, key=_GROUPS) == 0:
+        result = {"groups": 0, "batches": 0}
+    else:
+        result = find_out()
+    ti.xcom_push(key=_GROUPS, value=result["groups"])
     if not result["batches"]:
         return []
-    return batches(stage, group_work.read(AttemptPaths(Path(attempt)), stage, _WAIT_S).work)
+    return batches(task.stage, group_work.read(paths, task.stage, _WAIT_S).work)
 
 
 def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from airflow.sdk import Context
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException
 
-from magneton_tasks.airflow.operators.batches import BatchesOperator, group_batches, is_wanted
-from magneton_tasks.airflow.operators.ends import failure, raise_for, result_of
+from magneton_tasks.airflow.operators.batches import BatchesOperator, group_batches
+from magneton_tasks.airflow.operators.ends import Result, failure, raise_for, result_of
 from magneton_tasks.airflow.operators.planning import plan_request, planned, request_command
-from magneton_tasks.airflow.operators.stage_task import StageTask, is_chosen
+from magneton_tasks.airflow.operators.stage_task import StageTask
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError, TemporaryError
 from magneton_tasks.runners.docker.containers import Task
@@ -144,10 +144,11 @@ class GroupsContainerOperator(BatchesOperator, ContainerOperator):
     template_fields = ("attempt",)
 
     def execute(self, context: Context) -> Any:
-        if not is_chosen(self.runner, self.attempt) or not is_wanted(self.stage, self.attempt):
-            return []
-        told = self.run_stage(self.attempt, self.stage, None, context["ti"].try_number)
-        return group_batches(self.stage, self.attempt, result_of(told))
+        def find_out() -> Result:
+            number = context["ti"].try_number
+            return result_of(self.run_stage(self.attempt, self.stage, None, number))
+
+        return group_batches(self, context, find_out)
 
 
 class ReleaseContainerOperator(ContainerOperator):

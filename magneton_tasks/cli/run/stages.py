@@ -36,10 +36,11 @@ def run_groups(stage: str, attempt_dir: Path) -> int:
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
     began, code = time.time(), 0
-    result: dict[str, Any] = {"stage": stage, "batches": 0}
+    result: dict[str, Any] = {"stage": stage, "groups": 0, "batches": 0}
     with _lease(attempt):
         try:
-            result["batches"] = group_work.prepare(attempt, stage).batches
+            work = group_work.prepare(attempt, stage)
+            result |= {"groups": work.total, "batches": work.batches}
         except Exception as caught:
             error = explain(caught)
             code = error.exit_code

@@ -103,8 +103,24 @@ def test_the_dag_in_containers_is_the_same_as_local(place: Path, engine: Engine)
     expect_same_as_local(config, place)
 
 
+def test_the_dag_of_the_exact_method_finds_out_its_rounds_in_containers(place: Path) -> None:
+    # Beside what a process takes anyway no row fits into a container: each block is a group.
+    few = "docker: {workers: 2, memory: 300MiB, max_memory: 2GiB}\n"
+    config = write_tiny_volume(place, DOCKER + few, method="exact")
+    own(place)
+    environ = {**os.environ, "MAGNETON_AIRFLOW_HOME": str(place / "airflow")}
+    command = [sys.executable, "-m", "magneton_tasks.airflow.service.run_dag", str(config)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    work, output = place / "work", place / "segmentation"
+    assert len(list(work.glob("rounds-*/*/plan-*.json"))) > 2
+    assert {p.stat().st_uid for p in (*work.rglob("*"), *output.rglob("*"))} == {OWNER}
+    assert not (work / "lease").exists(), "the volume is free for the next run"
+    expect_same_as_local(config, place)
+
+
 def test_the_exact_method_is_the_same_and_compiles_nothing(place: Path) -> None:
-    """Rounds are planned and worked in containers too, of as few rows as one may hold."""
+    """Rounds are planned and worked in containers too."""
     config = write_tiny_volume(place, DOCKER, method="exact")
     own(place)
     magneton("run", config)
