@@ -49,8 +49,8 @@ class PoolReport:
     joins: int
     #: objects that are in the volume: with voxels, not left out
     objects: int
-    #: objects with voxels that min_size_vox left out
-    left_out: int
+    #: objects with voxels that min_size_vox left out; None: not known yet, they count as the others
+    left_out: int | None
     #: voxels of the objects that are in the volume
     foreground_vox: int
     #: largest first; ties: the smaller global id

@@ -97,13 +97,14 @@ def versions() -> Data:
 
 
 def pool_report(attempt: Attempt) -> Data | None:
-    """The report that pool wrote; None before."""
+    """The report that pool wrote; None before. Exact: with figures of what was cut, once verified."""
     try:
         with files.open_read(attempt.stage_dir("pool") / "report.json") as file:
             report: Data = json_object(file.read())
     except (OSError, ValueError):
         return None
-    return report
+    cut: Data = report.pop("cut", {})
+    return report | cut
 
 
 def look(attempt: Attempt) -> Data:

@@ -19,8 +19,9 @@ from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows
-from magneton_tasks.kernels.exact.rounds.tables import Mask, Names, names_of
+from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask, Names, names_of
 from magneton_tasks.plan import cost_exact
+from magneton_tasks.stages import cut_figures
 from magneton_tasks.stages.loop import Batch, Begin
 from magneton_tasks.stages.planning.group_work import rounds_dir
 from magneton_tasks.stages.round import NAMES
@@ -171,11 +172,11 @@ class CutStage:
         info = Info(
             pool=self.pool.input,
             n=sum(len(t.id) for t in tables.values()),
-            objects=sum(_named_here(b, cuts[b], least) for b in numbers),
             joins=sum(_merged(b, cuts[b]) for b in numbers),
             voxels=sum(int(rows[b].voxels.sum()) for b in numbers),
             left_out=sum(int(rows[b].voxels[tables[b].id == 0].sum()) for b in numbers),
         )
+        info |= cut_figures.of_group([_named_here(b, cuts[b], least) for b in numbers])
         output = digest_of(*tables.values())
         summary = f"{info['n']:,} supervoxels, {info['objects']:,} objects"
         outcome = Outcome("done", self.pool.input or "", output, info, summary)
@@ -188,9 +189,10 @@ def _ids(cut: CutBlock, least_vox: int) -> ObjectIds:
     return ObjectIds(np.where(cut.voxels[1:] >= least_vox, found, np.uint64(0)))
 
 
-def _named_here(block: int, cut: CutBlock, least_vox: int) -> int:
-    """Objects that are called by a supervoxel of the block: each object is, by one of them."""
-    return int(np.count_nonzero(_calls(block, cut) & (cut.voxels[1:] >= least_vox)))
+def _named_here(block: int, cut: CutBlock, least_vox: int) -> tuple[Int64, Int64]:
+    """Global ids and voxels of objects that a supervoxel of the block calls: one of each does."""
+    mine = _calls(block, cut) & (cut.voxels[1:] >= least_vox)
+    return cut.objects[1:][mine] + (1 << 32), cut.voxels[1:][mine]
 
 
 def _merged(block: int, cut: CutBlock) -> int:

@@ -107,7 +107,7 @@ def _pool(attempt: Attempt, found: completeness.Records) -> tuple[PoolReport, li
     for part in _curves(attempt, found):
         curve += part
     threshold = attempt.plan.threshold.value
-    report = report_of(curve, threshold, attempt.plan.geometry.grid.box.voxels, found)
+    report = report_of(attempt, curve, found)
     _write(attempt, report, curve)
     return report, [report.labels - n for n in objects_around(curve, threshold)]
 
@@ -139,10 +139,12 @@ def _curves(attempt: Attempt, found: completeness.Records) -> Iterator[Curve]:
             yield of_rows(*reader.read(NAMES, (CurveRows,), [key]))
 
 
-def report_of(
-    curve: Curve, threshold: float, volume_vox: int, found: completeness.Records
-) -> PoolReport:
-    """The figures at a threshold: of the level of `map_threshold.LEVELS` that stands for it."""
+def report_of(attempt: Attempt, curve: Curve, found: completeness.Records) -> PoolReport:
+    """The figures of the level of `map_threshold.LEVELS` that stands for the threshold.
+
+    They count objects of every size; verify adds those of the cut itself (`cut_figures`).
+    """
+    threshold = attempt.plan.threshold.value
     level = at_level(threshold)
     classes = curve.size_classes()[level]
     used = int(classes.nonzero()[0].max(initial=-1)) + 1
@@ -158,11 +160,11 @@ def report_of(
         labels=supervoxels,
         joins=supervoxels - objects,
         objects=objects,
-        left_out=0,
+        left_out=None if attempt.config.segment.min_size_vox > 1 else 0,
         foreground_vox=foreground,
         largest=largest,
         largest_of_foreground=most / foreground if foreground else 0.0,
-        largest_of_volume=most / volume_vox,
+        largest_of_volume=most / attempt.plan.geometry.box.voxels,
         sizes=SizeHistogram(tuple(classes[:used].tolist()), ()),
     )
 
@@ -179,8 +181,11 @@ def _write(attempt: Attempt, report: PoolReport, curve: Curve) -> None:
     data["curve"] = curve_data(curve)
     text = json.dumps(data, indent=1).encode()
     files.write_atomic(attempt.stage_dir("pool") / "report.json", text)
+    threshold, small = attempt.plan.threshold.value, attempt.config.segment.min_size_vox
+    least = "" if LEVELS[at_level(threshold)] == threshold else "at least "
+    smaller = f", those below {small} voxels included" if small > 1 else ""
     say(
-        f"pool: {report.labels:,} supervoxels, {report.joins:,} merges, {report.objects:,} objects at {attempt.plan.threshold.value:g}"
+        f"pool: {report.labels:,} supervoxels, {least}{report.objects:,} objects at {threshold:g}{smaller}"
     )
     if data["warning"]:
         tell(Note(f"pool: WARNING: {data['warning']}", "warning"))

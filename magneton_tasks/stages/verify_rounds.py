@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.stages import completeness
+from magneton_tasks.stages import completeness, cut_figures
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import VolumeStates
@@ -41,10 +41,12 @@ def check(
         add(f"{len(other):,} groups were cut of another pool ({other[0]}, ...)")
         attempt.invalidate("cut", dict.fromkeys(other, "cut of another pool"))
     threshold = attempt.plan.threshold.value
-    for problem in completeness.cut_differences(found, chain.steps[0].plan, cuts, pool, threshold):
+    problems = list(completeness.cut_differences(found, chain.steps[0].plan, cuts, pool, threshold))
+    for problem in problems:
         add(problem)
-    objects, joins = (
-        sum(record.info[name] for record in cuts.values()) for name in ("objects", "joins")
-    )
+    figures = cut_figures.of_volume(cuts, attempt.plan.geometry.box.voxels)
+    if not problems and not other:
+        cut_figures.report(attempt, figures)
     left_out = sum(record.info["left_out"] for record in cuts.values())
-    return pool, {"objects": objects, "joins": joins, "left_out_vox": left_out}
+    counts = {name: figures[name] for name in ("objects", "joins")}
+    return pool, counts | {"left_out_vox": left_out}

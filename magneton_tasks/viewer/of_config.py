@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
@@ -14,6 +12,7 @@ from magneton_tasks.config.thresholds import is_text, uses_threshold
 from magneton_tasks.config.types import THRESHOLD
 from magneton_tasks.errors import MagnetonError, NoInputError
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.outcome.report_facts import pool_report
 from magneton_tasks.viewer.layers import Layer
 from magneton_tasks.work.attempts import at_each
 
@@ -166,12 +165,8 @@ def largest_objects(url: str, attempt: Attempt | None, *, count: bool = True) ->
 
 
 def _reported(attempt: Attempt) -> tuple[int, ...]:
-    path = attempt.stage_dir("pool") / "report.json"
-    if files.stat_size(path) is None:
-        return ()
-    with files.open_read(path) as file:
-        report: dict[str, Any] = json.loads(file.read())
-    return tuple(o["global_id"] for o in report["largest"])[:SELECTED_OBJECTS]
+    report = pool_report(attempt) or {}
+    return tuple(o["global_id"] for o in report.get("largest", ()))[:SELECTED_OBJECTS]
 
 
 def _counted(url: str) -> tuple[int, ...]:

@@ -66,6 +66,9 @@ class Info(TypedDict, total=False):
         Digest of the last round's plan (pool).
     left_out
         Voxels of objects that min_size_vox left out (cut).
+    classes, largest
+        Of the objects that a group names: how many of 2^k to 2^(k+1) - 1 voxels, for k from 0; and
+        global id and voxels of the largest (cut).
     file
         Where the rows of count lie: the file names of its kinds end in this.
     pairs, sizes
@@ -107,6 +110,8 @@ class Info(TypedDict, total=False):
     sums: list[int]
     plan: str
     left_out: int
+    classes: list[int]
+    largest: list[list[int]]
     file: str
     pairs: list[int]
     sizes: list[int]
