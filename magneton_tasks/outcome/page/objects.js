@@ -13,12 +13,13 @@ export function showObjects(s) {
     `${(cover * 100).toFixed(1)} %`,
   );
   const small = p.left_out ? `; ${count(p.left_out)} smaller than segment.min_size_vox were left out` : "";
+  const [labels, blocks, joins] = [p.labels, s.volume.blocks, p.joins].map(count);
   const text = el(
     "p",
     {},
     s.volume.method === "exact"
-      ? `${count(p.labels)} supervoxels in ${count(s.volume.blocks)} blocks merge ${count(p.joins)} times and make `
-      : `${count(p.labels)} labels in ${count(s.volume.blocks)} blocks, joined ${count(p.joins)} times over block borders, make `,
+      ? `${labels} supervoxels in ${blocks} blocks merge ${joins} times and make `
+      : `${labels} labels in ${blocks} blocks, joined ${joins} times over block borders, make `,
     el("b", {}, `${count(p.objects)} objects`),
     `${small}. They cover `,
     share,
