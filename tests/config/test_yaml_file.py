@@ -19,6 +19,7 @@ from magneton_tasks.config.edit import set_values, with_values
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError, NoInputError, OutputError
+from tests.helpers.examples import examples
 from tests.helpers.plans import MINIMAL, OVERLAP
 
 SKETCH = """\
@@ -494,6 +495,7 @@ def test_the_only_key_of_a_section_in_braces_leaves_the_commas_around_it() -> No
     assert '"work": "/c"}, "block": {}, method: exact}' in new
 
 
+@examples(10, 2000)
 @given(files_and_values())
 def test_any_value_set_in_any_layout_reads_back_and_all_comments_stay(
     case: tuple[str, dict[str, Any]],

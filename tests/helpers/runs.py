@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,20 @@ def expected(base: Run) -> list[volumes.Array]:
 
 @pytest.fixture
 def copy_of(base: Run, tmp_path: Path) -> Callable[..., Path]:
-    """Copies the base run's input, and with ``work`` also its blocks, pairs and pool."""
+    """Copies the base run's input, or with ``work`` what it did: blocks, pairs and pool, or ``only``."""
 
-    def copy(*, work: bool = False, settings: dict[str, Any] | None = None) -> Path:
+    def copy(
+        *,
+        work: bool = False,
+        only: Sequence[str] = ("segment", "count", "pool"),
+        settings: dict[str, Any] | None = None,
+    ) -> Path:
         source = Path(base.plan.config_path).parent
         # paths.input decides fingerprints, so the blocks count for the same input only
         paths = {"input": f"file://{source}/affinity"}
         if work:
-            for kind in ("segment", "count", "pool"):
+            (tmp_path / "work").mkdir()
+            for kind in only:
                 name = f"{kind}-{base.plan.fingerprints.of(kind)}"
                 shutil.copytree(source / "work" / name, tmp_path / "work" / name)
             shutil.copy(source / "work" / "samples.json", tmp_path / "work")

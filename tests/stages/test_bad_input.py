@@ -272,11 +272,10 @@ def test_a_block_that_meets_its_memory_limit_says_so(
 def test_a_disk_full_in_the_middle_ends_with_74_and_is_gone_on_from(
     stage: str, code: int, copy_of: Copy, expected: list[Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = copy_of(work=stage == "apply")
-    run = volumes.plan_run(config)
     stages = ["segment", "count", "pool", "apply"]
-    for before in stages[: stages.index(stage)]:
-        volumes.run_stages(run, stages=[before])
+    config = copy_of(work=True, only=stages[: stages.index(stage)])
+    run = volumes.plan_run(config)
+    assert [s for s in stages if run.plan.work[s].todo] == stages[stages.index(stage) :]
     plain, calls = files._write_all, 0
 
     def full(descriptor: int, pieces: Any) -> Any:

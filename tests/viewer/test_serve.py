@@ -21,6 +21,8 @@ from tests.helpers.viewing import link_of, view
 from tests.viewer.conftest import layers_in
 from tests.viewer.test_app import open_stream
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 def test_ctrl_c_ends_it(tmp_path: Path) -> None:
     """Also with a browser that listens; the exit code says that all is well."""

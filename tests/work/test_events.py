@@ -94,6 +94,7 @@ def attempt(tmp_path_factory: pytest.TempPathFactory) -> volumes.Run:
     return volumes.plan_run(volumes.make_volume(tmp_path_factory.mktemp("events")))
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_runner_gets_events_and_the_log_sentences(attempt: volumes.Run) -> None:
     """Real workers: each block's event says what its record says."""
     told: list[Event] = []
