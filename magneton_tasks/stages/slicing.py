@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -245,6 +246,9 @@ class SliceReader:
 
 def groups_of(groups: Groups, blocks: Int64) -> Int64:
     """The group of each block."""
+    total = prod(groups.blocks)
+    if blocks.size > total:
+        return groups_of(groups, np.arange(total))[blocks]
     position = np.stack(np.unravel_index(blocks, groups.blocks))
     number = position // np.array(groups.span)[:, None]
     return np.asarray(np.ravel_multi_index(tuple(number), groups.shape), np.int64)

@@ -168,10 +168,11 @@ def _follow(
     for number, group in enumerate(rounds):
         if not left.size:
             break
-        tasks = group.task_of(at[left])
+        owner = group.task_of(at[left])
         on = np.zeros(left.size, np.bool_)
-        for task in np.unique(tasks):
-            mine = np.flatnonzero(tasks == task)
+        order = np.argsort(owner, kind="stable")
+        tasks, begins = np.unique(owner[order], return_index=True)
+        for task, mine in zip(tasks, np.split(order, begins[1:]), strict=True):
             rows = left[mine]
             table = group.names(int(task))
             found, is_there = locate(table.old, names[rows])
