@@ -73,7 +73,8 @@ class _File:
         self._stack = ExitStack()
         self._writers: dict[str, slice_writer.SliceWriter] = {}
         self.since, self.bytes = time.monotonic(), 0
-        self.made: list[tuple[int, Made]] = []
+        #: keys, their outcomes, and what the files are called that they have rows in: no tables
+        self.made: list[tuple[int, Outcome, set[str]]] = []
 
     def add(self, key: int, made: Made) -> None:
         for name, table, to, source in made.rows:
@@ -83,7 +84,7 @@ class _File:
                 self._writers[name] = self._stack.enter_context(writer)
             self._writers[name].add(key if source is None else source, table, to)
             self.bytes += sum(column.nbytes for column in table)
-        self.made.append((key, made))
+        self.made.append((key, made.outcome, {rows.name for rows in made.rows}))
 
     @property
     def is_due(self) -> bool:
@@ -97,15 +98,14 @@ class _File:
             if self.made:
                 yield self.made[0][0], error
             return
-        for key, made in self.made:
-            info = made.outcome.info
-            mine = {rows.name for rows in made.rows}
+        for key, outcome, mine in self.made:
+            info = outcome.info
             told = {name: self._writers[name].info for name in sorted(mine)}
             info["files"] = info.get("files", {}) | {
                 name: [file.size, file.crc32] for name, file in told.items()
             }
             info["slices"] = {name: self._writers[name].path.name for name in sorted(mine)}
-            yield key, made.outcome
+            yield key, outcome
 
     def give_up(self, error: BaseException) -> None:
         """Leave nothing of what was written."""
@@ -147,6 +147,7 @@ def into_slices(
                     yield key, error
                     file = _File(directory, kinds)
                     continue
+                del made  # or the next one's tables would come on top
                 if file.is_due:
                     yield from file.close()
                     file = _File(directory, kinds)
