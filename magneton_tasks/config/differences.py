@@ -21,7 +21,7 @@ def differing(
     ----------
     taken
         The thresholds (affinities) that runs with them segment with; None: not known. Where both
-        are, these are compared, whatever the configs say.
+        are, these are compared, whatever the configs say; whether they are the map's, always.
     """
     old, new = renamed.of(keys.flat(before)), renamed.of(keys.flat(now))
     lines = []
@@ -29,7 +29,8 @@ def differing(
         a, b = (values.get(key, deciding.before(key)) for values in (old, new))
         if key == THRESHOLD:
             known = (_threshold(old, taken[0]), _threshold(new, taken[1]))
-            if (a != b) if None in known else (known[0] != known[1]):
+            same = a == b if None in known else known[0] == known[1]
+            if not same or _is_by_map(old) != _is_by_map(new):
                 was, comes = (_threshold_words(*x) for x in zip((old, new), known, strict=True))
                 lines.append(f"{key}: {was} -> {comes}")
         elif a != b:
@@ -46,8 +47,12 @@ def _threshold(config: Mapping[str, object], taken: float | None) -> float | Non
 
 
 def _threshold_words(config: Mapping[str, object], value: float | None) -> str:
-    by_map = config.get(THRESHOLD) is None and config.get("method") == "exact"
-    return ("null" if value is None else str(value)) + (", from the map" if by_map else "")
+    words = "null" if value is None else str(value)
+    return words + (", from the map" if _is_by_map(config) else "")
+
+
+def _is_by_map(config: Mapping[str, object]) -> bool:
+    return config.get(THRESHOLD) is None and config.get("method") == "exact"
 
 
 def _words(config: Mapping[str, object], key: str) -> str:

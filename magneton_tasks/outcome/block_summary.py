@@ -70,7 +70,7 @@ def summarise(
         "stages": stages,
         "outside": outside,
         "verify": None if verified is None else {"seconds": verified.get("seconds")},
-        "notes": [*plan.threshold.warnings, *plan.notes],
+        "notes": [*attempt.threshold.warnings, *plan.notes],
         "cost": _cost(plan),
         "volume": volume(attempt),
         "runner": attempt.config.runner.default,

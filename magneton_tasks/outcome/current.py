@@ -117,7 +117,7 @@ def _changes(
     attempt: Attempt, config: RunConfig, threshold: ThresholdChoice | None
 ) -> tuple[str, ...]:
     """What the config says differently; ``threshold``: what a run takes now, if that's known."""
-    taken = (attempt.plan.threshold.value, None if threshold is None else threshold.value)
+    taken = (attempt.threshold.settled, None if threshold is None else threshold.settled)
     return tuple(differing(attempt.config.resolved(), config.resolved(), taken))
 
 

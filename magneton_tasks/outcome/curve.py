@@ -18,8 +18,8 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, CorruptFileError, NoInputError, OtherVersionError
 from magneton_tasks.plan.fingerprints import lowest_threshold
-from magneton_tasks.plan.plan import Plan
-from magneton_tasks.work import attempts
+from magneton_tasks.plan.plan import Plan, ThresholdChoice
+from magneton_tasks.work import attempts, threshold_of
 from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
@@ -68,6 +68,8 @@ class Curve:
         The newest attempt with that pool.
     is_newest
         Whether no newer attempt was planned.
+    threshold
+        That its cut was made at.
     written_s
         When pool wrote it, in unix seconds.
     voxels
@@ -79,6 +81,7 @@ class Curve:
     paths: AttemptPaths
     plan: Plan
     is_newest: bool
+    threshold: ThresholdChoice
     written_s: float
     supervoxels: int
     voxels: int
@@ -138,7 +141,8 @@ def newest(config: RunConfig) -> Curve:
             continue
         lowest = lowest_threshold(config_of(one.paths), plan.threshold.value)
         supervoxels, voxels, levels = read(path, lowest)
-        return Curve(one.paths, plan, number == 0, written_s, supervoxels, voxels, levels)
+        chosen = threshold_of.result(work, plan)
+        return Curve(one.paths, plan, number == 0, chosen, written_s, supervoxels, voxels, levels)
     if other is not None:
         raise other
     raise NoInputError(

@@ -129,7 +129,7 @@ def _report(
         "fingerprints": asdict(plan.fingerprints),
         "volume": volume(attempt),
         "settings": list(settings(attempt.config)),
-        "notes": [*plan.threshold.warnings, *plan.notes],
+        "notes": [*attempt.threshold.warnings, *plan.notes],
         "failures": failures,
         "verify": dict(verified) if verified else None,
         "proof": words(verified),

@@ -224,7 +224,7 @@ class Status:
             "planned": plan.created,
             "partition": plan.partition,
             "overrides": dict(plan.overrides),
-            "threshold": threshold_words.as_data(self.shown.plan.threshold),
+            "threshold": threshold_words.as_data(self.shown.threshold),
             "alive": self.alive,
             "holder": None
             if held is None

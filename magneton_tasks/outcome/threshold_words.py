@@ -13,7 +13,9 @@ _SOURCES = {"map": "from the map", "config": "from the config", "run": "set for 
 def words(chosen: ThresholdChoice) -> str:
     """Such as ``0.315, from the map: contacts between objects 0.10, inside objects 0.87``."""
     levels = _levels(chosen)
-    return f"{chosen.value:g}, {_SOURCES[chosen.source]}" + (f": {levels}" if levels else "")
+    source = _SOURCES[chosen.source]
+    told = f"{source} (samples say about {chosen.value:g})" if chosen.is_guess else None
+    return (told or f"{chosen.value:g}, {source}") + (f": {levels}" if levels else "")
 
 
 def as_data(chosen: ThresholdChoice) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def as_data(chosen: ThresholdChoice) -> dict[str, Any]:
     return {
         **asdict(chosen),
         "warnings": list(chosen.warnings),
-        "source_words": _SOURCES[chosen.source],
+        "source_words": "by samples of the map" if chosen.is_guess else _SOURCES[chosen.source],
         "levels": _levels(chosen),
     }
 

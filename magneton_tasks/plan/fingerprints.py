@@ -1,8 +1,8 @@
 """Hashes of what decides each stage's results: effective values, nothing else.
 
 `config.deciding` says which keys these are, under which ids they are hashed, and what a younger
-key stood for before it existed. `segment.threshold` is hashed as the number that the run takes,
-whether it was written or null.
+key stood for before it existed. `segment.threshold` is hashed as the number that the run takes; the
+one that pool takes from the map (exact) as the rule that finds it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
     Parameters
     ----------
     threshold
-        The one that the run takes; the config's may be null.
+        The one that the run takes, where the config's is null and no map is asked.
     """
     exact = config.method == "exact"
     grid = geometry.grid
@@ -45,7 +45,9 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
     if exact:
         faces = digest(segment, versions.EXACT_FACES)
         rounds = digest(faces, versions.EXACT_ROUNDS)
-        cut = [versions.EXACT_CUT, threshold, decisive(config, "pool")]
+        fixed = config.segment.threshold
+        chosen = ["map", versions.MAP_THRESHOLD] if fixed is None else fixed
+        cut = [versions.EXACT_CUT, chosen, decisive(config, "pool")]
         pool = digest(rounds, *cut, config.segment.min_size_vox)
         between = {"count": "", "faces": faces, "rounds": rounds, "cut": digest(pool, "cut")}
         written = segment  # the records of cells tell which cut they hold
@@ -74,7 +76,9 @@ def lowest_threshold(config: RunConfig, threshold: float) -> float:
     """What blocks merge down to; exact: low enough that cuts may lie anywhere above."""
     if config.method != "exact":
         return threshold
-    return min(config.exact.lowest_threshold, threshold)
+    fixed = config.segment.threshold
+    lowest = config.exact.lowest_threshold
+    return lowest if fixed is None else min(lowest, fixed)
 
 
 def decisive(config: RunConfig, group: str) -> dict[str, Any]:

@@ -88,6 +88,8 @@ class ThresholdChoice:
         What is doubtful about one from the map, each with what to do.
     now
         What the map asks for now, where it has changed since; the result keeps ``value``.
+    is_guess
+        Samples of the map say so: pool takes the threshold from all of it.
     """
 
     value: float
@@ -96,6 +98,17 @@ class ThresholdChoice:
     inside: float | None = None
     warnings: tuple[str, ...] = ()
     now: float | None = None
+    is_guess: bool = False
+
+    @property
+    def settled(self) -> float | None:
+        """The threshold; None while only samples tell it."""
+        return None if self.is_guess else self.value
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> ThresholdChoice:
+        """Back from what JSON makes of it."""
+        return cls(**{**data, "warnings": tuple(data["warnings"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +249,7 @@ def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
     geometry["factors"] = tuple(vec3(f) for f in geometry["factors"])
     data["geometry"] = Geometry(**geometry)
     data["fingerprints"] = Fingerprints(**data["fingerprints"])
-    chosen = data["threshold"]
-    data["threshold"] = ThresholdChoice(**chosen | {"warnings": tuple(chosen["warnings"])})
+    data["threshold"] = ThresholdChoice.from_data(data["threshold"])
     for stage in data["work"].values():
         stage["todo"] = [(b, e) for b, e in stage["todo"]]
     data["work"] = {k: StagePlan(**v) for k, v in data["work"].items()}

@@ -25,7 +25,7 @@ from magneton_tasks.work.job import Job
 from magneton_tasks.work.pool_table import PoolTable
 from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.stores import pool_table
-from magneton_tasks.work.validity import holds_same, is_settled
+from magneton_tasks.work.validity import holds_same, is_settled, pool_key
 
 if TYPE_CHECKING:
     from magneton_tasks.stages.cut_tables import CutTables
@@ -85,7 +85,7 @@ class ApplyStage:
         return {k: r for k, r in found.items() if r and self.attempt.accepts("apply", r)}
 
     def expected(self, _: int) -> str | None:
-        return self.pool.input
+        return pool_key(self.pool)
 
     def one(self, key: int) -> Outcome:
         """Write a cell, unless its labels and their global ids are those of the last time."""
@@ -98,11 +98,11 @@ class ApplyStage:
             if not self._is_claimed:
                 claim(self.attempt)
                 self._is_claimed = True
-            info = before.info | Info(pool=self.pool.input)
+            info = before.info | Info(pool=pool_key(self.pool))
             return Outcome("done", cell_input, info=info, summary="unchanged")
         box = self.geometry.cells.core(key)
         written, voxels = self._write(box, *table_of_ids(luts))
-        info = info_of(self.pool.input, written)
+        info = info_of(pool_key(self.pool), written)
         if self.attempt.config.method == "exact":  # verify counts them
             info["voxels"] = voxels
         return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, written)):,} chunks")

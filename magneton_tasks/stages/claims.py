@@ -45,7 +45,7 @@ def take_place(config: RunConfig, plan: Plan) -> None:
     """
     owner = owner_of(config.paths.output, overwrite=True)
     if owner is None:
-        create_output(config, plan, owner=_content(config, plan))
+        create_output(config, plan, owner=_content(config, plan, plan.threshold.settled))
     elif owner.get("fingerprint") == plan.fingerprints.of_output:
         create_output(config, plan, replace=True)
     else:
@@ -59,10 +59,11 @@ def output_to_write(attempt: Attempt) -> PrecomputedStore:
     """
     config, plan = attempt.config, attempt.plan
     owner = owner_of(config.paths.output, overwrite=True)
-    if owner is not None and _is_claimed(owner, plan):
+    threshold = attempt.threshold.settled
+    if owner is not None and _is_claimed(owner, plan, threshold):
         # another task may have written the owner, and not the info yet
         return create_output(config, plan, replace=True)
-    content = _content(attempt.frozen_config(), plan)
+    content = _content(attempt.frozen_config(), plan, threshold)
     if (
         owner is not None
         and owner.get("fingerprint") == plan.fingerprints.of_output
@@ -75,7 +76,8 @@ def output_to_write(attempt: Attempt) -> PrecomputedStore:
 def claim(attempt: Attempt) -> None:
     """Let the output hold this attempt's result, where cells of another are as this one has them."""
     owner = owner_of(attempt.config.paths.output, overwrite=True)
-    if owner is None or owner.get("fingerprint") != attempt.plan.fingerprints.of_output:
+    told = (owner.get("fingerprint"), owner.get("threshold")) if owner else None
+    if told != (attempt.plan.fingerprints.of_output, attempt.threshold.settled):
         output_to_write(attempt)
 
 
@@ -92,7 +94,8 @@ def mark_finished(attempt: Attempt) -> None:
     if state != "finished":
         finished_s, run = time.time(), owner.get("run") or attempt.plan.run
     told = {"run": owner.get("run"), "finished": {"time": finished_s, "run": run}}
-    content = _content(attempt.frozen_config(), attempt.plan) | told | _release(owner)
+    made = _content(attempt.frozen_config(), attempt.plan, attempt.threshold.settled)
+    content = made | told | _release(owner)
     if content != owner:
         write_owner(url, content)
 
@@ -116,10 +119,11 @@ def _own_owner(attempt: Attempt) -> dict[str, Any] | None:
         time.sleep(_LOOK_S)
 
 
-def _is_claimed(owner: Mapping[str, Any], plan: Plan) -> bool:
+def _is_claimed(owner: Mapping[str, Any], plan: Plan, threshold: float | None) -> bool:
     """Whether the owner says that this run is writing this result."""
     told = owner.get("fingerprint"), owner.get("run"), owner.get("finished", "unknown")
-    return told == (plan.fingerprints.of_output, plan.run, None)
+    same = told == (plan.fingerprints.of_output, plan.run, None)
+    return same and owner.get("threshold") == threshold
 
 
 def _release(owner: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,10 +131,15 @@ def _release(owner: Mapping[str, Any]) -> dict[str, Any]:
     return {"magneton": owner.get("magneton")}
 
 
-def _content(config: RunConfig, plan: Plan) -> dict[str, Any]:
+def _content(config: RunConfig, plan: Plan, threshold: float | None) -> dict[str, Any]:
     """What tells of a plan's result, unfinished; the same in each of its tasks.
 
-    ``config``: with paths as they were planned.
+    Parameters
+    ----------
+    config
+        With paths as they were planned.
+    threshold
+        That the result has; None: pool hasn't taken it from the map yet.
     """
     return {
         "magneton": __version__,
@@ -144,6 +153,6 @@ def _content(config: RunConfig, plan: Plan) -> dict[str, Any]:
         "written": plan.fingerprints.apply,
         # when verify proved this result complete, and of which run; see `stages.planning.replaced`
         "finished": None,
-        "threshold": plan.threshold.value,
+        "threshold": threshold,
         "config": config.resolved(),
     }

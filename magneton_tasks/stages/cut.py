@@ -34,11 +34,12 @@ from magneton_tasks.stages.slicing import (
     groups_of,
     into_slices,
 )
-from magneton_tasks.work import round_chain, round_plan
+from magneton_tasks.work import round_chain, round_plan, threshold_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.round_plan import RoundPlan
+from magneton_tasks.work.validity import pool_key
 
 #: What files of cuts are called.
 CUT = "cut"
@@ -64,12 +65,16 @@ class CutStage:
 
     def __init__(self, attempt: Attempt, keys: list[int]) -> None:
         self.attempt, self.keys = attempt, keys
-        self.least_score = least_score(attempt.plan.threshold.value)
         self._cut: dict[int, Made] = {}
 
     @cached_property
     def pool(self) -> Record:
         return self.attempt.require("pool", {0})[0]
+
+    @cached_property
+    def least_score(self) -> int:
+        """Of the merges that are followed."""
+        return least_score(threshold_of.pool(self.attempt.plan, self.pool).value)
 
     @cached_property
     def plans(self) -> list[RoundPlan]:
@@ -112,7 +117,7 @@ class CutStage:
         yield from work(self.keys, begin)
 
     def expected(self, _: int) -> str | None:
-        return self.pool.input
+        return pool_key(self.pool)
 
     def one(self, key: int) -> Made:
         """Cut a group: the table of each of its blocks."""
@@ -170,7 +175,7 @@ class CutStage:
         least = self.attempt.config.segment.min_size_vox
         tables = {b: _ids(cuts[b], least) for b in numbers}
         info = Info(
-            pool=self.pool.input,
+            pool=pool_key(self.pool),
             n=sum(len(t.id) for t in tables.values()),
             joins=sum(_merged(b, cuts[b]) for b in numbers),
             voxels=sum(int(rows[b].voxels.sum()) for b in numbers),
@@ -179,7 +184,7 @@ class CutStage:
         info |= cut_figures.of_group([_named_here(b, cuts[b], least) for b in numbers])
         output = digest_of(*tables.values())
         summary = f"{info['n']:,} supervoxels, {info['objects']:,} objects"
-        outcome = Outcome("done", self.pool.input or "", output, info, summary)
+        outcome = Outcome("done", pool_key(self.pool) or "", output, info, summary)
         return Made(outcome, [Rows(CUT, table, source=b) for b, table in tables.items()])
 
 

@@ -15,6 +15,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.chunks import info_of, require_sound
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Outcome, Record
+from magneton_tasks.work.validity import pool_key
 
 
 def run(job: Job) -> int:
@@ -44,7 +45,7 @@ class DownsampleStage:
         return output_to_write(self.attempt)
 
     def expected(self, _: int) -> str | None:
-        return self.pool.input
+        return pool_key(self.pool)
 
     def one(self, key: int) -> Outcome:
         cells, mip = self.geometry.coarse_cells, self.geometry.cell_mips
@@ -59,7 +60,10 @@ class DownsampleStage:
         written = write_mips(
             self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more
         )
-        info = info_of(self.pool.input, written)
+        info = info_of(pool_key(self.pool), written)
         return Outcome(
-            "done", self.pool.input or "", info=info, summary=f"{sum(map(len, written)):,} chunks"
+            "done",
+            pool_key(self.pool) or "",
+            info=info,
+            summary=f"{sum(map(len, written)):,} chunks",
         )

@@ -17,6 +17,8 @@ from magneton_tasks.kernels.exact.map_threshold import LEVELS
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, at_level, of_rows
 from magneton_tasks.kernels.pool_report import LargeObject, PoolReport, SizeHistogram
+from magneton_tasks.plan.fingerprints import lowest_threshold
+from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.stages import completeness
 from magneton_tasks.stages.loop import (
     advised,
@@ -26,6 +28,7 @@ from magneton_tasks.stages.loop import (
     own_peak_bytes,
     say,
 )
+from magneton_tasks.stages.planning import thresholds
 from magneton_tasks.stages.round import NAMES
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
 from magneton_tasks.stages.slicing import SliceReader
@@ -34,7 +37,7 @@ from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info
 from magneton_tasks.work.states import VolumeStates
-from magneton_tasks.work.validity import spares
+from magneton_tasks.work.validity import pool_output, spares
 
 
 def run(job: Job) -> int:
@@ -63,21 +66,17 @@ def run(job: Job) -> int:
                 result["skipped"] = 1
             else:
                 found = completeness.require(attempt, chain)
-                report, merged = _pool(attempt, found)
-                info = Info(
-                    objects=report.objects,
-                    labels=report.labels,
-                    joins=report.joins,
-                    merged=merged,
-                    plan=chain.before,
-                )
+                report, info, threshold = _pool(attempt, found)
+                info["plan"] = chain.before
+                by_map = threshold.source == "map"
                 writer.add(
                     0,
                     "done",
                     after=state,
                     attempt=attempt.plan.attempt,
                     input=made_of,
-                    info=info,
+                    output=pool_output(made_of, threshold.value) if by_map else None,
+                    info=info | Info(threshold=asdict(threshold)) if by_map else info,
                     seconds=round(time.time() - began, 3),
                     cpu_s=round(time.process_time() - cpu_began, 3),
                     peak_bytes=own_peak_bytes(),
@@ -101,15 +100,29 @@ def run(job: Job) -> int:
     return code
 
 
-def _pool(attempt: Attempt, found: completeness.Records) -> tuple[PoolReport, list[int]]:
-    """The report, and how many merges there are at the levels around the threshold."""
+def _pool(
+    attempt: Attempt, found: completeness.Records
+) -> tuple[PoolReport, Info, ThresholdChoice]:
+    """The report, what of it the record holds, and the threshold: the plan's, or the map's."""
     curve = Curve.nothing()
     for part in _curves(attempt, found):
         curve += part
-    threshold = attempt.plan.threshold.value
-    report = report_of(attempt, curve, found)
-    _write(attempt, report, curve)
-    return report, [report.labels - n for n in objects_around(curve, threshold)]
+    chosen = attempt.plan.threshold
+    if chosen.source == "map":
+        lowest = lowest_threshold(attempt.config, chosen.value)
+        chosen = thresholds.of_pool(attempt, curve.rule, lowest)
+        for warning in chosen.warnings:
+            tell(Note(f"pool: WARNING: {warning}", "warning"))
+    report = report_of(attempt, curve, chosen.value, found)
+    _write(attempt, report, curve, chosen.value)
+    info = Info(
+        objects=report.objects,
+        labels=report.labels,
+        joins=report.joins,
+        # the levels around the threshold
+        merged=[report.labels - n for n in objects_around(curve, chosen.value)],
+    )
+    return report, info, chosen
 
 
 def objects_around(curve: Curve, threshold: float) -> tuple[int, int]:
@@ -139,12 +152,13 @@ def _curves(attempt: Attempt, found: completeness.Records) -> Iterator[Curve]:
             yield of_rows(*reader.read(NAMES, (CurveRows,), [key]))
 
 
-def report_of(attempt: Attempt, curve: Curve, found: completeness.Records) -> PoolReport:
+def report_of(
+    attempt: Attempt, curve: Curve, threshold: float, found: completeness.Records
+) -> PoolReport:
     """The figures of the level of `map_threshold.LEVELS` that stands for the threshold.
 
     They count objects of every size; verify adds those of the cut itself (`cut_figures`).
     """
-    threshold = attempt.plan.threshold.value
     level = at_level(threshold)
     classes = curve.size_classes()[level]
     used = int(classes.nonzero()[0].max(initial=-1)) + 1
@@ -169,7 +183,7 @@ def report_of(attempt: Attempt, curve: Curve, found: completeness.Records) -> Po
     )
 
 
-def _write(attempt: Attempt, report: PoolReport, curve: Curve) -> None:
+def _write(attempt: Attempt, report: PoolReport, curve: Curve, threshold: float) -> None:
     data = asdict(report)
     share, most = report.largest_of_foreground, attempt.config.pool.largest_object_warning
     data["warning"] = None
@@ -181,7 +195,7 @@ def _write(attempt: Attempt, report: PoolReport, curve: Curve) -> None:
     data["curve"] = curve_data(curve)
     text = json.dumps(data, indent=1).encode()
     files.write_atomic(attempt.stage_dir("pool") / "report.json", text)
-    threshold, small = attempt.plan.threshold.value, attempt.config.segment.min_size_vox
+    small = attempt.config.segment.min_size_vox
     least = "" if LEVELS[at_level(threshold)] == threshold else "at least "
     smaller = f", those below {small} voxels included" if small > 1 else ""
     say(

@@ -27,7 +27,7 @@ from magneton_tasks.work.inputs import input_digest
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.stores import pool_table, segmentation, table_dir
-from magneton_tasks.work.validity import inputs_of, made_from, pool_input, why_stale
+from magneton_tasks.work.validity import inputs_of, made_from, pool_input, pool_key, why_stale
 
 #: Findings that are listed one by one.
 _LISTED = 20
@@ -182,7 +182,7 @@ def _check_output(
     )
     reader = _Reader(attempt, chunks.ChunkFiles(output), share)
     for stage, found in records.items():
-        bad = {k: OTHER_POOL for k, r in found.items() if why_stale(stage, r, pool.input)}
+        bad = {k: OTHER_POOL for k, r in found.items() if why_stale(stage, r, pool_key(pool))}
         current = {k: r for k, r in found.items() if k not in bad}
         bad |= {k: chunks.summed_up(d) for k, d in reader.damaged(stage, current) if d}
         for key, cause in sorted(bad.items()):

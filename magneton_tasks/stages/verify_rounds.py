@@ -7,10 +7,11 @@ from typing import Any
 
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.stages import completeness, cut_figures
+from magneton_tasks.work import threshold_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.states import VolumeStates
-from magneton_tasks.work.validity import why_stale
+from magneton_tasks.work.validity import pool_key, why_stale
 
 
 def check(
@@ -36,11 +37,11 @@ def check(
         add("the pool was made of other rounds, or at another threshold, than those there are now")
         attempt.invalidate("pool", {0: "made of other rounds"})
     cuts = attempt.require("cut", range(len(chain.steps[0].plan.groups)))
-    other = [k for k, r in cuts.items() if why_stale("cut", r, pool.input)]
+    other = [k for k, r in cuts.items() if why_stale("cut", r, pool_key(pool))]
     if other:
         add(f"{len(other):,} groups were cut of another pool ({other[0]}, ...)")
         attempt.invalidate("cut", dict.fromkeys(other, "cut of another pool"))
-    threshold = attempt.plan.threshold.value
+    threshold = threshold_of.pool(attempt.plan, pool).value
     problems = list(completeness.cut_differences(found, chain.steps[0].plan, cuts, pool, threshold))
     for problem in problems:
         add(problem)

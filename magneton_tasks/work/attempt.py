@@ -16,9 +16,9 @@ from magneton_tasks.config.roots import check_roots
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import CorruptFileError, NoInputError, NotVisibleError
 from magneton_tasks.plan.fingerprints import lowest_threshold
-from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import Plan, StagePlan, ThresholdChoice
 from magneton_tasks.plan.stage_table import noun_of
-from magneton_tasks.work import group_work
+from magneton_tasks.work import group_work, threshold_of
 from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -88,6 +88,11 @@ class Attempt:
         if not group_work.is_late(stage):
             return self.plan.work[stage]
         return group_work.read(self.paths, stage, self.wait_s).work
+
+    @property
+    def threshold(self) -> ThresholdChoice:
+        """That the result has, as `threshold_of.result`."""
+        return threshold_of.result(self.work, self.plan)
 
     @property
     def exact_settings(self) -> ExactSettings:

@@ -81,6 +81,8 @@ class Info(TypedDict, total=False):
         Merges at the levels of the curve around the threshold, the fewer first (pool).
     joins
         Labels that were joined (pool).
+    threshold
+        What pool took from the map: a `plan.ThresholdChoice` as JSON has it.
     objects, labels
         Global ids, and labels that got one (pool, cut).
     pool
@@ -118,6 +120,7 @@ class Info(TypedDict, total=False):
     contacts: dict[str, int]
     faces: int
     merged: list[int]
+    threshold: dict[str, Any]
     joins: int
     objects: int
     labels: int

@@ -7,7 +7,7 @@ A valid record counts if the run accepts it (`accepts`) and it was made of what 
     faces (exact)      the same, neighbours behind high faces alone            `count_input`
     round0, ... (exact)  its round's plan, which holds what it was made from   `round_chain`
     pool               all counts (`pool_input`), or all rounds and the cut    `cut_input`
-    those after it     the pool table or the cut, which is known by pool's input
+    those after it     the pool table or the cut, which is known by `pool_key`
 
 What a stage is made of follows from the current records of the stage before, and each stage's
 result is the same whenever it is made of the same: so where one has to be made again (its file was
@@ -70,6 +70,11 @@ def cut_input(rounds: str, pool: str) -> str:
     return digest(rounds, pool)
 
 
+def pool_output(made_of: str, threshold: float) -> str:
+    """What a pool is known by that took its threshold from the map: another one makes other objects."""
+    return digest([made_of, threshold])
+
+
 # ------------------------------------------------------------------ one record
 class Made(Protocol):
     """A record, or the line of one, as far as it tells what it was made of and made."""
@@ -100,6 +105,12 @@ def inputs_of(records: Mapping[int, Made]) -> dict[int, str]:
 def made_of(stage: str, record: Made) -> str | None:
     """Digest of what a record's result was made of."""
     return record.pool if stage in AFTER_POOL else record.digests[0]
+
+
+def pool_key(pool: Made) -> str | None:
+    """What results are known by that a pool's record led to."""
+    made_of, output = pool.digests
+    return output or made_of
 
 
 def why_stale(stage: str, record: Made, expected: str | None) -> str | None:
@@ -233,8 +244,16 @@ class Judge:
             steps = self.chain.steps
             done = steps[number].done if number < len(steps) else frozenset[int]()
             return {key: None if key in done else OTHER_LABELS for key, _ in valid}
-        pool, output = self.pool_expected(), self._output if stage in WRITING else None
-        return {key: why_stale(stage, state, pool) or output for key, state in valid}
+        expected = self.pool_expected() if stage == "pool" else self._pool_key()
+        output = self._output if stage in WRITING else None
+        return {key: why_stale(stage, state, expected) or output for key, state in valid}
+
+    def _pool_key(self) -> str | None:
+        """What results after pool are made with; of one that took its threshold its record tells."""
+        expected = self.pool_expected()
+        if expected is None or 0 not in self.current("pool"):
+            return expected
+        return pool_key(self._records("pool")[0])
 
 
 def made_from(

@@ -20,6 +20,7 @@ def config(method: str, threshold: float | None, **others: Any) -> dict[str, Any
         (("exact", 0.7), ("exact", None), (0.7, None), "0.7 -> null, from the map"),
         (("exact", None), ("exact", 0.7), (0.265, 0.7), "0.265, from the map -> 0.7"),
         (("exact", None), ("exact", None), (0.2, 0.3), "0.2, from the map -> 0.3, from the map"),
+        (("exact", None), ("exact", 0.3), (0.3, 0.3), "0.3, from the map -> 0.3"),
         (("overlap", 0.6), ("overlap", None), (None, None), "0.6 -> 0.7"),
     ],
 )
@@ -31,7 +32,7 @@ def test_a_threshold_is_told_as_it_is_taken(
 
 
 def test_the_same_threshold_is_no_difference() -> None:
-    assert differing(config("exact", None), config("exact", 0.265), (0.265, 0.265)) == []
+    assert differing(config("exact", None), config("exact", None), (0.265, 0.265)) == []
     assert differing(config("overlap", None), config("overlap", 0.7)) == []
     assert differing(config("exact", None), config("exact", None), (0.265, None)) == []
 

@@ -14,6 +14,7 @@ from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.outcome.page import frozen
 from magneton_tasks.outcome.report import write_report
 from magneton_tasks.plan.plan import ThresholdChoice
+from magneton_tasks.work import threshold_of
 from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
@@ -34,9 +35,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def warned(run: Run, monkeypatch: pytest.MonkeyPatch) -> Attempt:
     """That run, as if the map had asked for `MAP`."""
-    attempt = replace(run.attempt, plan=replace(run.plan, threshold=MAP))
-    monkeypatch.setattr(Attempt, "open", classmethod(lambda *_: attempt))
-    return attempt
+    monkeypatch.setattr(threshold_of, "pool", lambda *_: MAP)
+    monkeypatch.setattr(Attempt, "open", classmethod(lambda *_: run.attempt))
+    return run.attempt
 
 
 def test_words_of_each_source() -> None:
@@ -44,13 +45,18 @@ def test_words_of_each_source() -> None:
     assert threshold_words.words(MAP) == f"0.315, from the map: {levels}"
     now = "; the map has changed since, and its own threshold is now 0.4"
     assert threshold_words.words(replace(MAP, now=0.4)) == f"0.315, from the map: {levels}{now}"
+    guess = f"from the map (samples say about 0.315): {levels}"
+    assert threshold_words.words(replace(MAP, is_guess=True)) == guess
+    assert threshold_words.as_data(replace(MAP, is_guess=True))["source_words"].startswith(
+        "by samp"
+    )
     assert threshold_words.words(ThresholdChoice(0.7, "config")) == "0.7, from the config"
     assert threshold_words.words(ThresholdChoice(0.5, "run")) == "0.5, set for this run"
 
 
 def test_plan_s_log_tells_it(run: Run, cli: Caller) -> None:
     out = cli("plan", run.plan.config_path, "--run-id", "again").out
-    line = f"threshold {threshold_words.words(run.plan.threshold)}"
+    line = f"threshold {threshold_words.words(run.attempt.threshold)}"
     assert line in out.splitlines()
     assert ", from the map: contacts between objects 0." in line
 

@@ -18,6 +18,7 @@ from magneton_tasks.config.field_facts import ALWAYS, Decides, DecidesNothing
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.config.types import Section
+from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
 from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Fingerprints
@@ -84,11 +85,22 @@ def test_results_of_version_0_1_still_count(text: str, golden: tuple[str, ...]) 
 def test_null_counts_as_the_threshold_that_it_stands_for() -> None:
     plain, written = a_config({"method": "overlap"}), a_config({"segment.threshold": 0.7})
     assert of(plain) == of(written.model_copy(update={"method": "overlap"}))
+
+
+def test_what_pool_takes_from_the_map_counts_as_the_rule_that_finds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     exact = a_config(EXACT)
     geometry = make_geometry(exact, VOLUME)
-    fixed = a_config(EXACT | {"segment.threshold": 0.35})
-    assert make_fingerprints(exact, geometry, 0.35) == make_fingerprints(fixed, geometry, 0.35)
-    assert make_fingerprints(exact, geometry, 0.35) != make_fingerprints(exact, geometry, 0.36)
+    fixed = of(a_config(EXACT | {"segment.threshold": 0.35}))
+    by_map = make_fingerprints(exact, geometry, 0.35)
+    assert by_map == make_fingerprints(exact, geometry, 0.36), "samples decide nothing"
+    assert (by_map.segment, by_map.rounds) == (fixed.segment, fixed.rounds)
+    results = (fixed.pool, fixed.cut, fixed.result)
+    assert {by_map.pool, by_map.cut, by_map.result}.isdisjoint(results)
+    monkeypatch.setattr(versions, "MAP_THRESHOLD", versions.MAP_THRESHOLD + 1)
+    other = make_fingerprints(exact, geometry, 0.35)
+    assert other.rounds == by_map.rounds and other.pool != by_map.pool
 
 
 # ------------------------------------------------------------------ new keys

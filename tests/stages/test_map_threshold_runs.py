@@ -68,14 +68,14 @@ def unsampled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_segments_with_what_the_map_asks_for(tmp_path: Path, cli: Caller) -> None:
     config = make(tmp_path / "null")
     run = volumes.run_pipeline(config)
-    chosen = run.plan.threshold
-    assert chosen.source == "map" and chosen.warnings == ()
+    chosen = run.attempt.threshold
+    assert chosen.source == "map" and chosen.warnings == () and not chosen.is_guess
     assert chosen.between is not None and chosen.inside is not None
     assert chosen.between < chosen.value < chosen.inside
     frozen = yaml.safe_load(run.attempt.paths.config.read_text())
     assert frozen["segment"]["threshold"] is None
     written = json.loads(run.attempt.paths.plan.read_text())["threshold"]
-    assert (written["value"], written["source"]) == (chosen.value, "map")
+    assert (written["source"], written["is_guess"]) == ("map", True)
     same = make(tmp_path / "fixed", segment={"threshold": chosen.value})
     fixed = volumes.run_pipeline(same)
     assert (volumes.read_segmentation(fixed) == volumes.read_segmentation(run)).all()
@@ -109,7 +109,7 @@ def test_a_rerun_keeps_it_without_looking(tmp_path: Path, request: pytest.Fixtur
     request.getfixturevalue("unsampled")
     again = planned(config, "again")
     assert again.nothing_to_do
-    assert again.threshold == first.plan.threshold
+    assert again.threshold == first.attempt.threshold
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, cli: Caller) -> None:
@@ -338,17 +338,17 @@ def test_too_few_contacts_are_warned_of_with_what_to_do(tmp_path: Path, cli: Cal
     chosen = planned(config).threshold
     assert (chosen.value, chosen.source) == (0.5, "map")
     shown = cli("plan", config, "--run-id", "shown").out
-    assert "WARNING   the samples hold too few contacts" in shown
+    assert "WARNING   the map holds too few contacts" in shown
     assert "set segment.threshold" in shown
 
 
 def test_every_warning_says_what_to_do() -> None:
     from magneton_tasks.stages.planning.thresholds import Entry
 
-    names = ("few contacts", "poor contrast", "stopped early", "cliff below")
+    names = ("few contacts", "poor contrast", "stopped early", "cliff below", "no lower cut")
     entry = Entry(0.3, 0.11, 0.87, 0.6, 1.3, 0.2, names, 1)
     said = entry.choice().warnings
-    assert len(said) == 4
+    assert len(said) == 5
     assert all("{" not in w and ("look" in w or "set segment.threshold" in w) for w in said)
 
 

@@ -546,7 +546,9 @@ def test_what_the_map_asks_for_is_scored_and_taken_where_it_is_nearly_as_good(
     assert found["best"] == at
     assert found["proposed"] == {"segment.threshold": None}
     out = cli(*args, "--write").out
-    assert f"map       {own.value:g}, from the map: contacts between objects" in out
+    assert (
+        f"map       from the map (samples say about {own.value:g}): contacts between objects" in out
+    )
     assert "<- what the map asks for" in out
     assert "wrote     segment.threshold: null into" in out
     assert load_config(exact).segment.threshold is None
@@ -569,7 +571,7 @@ def test_try_shows_what_the_map_asks_for_and_cuts_on_both_sides(cli: Caller, exa
     assert 0.5 in tried  # what the config says
     assert not any("thresholds.json" in name for name in files_of(exact.parent) - before)
     out = cli("try", exact, "--box", SOME, "--no-view").out
-    assert f"threshold {own:g}, from the map: contacts between objects" in out
+    assert f"threshold from the map (samples say about {own:g}): contacts between objects" in out
     (marked,) = [line for line in out.splitlines() if line.endswith("<- what the map asks for")]
     assert float(marked.split()[0]) == own
 

@@ -26,7 +26,7 @@ def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
     ]
     is_exact = attempt.config.method == "exact"
     rows.append(("supervoxels" if is_exact else "labels", human_count(result["labels"])))
-    rows.append(("threshold", threshold_words.words(attempt.plan.threshold)))
+    rows.append(("threshold", threshold_words.words(attempt.threshold)))
     if "objects" in result:
         how = "merges" if is_exact else "joins over block borders"
         rows.append(

@@ -91,8 +91,8 @@ def _head(status: Status, now: float) -> Iterator[Line]:
     if plan.overrides:
         given = ", ".join(f"{k}={v}" for k, v in plan.overrides.items())
         yield f"with {given} in place of what the file says", None
-    yield f"threshold {threshold_words.words(status.shown.plan.threshold)}", None
-    for warning in status.shown.plan.threshold.warnings:
+    yield f"threshold {threshold_words.words(status.shown.threshold)}", None
+    for warning in status.shown.threshold.warnings:
         yield f"WARNING: {warning}", "yellow"
     changes = status.now.changes
     if changes and not status.is_as_planned:

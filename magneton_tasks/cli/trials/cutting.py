@@ -51,7 +51,7 @@ def _words(
 ) -> Iterator[str]:
     run = f"{curve.plan.run}, attempt {curve.plan.attempt}"
     yield f"pool      of {run}, {human_moment(curve.written_s)}: {human_count(curve.supervoxels)} supervoxels, {human_count(curve.voxels)} segmented voxels"
-    yield f"threshold {threshold_words.words(curve.plan.threshold)}"
+    yield f"threshold {threshold_words.words(curve.threshold)}"
     if not curve.is_newest:
         yield "note      a newer attempt was planned that has no pool yet; magneton status shows how far it is"
     if config.segment.min_size_vox:
@@ -66,7 +66,7 @@ def _words(
 
 def _plots(curve: Curve) -> Iterator[str]:
     at = [level.threshold for level in curve.levels]
-    chosen = curve.plan.threshold.value
+    chosen = curve.threshold.value
     counts = [max(level.objects, 1) for level in curve.levels]
     yield "\nobjects over the threshold (the axis is logarithmic; | is the run's threshold)"
     yield from plot(at, counts, chosen, lambda v: human_count(int(v)), is_log=True)
@@ -76,7 +76,7 @@ def _plots(curve: Curve) -> Iterator[str]:
 
 def _table(curve: Curve, asked: Level | None) -> Iterator[str]:
     yield f"\nthreshold     objects  of {human_count(2**_LARGE)} vox or more  largest object  median object"
-    chosen = curve.at(max(curve.plan.threshold.value, curve.levels[0].threshold))
+    chosen = curve.at(max(curve.threshold.value, curve.levels[0].threshold))
     for level in curve.levels:
         steps = level.threshold / _STEP
         if level not in (chosen, asked) and abs(steps - round(steps)) > 1e-6:
@@ -113,7 +113,7 @@ def _as_json(curve: Curve, threshold: float | None, asked: Level | None) -> dict
         "run": curve.plan.run,
         "is_newest": curve.is_newest,
         "written": curve.written_s,
-        "threshold": threshold_words.as_data(curve.plan.threshold),
+        "threshold": threshold_words.as_data(curve.threshold),
         "supervoxels": curve.supervoxels,
         "voxels": curve.voxels,
         "levels": [_level(level) for level in curve.levels],

@@ -64,7 +64,7 @@ def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
     if before is None:
         return []
     settings, threshold = before
-    return differing(settings, config.resolved(), (threshold, plan.threshold.value))
+    return differing(settings, config.resolved(), (threshold, plan.threshold.settled))
 
 
 def _previous(work: WorkPaths, plan: Plan) -> tuple[dict[str, Any], float | None] | None:
@@ -80,4 +80,6 @@ def _previous(work: WorkPaths, plan: Plan) -> tuple[dict[str, Any], float | None
     if not isinstance(data, dict) or told is None:
         return None
     chosen = told.get("threshold")
-    return data, chosen.get("value") if isinstance(chosen, dict) else None
+    if not isinstance(chosen, dict) or chosen.get("is_guess"):
+        return data, None
+    return data, chosen.get("value")

@@ -30,6 +30,7 @@ from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import Chain, Step
 from magneton_tasks.work.round_plan import RoundPlan
 from magneton_tasks.work.states import VolumeStates
+from magneton_tasks.work.validity import pool_key
 
 #: Rows below which a round isn't split for more workers: to start one costs as much (cost_exact).
 ROWS_WORTH_A_TASK = 4_000_000
@@ -224,7 +225,7 @@ def _cut(attempt: Attempt, chain: Chain) -> GroupWork | None:
     done = {
         key
         for key, state in attempt.manifest("cut").read().items()
-        if state.is_valid and state.pool == pool.input and attempt.accepts("cut", state.valid)
+        if state.is_valid and state.pool == pool_key(pool) and attempt.accepts("cut", state.valid)
     }
     todo = to_ranges(key for key in range(total) if key not in done)
     share = ranges_len(todo) / max(total, 1)

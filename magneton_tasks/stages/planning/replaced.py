@@ -96,7 +96,7 @@ def _differing(
     before, now = owner.get("config"), config.resolved()
     if not isinstance(before, dict):
         return ()
-    taken = (owner.get("threshold"), None if threshold is None else threshold.value)
+    taken = (owner.get("threshold"), None if threshold is None else threshold.settled)
     found = [
         line
         for line in differing(before, now, taken)

@@ -1,9 +1,11 @@
 """Which threshold a run segments with, and how one that the map asks for is kept.
 
-``work/thresholds.json`` holds an entry for each input and each settings that decide what the map
-asks for. **A threshold from the map belongs to the result**: the same volume keeps it, also where a
-few of its chunks changed since; a restart, another ``input.version`` or another setting takes it
-anew. Only plan writes the file, while it holds the volume's lease.
+pool takes it from the whole map (`of_pool`); before, plan looks at samples, for people who want to
+know what to expect (`take`). ``work/thresholds.json`` holds an entry for each input and each settings
+that decide what the map asks for: of a pool, else of samples. **A threshold from the map belongs to
+the result**: the same volume keeps it, also where a few of its chunks changed since, and on another
+grid; a restart, another ``input.version`` or another setting takes it anew. Only plan and pool write
+the file, while their run holds the volume's lease.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from magneton_tasks.base import files
 from magneton_tasks.base.as_json import of_json, to_json
@@ -24,7 +27,11 @@ from magneton_tasks.formats.metadata import chunk_identity
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import ThresholdChoice, digest
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import WorkPaths
+
+if TYPE_CHECKING:
+    from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
 
 #: The key, as overrides have it.
 KEY = "segment.threshold"
@@ -47,6 +54,8 @@ class Entry:
         Digest of the chunks there (``input.identity: chunks``), of the latest look.
     now
         What the map asked for then, where it had changed since.
+    is_whole
+        A pool found it in the sums of all blocks, and no boxes were looked at.
     """
 
     value: float
@@ -59,6 +68,7 @@ class Entry:
     boxes: int
     content: str | None = None
     now: float | None = None
+    is_whole: bool = False
 
     def choice(self) -> ThresholdChoice:
         warnings = [_WARNINGS[name].format(**asdict(self)) for name in self.warned]
@@ -68,13 +78,19 @@ class Entry:
                 f"keeps {self.value:g}; a run with --restart takes the new one"
             )
         return ThresholdChoice(
-            self.value, "map", self.between, self.inside, tuple(warnings), self.now
+            self.value,
+            "map",
+            self.between,
+            self.inside,
+            tuple(warnings),
+            self.now,
+            is_guess=not self.is_whole,
         )
 
 
 #: What is doubtful, and what to do.
 _WARNINGS = {
-    "few contacts": "the samples hold too few contacts to find a threshold, so {value:g} is used: "
+    "few contacts": "the map holds too few contacts to find a threshold, so {value:g} is used: "
     "is the box or the mask right? set segment.threshold (magneton try shows what several make)",
     "poor contrast": "contacts between objects ({between:.2f}) and insides of objects ({inside:.2f}) hardly "
     "differ: is the map read right (input.channels, offset_sign, invert)? look at several thresholds "
@@ -83,6 +99,8 @@ _WARNINGS = {
     "merge much more: look at lower ones with magneton try",
     "cliff below": "at {low:g}, a little below the threshold {value:g}, much more merges ({cliff_bits:.1f} bits): "
     "look for merged objects; mask what isn't tissue (mask.path), or set a higher segment.threshold",
+    "no lower cut": "the map asks for less than {value:g}, down to which blocks were merged: look whether too "
+    "much is split there, and set a lower exact.lowest_threshold",
 }
 
 
@@ -190,13 +208,58 @@ def take(
 
     key = key_of(config, box, input_digest)
     kept = read(WorkPaths(Path(config.paths.work))).get(key)
-    if kept is not None and not restart and kept.content == content(kept.boxes):
+    keeps = kept is not None and (kept.is_whole or kept.content == content(kept.boxes))
+    if kept is not None and keeps and not restart:
         return Taken(kept.choice())
     looked = map_samples.look(config, places)
     entry = Entry(**asdict(looked.found), boxes=looked.boxes, content=content(looked.boxes))
     if kept is not None and not restart:
         entry = replace(kept, boxes=entry.boxes, content=entry.content, now=entry.value)
     return Taken(entry.choice(), key, entry)
+
+
+def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdChoice:
+    """What a whole map asks for, or what its result has kept since it asked for that; is kept.
+
+    Parameters
+    ----------
+    sums
+        Of all blocks, faces and rounds.
+    lowest
+        What they were merged down to.
+
+    Raises
+    ------
+    CorruptFileError
+        ``thresholds.json`` is damaged.
+    OutputError
+        Disk full, quota, I/O error.
+    """
+    plan = attempt.plan
+    key = key_of(attempt.frozen_config(), plan.geometry.box, plan.input_digest)
+    kept, anew = read(attempt.work).get(key), plan.restart and "segment" in plan.stages
+    entry = _entry(sums, lowest)
+    if kept is not None and kept.is_whole and not anew:
+        now = entry.value if entry.value != kept.value else None
+        entry = replace(kept, now=now)
+    if entry != kept:
+        Taken(entry.choice(), key, entry).keep(attempt.work)
+    return entry.choice()
+
+
+def _entry(sums: ThresholdSums, lowest: float) -> Entry:
+    """What the rule makes of sums: no less than the lowest level that was merged down to.
+
+    Below that the sums stand still, as if nothing merged there.
+    """
+    from magneton_tasks.kernels.exact.map_threshold import LEVELS, choose
+
+    entry = Entry(**asdict(choose(sums)), boxes=0, is_whole=True)
+    least = next((level for level in LEVELS if level >= lowest), LEVELS[-1])
+    entry = replace(entry, low=max(entry.low, least))
+    if entry.value >= least:
+        return entry
+    return replace(entry, value=least, warned=(*entry.warned, "no lower cut"))
 
 
 def read(work: WorkPaths) -> dict[str, Entry]:
