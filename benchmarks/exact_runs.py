@@ -69,9 +69,9 @@ def run(*, full: bool = False) -> list[Row]:
             now = least(turn[0] for turn in turns)
             before = least(r for _, r in turns if r is not None) if earlier else None
             rows += _run_rows(block, now, before)
-            rows += _further_rows(own, configs[0], now)
             rows += _memory_rows(now.attempt)
             rows += _stored_rows(now.attempt, before.attempt if before else None)
+            rows += _further_rows(own, configs[0], now)
     if earlier is None:
         rows.append(row(f"no {EARLIER}: its runs are left out", "-", ""))
     return rows
@@ -111,12 +111,14 @@ def _run_rows(block: int, now: Ran, before: Ran | None) -> list[Row]:
     rows = [row(f"{title}: whole run, all processes", _per_voxel(now.cpu_s), "CPU us/voxel")]
     if before is not None:
         most = MOST_WHOLE if block == max(BLOCKS) else None
-        rows.append(row("  / the earlier release's", now.cpu_s / before.cpu_s, "x", most=most))
+        rows.append(
+            row("  whole run / the earlier release's", now.cpu_s / before.cpu_s, "x", most=most)
+        )
     for what in ("segment", BETWEEN, "apply"):
         rows.append(row(f"  {what}, beside start-up", _per_voxel(now.part(what)), "CPU us/voxel"))
         if before is not None:
             of = now.part(what) / before.part(what)
-            rows.append(row("    / the earlier release's", of, "x", most=MOST[what]))
+            rows.append(row(f"    {what} / the earlier release's", of, "x", most=MOST[what]))
     for stage, cpu_s in now.work_s.items():
         rows.append(row(f"    {stage}, {now.tasks[stage]} processes", cpu_s, "CPU s"))
     rest = now.cpu_s - sum(now.work_s.values())
