@@ -9,7 +9,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
-from magneton_tasks.plan.stage_table import Method, facts
+from magneton_tasks.errors import UsageError
+from magneton_tasks.plan.stage_table import Method, facts, stages_of
 from magneton_tasks.work.job import Job
 
 #: Works a share of a stage, or the whole of one that isn't mapped; returns the exit code.
@@ -17,6 +18,17 @@ Run = Callable[[Job], int]
 
 
 def run_of(stage: str, method: Method) -> Run:
-    """What does a stage, with a method that has it."""
-    file = facts(stage).files[method]
+    """What does a stage.
+
+    Raises
+    ------
+    UsageError
+        The method has no such stage.
+    """
+    file = facts(stage).files.get(method)
+    if file is None:
+        raise UsageError(
+            f"a run by method: {method} has no stage {stage}",
+            f"its stages are {', '.join(stages_of(method))}",
+        )
     return cast(Run, import_module(f"{__package__}.{file}").run)

@@ -81,23 +81,32 @@ def verify(attempt: Attempt) -> dict[str, Any]:
     counted: dict[str, Any] = {"blocks": n, "labels": sum(r.info["n"] for r in segments.values())}
     counted["empty_blocks"] = sum(r.state == "empty" for r in segments.values())
     _check_inputs(attempt, segments, findings)
+    is_exact = attempt.config.method == "exact"
+    if is_exact:  # no round counts any more that was made of such a block
+        _refuse(findings)
     if "pool" in stages or "apply" in stages:
         pool, found = _between(attempt, segments, findings)
         counted |= found
     if "apply" in stages:
         run_cpu_s = START_S + sum(r.cpu_s or 0.0 for r in segments.values())
-        counted |= _check_output(attempt, pool, run_cpu_s, findings)
-        if attempt.config.method == "exact":
+        if is_exact:  # before damaged cells lose their records
             _check_voxels(attempt, segments, counted["left_out_vox"], findings)
-    if findings.problems:
-        raise BadDataError(
-            f"the result isn't complete: {len(findings.problems):,} finding{'s' * (len(findings.problems) > 1)}; the first: {findings.problems[0]}",
-            "rerun (in Airflow: clear the task plan): what is named above is computed again",
-        )
+        counted |= _check_output(attempt, pool, run_cpu_s, findings)
+    _refuse(findings)
     if "apply" in stages:
         mark_finished(attempt)
     say(f"verify: {proof.words(counted)}: {json.dumps(counted)}")
     return counted
+
+
+def _refuse(findings: Findings) -> None:
+    """Raise where something was found."""
+    n = len(findings.problems)
+    if n:
+        raise BadDataError(
+            f"the result isn't complete: {n:,} finding{'s' * (n > 1)}; the first: {findings.problems[0]}",
+            "rerun (in Airflow: clear the task plan): what is named above is computed again",
+        )
 
 
 def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> None:

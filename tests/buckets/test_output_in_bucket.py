@@ -300,12 +300,14 @@ def test_stages_take_the_lease_of_their_run_and_release_gives_it_back(
 ) -> None:
     """As Airflow and clusters do it: a process a stage."""
     run = volumes.plan_run(volume(tmp_path, store), run="dag")
-    for stage in ("segment", "count"):
+    for stage in ("segment", "faces"):
         assert cli(stage, "--run", run.attempt.paths.root, "--batch", 0).code == 0
         assert "seg/lease" in store.everything()
+    done = cli("count", "--run", run.attempt.paths.root, "--batch", 0)
+    assert done.code == 64 and "a run by method: exact has no stage count" in done.out + done.err
     store.make_old("seg/lease", 700)
     with acquire([f"{store.url}/seg"], "thief", process_bound=False):
-        done = cli("count", "--run", run.attempt.paths.root, "--batch", 0)
+        done = cli("faces", "--run", run.attempt.paths.root, "--batch", 0)
         assert done.code == 75 and "thief" in done.out + done.err
     with pytest.raises(LeaseHeldError):
         acquire([tmp_path / "work"], "another", process_bound=False)
