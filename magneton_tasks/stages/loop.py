@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.base.error_meanings import is_memory
 from magneton_tasks.base.failures import bug, is_untold_bug, ours
+from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.errors import (
@@ -234,11 +234,6 @@ def failure_of(error: MagnetonError) -> Info:
     if isinstance(error, OutOfMemoryError):
         failure[OUT_OF_MEMORY] = True
     return failure
-
-
-def own_peak_bytes() -> int:
-    """Peak resident memory of this process, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def say(line: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.kernels.exact.map_threshold import LEVELS
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
@@ -25,7 +26,6 @@ from magneton_tasks.stages.loop import (
     explain,
     failure_of,
     finish,
-    own_peak_bytes,
     say,
 )
 from magneton_tasks.stages.planning import thresholds

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
+from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.config.settings import matching_rule
 from magneton_tasks.kernels.global_ids import Pool, Pooling
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
@@ -22,7 +23,6 @@ from magneton_tasks.stages.loop import (
     explain,
     failure_of,
     finish,
-    own_peak_bytes,
     require_memory,
     say,
 )
