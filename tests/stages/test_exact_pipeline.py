@@ -190,6 +190,9 @@ def test_below_the_lowest_threshold_blocks_are_segmented_again(tmp_path: Path) -
     volumes.release(below)
     assert not above.plan.work["segment"].todo
     assert below.plan.work["segment"].todo
+    (note,) = set(below.plan.notes) - set(above.plan.notes)
+    assert note.startswith("segment.threshold 0.39 lies below exact.lowest_threshold 0.4")
+    assert note.endswith("they are computed again")
 
 
 def test_a_changed_block_redoes_what_depends_on_it(

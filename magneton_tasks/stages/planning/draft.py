@@ -191,7 +191,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         output_bytes=stage_work.output_bytes(geometry),
         label_bytes=stage_work.label_bytes(geometry, todo["segment"]),
         notes=(
-            *filter(None, earlier.remarks(config, stages)),
+            *filter(None, earlier.remarks(config, geometry, stages)),
             *looked.notes(),
             *info.notes,
             *(samples.warnings if samples else ()),

@@ -31,6 +31,8 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.formats.precomputed.owner import OWNER_FILE, read_owner
+from magneton_tasks.plan.fingerprints import make_fingerprints
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import StagePlan
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results
@@ -41,7 +43,6 @@ from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_of
 NEW_DEFAULTS = (0, 2)
 _PARTITION = "{partition}"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 #: What a config may leave open, by the key that says it.
 _METHOD, _THRESHOLD = "method", "segment.threshold"
@@ -129,11 +130,14 @@ def check(config: RunConfig, template: RunConfig) -> None:
         )
 
 
-def remarks(config: RunConfig, stages: Mapping[str, StagePlan]) -> Iterator[str | None]:
+def remarks(
+    config: RunConfig, geometry: Geometry, stages: Mapping[str, StagePlan]
+) -> Iterator[str | None]:
     """What a plan says of settings, and of what was made before; None: nothing."""
     yield remark(config)
     yield dust(config)
     yield of_joins(config, stages)
+    yield too_low(config, geometry, stages)
 
 
 def remark(config: RunConfig) -> str | None:
@@ -170,6 +174,20 @@ def of_joins(config: RunConfig, stages: Mapping[str, StagePlan]) -> str | None:
     return (
         "an earlier release segmented blocks here by the exact method in another format: they are "
         f"computed again (about {hours:.2g} CPU hours); their files stay until `magneton clean --what stale`"
+    )
+
+
+def too_low(config: RunConfig, geometry: Geometry, stages: Mapping[str, StagePlan]) -> str | None:
+    """Of a threshold below which blocks that are here weren't merged."""
+    given, lowest = config.segment.threshold, config.exact.lowest_threshold
+    if config.method != "exact" or given is None or given >= lowest or not stages["segment"].todo:
+        return None
+    usual = make_fingerprints(config, geometry, lowest).segment
+    if not files.listdir(WorkPaths(Path(config.paths.work)).records("segment", usual)):
+        return None
+    return (
+        f"segment.threshold {given:g} lies below exact.lowest_threshold {lowest:g}, down to which the "
+        f"blocks here are merged: they are computed again"
     )
 
 
