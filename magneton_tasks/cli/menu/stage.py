@@ -168,6 +168,9 @@ def _change(console: Console, asked: _Asked) -> None:
     """The table of parameters; the changes are this run's unless they're saved."""
     path = asked.volume.path
     sections = asked.option.sections
+    config = asked.volume.config
+    if asked.option is POOL and config is not None and config.method == "exact":
+        sections = (*sections, "segment.threshold")  # another cut; overlap's blocks depend on it
     if asked.runner == "slurm":
         sections = (*(s for s in sections if s != "local"), *_ON_SLURM)
     changed = parameter_dialog.edit_table(path, asked.overrides, sections)

@@ -143,9 +143,11 @@ def test_another_method_is_a_parameter_and_its_rounds_belong_to_the_pools(copy_o
             assert line in shown
         assert f"saved in {config}" in (menu.answer("(y/n) [n]: ", "y") + menu.answer(START, "s"))
         menu.answers((GO_ON, ""), (OPTION, "3"))
-        shown = menu.answer(START, "s")
+        shown = menu.answer(START, "p")
         for line in ("faces     8 of 8 in 1 batches", "rounds    not known yet: their groups"):
             assert line in shown
+        assert "segment   threshold" in menu.answer(PARAMETER, "").replace("│", " ")
+        menu.answer(START, "s")
         shown = menu.answer(GO_ON, "")
         assert all(f"{stage}  " in shown for stage in ("faces", "round0", "pool", "cut"))
         menu.answers((OPTION, "5"), (START, "s"), (GO_ON, ""), (OPTION, "7"))
