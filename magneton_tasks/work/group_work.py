@@ -15,7 +15,7 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.plan import Plan, StagePlan
-from magneton_tasks.plan.stage_table import facts
+from magneton_tasks.plan.stage_table import OF_GROUPS, round_of
 from magneton_tasks.work.paths import AttemptPaths
 
 
@@ -37,8 +37,8 @@ class GroupWork:
 
 
 def is_late(stage: str) -> bool:
-    """Whether a stage works groups, so that its work isn't in the plan."""
-    return facts(stage).grid == "groups"
+    """Whether a stage works groups, so that its work isn't in the plan; ``release`` and such don't."""
+    return stage in OF_GROUPS or round_of(stage) is not None
 
 
 def is_wanted(plan: Plan, stage: str) -> bool:

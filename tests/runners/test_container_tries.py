@@ -17,6 +17,8 @@ from magneton_tasks.runners.docker import run, task
 from magneton_tasks.runners.docker.engine import End
 from magneton_tasks.runners.docker.task import Ending, Workshop
 from magneton_tasks.work.events import Event
+from tests.helpers.tiny_volume import write_tiny_volume
+from tests.helpers.volumes import plan_run
 
 GIB = 2**30
 OUT, LOST, DONE = (EXIT_TEMPORARY, True), (EXIT_TEMPORARY, False), (EXIT_OK, False)
@@ -93,3 +95,12 @@ def test_what_a_signal_ended_is_tried_once_more_with_the_memory_that_it_had(
     assert (seen.code, seen.memory, seen.numbers) == (EXIT_OK, [2, 3, 3], [1, 1, 2])
     assert work(LOST, LOST).code == EXIT_TEMPORARY, "a retry of the run may help"
     assert work((EXIT_CONFIG, False)).code == EXIT_CONFIG
+
+
+def test_what_gives_the_volume_free_needs_no_projection(tmp_path: Path) -> None:
+    """Release isn't a stage of the flow: it gets what the config says."""
+    run = plan_run(write_tiny_volume(tmp_path, "docker: {memory: 2GiB}\n"))
+    engine = Mock(**{"memory_bytes.return_value": 64 * GIB})
+    workshop = Workshop.of_attempt(run.attempt.paths.root, engine)
+    assert workshop.first_memory("release") == 2 * GIB
+    assert workshop.first_memory("segment") == 2 * GIB
