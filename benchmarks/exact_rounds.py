@@ -92,7 +92,7 @@ def _rows(block: int, now: Seconds, earlier: Seconds) -> list[Row]:
 
 def _now(affinity: NDArray[np.uint8], block: int) -> Seconds:
     cuts = regular((EDGE,) * 3, (block,) * 3)
-    settings = ExactSettings(threshold=LOWEST, dust=0)
+    settings = ExactSettings(threshold=LOWEST)
 
     def work() -> None:
         made = rounds_in_memory.run_rounds(affinity, cuts, settings)

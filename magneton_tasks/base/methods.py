@@ -55,29 +55,21 @@ class ExactSettings:
         Mean affinity in [0, 1] down to which regions merge.
     s2
         Voxels below which a region merges across its best voxel edge, before mean linkage; 0 or 1: off.
-    dust
-        Voxels below which a final segment joins the neighbour across its best voxel edge; 0 or 1: off.
     t_low, t_high
         uint8 affinities: a voxel without an edge of ``t_low`` is background; edges of ``t_high`` join at
         once.
     s_min
         Voxels below which a basin joins the one across its best voxel edge; 0 or 1: off.
     t_size
-        uint8 affinity below which no small basin, small region or dust joins anything.
+        uint8 affinity below which no small basin or small region joins anything.
     """
 
     threshold: float
     s2: int = 200
-    dust: int = 100
     t_low: int = 1
     t_high: int = 255
     s_min: int = 50
     t_size: int = 1
-
-    @property
-    def size_cap(self) -> int:
-        """Sizes of regions matter up to here."""
-        return max(self.s2, self.dust, 1)
 
 
 @dataclass(frozen=True)

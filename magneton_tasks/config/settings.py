@@ -24,7 +24,7 @@ def segment_settings(config: RunConfig, threshold: float) -> SegmentSettings:
 def exact_settings(config: RunConfig, threshold: float) -> ExactSettings:
     """What all stages of the exact method segment and join with."""
     sections = (config.exact, config.exact.advanced)
-    return _by_name(ExactSettings, sections, threshold=threshold, dust=0)
+    return _by_name(ExactSettings, sections, threshold=threshold)
 
 
 def matching_rule(config: RunConfig) -> Rule:

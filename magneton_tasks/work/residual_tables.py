@@ -26,7 +26,7 @@ RESIDUAL: dict[str, type[Any]] = {
 }  # fmt: skip
 #: Columns that rise, or nearly.
 _RISING = frozenset({"u", "region", "block", "basin", "index", "least"})
-_FEW = frozenset({"key_affinity", "closed_key_affinity", "sides"})
+_FEW = frozenset({"key_affinity", "sides"})
 SIDES = b"magneton.sides"
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
-from magneton_tasks.kernels.exact.residual import DTYPES, Regions, Residual, empty
+from magneton_tasks.kernels.exact.residual import DTYPES, Residual, empty
 from magneton_tasks.kernels.exact.rounds.tables import Nodes, names_of
 from magneton_tasks.work import parquet
 from magneton_tasks.work.residual_tables import RESIDUAL, SIDES, block_members, fill
@@ -80,7 +80,7 @@ class ResidualStore:
         return files.write_atomic(self.path(number), content.getbuffer(), is_ours=True)
 
     def read(self, number: int, info: FileInfo | None = None) -> tuple[Nodes, Residual]:
-        """What a block leaves open: its regions, and the other tables (whose ``regions`` are empty).
+        """What a block leaves open: its regions, and the other tables.
 
         Holds, besides the result, the file's bytes and one table's share of them.
 
@@ -100,7 +100,8 @@ class ResidualStore:
         """
         with self._opened(number, info, whole=True) as archive:
             tables = {name: archive.table(name, table) for name, table in RESIDUAL.items()}
-            return archive.regions(number), Residual(empty(Regions), **tables)
+            regions = archive.regions(number)
+            return regions, Residual(regions.name.size, **tables)
 
     def read_for_faces(
         self, number: int, info: FileInfo | None, sides: Iterable[Side]
@@ -111,8 +112,9 @@ class ResidualStore:
                 name: archive.table(name, table) if name != "edges" else empty(table)
                 for name, table in RESIDUAL.items()
             }
-            residual = Residual(empty(Regions), **tables)
-            return archive.regions(number), residual, archive.faces(list(sides))
+            regions = archive.regions(number)
+            residual = Residual(regions.name.size, **tables)
+            return regions, residual, archive.faces(list(sides))
 
     @contextmanager
     def _opened(

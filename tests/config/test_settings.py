@@ -37,7 +37,7 @@ def test_settings_of_the_exact_method_are_those_of_its_sections() -> None:
         | {f"exact.{k}": v for k, v in given.items()}
         | {f"exact.advanced.{k}": v for k, v in advanced.items()}
     )
-    assert asdict(exact_settings(config, 0.4)) == given | advanced | {"threshold": 0.4, "dust": 0}
+    assert asdict(exact_settings(config, 0.4)) == given | advanced | {"threshold": 0.4}
 
 
 def test_the_matching_rule_is_that_of_pool() -> None:

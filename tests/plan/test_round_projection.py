@@ -30,7 +30,7 @@ from magneton_tasks.plan import cost_exact
 from magneton_tasks.work.slice_writer import SliceWriter
 from magneton_tasks.work.slices import opened, read_all
 
-SETTINGS = ExactSettings(threshold=0.05, dust=0)
+SETTINGS = ExactSettings(threshold=0.05)
 #: What reading and writing begin with; small beside the bound's room for a process.
 FIRST_BYTES = 16 << 20
 RNG = np.random.default_rng(0)

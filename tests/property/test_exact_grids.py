@@ -77,7 +77,6 @@ def cases(draw: st.DrawFn, longest: int) -> Case:
     settings = ExactSettings(
         threshold=draw(st.integers(0, 1000)) / 1000,
         s2=draw(st.sampled_from((0, 5, 25, 200))),
-        dust=0,
         t_low=t_low,
         t_high=draw(st.sampled_from((t_low, 200, 240, 253, 256)).filter(lambda t: t >= t_low)),
         s_min=draw(st.sampled_from((0, 3, 12, 60))),
@@ -113,7 +112,7 @@ def test_ties_of_scores_go_by_the_last_position(seed: int) -> None:
     """
     shape = (8, 8, 8)
     affinity = volume("few", shape, seed)
-    settings = ExactSettings(0.2 + 0.05 * seed, s2=0, dust=0, t_high=256, s_min=0)
+    settings = ExactSettings(0.2 + 0.05 * seed, s2=0, t_high=256, s_min=0)
     expected = oracle(affinity, settings)
     assert same(expected, segment_whole(affinity, one_block(shape), settings))
     cuts = regular(shape, (3, 5, 2 + seed % 3))
@@ -121,12 +120,10 @@ def test_ties_of_scores_go_by_the_last_position(seed: int) -> None:
 
 
 SETTINGS = [
-    pytest.param(ExactSettings(0.3, s2=100, dust=0, s_min=10), id="all"),
-    pytest.param(
-        ExactSettings(0.5, s2=0, dust=0, t_low=60, t_high=220, s_min=60, t_size=90), id="basins"
-    ),
-    pytest.param(ExactSettings(0.45, s2=0, dust=0, t_low=26, t_high=255, s_min=0), id="bare"),
-    pytest.param(ExactSettings(0.55, s2=300, dust=0, s_min=0, t_size=26), id="size-limited"),
+    pytest.param(ExactSettings(0.3, s2=100, s_min=10), id="all"),
+    pytest.param(ExactSettings(0.5, s2=0, t_low=60, t_high=220, s_min=60, t_size=90), id="basins"),
+    pytest.param(ExactSettings(0.45, s2=0, t_low=26, t_high=255, s_min=0), id="bare"),
+    pytest.param(ExactSettings(0.55, s2=300, s_min=0, t_size=26), id="size-limited"),
 ]
 SHAPE: Vec3 = (24, 25, 26)
 
@@ -152,7 +149,7 @@ def test_the_grids_that_people_use(kind: str, settings: ExactSettings) -> None:
 def test_groups_may_have_any_number_of_blocks(spans: list[Vec3]) -> None:
     affinity, settings = (
         volume("cells", (24, 12, 9), 1),
-        ExactSettings(0.4, s2=20, dust=0, s_min=6),
+        ExactSettings(0.4, s2=20, s_min=6),
     )
     whole = segment_whole(affinity, one_block((24, 12, 9)), settings)
     assert same(whole, segment_whole(affinity, regular((24, 12, 9), (3, 3, 3)), settings, spans))
@@ -161,7 +158,7 @@ def test_groups_may_have_any_number_of_blocks(spans: list[Vec3]) -> None:
 @pytest.mark.parametrize("spans", [ALL_AT_ONCE, BY_TWOS])
 def test_empty_blocks_among_others(spans: list[Vec3]) -> None:
     """A third of the volume is nothing at all, in slabs as wide as blocks and beside them."""
-    affinity, settings = volume("noise", SHAPE, 3), ExactSettings(0.5, s2=20, dust=0, s_min=6)
+    affinity, settings = volume("noise", SHAPE, 3), ExactSettings(0.5, s2=20, s_min=6)
     mask = np.ones(SHAPE, np.bool_)
     mask[8:16, :16] = False
     mask[:, :, :7] = False

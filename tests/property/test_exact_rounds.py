@@ -83,7 +83,6 @@ def cases(draw: st.DrawFn, cuts: st.SearchStrategy[Cuts], s2: tuple[int, ...]) -
     settings = ExactSettings(
         threshold=lowest,
         s2=draw(st.sampled_from(s2)),
-        dust=0,
         t_low=t_low,
         t_high=draw(st.sampled_from((150, 200, 253, 255, 256))),
         s_min=draw(st.sampled_from((0, 3, 12, 60))),

@@ -41,7 +41,7 @@ def run() -> Run:
     for axis in (1, 2, 3):
         affinity = (affinity + np.roll(affinity, 1, axis) + np.roll(affinity, -1, axis)) / 3
     stretched = np.clip((affinity - 128) * 6 + 128, 0, 255).astype(np.uint8)
-    settings = ExactSettings(threshold=0.3, s2=40, dust=0)
+    settings = ExactSettings(threshold=0.3, s2=40)
     found = run_rounds(stretched, regular(SHAPE, (8, 8, 8)), settings, SPAN, [(2, 4, 2), (4, 4, 2)])
     assert len(found.rounds) >= 3
     return found

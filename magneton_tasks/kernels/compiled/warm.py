@@ -109,7 +109,7 @@ def writing() -> None:
 
 def exact_method() -> None:
     """Segment two blocks, work the face between them, two rounds, and cut."""
-    settings = ExactSettings(0.5, s2=20, dust=10, s_min=3)
+    settings = ExactSettings(0.5, s2=20, s_min=3)
     volume = (2 * _SIDE, _SIDE, _SIDE)
     places = [_exact_place(i, volume) for i in range(2)]
     planes = tuple(_affinity()[axis, 0] for axis in range(3))

@@ -1,4 +1,4 @@
-"""The exact method in one block: its labels, and what it leaves open for the join.
+"""The exact method in one block: its labels, and what it leaves open.
 
 `segment_block_exact` is all that docs/exact.md says of segment. It sees
 the block and one plane of affinities beyond each high face::
@@ -37,28 +37,24 @@ from magneton_tasks.kernels.exact.block_faces import (
     positions_in_volume,
 )
 from magneton_tasks.kernels.exact.block_regions import (
-    BlockRegions,
     BlockStart,
     link_by_mean,
     link_small,
     start_block,
 )
-from magneton_tasks.kernels.exact.dust import best_neighbours, unite_dust
 from magneton_tasks.kernels.exact.faces import Faces
-from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key, least_score
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_score
 from magneton_tasks.kernels.exact.residual import (
     Basins,
     Edges,
     FaceBasins,
-    Int64,
     Mask,
-    Regions,
     Residual,
     UInt8,
     UInt32,
     empty_residual,
 )
-from magneton_tasks.kernels.union_find import number_roots, renumber
+from magneton_tasks.kernels.union_find import renumber
 
 #: Bump when a block's labels or residual change; guarded by the golden test.
 KERNEL_VERSION = versions.EXACT_BLOCK
@@ -127,9 +123,8 @@ def segment_block_exact(
     link_small(regions, settings)
     linked, linked_edges = regions.n, regions.edges.u.size
     merges = link_by_mean(regions, least_score(settings.threshold))
-    closing = close_regions(regions, settings)
-    residual = residual_of(start, closing, place, settings)
-    renumber(regions.labels.reshape(-1), closing.numbers[regions.region_of])
+    residual = residual_of(start, place, settings)
+    renumber(regions.labels.reshape(-1), regions.region_of)
     counts = BlockCounts(
         basins=start.basins,
         face_basins=residual.basins.region.size,
@@ -138,43 +133,11 @@ def segment_block_exact(
         regions=linked,
         region_edges=linked_edges,
         merges=merges,
-        open_regions=residual.regions.label.size,
+        open_regions=residual.opens,
         open_edges=residual.edges.u.size,
         face_pairs=residual.pairs.a.size,
     )
-    return BlockSegmentation(regions.labels, closing.n_labels, start.faces, residual, counts)
-
-
-class Closing(NamedTuple):
-    """Labels of regions, with dust that is closed joined to its neighbours."""
-
-    numbers: UInt32
-    """(n + 1,): label of each region."""
-    n_labels: int
-    best: Int64
-    """(n + 1,): key of the best edge of small regions, see `dust.best_neighbours`."""
-    neighbour: UInt32
-
-
-def close_regions(regions: BlockRegions, settings: ExactSettings) -> Closing:
-    """Step 11, for closed regions; ``regions`` stays as it is."""
-    n = regions.n
-    if settings.dust <= 1:
-        none = np.zeros(n + 1, np.int64)
-        return Closing(np.arange(n + 1, dtype=np.uint32), n, none, none.astype(np.uint32))
-    edges = regions.edges
-    best, neighbour = best_neighbours(
-        edges.u,
-        edges.v,
-        edges.key,
-        regions.sizes,
-        regions.open_,
-        settings.dust,
-        least_key(settings.t_size),
-    )
-    roots = unite_dust(neighbour, regions.open_)
-    numbers, _, count = number_roots(roots, regions.open_)
-    return Closing(numbers, count, best, neighbour)
+    return BlockSegmentation(regions.labels, regions.n, start.faces, residual, counts)
 
 
 def close_outer_faces(affinity: UInt8, high: Planes, inner: Inner) -> Planes:
@@ -188,9 +151,7 @@ def close_outer_faces(affinity: UInt8, high: Planes, inner: Inner) -> Planes:
     return planes[0], planes[1], planes[2]
 
 
-def residual_of(
-    start: BlockStart, closing: Closing, place: Place, settings: ExactSettings
-) -> Residual:
+def residual_of(start: BlockStart, place: Place, settings: ExactSettings) -> Residual:
     """Step 8: what stays open of a block whose regions are linked."""
     regions, basins = start.regions, start.face_basins
     count = int(np.count_nonzero(regions.open_))  # these are numbered first
@@ -202,7 +163,7 @@ def residual_of(
     nb = basins.cell.size
     number = np.arange(1, nb + 1, dtype=np.uint32)
     return Residual(
-        _open_regions(regions, closing, count, place, where, settings.size_cap),
+        count,
         _open_edges(regions.edges, count, where),
         Basins(
             regions.region_of[basins.cell],
@@ -212,29 +173,6 @@ def residual_of(
         ),
         basins.pairs._replace(key=keys_in_volume(basins.pairs.key, *where)),
         FaceBasins(np.full(nb, place.block, np.uint32), number, basins.sides, number),
-    )
-
-
-def _open_regions(
-    regions: BlockRegions,
-    closing: Closing,
-    count: int,
-    place: Place,
-    where: tuple[Vec3, Vec3, Vec3],
-    size_cap: int,
-) -> Regions:
-    """The open regions 1..count; each names itself."""
-    ours = slice(1, count + 1)
-    label = np.arange(1, count + 1, dtype=np.uint32)
-    block = np.full(count, place.block, np.uint32)
-    neighbour = closing.numbers[closing.neighbour[ours]]
-    return Regions(
-        block,
-        label,
-        np.minimum(regions.sizes[ours], size_cap).astype(np.uint32),
-        keys_in_volume(closing.best[ours], *where),
-        np.where(neighbour > 0, block, np.uint32(0)),
-        neighbour,
     )
 
 

@@ -1,14 +1,12 @@
 """The exact method at many thresholds of one box, for little more than the price of one.
 
 Everything up to mean linkage doesn't depend on the threshold, and mean linkage down to a lower one
-goes on from where it stopped at a higher one: merges come in one order. Dust is joined on the side
-for each result, as what is small at one threshold may not be at the next.
+goes on from where it stopped at a higher one: merges come in one order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from magneton_tasks.base.methods import ExactSettings
@@ -18,7 +16,6 @@ from magneton_tasks.kernels.exact.block_regions import (
     link_by_mean,
     link_small,
 )
-from magneton_tasks.kernels.exact.block_step import close_regions
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.residual import UInt8, UInt32
 from magneton_tasks.kernels.exact.whole_box import check_box, start_box
@@ -75,14 +72,10 @@ def exact_cuts(
     check_box(affinity, settings)
     regions = start_box(affinity, settings)
     link_small(regions, settings)
-    return regions.labels, _cuts(regions, settings, thresholds)
+    return regions.labels, _cuts(regions, thresholds)
 
 
-def _cuts(
-    regions: BlockRegions, settings: ExactSettings, thresholds: Sequence[float]
-) -> Iterator[tuple[UInt32, int]]:
+def _cuts(regions: BlockRegions, thresholds: Sequence[float]) -> Iterator[tuple[UInt32, int]]:
     for threshold in thresholds:
-        at = replace(settings, threshold=threshold)
-        link_by_mean(regions, least_score(at.threshold))
-        closing = close_regions(regions, at)
-        yield closing.numbers[regions.region_of], closing.n_labels
+        link_by_mean(regions, least_score(threshold))
+        yield regions.region_of.copy(), regions.n

@@ -1,8 +1,8 @@
-"""What a block, or a group of joined blocks, leaves open: regions that may still grow at its faces.
+"""What a block leaves open: regions that may still grow at its faces.
 
 A block knows all about a region that lies wholly inside it, and that no better partner beyond a
-face can claim. All other regions stay *open*: they, the edges between them, and the basins on the
-faces make up the residual that the join with the neighbours goes on from.
+face can claim. All other regions stay *open*: the edges between them and the basins on the faces
+make up the residual that faces and rounds go on from.
 
 Indices of regions and basins count from 1; 0 stands for none. Keys are those of voxel edges
 (`exact_settings.KEY_BITS`), 0 for none; positions count over the whole volume, so both mean the
@@ -21,20 +21,6 @@ UInt8 = NDArray[np.uint8]
 UInt32 = NDArray[np.uint32]
 Int64 = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-
-class Regions(NamedTuple):
-    """The open regions, 28 B each. A region's name is (block, label): that of one of its members."""
-
-    block: UInt32
-    label: UInt32
-    size: UInt32
-    """Voxels so far, at most `ExactSettings.size_cap`."""
-    closed_key: Int64
-    """Best voxel edge to a closed region, 0: none; where dust would join it. 0 once size >= dust."""
-    closed_block: UInt32
-    closed_label: UInt32
-    """Name of that closed region."""
 
 
 class Edges(NamedTuple):
@@ -91,7 +77,8 @@ class FaceBasins(NamedTuple):
 class Residual:
     """What stays open; empty tables where nothing does."""
 
-    regions: Regions
+    opens: int
+    """Regions 1..opens are open."""
     edges: Edges
     basins: Basins
     pairs: BasinPairs
@@ -101,7 +88,7 @@ class Residual:
     def rows(self) -> dict[str, int]:
         """Rows of each table: what a join of it will take follows from them."""
         return {
-            "regions": len(self.regions.block),
+            "regions": self.opens,
             "edges": len(self.edges.u),
             "basins": len(self.basins.region),
             "pairs": len(self.pairs.a),
@@ -126,18 +113,8 @@ class Contacts(NamedTuple):
     """Either side picked the other, or an affinity is t_high or more: one basin."""
 
 
-class Joins(NamedTuple):
-    """Labels that are one object, as (block, label) pairs, 16 B each: what pool unites."""
-
-    block_a: UInt32
-    label_a: UInt32
-    block_b: UInt32
-    label_b: UInt32
-
-
 #: dtype of each column of each table
 DTYPES: dict[type, tuple[type[Any], ...]] = {
-    Regions: (np.uint32, np.uint32, np.uint32, np.int64, np.uint32, np.uint32),
     Edges: (np.uint32, np.uint32, np.int64, np.int64, np.int64, np.int64),
     Basins: (np.uint32, np.uint32, np.int64, np.uint32),
     BasinPairs: (np.uint32, np.uint32, np.int64),
@@ -145,7 +122,6 @@ DTYPES: dict[type, tuple[type[Any], ...]] = {
     Contacts: (
         np.uint32, np.uint32, np.uint32, np.uint32, np.uint32, np.uint32, np.int64, np.int64, np.bool_,
     ),
-    Joins: (np.uint32, np.uint32, np.uint32, np.uint32),
 }  # fmt: skip
 
 
@@ -161,6 +137,4 @@ def concatenate(tables: list[Any]) -> Any:
 
 def empty_residual() -> Residual:
     """Nothing is open: of an empty block, or of the whole volume."""
-    return Residual(
-        empty(Regions), empty(Edges), empty(Basins), empty(BasinPairs), empty(FaceBasins)
-    )
+    return Residual(0, empty(Edges), empty(Basins), empty(BasinPairs), empty(FaceBasins))

@@ -38,7 +38,7 @@ def threshold_sums(affinity: UInt8, settings: ExactSettings) -> ThresholdSums:
     Parameters
     ----------
     settings
-        ``threshold`` and ``dust`` aren't read.
+        ``threshold`` isn't read.
 
     Raises
     ------

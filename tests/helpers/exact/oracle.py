@@ -49,7 +49,6 @@ def oracle(
     names = _join_small_once(names, edges, settings.s_min, settings.t_size)
     names = _size_limited(names, edges, settings.s2, settings.t_size)
     names = _mean_linkage(names, edges, settings.threshold)
-    names = _join_small_once(names, edges, settings.dust, settings.t_size)
     labels = np.zeros(affinity.shape[1:], np.int64)
     for voxel, name in names.items():
         labels[voxel] = name

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import replace
 from itertools import product
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -20,7 +19,7 @@ from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_faces import Inner, Place
 from magneton_tasks.kernels.exact.block_step import BlockSegmentation, segment_block_exact
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
-from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_key
+from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.rounds.block import segment_supervoxels
 from tests.helpers.exact.oracle import oracle
 from tests.helpers.exact.volumes import KINDS, volume
@@ -32,9 +31,9 @@ Labels = npt.NDArray[np.uint32]
 ALONE: Inner = ((False, False), (False, False), (False, False))
 AMONG: Inner = ((True, True), (True, True), (True, True))
 SETTINGS = [
-    ExactSettings(0.4, s2=0, dust=0, s_min=0),
-    ExactSettings(0.45, s2=12, dust=20, s_min=5),
-    ExactSettings(0.3, s2=20, dust=6, t_low=40, t_high=230, s_min=8, t_size=60),
+    ExactSettings(0.4, s2=0, s_min=0),
+    ExactSettings(0.45, s2=12, s_min=5),
+    ExactSettings(0.3, s2=20, t_low=40, t_high=230, s_min=8, t_size=60),
 ]
 
 
@@ -97,7 +96,7 @@ def test_one_block_is_what_the_method_says(kind: str, settings: ExactSettings) -
         assert same(found.labels, oracle(affinity, settings)), shape
         assert sorted(set(found.labels.flat) - {0}) == list(range(1, found.n_labels + 1))
         assert found.faces == {} and found.counts.open_regions == 0
-        assert all(c.size == 0 for c in (*found.residual.regions, *found.residual.edges))
+        assert all(c.size == 0 for c in (*found.residual.basins, *found.residual.edges))
 
 
 def test_masked_edges_are_as_good_as_absent() -> None:
@@ -133,16 +132,9 @@ def test_edges_that_lead_out_of_the_volume_are_written_to_and_not_read() -> None
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_what_a_block_leaves_open(kind: str, settings: ExactSettings) -> None:
     """Against the labels: edges, sizes, faces, and that whatever lies on a face is open."""
-    settings = replace(settings, dust=0)
     affinity = volume(kind, (8, 9, 10), 5)
     found, place = among(affinity, settings)
-    regions, edges = found.residual.regions, found.residual.edges
-    n_open = regions.label.size
-    assert regions.label.tolist() == list(range(1, n_open + 1))
-    assert set(regions.block) <= {7}
-    sizes = np.bincount(found.labels.flat, minlength=n_open + 1)
-    assert regions.size.tolist() == np.minimum(sizes[1 : n_open + 1], settings.size_cap).tolist()
-    assert not regions.closed_key.any() and not regions.closed_label.any()
+    edges, n_open = found.residual.edges, found.residual.opens
     expected = {
         pair: edge
         for pair, edge in edges_between_labels(affinity, found.labels, place).items()
@@ -170,51 +162,13 @@ def test_what_a_block_leaves_open(kind: str, settings: ExactSettings) -> None:
             assert face.affinity is None
 
 
-@pytest.mark.parametrize("kind", ["noise", "smooth", "coarse"])
-def test_dust_that_closes_in_a_block(kind: str) -> None:
-    """What is closed picks its neighbour, open or not; what is open remembers closed ones."""
-    plain = replace(SETTINGS[1], dust=0, threshold=0.6, s2=0, s_min=3)
-    closed_ones = 0
-    for seed in range(4):
-        affinity = volume(kind, (12, 11, 10), seed)
-        before, place = among(affinity, plain)
-        n_open = before.residual.regions.label.size
-        edges = edges_between_labels(affinity, before.labels, place)
-        sizes = np.bincount(before.labels.flat)
-        best: dict[int, tuple[int, int]] = {}
-        for (a, b), (*_, key) in edges.items():
-            for region, other in ((a, b), (b, a)):
-                open_pair = region <= n_open and other <= n_open
-                if sizes[region] < 15 and key > least_key(plain.t_size) and not open_pair:
-                    best[region] = max(best.get(region, (0, 0)), (key, other))
-        graph = nx.Graph([(r, other) for r, (_, other) in best.items() if r > n_open])
-        graph.add_nodes_from(range(1, before.n_labels + 1))
-        name = {r: min(nodes) for nodes in nx.connected_components(graph) for r in nodes}
-
-        after, _ = among(affinity, replace(plain, dust=15))
-        into = dict(zip(before.labels.ravel().tolist(), after.labels.ravel().tolist(), strict=True))
-        united = {r: min(q for q in name if into[q] == into[r]) for r in name}
-        assert united == name
-        assert all(into[r] == r for r in range(1, n_open + 1))
-        assert after.n_labels == len(set(name.values()))
-        regions = after.residual.regions
-        for i, r in enumerate(regions.label.tolist()):
-            key, other = best.get(r, (0, 0))
-            assert regions.closed_key[i] == key
-            assert regions.closed_label[i] == into.get(other, 0)
-            assert regions.closed_block[i] == (7 if key else 0)
-        assert (regions.size == np.minimum(sizes[1 : n_open + 1], 15)).all()
-        closed_ones += before.n_labels - n_open
-    assert closed_ones > 10
-
-
 def test_results_are_those_of_the_kernel_version() -> None:
     """A failure here means: bump versions.EXACT_BLOCK, for old results mustn't pass for new ones."""
     assert versions.EXACT_BLOCK == 2
     affinity = volume("smooth", (21, 32, 33), 11)
     high = (affinity[0, -1].copy(), *no_planes((20, 32, 33))[1:])
     place = Place(3, (0, 0, 0), (40, 32, 33), ((False, True), *ALONE[1:]))
-    settings = ExactSettings(0.55, s2=8, dust=0, s_min=6)
+    settings = ExactSettings(0.55, s2=8, s_min=6)
     found = segment_supervoxels(affinity[:, :-1].copy(), high, place, settings)
     residual = found.residual
     digest = hashlib.sha256(found.labels.astype("<u4").tobytes())

@@ -92,7 +92,7 @@ def test_waterz_agrees_on_the_same_supervoxels(name: str) -> None:
 
     affinity = real_affinity(name)
     shape = shape_of(affinity)
-    bare = ExactSettings(1.0, s2=0, dust=0)
+    bare = ExactSettings(1.0, s2=0)
     _, supervoxels = np.unique(
         run_rounds(affinity, one_block(shape), bare).cut(NO_SCORE), return_inverse=True
     )
@@ -106,8 +106,6 @@ def test_waterz_agrees_on_the_same_supervoxels(name: str) -> None:
     )
     for threshold in thresholds:
         theirs = np.array(next(steps))
-        ours = segment_whole(
-            affinity, regular(shape, (64, 64, 64)), ExactSettings(threshold, s2=0, dust=0)
-        )
+        ours = segment_whole(affinity, regular(shape, (64, 64, 64)), ExactSettings(threshold, s2=0))
         # Zero as a truth isn't scored.
         assert evaluate(theirs, ours + 1).vi <= MOST_VI[name], threshold

@@ -44,12 +44,12 @@ def run(affinity: Affinity, cuts: Cuts, settings: ExactSettings, groups: Groups)
 
 def by_mean(threshold: float) -> ExactSettings:
     """Nothing but mean linkage."""
-    return ExactSettings(threshold=threshold, s2=0, dust=0, s_min=0)
+    return ExactSettings(threshold=threshold, s2=0, s_min=0)
 
 
 def clean_up(s_min: int) -> ExactSettings:
     """Nothing but clean-up: no mean is as high as the threshold."""
-    return ExactSettings(threshold=1, s2=0, dust=0, s_min=s_min)
+    return ExactSettings(threshold=1, s2=0, s_min=s_min)
 
 
 @in_any_groups

@@ -29,7 +29,7 @@ Column = npt.NDArray[np.generic]
 LARGE: Cuts = [[0, 11, 24], [0, 13, 27], [0, 10, 26]]
 #: Blocks of few voxels: basins lie on several faces, and wait for the first round.
 SMALL: Cuts = [[0, 2, 5, 9], [0, 3, 4, 8, 12], [0, 2, 4, 9, 11]]
-SETTINGS = ExactSettings(0.05, s2=3, dust=0, t_low=20, t_high=240, s_min=12, t_size=30)
+SETTINGS = ExactSettings(0.05, s2=3, t_low=20, t_high=240, s_min=12, t_size=30)
 #: Of cuts: through what merged in blocks and in rounds.
 THRESHOLDS = (0.05, 0.4, 0.45, 0.48, 0.5, 0.52, 0.54, 0.56)
 

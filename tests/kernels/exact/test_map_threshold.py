@@ -26,7 +26,7 @@ from tests.helpers.exact.real_data import needs_shared_data, real
 from tests.helpers.exact.volumes import volume
 from tests.helpers.volumes import Array, affinities, cells
 
-SETTINGS = ExactSettings(0.5, s2=8, dust=0, s_min=3)
+SETTINGS = ExactSettings(0.5, s2=8, s_min=3)
 CASES = [
     ("noise", 0),
     ("few", 1),
@@ -130,7 +130,7 @@ def test_the_sums_are_those_of_the_labels_at_every_level(kind: str, seed: int) -
     ("affinity", "settings"),
     [
         *((volume(kind, (12, 13, 14), seed), SETTINGS) for kind, seed in CASES),
-        *((noisy_cells(noise, seed)[:, :20, :28, :28], ExactSettings(0.5, s2=50, dust=0)) for seed, noise in enumerate((0.2, 0.4, 0.6))),
+        *((noisy_cells(noise, seed)[:, :20, :28, :28], ExactSettings(0.5, s2=50)) for seed, noise in enumerate((0.2, 0.4, 0.6))),
     ],
 )  # fmt: skip
 def test_the_rule_is_what_its_definition_says(
@@ -213,7 +213,7 @@ GOLDEN = (1, 0.52, 0.435729, 0.674684)
 
 def test_the_same_sums_make_the_same_threshold() -> None:
     """Golden: where this changes, bump `kernels.versions.MAP_THRESHOLD`, or kept thresholds mix with new ones."""
-    found = choose(threshold_sums(noisy_cells(0.5), ExactSettings(0.5, s2=50, dust=0)))
+    found = choose(threshold_sums(noisy_cells(0.5), ExactSettings(0.5, s2=50)))
     levels = round(found.between, 6), round(found.inside, 6)
     assert (map_threshold.RULE_VERSION, found.value, *levels) == GOLDEN
 
@@ -257,8 +257,8 @@ def test_crops_agree_with_each_other() -> None:
     found = []
     for z, y, x in product((0, 32), repeat=3):
         box = np.ascontiguousarray(affinity[:, z : z + 32, y : y + 32, x : x + 32])
-        found.append(threshold_sums(box, ExactSettings(0.5, s2=50, dust=0)))
-    whole = choose(threshold_sums(affinity.copy(), ExactSettings(0.5, s2=50, dust=0)))
+        found.append(threshold_sums(box, ExactSettings(0.5, s2=50)))
+    whole = choose(threshold_sums(affinity.copy(), ExactSettings(0.5, s2=50)))
     total = ThresholdSums.nothing()
     for sums in found:
         total = total + sums

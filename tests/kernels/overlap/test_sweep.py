@@ -277,7 +277,7 @@ def test_the_truth_of_several_blocks_is_of_their_box(noisy: Float32) -> None:
 # --- the exact method
 
 
-EXACT = ExactSettings(0.5, s2=20, dust=60, s_min=6)
+EXACT = ExactSettings(0.5, s2=20, s_min=6)
 
 
 def exact_alone(affinity: NDArray[np.uint8], threshold: float) -> NDArray[np.uint32]:

@@ -24,7 +24,6 @@ from magneton_tasks.kernels.exact.block_step import (
     check_block,
     check_settings,
     close_outer_faces,
-    close_regions,
     residual_of,
 )
 from magneton_tasks.kernels.exact.faces import Faces
@@ -59,7 +58,6 @@ class BlockSupervoxels:
     """The open regions, numbered 1, 2, ..."""
     faces: Faces
     residual: Residual
-    """Its regions' sizes are capped; those of ``regions`` aren't."""
     curve: Curve
     merges: int
     """By mean linkage."""
@@ -70,9 +68,8 @@ def segment_supervoxels(
 ) -> BlockSupervoxels:
     """Segment one block, down to ``settings.threshold``.
 
-    Parameters and errors as of `block_step.segment_block_exact`. ``dust`` isn't read.
+    Parameters and errors as of `block_step.segment_block_exact`.
     """
-    settings = replace(settings, dust=0)
     check_settings(settings)
     check_block(affinity, high, place)
     high = close_outer_faces(affinity, high, place.inner)
@@ -83,12 +80,12 @@ def segment_supervoxels(
     supervoxel_of, sizes = regions.region_of.copy(), regions.sizes.copy()  # of cells
     between = int(regions.edges.sum.sum()), int(regions.edges.count.sum())
     merges, forest = _merge(regions, least_score(settings.threshold))
-    residual = residual_of(start, close_regions(regions, settings), place, settings)
+    residual = residual_of(start, place, settings)
     renumber(regions.labels.reshape(-1), supervoxel_of)
     region_of = np.zeros(sizes.size, np.uint32)
     region_of[supervoxel_of] = regions.region_of
     table = Supervoxels(region_of, forest.up, forest.score)
-    nodes = _open_regions(place.block, residual.regions.label.size, table, sizes)
+    nodes = _open_regions(place.block, residual.opens, table, sizes)
     curve = sums_of_supervoxels(sizes[1:], pairs, between)
     curve += sums_of_merges(
         Merged(forest.sizes_gone, forest.sizes_kept, forest.unscored, *merges[2:])
