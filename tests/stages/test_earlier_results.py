@@ -30,7 +30,7 @@ PLAIN: dict[str, Any] = {"local": {"workers": 1, "memory": "8GiB"}}
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plain config beside its volume; nothing was run yet."""
     folder = tmp_path_factory.mktemp("plain")
-    volumes.write_precomputed(folder / "affinity", volumes.affinities(volumes.cells()))
+    volumes.write_precomputed(folder / "affinity", volumes.affinities(volumes.cells((24, 40, 40))))
     return folder
 
 
