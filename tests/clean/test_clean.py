@@ -116,7 +116,7 @@ def test_the_labels_of_a_finished_volume_may_go_and_it_is_still_finished(
     assert not list((config.parent / "work").glob("segment-*/sizes"))
     assert volumes.run_pipeline(config, run="again").plan.nothing_to_do
     text = cli("status", config).out
-    assert "segment: the labels of 8 blocks were cleaned; they are computed again if" in text
+    assert "segment: files of 8 blocks were cleaned; they are computed again if" in text
     # nothing is left of them, so there's nothing to clean
     assert cli("clean", config, "--yes", "--json").json["items"] == []
 

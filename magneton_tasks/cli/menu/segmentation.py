@@ -33,7 +33,6 @@ _OPTIONS = (
     ("c", "another volume", "choose another config"),
     ("0", "return", "to the main menu"),
 )
-_CLEAN = ("cache", "records", "stale", "runs", "all")
 
 
 @dataclass(frozen=True)
@@ -114,12 +113,14 @@ def _status(menu: _Menu) -> None:
 
 
 def _clean(menu: _Menu) -> None:
+    from magneton_tasks.clean.kinds import ALL, IN_WORK, KINDS
     from magneton_tasks.cli.clean import clean
 
-    say(menu.console, "cache: labels of blocks (overlap), what they leave open (exact);")
-    say(menu.console, "records: merge checkpoints; stale: results of other settings;")
-    say(menu.console, "runs: earlier attempts and their logs; all: all of these")
-    what = choose("what", _CLEAN, ", ".join(_CLEAN), "stale")
+    for kind in KINDS:
+        if kind.in_work:
+            say(menu.console, f"{kind.name}: {kind.meaning}")
+    say(menu.console, f"{ALL}: all of these")
+    what = choose("what", IN_WORK, ", ".join(IN_WORK), "stale")
     clean.clean(menu.volume.path, what, None, False, False, menu.volume.partition, False)
 
 

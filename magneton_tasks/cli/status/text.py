@@ -135,10 +135,8 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
         more = "" if status.check else "; --check reads every chunk"
         yield f"{stage.stage}: {stage.proof}{more}", "yellow"
     if stage.cleaned:
-        is_exact = status.shown.plan.geometry.method == "exact"
-        what = "labels" if stage.stage == "segment" and not is_exact else "open rows"
         yield (
-            f"{stage.stage}: the {what} of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
+            f"{stage.stage}: files of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
             "they are computed again if a stage has to read them",
             None,
         )

@@ -42,7 +42,7 @@ def test_option_8_asks_what_to_clean_and_then_whether(copy_of: Copy) -> None:
         menu.answers((OPTION, "3"), (OPTION, "8"))
         shown = menu.answer("what [stale]: ", "everything")
         assert "records: merge checkpoints" in shown
-        assert "'everything' is no option; choose cache, records" in menu.answer(
+        assert "'everything' is no option; choose cache, cuts, records" in menu.answer(
             "what [stale]: ", "cache"
         )
         assert labels.parent.name in menu.answer("(y/n) [n]: ", "n")
