@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from magneton_tasks.kernels.compiled import archives as kernel_archives
+from magneton_tasks.kernels.compiled.warm import compile_all
 from magneton_tasks.runners.warming import ensure_warm
 from tests.helpers.examples import LONG
 
@@ -61,8 +62,14 @@ def pytest_configure(config: pytest.Config) -> None:
         ensure_warm(reporter.write_line if reporter is not None else print)
 
 
-def pytest_collection_finish() -> None:
-    """All is imported: the collector may work from here on, on what comes."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """All is imported: the collector may work from here on, on what comes.
+
+    All compiled code is loaded once, here: else each forked child loads it anew, and a process whose first
+    kernel is called by a test with another archive would compile all that the later tests need.
+    """
+    if not session.config.option.collectonly:
+        compile_all()
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,12 @@ from magneton_tasks.base.lease import acquire
 from magneton_tasks.errors import LeaseHeldError, MagnetonError
 from tests.buckets.conftest import GoogleStore, S3Store, Store
 
-ROOT = Path(__file__).parents[2]
-SPAWN = multiprocessing.get_context("spawn")
+#: Its children have imported the libraries of both stores already, each of which costs a second.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload(
+    ["boto3", "botocore.client", "google.cloud.storage", "magneton_tasks.base.buckets_google",
+     "magneton_tasks.base.buckets_s3", "magneton_tasks.base.lease"]
+)  # fmt: skip
 
 
 def place(store: Store) -> str:
@@ -109,14 +112,17 @@ def test_an_old_lease_of_ours_is_given_back(store: Store) -> None:
     assert store.everything() == {}
 
 
-def _take_and_die(url: str, process_bound: bool) -> None:
+def _take_and_die(url: str, process_bound: bool, environ: dict[str, str]) -> None:
+    os.environ.update(environ)  # the server of these processes is older than the bucket
     acquire([url], "run-a", process_bound=process_bound)
     os.kill(os.getpid(), 9)
 
 
 @pytest.mark.parametrize("process_bound", [True, False])
 def test_the_lease_of_a_killed_process(store: Store, process_bound: bool) -> None:
-    process = SPAWN.Process(target=_take_and_die, args=(place(store), process_bound))
+    process = FRESH.Process(
+        target=_take_and_die, args=(place(store), process_bound, dict(os.environ))
+    )
     process.start()
     process.join()
     assert held_by(store) == "run-a", "nothing gives it back"
@@ -140,21 +146,17 @@ def test_a_damaged_lease_is_somebodys_until_it_is_stale(store: Store, content: b
     assert held_by(store) == "run-b"
 
 
-_RACER = """
-import sys
-from magneton_tasks.base.buckets import open_bucket
-from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.base.lease import acquire
-url, run = sys.argv[1], sys.argv[2]
-open_bucket(url)
-print("ready", flush=True)
-for round_ in sys.stdin:
-    try:
-        acquire([url + round_.strip()], run, process_bound=False)
-        print("won", flush=True)
-    except LeaseHeldError:
-        print("lost", flush=True)
-"""
+def _race(url: str, run: str, environ: dict[str, str], rounds: Connection) -> None:
+    """Say that it's ready, then for each round whether this process got the lease."""
+    os.environ.update(environ)
+    open_bucket(url)
+    rounds.send("ready")
+    while (number := rounds.recv()) is not None:
+        try:
+            acquire([f"{url}{number}"], run, process_bound=False)
+            rounds.send("won")
+        except LeaseHeldError:
+            rounds.send("lost")
 
 
 @pytest.mark.parametrize("stale", [False, True])
@@ -165,33 +167,27 @@ def test_of_racing_processes_exactly_one_wins(google_store: GoogleStore, stale: 
     for number in range(rounds if stale else 0):
         acquire([f"{url}{number}"], "dead", process_bound=False)
         google_store.make_old(f"seg{number}/lease", 10_000)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _RACER, url, f"run-{k}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=ROOT,
-        )
-        for k in range(racers)
-    ]
+    ends, processes = [], []
+    for k in range(racers):
+        here, there = FRESH.Pipe()
+        given = (url, f"run-{k}", dict(os.environ), there)
+        processes.append(FRESH.Process(target=_race, args=given))
+        processes[-1].start()
+        there.close()
+        ends.append(here)
     try:
-        for process in processes:
-            assert process.stdout is not None and process.stdin is not None
-            assert process.stdout.readline() == "ready\n"
+        assert [end.recv() for end in ends] == ["ready"] * racers
         for number in range(rounds):
-            for process in processes:
-                assert process.stdin is not None
-                process.stdin.write(f"{number}\n")
-                process.stdin.flush()
-            results = [p.stdout.readline().strip() for p in processes if p.stdout]
+            for end in ends:
+                end.send(number)
+            results = [end.recv() for end in ends]
             content = google_store.everything()[f"seg{number}/lease"]
             winner = int(json.loads(content)["run"].removeprefix("run-"))
             assert results == ["won" if k == winner else "lost" for k in range(racers)]
     finally:
-        for process in processes:
-            process.communicate("")
+        for end, process in zip(ends, processes, strict=True):
+            end.send(None)
+            process.join()
 
 
 def test_a_heart_beats_in_the_background_and_survives_a_hiccup(

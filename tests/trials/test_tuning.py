@@ -49,6 +49,18 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture of the curves, which takes longer than all else, unless the test asks for it."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("magneton_tasks.cli.trials.tuning.draw", lambda *_: b"")
+
+
+@pytest.fixture
+def drawn() -> None:
+    """The picture is drawn."""
+
+
 def truth_of(config: Path) -> str:
     return f"file://{config.parent}/truth"
 
@@ -123,6 +135,7 @@ def test_the_table_marks_the_best_and_says_how_to_take_it(cli: Caller, config: P
     assert config.read_text() == before
 
 
+@pytest.mark.usefixtures("drawn")
 def test_of_equal_scores_the_higher_threshold_is_proposed(cli: Caller, tmp_path: Path) -> None:
     # Clean affinities: whatever the threshold, the cells come out as they are.
     config = volumes.make_volume(tmp_path, volumes.affinities(volumes.balls(), noise=0), WHOLE)
@@ -163,6 +176,7 @@ def test_write_changes_these_values_and_keeps_the_comments(cli: Caller, config: 
     assert "says so already" in again.out
 
 
+@pytest.mark.usefixtures("drawn")
 def test_nothing_but_the_picture_is_written(cli: Caller, config: Path) -> None:
     before = files_of(config.parent)
     assert cli("tune", config, "--truth", truth_of(config), "--thresholds", LIST).code == 0
@@ -173,6 +187,7 @@ def test_nothing_but_the_picture_is_written(cli: Caller, config: Path) -> None:
     assert files_of(config.parent) - before == {"volume-tune.png", "pictures/curves.png"}
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_picture_shows_a_curve_of_its_own_colour_for_each_function(
     cli: Caller, config: Path
 ) -> None:
@@ -514,6 +529,7 @@ def test_both_methods_are_compared_and_the_best_is_written(
     assert other == "exact" or written.segment.merge_function == "mean"
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_exact_method_in_the_table_and_its_memory(cli: Caller, exact: Path) -> None:
     args = ("tune", exact, "--truth", truth_of(exact), "--thresholds", LIST)
     lines = cli(*args).out.splitlines()
