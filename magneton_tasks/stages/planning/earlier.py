@@ -182,7 +182,9 @@ def too_low(config: RunConfig, geometry: Geometry, stages: Mapping[str, StagePla
     given, lowest = config.segment.threshold, config.exact.lowest_threshold
     if config.method != "exact" or given is None or given >= lowest or not stages["segment"].todo:
         return None
-    usual = make_fingerprints(config, geometry, lowest).segment
+    section = config.segment.model_copy(update={"threshold": lowest})
+    higher = config.model_copy(update={"segment": section})
+    usual = make_fingerprints(higher, geometry, lowest).segment
     if not files.listdir(WorkPaths(Path(config.paths.work)).records("segment", usual)):
         return None
     return (

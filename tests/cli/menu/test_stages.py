@@ -234,7 +234,7 @@ def test_q_at_every_question_leaves_without_harm(copy_of: Copy) -> None:
 def test_ctrl_c_stops_cleanly_and_resuming_gives_the_undisturbed_result(
     copy_of: Copy, base: Run
 ) -> None:
-    config = copy_of()
+    config = copy_of(settings={"local.workers": 1})  # two would be done before Ctrl-C comes
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "1"), (START, "s"))
         records = config.parent / "work"
