@@ -59,7 +59,8 @@ db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airf
 # By file: what the tests of a file share is made once. Those of DAGs come by themselves, because Airflow
 # doubles the memory of a process, and with it the cost of each fork, of which the other tests make thousands.
 # xdist begins with the files of most tests; of those of DAGs, the longest has four.
-_TEST = $(PYTHON) -m pytest -n 2 --dist loadfile -m "not cluster and not browser and not e2e and not long"
+# Three processes, because a third of the time is waiting.
+_TEST = $(PYTHON) -m pytest -n 3 --dist loadfile -m "not cluster and not browser and not e2e and not long"
 _OTHERS = tests/browser tests/cluster tests/e2e
 
 test: $(STAMP) ## run all tests that need neither root nor a cluster

@@ -2,4 +2,4 @@
 
 #: Bumped by each release that changes a format on disk (plan.json, records, tables): workers refuse a
 #: plan of another version before they read more of it. What a *result* is, `versions` says.
-__version__ = "0.2.0"
+__version__ = "0.3.0"
