@@ -87,6 +87,10 @@ class Terminal:
         for prompt, text in pairs:
             self.answer(prompt, text)
 
+    def read_on(self, seconds: float) -> None:
+        """Wait, and take what comes, as a terminal does: one that is full holds its program up."""
+        self.process.expect(pexpect.TIMEOUT, timeout=seconds)
+
     def interrupt(self) -> None:
         """Ctrl-C, as the terminal makes it."""
         self.process.sendintr()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,7 +238,7 @@ def test_ctrl_c_stops_cleanly_and_resuming_gives_the_undisturbed_result(
         menu.answers((OPTION, "3"), (OPTION, "1"), (START, "s"))
         records = config.parent / "work"
         while not any('"done"' in p.read_text() for p in records.glob("segment-*/records/*.jsonl")):
-            time.sleep(0.005)  # the table shows it later, and all may be done by then
+            menu.read_on(0.005)  # the table shows it later, and all may be done by then
         menu.interrupt()
         shown = menu.answer(GO_ON, "")
         assert "stopped; finished work stays" in shown
