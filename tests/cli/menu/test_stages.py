@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -233,17 +236,27 @@ def test_q_at_every_question_leaves_without_harm(copy_of: Copy) -> None:
 def test_ctrl_c_stops_cleanly_and_resuming_gives_the_undisturbed_result(
     copy_of: Copy, base: Run
 ) -> None:
-    config = copy_of(settings={"local.workers": 1})  # two would be done before Ctrl-C comes
+    config = copy_of()
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "1"), (START, "s"))
         records = config.parent / "work"
         while not any('"done"' in p.read_text() for p in records.glob("segment-*/records/*.jsonl")):
             menu.read_on(0.005)  # the table shows it later, and all may be done by then
+        running = workers_of(config.parent)
+        held = [p for p in psutil.process_iter() if p.pid in running]
+        for worker in held:
+            with suppress(psutil.NoSuchProcess):  # a block's child, which has ended
+                worker.suspend()  # a busy machine hands Ctrl-C on late
         menu.interrupt()
+        while not all(is_asked_to_end(worker) for worker in held):
+            menu.read_on(0.005)
+        for worker in held:
+            with suppress(psutil.NoSuchProcess):
+                worker.resume()
         shown = menu.answer(GO_ON, "")
         assert "stopped; finished work stays" in shown
         assert "choose option 1 again, and resume" in shown
-        assert workers_of(config.parent) == []
+        assert workers_of(config.parent) == {}
         assert not (config.parent / "work" / "lease").exists()
         done = made(config, "segment")
         assert 0 < done < 27
@@ -259,10 +272,19 @@ def test_ctrl_c_stops_cleanly_and_resuming_gives_the_undisturbed_result(
     assert np.array_equal(volumes.read_segmentation(output), volumes.read_segmentation(base))
 
 
-def workers_of(folder: Path) -> list[str]:
-    """Command lines of processes that work in a folder."""
-    lines = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
-    return [line for line in lines if f"--run {folder}" in line]
+def workers_of(folder: Path) -> dict[int, str]:
+    """Command lines of processes that work in a folder, by process id."""
+    lines = {p.pid: " ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])}
+    return {pid: line for pid, line in lines.items() if f"--run {folder}" in line}
+
+
+def is_asked_to_end(process: psutil.Process) -> bool:
+    """Whether SIGTERM waits for a stopped process, or it is gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        pending = re.search(r"^ShdPnd:\t(\w+)$", status, re.MULTILINE)
+        return pending is not None and bool(int(pending[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return True
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
@@ -278,7 +300,7 @@ def test_magneton_run_shows_the_live_table_and_ctrl_c_ends_with_130(
         assert "Traceback" not in run.shown
         coloured = any(f"\x1b[{c}m" in run.raw for c in ("31", "32"))
         assert not (no_color and coloured)
-    assert workers_of(config.parent) == []
+    assert workers_of(config.parent) == {}
     assert not (config.parent / "work" / "lease").exists()
 
 
