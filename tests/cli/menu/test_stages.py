@@ -236,17 +236,17 @@ def test_q_at_every_question_leaves_without_harm(copy_of: Copy) -> None:
 def test_ctrl_c_stops_cleanly_and_resuming_gives_the_undisturbed_result(
     copy_of: Copy, base: Run
 ) -> None:
-    config = copy_of()
+    config = copy_of(settings={"local.workers": 1})  # two are done sooner
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "1"), (START, "s"))
         records = config.parent / "work"
         while not any('"done"' in p.read_text() for p in records.glob("segment-*/records/*.jsonl")):
             menu.read_on(0.005)  # the table shows it later, and all may be done by then
-        running = workers_of(config.parent)
-        held = [p for p in psutil.process_iter() if p.pid in running]
-        for worker in held:
+        held = []
+        for pid in workers_of(config.parent):
             with suppress(psutil.NoSuchProcess):  # a block's child, which has ended
-                worker.suspend()  # a busy machine hands Ctrl-C on late
+                held.append(psutil.Process(pid))
+                held[-1].suspend()  # a busy machine hands Ctrl-C on late
         menu.interrupt()
         while not all(is_asked_to_end(worker) for worker in held):
             menu.read_on(0.005)
