@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -102,7 +103,8 @@ def write_config(folder: Path, settings: Mapping[str, Any] | None = None, **path
     }
     for key, value in (settings or {}).items():
         section, _, leaf = key.rpartition(".")
-        (data.setdefault(section, {}) if section else data)[leaf] = value
+        place = data.setdefault(section, {}) if section else data
+        place[leaf] = deepcopy(value)  # a later key may lie in it
     path = folder / "volume.yaml"
     path.write_text(yaml.safe_dump(data, sort_keys=False))
     return path
