@@ -14,6 +14,8 @@ RuleName = Literal["mutual", "both", "iou", "any"]
 
 #: The most voxels of a block with `method: exact`: positions in it are uint32, three to a voxel.
 MAX_EXACT_BLOCK_VOX = 2**32 // 3
+#: Added to a supervoxel's name, makes its global id: these count blocks from 1.
+FIRST_BLOCK = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)

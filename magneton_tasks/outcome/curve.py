@@ -15,6 +15,7 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
+from magneton_tasks.base.methods import FIRST_BLOCK
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError, CorruptFileError, NoInputError, OtherVersionError
 from magneton_tasks.plan.fingerprints import lowest_threshold
@@ -187,8 +188,10 @@ def _parsed(report: Mapping[str, Any], lowest: float) -> tuple[int, int, tuple[L
             objects,
             sizes[0] / voxels if voxels else 0.0,
             tuple(classes),
-            # as cut calls them: global ids count blocks from 1
-            tuple((name + (1 << 32), size) for name, size in zip(ids, sizes, strict=True) if size),
+            # as cut calls them
+            tuple(
+                (name + FIRST_BLOCK, size) for name, size in zip(ids, sizes, strict=True) if size
+            ),
         )
         for threshold, objects, classes, ids, sizes in rows
         if threshold >= lowest

@@ -1,14 +1,8 @@
 """Memory and CPU time of the exact method, before any block is read; standard library only.
 
 The block step's memory follows from voxels and from the regions and edges that a sample box has
-once its basins are cleaned up. What a join holds follows from what its children leave open:
-
-- per voxel of a face with a neighbour behind it: regions and basins that touch it, and what waits
-  for them. Plan counts that on sample boxes in corners of blocks, at their very faces
-  (`FaceDensity`). A larger block leaves more per face voxel, for what is open reaches in further;
-  that ends at `REACH_VOX`.
-- per voxel of the group, whatever its faces: objects that cross a face stay open, and so do their
-  edges to each other anywhere inside. From an edge of some 700 voxels on this is most of it.
+once its basins are cleaned up. What a round's task and cut take follows from the rows that are really
+there.
 
 The constants were measured by ``benchmarks/exact.py``.
 """
@@ -16,7 +10,6 @@ The constants were measured by ``benchmarks/exact.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log2
 
 MIB = 1 << 20
 
@@ -35,8 +28,6 @@ NOISE_DENSITY = (0.1, 0.65)
 #: As `plan.cost_overlap.SAMPLE_SPREAD`.
 SAMPLE_SPREAD = 2.0
 BOUND_MARGIN = 1.15
-#: The rows of a join may be this many times those of mean and densest sample together, halved.
-JOIN_SPREAD = 1.3
 
 #: Rounds: bytes at the peak of a task for each row (region, edge, contact, half-edge) that it reads,
 #: and for each row of the largest table of names that it opens (61, as unpacked with its look-up).
@@ -53,10 +44,6 @@ CUT_BYTES_PER_SUPERVOXEL = 170
 CUT_TOGETHER = 1 << 18
 #: A worker that has its libraries, and has read next to nothing.
 ROUND_BASE_BYTES = 300 * MIB
-#: How much more a face voxel leaves open when the block's edge doubles: to be expected, and at most;
-#: up to this edge. pub128 .02 to .18, gala .12 to .39, uniform noise .40.
-GROWTH_PER_DOUBLING = (0.15, 0.4)
-REACH_VOX = 256
 #: Edges of the largest sample box, in voxels.
 SAMPLED_EDGE_VOX = 79
 #: What stays open in a group whatever its faces, of the regions and edges there are after clean-up:
@@ -86,30 +73,9 @@ class FaceDensity:
     volume_regions: float
     volume_edges: float
 
-    def rows(self, faces: int, voxels: int, growth: float) -> dict[str, float]:
-        """Rows that a block or group of ``voxels`` leaves open; basins don't grow with it."""
-        if not faces:
-            return {}
-        return {
-            "regions": self.regions * growth * faces + self.volume_regions * voxels,
-            "edges": self.edges * growth * faces + self.volume_edges * voxels,
-            "basins": self.basins * faces,
-            "pairs": self.pairs * faces,
-        }
-
 
 #: Where nothing was sampled: mouse cortex (pub128).
 TYPICAL_FACES = FaceDensity(0.3, 1.2, 0.4, 0.2, 0.6, 8.5e-5, 7.5e-4)
-
-
-def growth(edge_vox: float, sampled_vox: float) -> tuple[float, float]:
-    """What a block of this edge leaves open per face voxel, over what a sample box of another does.
-
-    To be expected, and at most.
-    """
-    doublings = max(log2(max(min(edge_vox, REACH_VOX), 1.0) / max(sampled_vox, 1.0)), 0.0)
-    usual, most = GROWTH_PER_DOUBLING
-    return 1.0 + usual * doublings, 1.0 + most * doublings
 
 
 def block_expected_bytes(voxels: int, regions: float, edges: float) -> int:

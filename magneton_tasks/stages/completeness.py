@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.rounds import Face, faces_of
-from magneton_tasks.work import round_chain, round_counts
+from magneton_tasks.work import round_counts
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import Chain
@@ -39,10 +39,7 @@ def require(attempt: Attempt, chain: Chain) -> Records:
     found = Records(
         attempt.require("segment", every),
         attempt.require("faces", every),
-        [
-            attempt.require(f"round{step.plan.round}", set(round_chain.groups_of(step.plan)))
-            for step in chain.steps
-        ],
+        [attempt.require_round(step.plan) for step in chain.steps],
     )
     problems = list(differences(found, chain))
     if problems:

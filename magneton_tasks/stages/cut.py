@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.grid import to_ranges, z_ordered
 from magneton_tasks.base.heap import give_back_early
+from magneton_tasks.base.methods import FIRST_BLOCK
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
@@ -34,7 +35,7 @@ from magneton_tasks.stages.slicing import (
     groups_of,
     into_slices,
 )
-from magneton_tasks.work import round_chain, round_plan, threshold_of
+from magneton_tasks.work import round_plan, threshold_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info, Outcome, Record
@@ -43,8 +44,6 @@ from magneton_tasks.work.validity import pool_key
 
 #: What files of cuts are called.
 CUT = "cut"
-#: Added to a supervoxel's name: global ids count blocks from 1.
-_FIRST_BLOCK = np.uint64(1 << 32)
 
 
 class ObjectIds(NamedTuple):
@@ -97,7 +96,7 @@ class CutStage:
 
     def _round(self, plan: RoundPlan) -> Group:
         stage = f"round{plan.round}"
-        records = self.attempt.require(stage, set(round_chain.groups_of(plan)))
+        records = self.attempt.require_round(plan)
         reader = SliceReader(self.attempt, stage, records, self.attempt.stage_dir(stage))
 
         def names(group: int) -> Names:
@@ -190,14 +189,14 @@ class CutStage:
 
 def _ids(cut: CutBlock, least_vox: int) -> ObjectIds:
     """Objects of fewer voxels are left out."""
-    found = cut.objects[1:].astype(np.uint64) + _FIRST_BLOCK
+    found = (cut.objects[1:] + FIRST_BLOCK).astype(np.uint64)
     return ObjectIds(np.where(cut.voxels[1:] >= least_vox, found, np.uint64(0)))
 
 
 def _named_here(block: int, cut: CutBlock, least_vox: int) -> tuple[Int64, Int64]:
     """Global ids and voxels of objects that a supervoxel of the block calls: one of each does."""
     mine = _calls(block, cut) & (cut.voxels[1:] >= least_vox)
-    return cut.objects[1:][mine] + (1 << 32), cut.voxels[1:][mine]
+    return cut.objects[1:][mine] + FIRST_BLOCK, cut.voxels[1:][mine]
 
 
 def _merged(block: int, cut: CutBlock) -> int:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.base.methods import FIRST_BLOCK
 from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.kernels.exact.map_threshold import LEVELS
@@ -165,7 +166,7 @@ def report_of(
     supervoxels = sum(record.info["n"] for record in found.blocks.values())
     objects = int(curve.objects()[level])
     largest = tuple(
-        LargeObject(int(name) + (1 << 32), int(voxels), 0, 0)
+        LargeObject(int(name) + FIRST_BLOCK, int(voxels), 0, 0)
         for voxels, name in zip(curve.largest.voxels[level], curve.largest.ids[level], strict=True)
         if voxels
     )

@@ -20,6 +20,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     Int64,
     Names,
     Nodes,
+    blocks_of,
 )
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.rounds import blocks_within
@@ -171,7 +172,7 @@ class Sent:
     ) -> None:
         self.before, self.plan = before, plan
         stage = f"round{before.round}"
-        self.records = attempt.require(stage, set(round_chain.groups_of(before)))
+        self.records = attempt.require_round(before)
         directory = attempt.stage_dir(stage)
         self._reader = SliceReader(attempt, stage, self.records, directory)
         self._held: tuple[int, Names] | None = None
@@ -226,7 +227,7 @@ def hub_of(result: RoundResult) -> list[int]:
     names, counts = np.unique(result.half.u, return_counts=True)
     name = names[counts.argmax()]
     (row,) = np.flatnonzero(result.nodes.name == name)
-    return [int(counts.max()), int(result.nodes.size[row]), int(name >> 32)]
+    return [int(counts.max()), int(result.nodes.size[row]), int(blocks_of(name))]
 
 
 def counted(nodes: Int64, half: Int64) -> dict[str, list[int]]:

@@ -23,6 +23,8 @@ from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
+from magneton_tasks.work.round_chain import groups_of
+from magneton_tasks.work.round_plan import RoundPlan
 from magneton_tasks.work.validity import is_made_anew
 
 #: How long an attempt's own files are looked for; the config, which sets the wait, is one of them.
@@ -127,6 +129,10 @@ class Attempt:
             return False
         anew = is_made_anew(stage, self.plan.stages, self.plan.restart)
         return not anew or self.is_ours(record)
+
+    def require_round(self, plan: RoundPlan) -> dict[int, Record]:
+        """As `require`, of the groups of a round that have something to do."""
+        return self.require(f"round{plan.round}", set(groups_of(plan)))
 
     def invalidate(self, stage: str, causes: dict[int, str]) -> None:
         """Record that what these blocks or cells hold can't be used; a rerun computes them again."""

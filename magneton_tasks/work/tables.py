@@ -23,8 +23,6 @@ if TYPE_CHECKING:  # numba costs a second to import
 
 #: Rows of the pair table: see `kernels.overlap.overlap.Pairs`. All uint32.
 PAIR_COLUMNS = ("block_a", "block_b", "label_a", "label_b", "n", "a_in", "b_in", "a_all", "b_all")
-#: One row a label, in the order of labels: voxels in the core and in the read box. All uint32.
-SIZE_COLUMNS = ("block", "core", "read")
 _GROUPS: dict[Kind, tuple[str, ...]] = {
     "pairs": ("block_a", "block_b"), "sizes": ("block",),
 }  # fmt: skip

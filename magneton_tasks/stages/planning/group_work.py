@@ -100,7 +100,7 @@ def _round(attempt: Attempt, chain: Chain, number: int) -> GroupWork | None:
         work = StagePlan(total, todo, min(len(left), 1), cpu_s)
     else:
         work = _batches(attempt, f"round{number}", total, todo, cpu_s)
-    names = most_names(_groups(attempt, chain.steps[number - 1].plan)) if number else 0
+    names = most_names(attempt.require_round(chain.steps[number - 1].plan)) if number else 0
     bound = cost_exact.round_bytes(step.plan.most_rows, names)
     return GroupWork(step.plan.digest, work, Memory(bound, bound))
 
@@ -150,7 +150,7 @@ def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
     """A later round: as large as what was sent to each fine group allows."""
     before = chain.steps[-1].plan
     sent: dict[int, int] = {}
-    records = _groups(attempt, before)
+    records = attempt.require_round(before)
     for record in records.values():
         for to, (nodes, half) in record.info.get("sent", {}).items():
             sent[int(to)] = sent.get(int(to), 0) + nodes + half
@@ -240,7 +240,7 @@ def _cut_bytes(attempt: Attempt, chain: Chain, groups: Groups) -> int:
     held = {k: r.info.get("n", 0) for k, r in _valid(attempt, "segment").items()}
     largest = max(sum(held[b] for b in groups.blocks_of(g)) for g in range(len(groups)))
     together = max(largest, min(sum(held.values()), cost_exact.CUT_TOGETHER))
-    names = max(most_names(_groups(attempt, step.plan)) for step in chain.steps)
+    names = max(most_names(attempt.require_round(step.plan)) for step in chain.steps)
     return cost_exact.cut_bytes(together, names)
 
 
@@ -252,7 +252,3 @@ def rounds_dir(attempt: Attempt) -> Path:
 
 def _valid(attempt: Attempt, stage: str) -> dict[int, Record]:
     return attempt.require(stage, range(len(attempt.plan.geometry.grid)))
-
-
-def _groups(attempt: Attempt, plan: RoundPlan) -> dict[int, Record]:
-    return attempt.require(f"round{plan.round}", set(round_chain.groups_of(plan)))
