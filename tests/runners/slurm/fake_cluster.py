@@ -29,7 +29,9 @@ class Cluster:
         """What becomes of jobs, and what is switched off."""
         path = self.home / "settings"
         known = marshal.loads(path.read_bytes()) if path.exists() else {}
-        path.write_bytes(marshal.dumps(known | settings))
+        new = path.with_name("settings.new")
+        new.write_bytes(marshal.dumps(known | settings))
+        new.replace(path)  # its programs read it at any time
 
     def fail(self, program: str, says: str | None) -> None:
         """A program fails with these words on stderr; None: no more."""

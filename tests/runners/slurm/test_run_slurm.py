@@ -159,8 +159,12 @@ def killed(cluster: Cluster, config: Path) -> None:
     cluster.set(rules={"*": "wait"})
     run = magneton("run", str(config))
     eventually(lambda: cluster.calls("sbatch") and cluster.jobs, "the array is submitted")
+    controller = psutil.Process(run.pid)
+    controller.suspend()
+    asked = controller.children(recursive=True)
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
+    psutil.wait_procs(asked)  # a squeue that it started would still let the cluster go on
     assert states(cluster) == {"PENDING"}
     cluster.set(rules={})
 
