@@ -30,6 +30,7 @@ from magneton_tasks.config.types import (
     NonNegativeInt,
     Positive3,
     PositiveInt,
+    PositiveSize3,
     Section,
     Url,
     check_url,
@@ -129,6 +130,24 @@ class Input(Section):
         title="Scale",
         description="Stored value that means affinity 1. null: 255 for uint8, 65535 for uint16, 1 for floats.",
     )
+    voxel_size_nm: Annotated[
+        PositiveSize3 | None, Decides("apply", "apply.input_voxel_size_nm", before=None)
+    ] = Field(
+        None,
+        title="Voxel size (nm)",
+        description="Voxel size of the affinity map in nm, [z, y, x], at input.mip. null: that of its metadata; without one, 1 nm.",
+    )
+    # by the cuts of the grid
+    voxel_offset: Annotated[Integer3 | None, Decides("segment")] = Field(
+        None,
+        title="Voxel offset",
+        description="Where the map's first voxel lies, [z, y, x] in voxels. null: where its metadata says; without that, at 0.",
+    )
+    axes: Annotated[str | None, Decides("segment", "input.axes", before=None)] = Field(
+        None,
+        title="Axes",
+        description="Axes of the stored array, such as czyx or zyxc: one letter each, c for the channels, t for an axis of length 1. null: those of its metadata; without names, czyx.",
+    )
     version: Annotated[str | int | None, NOTHING] = Field(
         None,
         title="Version",
@@ -140,6 +159,15 @@ class Input(Section):
         description="How a run detects a changed input. metadata: by its metadata and input.version. chunks: also by size and time of each chunk.",
     )
 
+    @field_validator("axes")
+    @classmethod
+    def _axes(cls, value: str | None) -> str | None:
+        if value is None or (set("zyx") <= set(value) <= set("zyxct") and _is_unique(value)):
+            return value
+        raise ValueError(
+            "must hold each of z, y and x once, and perhaps c and t, in the order in which the array is stored, such as czyx"
+        )
+
     @field_validator("channels")
     @classmethod
     def _channels(cls, value: str | Integer3) -> str | Integer3:
@@ -148,6 +176,10 @@ class Input(Section):
         if not isinstance(value, str) and len(set(value)) != 3:
             raise ValueError("must name three different channels")
         return value
+
+
+def _is_unique(letters: str) -> bool:
+    return len(set(letters)) == len(letters)
 
 
 class BoxConfig(Section):

@@ -26,6 +26,8 @@ Positive3 = tuple[PositiveInt, PositiveInt, PositiveInt]
 NonNegative3 = tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
 _Integer = Annotated[int, Field(ge=-MOST_INT, le=MOST_INT)]
 Integer3 = tuple[_Integer, _Integer, _Integer]
+_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveSize3 = tuple[_Length, _Length, _Length]
 Memory = Annotated[PositiveInt | None, BeforeValidator(check_size)]
 #: How much more the next try gets, as a factor.
 Growth = Annotated[float, Field(gt=1, le=10)]

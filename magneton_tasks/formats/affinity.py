@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.metadata import VolumeInfo
+from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.volume import Volume, open_volume
 from magneton_tasks.kernels.bad_affinity import BadAffinityError
 
@@ -38,7 +38,7 @@ class AffinityReader:
 
     Parameters
     ----------
-    url, mip
+    url, mip, given
         As `volume.open_volume`.
     channels
         Order of the stored channels as a permutation of ``zyx``, for a map of three channels; or
@@ -66,8 +66,9 @@ class AffinityReader:
         offset_sign: int = -1,
         invert: bool = False,
         scale: float | None = None,
+        given: Given | None = None,
     ) -> None:
-        self._volume: Volume = open_volume(url, mip)
+        self._volume: Volume = open_volume(url, mip, given)
         self.info: VolumeInfo = self._volume.info
         self.channels = _channel_numbers(self.info, channels)
         if self.info.dtype not in _SCALES:

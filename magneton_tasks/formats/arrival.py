@@ -1,20 +1,23 @@
 """Whether the affinity map of a run is there yet: what a run waits for.
 
 Airflow's triggerer asks this time and again, so it must stay light: a bucket is asked by a process
-of its own, ``python -m magneton_tasks.formats.arrival URL MIP [MARKER]``, for cloud-files costs seconds to
+of its own, ``python -m magneton_tasks.formats.arrival URL MIP GIVEN [MARKER]``, for cloud-files costs seconds to
 import.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from magneton_tasks.base.failures import bug, ours
 from magneton_tasks.base.location import locate, read_file
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import BadDataError, NoInputError, TemporaryError
+from magneton_tasks.formats.given import of_config
+from magneton_tasks.formats.info import NOTHING_GIVEN, Given
 from magneton_tasks.formats.metadata import read_metadata
 
 #: Not 1, with which Python itself ends.
@@ -31,18 +34,21 @@ class Awaited:
         The affinity map.
     marker
         URL of the file that is written once it is complete; None: its metadata tells.
+    given
+        What the config says of it.
     """
 
     url: str
     mip: int
     marker: str | None
+    given: Given = NOTHING_GIVEN
 
     @classmethod
     def of(cls, config: RunConfig) -> Awaited:
         marker, url = config.wait_for_input.marker, config.paths.input
         if marker is not None and "://" not in marker and not marker.startswith("/"):
             marker = locate(url).name_of(marker)
-        return cls(url, config.input.mip, marker)
+        return cls(url, config.input.mip, marker, of_config(config))
 
     def __str__(self) -> str:
         return f"the marker {self.marker}" if self.marker else f"a volume at {self.url}"
@@ -54,7 +60,8 @@ class Awaited:
 
     def command(self) -> list[str]:
         """What asks in a process of its own."""
-        arguments = [self.url, str(self.mip), *([self.marker] if self.marker else [])]
+        given = json.dumps(asdict(self.given))
+        arguments = [self.url, str(self.mip), given, *([self.marker] if self.marker else [])]
         return [sys.executable, "-m", "magneton_tasks.formats.arrival", *arguments]
 
     def is_there(self) -> bool:
@@ -69,7 +76,7 @@ class Awaited:
             if self.marker is not None:
                 directory, _, name = self.marker.rpartition("/")
                 return read_file(locate(directory or "/"), name) is not None
-            read_metadata(self.url, self.mip)
+            read_metadata(self.url, self.mip, self.given)
         except (NoInputError, BadDataError, TemporaryError):
             return False
         return True
@@ -77,9 +84,10 @@ class Awaited:
 
 def main(argv: Sequence[str]) -> int:
     """0: it is there; `NOT_YET`; else why it can't be."""
-    url, mip, *marker = argv
+    url, mip, given, *marker = argv
+    awaited = Awaited(url, int(mip), marker[0] if marker else None, Given(**json.loads(given)))
     try:
-        return 0 if Awaited(url, int(mip), marker[0] if marker else None).is_there() else NOT_YET
+        return 0 if awaited.is_there() else NOT_YET
     except Exception as error:
         found = ours(error) or bug(f"{type(error).__name__}: {error}")
         print(found, file=sys.stderr)

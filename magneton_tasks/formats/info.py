@@ -24,6 +24,32 @@ ENCODING_OF = {"": None, ".gz": "gzip", ".br": "br", ".zstd": "zstd"}
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a person says of the affinity map: section ``input`` of the config; it wins over metadata.
+
+    Attributes
+    ----------
+    axes
+        One letter per axis of the stored array, as `VolumeInfo.axes`.
+    voxel_size_nm, voxel_offset
+        (z, y, x).
+    """
+
+    axes: str | None = None
+    voxel_size_nm: Size3 | None = None
+    voxel_offset: Vec3 | None = None
+
+    def __post_init__(self) -> None:
+        """Take what JSON makes of the fields: lists for tuples."""
+        for name in ("voxel_size_nm", "voxel_offset"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+NOTHING_GIVEN = Given()
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeInfo:
     """A volume at one mip; boxes and vectors are (z, y, x).
 
@@ -54,7 +80,7 @@ class VolumeInfo:
     array
         Directory of this mip below the URL: the scale's key, the dataset's path, or "".
     axes
-        Zarr: one letter per axis of the stored array, e.g. ``czyx``; ``t`` is an axis of length 1.
+        One letter per axis of the stored array, e.g. ``czyx``; ``t`` is an axis of length 1.
     file_size, file_channels
         The box and the number of channels that one file holds: the chunk's,
         or the shard's; None where a file isn't a box (sharded precomputed).
@@ -64,6 +90,10 @@ class VolumeInfo:
         Block size of compressed_segmentation.
     notes
         What had to be assumed; for the user to read.
+    axes_assumed
+        The metadata names no axes.
+    moved
+        How far ``input.voxel_offset`` moved the volume from where its files say that it lies.
     """
 
     url: str
@@ -83,6 +113,8 @@ class VolumeInfo:
     chunk_key: tuple[str, str] = ("", "")
     cseg_block: Vec3 = (8, 8, 8)
     notes: tuple[str, ...] = ()
+    axes_assumed: bool = False
+    moved: Vec3 = (0, 0, 0)
 
     def __post_init__(self) -> None:
         """Take what JSON makes of the fields: lists for tuples, a dict for the box."""
@@ -123,6 +155,10 @@ class VolumeInfo:
                 f"box {box} (z, y, x) reaches outside {self.url} at mip {self.mip}, which is {self.box}",
                 "choose a box inside the volume",
             )
+
+    def as_stored(self, box: Box) -> Box:
+        """A box of this volume where its files have it."""
+        return box.translate(vec3(-by for by in self.moved))
 
     def chunk_bytes(self, box: Box, channels: slice = slice(None)) -> int:
         """Bytes, decoded, of the whole chunks that meet a box, and of their channels."""

@@ -12,17 +12,19 @@ from itertools import product
 
 from magneton_tasks.base.geometry import Box, ceil_div, vec3
 from magneton_tasks.base.location import locate, missing
+from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.given import of_config, with_given
+from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.registry import FORMATS, Format, format_of
 
-__all__ = ["VolumeInfo", "chunk_identity", "read_levels", "read_metadata"]
+__all__ = ["VolumeInfo", "chunk_identity", "read_input", "read_levels", "read_metadata"]
 
 #: Mips of a volume that are looked for.
 _MOST_LEVELS = 32
 
 
-def read_levels(url: str) -> Iterator[VolumeInfo]:
+def read_levels(url: str, given: Given | None = None) -> Iterator[VolumeInfo]:
     """All mips of a volume, the finest first.
 
     Raises
@@ -30,16 +32,16 @@ def read_levels(url: str) -> Iterator[VolumeInfo]:
     MagnetonError
         As `read_metadata`; of a mip that the volume doesn't have: none, that is the end.
     """
-    yield read_metadata(url, 0)
+    yield read_metadata(url, 0, given)
     for mip in range(1, _MOST_LEVELS):
         try:
-            info = read_metadata(url, mip)
+            info = read_metadata(url, mip, given)
         except ConfigError:
             return
         yield info
 
 
-def read_metadata(url: str, mip: int = 0) -> VolumeInfo:
+def read_metadata(url: str, mip: int = 0, given: Given | None = None) -> VolumeInfo:
     """What a volume's metadata says of one mip.
 
     Parameters
@@ -49,6 +51,8 @@ def read_metadata(url: str, mip: int = 0) -> VolumeInfo:
         ``zarr://``, ``zarr2://`` or ``zarr3://``, else the files there tell the format.
     mip
         Index of the scale (precomputed) or of the dataset (OME-Zarr); 0 for a plain array.
+    given
+        What the config says of the affinity map (`of_config`); None: it's another volume.
 
     Raises
     ------
@@ -64,10 +68,21 @@ def read_metadata(url: str, mip: int = 0) -> VolumeInfo:
     location = locate(url)
     for known in FORMATS:
         if location.format in (None, known.folder):
-            found = known.read(url, location, mip)
+            found = known.read(url, location, mip, given)
             if found is not None:
-                return found
+                return found if given is None else with_given(found, given)
     raise missing(location)
+
+
+def read_input(config: RunConfig) -> VolumeInfo:
+    """The metadata of a config's affinity map, as the config has it.
+
+    Raises
+    ------
+    MagnetonError
+        As `read_metadata`.
+    """
+    return read_metadata(config.paths.input, config.input.mip, of_config(config))
 
 
 def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None) -> str:

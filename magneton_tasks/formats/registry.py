@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.location import Location
-from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.precomputed import metadata as precomputed
 from magneton_tasks.formats.zarr import metadata as zarr
 
@@ -29,7 +29,9 @@ class Format:
     names
         Of `VolumeInfo.format`.
     read
-        Metadata at (url, location, mip); None where there is no volume of this format.
+        Metadata at (url, location, mip, what a person says of it); None where there is no volume of
+        this format. Of what a person says it takes the axes, and the voxel size where its own is
+        none; `metadata` does the rest.
     chunk_names
         Names of the files of a chunk, at an index of the chunk grid.
     suffixes
@@ -38,7 +40,7 @@ class Format:
 
     folder: str
     names: tuple[str, ...]
-    read: Callable[[str, Location, int], VolumeInfo | None]
+    read: Callable[[str, Location, int, Given | None], VolumeInfo | None]
     chunk_names: Callable[[VolumeInfo, Vec3], Iterator[str]]
     suffixes: tuple[str, ...] = ("",)
 

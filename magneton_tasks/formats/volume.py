@@ -8,7 +8,8 @@ from typing import Any, Protocol, cast
 import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box
-from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.info import Given, VolumeInfo
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.registry import format_of
 
 Array = npt.NDArray[Any]
@@ -44,12 +45,14 @@ class Volume(Protocol):
         """
 
 
-def open_volume(url: str, mip: int = 0, *, fill_missing: bool = False) -> Volume:
+def open_volume(
+    url: str, mip: int = 0, given: Given | None = None, *, fill_missing: bool = False
+) -> Volume:
     """Open a volume at one mip.
 
     Parameters
     ----------
-    url, mip
+    url, mip, given
         As `formats.metadata.read_metadata`.
     fill_missing
         Precomputed: a missing chunk is read as zeros instead of raising NoInputError. A missing
@@ -60,6 +63,6 @@ def open_volume(url: str, mip: int = 0, *, fill_missing: bool = False) -> Volume
     NoInputError, BadDataError, ConfigError, TemporaryError
         As `formats.metadata.read_metadata`.
     """
-    info = read_metadata(url, mip)
+    info = read_metadata(url, mip, given)
     folder = import_module(f"{__package__}.{format_of(info).folder}.read")
     return cast(Volume, folder.open_volume(info, fill_missing))

@@ -16,7 +16,7 @@ from magneton_tasks import __version__
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import ConfigError, worst
-from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.metadata import read_input
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import VolumeFacts
@@ -88,7 +88,7 @@ def _check_writable(path: Path, name: str, section: str) -> None:
 
 def _check_input(attempt: Attempt) -> None:
     """The volume is there, and it's the one that was planned."""
-    info = read_metadata(attempt.config.paths.input, attempt.config.input.mip)
+    info = read_input(attempt.config)
     if VolumeFacts.of(info) != attempt.plan.volume:
         raise ConfigError(
             f"{info.url} on {files.host_name()} isn't the volume that was planned",

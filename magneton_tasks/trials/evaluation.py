@@ -12,8 +12,8 @@ import click
 
 from magneton_tasks.base.geometry import Box, Size3, vec3
 from magneton_tasks.errors import ConfigError, MagnetonError
+from magneton_tasks.formats.given import is_size_known
 from magneton_tasks.formats.metadata import VolumeInfo, read_levels
-from magneton_tasks.formats.zarr.space import NO_VOXEL_SIZE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,7 +159,7 @@ def _ratio(segmentation: VolumeInfo, truth: VolumeInfo, resample: bool) -> Size3
     ConfigError
         The sizes differ, and nobody asked for that; or one isn't known, and somebody did.
     """
-    unknown = [info.url for info in (segmentation, truth) if not _is_known(info)]
+    unknown = [info.url for info in (segmentation, truth) if not is_size_known(info)]
     if segmentation.has_voxels_of(truth, _SAME_SIZE) or (unknown and not resample):
         return (1, 1, 1)
     if unknown:
@@ -175,10 +175,6 @@ def _ratio(segmentation: VolumeInfo, truth: VolumeInfo, resample: bool) -> Size3
         )
     z, y, x = (t / s for t, s in zip(truth.voxel_size_nm, segmentation.voxel_size_nm, strict=True))
     return (z, y, x)
-
-
-def _is_known(info: VolumeInfo) -> bool:
-    return NO_VOXEL_SIZE not in info.notes
 
 
 def _fitting_mips(segmentation: str, truth: str) -> str:
@@ -197,7 +193,7 @@ def _fitting_mips(segmentation: str, truth: str) -> str:
 def _notes(segmentation: VolumeInfo, truth: VolumeInfo, pairing: Pairing) -> list[str]:
     """What was assumed, and what of the truth was compared with what."""
     notes = [f"{info.url}: {note}" for info in (segmentation, truth) for note in info.notes]
-    if not (_is_known(segmentation) and _is_known(truth)):
+    if not (is_size_known(segmentation) and is_size_known(truth)):
         notes.append("without both voxel sizes, they are compared voxel by voxel")
     if not pairing.is_one_to_one:
         notes.append(

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.methods import SegmentSettings
 from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.info import Given
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.outcome.preview import overlay
 from magneton_tasks.trials.propose import Convention, Proposal
@@ -60,11 +61,13 @@ def ways_to_show(proposal: Proposal) -> list[Way]:
     return [*ways, Way("With the other invert", replace(best, invert=not best.invert))]
 
 
-def draw(url: str, mip: int, box: Box, proposal: Proposal) -> bytes:
+def draw(url: str, mip: int, box: Box, proposal: Proposal, given: Given | None = None) -> bytes:
     """The picture as PNG.
 
     Parameters
     ----------
+    url, mip, given
+        As `formats.volume.open_volume`.
     box
         What is shown, as `shown_box` makes it; its middle section is drawn.
 
@@ -74,7 +77,7 @@ def draw(url: str, mip: int, box: Box, proposal: Proposal) -> bytes:
         As `AffinityReader.read`.
     """
     ways = ways_to_show(proposal)
-    reads = [_read(url, mip, box, way.convention) for way in ways]
+    reads = [_read(url, mip, box, way.convention, given) for way in ways]
     page = _Page.of(box, len(ways))
     z = box.begin[0] + box.shape[0] // 2
     page.text((_GAP, 12), "How is this affinity map to be read?", 24)
@@ -199,7 +202,7 @@ def _before(values: Float32, axis: int) -> Float32:
     return np.roll(values, 1, axis=axis)
 
 
-def _read(url: str, mip: int, box: Box, convention: Convention) -> Float32:
+def _read(url: str, mip: int, box: Box, convention: Convention, given: Given | None) -> Float32:
     reader = AffinityReader(
         url,
         mip,
@@ -207,6 +210,7 @@ def _read(url: str, mip: int, box: Box, convention: Convention) -> Float32:
         convention.offset_sign,
         convention.invert,
         convention.scale,
+        given,
     )
     return np.clip(np.nan_to_num(reader.read(box)), 0, 1)
 

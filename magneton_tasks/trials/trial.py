@@ -21,7 +21,7 @@ from magneton_tasks.config.settings import segment_settings
 from magneton_tasks.errors import (
     UsageError,
 )
-from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_input
 from magneton_tasks.plan.geometry import VolumeFacts, make_grid
 from magneton_tasks.plan.plan import ThresholdChoice, digest
 from magneton_tasks.stages.planning import checks, thresholds
@@ -121,7 +121,7 @@ def open_trial(
     """
     config = load_config(path, overrides, partition)
     require_partition(config, str(path))
-    info = read_metadata(config.paths.input, config.input.mip)
+    info = read_input(config)
     checks.check_input(config, info)
     extent = within(info) if within else info.box
     if box is None:

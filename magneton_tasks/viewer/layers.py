@@ -10,7 +10,7 @@ from typing import Literal
 
 from magneton_tasks.base.location import locate
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError
-from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.viewer import drawable
 
@@ -42,6 +42,8 @@ class Layer:
         Affinities: the map holds boundaries.
     scale
         Affinities: stored value that stands for 1; None: the dtype's largest, 1 for floats.
+    given
+        Affinities: what the config says of axes, voxel size and offset.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Layer:
     channels: tuple[int, int, int] = (0, 1, 2)
     invert: bool = False
     scale: float | None = None
+    given: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +128,14 @@ def _resolve(layer: Layer) -> Shown:
         remote = location.url
         if remote.partition("://")[0] not in _BROWSER_SCHEMES:
             raise ConfigError(f"{remote}: Neuroglancer has no way to read this in a browser")
-    info = read_metadata(layer.url, layer.mip)
+    info = read_metadata(layer.url, layer.mip, layer.given)
+    as_its_own = layer.given in (
+        None,
+        Given(),
+    )  # else it's shown as a plain array, with a transform
     inner, joined, axes = "", True, None
     if info.format in drawable.ZARR:
-        axes = drawable.group_axes(location) if info.array else None
+        axes = drawable.group_axes(location) if info.array and as_its_own else None
         if axes is not None:
             info = read_metadata(layer.url, 0)
         else:
@@ -137,6 +144,11 @@ def _resolve(layer: Layer) -> Shown:
         axes = axes or facts.axes
         joined = facts.channels == info.channels
     drawable.check(info, layer.kind)
+    if info.format == "precomputed" and not as_its_own:
+        raise ConfigError(
+            f"{layer.url}: Neuroglancer would show it by its own info, and not by input.voxel_size_nm and input.voxel_offset",
+            "write these into its info",
+        )
     if layer.kind == "affinity" and max(layer.channels) >= info.channels:
         raise ConfigError(
             f"{layer.url} has {info.channels} channel(s), and channel {max(layer.channels)} is asked for"

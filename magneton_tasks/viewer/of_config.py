@@ -11,7 +11,8 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.thresholds import is_text, uses_threshold
 from magneton_tasks.config.types import THRESHOLD
 from magneton_tasks.errors import MagnetonError, NoInputError
-from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.given import of_config
+from magneton_tasks.formats.metadata import VolumeInfo, read_input, read_metadata
 from magneton_tasks.outcome.report_facts import pool_report
 from magneton_tasks.viewer.layers import Layer
 from magneton_tasks.work.attempts import at_each
@@ -78,10 +79,9 @@ def view_of(
     notes: list[str] = []
     frame: VolumeInfo | None = None
     segmentations = _segmentations(config)
-    wanted = [(name, url, 0) for name, url in segmentations.items()]
-    for name, url, mip in (*wanted, ("affinity", config.paths.input, config.input.mip)):
+    for name, url in {**segmentations, "affinity": config.paths.input}.items():
         try:
-            info = read_metadata(url, mip)
+            info = read_metadata(url) if name in segmentations else read_input(config)
         except NoInputError as error:
             if name in segmentations:
                 notes.append(f"no segmentation yet: {url} holds no info file; apply writes it")
@@ -97,7 +97,7 @@ def view_of(
             is_its = len(segmentations) == 1 or (attempt and attempt.config.paths.output == url)
             its = attempt if is_its else None
             selected = largest_objects(url, its, count=count) if truth is None else ()
-            layers.append(Layer(name, "segmentation", url, mip, selected))
+            layers.append(Layer(name, "segmentation", url, selected=selected))
         else:
             layers.insert(0, affinity_layer(config))
     if frame is None:
@@ -144,6 +144,7 @@ def affinity_layer(config: RunConfig) -> Layer:
         channels=channels,
         invert=given.invert,
         scale=given.scale,
+        given=of_config(config),
     )
 
 

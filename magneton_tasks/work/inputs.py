@@ -6,7 +6,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_metadata
+from magneton_tasks.formats.given import of_config
+from magneton_tasks.formats.info import Given, VolumeInfo
+from magneton_tasks.formats.metadata import chunk_identity, read_metadata
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.work.attempt import Attempt
@@ -23,7 +25,13 @@ def open_affinity(config: RunConfig) -> AffinityReader:
     given = config.input
     channels = given.channels if isinstance(given.channels, str) else list(given.channels)
     return AffinityReader(
-        config.paths.input, given.mip, channels, given.offset_sign, given.invert, given.scale
+        config.paths.input,
+        given.mip,
+        channels,
+        given.offset_sign,
+        given.invert,
+        given.scale,
+        of_config(config),
     )
 
 
@@ -48,10 +56,12 @@ def config_block_digest(config: RunConfig, geometry: Geometry, volume_digest: st
         return volume_digest
     box = geometry.grid.read(key)
     url, mip = config.paths.input, config.input.mip
-    return digest(volume_digest, chunk_identity(url, mip, box, _metadata(url, mip)))
+    return digest(
+        volume_digest, chunk_identity(url, mip, box, _metadata(url, mip, of_config(config)))
+    )
 
 
 @cache
-def _metadata(url: str, mip: int) -> VolumeInfo:
+def _metadata(url: str, mip: int, given: Given) -> VolumeInfo:
     """The input's metadata, read once a process: there are many blocks."""
-    return read_metadata(url, mip)
+    return read_metadata(url, mip, given)

@@ -15,7 +15,7 @@ from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.location import Location, read_json
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats import metadata, registry
-from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.metadata import chunk_identity, read_metadata
 from magneton_tasks.formats.registry import Format
 from magneton_tasks.formats.volume import open_volume
@@ -24,7 +24,7 @@ from magneton_tasks.viewer import drawable
 SHAPE = (4, 5, 6)
 
 
-def read(url: str, location: Location, mip: int) -> VolumeInfo | None:
+def read(url: str, location: Location, mip: int, given: Given | None) -> VolumeInfo | None:
     """A volume in one file of numpy's, beside a ``whole.json``."""
     if read_json(location, "whole.json") is None:
         return None

@@ -200,7 +200,7 @@ def test_ids_are_those_of_the_first_release_and_each_is_used_once() -> None:
 OTHER: dict[str, Any] = {
     "method": "exact", "paths.input": "file:///b", "paths.output": "file:///other", "paths.work": "/w",
     "input.mip": 1, "input.channels": "xyz", "input.offset_sign": 1, "input.invert": True,
-    "input.scale": 9.0, "mask.path": "file:///mask", "mask.mip": 1,
+    "input.scale": 9.0, "input.voxel_size_nm": [40.0, 4.0, 4.0], "input.axes": "zyxc", "mask.path": "file:///mask", "mask.mip": 1,
     "block.size": [128, 128, 128], "block.overlap": [16, 16, 16],
     "segment.threshold": 0.4, "segment.merge_function": "mean", "segment.supervoxels": "2d",
     "segment.aff_thresholds": [0.1, 0.9], "segment.interior_threshold": 0.3,
@@ -241,7 +241,7 @@ def test_a_box_decides_by_its_cuts_and_by_its_name() -> None:
     assert of(a_config({"box": box})).segment != of(a_config()).segment
     assert deciding.decides("box", "segment") and deciding.decides("box.end", "segment")
     assert not deciding.decides("box", "apply")
-    assert set(TABLE) <= {*OTHER, "box.begin", "box.end"}
+    assert set(TABLE) <= {*OTHER, "box.begin", "box.end", "input.voxel_offset"}
 
 
 # ------------------------------------------------------------------ renamed keys

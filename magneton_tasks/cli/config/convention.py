@@ -10,6 +10,7 @@ import click
 from magneton_tasks.cli.config.answers import Answers, Ask
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.formats.given import of_config
 from magneton_tasks.formats.info import VolumeInfo
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ def ask_convention(
     from magneton_tasks.trials import propose, propose_picture
 
     click.echo("reading a few boxes of the map ...")
-    samples = propose.read_samples(open_volume(info.url, info.mip))
+    given = of_config(answers.trial())
+    samples = propose.read_samples(open_volume(info.url, info.mip, given))
     proposal = propose.propose_convention([s for _, s in samples], info.dtype)
     for reason in proposal.reasons:
         click.echo(f"  {reason}")
     box = propose_picture.shown_box(info.box, samples[0][0])
-    picture.write_bytes(propose_picture.draw(info.url, info.mip, box, proposal))
+    picture.write_bytes(propose_picture.draw(info.url, info.mip, box, proposal, given))
     if not yes:
         click.echo(f"  picture: {picture}")
         click.echo("  (it shows the proposed way to read the map beside wrong ones)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from magneton_tasks.cli.config.answers import COMPLETE, Answers
 from magneton_tasks.cli.config.places import as_url
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.given import likely_axes
+from magneton_tasks.formats.info import NOTHING_GIVEN, VolumeInfo
 from magneton_tasks.formats.metadata import read_levels
 
 
@@ -19,14 +20,15 @@ def levels_of(text: str) -> list[VolumeInfo]:
             f"{url} holds {{partition}}, but this command reads the volume",
             "give one partition's URL, and put {partition} into the config afterwards",
         )
-    levels = list(read_levels(url))
+    levels = list(read_levels(url, NOTHING_GIVEN))
     if levels[0].channels < 3:
         raise ConfigError(
             f"{url} has {levels[0].channels} channel(s); an affinity map has one each for z, y and x",
             "give the affinity map; is this an image, a segmentation or a boundary map?",
         )
-    config = Answers({**COMPLETE, "paths.input": url, "input.channels": [0, 1, 2]}).config()
-    check_input(config, levels[0])
+    if likely_axes(levels[0]) == levels[0].axes:  # else its axes are asked for first
+        config = Answers({**COMPLETE, "paths.input": url, "input.channels": [0, 1, 2]}).config()
+        check_input(config, levels[0])
     return levels
 
 

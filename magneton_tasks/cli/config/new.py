@@ -20,6 +20,7 @@ from magneton_tasks.cli import console
 from magneton_tasks.cli.config import places, sizes
 from magneton_tasks.cli.config.answers import Answers, Ask, confirm, proposals, questions
 from magneton_tasks.cli.config.convention import ask_convention
+from magneton_tasks.cli.config.frame import ask_axes, ask_place
 from magneton_tasks.cli.config.levels import described, levels_of
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import MagnetonError, UsageError
@@ -116,9 +117,11 @@ def _input(answers: Answers, ask: Ask, url: str | None, mip: int | None) -> Volu
         info = check(str(mip))
     else:
         info = levels[0] if len(levels) == 1 else ask("Mip to segment", check, "0")
+    answers.set("paths.input", info.url)
+    answers.set("input.mip", info.mip)
+    info = ask_place(answers, ask, ask_axes(answers, ask, info))
     for note in info.notes:
         click.echo(f"  note: {note}")
-    answers.set("paths.input", info.url)
     answers.set("input.mip", info.mip, described(info))
     return info
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3, whole
 from magneton_tasks.base.location import Location, read_json
-from magneton_tasks.errors import BadDataError
+from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.info import (
     ENCODING_OF,
+    Given,
     VolumeInfo,
     checked_dtype,
     digest_of,
@@ -21,9 +22,14 @@ from magneton_tasks.formats.info import (
 SUFFIXES = (*ENCODING_OF, ".xz", ".bz2")
 
 
-def read(url: str, location: Location, mip: int) -> VolumeInfo | None:
+def read(url: str, location: Location, mip: int, given: Given | None) -> VolumeInfo | None:
     """As `formats.metadata.read_metadata`; None where there is no ``info``."""
     info = read_json(location, "info")
+    if info is not None and given is not None and given.axes is not None:
+        raise ConfigError(
+            f"input.axes is {given.axes}, and {url} is precomputed: that format has one order of axes",
+            "remove input.axes; input.channels says which channel is which axis",
+        )
     return None if info is None else _of_info(url, location.name_of("info"), info, mip)
 
 
@@ -86,4 +92,4 @@ def chunk_names(info: VolumeInfo, index: Vec3) -> Iterator[str]:
     """The name of the file of a chunk at an index of the chunk grid, without a suffix."""
     assert info.file_size is not None
     begin = vec3(b + i * s for b, i, s in zip(info.box.begin, index, info.file_size, strict=True))
-    yield chunk_name(Box.of_shape(info.file_size, begin).intersection(info.box))
+    yield chunk_name(info.as_stored(Box.of_shape(info.file_size, begin).intersection(info.box)))

@@ -75,7 +75,7 @@ class FileVolume:
 
     def _load(self, chunk: Box) -> tuple[bytes | None, Path]:
         """A chunk's file, and its path (without suffix where it isn't there)."""
-        name = chunk_name(chunk)
+        name = chunk_name(self.info.as_stored(chunk))
         for suffix in sorted(codec.SUFFIXES.values(), key=lambda s: s != self._suffix):
             path = self._directory / (name + suffix)
             with telling(f"{path} can't be read"):
@@ -139,7 +139,7 @@ class CloudVolumeVolume:
         # cloud-volume lets its codecs' exceptions through
         with telling(where, decodes=True):
             try:
-                found = volume[box.slices()[::-1]]
+                found = volume[self.info.as_stored(box).slices()[::-1]]
             except EmptyVolumeException as error:
                 raise NoInputError(
                     f"{where}: a chunk is missing: {error}",

@@ -14,27 +14,35 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3, whole
+from magneton_tasks.base.geometry import Vec3, ceil_div, whole
 from magneton_tasks.base.location import Location, locate, read_json
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
-from magneton_tasks.formats.info import VolumeInfo, checked_dtype, digest_of, no_such_mip
-from magneton_tasks.formats.zarr.space import Space, ZarrArray, attribute_space, ome_space
+from magneton_tasks.formats.info import Given, VolumeInfo, no_such_mip
+from magneton_tasks.formats.space import (
+    Space,
+    StoredArray,
+    attribute_space,
+    ome_space,
+    volume_info,
+)
 
 
-def read(url: str, location: Location, mip: int) -> VolumeInfo | None:
+def read(url: str, location: Location, mip: int, given: Given | None) -> VolumeInfo | None:
     """As `formats.metadata.read_metadata`, for Zarr; None where there is neither array nor group."""
     array = _read_array(location, "")
     if array is None:
         multiscale = _multiscale(_group_attributes(location))
         if multiscale is None:
             return None
-        return _from_group(url, location, mip, multiscale)
+        return _from_group(url, location, mip, multiscale, given)
     if mip != 0:
         raise no_such_mip(url, mip, [f"{array.shape} voxels, a plain array"])
-    return _build(url, location, 0, "", array, _parents_space(location, array))
+    return volume_info(url, 0, "", array, _parents_space(location, array, given))
 
 
-def _from_group(url: str, location: Location, mip: int, multiscale: dict[str, Any]) -> VolumeInfo:
+def _from_group(
+    url: str, location: Location, mip: int, multiscale: dict[str, Any], given: Given | None
+) -> VolumeInfo:
     where = location.name_of("its multiscales")
     try:
         paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
@@ -45,58 +53,14 @@ def _from_group(url: str, location: Location, mip: int, multiscale: dict[str, An
     array = _read_array(location, paths[mip])
     if array is None:
         raise NoInputError(f"{where} names dataset {paths[mip]!r}, which isn't there")
-    return _build(url, location, mip, paths[mip], array, ome_space(multiscale, mip, array, where))
-
-
-def _build(
-    url: str, location: Location, mip: int, path: str, array: ZarrArray, space: Space
-) -> VolumeInfo:
-    where = location.name_of(path) if path else location.url
-    spatial = sorted(axis for axis in space.axes if axis not in "ct")
-    if (
-        len(space.axes) != len(array.shape)
-        or spatial != ["x", "y", "z"]
-        or space.axes.count("c") > 1
-    ):
-        raise ConfigError(
-            f"{where}: axes {space.axes!r} of shape {array.shape}",
-            "a volume has the axes z, y, x and perhaps c; other axes must be of length 1",
-        )
-    at = [space.axes.index(axis) for axis in "zyx"]
-    channel = space.axes.find("c")
-    shape, chunk, file = (vec3(v[i] for i in at) for v in (array.shape, array.chunk, array.file))
-    if min(array.shape) < 1 or min(array.chunk) < 1:
-        raise BadDataError(f"{where}: a size or chunk isn't positive: {array.shape}, {array.chunk}")
-    if any(n != 1 for n, axis in zip(array.shape, space.axes, strict=True) if axis == "t"):
-        raise ConfigError(f"{where}: shape {array.shape} has a time axis", "give one time point")
-    described = (
-        array.version, array.dtype, array.shape, array.file, array.chunk, array.encoding,
-        space.axes, space.size_nm, space.offset,
-    )  # fmt: skip
-    return VolumeInfo(
-        url=url,
-        format=f"zarr{array.version}",
-        mip=mip,
-        dtype=checked_dtype(array.dtype, where),
-        channels=array.shape[channel] if channel >= 0 else 1,
-        box=Box.of_shape(shape, space.offset),
-        voxel_size_nm=space.size_nm,
-        chunk_size=chunk,
-        encoding=array.encoding,
-        digest=digest_of(described),
-        array=path,
-        axes=space.axes,
-        file_size=file,
-        file_channels=array.file[channel] if channel >= 0 else 1,
-        chunk_key=array.key,
-        notes=space.notes,
-    )
+    space = ome_space(multiscale, mip, array, where, given)
+    return volume_info(url, mip, paths[mip], array, space)
 
 
 # ---------------------------------------------------------------------------- arrays
 
 
-def _read_array(location: Location, path: str) -> ZarrArray | None:
+def _read_array(location: Location, path: str) -> StoredArray | None:
     below = f"{path}/" if path else ""
     for name, parse in ((f"{below}zarr.json", _array_v3), (f"{below}.zarray", _array_v2)):
         content = read_json(location, name)
@@ -113,7 +77,7 @@ def _read_array(location: Location, path: str) -> ZarrArray | None:
     return None
 
 
-def _array_v3(content: dict[str, Any]) -> ZarrArray:
+def _array_v3(content: dict[str, Any]) -> StoredArray:
     file = _ints(content["chunk_grid"]["configuration"]["chunk_shape"])
     codecs = content["codecs"]
     chunk = file
@@ -125,7 +89,8 @@ def _array_v3(content: dict[str, Any]) -> ZarrArray:
     old = encoding["name"] == "v2"
     separator = encoding.get("configuration", {}).get("separator", "." if old else "/")
     names = content.get("dimension_names")
-    return ZarrArray(
+    return StoredArray(
+        format="zarr3",
         version=3,
         dtype=str(content["data_type"]),
         shape=_ints(content["shape"]),
@@ -138,12 +103,13 @@ def _array_v3(content: dict[str, Any]) -> ZarrArray:
     )
 
 
-def _array_v2(content: dict[str, Any]) -> ZarrArray:
+def _array_v2(content: dict[str, Any]) -> StoredArray:
     attributes = content["attributes"]
     compressor = content.get("compressor") or {"id": "raw"}
     filters = [str(f["id"]) for f in content.get("filters") or ()]
     names = attributes.get("_ARRAY_DIMENSIONS")
-    return ZarrArray(
+    return StoredArray(
+        format="zarr2",
         version=2,
         dtype=_numpy_name(content["dtype"]),
         shape=_ints(content["shape"]),
@@ -214,7 +180,7 @@ def _multiscale(attributes: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _parents_space(location: Location, array: ZarrArray) -> Space:
+def _parents_space(location: Location, array: StoredArray, given: Given | None) -> Space:
     """An array opened by its own path may be a dataset of the OME-Zarr group above it."""
     own = array.attributes
     if not any(key in own for key in ("voxel_size", "resolution")):
@@ -228,5 +194,5 @@ def _parents_space(location: Location, array: ZarrArray) -> Space:
             paths = [d.get("path") for d in (multiscale or {}).get("datasets", ())]
             if multiscale is not None and name in paths:
                 where = parent.name_of("its multiscales")
-                return ome_space(multiscale, paths.index(name), array, where)
-    return attribute_space(array, f"{location.url}: its attributes")
+                return ome_space(multiscale, paths.index(name), array, where, given)
+    return attribute_space(array, f"{location.url}: its attributes", given)

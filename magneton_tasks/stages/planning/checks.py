@@ -17,6 +17,7 @@ from magneton_tasks.base.location import Location, locate, read_file
 from magneton_tasks.base.nesting import are_nested
 from magneton_tasks.config.read import RunConfig, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
+from magneton_tasks.formats.given import likely_axes
 from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
 from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.geometry import Geometry
@@ -46,6 +47,11 @@ def check_input(config: RunConfig, info: VolumeInfo) -> None:
         raise ConfigError(
             f"{info.url} holds {info.dtype}; an affinity map is one of {', '.join(_AFFINITY_DTYPES)}",
             "give the affinity map as paths.input; is this a segmentation or an image?",
+        )
+    if likely_axes(info) != info.axes:
+        raise ConfigError(
+            f"{info.url} names no axes, and read as {info.axes} it has {info.channels} channels of {' x '.join(map(str, info.box.shape))} voxels",
+            f"set input.axes: {likely_axes(info)} if the channels come last, or input.axes: {info.axes} if this is right",
         )
     wanted = config.input.channels
     needed = 3 if isinstance(wanted, str) else max(wanted) + 1

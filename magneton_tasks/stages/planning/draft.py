@@ -14,7 +14,7 @@ from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.config.thresholds import with_its_threshold
 from magneton_tasks.errors import LeaseHeldError
-from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, read_input
 from magneton_tasks.plan.fingerprints import lowest_threshold, make_fingerprints
 from magneton_tasks.plan.geometry import (
     Geometry,
@@ -265,7 +265,7 @@ def _checked(
 ) -> tuple[VolumeInfo, Geometry]:
     """The affinity map and the geometry, if defaults, input and paths are as they must be."""
     check_defaults(request, config)
-    info = read_metadata(config.paths.input, config.input.mip)
+    info = read_input(config)
     checks.check_input(config, info)
     geometry = make_geometry(config, VolumeFacts.of(info))
     checks.check_paths(config, write)

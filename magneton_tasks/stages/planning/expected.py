@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.metadata import read_input
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Fingerprints, ThresholdChoice
@@ -33,7 +33,7 @@ class Source:
         MagnetonError
             The affinity map or the mask isn't there, or can't be read.
         """
-        info = read_metadata(config.paths.input, config.input.mip)
+        info = read_input(config)
         return cls(VolumeFacts.of(info), checks.input_digest(config, info))
 
 

@@ -11,14 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import yaml
+import zarr
 
 from magneton_tasks.cli.config.new import new
 from magneton_tasks.cli.config.places import as_url, beside
 from magneton_tasks.config.read import RunConfig, known_keys, load_config, parse_config
 from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.stages.planning.draft import PlanRequest, draft
 from tests.helpers import volumes
 
 Array = npt.NDArray[Any]
@@ -223,6 +227,35 @@ def test_given_places_are_taken(small: Array, tmp_path: Path) -> None:
         make(tmp_path / "v.yaml", where, output=str(tmp_path / "s"), work=f"{tmp_path}/w")
     )
     assert (made.paths.output, made.paths.work) == (f"file://{tmp_path}/s", f"{tmp_path}/w")
+
+
+def test_channels_that_come_last_without_a_name_are_recognised(
+    small: Array, expected: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = zarr.create_array(str(tmp_path / "a.zarr"), data=np.moveaxis(small, 0, -1))
+    assert stored.shape == (*SMALL, 3)
+    config = make(tmp_path / "volume.yaml", tmp_path / "a.zarr")
+    made = load_config(config)
+    assert made.input.axes == "zyxc" and made.input.channels == "zyx"
+    assert made.block.size == SMALL
+    out = capsys.readouterr().out
+    assert "by its shape, the channels come last" in out
+    assert "1 nm is assumed, and voxel offset 0; set input.voxel_size_nm" in out
+    # who writes a config by hand is told, too
+    with pytest.raises(
+        ConfigError, match=r"24 channels of 40 x 40 x 3 voxels\n.*set input.axes: zyxc"
+    ):
+        plan_of(config, **{"input.axes": None})
+    place = {"input.voxel_size_nm": [40, 8, 4], "input.voxel_offset": [5, 6, 7]}
+    assert not any("assumed" in note for note in plan_of(config, **place).notes)
+    run = volumes.run_pipeline(config, TEST_SETS | place)
+    result = read_metadata(load_config(config).paths.output)
+    assert (result.voxel_size_nm, result.box.begin) == ((40, 8, 4), (5, 6, 7))
+    assert volumes.same_partition(volumes.read_segmentation(run), expected)
+
+
+def plan_of(config: Path, **sets: Any) -> Plan:
+    return draft(PlanRequest(config, "dry", {**TEST_SETS, **sets}), write=False).plan
 
 
 # ------------------------------------------------------------------ refusals

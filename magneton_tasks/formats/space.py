@@ -1,16 +1,23 @@
-"""How a Zarr array lies in space: axes, voxel size and voxel offset, from its JSON."""
+"""How a stored array lies in space: axes, voxel size and voxel offset, from its attributes.
+
+Zarr, N5 and HDF5 have arrays of any number of axes, with attributes that each tool writes in its own
+way; what these mean is the same in all of them.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, isfinite
 from typing import Any
 from unicodedata import normalize
 
-from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.formats.given import NO_VOXEL_SIZE, SET_IT
+from magneton_tasks.formats.info import Given, VolumeInfo, checked_dtype, digest_of
 
 #: nm in one unit, by its short name: these tell capitals apart.
 _SHORT_NM = {
@@ -23,8 +30,6 @@ _NAMES_NM = {
 }  # fmt: skip
 #: Names of axes that only number them.
 _NUMBERED = re.compile(r"(d|dim|axis)_?\d+", re.IGNORECASE)
-#: The note of a volume whose voxel size isn't known.
-NO_VOXEL_SIZE = "no voxel size in its metadata: 1 nm is assumed, and voxel offset 0"
 #: How far a translation may be from whole voxels before it's said, in voxels.
 _WHOLE = 1e-3
 
@@ -37,13 +42,29 @@ class Space:
     size_nm: tuple[float, float, float]
     offset: Vec3
     notes: tuple[str, ...]
+    axes_assumed: bool = False
 
 
 @dataclass(frozen=True)
-class ZarrArray:
-    """An array's own metadata, of either Zarr version; vectors have one entry an axis."""
+class StoredArray:
+    """An array's own metadata; vectors have one entry an axis, the slowest first.
 
-    version: int
+    Attributes
+    ----------
+    format
+        As of `VolumeInfo`.
+    version
+        Of Zarr; what is hashed for the others.
+    chunk, file
+        What can be read by itself, and what lies in one file.
+    key
+        As of `VolumeInfo.chunk_key`.
+    names
+        Of the axes, where there are any.
+    """
+
+    format: str
+    version: int | str
     dtype: str
     shape: tuple[int, ...]
     chunk: tuple[int, ...]
@@ -54,10 +75,14 @@ class ZarrArray:
     attributes: dict[str, Any]
 
 
-def ome_space(multiscale: dict[str, Any], mip: int, array: ZarrArray, where: str) -> Space:
+def ome_space(
+    multiscale: dict[str, Any], mip: int, array: StoredArray, where: str, given: Given | None
+) -> Space:
+    """From an OME-Zarr group's multiscales."""
     notes: list[str] = []
     try:
         axes, units = _ome_axes(multiscale.get("axes"), array)
+        axes = _given_axes(given, array) or axes
         scale, shift = [1.0] * len(axes), [0.0] * len(axes)
         steps = multiscale["datasets"][mip].get("coordinateTransformations", [])
         for step in [*steps, *multiscale.get("coordinateTransformations", [])]:
@@ -79,9 +104,8 @@ def ome_space(multiscale: dict[str, Any], mip: int, array: ZarrArray, where: str
         )
     sizes = {a: s * nm[a] for a, s in zip(axes, scale, strict=True)}
     shifts = {a: s * nm[a] for a, s in zip(axes, shift, strict=True)}
-    return _space(
-        axes, [sizes.get(a, 1.0) for a in "zyx"], [shifts.get(a, 0.0) for a in "zyx"], notes, where
-    )
+    size_nm, shift_nm = [sizes.get(a, 1.0) for a in "zyx"], [shifts.get(a, 0.0) for a in "zyx"]
+    return _space(axes, size_nm, shift_nm, notes, where, given)
 
 
 def unit_nm(unit: Any, where: str) -> float:
@@ -103,7 +127,7 @@ def unit_nm(unit: Any, where: str) -> float:
     return found
 
 
-def _ome_axes(axes: Any, array: ZarrArray) -> tuple[str, list[str | None]]:
+def _ome_axes(axes: Any, array: StoredArray) -> tuple[str, list[str | None]]:
     if not axes:  # before OME-Zarr 0.3
         letters = _default_axes(array)
         return letters, [None] * len(letters)
@@ -137,19 +161,19 @@ def letters_of(names: Sequence[str]) -> str | None:
     return "".join(letter or "?" for letter in letters)
 
 
-def attribute_space(array: ZarrArray, where: str) -> Space:
+def attribute_space(array: StoredArray, where: str, given: Given | None) -> Space:
     """Voxel size and offset (nm) from a plain array's attributes."""
-    attributes, notes = array.attributes, []
+    attributes, notes = array.attributes, list[str]()
     names = attributes.get("axis_names") or array.names
-    axes = letters_of([str(n) for n in names]) if names else None
-    axes = axes or _default_axes(array)
+    named = letters_of([str(n) for n in names]) if names else None
+    axes = _given_axes(given, array) or named or _default_axes(array)
     sizes = attributes.get("voxel_size", attributes.get("resolution"))
     shifts = attributes.get("offset", [0.0, 0.0, 0.0])
     if sizes is None:
         notes.append(NO_VOXEL_SIZE)
         sizes, shifts = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
     if sorted(a for a in axes if a in "zyx") != ["x", "y", "z"]:
-        return Space(axes, (1.0, 1.0, 1.0), (0, 0, 0), ())  # refused by whoever asked
+        return Space(axes, (1.0, 1.0, 1.0), (0, 0, 0), ())  # refused by `volume_info`
     try:
         size_of = {a: float(v) for a, v in _by_axis(axes, sizes).items()}
         shift_of = {a: float(v) for a, v in _by_axis(axes, shifts).items()}
@@ -158,13 +182,27 @@ def attribute_space(array: ZarrArray, where: str) -> Space:
             f"{where}: voxel size {sizes} and offset {shifts} need 3 numbers each"
         ) from error
     nm = _attribute_units(axes, attributes.get("units", attributes.get("unit")), notes, where)
-    return _space(
-        axes,
-        [size_of[a] * nm[a] for a in "zyx"],
-        [shift_of[a] * nm[a] for a in "zyx"],
-        notes,
-        where,
-    )
+    size_nm, shift_nm = ([of[a] * nm[a] for a in "zyx"] for of in (size_of, shift_of))
+    found = _space(axes, size_nm, shift_nm, notes, where, given)
+    assumed = named is None and (given is None or given.axes is None)
+    return replace(found, axes_assumed=assumed)
+
+
+def _given_axes(given: Given | None, array: StoredArray) -> str | None:
+    """The axes that a person names, if there are as many as the array has.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if given is None or given.axes is None:
+        return None
+    if len(given.axes) != len(array.shape):
+        raise ConfigError(
+            f"input.axes is {given.axes}, and the stored array has {len(array.shape)} axes: {array.shape}",
+            "give one letter for each, the slowest first: z, y, x, c (channels), t (of length 1)",
+        )
+    return given.axes
 
 
 def _by_axis(axes: str, values: Any) -> dict[str, Any]:
@@ -186,19 +224,84 @@ def _attribute_units(axes: str, units: Any, notes: list[str], where: str) -> dic
     return {a: unit_nm(u, f"{where}: axis {a}") if u else 1.0 for a, u in of.items()}
 
 
-def _default_axes(array: ZarrArray) -> str:
+def _default_axes(array: StoredArray) -> str:
     named = letters_of(array.names) if array.names else None
     return named or {3: "zyx", 4: "czyx", 5: "tczyx"}.get(len(array.shape), "?" * len(array.shape))
 
 
 def _space(
-    axes: str, sizes_nm: list[float], shifts_nm: list[float], notes: list[str], where: str
+    axes: str,
+    sizes_nm: list[float],
+    shifts_nm: list[float],
+    notes: list[str],
+    where: str,
+    given: Given | None,
 ) -> Space:
-    if not all(isfinite(s) and s > 0 for s in sizes_nm) or not all(map(isfinite, shifts_nm)):
-        raise BadDataError(f"{where}: voxel size {sizes_nm} nm, translation {shifts_nm} nm")
+    is_right = all(isfinite(s) and s > 0 for s in sizes_nm) and all(map(isfinite, shifts_nm))
+    if not is_right:
+        said = f"{where}: voxel size {sizes_nm} nm, translation {shifts_nm} nm"
+        if given is None or given.voxel_size_nm is None:
+            hint = "correct it there" + (f", or {SET_IT} in the config" if given else "")
+            raise BadDataError(said, hint)
+        notes = [*notes, f"{said}: that can't be, and input.voxel_size_nm is taken"]
+        return Space(axes, given.voxel_size_nm, (0, 0, 0), tuple(notes))
     exact = [shift / size for shift, size in zip(shifts_nm, sizes_nm, strict=True)]
     offset = vec3(floor(value + 0.5) for value in exact)
     if any(abs(e - o) > _WHOLE for e, o in zip(exact, offset, strict=True)):
         notes = [*notes, f"translation of {exact} voxels (z, y, x) is rounded to {list(offset)}"]
     z, y, x = sizes_nm
     return Space(axes, (z, y, x), offset, tuple(notes))
+
+
+def volume_info(url: str, mip: int, path: str, array: StoredArray, space: Space) -> VolumeInfo:
+    """What is known of a volume that is a stored array; ``path``: of the array, below the URL.
+
+    Raises
+    ------
+    ConfigError
+        Its axes aren't those of a volume, or its dtype isn't supported.
+    BadDataError
+        A size isn't positive.
+    """
+    where = locate(url).name_of(path) if path else locate(url).url
+    spatial = sorted(axis for axis in space.axes if axis not in "ct")
+    if (
+        len(space.axes) != len(array.shape)
+        or spatial != ["x", "y", "z"]
+        or space.axes.count("c") > 1
+    ):
+        raise ConfigError(
+            f"{where}: axes {space.axes!r} of shape {array.shape}",
+            "a volume has the axes z, y, x and perhaps c; other axes must be of length 1. "
+            "For an affinity map, input.axes says which axis is which",
+        )
+    at = [space.axes.index(axis) for axis in "zyx"]
+    channel = space.axes.find("c")
+    shape, chunk, file = (vec3(v[i] for i in at) for v in (array.shape, array.chunk, array.file))
+    if min(array.shape) < 1 or min(array.chunk) < 1:
+        raise BadDataError(f"{where}: a size or chunk isn't positive: {array.shape}, {array.chunk}")
+    if any(n != 1 for n, axis in zip(array.shape, space.axes, strict=True) if axis == "t"):
+        raise ConfigError(f"{where}: shape {array.shape} has a time axis", "give one time point")
+    described = (
+        array.version, array.dtype, array.shape, array.file, array.chunk, array.encoding,
+        space.axes, space.size_nm, space.offset,
+    )  # fmt: skip
+    return VolumeInfo(
+        url=url,
+        format=array.format,
+        mip=mip,
+        dtype=checked_dtype(array.dtype, where),
+        channels=array.shape[channel] if channel >= 0 else 1,
+        box=Box.of_shape(shape, space.offset),
+        voxel_size_nm=space.size_nm,
+        chunk_size=chunk,
+        encoding=array.encoding,
+        digest=digest_of(described),
+        array=path,
+        axes=space.axes,
+        file_size=file,
+        file_channels=array.file[channel] if channel >= 0 else 1,
+        chunk_key=array.key,
+        notes=space.notes,
+        axes_assumed=space.axes_assumed,
+    )
