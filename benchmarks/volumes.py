@@ -16,7 +16,6 @@ from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Fingerprints, digest
-from magneton_tasks.stages.planning.thresholds import fixed
 from magneton_tasks.work.paths import WorkPaths
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -98,13 +97,6 @@ def zarr_info(path: Path, shape: Vec3, chunk: int = 64) -> None:
     )
 
 
-def _threshold(config: RunConfig) -> float:
-    """What the config says: nothing is read of the map."""
-    found = fixed(config, {})
-    assert found is not None, "the benchmark's config sets no threshold"
-    return found.value
-
-
 class Planned:
     """What plan will find for a config: to write records that it takes for its own."""
 
@@ -112,9 +104,7 @@ class Planned:
         self.config: RunConfig = load_config(config_path)
         info = read_metadata(self.config.paths.input, self.config.input.mip)
         self.geometry: Geometry = make_geometry(self.config, VolumeFacts.of(info))
-        self.fingerprints: Fingerprints = make_fingerprints(
-            self.config, self.geometry, _threshold(self.config)
-        )
+        self.fingerprints: Fingerprints = make_fingerprints(self.config, self.geometry)
         self.input_digest = digest(info.digest, self.config.input.version, None)
         self.work = WorkPaths(Path(self.config.paths.work))
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.base import files
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import CHOICE_OF
@@ -65,7 +64,7 @@ def needed(config: RunConfig, what: str) -> Needed:
         for stage, fingerprint in plan.get("fingerprints", {}).items()
     }
     try:
-        stages |= _of_now(config, work)
+        stages |= _of_now(config)
     except MagnetonError:
         if what == "stale":
             raise
@@ -76,9 +75,7 @@ def needed(config: RunConfig, what: str) -> Needed:
     )
 
 
-def _of_now(config: RunConfig, work: WorkPaths) -> set[str]:
-    """Stage folders of the config as it is; all that are there while its threshold isn't known."""
+def _of_now(config: RunConfig) -> set[str]:
+    """Stage folders of the config as it is."""
     prints = expected(config, {}, Source.of(config)).fingerprints
-    if prints is None:
-        return set(files.listdir(work.work))
     return {stage_folder(s, prints.of(s)).split("/")[0] for s in CHOICE_OF}

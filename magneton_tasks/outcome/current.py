@@ -13,7 +13,6 @@ from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import CorruptFileError, MagnetonError
 from magneton_tasks.formats.precomputed.owner import read_owner
-from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.plan.stage_table import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning.expected import Source, expected
@@ -97,17 +96,15 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
     except MagnetonError as error:
         return Now(attempt, changes, (*notes, f"the config doesn't fit the input: {error.what}"))
     changes = _changes(attempt, config, found.threshold)
-    threshold = found.threshold or plan.threshold
-    fingerprints = found.fingerprints or make_fingerprints(config, found.geometry, threshold.value)
-    if (fingerprints, source.digest) == (plan.fingerprints, plan.input_digest):
+    if (found.fingerprints, source.digest) == (plan.fingerprints, plan.input_digest):
         return Now(attempt, changes, notes)
     now = replace(
         plan,
         volume=source.facts,
         input_digest=source.digest,
         geometry=found.geometry,
-        fingerprints=fingerprints,
-        threshold=threshold,
+        fingerprints=found.fingerprints,
+        threshold=found.threshold,
         restart=False,
     )
     return Now(replace(attempt, plan=now, config=config), changes, notes)

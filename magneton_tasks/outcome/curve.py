@@ -140,7 +140,7 @@ def newest(config: RunConfig) -> Curve:
         written_s = files.modified_s(path)
         if written_s is None or plan.geometry.method != "exact":
             continue
-        lowest = lowest_threshold(config_of(one.paths), plan.threshold.value)
+        lowest = lowest_threshold(config_of(one.paths))
         supervoxels, voxels, levels = read(path, lowest)
         chosen = threshold_of.result(work, plan)
         return Curve(one.paths, plan, number == 0, chosen, written_s, supervoxels, voxels, levels)

@@ -14,6 +14,8 @@ def words(chosen: ThresholdChoice) -> str:
     """Such as ``0.315, from the map: contacts between objects 0.10, inside objects 0.87``."""
     levels = _levels(chosen)
     source = _SOURCES[chosen.source]
+    if chosen.value is None:
+        return f"{source}: pool finds it when all blocks are done"
     told = f"{source} (samples say about {chosen.value:g})" if chosen.is_guess else None
     return (told or f"{chosen.value:g}, {source}") + (f": {levels}" if levels else "")
 
@@ -23,9 +25,15 @@ def as_data(chosen: ThresholdChoice) -> dict[str, Any]:
     return {
         **asdict(chosen),
         "warnings": list(chosen.warnings),
-        "source_words": "by samples of the map" if chosen.is_guess else _SOURCES[chosen.source],
+        "source_words": _source_words(chosen),
         "levels": _levels(chosen),
     }
+
+
+def _source_words(chosen: ThresholdChoice) -> str:
+    if chosen.value is None:
+        return f"{_SOURCES[chosen.source]}, by pool"
+    return "by samples of the map" if chosen.is_guess else _SOURCES[chosen.source]
 
 
 def _levels(chosen: ThresholdChoice) -> str:

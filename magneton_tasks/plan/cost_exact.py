@@ -9,8 +9,6 @@ The constants were measured by ``benchmarks/exact.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 MIB = 1 << 20
 
 #: Bytes resident in a worker that has its libraries and compiled kernels, and what of it a forked
@@ -46,9 +44,6 @@ CUT_TOGETHER = 1 << 18
 ROUND_BASE_BYTES = 300 * MIB
 #: Edges of the largest sample box, in voxels.
 SAMPLED_EDGE_VOX = 79
-#: What stays open in a group whatever its faces, of the regions and edges there are after clean-up:
-#: 8.5e-5 and 7.5e-4 per voxel of mouse cortex, which has .016 and .053 of them.
-VOLUME_SHARE = (0.0053, 0.014)
 
 #: CPU s per voxel of the block step (reading and writing included), and per residual edge; per row
 #: of a round, and per voxel of cut.
@@ -56,26 +51,6 @@ BLOCK_S_PER_VOXEL = 0.13e-6
 BLOCK_S_PER_EDGE = 0.5e-6
 ROUND_S_PER_ROW = 1.0e-6
 CUT_S_PER_VOXEL = 0.003e-6
-
-
-@dataclass(frozen=True, slots=True)
-class FaceDensity:
-    """What stays open per voxel of a face with a neighbour behind it; contacts per closed face voxel.
-
-    ``volume_regions`` and ``volume_edges`` stay open per voxel of a group that has such a face.
-    """
-
-    regions: float
-    edges: float
-    basins: float
-    pairs: float
-    contacts: float
-    volume_regions: float
-    volume_edges: float
-
-
-#: Where nothing was sampled: mouse cortex (pub128).
-TYPICAL_FACES = FaceDensity(0.3, 1.2, 0.4, 0.2, 0.6, 8.5e-5, 7.5e-4)
 
 
 def block_expected_bytes(voxels: int, regions: float, edges: float) -> int:

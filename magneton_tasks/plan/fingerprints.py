@@ -13,19 +13,14 @@ from magneton_tasks.config import keys
 from magneton_tasks.config.deciding import table
 from magneton_tasks.config.field_facts import ALWAYS
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Fingerprints, digest
 
 
-def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -> Fingerprints:
-    """The fingerprint of each stage, which includes that of the stage before.
-
-    Parameters
-    ----------
-    threshold
-        The one that the run takes, where the config's is null and no map is asked.
-    """
+def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
+    """The fingerprint of each stage, which includes that of the stage before."""
     exact = config.method == "exact"
     grid = geometry.grid
     deciding: list[object] = [
@@ -39,7 +34,7 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
         [versions.LAYOUT, kernel, config.method, config.paths.input, decisive(config, "input")],
         [
             *deciding,
-            decisive(config, "segment") | {"threshold": lowest_threshold(config, threshold)},
+            decisive(config, "segment") | {"threshold": lowest_threshold(config)},
         ],
     )
     if exact:
@@ -72,11 +67,11 @@ def make_fingerprints(config: RunConfig, geometry: Geometry, threshold: float) -
     return Fingerprints(segment, pool=pool, apply=apply, downsample=downsample, **between)
 
 
-def lowest_threshold(config: RunConfig, threshold: float) -> float:
+def lowest_threshold(config: RunConfig) -> float:
     """What blocks merge down to; exact: low enough that cuts may lie anywhere above."""
-    if config.method != "exact":
-        return threshold
     fixed = config.segment.threshold
+    if config.method != "exact":
+        return USUAL_THRESHOLD if fixed is None else fixed
     lowest = config.exact.lowest_threshold
     return lowest if fixed is None else min(lowest, fixed)
 

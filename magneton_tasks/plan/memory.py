@@ -9,7 +9,6 @@ from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.cost_exact import TYPICAL_FACES, FaceDensity
 from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
 from magneton_tasks.plan.cost_rest import (
     Memory,
@@ -30,14 +29,12 @@ class Density:
     edges_per_voxel: float
     #: (fragments, edges) per voxel of the densest box; None: nothing was sampled
     densest: tuple[float, float] | None
-    #: exact: what stays open at faces, over all boxes and in the densest; labels per voxel
-    faces: FaceDensity | None = None
-    densest_faces: FaceDensity | None = None
+    #: exact: of the box that holds most
     labels_per_voxel: float | None = None
 
 
 #: Where nothing was sampled: cortex, see benchmarks/memory.py.
-TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY, TYPICAL_FACES, TYPICAL_FACES)
+TYPICAL = Density(*TYPICAL_DENSITY, TYPICAL_DENSITY)
 #: The largest cell that plan makes, in voxels along each axis.
 _LARGEST_CELL = (512, 512, 512)
 #: Of mip 1, where voxels are higher than wide: the largest mip 1.

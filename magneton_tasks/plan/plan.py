@@ -78,7 +78,8 @@ class ThresholdChoice:
     Attributes
     ----------
     value
-        Mean (or quantile) affinity, in [0, 1], down to which regions merge.
+        Mean (or quantile) affinity, in [0, 1], down to which regions merge; None: pool takes it from
+        the map, and hasn't yet.
     source
         The affinity map itself, the config (its file, or the method's usual one), or what was set
         for this run alone.
@@ -89,10 +90,10 @@ class ThresholdChoice:
     now
         What the map asks for now, where it has changed since; the result keeps ``value``.
     is_guess
-        Samples of the map say so: pool takes the threshold from all of it.
+        Samples of the map say so, and decide nothing: pool takes the threshold from all of it.
     """
 
-    value: float
+    value: float | None
     source: Literal["map", "config", "run"]
     between: float | None = None
     inside: float | None = None
@@ -102,8 +103,14 @@ class ThresholdChoice:
 
     @property
     def settled(self) -> float | None:
-        """The threshold; None while only samples tell it."""
+        """The threshold; None while only samples tell it, or nothing."""
         return None if self.is_guess else self.value
+
+    @property
+    def number(self) -> float:
+        """The value, where it can't be unknown: what is fixed, pool's, or what samples say."""
+        assert self.value is not None
+        return self.value
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ThresholdChoice:

@@ -73,7 +73,7 @@ class CutStage:
     @cached_property
     def least_score(self) -> int:
         """Of the merges that are followed."""
-        return least_score(threshold_of.pool(self.attempt.plan, self.pool).value)
+        return least_score(threshold_of.pool(self.attempt.plan, self.pool).number)
 
     @cached_property
     def plans(self) -> list[RoundPlan]:

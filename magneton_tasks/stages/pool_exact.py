@@ -76,7 +76,7 @@ def run(job: Job) -> int:
                     after=state,
                     attempt=attempt.plan.attempt,
                     input=made_of,
-                    output=pool_output(made_of, threshold.value) if by_map else None,
+                    output=pool_output(made_of, threshold.number) if by_map else None,
                     info=info | Info(threshold=asdict(threshold)) if by_map else info,
                     seconds=round(time.time() - began, 3),
                     cpu_s=round(time.process_time() - cpu_began, 3),
@@ -110,18 +110,17 @@ def _pool(
         curve += part
     chosen = attempt.plan.threshold
     if chosen.source == "map":
-        lowest = lowest_threshold(attempt.config, chosen.value)
-        chosen = thresholds.of_pool(attempt, curve.rule, lowest)
+        chosen = thresholds.of_pool(attempt, curve.rule, lowest_threshold(attempt.config))
         for warning in chosen.warnings:
             tell(Note(f"pool: WARNING: {warning}", "warning"))
-    report = report_of(attempt, curve, chosen.value, found)
-    _write(attempt, report, curve, chosen.value)
+    report = report_of(attempt, curve, chosen.number, found)
+    _write(attempt, report, curve, chosen.number)
     info = Info(
         objects=report.objects,
         labels=report.labels,
         joins=report.joins,
         # the levels around the threshold
-        merged=[report.labels - n for n in objects_around(curve, chosen.value)],
+        merged=[report.labels - n for n in objects_around(curve, chosen.number)],
     )
     return report, info, chosen
 

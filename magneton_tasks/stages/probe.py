@@ -63,7 +63,7 @@ def _checks(attempt: Attempt) -> Iterator[tuple[str, Callable[[], None]]]:
 def _check_fingerprints(attempt: Attempt) -> None:
     """The same results come out of this config here as where it was planned."""
     plan = attempt.plan
-    here = make_fingerprints(attempt.frozen_config(), plan.geometry, plan.threshold.value)
+    here = make_fingerprints(attempt.frozen_config(), plan.geometry)
     if here != plan.fingerprints:
         raise ConfigError(
             f"{files.host_name()} makes other fingerprints of {attempt.paths.config} than the plan holds",

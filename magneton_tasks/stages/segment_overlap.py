@@ -35,7 +35,7 @@ class OverlapSegmentStage:
         self.attempt = attempt
         self.grid = attempt.plan.geometry.grid
         self.store = label_store(attempt)
-        self.settings = segment_settings(attempt.config, attempt.plan.threshold.value)
+        self.settings = segment_settings(attempt.config, attempt.plan.threshold.number)
 
     @cached_property
     def affinity(self) -> AffinityReader:

@@ -41,7 +41,7 @@ def check(
     if other:
         add(f"{len(other):,} groups were cut of another pool ({other[0]}, ...)")
         attempt.invalidate("cut", dict.fromkeys(other, "cut of another pool"))
-    threshold = threshold_of.pool(attempt.plan, pool).value
+    threshold = threshold_of.pool(attempt.plan, pool).number
     problems = list(completeness.cut_differences(found, chain.steps[0].plan, cuts, pool, threshold))
     for problem in problems:
         add(problem)

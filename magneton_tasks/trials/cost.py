@@ -7,7 +7,6 @@ from collections.abc import Callable
 from magneton_tasks.base import units
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.scoring import parse_scoring
-from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.runners import this_machine
@@ -54,7 +53,7 @@ def memory_limit(
     needed = bound(trial.box, None)
     densest = None
     if needed > ceiling:
-        found = sample(config, trial.box, trial.input_digest, None, USUAL_THRESHOLD)
+        found = sample(config, trial.box, trial.input_digest, None)
         densest = found.density.densest
         needed = bound(trial.box, densest)
     if needed > ceiling:

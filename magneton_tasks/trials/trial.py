@@ -221,14 +221,17 @@ def own_threshold(trial: Trial, *, of_map: bool = False) -> ThresholdChoice:
     Raises
     ------
     MagnetonError
-        As `thresholds.take`.
+        As `thresholds.known` and `guess`.
     """
     config = trial.config
     if of_map:
         segment = config.segment.model_copy(update={"threshold": None})
         config = config.model_copy(update={"segment": segment})
     source = checks.input_digest(config, trial.info)
-    return thresholds.take(config, {}, trial.info, trial.segmented, source, restart=False).choice
+    known = thresholds.known(config, {}, trial.segmented, source)
+    return (
+        known if known.value is not None else thresholds.guess(config, trial.info, trial.segmented)
+    )
 
 
 def settings_of(trial: Trial, function: str) -> SegmentSettings:

@@ -93,7 +93,7 @@ def run(
     costs = []
     labelled = objects = 0
     for function in functions:
-        at = {*thresholds, own.value} if own and function == EXACT else thresholds
+        at = {*thresholds, own.number} if own and function == EXACT else thresholds
         result = in_child(_work(trial, truth, function, sorted(at)), allowed[function])
         labelled, objects = result.value["labelled_vox"], result.value["objects"]
         points += [Point(function, **p) for p in reversed(result.value["points"])]

@@ -102,9 +102,9 @@ def _finish(vi: Axes, arand: Axes, tuning: Tuning, threshold: float | None) -> N
             label = f"segment.threshold now ({threshold:g})" if axes is vi else None
             axes.axvline(threshold, color=_GREY, ls="-.", linewidth=1, zorder=0, label=label)
         if tuning.own is not None:
-            label = f"what the map asks for ({tuning.own.value:g})" if axes is vi else None
+            label = f"what the map asks for ({tuning.own.number:g})" if axes is vi else None
             axes.axvline(
-                tuning.own.value, color="black", ls="-", linewidth=0.8, zorder=0, label=label
+                tuning.own.number, color="black", ls="-", linewidth=0.8, zorder=0, label=label
             )
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

@@ -99,8 +99,7 @@ class Attempt:
     @property
     def exact_settings(self) -> ExactSettings:
         """What blocks, faces and rounds work with (exact): they merge down to the lowest threshold."""
-        lowest = lowest_threshold(self.config, self.plan.threshold.value)
-        return exact_settings(self.config, lowest)
+        return exact_settings(self.config, lowest_threshold(self.config))
 
     def memory_limit(self, stage: str) -> int:
         """Bytes that one block (group, cell) may take: what the runner allows, else its bound."""

@@ -8,17 +8,16 @@ from dataclasses import asdict
 import pytest
 
 from magneton_tasks.base.as_json import of_json, to_json
-from magneton_tasks.plan.cost_exact import FaceDensity
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.stages.planning.sampling import Samples
 from magneton_tasks.stages.planning.thresholds import Entry, Kept
 
-ENTRY = Entry(0.35, 0.1, 0.9, 0.25, 0.0, 0.3, ("few contacts",), 4, None, 0.4)
+ENTRY = Entry(0.35, 0.1, 0.9, 0.25, 0.0, 0.3, ("few contacts",), 0.4)
 KEPT = Kept(
-    1, {"00112233": ENTRY, "44556677": Entry(1.0, 0.0, 1.0, 0.0, 0.0, 1e-7, (), 8, "ab", None)}
+    1,
+    {"00112233": ENTRY, "44556677": Entry(1.0, 0.0, 1.0, 0.0, 0.0, 1e-7, (), None, is_whole=True)},
 )
-FACES = FaceDensity(*(0.1 * k for k in range(len(FaceDensity.__dataclass_fields__))))
-SAMPLES = Samples("key", Density(0.1, 1e-5, (0.2, 0.3), FACES, None, 0.5), [{"mean": 0.5}], ["é"])
+SAMPLES = Samples("key", Density(0.1, 1e-5, (0.2, 0.3), 0.5), [{"mean": 0.5}], ["é"])
 
 
 @pytest.mark.parametrize("value", [KEPT, SAMPLES])

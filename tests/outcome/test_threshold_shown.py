@@ -50,6 +50,10 @@ def test_words_of_each_source() -> None:
     assert threshold_words.as_data(replace(MAP, is_guess=True))["source_words"].startswith(
         "by samp"
     )
+    unknown = ThresholdChoice(None, "map")
+    told = "from the map: pool finds it when all blocks are done"
+    assert threshold_words.words(unknown) == told
+    assert threshold_words.as_data(unknown)["source_words"] == "from the map, by pool"
     assert threshold_words.words(ThresholdChoice(0.7, "config")) == "0.7, from the config"
     assert threshold_words.words(ThresholdChoice(0.5, "run")) == "0.5, set for this run"
 

@@ -16,7 +16,6 @@ from magneton_tasks.config import deciding, field_facts, keys, read, renamed
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.field_facts import ALWAYS, Decides, DecidesNothing
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
-from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.config.types import Section
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
@@ -65,8 +64,7 @@ SECTIONS = ("input", "mask", "segment", "exact", "exact.advanced", "pool", "appl
 
 
 def of(config: RunConfig) -> Fingerprints:
-    threshold = config.segment.threshold or USUAL_THRESHOLD
-    return make_fingerprints(config, make_geometry(config, VOLUME), threshold)
+    return make_fingerprints(config, make_geometry(config, VOLUME))
 
 
 @pytest.mark.parametrize(
@@ -93,13 +91,12 @@ def test_what_pool_takes_from_the_map_counts_as_the_rule_that_finds_it(
     exact = a_config(EXACT)
     geometry = make_geometry(exact, VOLUME)
     fixed = of(a_config(EXACT | {"segment.threshold": 0.35}))
-    by_map = make_fingerprints(exact, geometry, 0.35)
-    assert by_map == make_fingerprints(exact, geometry, 0.36), "samples decide nothing"
+    by_map = make_fingerprints(exact, geometry)
     assert (by_map.segment, by_map.rounds) == (fixed.segment, fixed.rounds)
     results = (fixed.pool, fixed.cut, fixed.result)
     assert {by_map.pool, by_map.cut, by_map.result}.isdisjoint(results)
     monkeypatch.setattr(versions, "MAP_THRESHOLD", versions.MAP_THRESHOLD + 1)
-    other = make_fingerprints(exact, geometry, 0.35)
+    other = make_fingerprints(exact, geometry)
     assert other.rounds == by_map.rounds and other.pool != by_map.pool
 
 
@@ -285,7 +282,7 @@ def test_what_isn_t_read_isn_t_hashed() -> None:
         (PLAIN, "try-52d9ce5a199f49ad", "06c8c9b276366a8d"),
         (MANY_KEYS, "try-02a0d1402ee5644f", "06b89833d08a228b"),
         (SEEDED, "try-5fa9b865ff7807b9", "681781e29b377178"),
-        (EXACT_KEYS, "try-6f1f1f0b8bf6d06a", "c73ecb1b96b4e5d7"),
+        (EXACT_KEYS, "try-6f1f1f0b8bf6d06a", "ae687077b908725d"),
     ],
 )
 def test_samples_and_tried_boxes_of_before_still_count(text: str, tried: str, sampled: str) -> None:
@@ -306,4 +303,4 @@ def tried_in(config: RunConfig) -> str:
 
 def samples_of(config: RunConfig) -> str:
     grid = Grid(((0, 100), (0, 200), (0, 300)))
-    return samples_key(config, BOX, "in", 0.7, grid)
+    return samples_key(config, BOX, "in", grid)

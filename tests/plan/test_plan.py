@@ -8,7 +8,6 @@ import pytest
 from magneton_tasks import __version__
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import ranges_len
-from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import plan as planning
 from magneton_tasks.plan.fingerprints import make_fingerprints
@@ -31,8 +30,7 @@ BASE: dict[str, Any] = {"block.size": [96, 96, 96], "block.overlap": [16, 16, 16
 
 def fingerprints(**sets: Any) -> Fingerprints:
     config = a_config(BASE | {k.replace("__", "."): v for k, v in sets.items()})
-    threshold = config.segment.threshold or USUAL_THRESHOLD
-    return make_fingerprints(config, make_geometry(config, a_volume()), threshold)
+    return make_fingerprints(config, make_geometry(config, a_volume()))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +190,7 @@ def a_plan(work: dict[str, StagePlan]) -> Plan:
         volume=a_volume(),
         input_digest="d",
         geometry=geometry,
-        fingerprints=make_fingerprints(config, geometry, 0.7),
+        fingerprints=make_fingerprints(config, geometry),
         threshold=TAKEN,
         work=work,
         memory=project_memory(config, geometry, Density(0.03, 0.1, None)),
@@ -236,7 +234,7 @@ def test_a_plan_of_a_million_blocks_is_small() -> None:
         volume=a_volume(),
         input_digest="",
         geometry=geometry,
-        fingerprints=make_fingerprints(config, geometry, 0.7),
+        fingerprints=make_fingerprints(config, geometry),
         threshold=TAKEN,
         work={"segment": StagePlan(10**6, [(0, 10**6)], 256, 1.0)},
         memory={},

@@ -104,7 +104,7 @@ def test_it_is_what_the_oracle_says(tmp_path: Path) -> None:
     array = tissue(shape=(6, 9, 8))
     run, found = segment(tmp_path, array, [3, 5, 4])
 
-    expected = oracle(array, exact_settings(run.attempt.config, run.plan.threshold.value))
+    expected = oracle(array, exact_settings(run.attempt.config, run.plan.threshold.number))
     assert volumes.same_partition(expected, found)
 
 

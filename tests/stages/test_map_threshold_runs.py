@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,11 +13,12 @@ import yaml
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.clean.needed import needed
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import CorruptFileError, OutOfMemoryError
 from magneton_tasks.outcome import current
-from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.stages import child
-from magneton_tasks.stages.planning import map_samples
+from magneton_tasks.stages.planning import draft, map_samples
 from magneton_tasks.stages.planning.map_samples import EDGE_VOX, MOST_BOXES, WHOLE_VOXELS, places
 from magneton_tasks.work.paths import WorkPaths
 from tests.helpers import volumes
@@ -50,6 +52,12 @@ def planned(config: Path, run: str = "test", **options: Any) -> Plan:
     return found.plan
 
 
+def guessed(config: Path, sets: Mapping[str, object] | None = None) -> ThresholdChoice:
+    """What a dry run tells."""
+    request = draft.PlanRequest(config, "dry", sets or {}, guess=True)
+    return draft.draft(request, write=False).plan.threshold
+
+
 def work_of(config: Path) -> WorkPaths:
     return WorkPaths(config.parent / "work")
 
@@ -59,7 +67,7 @@ def unsampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails where the map is looked at."""
 
     def look(*_: Any) -> NoReturn:
-        raise AssertionError("the map was looked at again")
+        raise AssertionError("the map was looked at")
 
     monkeypatch.setattr(map_samples, "look", look)
 
@@ -71,11 +79,11 @@ def test_a_run_segments_with_what_the_map_asks_for(tmp_path: Path, cli: Caller) 
     chosen = run.attempt.threshold
     assert chosen.source == "map" and chosen.warnings == () and not chosen.is_guess
     assert chosen.between is not None and chosen.inside is not None
-    assert chosen.between < chosen.value < chosen.inside
+    assert chosen.between < chosen.number < chosen.inside
     frozen = yaml.safe_load(run.attempt.paths.config.read_text())
     assert frozen["segment"]["threshold"] is None
     written = json.loads(run.attempt.paths.plan.read_text())["threshold"]
-    assert (written["source"], written["is_guess"]) == ("map", True)
+    assert (written["source"], written["value"]) == ("map", None)
     same = make(tmp_path / "fixed", segment={"threshold": chosen.value})
     fixed = volumes.run_pipeline(same)
     assert (volumes.read_segmentation(fixed) == volumes.read_segmentation(run)).all()
@@ -103,13 +111,26 @@ def test_overlap_takes_its_usual_one(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------ it belongs to the result
-def test_a_rerun_keeps_it_without_looking(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.usefixtures("unsampled")
+def test_a_run_and_its_rerun_look_at_no_samples(tmp_path: Path, cli: Caller) -> None:
     config = make(tmp_path)
+    shown = cli("plan", config, "--run-id", "test").out
+    assert "threshold from the map: pool finds it when all blocks are done" in shown
     first = volumes.run_pipeline(config)
-    request.getfixturevalue("unsampled")
     again = planned(config, "again")
     assert again.nothing_to_do
     assert again.threshold == first.attempt.threshold
+
+
+def test_a_dry_run_tells_what_samples_say_until_pool_knows(tmp_path: Path, cli: Caller) -> None:
+    config = make(tmp_path)
+    shown = cli("run", config, "--dry-run").out
+    assert f"from the map (samples say about {guessed(config).value:g}): contacts" in shown
+    chosen = volumes.run_pipeline(config).attempt.threshold
+    assert (
+        f"threshold {chosen.value:g}, from the map: contacts" in cli("run", config, "--dry-run").out
+    )
+    assert guessed(config) == chosen
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, cli: Caller) -> None:
@@ -125,34 +146,6 @@ def rewrite(config: Path, part: Array) -> None:
         chunk.touch()
 
 
-def test_changed_chunks_keep_it_and_the_map_s_new_wish_is_told(tmp_path: Path, cli: Caller) -> None:
-    config = make(tmp_path, input={"identity": "chunks"})
-    first = planned(config).threshold
-    rewrite(config, tissue(0.21))
-    little = planned(config, "little").threshold
-    assert little.now is not None and abs(little.now - first.value) <= 0.02
-    assert (little.value, little.between, little.warnings) == (first.value, first.between, ())
-    rewrite(config, (tissue() // 2 + 127).astype(np.uint8))
-    shown = cli("plan", config, "--run-id", "much")
-    much = planned(config, "much").threshold
-    assert much.value == first.value and much.now is not None and much.now > first.value + 0.1
-    assert f"the map has changed since, and its own threshold is now {much.now:g}" in shown.out
-    assert f"this result keeps {first.value:g}; a run with --restart takes the new one" in shown.out
-    assert planned(config, "anew", restart=True).threshold.value == much.now
-    assert planned(config, "kept").threshold.value == much.now
-
-
-def test_what_the_map_asks_for_now_is_looked_up_once(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    config = make(tmp_path, input={"identity": "chunks"})
-    planned(config)
-    rewrite(config, tissue(0.23))
-    told = planned(config, "told").threshold
-    request.getfixturevalue("unsampled")
-    assert planned(config, "again").threshold == told
-
-
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [("input", "version", 2), ("exact", "s2", 150), ("input", "invert", True)],
@@ -161,11 +154,10 @@ def test_another_version_or_setting_takes_it_anew_and_back_the_old_one(
     tmp_path: Path, section: str, key: str, value: object
 ) -> None:
     config = make(tmp_path)
-    first = planned(config).threshold
-    rewrite(config, (tissue() // 2 + 127).astype(np.uint8))
-    assert planned(config, "same").threshold == first  # metadata tells nothing of content
+    first = volumes.run_pipeline(config).attempt.threshold
+    assert planned(config, "same").threshold == first
     edit(config, **{f"{section}__{key}": value})
-    assert planned(config, "changed").threshold.value != first.value
+    assert planned(config, "changed").threshold.value is None
     edit(config, **{f"{section}__{key}": None if key == "version" else {"s2": 200}.get(key, False)})
     assert planned(config, "back").threshold == first
 
@@ -190,7 +182,7 @@ def test_of_a_damaged_file_it_is_said_what_to_do(tmp_path: Path, cli: Caller) ->
         assert any("is damaged" in note for note in noted)
         assert cli("status", config).code == 0
     path.unlink()
-    assert planned(config, "anew").threshold == run.plan.threshold
+    assert planned(config, "anew").threshold.value is None
 
 
 def test_what_isn_t_known_makes_nothing_stale(tmp_path: Path, cli: Caller) -> None:
@@ -252,20 +244,26 @@ def small_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_boxes")
-def test_of_a_large_volume_boxes_are_looked_at_until_enough_is_found(tmp_path: Path) -> None:
+def test_of_a_large_volume_boxes_are_looked_at_until_enough_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looked = map_samples.look, list[map_samples.Looked]()
+
+    def look(config: RunConfig, boxes: list[Box]) -> map_samples.Looked:
+        looked.append(real(config, boxes))
+        return looked[-1]
+
+    monkeypatch.setattr(map_samples, "look", look)
     sparse = tissue()
     sparse[:, :, :, 32:] = 0  # nothing there
     for name, array, least in (("full", tissue(), 4), ("half", sparse, 6)):
         config = make(tmp_path / name, array)
-        plan = planned(config)
-        (entry,) = json.loads(work_of(config).thresholds.read_text())["entries"].values()
-        assert entry["boxes"] >= least
-        assert abs(plan.threshold.value - 0.35) < 0.1
-    grids = {
-        planned(config, str(k), sets={"block.size": [20, k, 40]}).threshold.value
-        for k in (20, 33, 64)
-    }
-    assert grids == {plan.threshold.value}
+        looked.clear()
+        chosen = guessed(config)
+        assert looked[0].boxes >= least
+        assert abs(chosen.number - 0.35) < 0.1
+    grids = {guessed(config, {"block.size": [20, k, 40]}).value for k in (20, 33, 64)}
+    assert grids == {chosen.value}
 
 
 # ------------------------------------------------------------------ what it reads
@@ -288,27 +286,27 @@ def with_mask(folder: Path, array: Array, mask: Array, **settings: Any) -> Path:
 
 def test_a_masked_frame_counts_for_nothing(tmp_path: Path) -> None:
     inside = tissue()
-    own = planned(make(tmp_path / "own", inside)).threshold
+    own = guessed(make(tmp_path / "own", inside))
     array, mask = framed(inside, 12)
-    assert planned(with_mask(tmp_path / "masked", array, mask)).threshold == own
-    assert planned(make(tmp_path / "bare", array)).threshold.value < own.value - 0.02
+    assert guessed(with_mask(tmp_path / "masked", array, mask)) == own
+    assert guessed(make(tmp_path / "bare", array)).number < own.number - 0.02
 
 
 @needs_shared_data
 def test_pub128_in_a_masked_frame_has_its_own_threshold(tmp_path: Path) -> None:
     array, mask = framed(pub128(), 16)
     config = with_mask(tmp_path / "masked", array, mask, block={"size": [96, 96, 96]})
-    chosen = planned(config).threshold
+    chosen = guessed(config)
     assert (chosen.value, chosen.source, chosen.warnings) == (0.3, "map", ())
 
 
 def test_a_cut_out_is_a_volume_of_its_own(tmp_path: Path) -> None:
     inside = tissue()
-    own = planned(make(tmp_path / "own", inside)).threshold
+    own = guessed(make(tmp_path / "own", inside))
     array, _ = framed(inside, 12)
     low = [o + 12 for o in volumes.OFFSET]
     high = [b + n for b, n in zip(low, SHAPE, strict=True)]
-    cut = planned(make(tmp_path / "cut", array, box={"begin": low, "end": high})).threshold
+    cut = guessed(make(tmp_path / "cut", array, box={"begin": low, "end": high}))
     assert cut == own
 
 
@@ -318,26 +316,26 @@ def test_a_process_that_holds_much_looks_all_the_same(
     monkeypatch.setattr(child, "_LOOK_S", 0.001)
     config = make(tmp_path)
     held = np.ones(400 * 2**20, np.uint8)  # as a notebook's own arrays
-    assert planned(config).threshold.source == "map"
+    assert guessed(config).source == "map"
     assert held[-1] == 1
 
 
 def test_conventions_are_those_of_segment(tmp_path: Path) -> None:
     array = tissue()
-    own = planned(make(tmp_path / "own", array)).threshold
+    own = guessed(make(tmp_path / "own", array))
     after = np.zeros_like(array)
     for d in range(3):
         np.moveaxis(after[d], d, 0)[:-1] = np.moveaxis(array[d], d, 0)[1:]
     stored = np.ascontiguousarray(255 - after[::-1])
     given = {"channels": "xyz", "offset_sign": 1, "invert": True}
-    assert planned(make(tmp_path / "stored", stored, input=given)).threshold == own
+    assert guessed(make(tmp_path / "stored", stored, input=given)) == own
 
 
 def test_too_few_contacts_are_warned_of_with_what_to_do(tmp_path: Path, cli: Caller) -> None:
     config = make(tmp_path, tissue(shape=(12, 20, 20)))
-    chosen = planned(config).threshold
+    chosen = guessed(config)
     assert (chosen.value, chosen.source) == (0.5, "map")
-    shown = cli("plan", config, "--run-id", "shown").out
+    shown = cli("run", config, "--dry-run").out
     assert "WARNING   the map holds too few contacts" in shown
     assert "set segment.threshold" in shown
 
@@ -346,7 +344,7 @@ def test_every_warning_says_what_to_do() -> None:
     from magneton_tasks.stages.planning.thresholds import Entry
 
     names = ("few contacts", "poor contrast", "stopped early", "cliff below", "no lower cut")
-    entry = Entry(0.3, 0.11, 0.87, 0.6, 1.3, 0.2, names, 1)
+    entry = Entry(0.3, 0.11, 0.87, 0.6, 1.3, 0.2, names)
     said = entry.choice().warnings
     assert len(said) == 5
     assert all("{" not in w and ("look" in w or "set segment.threshold" in w) for w in said)
@@ -359,7 +357,7 @@ def test_memory_that_runs_out_is_told_with_a_way_out(
         raise OutOfMemoryError("needed more than its limit", "take a smaller block.size")
 
     monkeypatch.setattr(map_samples, "run_in_child", run_out)
-    done = cli("plan", make(tmp_path), "--run-id", "shown")
+    done = cli("run", make(tmp_path), "--dry-run")
     assert done.code == 75
     assert "taking the threshold from the map needs" in done.err
     assert "set segment.threshold" in done.err

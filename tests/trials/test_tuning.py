@@ -32,6 +32,7 @@ from magneton_tasks.work.inputs import open_affinity
 from tests.helpers import volumes
 from tests.helpers.calls import Caller, Done
 from tests.helpers.volumes import OFFSET, SHAPE, Array
+from tests.stages.test_map_threshold_runs import guessed
 
 THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 LIST = ".2,.4,.6,.8"
@@ -545,9 +546,7 @@ def test_what_the_map_asks_for_is_scored_and_taken_where_it_is_nearly_as_good(
 ) -> None:
     exact = volumes.make_volume(tmp_path, settings=EXACT)
     volumes.write_precomputed(tmp_path / "truth", volumes.cells(), layer_type="segmentation")
-    asked = volumes.plan_run(exact, {"segment.threshold": None})
-    volumes.release(asked)
-    own = asked.plan.threshold
+    own = guessed(exact, {"segment.threshold": None})
     args = ("tune", exact, "--truth", truth_of(exact), "--scoring", "exact,mean")
     done = cli(*args, "--json")
     assert done.code == 0, done.err
@@ -574,9 +573,7 @@ def test_what_the_map_asks_for_is_scored_and_taken_where_it_is_nearly_as_good(
 
 # ------------------------------------------------------------------ try
 def test_try_shows_what_the_map_asks_for_and_cuts_on_both_sides(cli: Caller, exact: Path) -> None:
-    asked = volumes.plan_run(exact, {"segment.threshold": None})
-    volumes.release(asked)
-    own = asked.plan.threshold.value
+    own = guessed(exact, {"segment.threshold": None}).number
     before = files_of(exact.parent)
     done = cli("try", exact, "--box", SOME, "--json")
     assert done.code == 0, done.err

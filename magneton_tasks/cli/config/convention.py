@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from magneton_tasks.cli.config.answers import Answers, Ask
-from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.given import of_config
 from magneton_tasks.formats.info import VolumeInfo
@@ -41,7 +40,7 @@ def ask_convention(
         _ask_keys(answers, ask, proposal)
         click.echo("measuring how dense the map is ...")
         try:
-            return sample(answers.trial(), info.box, info.digest, None, USUAL_THRESHOLD)
+            return sample(answers.trial(), info.box, info.digest, None)
         except BadDataError as error:  # values outside [0, 1]: another scale was meant
             if yes:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def run(
         sets = {**sets, "runner.default": runner, "runner.offered": [runner]}
     request = new_request(config, sets, **options)
     if dry_run:
-        drafted = draft.draft(request, write=False)
+        drafted = draft.draft(replace(request, guess=True), write=False)
         for line in planning.describe(drafted.plan, drafted.samples):
             click.echo(line)
         return EXIT_OK

@@ -66,7 +66,7 @@ def _words(
 
 def _plots(curve: Curve) -> Iterator[str]:
     at = [level.threshold for level in curve.levels]
-    chosen = curve.threshold.value
+    chosen = curve.threshold.number
     counts = [max(level.objects, 1) for level in curve.levels]
     yield "\nobjects over the threshold (the axis is logarithmic; | is the run's threshold)"
     yield from plot(at, counts, chosen, lambda v: human_count(int(v)), is_log=True)
@@ -76,7 +76,7 @@ def _plots(curve: Curve) -> Iterator[str]:
 
 def _table(curve: Curve, asked: Level | None) -> Iterator[str]:
     yield f"\nthreshold     objects  of {human_count(2**_LARGE)} vox or more  largest object  median object"
-    chosen = curve.at(max(curve.threshold.value, curve.levels[0].threshold))
+    chosen = curve.at(max(curve.threshold.number, curve.levels[0].threshold))
     for level in curve.levels:
         steps = level.threshold / _STEP
         if level not in (chosen, asked) and abs(steps - round(steps)) > 1e-6:

@@ -79,7 +79,7 @@ def _chosen(
         return None, given
     is_exact, fixed = trial.function == EXACT, trial.config.segment.threshold
     own = trials.own_threshold(trial, of_map=is_exact)
-    around = exact_cuts(own.value) if is_exact else (*OVERLAP_THRESHOLDS, own.value)
+    around = exact_cuts(own.number) if is_exact else (*OVERLAP_THRESHOLDS, own.number)
     return own, tuple(sorted({*around, *([] if fixed is None else [fixed])}))
 
 

@@ -66,7 +66,7 @@ export function showRun(s, facts) {
     ...pair("Blocks", blocks(v)),
     ...pair(
       "Method",
-      `${v.method}, threshold ${t.value} ${t.source_words}${t.levels ? `: ${t.levels}` : ""}`,
+      `${v.method}, threshold ${t.value ?? ""} ${t.source_words}${t.levels ? `: ${t.levels}` : ""}`,
     ),
     ...pair("Segmentation", code(v.output), output, ...(stored ? [", ", inBytes(stored)] : [])),
     ...pair("Stages asked for", facts.asked.join(", ") + (facts.restart ? ", restarted" : "")),

@@ -49,7 +49,7 @@ export function showFigures(s, now_s) {
   at("figures").replaceChildren(
     figure("Volume", inVoxels(voxels), "voxels"),
     figure("Blocks", count(blocks)),
-    figure("Threshold", String(threshold.value), threshold.source_words, threshold.levels),
+    figure("Threshold", String(threshold.value ?? "–"), threshold.source_words, threshold.levels),
     ...(s.pool ? [figure("Objects", exact(s.pool.objects, si, `${count(s.pool.objects)} objects`))] : []),
     figure(s.state === "running" ? "Time so far" : "Time", inSeconds(Math.max(until - s.planned, 0))),
     ...(s.left_s !== null ? [figure("Time left, about", about(s.left_s))] : []),

@@ -15,7 +15,7 @@ from magneton_tasks.config.roots import allowed_roots, check_roots
 from magneton_tasks.config.thresholds import with_its_threshold
 from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.formats.metadata import VolumeInfo, read_input
-from magneton_tasks.plan.fingerprints import lowest_threshold, make_fingerprints
+from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import (
     Geometry,
     VolumeFacts,
@@ -24,7 +24,7 @@ from magneton_tasks.plan.geometry import (
     make_geometry,
 )
 from magneton_tasks.plan.memory import TYPICAL, project_memory
-from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
@@ -65,6 +65,8 @@ class PlanRequest:
     workers: int | None = None
     #: the run lives in the process that calls (magneton run), not in a DAG's many
     process_bound: bool = False
+    #: samples of the map tell about which threshold it will ask for, where nobody knows it yet
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,6 @@ class Draft:
     plan: Plan
     samples: Samples | None
     is_new_output: bool
-    threshold: thresholds.Taken
     #: of the cluster that the run works on
     limits: Limits | None = None
     #: arrays of earlier runs that are in its queue
@@ -118,16 +119,8 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
     n_files = count_files(geometry, config.apply.chunk_size)
     check_files(config, geometry, n_files)
     input_digest = checks.input_digest(config, info)
-    taken = thresholds.take(
-        config,
-        request.overrides,
-        info,
-        geometry.box,
-        input_digest,
-        restart=request.restart and "segment" in request.stages,
-    )
-    threshold = taken.choice
-    fingerprints = make_fingerprints(config, geometry, threshold.value)
+    threshold = _threshold(request, config, info, geometry, input_digest)
+    fingerprints = make_fingerprints(config, geometry)
     if write:
         rights.check_folders(config, fingerprints)
     is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
@@ -142,7 +135,6 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
             geometry.box,
             input_digest,
             work.samples,
-            lowest_threshold(config, threshold.value),
             grid=geometry.grid,
             write=write,
         )
@@ -202,7 +194,21 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         replaces=replaces,
     )
     checks.check_disk(config, plan)
-    return Draft(config, plan, samples, is_new, taken, limits, left)
+    return Draft(config, plan, samples, is_new, limits, left)
+
+
+def _threshold(
+    request: PlanRequest, config: RunConfig, info: VolumeInfo, geometry: Geometry, input_digest: str
+) -> ThresholdChoice:
+    """That the run takes, as far as it's known: a restart takes one from the map anew."""
+    if request.restart and "segment" in request.stages:
+        fixed = thresholds.fixed(config, request.overrides)
+        threshold = fixed or ThresholdChoice(None, "map")
+    else:
+        threshold = thresholds.known(config, request.overrides, geometry.box, input_digest)
+    if threshold.value is None and request.guess:
+        return thresholds.guess(config, info, geometry.box)
+    return threshold
 
 
 def _cluster_limits(config: RunConfig, scheduler: Scheduler | None) -> Limits | None:
@@ -238,7 +244,6 @@ def run(
         queued.cancel(config, drafted.left)
         work = drafted.work
         attempt_directory.mark(work)
-        drafted.threshold.keep(work)
         for stage in drafted.plan.work:
             Manifest(work.records(stage, drafted.plan.fingerprints.of(stage))).compact()
         if drafted.is_new_output:

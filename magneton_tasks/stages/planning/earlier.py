@@ -184,7 +184,7 @@ def too_low(config: RunConfig, geometry: Geometry, stages: Mapping[str, StagePla
         return None
     section = config.segment.model_copy(update={"threshold": lowest})
     higher = config.model_copy(update={"segment": section})
-    usual = make_fingerprints(higher, geometry, lowest).segment
+    usual = make_fingerprints(higher, geometry).segment
     if not files.listdir(WorkPaths(Path(config.paths.work)).records("segment", usual)):
         return None
     return (

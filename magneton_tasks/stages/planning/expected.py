@@ -1,7 +1,6 @@
 """What a config asks for now: of which input, cut into which blocks, with which threshold and fingerprints.
 
-plan itself takes a threshold from the map where none is known yet (`draft`); others look with these,
-and write nothing.
+Where pool hasn't taken a threshold from the map yet, that isn't known. Nothing is written.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a plan would say; ``threshold`` and ``fingerprints`` None: only the map can tell."""
+    """What a plan would say."""
 
     geometry: Geometry
-    threshold: ThresholdChoice | None
-    fingerprints: Fingerprints | None
+    threshold: ThresholdChoice
+    fingerprints: Fingerprints
 
 
 def expected(config: RunConfig, overrides: Mapping[str, object], source: Source) -> Expected:
@@ -63,6 +62,4 @@ def expected(config: RunConfig, overrides: Mapping[str, object], source: Source)
     """
     geometry = make_geometry(config, source.facts)
     threshold = thresholds.known(config, overrides, geometry.box, source.digest)
-    if threshold is None:
-        return Expected(geometry, None, None)
-    return Expected(geometry, threshold, make_fingerprints(config, geometry, threshold.value))
+    return Expected(geometry, threshold, make_fingerprints(config, geometry))

@@ -1,4 +1,4 @@
-"""Where plan looks at a map for its threshold, and what it finds there.
+"""Where a dry run looks at a map, to tell about which threshold it will ask for, and what it finds.
 
 A volume of up to `WHOLE_VOXELS` is looked at as a whole. Of a larger one boxes of 128^3 are, longer
 along the other axes where one is thin, at places that the volume alone decides, never the blocks::

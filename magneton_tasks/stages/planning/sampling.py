@@ -16,13 +16,10 @@ from magneton_tasks.base.as_json import of_json, to_json
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.config.settings import exact_settings, segment_settings
 from magneton_tasks.kernels.bad_affinity import BadAffinityError
-from magneton_tasks.plan.cost_exact import (
-    SAMPLED_EDGE_VOX,
-    VOLUME_SHARE,
-    FaceDensity,
-)
+from magneton_tasks.plan.cost_exact import SAMPLED_EDGE_VOX
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.plan import digest
@@ -73,15 +70,13 @@ def sample_boxes(box: Box) -> list[Box]:
     return list(dict.fromkeys(found))
 
 
-def samples_key(
-    config: RunConfig, box: Box, input_digest: str, threshold: float, grid: Grid
-) -> str:
+def samples_key(config: RunConfig, box: Box, input_digest: str, grid: Grid) -> str:
     """Digest of what decides samples; parameters as `sample`."""
     is_exact = config.method == "exact"
     merges = ("threshold", "merge_function")  # samples are taken before regions merge
     settings = {k: v for k, v in decisive(config, "segment").items() if k not in merges}
     if is_exact:
-        settings = {"threshold": threshold, **decisive(config, "exact")}
+        settings = decisive(config, "exact")
     content = {"version": config.input.version, "identity": config.input.identity}
     return digest(
         input_digest,
@@ -99,7 +94,6 @@ def sample(
     box: Box,
     input_digest: str,
     cache: Path | None,
-    threshold: float,
     *,
     grid: Grid | None = None,
     write: bool = True,
@@ -108,8 +102,6 @@ def sample(
 
     Parameters
     ----------
-    threshold
-        What stays open at faces depends on it (exact).
     cache
         File to look for samples in, and to keep them in; None: neither.
     grid
@@ -125,19 +117,19 @@ def sample(
     grid = grid or Grid(
         ((box.begin[0], box.end[0]), (box.begin[1], box.end[1]), (box.begin[2], box.end[2]))
     )
-    key = samples_key(config, box, input_digest, threshold, grid)
+    key = samples_key(config, box, input_digest, grid)
     if cache is not None:
         with suppress(FileNotFoundError, ValueError), files.open_read(cache) as file:
             kept = of_json(Samples, file.read())
             if kept.key == key:
                 return kept
-    samples = _sample(config, sample_boxes(box), grid, threshold, key)
+    samples = _sample(config, sample_boxes(box), grid, key)
     if cache is not None and write:
         files.write_atomic(cache, to_json(samples))
     return samples
 
 
-def _sample(config: RunConfig, boxes: list[Box], grid: Grid, threshold: float, key: str) -> Samples:
+def _sample(config: RunConfig, boxes: list[Box], grid: Grid, key: str) -> Samples:
     # Heavy: numpy, waterz and the volume stores.
     from magneton_tasks.stages.planning.statistics import examine
     from magneton_tasks.work.inputs import open_affinity, open_mask
@@ -145,23 +137,21 @@ def _sample(config: RunConfig, boxes: list[Box], grid: Grid, threshold: float, k
     reader = open_affinity(config)
     open_mask(config, reader.info)
     if config.method == "exact":
-        density = _exact_density(config, reader, boxes, grid, threshold)
+        density = _exact_density(config, reader, boxes, grid)
     else:
-        density = _density(config, reader, boxes, threshold)
+        density = _density(config, reader, boxes)
     examined = examine(reader, boxes)
     return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))
 
 
-def _density(
-    config: RunConfig, reader: AffinityReader, boxes: list[Box], threshold: float
-) -> Density:
-    """Of waterz's region graph."""
+def _density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Density:
+    """Of waterz's region graph, before any regions merge: no threshold matters."""
     from magneton_tasks.kernels.overlap.segment import graph_density
 
     densities = []
     for box in boxes:
         try:
-            settings = segment_settings(config, threshold)
+            settings = segment_settings(config, USUAL_THRESHOLD)
             densities.append(graph_density(reader.read(box), settings))
         except BadAffinityError as error:
             raise error.placed(box.begin, f"{config.paths.input}: ") from None
@@ -174,30 +164,18 @@ def _density(
 
 
 def _exact_density(
-    config: RunConfig, reader: AffinityReader, boxes: list[Box], grid: Grid, threshold: float
+    config: RunConfig, reader: AffinityReader, boxes: list[Box], grid: Grid
 ) -> Density:
-    """Of the exact method's region graph, and of what stays open at faces of blocks near the boxes."""
-    from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
+    """Of the exact method's region graph, and of supervoxels, which no threshold changes."""
+    from magneton_tasks.stages.planning.corners import corner, sample_counts
 
     corners = [corner(grid, box, k, SAMPLED_EDGE_VOX) for k, box in enumerate(boxes)]
-    settings = exact_settings(config, threshold)
+    settings = exact_settings(config, 1.0)
     counts = [sample_counts(reader, found, settings) for found in corners]
     n = len(counts)
-    regions, edges = (
-        sum(getattr(c, f"{k}_per_voxel") for c in counts) / n for k in ("regions", "edges")
-    )
-    inside = {
-        f"volume_{name}": share * mean
-        for name, share, mean in zip(
-            ("regions", "edges"), VOLUME_SHARE, (regions, edges), strict=True
-        )
-    }
-    faces = [c.per_face_voxel for c in counts]
     return Density(
-        regions,
-        edges,
+        sum(c.regions_per_voxel for c in counts) / n,
+        sum(c.edges_per_voxel for c in counts) / n,
         (max(c.regions_per_voxel for c in counts), max(c.edges_per_voxel for c in counts)),
-        FaceDensity(**{name: sum(f[name] for f in faces) / n for name in faces[0]}, **inside),
-        FaceDensity(**{name: max(f[name] for f in faces) for name in faces[0]}, **inside),
         max(c.labels_per_voxel for c in counts),
     )

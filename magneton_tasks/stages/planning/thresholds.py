@@ -1,11 +1,11 @@
 """Which threshold a run segments with, and how one that the map asks for is kept.
 
-pool takes it from the whole map (`of_pool`); before, plan looks at samples, for people who want to
-know what to expect (`take`). ``work/thresholds.json`` holds an entry for each input and each settings
-that decide what the map asks for: of a pool, else of samples. **A threshold from the map belongs to
+pool takes it from the whole map (`of_pool`). Before, nobody knows it; a dry run looks at samples, for
+people who want to know what to expect (`guess`). ``work/thresholds.json`` holds an entry for each input
+and each settings that decide what the map asks for. **A threshold from the map belongs to
 the result**: the same volume keeps it, also where a few of its chunks changed since, and on another
-grid; a restart, another ``input.version`` or another setting takes it anew. Only plan and pool write
-the file, while their run holds the volume's lease.
+grid; a restart, another ``input.version`` or another setting takes it anew. Only pool writes the file,
+while its run holds the volume's lease.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.formats.info import VolumeInfo
-from magneton_tasks.formats.metadata import chunk_identity
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import ThresholdChoice, digest
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 #: The key, as overrides have it.
 KEY = "segment.threshold"
-#: By how much the map may ask for another threshold than the result has, before plan warns.
+#: By how much the map may ask for another threshold than the result has, before pool warns.
 MOST_DRIFT = 0.02
 _FORMAT = 1
 
@@ -48,14 +47,10 @@ class Entry:
     ----------
     value, between, inside, change_bits, cliff_bits, low, warned
         As `kernels.exact.map_threshold.MapThreshold`.
-    boxes
-        So many of the `map_samples.places` were looked at.
-    content
-        Digest of the chunks there (``input.identity: chunks``), of the latest look.
     now
         What the map asked for then, where it had changed since.
     is_whole
-        A pool found it in the sums of all blocks, and no boxes were looked at.
+        A pool found it in the sums of all blocks; samples decide nothing.
     """
 
     value: float
@@ -65,8 +60,6 @@ class Entry:
     cliff_bits: float
     low: float
     warned: tuple[str, ...]
-    boxes: int
-    content: str | None = None
     now: float | None = None
     is_whole: bool = False
 
@@ -124,8 +117,8 @@ def fixed(config: RunConfig, overrides: Mapping[str, object]) -> ThresholdChoice
 
 def known(
     config: RunConfig, overrides: Mapping[str, object], box: Box, input_digest: str
-) -> ThresholdChoice | None:
-    """As `fixed`, or what the map was found to ask for; None: that isn't known yet.
+) -> ThresholdChoice:
+    """As `fixed`, or what a pool took from the map; it has no value where none did yet.
 
     Parameters
     ----------
@@ -143,7 +136,9 @@ def known(
     if choice is not None:
         return choice
     entry = read(WorkPaths(Path(config.paths.work))).get(key_of(config, box, input_digest))
-    return None if entry is None else entry.choice()
+    if entry is None or not entry.is_whole:  # releases before kept what samples say
+        return ThresholdChoice(None, "map")
+    return entry.choice()
 
 
 def key_of(config: RunConfig, box: Box, input_digest: str) -> str:
@@ -154,70 +149,28 @@ def key_of(config: RunConfig, box: Box, input_digest: str) -> str:
     )
 
 
-# ------------------------------------------------------------------ taking it from the map
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A threshold, and what of it is to be kept once the plan holds."""
-
-    choice: ThresholdChoice
-    key: str = ""
-    entry: Entry | None = None
-
-    def keep(self, work: WorkPaths) -> None:
-        """Write what is new; the caller holds the lease."""
-        if self.entry is None:
-            return
-        entries = {**read(work), self.key: self.entry}
-        files.write_atomic(work.thresholds, to_json(Kept(_FORMAT, entries)))
-
-
-def take(
-    config: RunConfig,
-    overrides: Mapping[str, object],
-    info: VolumeInfo,
-    box: Box,
-    input_digest: str,
-    *,
-    restart: bool,
-) -> Taken:
-    """The threshold that a run segments with; looks at the map where that's needed.
+def guess(config: RunConfig, info: VolumeInfo, box: Box) -> ThresholdChoice:
+    """What samples of the map say; nothing is kept.
 
     Parameters
     ----------
     info
         Of the affinity map.
-    restart
-        The result is made anew, so its threshold is, too.
+    box
+        What is segmented.
 
     Raises
     ------
     MagnetonError
-        As `known` and `map_samples.look`.
+        As `map_samples.look`.
     """
-    choice = fixed(config, overrides)
-    if choice is not None:
-        return Taken(choice)
     from magneton_tasks.stages.planning import map_samples
 
-    places = map_samples.places(box, info.chunk_size, info.box.begin)
-
-    def content(boxes: int) -> str | None:
-        if config.input.identity == "metadata":
-            return None
-        return digest([chunk_identity(info.url, info.mip, b, info) for b in places[:boxes]])
-
-    key = key_of(config, box, input_digest)
-    kept = read(WorkPaths(Path(config.paths.work))).get(key)
-    keeps = kept is not None and (kept.is_whole or kept.content == content(kept.boxes))
-    if kept is not None and keeps and not restart:
-        return Taken(kept.choice())
-    looked = map_samples.look(config, places)
-    entry = Entry(**asdict(looked.found), boxes=looked.boxes, content=content(looked.boxes))
-    if kept is not None and not restart:
-        entry = replace(kept, boxes=entry.boxes, content=entry.content, now=entry.value)
-    return Taken(entry.choice(), key, entry)
+    looked = map_samples.look(config, map_samples.places(box, info.chunk_size, info.box.begin))
+    return Entry(**asdict(looked.found)).choice()
 
 
+# ------------------------------------------------------------------ taking it from the map
 def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdChoice:
     """What a whole map asks for, or what its result has kept since it asked for that; is kept.
 
@@ -243,7 +196,8 @@ def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdCh
         now = entry.value if entry.value != kept.value else None
         entry = replace(kept, now=now)
     if entry != kept:
-        Taken(entry.choice(), key, entry).keep(attempt.work)
+        entries = {**read(attempt.work), key: entry}
+        files.write_atomic(attempt.work.thresholds, to_json(Kept(_FORMAT, entries)))
     return entry.choice()
 
 
@@ -254,7 +208,7 @@ def _entry(sums: ThresholdSums, lowest: float) -> Entry:
     """
     from magneton_tasks.kernels.exact.map_threshold import LEVELS, choose
 
-    entry = Entry(**asdict(choose(sums)), boxes=0, is_whole=True)
+    entry = Entry(**asdict(choose(sums)), is_whole=True)
     least = next((level for level in LEVELS if level >= lowest), LEVELS[-1])
     entry = replace(entry, low=max(entry.low, least))
     if entry.value >= least:

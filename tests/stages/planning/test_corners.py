@@ -1,4 +1,4 @@
-"""Sample boxes in corners of blocks tell what these blocks leave open at their faces."""
+"""Sample boxes in corners of blocks tell how many supervoxels these blocks hold."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.kernels.exact.block_faces import Place
-from magneton_tasks.kernels.exact.block_step import segment_block_exact
+from magneton_tasks.kernels.exact.rounds.block import segment_supervoxels
 from magneton_tasks.plan.cost_rest import pool_memory
-from magneton_tasks.stages.planning.face_sampling import corner, sample_counts
+from magneton_tasks.stages.planning.corners import corner, sample_counts
 from magneton_tasks.stages.planning.sampling import sample_boxes
 from tests.helpers import volumes
 from tests.helpers.volumes import Array, plan_run, run_stages, write_config
@@ -55,7 +55,7 @@ def test_a_box_as_large_as_a_block_has_all_its_faces() -> None:
 
 
 @pytest.mark.parametrize("has_seams", [False, True], ids=["even", "seams at the faces"])
-def test_what_is_sampled_is_what_blocks_leave_open(has_seams: bool) -> None:
+def test_what_is_sampled_is_what_blocks_hold(has_seams: bool) -> None:
     """Also where the affinity map is another one at just the planes where blocks are cut."""
     affinity = volumes.affinities(volumes.cells(GRID.box.shape, 200), noise=0.4)
     if has_seams:
@@ -64,22 +64,15 @@ def test_what_is_sampled_is_what_blocks_leave_open(has_seams: bool) -> None:
                 at: list[Any] = [slice(None)] * 3
                 at[axis] = cut
                 affinity[(axis, *at)] = 255
-    true = dict.fromkeys(("regions", "edges", "basins", "pairs"), 0)
-    faces = 0
+    true = 0
     for key in range(len(GRID)):
         core, place = GRID.core(key), Place.of(GRID, key)
         high: Any = tuple(_plane(affinity, core, axis) for axis in range(3))
         block = Reader(affinity).read_uint8(core)
-        for table, n in segment_block_exact(block, high, place, SETTINGS).residual.rows.items():
-            true[table] += n
-        faces += sum(
-            sum(open_) * core.voxels // s for s, open_ in zip(core.shape, place.inner, strict=True)
-        )
+        true += segment_supervoxels(block, high, place, SETTINGS).sizes.size - 1
     corners = [corner(GRID, box, k, 32) for k, box in enumerate(sample_boxes(GRID.box))]
-    sampled = [sample_counts(Reader(affinity), c, SETTINGS).per_face_voxel for c in corners]
-    for table in ("regions", "edges"):
-        mean = np.mean([s[table] for s in sampled])
-        assert 0.7 < mean / (true[table] / faces) < 1.3, table
+    sampled = [sample_counts(Reader(affinity), c, SETTINGS).labels_per_voxel for c in corners]
+    assert 0.7 < np.mean(sampled) / (true / GRID.box.voxels) < 1.5
 
 
 def _plane(affinity: Array, core: Box, axis: int) -> Array:

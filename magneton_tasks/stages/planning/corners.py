@@ -1,8 +1,8 @@
-"""What stays open at the faces of blocks, counted on boxes of the input that lie at such faces.
+"""How many regions, edges and supervoxels a block holds, counted on boxes in corners of blocks.
 
-An affinity map may be another one where it was predicted in boxes, and blocks are cut there too
-(`Grid.of_blocks` moves cuts to the borders of chunks). So a sample box lies in a corner of a block:
-what is counted is what the block will leave open at these very faces.
+Most supervoxels of a block are crumbs that its faces cut off, so a sample box has such faces, too. And
+an affinity map may be another one where it was predicted in boxes, and blocks are cut there too
+(`Grid.of_blocks` moves cuts to the borders of chunks): so it lies at these very faces.
 """
 
 from __future__ import annotations
@@ -44,12 +44,11 @@ class Corner:
 
 @dataclass(frozen=True, slots=True)
 class SampleCounts:
-    """What a sample box holds; ``per_face_voxel`` as `plan.cost_exact.FaceDensity`."""
+    """What a sample box holds per voxel: regions and edges after clean-up, and supervoxels."""
 
     regions_per_voxel: float
     edges_per_voxel: float
     labels_per_voxel: float
-    per_face_voxel: dict[str, float]
 
 
 def corner(grid: Grid, near: Box, number: int, edge: int) -> Corner:
@@ -82,7 +81,7 @@ def corner(grid: Grid, near: Box, number: int, edge: int) -> Corner:
 
 
 def sample_counts(reader: AffinityReader, sampled: Corner, settings: ExactSettings) -> SampleCounts:
-    """Segment a sample box as the block step does, and count what stays open at the block's faces."""
+    """Segment a sample box as the block step does, and count."""
     core, inner = sampled.core, sampled.inner
     beyond = vec3(e + high for e, (_, high) in zip(core.end, inner, strict=True))
     affinity = reader.read_uint8(Box(core.begin, beyond))
@@ -99,14 +98,8 @@ def sample_counts(reader: AffinityReader, sampled: Corner, settings: ExactSettin
     place = Place(0, core.shape, vec3(3 * s for s in core.shape), inner)
     block = np.ascontiguousarray(affinity[(slice(None), *inside)])
     found = segment_block_exact(block, high, place, settings)  # type: ignore[arg-type]
-    voxels = core.voxels
-    faces = sum(sum(open_) * voxels // s for s, open_ in zip(core.shape, inner, strict=True))
-    rows = found.residual.rows
-    # a face voxel meets another basin's about as often as face basins are large
-    rows["contacts"] = min(2 * rows["basins"], faces)
     return SampleCounts(
-        found.counts.cells / voxels,
-        found.counts.cell_edges / voxels,
-        found.n_labels / voxels,
-        {name: n / max(faces, 1) for name, n in rows.items()},
+        found.counts.cells / core.voxels,
+        found.counts.cell_edges / core.voxels,
+        found.counts.regions / core.voxels,
     )
