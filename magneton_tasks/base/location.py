@@ -18,7 +18,10 @@ from magneton_tasks.base.failures import telling
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
 
 #: Format prefixes that may stand before the URL, as Neuroglancer writes them.
-PREFIXES = {"precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr"}
+PREFIXES = {
+    "precomputed": "precomputed", "zarr": "zarr", "zarr2": "zarr", "zarr3": "zarr", "n5": "n5",
+    "hdf5": "hdf5",
+}  # fmt: skip
 #: What cloud-files opens besides file://.
 _REMOTE = ("gs", "s3", "https", "http", "matrix", "tigerdata")
 #: What of these can't be written.
@@ -38,7 +41,7 @@ class Location:
     path
         On this machine's file systems; None for gs://, s3://, https://.
     format
-        ``precomputed`` or ``zarr`` where a prefix said so; None where the files must tell.
+        Folder in `formats` where a prefix said so; None where the files must tell.
     """
 
     url: str
@@ -237,10 +240,16 @@ def missing(location: Location) -> NoInputError:
     """The error for a URL at which there is no volume."""
     if location.path is None:
         return NoInputError(
-            f"{location.url}: no precomputed or Zarr volume there",
+            f"{location.url}: no precomputed, Zarr or N5 volume there",
             "check the bucket, the path and your rights",
         )
     path = location.path
+    file = next((p for p in (path, *path.parents) if os.path.exists(p)), path)
+    if os.path.isfile(file):
+        return NoInputError(
+            f"{file} is a file of a format that isn't read",
+            "give a precomputed, Zarr, OME-Zarr or N5 volume, which are folders, or an HDF5 file; convert others to one of them",
+        )
     if not path.exists():
         parent = next((p for p in path.parents if p.is_dir()), Path("/"))
         names = _some_names(parent)
@@ -249,11 +258,9 @@ def missing(location: Location) -> NoInputError:
             + (f", with {names}" if names else ", and it is empty"),
             "check the path; on a worker or in a container, check that it is mounted",
         )
-    if path.is_file():
-        return NoInputError(f"{location.url} is a file", "give the directory of the volume")
     names = _some_names(path)
     return NoInputError(
-        f"{location.url}: no volume there: none of info, zarr.json, .zarray, .zgroup in {path}"
+        f"{location.url}: no volume there: none of info, zarr.json, .zarray, .zgroup, attributes.json in {path}"
         + (f", which holds {names}" if names else ", which is empty"),
         "give the directory that holds one of them",
     )

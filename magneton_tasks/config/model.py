@@ -43,7 +43,7 @@ class Paths(Section):
 
     input: Annotated[Url, Decides("segment"), InForm("Paths")] = Field(
         title="Affinity map",
-        description="URL of the affinity map. Formats: Neuroglancer precomputed and Zarr (v2, v3, OME-Zarr).",
+        description="URL of the affinity map. Formats: Neuroglancer precomputed, Zarr (v2, v3, OME-Zarr), N5, and HDF5 (file:///data/a.h5/volumes/affs).",
     )
     output: Annotated[Url, Decides("apply"), InForm("Paths")] = Field(
         title="Segmentation",

@@ -11,14 +11,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from magneton_tasks.base.failures import bug, ours
 from magneton_tasks.base.location import locate, read_file
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import BadDataError, NoInputError, TemporaryError
+from magneton_tasks.formats.container import outermost
 from magneton_tasks.formats.given import of_config
 from magneton_tasks.formats.info import NOTHING_GIVEN, Given
-from magneton_tasks.formats.metadata import read_metadata
+from magneton_tasks.formats.metadata import check_free, read_metadata
 
 #: Not 1, with which Python itself ends.
 NOT_YET = 3
@@ -43,6 +45,12 @@ class Awaited:
     marker: str | None
     given: Given = NOTHING_GIVEN
 
+    def __post_init__(self) -> None:
+        """Take what a trigger's serialisation makes of the field: a dict."""
+        given: Any = self.given
+        if isinstance(given, dict):
+            object.__setattr__(self, "given", Given(**given))
+
     @classmethod
     def of(cls, config: RunConfig) -> Awaited:
         marker, url = config.wait_for_input.marker, config.paths.input
@@ -55,8 +63,11 @@ class Awaited:
 
     @property
     def is_remote(self) -> bool:
-        """Whether a bucket has to be asked."""
-        return any(locate(url).path is None for url in (self.url, self.marker) if url)
+        """Whether it takes libraries that cost seconds to import: for a bucket, or an HDF5 file."""
+        places = [locate(url).path for url in (self.url, self.marker) if url]
+        return any(place is None for place in places) or (
+            self.marker is None and places[0] is not None and outermost(places[0]).is_file()
+        )
 
     def command(self) -> list[str]:
         """What asks in a process of its own."""
@@ -65,7 +76,7 @@ class Awaited:
         return [sys.executable, "-m", "magneton_tasks.formats.arrival", *arguments]
 
     def is_there(self) -> bool:
-        """Look, once. Metadata that can't be read yet may be being written.
+        """Look, once. Metadata that can't be read yet, or a file that is held, may be being written.
 
         Raises
         ------
@@ -76,7 +87,7 @@ class Awaited:
             if self.marker is not None:
                 directory, _, name = self.marker.rpartition("/")
                 return read_file(locate(directory or "/"), name) is not None
-            read_metadata(self.url, self.mip, self.given)
+            check_free(read_metadata(self.url, self.mip, self.given))
         except (NoInputError, BadDataError, TemporaryError):
             return False
         return True

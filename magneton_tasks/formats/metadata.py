@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 from magneton_tasks.base.geometry import Box, ceil_div, vec3
 from magneton_tasks.base.location import locate, missing
@@ -18,7 +19,14 @@ from magneton_tasks.formats.given import of_config, with_given
 from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.registry import FORMATS, Format, format_of
 
-__all__ = ["VolumeInfo", "chunk_identity", "read_input", "read_levels", "read_metadata"]
+__all__ = [
+    "VolumeInfo",
+    "check_free",
+    "chunk_identity",
+    "read_input",
+    "read_levels",
+    "read_metadata",
+]
 
 #: Mips of a volume that are looked for.
 _MOST_LEVELS = 32
@@ -47,8 +55,9 @@ def read_metadata(url: str, mip: int = 0, given: Given | None = None) -> VolumeI
     Parameters
     ----------
     url
-        ``file:///path``, a plain path, gs://, s3:// or https://; may begin with ``precomputed://``,
-        ``zarr://``, ``zarr2://`` or ``zarr3://``, else the files there tell the format.
+        ``file:///path``, a plain path, gs://, s3:// or https://; may begin with a format
+        (`base.location.PREFIXES`), else the files there tell it. An array in an HDF5 file is
+        ``file.h5/path/of/the/array``.
     mip
         Index of the scale (precomputed) or of the dataset (OME-Zarr); 0 for a plain array.
     given
@@ -102,6 +111,9 @@ def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None)
         The volume isn't on file://, or is sharded precomputed.
     """
     info = info or read_metadata(url, mip)
+    format_ = format_of(info)
+    if format_.only_file is not None:
+        return _file_identity(info, format_.only_file(info))
     path = locate(info.url).path
     if path is None or info.file_size is None:
         kind = "sharded" if path is not None else "not on file://"
@@ -110,7 +122,6 @@ def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None)
             "use input.identity: metadata, and raise input.version when the input changes",
         )
     digest = hashlib.sha256(info.digest.encode())
-    format_ = format_of(info)
     for name in _chunk_files(info, format_, box):
         for suffix in format_.suffixes:
             try:
@@ -120,6 +131,24 @@ def chunk_identity(url: str, mip: int, box: Box, info: VolumeInfo | None = None)
             digest.update(f"{name}{suffix} {status.st_size} {status.st_mtime_ns}\n".encode())
             break
     return digest.hexdigest()
+
+
+def _file_identity(info: VolumeInfo, file: Path) -> str:
+    """As `chunk_identity`, where one file holds all chunks: a change of it counts for each block."""
+    status = os.stat(file)
+    told = f"{info.digest} {file.name} {status.st_size} {status.st_mtime_ns}\n"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def check_free(info: VolumeInfo) -> tuple[str, ...]:
+    """Refuse a volume that a process writes to; notes where nobody can tell.
+
+    Raises
+    ------
+    TemporaryError
+    """
+    note = format_of(info).check_free(info)
+    return () if note is None else (note,)
 
 
 def _chunk_files(info: VolumeInfo, format_: Format, box: Box) -> Iterator[str]:

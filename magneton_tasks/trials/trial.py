@@ -121,8 +121,7 @@ def open_trial(
     """
     config = load_config(path, overrides, partition)
     require_partition(config, str(path))
-    info = read_input(config)
-    checks.check_input(config, info)
+    info = checks.check_input(config, read_input(config))
     extent = within(info) if within else info.box
     if box is None:
         segmented = Box(config.box.begin, config.box.end) if config.box else info.box

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from magneton_tasks.config.read import parse_config
@@ -68,6 +72,25 @@ def test_buckets_are_asked_by_a_process_of_their_own(tmp_path: Path) -> None:
         for a in (there, late, never)
     ]
     assert codes == [0, NOT_YET, EXIT_CONFIG]
+
+
+def test_what_a_trigger_keeps_of_it_is_the_same_question(tmp_path: Path) -> None:
+    given = "input: {voxel_size_nm: [40, 4, 4], voxel_offset: [1, 2, 3]}\n"
+    asked = awaited(write_tiny_volume(tmp_path, given))
+    again = Awaited(**json.loads(json.dumps(asdict(asked))))
+    assert again == asked and again.given.voxel_offset == (1, 2, 3)
+    assert again.command() == asked.command()
+
+
+def test_an_hdf5_file_is_there_once_nobody_writes_to_it(tmp_path: Path) -> None:
+    waits = Awaited(f"file://{tmp_path}/a.h5/affs", 0, None)
+    assert not waits.is_there()
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["affs"] = np.zeros((3, 4, 4, 4), np.uint8)
+        file.flush()
+        assert waits.is_remote, "asked by a process of its own"
+        assert subprocess.run(waits.command(), check=False).returncode == NOT_YET
+    assert subprocess.run(waits.command(), check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -462,7 +462,7 @@ def test_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(store.read(0, BOX), labels)
     owner.write_owner(url, {"run": "r"})
     assert owner.read_owner(url) == {"run": "r"}
-    with pytest.raises(NoInputError, match="no precomputed or Zarr volume"):
+    with pytest.raises(NoInputError, match="no precomputed, Zarr or N5 volume"):
         read_metadata("mem://magneton-none/x")
 
 

@@ -11,7 +11,7 @@ from magneton_tasks.base.files import nearest_existing
 from magneton_tasks.base.location import PREFIXES, locate
 from magneton_tasks.cli.config.answers import Answers
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.zarr.metadata import outermost_group
+from magneton_tasks.formats.container import outermost
 
 
 def as_url(text: str) -> str:
@@ -29,12 +29,12 @@ def as_url(text: str) -> str:
 
 
 def beside(source: str, config: Path) -> tuple[str, str]:
-    """Where proposals lie: beside the input, not inside a Zarr group; and the input's name."""
+    """Where proposals lie: beside the input, not inside its file or group; and the input's name."""
     location = locate(source)
     if location.path is None:
         parent, _, last = location.url.rpartition("/")
         return parent, _stem(last)
-    volume = outermost_group(location.path)
+    volume = outermost(location.path)
     parent_path = volume.parent
     if not_writable(parent_path):
         parent_path = config.absolute().parent
@@ -42,7 +42,9 @@ def beside(source: str, config: Path) -> tuple[str, str]:
 
 
 def _stem(name: str) -> str:
-    return name.removesuffix(".zarr").removesuffix(".ome") or "volume"
+    for suffix in (".zarr", ".ome", ".n5", ".h5", ".hdf", ".hdf5"):
+        name = name.removesuffix(suffix)
+    return name or "volume"
 
 
 def free_output(folder: str, name: str) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base.geometry import Vec3, ceil_div, whole
@@ -23,8 +22,8 @@ from magneton_tasks.formats.space import (
     StoredArray,
     attribute_space,
     ome_space,
-    volume_info,
 )
+from magneton_tasks.formats.stored_info import volume_info
 
 
 def read(url: str, location: Location, mip: int, given: Given | None) -> VolumeInfo | None:
@@ -148,14 +147,6 @@ def chunk_names(info: VolumeInfo, index: Vec3) -> Iterator[str]:
 
 
 # ---------------------------------------------------------------------------- groups
-
-
-def outermost_group(path: Path) -> Path:
-    """The outermost Zarr group around an array that lies in files; without one, the array itself."""
-    names = ("zarr.json", ".zgroup", ".zattrs")
-    while path != path.parent and any((path.parent / name).is_file() for name in names):
-        path = path.parent
-    return path
 
 
 def _group_attributes(location: Location) -> dict[str, Any]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from magneton_tasks.base.failures import telling
 from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.base.location import connection_errors, locate
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
-
-Array = npt.NDArray[Any]
+from magneton_tasks.formats.stored import Array, read_box
 
 
 def write_volume(
@@ -101,18 +97,12 @@ class ZarrVolume:
         """As `formats.volume.Volume.read`; chunks that aren't there are the array's fill value."""
         info = self.info
         info.check_inside(box)
-        inside = dict(zip("zyx", box.slices(info.box.begin), strict=True), c=channels)
-        index = tuple(0 if a == "t" else inside.get(a, slice(None)) for a in info.axes)
         where = f"{info.url}, box {box} (z, y, x)"
         array = self._array()
         with telling(where, decodes=True):
-            found = np.asarray(array[index])
+            found = read_box(array, info, box, channels)
         self.decoded_bytes += info.chunk_bytes(box, channels)
-        axes = info.axes.replace("t", "")
-        if "c" not in axes:
-            axes, found = "c" + axes, found[np.newaxis]
-        found = found.transpose([axes.index(a) for a in "czyx"])
-        return np.ascontiguousarray(found, dtype=info.dtype)
+        return found
 
     def _array(self) -> Any:
         from magneton_tasks.formats.zarr.limits import open_limited

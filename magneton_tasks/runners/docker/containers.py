@@ -19,7 +19,7 @@ from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.roots import ROOTS_VARIABLE
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.zarr.metadata import outermost_group
+from magneton_tasks.formats.container import outermost
 from magneton_tasks.work.events import EVENTS_VARIABLE
 from magneton_tasks.work.paths import task_title
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE
@@ -109,7 +109,7 @@ def mounts(config: RunConfig, *read_only: Path) -> list[dict[str, Any]]:
     paths = config.paths
     writable = {Path(paths.work), *_paths(paths.output)}
     # the metadata of a Zarr group may tell the voxel size of an array in it
-    readable = {outermost_group(p) for p in _paths(paths.input, config.mask.path)}
+    readable = {outermost(p) for p in _paths(paths.input, config.mask.path)}
     readable |= {*map(Path, config.docker.credentials), *read_only, *_pointed_to(config)}
     modes = dict.fromkeys(readable, True) | dict.fromkeys(writable, False)
     return [_bind(path, is_read_only) for path, is_read_only in sorted(modes.items())]

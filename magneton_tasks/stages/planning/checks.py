@@ -6,6 +6,7 @@ about to be written over (`forget_output`).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from magneton_tasks.base.nesting import are_nested
 from magneton_tasks.config.read import RunConfig, nearest
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.given import likely_axes
-from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, check_free, read_metadata
 from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan, digest
@@ -41,8 +42,8 @@ def check_stages(stages: tuple[str, ...]) -> None:
         raise UsageError("no stage was chosen", "choose from segment, pool, apply")
 
 
-def check_input(config: RunConfig, info: VolumeInfo) -> None:
-    """Refuse a volume whose data type or channels aren't those of an affinity map."""
+def check_input(config: RunConfig, info: VolumeInfo) -> VolumeInfo:
+    """Refuse a volume that isn't an affinity map, or that a process writes to; returns it with notes."""
     if info.dtype not in _AFFINITY_DTYPES:
         raise ConfigError(
             f"{info.url} holds {info.dtype}; an affinity map is one of {', '.join(_AFFINITY_DTYPES)}",
@@ -60,6 +61,7 @@ def check_input(config: RunConfig, info: VolumeInfo) -> None:
             f"{info.url} has {info.channels} channels; input.channels: {wanted} needs {needed if not isinstance(wanted, str) else 'exactly 3'}",
             "name the numbers of the z, y and x channel, such as input.channels: [0, 1, 2]",
         )
+    return replace(info, notes=(*info.notes, *check_free(info)))
 
 
 def input_digest(config: RunConfig, info: VolumeInfo) -> str:
@@ -71,7 +73,9 @@ def mask_digest(config: RunConfig) -> str | None:
     """Digest of the mask's metadata; None: there is no mask."""
     if config.mask.path is None:
         return None
-    return read_metadata(config.mask.path, config.mask.mip).digest
+    info = read_metadata(config.mask.path, config.mask.mip)
+    check_free(info)
+    return info.digest
 
 
 def check_paths(config: RunConfig, write: bool) -> None:

@@ -270,8 +270,7 @@ def _checked(
 ) -> tuple[VolumeInfo, Geometry]:
     """The affinity map and the geometry, if defaults, input and paths are as they must be."""
     check_defaults(request, config)
-    info = read_input(config)
-    checks.check_input(config, info)
+    info = checks.check_input(config, read_input(config))
     geometry = make_geometry(config, VolumeFacts.of(info))
     checks.check_paths(config, write)
     return info, geometry

@@ -1,0 +1,1 @@
+"""N5: arrays in folders with an ``attributes.json``, the fastest axis first."""
