@@ -47,7 +47,7 @@ SETTINGS: dict[str, Any] = {
     "method": "overlap",
     "paths": {"visibility_wait_s": 0},
     "block": {"size": [32, 48, 48], "overlap": [8, 16, 16]},
-    "segment": {"merge_function": "mean", "threshold": 0.5, "aff_thresholds": [0.05, 0.99]},
+    "segment": {"merge_function": "mean", "threshold": 0.5, "aff_thresholds": [0.05, 0.9]},
     "apply": {"chunk_size": [16, 16, 16], "mips": 2},
     # Children of a test process are as large as that; the limits have tests of their own.
     "local": {"workers": 1, "memory": "8GiB"},

@@ -36,7 +36,13 @@ from tests.stages.test_map_threshold_runs import guessed
 
 THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 LIST = ".2,.4,.6,.8"
-WHOLE = {"block.size": list(SHAPE), "block.overlap": [0, 0, 0]}
+#: One block, of few fragments: waterz takes nearly all the time of these tests.
+WHOLE = {
+    "block.size": list(SHAPE),
+    "block.overlap": [0, 0, 0],
+    "segment.aff_thresholds": [0.05, 0.8],
+}
+MANY_FRAGMENTS = ("--set", "segment.aff_thresholds=[0.05, 0.99]")
 SOME = "15:40,-10:30,310:350"  # inside the volume, aligned to nothing
 
 
@@ -349,21 +355,12 @@ def test_a_best_at_the_edge_and_a_poor_truth_are_warned_of(cli: Caller, config: 
     truth[:, 10:] = 0
     truth[6:] = 0
     volumes.write_precomputed(config.parent / "few", truth, layer_type="segmentation")
-    done = cli(
-        "tune",
-        config,
-        "--truth",
-        f"file://{config.parent}/few",
-        "--thresholds",
-        ".9,.95",
-        "--json",
-    )
-    edge, few = done.json["warnings"]
+    # not all is merged yet at these thresholds
+    args = ("tune", config, "--truth", f"file://{config.parent}/few", *MANY_FRAGMENTS)
+    edge, few = cli(*args, "--thresholds", ".9,.95", "--json").json["warnings"]
     assert "at the lower end of what was scanned (0.9): scan lower" in edge
     assert "labels only 0.8% of the box" in few
-    assert few in cli(
-        "tune", config, "--truth", f"file://{config.parent}/few", "--thresholds", ".9,.95"
-    ).out.replace("WARNING   ", "")
+    assert few in cli(*args, "--thresholds", ".9,.95").out.replace("WARNING   ", "")
 
 
 @pytest.mark.parametrize(
@@ -761,7 +758,7 @@ def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
     cli: Caller, config: Path
 ) -> None:
     before = files_of(config.parent)
-    little = ("--set", "local.memory=326MiB", "--scoring", "aff50_his256")
+    little = ("--set", "local.memory=326MiB", "--scoring", "aff50_his256", *MANY_FRAGMENTS)
     done = cli("try", config, "--thresholds", ".5", "--no-view", *little)
     assert done.code == 78
     assert "more than local.memory (326.0 MiB)" in done.err
@@ -770,7 +767,8 @@ def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
     assert match, done.err
     spans = [tuple(map(int, span.split(":"))) for span in match[1].split(",")]
     box = Box(vec3(b for b, _ in spans), vec3(e for _, e in spans))
-    trial = trials.open_trial(config, {"local.memory": "326MiB"}, None, box)
+    sets = {"local.memory": "326MiB", "segment.aff_thresholds": [0.05, 0.99]}
+    trial = trials.open_trial(config, sets, None, box)
     assert cost.memory_limit(trial, "aff50_his256", trying.EXTRA_BYTES_PER_VOXEL) == 326 * 2**20
     done = cli("tune", config, "--truth", truth_of(config), *little)
     assert done.code == 78
@@ -781,7 +779,7 @@ def test_a_child_that_needs_more_than_projected_is_ended(
     cli: Caller, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trying, "memory_limit", lambda *_: 20 * 2**20)
-    done = cli("try", config, "--thresholds", ".5", "--no-view")
+    done = cli("try", config, "--thresholds", ".5", "--no-view", *MANY_FRAGMENTS)
     assert done.code == 75
     assert "take a smaller --box" in done.err
     (folder,) = (config.parent / "work").glob("try-*")
