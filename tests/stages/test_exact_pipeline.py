@@ -33,7 +33,7 @@ WHOLE = [24, 40, 36]
 GRIDS = [
     pytest.param([12, 20, 18], None, id="2x2x2 in one group"),
     pytest.param([8, 14, 18], 5000, id="3x3x2"),
-    pytest.param([8, 14, 13], 3000, id="3x3x3"),
+    pytest.param([8, 14, 13], 3000, id="3x3x3", marks=pytest.mark.long),
     pytest.param([5, 14, 8], 1, id="5x3x5, a block each", marks=pytest.mark.long),
     pytest.param([1, 40, 18], 1, id="one voxel thick", marks=pytest.mark.long),
 ]
@@ -121,10 +121,10 @@ def test_other_types_are_quantised_voxel_by_voxel(tmp_path: Path, dtype: str) ->
 def test_a_cut_out_is_a_volume_of_its_own(tmp_path: Path) -> None:
     array, begin = tissue(2), (5, 8, 3)
     part = array[:, begin[0] : 20, begin[1] : 33, begin[2] : 30]
-    _, expected = segment(tmp_path / "part", np.ascontiguousarray(part), [7, 9, 14])
+    _, expected = segment(tmp_path / "part", np.ascontiguousarray(part), [8, 13, 14])
     low = [o + b for o, b in zip(volumes.OFFSET, begin, strict=True)]
     high = [o + e for o, e in zip(volumes.OFFSET, (20, 33, 30), strict=True)]
-    _, found = segment(tmp_path / "box", array, [7, 9, 14], box={"begin": low, "end": high})
+    _, found = segment(tmp_path / "box", array, [8, 13, 14], box={"begin": low, "end": high})
     assert volumes.same_partition(expected, found)
 
 
@@ -136,7 +136,7 @@ def test_a_mask_and_empty_blocks(tmp_path: Path, small_groups: Callable[[int], N
     url = volumes.write_precomputed(tmp_path / "mask", mask[None])
     _, whole = segment(tmp_path / "whole", array, WHOLE, mask={"path": url})
     small_groups(3000)
-    run, cut = segment(tmp_path / "cut", array, [6, 10, 18], mask={"path": url})
+    run, cut = segment(tmp_path / "cut", array, [12, 20, 18], mask={"path": url})
     assert any(r.state == "empty" for r in run.records("segment").values())
     assert (cut[mask == 0] == 0).all()
     assert volumes.same_partition(whole, cut)
@@ -154,7 +154,7 @@ def test_small_objects_are_left_out_over_all_blocks(tmp_path: Path) -> None:
 def test_batches_and_parts_and_their_order_change_nothing(tmp_path: Path) -> None:
     array, ids = tissue(5), []
     for name, reverse, parts in (("a", False, 1), ("b", True, 3)):
-        config = make(tmp_path / name, array, [8, 14, 13], local__workers=3)
+        config = make(tmp_path / name, array, [12, 14, 18], local__workers=3)
         run = volumes.run_pipeline(config, reverse=reverse, parts=parts)
         ids.append(volumes.read_segmentation(run))
     assert (ids[0] == ids[1]).all()
@@ -165,7 +165,7 @@ def test_a_rerun_does_nothing_and_a_new_threshold_recomputes_no_block(
 ) -> None:
     small_groups(3000)
     array = tissue(6)
-    config = make(tmp_path / "cut", array, [12, 20, 9])
+    config = make(tmp_path / "cut", array, [12, 20, 18])
     first = volumes.run_pipeline(config)
     again = volumes.plan_run(config, run="again")
     volumes.release(again)
@@ -200,14 +200,14 @@ def test_a_changed_block_redoes_what_depends_on_it(
 ) -> None:
     small_groups(3000)
     array = tissue(7)
-    config = make(tmp_path, array, [12, 20, 9], input={"identity": "chunks"})
+    config = make(tmp_path, array, [12, 20, 18], input={"identity": "chunks"})
     volumes.run_pipeline(config)
     array[:, 20:, 36:, 33:] = 0  # in the chunk at the far corner alone
     volumes.write_precomputed(tmp_path / "affinity", array)
     for chunk in (tmp_path / "affinity").rglob("*_*_*"):
         chunk.touch()
     run = volumes.run_pipeline(config, run="again")
-    _, expected = segment(tmp_path / "anew", array, [12, 20, 9])
+    _, expected = segment(tmp_path / "anew", array, [12, 20, 18])
     assert (volumes.read_segmentation(run) == expected).all()
 
 
@@ -217,7 +217,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Array:
     return segment(tmp_path_factory.mktemp("whole"), tissue(8), WHOLE)[1]
 
 
-MANY_BLOCKS = [4, 20, 18]
+MANY_BLOCKS = [8, 20, 18]
 #: Rows that a task may hold: with these blocks there are at least three rounds.
 FEW_ROWS = 6000
 
@@ -327,19 +327,25 @@ def test_a_damaged_file_is_made_again(
 
 @needs_shared_data
 @pytest.mark.parametrize(
-    ("size", "n_blocks", "rows"),
+    ("edge", "size", "n_blocks", "rows"),
     [
-        pytest.param(32, 64, 20_000, id="64 blocks"),
-        pytest.param(8, 4096, 20_000, id="4096 blocks", marks=pytest.mark.long),
+        pytest.param(64, 32, 8, 20_000, id="8 blocks"),
+        pytest.param(128, 32, 64, 20_000, id="64 blocks", marks=pytest.mark.long),
+        pytest.param(128, 8, 4096, 20_000, id="4096 blocks", marks=pytest.mark.long),
     ],
 )
 def test_real_tissue_in_small_blocks(
-    tmp_path: Path, small_groups: Callable[[int], None], size: int, n_blocks: int, rows: int
+    tmp_path: Path,
+    small_groups: Callable[[int], None],
+    edge: int,
+    size: int,
+    n_blocks: int,
+    rows: int,
 ) -> None:
     """Through the stores, in several rounds."""
-    array = pub128()
+    array = np.ascontiguousarray(pub128()[:, :edge, :edge, :edge])
     settings = {"exact": {}, "segment": {"threshold": 0.3}}
-    _, whole = segment(tmp_path / "whole", array, [128, 128, 128], **settings)
+    _, whole = segment(tmp_path / "whole", array, [edge] * 3, **settings)
     small_groups(rows)
     run, cut = segment(tmp_path / "cut", array, [size] * 3, **settings)
     assert len(run.plan.geometry.grid) == n_blocks
