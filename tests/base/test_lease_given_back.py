@@ -115,7 +115,7 @@ def test_a_stage_by_hand_gives_the_lease_back(tmp_path: Path) -> None:
     assert magneton("release", "--run", attempt).returncode == 0
     assert magneton("segment", "--run", attempt).returncode == 0
     assert leases(tmp_path) == []
-    done = magneton("run", config)  # and needn't wait
+    done = magneton("plan", config, "--run-id", "another")  # and needn't wait
     assert done.returncode == 0, done.stderr
 
 

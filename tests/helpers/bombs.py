@@ -14,7 +14,7 @@ import zstandard
 
 MIB = 2**20
 #: What each of the bombs inflates to, in bytes.
-INFLATED = 400 * MIB
+INFLATED = 160 * MIB
 
 
 def _gzip() -> bytes:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from magneton_tasks.base import files
 
@@ -17,17 +17,30 @@ _TICK_S = 0.011
 
 
 class FakeClock:
-    """A clock that runs with the real one, and jumps when somebody sleeps."""
+    """A clock that stands, however slow the machine is, and jumps when somebody sleeps."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+
+    def clock(self) -> float:
+        return sum(self.slept)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+class RunningClock(FakeClock):
+    """A clock that runs with the real one, which files have their times from, and jumps too."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._jumps: list[tuple[float, float]] = []
 
     def clock(self) -> float:
         return self.at(time.time())
 
     def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        super().sleep(seconds)
         time.sleep(_TICK_S)
         self._jumps.append((time.time(), seconds))
         time.sleep(_TICK_S)
@@ -37,10 +50,13 @@ class FakeClock:
         return real_s + sum(seconds for when, seconds in self._jumps if when <= real_s)
 
 
+_Clock = TypeVar("_Clock", bound=FakeClock)
+
+
 class LaggingDisk(files.Disk):
     """Hides files below a directory until they are some seconds old; old ones are visible."""
 
-    def __init__(self, inner: files.Disk, seconds: float, under: Path, clock: FakeClock) -> None:
+    def __init__(self, inner: files.Disk, seconds: float, under: Path, clock: RunningClock) -> None:
         self._inner, self._seconds, self._clock = inner, seconds, clock
         self._under = under.absolute()
         self._old = {self._identity(path) for path in self._under.rglob("*") if path.is_file()}
@@ -83,8 +99,13 @@ class LaggingDisk(files.Disk):
 
 @contextmanager
 def fake_clock() -> Iterator[FakeClock]:
-    """Sleeping in `files` takes no time while this is open."""
-    fake = FakeClock()
+    """Sleeping in `files` takes no time while this is open, and nothing else does."""
+    with _using(FakeClock()) as fake:
+        yield fake
+
+
+@contextmanager
+def _using(fake: _Clock) -> Iterator[_Clock]:
     before = files.clock, files.sleep
     files.clock, files.sleep = fake.clock, fake.sleep
     try:
@@ -98,9 +119,9 @@ def hide_new_files(seconds: float, under: Path) -> Iterator[LaggingDisk]:
     """Files made below ``under`` from now on are invisible until they are ``seconds`` old.
 
     Holds for everything that reads through `files`, in this process and in those forked from it,
-    whoever makes the files. Time is that of a `FakeClock`, which jumps when `files` sleeps.
+    whoever makes the files. Time is that of a `RunningClock`, which jumps when `files` sleeps.
     """
-    with fake_clock() as clock:
+    with _using(RunningClock()) as clock:
         before = files.disk
         files.disk = LaggingDisk(before, seconds, under, clock)
         try:

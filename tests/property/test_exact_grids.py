@@ -128,18 +128,22 @@ SETTINGS = [
 SHAPE: Vec3 = (24, 25, 26)
 
 
+@pytest.mark.parametrize(
+    "shape", [(15, 16, 17), pytest.param(SHAPE, marks=pytest.mark.long)], ids=str
+)
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_grids_that_people_use(kind: str, settings: ExactSettings) -> None:
+def test_the_grids_that_people_use(kind: str, settings: ExactSettings, shape: Vec3) -> None:
     """Regular grids of blocks large enough to have an inside; rounds with groups of two."""
-    affinity = volume(kind, SHAPE, 0)
-    whole = segment_whole(affinity, one_block(SHAPE), settings)
+    affinity = volume(kind, shape, 0)
+    whole = segment_whole(affinity, one_block(shape), settings)
     for blocks in ((2, 2, 2), (3, 3, 2), (5, 2, 3)):
-        cuts = regular(SHAPE, vec3(-(-n // b) for n, b in zip(SHAPE, blocks, strict=True)))
+        cuts = regular(shape, vec3(-(-n // b) for n, b in zip(shape, blocks, strict=True)))
         assert same(whole, segment_whole(affinity, cuts, settings)), blocks
         assert same(whole, segment_whole(affinity, cuts, settings, BY_TWOS)), blocks
-    for size in ((1, 25, 26), (24, 1, 26), (24, 25, 1), (7, 5, 26), (23, 24, 25)):
-        cuts = regular(SHAPE, size)
+    z, y, x = shape
+    for size in ((1, y, x), (z, 1, x), (z, y, 1), (7, 5, x), (z - 1, y - 1, x - 1)):
+        cuts = regular(shape, size)
         assert same(whole, segment_whole(affinity, cuts, settings, BY_TWOS)), size
 
 

@@ -143,7 +143,7 @@ def test_cuts_are_what_the_oracle_says(case: Case) -> None:
         assert same(expected, run.cut(least_score(threshold)))
 
 
-@examples(40, 2000)
+@examples(20, 2000)
 @given(cases(many_blocks(longest=20), s2=(0, 5, 25, 200)))
 def test_cuts_through_many_small_blocks_equal_one_block(case: Case) -> None:
     check_cuts(case)

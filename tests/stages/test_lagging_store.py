@@ -36,7 +36,7 @@ def test_a_file_that_never_shows_up_is_waited_for_then_named_and_made_again(
     with fake_clock() as clock:
         volumes.run_stages(run)
     assert run.codes["apply"] == [75]
-    assert 119 <= sum(clock.slept) < 130  # once a batch, not once a cell
+    assert 120 <= sum(clock.slept) < 130  # once a batch, not once a cell
     failure = run.result("apply", 0)["failures"][0]
     assert str(path) in failure["cause"]
     assert "did not show up within 2 min" in failure["cause"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.kernels.exact.map_threshold import LEVELS
 from magneton_tasks.outcome import current
 from magneton_tasks.outcome.report_facts import volume
@@ -29,7 +30,7 @@ from tests.stages.test_map_threshold_runs import (
     work_of,
 )
 
-SHAPE = (32, 48, 44)
+SHAPE: Vec3 = (24, 36, 32)
 WHOLE = list(SHAPE)
 
 
@@ -51,10 +52,10 @@ def recalibrated(array: Array, g: float) -> Array:
     return np.asarray(255 * (array / 255) ** g, np.uint8)
 
 
-def two_halves() -> Array:
+def two_halves(shape: Vec3 = SHAPE) -> Array:
     """Of two calibrations, so a part says little of the whole."""
-    array = tissue(0.25, 5, SHAPE)
-    array[:, :, :, :14] = recalibrated(array, 0.3)[:, :, :, :14]
+    array, third = tissue(0.25, 5, shape), shape[2] // 3
+    array[:, :, :, :third] = recalibrated(array, 0.3)[:, :, :, :third]
     return array
 
 
@@ -81,7 +82,7 @@ def test_it_is_the_same_to_the_bit_on_any_grid(
 ) -> None:
     array, found = source(), list[Any]()
     for n, (block, rows) in enumerate(
-        [(WHOLE, 10**9), ([16, 24, 22], 10**9), ([11, 17, 44], 200), ([32, 13, 9], 1)]
+        [(WHOLE, 10**9), ([12, 18, 16], 10**9), ([9, 13, 32], 200), ([24, 18, 13], 1)]
     ):
         small_groups(rows)
         run = volumes.run_pipeline(
@@ -97,8 +98,8 @@ def test_it_is_the_same_to_the_bit_on_any_grid(
 
 @needs_shared_data
 def test_pub128_has_it_of_the_whole_on_two_grids(tmp_path: Path) -> None:
-    array, found = pub128()[:, :64], list[Any]()
-    for n, block in enumerate(([64, 128, 128], [32, 64, 50])):
+    array, found = pub128()[:, :64, :80, :80], list[Any]()
+    for n, block in enumerate(([64, 80, 80], [32, 40, 50])):
         config = make(tmp_path / str(n), array, block={"size": block})
         found.append(threshold_in_record(volumes.run_pipeline(config)))
     assert found[0] == found[1]
@@ -107,7 +108,8 @@ def test_pub128_has_it_of_the_whole_on_two_grids(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ who follows it
 @pytest.mark.usefixtures("few_samples")
 def test_samples_decide_nothing(tmp_path: Path, cli: Caller) -> None:
-    config = make(tmp_path / "map", two_halves(), block={"size": [32, 24, 44]})
+    array = two_halves((32, 48, 44))
+    config = make(tmp_path / "map", array, block={"size": [32, 24, 44]})
     shown, guess = cli("run", config, "--dry-run").out, guessed(config)
     run = volumes.run_pipeline(config)
     chosen = run.attempt.threshold
@@ -116,7 +118,7 @@ def test_samples_decide_nothing(tmp_path: Path, cli: Caller) -> None:
     assert f"threshold from the map (samples say about {guess.value:g}): contacts" in shown
     fixed = make(
         tmp_path / "fixed",
-        two_halves(),
+        array,
         block={"size": [32, 24, 44]},
         segment={"threshold": chosen.value},
     )
@@ -138,8 +140,8 @@ def test_samples_decide_nothing(tmp_path: Path, cli: Caller) -> None:
 def test_the_labels_are_the_oracle_s_at_that_threshold(tmp_path: Path) -> None:
     from magneton_tasks.config.settings import exact_settings
 
-    array = tissue(0.3, 2, (16, 24, 22))
-    config = make(tmp_path, array, block={"size": [9, 13, 22]}, exact={"s2": 20})
+    array = tissue(0.3, 2, (10, 16, 14))
+    config = make(tmp_path, array, block={"size": [6, 9, 14]}, exact={"s2": 20})
     run = volumes.run_pipeline(config)
     chosen = run.attempt.threshold
     expected = oracle(array, exact_settings(run.attempt.config, chosen.number))
