@@ -5,6 +5,7 @@ Each test loses one thing without an error: a slice, a group, a face, a block of
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,29 @@ EXACT: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3 x 3 x 3 blocks, segmented; the tests copy what was made of them."""
+    folder = tmp_path_factory.mktemp("segmented")
+    array = volumes.affinities(volumes.cells(SHAPE, 30, 0), noise=0.3)
+    volumes.write_precomputed(folder / "affinity", array)
+    run = volumes.plan_run(volumes.write_config(folder, EXACT))
+    volumes.release(volumes.run_stages(run, stages=["segment", "faces"]))
+    assert run.code == 0, run.codes
+    return folder
+
+
 @pytest.fixture
-def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """3 x 3 x 3 blocks, of which a task of round 0 holds one or two, and that of round 1 all."""
+def planned(segmented: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Their rounds: a task of round 0 holds one block or two, and that of round 1 all."""
     monkeypatch.setattr(
         group_work, "budget_of", lambda _, rows, *__: 12_000 if rows > 50_000 else rows
     )
-    tmp_path.mkdir(exist_ok=True)
-    array = volumes.affinities(volumes.cells(SHAPE, 30, 0), noise=0.3)
-    volumes.write_precomputed(tmp_path / "affinity", array)
-    return volumes.plan_run(volumes.write_config(tmp_path, EXACT))
+    for done in (segmented / "work").glob("*-*"):
+        shutil.copytree(done, tmp_path / "work" / done.name)
+    # paths.input decides fingerprints
+    affinity = f"file://{segmented}/affinity"
+    return volumes.plan_run(volumes.write_config(tmp_path, EXACT, input=affinity))
 
 
 def refused(run: Run, stage: str = "pool") -> str:

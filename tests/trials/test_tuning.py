@@ -767,7 +767,10 @@ def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
     assert match, done.err
     spans = [tuple(map(int, span.split(":"))) for span in match[1].split(",")]
     box = Box(vec3(b for b, _ in spans), vec3(e for _, e in spans))
-    sets = {"local.memory": "326MiB", "segment.aff_thresholds": [0.05, 0.99]}
+    sets: dict[str, object] = {
+        "local.memory": "326MiB",
+        "segment.aff_thresholds": [0.05, 0.99],
+    }
     trial = trials.open_trial(config, sets, None, box)
     assert cost.memory_limit(trial, "aff50_his256", trying.EXTRA_BYTES_PER_VOXEL) == 326 * 2**20
     done = cli("tune", config, "--truth", truth_of(config), *little)
