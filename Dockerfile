@@ -16,7 +16,8 @@ RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
     python3 requirements.py compute > requirements.txt; \
     /opt/magneton/bin/pip install -c constraints.txt -r requirements.txt
-COPY README.md LICENSE magneton.py ./
+COPY README.md LICENSE ./
+COPY magneton ./magneton
 COPY magneton_tasks ./magneton_tasks
 RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi; \

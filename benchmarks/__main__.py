@@ -25,6 +25,7 @@ NAMES = (
     "map_threshold",
     "memory",
     "segment",
+    "in_memory",
     "exact",
     "exact_pipeline",
     "exact_rounds",

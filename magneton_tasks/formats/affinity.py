@@ -19,18 +19,11 @@ from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.volume import Volume, open_volume
-from magneton_tasks.kernels.bad_affinity import BadAffinityError
+from magneton_tasks.kernels.quantise import SCALES, Affinities, Scaling
 
 Array = npt.NDArray[Any]
-Affinities = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 Out = TypeVar("Out", Affinities, UInt8)
-
-#: Stored value that stands for affinity 1, by dtype.
-_SCALES = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
-
-#: By stored dtype, how far rounding may carry an affinity of 0 or 1 beyond; a few steps of it.
-ROUNDING = {"float16": 2e-3, "float32": 5e-7}
 
 
 class AffinityReader:
@@ -71,18 +64,18 @@ class AffinityReader:
         self._volume: Volume = open_volume(url, mip, given)
         self.info: VolumeInfo = self._volume.info
         self.channels = _channel_numbers(self.info, channels)
-        if self.info.dtype not in _SCALES:
+        if self.info.dtype not in SCALES:
             raise ConfigError(
                 f"{url} is {self.info.dtype}, which isn't an affinity map's dtype",
-                f"an affinity map is one of {', '.join(_SCALES)}",
+                f"an affinity map is one of {', '.join(SCALES)}",
             )
         if offset_sign not in (-1, 1):
             raise ConfigError(f"input.offset_sign is {offset_sign}", "use -1 or 1")
         if scale is not None and not (np.isfinite(scale) and scale > 0):
             raise ConfigError(f"input.scale is {scale}", "give a positive number, or null")
         self.offset_sign = offset_sign
-        self.invert = invert
-        self.scale = _SCALES[self.info.dtype] if scale is None else float(scale)
+        usual = SCALES[self.info.dtype]
+        self.scaling = Scaling(self.info.dtype, usual if scale is None else float(scale), invert)
 
     def read(self, box: Box) -> Affinities:
         """Affinities of a box: float32 (3, z, y, x), C order.
@@ -117,7 +110,7 @@ class AffinityReader:
         """
         if self.offset_sign == -1:
             return self.read_uint8_as_stored(box)
-        return self._read(box, np.empty((3, *box.shape), dtype=np.uint8), self._quantise)
+        return self._read(box, np.empty((3, *box.shape), dtype=np.uint8), self.scaling.quantise)
 
     def read_uint8_as_stored(self, box: Box) -> UInt8:
         """As `read_uint8`, but of exactly the stored voxels of the box.
@@ -125,12 +118,12 @@ class AffinityReader:
         ``affs[d][v]`` joins ``v`` and ``v + offset_sign * e_d``.
         """
         stored = self._volume.read(box)
-        if self._is_stored_as_is and self.channels == (0, 1, 2):
+        if self.scaling.is_as_is and self.channels == (0, 1, 2):
             as_is: UInt8 = stored[:3]
             return as_is
         out = np.empty((3, *box.shape), dtype=np.uint8)
         for axis, channel in enumerate(self.channels):
-            self._quantise(stored[channel], out[axis], axis)
+            self.scaling.quantise(stored[channel], out[axis], axis)
         return out
 
     def read_plane(self, box: Box, axis: int) -> UInt8:
@@ -143,7 +136,7 @@ class AffinityReader:
         channel = self.channels[axis]
         stored = self._volume.read(box, slice(channel, channel + 1))[0]
         out = np.empty(box.shape, dtype=np.uint8)
-        self._quantise(stored, out, axis)
+        self.scaling.quantise(stored, out, axis)
         return out
 
     @property
@@ -172,38 +165,8 @@ class AffinityReader:
         if not self.info.box.contains(box):
             self._volume.read(box)  # raises, with the message for this box
 
-    @property
-    def _is_stored_as_is(self) -> bool:
-        return self.info.dtype == "uint8" and self.scale == 255 and not self.invert
-
-    def _quantise(self, stored: Any, out: Any, axis: int) -> None:
-        """One channel as uint8; refuses what isn't an affinity."""
-        if self._is_stored_as_is:
-            out[...] = stored
-            return
-        exact = np.empty(stored.shape, np.float32)
-        self._convert(stored, exact, axis)
-        if not (exact.min(initial=0) >= 0 and exact.max(initial=1) <= 1):  # NaN fails it too
-            raise _not_affinity(exact, axis)
-        np.rint(np.multiply(exact, np.float32(255), out=exact), out=out, casting="unsafe")
-
-    def _convert(self, stored: Any, out: Affinities, axis: int) -> None:
-        """One channel: divide by the scale, in one pass."""
-        np.divide(stored, np.float32(self.scale), out=out, dtype=np.float32, casting="unsafe")
-        if self.invert:
-            np.subtract(np.float32(1), out, out=out)
-        rounding = ROUNDING.get(self.info.dtype)
-        if rounding is not None:
-            _without_rounding(out, rounding)
-
-
-def _without_rounding(affinity: Affinities, rounding: float) -> None:
-    """Set what is beyond 0 or 1 by no more than ``rounding`` to 0 or 1, plane by plane."""
-    for plane in affinity:
-        low, high = plane.min(initial=0), plane.max(initial=1)
-        if not (low >= 0 and high <= 1):  # NaN fails it too, and stays
-            np.copyto(plane, 0, where=(plane < 0) & (plane >= -rounding))
-            np.copyto(plane, 1, where=(plane > 1) & (plane <= 1 + rounding))
+    def _convert(self, stored: Any, out: Affinities, _: int) -> None:
+        self.scaling.convert(stored, out)
 
 
 def _shifted(stored: Array, shape: Vec3, axis: int, low: Vec3) -> Array:
@@ -220,12 +183,6 @@ def _shifted(stored: Array, shape: Vec3, axis: int, low: Vec3) -> Array:
 def _first(axis: int) -> tuple[slice, ...]:
     """The first plane along an axis."""
     return tuple(slice(0, 1) if d == axis else slice(None) for d in range(3))
-
-
-def _not_affinity(affinity: Affinities, axis: int) -> Exception:
-    """The error for the first value of a channel that isn't in [0, 1]."""
-    voxel = vec3(np.argwhere(~((affinity >= 0) & (affinity <= 1)))[0])
-    return BadAffinityError(float(affinity[voxel]), axis, voxel)
 
 
 def _channel_numbers(info: VolumeInfo, channels: str | Sequence[int]) -> Vec3:

@@ -48,22 +48,54 @@ def plan_command(
 ) -> list[str]:
     """``magneton plan CONFIG --run-id ID ...``; ``form``: the values come from a form, check them as such."""
     command = [*PROGRAM, "plan", str(config), f"--run-id={run_id}"]
+    command += _run_options(sets, partition, stages, restart, overwrite_output)
+    return [*command, "--form"] if form else command
+
+
+def run_command(
+    config: str | Path,
+    sets: Mapping[str, object] | None = None,
+    partition: str | None = None,
+    *,
+    runner: str | None = None,
+    workers: int | None = None,
+    stages: Sequence[str] | None = None,
+    restart: bool = False,
+    overwrite_output: bool = False,
+) -> list[str]:
+    """``magneton run CONFIG ...``, as a program starts it."""
+    command = [*PROGRAM, "run", str(config)]
+    command += _run_options(sets, partition, stages, restart, overwrite_output)
+    if runner is not None:
+        command.append(f"--runner={runner}")
+    if workers is not None:
+        command.append(f"--workers={workers}")
+    return command
+
+
+def _run_options(
+    sets: Mapping[str, object] | None,
+    partition: str | None,
+    stages: Sequence[str] | None,
+    restart: bool,
+    overwrite_output: bool,
+) -> list[str]:
+    """Options that ``plan`` and ``run`` share."""
+    options = []
     for key, value in (sets or {}).items():
         text = (
             yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
         )
-        command.append(f"--set={key}={text}")
+        options.append(f"--set={key}={text}")
     if partition:
-        command.append(f"--partition={partition}")
+        options.append(f"--partition={partition}")
     if stages:
-        command.append(f"--stages={','.join(stages)}")
+        options.append(f"--stages={','.join(stages)}")
     if restart:
-        command.append("--restart")
-    if form:
-        command.append("--form")
+        options.append("--restart")
     if overwrite_output:
-        command.append("--overwrite-output")
-    return command
+        options.append("--overwrite-output")
+    return options
 
 
 def stage_command(

@@ -22,15 +22,27 @@ def ensure_warm(say: Callable[[str], object] = print) -> bool:
     say(
         f"compiling Magneton's code for this CPU, once: up to {kernel_archives.COMPILE_S} CPU seconds"
     )
-    done = subprocess.run(
-        [*PROGRAM, "warm"],
+    code = _said_by([*PROGRAM, "warm"], say)
+    if code != EXIT_OK:
+        say("magneton warm failed: each worker compiles what it needs itself, which takes longer")
+    return code == EXIT_OK
+
+
+def _said_by(command: list[str], say: Callable[[str], object]) -> int:
+    """Run a command that ends with this process; each line that it prints is said at once."""
+    with subprocess.Popen(
+        command,
         env={**worker_environ(), DIE_WITH_PARENT: "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    say(done.stdout.strip())
-    if done.returncode != EXIT_OK:
-        say("magneton warm failed: each worker compiles what it needs itself, which takes longer")
-    return done.returncode == EXIT_OK
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                say(line.rstrip())
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode

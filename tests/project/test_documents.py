@@ -125,6 +125,8 @@ _SHELL = re.compile(
     r"\s*([$#] |sudo |\w+=\S* |[^\s=]*/)*(magneton|make|airflow|pip3?|python3?|git|docker(-compose)?|cp|mkdir"
     r"|curl|sbatch|srun|squeue|scancel|sinfo|systemctl|loginctl|psql|createdb|ssh|apt(-get)?|cd|export)(\s|$)"
 )
+#: Languages that tests execute; Python on the one page that may have any (e2e/test_python_page.py).
+_EXECUTED = {"sh", "python"}
 #: Languages of blocks that nobody types.
 _SHOWN = {"yaml", "ini", "nginx", "dockerfile", "text", "crontab"}
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -160,7 +162,11 @@ def test_a_block_of_shell_is_typed_by_a_test_or_says_why_not(block: Block) -> No
         assert any(not names or f'"{block.page.name}"' in names for names in calls)
 
 
-@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language != "sh"], ids=str)
+def test_python_stands_where_a_test_executes_it() -> None:
+    assert {b.page.name for b in BLOCKS if b.language == "python"} == {"python.md"}
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language not in _EXECUTED], ids=str)
 def test_no_other_kind_of_block_hides_a_command(block: Block) -> None:
     assert block.language in _SHOWN, "say what it is; `sh` is what people type"
     if block.language != "dockerfile":

@@ -18,6 +18,8 @@ from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.kernels.compiled import cache as kernel_cache
 
+#: Seconds after which somebody who waits hears how far it is.
+TELL_S = 3.0
 #: Archives for one CPU that are kept: those of other installations, or of kernels before an edit.
 KEPT = 4
 
@@ -49,7 +51,9 @@ def warm() -> int:
     files.make_directory(path.parent)  # whether it can be written is told before, not after
     began, cpu_began = time.monotonic(), time.process_time()
     kernel_cache.talks = False
+    kernel_cache.on_compiled = _Progress(began).one
     _compile()
+    kernel_cache.on_compiled = None
     took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_began
     compiled = len(kernel_cache.compiled_here())
     if _is_whole(path):  # another one was faster
@@ -61,6 +65,22 @@ def warm() -> int:
         f"compiled {compiled} functions in {took_s:.0f} s ({cpu_s:.0f} CPU s); {human_bytes(len(packed))} in {path}"
     )
     return EXIT_OK
+
+
+class _Progress:
+    """Says now and then how far compiling is."""
+
+    def __init__(self, began: float) -> None:
+        self._began = self._told = began
+        self._count = 0
+
+    def one(self) -> None:
+        """One more function is compiled."""
+        self._count += 1
+        now = time.monotonic()
+        if now - self._told >= TELL_S:
+            self._told = now
+            click.echo(f"compiled {self._count} functions so far, {now - self._began:.0f} s")
 
 
 def _compile() -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Whether this process says on stderr what it has to compile: commands do, a library doesn't.
 talks = False
+#: Called whenever this process has compiled a function.
+on_compiled: Callable[[], object] | None = None
 #: The file of an archive that says which modules' code it holds: {"kernels/exact/join": digest, ...}.
 ABOUT = "about.json"
 
@@ -125,6 +128,8 @@ def keep(name: str, code: bytes) -> None:
     with open(temporary, "wb") as file:
         file.write(code)
     os.replace(temporary, path)
+    if on_compiled is not None:
+        on_compiled()
 
 
 def compiled_here() -> list[str]:

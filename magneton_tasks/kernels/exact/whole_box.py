@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from magneton_tasks.base.geometry import vec3
+from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.kernels.exact.basins import Planes
 from magneton_tasks.kernels.exact.block_faces import Place
 from magneton_tasks.kernels.exact.block_regions import BlockRegions, start_block
 from magneton_tasks.kernels.exact.block_step import check_block, check_settings, close_outer_faces
@@ -23,8 +24,7 @@ def check_box(affinity: UInt8, settings: ExactSettings) -> None:
         As `block_step.segment_block_exact`.
     """
     check_settings(settings)
-    shape = vec3(affinity.shape[1:])
-    check_block(affinity, _high_planes(affinity), Place(0, (0, 0, 0), shape, _NOWHERE))
+    check_block(affinity, *alone(vec3(affinity.shape[1:])))
 
 
 def start_box(affinity: UInt8, settings: ExactSettings) -> BlockRegions:
@@ -35,12 +35,13 @@ def start_box(affinity: UInt8, settings: ExactSettings) -> BlockRegions:
     affinity
         uint8 (3, z, y, x), C-contiguous. **Is written to**: edges across low faces become 0.
     """
-    high = _high_planes(affinity)
+    high, _ = alone(vec3(affinity.shape[1:]))
     close_outer_faces(affinity, high, _NOWHERE)
     return start_block(affinity, high, _NOWHERE, settings).regions
 
 
-def _high_planes(affinity: UInt8) -> tuple[UInt8, UInt8, UInt8]:
-    """The affinities across the high faces, where nothing lies: zeros."""
-    nz, ny, nx = vec3(affinity.shape[1:])
-    return np.zeros((ny, nx), np.uint8), np.zeros((nz, nx), np.uint8), np.zeros((nz, ny), np.uint8)
+def alone(shape: Vec3) -> tuple[Planes, Place]:
+    """Of a box of this shape: the affinities across its high faces, zeros, and its place."""
+    nz, ny, nx = shape
+    high = np.zeros((ny, nx), np.uint8), np.zeros((nz, nx), np.uint8), np.zeros((nz, ny), np.uint8)
+    return high, Place(0, (0, 0, 0), shape, _NOWHERE)

@@ -191,7 +191,7 @@ def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdCh
     plan = attempt.plan
     key = key_of(attempt.frozen_config(), plan.geometry.box, plan.input_digest)
     kept, anew = read(attempt.work).get(key), plan.restart and "segment" in plan.stages
-    entry = _entry(sums, lowest)
+    entry = of_whole_map(sums, lowest)
     if kept is not None and kept.is_whole and not anew:
         now = entry.value if entry.value != kept.value else None
         entry = replace(kept, now=now)
@@ -201,7 +201,7 @@ def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdCh
     return entry.choice()
 
 
-def _entry(sums: ThresholdSums, lowest: float) -> Entry:
+def of_whole_map(sums: ThresholdSums, lowest: float) -> Entry:
     """What the rule makes of sums: no less than the lowest level that was merged down to.
 
     Below that the sums stand still, as if nothing merged there.

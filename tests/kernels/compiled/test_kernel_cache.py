@@ -14,7 +14,6 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from numba.core.dispatcher import Dispatcher
@@ -410,31 +409,44 @@ def test_where_the_archive_cannot_be_written_is_told_before_anything_is_compiled
 
 # ------------------------------------------------------------------ before workers start
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Commands that would have been run; they print "done" and succeed, or fail if "fails" is set."""
-    made: list[list[str]] = []
-
-    def fake(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-        made.append(arguments)
-        code = int(os.environ.get("FAKE_CODE", "0"))
-        return subprocess.CompletedProcess(arguments, code, "what it says\n")
-
-    monkeypatch.setattr(subprocess, "run", fake)
-    return made
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Gets a line for each command that would have been run, which says two lines, then ends as told."""
+    called = tmp_path / "calls"
+    called.touch()
+    script = f'echo "$0" >> {called}; echo how far; echo what it says; exit ${{FAKE_CODE:-0}}'
+    monkeypatch.setattr(warming, "PROGRAM", ("sh", "-c", script))
+    return called
 
 
-def test_nothing_is_run_where_all_is_warm(calls: list[list[str]]) -> None:
+def test_nothing_is_run_where_all_is_warm(calls: Path) -> None:
     assert warming.ensure_warm(pytest.fail)
-    assert calls == []
+    assert calls.read_text() == ""
 
 
-def test_a_cold_cache_is_warmed_by_a_process_of_its_own(
-    empty: Path, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch
+def test_a_cold_cache_is_warmed_by_a_process_of_its_own_and_its_progress_told(
+    empty: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     assert warming.ensure_warm(said.append)
-    assert [c[1:] for c in calls] == [["-m", "magneton_tasks", "warm"]]
-    assert said[1:] == ["what it says"]
+    assert calls.read_text() == "warm\n"
+    assert f"up to {kernel_archives.COMPILE_S} CPU seconds" in said[0]
+    assert said[1:] == ["how far", "what it says"]
     monkeypatch.setenv("FAKE_CODE", "74")
     assert not warming.ensure_warm(said.append)
     assert "each worker compiles" in said[-1]
+
+
+def test_warm_says_how_far_it_is(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compile_two() -> None:
+        kernel_cache.keep("kernels/made.one-0", b"")
+        kernel_cache.keep("kernels/made.two-0", b"")
+
+    monkeypatch.setattr(command, "TELL_S", 0.0)
+    monkeypatch.setattr(command, "_compile", compile_two)
+    assert command.warm() == EXIT_OK
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "compiled 1 functions so far, 0 s",
+        "compiled 2 functions so far, 0 s",
+    ]

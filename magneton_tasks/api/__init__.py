@@ -1,0 +1,1 @@
+"""What Python programs call: `magneton` shows it, docs/python.md tells it."""
