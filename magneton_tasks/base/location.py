@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.base.failures import telling
+from magneton_tasks.base.web import check_absent
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
 
 #: Format prefixes that may stand before the URL, as Neuroglancer writes them.
@@ -178,6 +182,33 @@ def connection_errors(what: str, *, writes: bool = False) -> AbstractContextMana
     return telling(what, writes=writes)
 
 
+#: What may not be read, while `probing` looks for what is there.
+_DENIED: ContextVar[list[NoInputError] | None] = ContextVar("denied", default=None)
+
+
+@contextmanager
+def probing() -> Iterator[list[NoInputError]]:
+    """Looks which files are there: one that may not be read counts as missing, and is kept.
+
+    Many buckets answer 403 for what isn't there, to who may not list them.
+    """
+    denied: list[NoInputError] = []
+    token = _DENIED.set(denied)
+    try:
+        yield denied
+    finally:
+        _DENIED.reset(token)
+
+
+def _kept(error: NoInputError) -> bool:
+    kept = _DENIED.get()
+    cause = error.__cause__
+    if kept is None or (cause is not None and kind_of(cause) is not Kind.DENIED):
+        return False
+    kept.append(error)
+    return True
+
+
 def read_file(location: Location, name: str) -> bytes | None:
     """A small file of a volume; None where it isn't there.
 
@@ -189,9 +220,16 @@ def read_file(location: Location, name: str) -> bytes | None:
         The connection, or the file system, failed.
     """
     if location.path is None:
-        with connection_errors(location.name_of(name)):
-            data: bytes | None = cloud_files(location.url).get(name)
-            return data
+        try:
+            with connection_errors(location.name_of(name)):
+                data: bytes | None = cloud_files(location.url).get(name)
+            if data is None:
+                check_absent(location.name_of(name))
+        except NoInputError as error:
+            if _kept(error):
+                return None
+            raise
+        return data
     with telling(f"{location.name_of(name)} can't be read"):
         try:
             return (location.path / name).read_bytes()
@@ -221,6 +259,11 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     BadDataError
         It isn't JSON, or no object; with file, line and column.
     """
+    if data.lstrip()[:1] == b"<":
+        raise BadDataError(
+            f"{where}: the server sent a page of HTML, and no JSON",
+            "give the address of the volume's files, not that of a page about them; is a login needed?",
+        )
     try:
         found = json.loads(data)
     except json.JSONDecodeError as error:
@@ -234,41 +277,3 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise BadDataError(f"{where}: holds a {type(found).__name__}, not a JSON object")
     return found
-
-
-def missing(location: Location) -> NoInputError:
-    """The error for a URL at which there is no volume."""
-    if location.path is None:
-        return NoInputError(
-            f"{location.url}: no precomputed, Zarr or N5 volume there",
-            "check the bucket, the path and your rights",
-        )
-    path = location.path
-    file = next((p for p in (path, *path.parents) if os.path.exists(p)), path)
-    if os.path.isfile(file):
-        return NoInputError(
-            f"{file} is a file of a format that isn't read",
-            "give a precomputed, Zarr, OME-Zarr or N5 volume, which are folders, or an HDF5 file; convert others to one of them",
-        )
-    if not path.exists():
-        parent = next((p for p in path.parents if p.is_dir()), Path("/"))
-        names = _some_names(parent)
-        return NoInputError(
-            f"{location.url}: {path} doesn't exist; the nearest directory that does is {parent}"
-            + (f", with {names}" if names else ", and it is empty"),
-            "check the path; on a worker or in a container, check that it is mounted",
-        )
-    names = _some_names(path)
-    return NoInputError(
-        f"{location.url}: no volume there: none of info, zarr.json, .zarray, .zgroup, attributes.json in {path}"
-        + (f", which holds {names}" if names else ", which is empty"),
-        "give the directory that holds one of them",
-    )
-
-
-def _some_names(path: Path) -> str:
-    try:
-        names = sorted(entry.name for entry in path.iterdir())
-    except OSError:
-        return ""
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -12,11 +12,12 @@ from itertools import product
 from pathlib import Path
 
 from magneton_tasks.base.geometry import Box, ceil_div, vec3
-from magneton_tasks.base.location import locate, missing
+from magneton_tasks.base.location import Location, locate, probing
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.given import of_config, with_given
 from magneton_tasks.formats.info import Given, VolumeInfo
+from magneton_tasks.formats.missing import missing
 from magneton_tasks.formats.registry import FORMATS, Format, format_of
 
 __all__ = [
@@ -75,12 +76,20 @@ def read_metadata(url: str, mip: int = 0, given: Given | None = None) -> VolumeI
         The connection failed.
     """
     location = locate(url)
+    with probing() as denied:
+        found = _found(url, location, mip, given)
+    if found is None:
+        raise denied[0] if denied else missing(location)
+    return found if given is None else with_given(found, given)
+
+
+def _found(url: str, location: Location, mip: int, given: Given | None) -> VolumeInfo | None:
     for known in FORMATS:
         if location.format in (None, known.folder):
             found = known.read(url, location, mip, given)
             if found is not None:
-                return found if given is None else with_given(found, given)
-    raise missing(location)
+                return found
+    return None
 
 
 def read_input(config: RunConfig) -> VolumeInfo:

@@ -190,7 +190,7 @@ def test_what_isn_t_there_is_told_with_what_is(tmp_path: Path) -> None:
     written(tmp_path / "a.h5")
     written(tmp_path / "a.h5", ARRAY[0, 0], "flat")
     for address in ("a.h5", "a.h5/volumes"):
-        with pytest.raises(ConfigError, match=r"holds volumes/affs: give .*/a\.h5/volumes/affs"):
+        with pytest.raises(ConfigError, match=r"holds volumes/affs: use .*/a\.h5/volumes/affs"):
             read_metadata(f"{tmp_path}/{address}")
     with pytest.raises(NoInputError, match=r"a\.h5 holds no affs\n.*volumes/affs"):
         read_metadata(f"{tmp_path}/a.h5/affs")

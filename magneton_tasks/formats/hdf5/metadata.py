@@ -72,7 +72,8 @@ def _what_it_holds(group: Any, file: Path) -> str:
     if not names:
         return "it holds no array of three axes or more"
     listed = ", ".join(names[:_MOST_NAMED])
-    return f"it holds {listed}: give {file}/{names[0]}, say"
+    best = next((name for name in names if "aff" in name.lower()), names[0])
+    return f"it holds {listed}: use {file}/{best}"
 
 
 def arrays_in(group: Any) -> Iterator[str]:

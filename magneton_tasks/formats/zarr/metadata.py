@@ -17,6 +17,7 @@ from magneton_tasks.base.geometry import Vec3, ceil_div, whole
 from magneton_tasks.base.location import Location, locate, read_json
 from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
 from magneton_tasks.formats.info import Given, VolumeInfo, no_such_mip
+from magneton_tasks.formats.missing import what_it_holds
 from magneton_tasks.formats.space import (
     Space,
     StoredArray,
@@ -158,7 +159,7 @@ def _group_attributes(location: Location) -> dict[str, Any]:
     if attributes is None or _multiscale(attributes) is None:
         raise ConfigError(
             f"{location.url} is a Zarr group without OME-Zarr multiscales",
-            "give the path of an array in it",
+            what_it_holds(location) or "give the path of an array in it",
         )
     return dict(attributes)
 

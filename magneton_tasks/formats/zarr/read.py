@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 from magneton_tasks.base.failures import telling
@@ -91,6 +92,7 @@ class ZarrVolume:
     def __init__(self, info: VolumeInfo) -> None:
         self.info = info
         self.decoded_bytes = 0
+        self._opened: tuple[int, Any] = (0, None)
         import zarr  # noqa: F401  imported before a fork, once for all children
 
     def read(self, box: Box, channels: slice = slice(None)) -> Array:
@@ -108,8 +110,20 @@ class ZarrVolume:
         from magneton_tasks.formats.zarr.limits import open_limited
 
         location, version = locate(self.info.url), self.info.format[-1:]
-        store = str(location.path) if location.path is not None else location.url
         with connection_errors(self.info.url):
             return open_limited(
-                store=store, path=self.info.array, mode="r", zarr_format=3 if version == "3" else 2
+                store=str(location.path) if location.path is not None else self._bucket(),
+                path=self.info.array,
+                mode="r",
+                zarr_format=3 if version == "3" else 2,
             )
+
+    def _bucket(self) -> Any:
+        """Opened anew in each process: connections don't survive a fork."""
+        process, store = self._opened
+        if process != os.getpid():
+            from magneton_tasks.formats.zarr.bucket import BucketStore
+
+            store = BucketStore(locate(self.info.url).url)
+            self._opened = os.getpid(), store
+        return store
