@@ -27,6 +27,7 @@ from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import Workshop
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning.request import PlanRequest
 
 #: Blocks, half of them a batch: a minute of work, as a batch should be.
 BLOCKS = 12
@@ -112,7 +113,7 @@ def _segment(folder: Path, runner: str, k: int) -> Cost:
             }
         )
     )
-    plan, paths, _ = planning.run(planning.PlanRequest(config, "bench", {}))
+    plan, paths, _ = planning.run(PlanRequest(config, "bench", {}))
     batches = plan.work["segment"].batches
     if runner == "local":
         work: Callable[[], Any] = lambda: local.run_stage(  # noqa: E731

@@ -12,6 +12,7 @@ from typing import Any
 
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import OF_GROUPS, stages_of
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.paths import AttemptPaths
 
 
@@ -40,7 +41,7 @@ def stages(
     from magneton_tasks.cli.run import stages as commands
     from magneton_tasks.stages.planning import draft
 
-    plan, paths, _ = draft.run(draft.PlanRequest(config, "whole", {}))
+    plan, paths, _ = draft.run(PlanRequest(config, "whole", {}))
     after("plan")
     order = stages_of(plan.geometry.method)
     for stage in order[: order.index(last) + 1]:

@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import VOXEL_SIZE_NM, real, write_config
 from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.stages.planning.request import PlanRequest
 
 RULES = ("mutual", "both", "iou", "any")
 
@@ -119,7 +120,7 @@ def _run_stages(config: Path, run: str) -> None:
     from magneton_tasks.cli.run.stages import run_mapped, run_single
     from magneton_tasks.stages.planning import draft as planning
 
-    plan, paths, _ = planning.run(planning.PlanRequest(config, run, {}))
+    plan, paths, _ = planning.run(PlanRequest(config, run, {}))
     for stage in ("segment", "count", "pool", "apply", "verify", "release"):
         if stage in ("pool", "verify", "release"):
             codes = [run_single(stage, paths.root)]

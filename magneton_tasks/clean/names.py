@@ -65,11 +65,25 @@ _RECORDS = Folder(rf"compact-\d+\.jsonl|.+-[a-z]+\d?--?\d+-\d+-{_SUFFIX}\.jsonl"
 _LAYER = Folder(r"info|magneton\.json", {r"[\d._]+": Folder(rf"{_SPAN}_{_SPAN}_{_SPAN}(\.gz)?")})
 _THRESHOLD = r"[01](\.\d+)?"
 _TASK = r"[a-z]+\d?(-\d+)?"
-_ATTEMPT = Folder(
-    r"config\.yaml|plan\.json|report\.json|report\.html|preview\.png",
+_RESULTS = Folder(r"[a-z]+\d?(-\d+)*\.json")
+_GROUPS = Folder(r"[a-z]+\d*\.json")
+_REPORT = r"report\.json|report\.html|preview\.png"
+#: what one of several thresholds has for itself
+_CUT = Folder(
+    _REPORT,
     {
-        "results": Folder(r"[a-z]+\d?(-\d+)*\.json"),
-        "groups": Folder(r"[a-z]+\d*\.json"),
+        "results": _RESULTS,
+        "groups": _GROUPS,
+        "failed": Folder(r"[a-z]+(-\d+)*"),
+        "logs": Folder(r"[a-z]+(-blocks?)(-\d+)*\.log"),
+    },
+)
+_ATTEMPT = Folder(
+    rf"config\.yaml|plan\.json|{_REPORT}",
+    {
+        "results": _RESULTS,
+        "groups": _GROUPS,
+        "at": Folder(folders={_THRESHOLD: _CUT}),
         "logs": Folder(
             r"[a-z]+\d?(-blocks?)?(-\d+)*\.log",
             {"slurm": Folder(rf"{_TASK}\.log", {_TASK: Folder(r"\d+_\d+\.log")})},

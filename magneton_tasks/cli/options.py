@@ -134,6 +134,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 is_flag=True,
                 help="Allow an output that belongs to another volume or config.",
             ),
+            click.option(
+                "--thresholds",
+                callback=parse_thresholds,
+                metavar="LIST",
+                help="A result at each of these thresholds, e.g. .25,.3,.4; paths.output must hold {threshold}.",
+            ),
             click.option("--yes", is_flag=True, help="Replace a finished result without asking."),
         ]
     ):

@@ -60,6 +60,27 @@ def with_threshold(config: RunConfig, threshold: float) -> RunConfig:
     return config.model_copy(update={"paths": config.paths.model_copy(update={"output": output})})
 
 
+def config_at(config: RunConfig, threshold: float, lowest: float) -> RunConfig:
+    """The config of one of several thresholds of a run, whose blocks all are the same.
+
+    Parameters
+    ----------
+    lowest
+        The lowest of the thresholds: blocks are merged down to it at least.
+    """
+    segment = config.segment.model_copy(update={"threshold": threshold})
+    down_to = min(config.exact.lowest_threshold, lowest)
+    exact = config.exact.model_copy(update={"lowest_threshold": down_to})
+    found = config.model_copy(update={"segment": segment, "exact": exact})
+    return with_threshold(found, threshold)
+
+
+def outputs_of(config: RunConfig, thresholds: Sequence[float]) -> list[str]:
+    """Where the results lie: that of each of several thresholds, or the only one."""
+    several = [with_threshold(config, threshold).paths.output for threshold in thresholds]
+    return several or [config.paths.output]
+
+
 def with_its_threshold(config: RunConfig, name: str) -> RunConfig:
     """The config with the output of the threshold that it sets; ``name``: of its file.
 

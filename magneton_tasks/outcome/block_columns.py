@@ -19,7 +19,7 @@ from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.figures import FIGURES, NAN
 from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.outcome.summary import StageSummary
-from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, facts
 from magneton_tasks.work import group_work
 from magneton_tasks.work.attempt import Attempt

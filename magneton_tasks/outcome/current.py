@@ -11,6 +11,7 @@ from magneton_tasks.base import files, lease
 from magneton_tasks.config.deciding import decides
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config
+from magneton_tasks.config.thresholds import config_at, with_its_threshold
 from magneton_tasks.errors import CorruptFileError, MagnetonError
 from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
@@ -79,6 +80,11 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
     plan = attempt.plan
     try:
         config = load_config(config_path, plan.overrides, plan.partition)
+        if attempt.paths.cut:
+            lowest = attempt.config.exact.lowest_threshold
+            config = config_at(config, plan.threshold.value, lowest)
+        else:
+            config = with_its_threshold(config, str(config_path))
     except MagnetonError as error:
         return Now(attempt, notes=(f"the config can't be read now: {error.what}",))
     changes, notes = _changes(attempt, config, None), tuple[str, ...]()

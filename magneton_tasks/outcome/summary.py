@@ -14,8 +14,9 @@ from typing import Any
 
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time
-from magneton_tasks.plan.plan import START_S, Plan, StagePlan
-from magneton_tasks.plan.stage_table import CHOICE_OF, OF_GROUPS, STAGES
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_plan import START_S, StagePlan
+from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, OF_GROUPS, STAGES
 from magneton_tasks.work import group_work
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Failed, Settled
@@ -68,17 +69,19 @@ class StageSummary:
     cpu_s: float | None = None
     peak_bytes: int | None = None
     peak_key: int | None = None
-    _failed: set[int] = field(default_factory=set, repr=False)
+    _failed: set[tuple[str, int]] = field(default_factory=set, repr=False)
 
     @classmethod
     def planned(cls, plan: Plan, stage: str) -> StageSummary:
         """Of a stage of which nothing is known but its plan."""
         if stage == "verify":
-            return cls(stage, 1, 1)
+            return cls(stage, len(plan.each()), len(plan.each()))
         work, is_asked = plan.work.get(stage), CHOICE_OF[stage] in plan.stages
         if stage in OF_GROUPS:
             return cls.of_groups(plan, stage, work or StagePlan(0))
         total = total_of(plan.geometry, stage) or 1
+        if plan.cuts and stage in ("pool", *AFTER_POOL):
+            total *= len(plan.cuts)
         todo = (ranges_len(work.todo) if work else total) if is_asked else 0
         voxels = 0.0 if stage == "pool" else plan.geometry.box.voxels / total
         expected_s = work.expected_s(plan.workers) if work else START_S
@@ -97,8 +100,8 @@ class StageSummary:
     def take(self, event: Event) -> None:
         """Take in what a worker of this attempt tells."""
         if isinstance(event, Settled):
-            if event.key in self._failed:  # a second try mended it
-                self._failed.discard(event.key)
+            if (event.at, event.key) in self._failed:  # a second try mended it
+                self._failed.discard((event.at, event.key))
                 self.counts["failed"] -= 1
                 self.own_failed -= 1
             self.add(
@@ -110,8 +113,10 @@ class StageSummary:
                 cpu_s=event.cpu_s,
                 peak_bytes=event.peak_bytes,
             )
-        elif isinstance(event, Failed) and event.key is not None and event.key not in self._failed:
-            self._failed.add(event.key)
+        elif isinstance(event, Failed) and event.key is not None:
+            if (event.at, event.key) in self._failed:
+                return
+            self._failed.add((event.at, event.key))
             self.add("failed", event.key, is_own=True, time=event.time, seconds=event.seconds)
 
     def add(

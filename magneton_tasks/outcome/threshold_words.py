@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from magneton_tasks.plan.plan import ThresholdChoice
+from magneton_tasks.plan.plan import Plan, ThresholdChoice
 
 _SOURCES = {"map": "from the map", "config": "from the config", "run": "set for this run"}
 
@@ -18,6 +18,13 @@ def words(chosen: ThresholdChoice) -> str:
         return f"{source}: pool finds it when all blocks are done"
     told = f"{source} (samples say about {chosen.value:g})" if chosen.is_guess else None
     return (told or f"{chosen.value:g}, {source}") + (f": {levels}" if levels else "")
+
+
+def of_plan(plan: Plan) -> str:
+    """As `words`; of several thresholds: ``0.25, 0.3, set for this run, an output each``."""
+    if not plan.cuts:
+        return words(plan.threshold)
+    return f"{', '.join(cut.name for cut in plan.cuts)}, set for this run, an output each"
 
 
 def as_data(chosen: ThresholdChoice) -> dict[str, Any]:

@@ -5,8 +5,10 @@ Pure: it follows from a config and the facts of a volume, and no file is read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3
 from magneton_tasks.base.grid import Grid
@@ -46,6 +48,15 @@ class Geometry:
     cells: Grid
     coarse_cells: Grid | None
     method: Method = "overlap"
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Geometry:
+        """Back from what JSON makes of it."""
+        grids = {
+            name: None if data[name] is None else _grid(data[name])
+            for name in ("grid", "cells", "coarse_cells")
+        }
+        return cls(**{**data, **grids, "factors": tuple(vec3(f) for f in data["factors"])})
 
     def stage_grid(self, stage: str) -> Grid | None:
         """The grid whose blocks or cells a mapped stage works.
@@ -110,6 +121,11 @@ class Geometry:
         return tuple(total)
 
 
+def _grid(data: Mapping[str, Any]) -> Grid:
+    z, y, x = (tuple(c) for c in data["cuts"])
+    return Grid((z, y, x), vec3(data["halo_low"]), vec3(data["halo_high"]))
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:
     """What a plan keeps of the input volume; see :class:`magneton_tasks.formats.info.VolumeInfo`."""
@@ -119,6 +135,13 @@ class VolumeFacts:
     chunk_size: Vec3
     dtype: str
     channels: int
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> VolumeFacts:
+        """Back from what JSON makes of it."""
+        box = Box(vec3(data["box"]["begin"]), vec3(data["box"]["end"]))
+        z, y, x = data["voxel_size_nm"]
+        return cls(box, (z, y, x), vec3(data["chunk_size"]), data["dtype"], data["channels"])
 
     @classmethod
     def of(cls, info: VolumeInfo) -> VolumeFacts:

@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from hashlib import blake2b
 from typing import Any, Literal
 
 from magneton_tasks import __version__
-from magneton_tasks.base.geometry import Box, ceil_div, vec3
-from magneton_tasks.base.grid import Grid, Ranges, ranges_len, share
 from magneton_tasks.base.json_object import json_object
+from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.errors import BadDataError, OtherVersionError
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts
+from magneton_tasks.plan.stage_plan import START_S, StagePlan
 from magneton_tasks.plan.stage_table import STAGES, round_of
-
-#: Airflow's scheduler suffers from some 500 mapped tasks on (apache/airflow#45991).
-MAX_BATCHES = 256
-#: A mapped task costs Airflow half a CPU second: a batch should be worth minutes.
-TARGET_BATCH_S = 300.0
-#: Seconds until a worker has its libraries (benchmarks/pool.py, start-up).
-START_S = 1.7
-
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
@@ -119,26 +111,6 @@ class ThresholdChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
-    """What one mapped stage has to do: indices of blocks or cells, cut into batches."""
-
-    total: int
-    todo: Ranges = field(default_factory=list)
-    batches: int = 0
-    cpu_s: float = 0.0
-    #: shares of a batch that run side by side: indexes of a job array; 1 where runners have none
-    parts: int = 1
-
-    def batch(self, k: int) -> tuple[int, int]:
-        """Positions in ``todo`` that batch ``k`` works."""
-        return share(ranges_len(self.todo), k, self.batches)
-
-    def expected_s(self, workers: int) -> float:
-        """Wall time to expect, in seconds: the CPU time, shared, and the start of the processes."""
-        return self.cpu_s / workers + ceil_div(self.batches, workers) * START_S
-
-
-@dataclass(frozen=True, slots=True)
 class Replaced:
     """A result in the output that apply, with a plan's settings, writes over.
 
@@ -164,8 +136,37 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """What one of several thresholds of an attempt has for itself.
+
+    Attributes
+    ----------
+    work
+        Of pool and the stages after it.
+    """
+
+    threshold: ThresholdChoice
+    fingerprints: Fingerprints
+    work: Mapping[str, StagePlan]
+    replaces: Replaced | None = None
+
+    @property
+    def name(self) -> str:
+        """As ``{threshold}`` in the output's path has it."""
+        return text_of(self.threshold.number)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """One attempt, frozen: what the stages read."""
+    """One attempt, frozen: what the stages read.
+
+    Attributes
+    ----------
+    cuts
+        Of several thresholds, the lowest first; none of a single one. Then ``work`` of pool and the
+        stages after it is that of all of them, one after the other, and ``threshold`` and
+        ``fingerprints`` are those of the first; `at` tells of each.
+    """
 
     version: str
     run: str
@@ -195,6 +196,29 @@ class Plan:
     roots: tuple[str, ...] | None = None
     #: what the output holds that isn't this plan's result; None: nothing is lost
     replaces: Replaced | None = None
+    cuts: tuple[Cut, ...] = ()
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Of `cuts`."""
+        return tuple(cut.threshold.number for cut in self.cuts)
+
+    def at(self, number: int) -> Plan:
+        """The plan of one of `cuts`, as if it were the only one."""
+        cut = self.cuts[number]
+        return replace(
+            self,
+            threshold=cut.threshold,
+            fingerprints=cut.fingerprints,
+            work={**self.work, **cut.work},
+            replaces=cut.replaces,
+            overrides={**self.overrides, "segment.threshold": cut.threshold.value},
+            cuts=(),
+        )
+
+    def each(self) -> tuple[Plan, ...]:
+        """The plan of each threshold: itself where there is but one."""
+        return tuple(self.at(number) for number in range(len(self.cuts))) or (self,)
 
     @property
     def nothing_to_do(self) -> bool:
@@ -248,41 +272,32 @@ def _no_plan(where: str, error: Exception) -> BadDataError:
 
 def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
     data = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-    data["volume"] = _volume(data["volume"])
-    geometry = data["geometry"]
-    for name in ("grid", "cells", "coarse_cells"):
-        if geometry[name] is not None:
-            geometry[name] = _grid(geometry[name])
-    geometry["factors"] = tuple(vec3(f) for f in geometry["factors"])
-    data["geometry"] = Geometry(**geometry)
+    data["volume"] = VolumeFacts.from_data(data["volume"])
+    data["geometry"] = Geometry.from_data(data["geometry"])
     data["fingerprints"] = Fingerprints(**data["fingerprints"])
     data["threshold"] = ThresholdChoice.from_data(data["threshold"])
-    for stage in data["work"].values():
-        stage["todo"] = [(b, e) for b, e in stage["todo"]]
-    data["work"] = {k: StagePlan(**v) for k, v in data["work"].items()}
+    data["work"] = _work(data["work"])
     data["memory"] = {k: Memory(**v) for k, v in data["memory"].items()}
-    if data.get("replaces"):
-        found = data["replaces"]
-        data["replaces"] = Replaced(**found | {"differs": tuple(found["differs"])})
+    data["replaces"] = _replaced(data.get("replaces"))
+    data["cuts"] = tuple(
+        Cut(
+            ThresholdChoice.from_data(cut["threshold"]),
+            Fingerprints(**cut["fingerprints"]),
+            _work(cut["work"]),
+            _replaced(cut["replaces"]),
+        )
+        for cut in data.get("cuts", ())
+    )
     data["stages"], data["notes"] = tuple(data["stages"]), tuple(data["notes"])
     return cls(**data)
 
 
-def _grid(data: dict[str, Any]) -> Grid:
-    z, y, x = (tuple(c) for c in data["cuts"])
-    return Grid((z, y, x), vec3(data["halo_low"]), vec3(data["halo_high"]))
+def _work(data: dict[str, Any]) -> dict[str, StagePlan]:
+    found = {}
+    for stage, work in data.items():
+        found[stage] = StagePlan(**work | {"todo": [(b, e) for b, e in work["todo"]]})
+    return found
 
 
-def _volume(data: dict[str, Any]) -> VolumeFacts:
-    box = Box(vec3(data["box"]["begin"]), vec3(data["box"]["end"]))
-    z, y, x = data["voxel_size_nm"]
-    return VolumeFacts(box, (z, y, x), vec3(data["chunk_size"]), data["dtype"], data["channels"])
-
-
-def make_stage(total: int, todo: Ranges, cpu_s: float, workers: int) -> StagePlan:
-    """Cut what is to do into batches of some minutes: at least one per worker while there are enough
-    blocks, at most `MAX_BATCHES`.
-    """
-    n = ranges_len(todo)
-    wanted = max(workers, round(cpu_s / TARGET_BATCH_S))
-    return StagePlan(total, todo, min(n, wanted, MAX_BATCHES), cpu_s)
+def _replaced(data: dict[str, Any] | None) -> Replaced | None:
+    return Replaced(**data | {"differs": tuple(data["differs"])}) if data else None

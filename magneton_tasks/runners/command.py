@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from magneton_tasks.base.worker_env import BY_RUNNER
+from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.work.events import Told
 from magneton_tasks.work.record import OUT_OF_MEMORY
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE, JOB_VARIABLE
@@ -45,10 +46,11 @@ def plan_command(
     restart: bool = False,
     form: bool = False,
     overwrite_output: bool = False,
+    thresholds: Sequence[float] = (),
 ) -> list[str]:
     """``magneton plan CONFIG --run-id ID ...``; ``form``: the values come from a form, check them as such."""
     command = [*PROGRAM, "plan", str(config), f"--run-id={run_id}"]
-    command += _run_options(sets, partition, stages, restart, overwrite_output)
+    command += _run_options(sets, partition, stages, restart, overwrite_output, thresholds)
     return [*command, "--form"] if form else command
 
 
@@ -79,6 +81,7 @@ def _run_options(
     stages: Sequence[str] | None,
     restart: bool,
     overwrite_output: bool,
+    thresholds: Sequence[float] = (),
 ) -> list[str]:
     """Options that ``plan`` and ``run`` share."""
     options = []
@@ -95,6 +98,8 @@ def _run_options(
         options.append("--restart")
     if overwrite_output:
         options.append("--overwrite-output")
+    if thresholds:
+        options.append(f"--thresholds={','.join(map(text_of, thresholds))}")
     return options
 
 

@@ -29,6 +29,7 @@ from magneton_tasks.errors import (
     worst,
 )
 from magneton_tasks.runners.memory_advice import advice
+from magneton_tasks.work import left_out
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Began, Ended, Failed, Settled, tell
 from magneton_tasks.work.job import Job
@@ -94,7 +95,7 @@ class Batch:
             except Exception as error:  # raised outside any block
                 told = advised(attempt, stage, explain(error))
                 self._fail(None, told)
-                tell(Failed.of(stage, told))
+                tell(Failed.of(stage, told, at=attempt.named))
         self.cpu_s += time.process_time() - cpu_began
         self.peak_bytes = max(self.peak_bytes, own_peak_bytes())
         result = {
@@ -108,6 +109,8 @@ class Batch:
             "failures": self.failures[:20],
         }
         finish(attempt, stage, result, self.job.batch, self.job.part)
+        cause = self.failures[0]["cause"] if self.failures else None
+        left_out.note(self.job, cause, is_mapped=True)
         return worst(f["exit_code"] for f in self.failures)
 
     def _settled(self, key: int, state: KeyState | None, expected: Expected) -> bool:
@@ -127,7 +130,11 @@ class Batch:
             self.counts["failed"] += 1
             self.failures.append({"key": key, **last.info})
             code, cause = last.info["exit_code"], str(last.info.get("cause"))
-            tell(Failed(self.job.stage, key, code, cause, time=last.time, before=True))
+            tell(
+                Failed(
+                    self.job.stage, key, code, cause, time=last.time, before=True, at=attempt.named
+                )
+            )
             return True
         return False
 
@@ -141,7 +148,8 @@ class Batch:
     ) -> None:
         attempt = self.job.attempt.plan.attempt
         passed, last = total - len(todo), time.time()
-        tell(Began(self.job.stage, self.job.batch, len(todo), passed))
+        at = self.job.attempt.named
+        tell(Began(self.job.stage, self.job.batch, len(todo), passed, at))
 
         def begin(key: int) -> None:
             self.job.check()
@@ -165,7 +173,7 @@ class Batch:
                     seconds=round(seconds, 3),
                     info=self._fail(key, error),
                 )
-                tell(Failed.of(self.job.stage, error, key, record.time, record.seconds))
+                tell(Failed.of(self.job.stage, error, key, record.time, record.seconds, at))
                 if error.exit_code == EXIT_IO:
                     break  # the next block would meet the same full disk
                 continue
@@ -197,6 +205,7 @@ class Batch:
                     total,
                     outcome.summary,
                     outcome.cpu_s,
+                    at,
                 )
             )
 
@@ -249,8 +258,9 @@ def finish(
     part: tuple[int, int] | None = None,
 ) -> None:
     """Write a task's result under the attempt; the last line of stdout repeats it."""
-    image = os.environ.get(IMAGE_VARIABLE)
+    image, cut = os.environ.get(IMAGE_VARIABLE), attempt.paths.cut
     result = result | {"image": image} if image else result
+    result = result | {"threshold": cut} if cut else result
     path = attempt.paths.result(stage, batch, part[0] if part else None)
     files.write_atomic(path, json.dumps(result).encode())
     tell(Ended(result))

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from magneton_tasks.errors import BadDataError
-from magneton_tasks.plan.plan import START_S
+from magneton_tasks.plan.stage_plan import START_S
 from magneton_tasks.stages import proof
 from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.loop import explain, failure_of, finish, say

@@ -14,9 +14,11 @@ from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.config.settings import exact_settings
+from magneton_tasks.config.thresholds import config_at
 from magneton_tasks.errors import CorruptFileError, NoInputError, NotVisibleError
 from magneton_tasks.plan.fingerprints import lowest_threshold
-from magneton_tasks.plan.plan import Plan, StagePlan, ThresholdChoice
+from magneton_tasks.plan.plan import Plan, ThresholdChoice
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import group_work, threshold_of
 from magneton_tasks.work.frozen import config_of, plan_of
@@ -62,13 +64,33 @@ class Attempt:
                 "give an attempt's directory, as `magneton plan` prints it",
             ) from None
         plan, config = plan_of(paths), with_mapped_paths(config_of(paths))
+        opened = cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
         if plan.roots is not None:
-            check_roots(config, plan.overrides, with_mapped_roots(plan.roots))
-        return cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
+            for each in opened.each():
+                check_roots(each.config, plan.overrides, with_mapped_roots(plan.roots))
+        return opened
+
+    def at(self, number: int) -> Attempt:
+        """The attempt at one of its several thresholds, as if it were the only one."""
+        plan, paths = self.plan.at(number), self.paths.at(self.plan.cuts[number].name)
+        config = config_at(self.config, plan.threshold.number, self.plan.thresholds[0])
+        return Attempt(paths, self.work, plan, config)
+
+    def each(self) -> tuple[Attempt, ...]:
+        """The attempt at each threshold: itself where there is but one."""
+        return tuple(self.at(number) for number in range(len(self.plan.cuts))) or (self,)
+
+    @property
+    def named(self) -> str:
+        """`` at 0.3``: at which of several thresholds, behind what it is said of; else nothing."""
+        return f" at {self.paths.cut}" if self.paths.cut else ""
 
     def frozen_config(self) -> RunConfig:
         """The config with paths as they were called where it was planned."""
-        return config_of(self.paths)
+        config = config_of(self.paths)
+        if not self.paths.cut:
+            return config
+        return config_at(config, self.plan.threshold.number, config.exact.lowest_threshold)
 
     @property
     def name(self) -> str:

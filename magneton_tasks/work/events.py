@@ -44,17 +44,21 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A batch began: blocks or cells to do, and those that were settled before."""
+    """A batch began: blocks or cells to do, and those that were settled before.
+
+    ``at``: which of several thresholds it works, ``" at 0.3"``; else nothing.
+    """
 
     stage: str
     batch: int
     todo: int
     settled: int
+    at: str = ""
 
     def sentence(self) -> str:
         """The event for people."""
         noun = noun_of(self.stage)
-        return f"{self.stage} batch {self.batch}: {self.todo:,} {noun}s to do, {self.settled:,} settled before"
+        return f"{self.stage}{self.at} batch {self.batch}: {self.todo:,} {noun}s to do, {self.settled:,} settled before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Settled:
         How many of its batch are settled, of how many.
     summary
         What the stage says of it.
+    at
+        As of `Began`.
     """
 
     stage: str
@@ -83,19 +89,20 @@ class Settled:
     total: int
     summary: str = ""
     cpu_s: float | None = None
+    at: str = ""
 
     def sentence(self) -> str:
         """The event for people."""
         parts = [self.state, self.summary, human_time(self.seconds), human_bytes(self.peak_bytes)]
         told = ", ".join(filter(None, parts))
-        return f"{self.stage} {noun_of(self.stage)} {self.key}: {told} ({self.passed}/{self.total})"
+        return f"{self.stage}{self.at} {noun_of(self.stage)} {self.key}: {told} ({self.passed}/{self.total})"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
     """A block or cell failed; ``key`` None: something outside any of them did.
 
-    ``before``: in an earlier try, and it isn't tried again.
+    ``before``: in an earlier try, and it isn't tried again. ``at``: as of `Began`.
     """
 
     stage: str
@@ -106,6 +113,7 @@ class Failed:
     time: float | None = None
     seconds: float | None = None
     before: bool = False
+    at: str = ""
 
     @classmethod
     def of(
@@ -115,13 +123,15 @@ class Failed:
         key: int | None = None,
         time: float | None = None,
         seconds: float | None = None,
+        at: str = "",
     ) -> Failed:
         """What an error says of a stage, or of one block of it."""
-        return cls(stage, key, error.exit_code, error.what, error.hint, time, seconds)
+        return cls(stage, key, error.exit_code, error.what, error.hint, time, seconds, at=at)
 
     def headline(self) -> str:
         """What failed and why, without what to do."""
         where = f" {noun_of(self.stage)} {self.key}" if self.key is not None else ""
+        where = f"{self.at}{where}"
         if self.before:
             return f"{self.stage}{where}: failed before, and a retry can't fix it: {self.cause}"
         return f"{self.stage}{where}: FAILED ({self.exit_code}): {self.cause}"

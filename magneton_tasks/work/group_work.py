@@ -14,7 +14,8 @@ from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import OF_GROUPS, round_of
 from magneton_tasks.work.paths import AttemptPaths
 

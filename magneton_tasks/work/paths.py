@@ -6,6 +6,7 @@ those of ``try-<hash>/`` by `trials.try_box`::
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json
       runs/<safe run id>/<n>/   config.yaml  plan.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png
+                                at/<threshold>/  groups/  results/  logs/  failed/  report.html  ...: of each, where there are several
                                 (of a verified run put together: `stages.gather`)
       segment-<fingerprint>/    labels.zarr  sizes/ (overlap)  residuals/  supervoxels-* (exact)  records/
       count-<fingerprint>/      pairs-*.parquet  sizes-*.parquet  records/ (overlap)
@@ -93,9 +94,29 @@ class WorkPaths:
 
 @dataclass(frozen=True, slots=True)
 class AttemptPaths:
-    """Paths of one attempt: ``work/runs/<run>/<n>``."""
+    """Paths of one attempt: ``work/runs/<run>/<n>``.
+
+    Attributes
+    ----------
+    cut
+        One of its several thresholds, whose paths these are; config, plan, batches and jobs are those
+        of all. Empty: of the attempt.
+    """
 
     root: Path
+    cut: str = ""
+
+    def at(self, cut: str) -> AttemptPaths:
+        """Those of one of several thresholds."""
+        return AttemptPaths(self.root, cut)
+
+    @property
+    def _own(self) -> Path:
+        return self.root / "at" / self.cut if self.cut else self.root
+
+    def failed(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
+        """Is there while a task of one of several thresholds has failed, and says why."""
+        return self._own / "failed" / task_name(stage, batch, part)
 
     @property
     def number(self) -> int:
@@ -112,20 +133,20 @@ class AttemptPaths:
 
     def groups_work(self, stage: str) -> Path:
         """What the attempt has to do of a stage that works groups: known late, so not in its plan."""
-        return self.root / "groups" / f"{stage}.json"
+        return self._own / "groups" / f"{stage}.json"
 
     @property
     def preview(self) -> Path:
-        return self.root / "preview.png"
+        return self._own / "preview.png"
 
     @property
     def report(self) -> Path:
-        return self.root / "report.json"
+        return self._own / "report.json"
 
     @property
     def page(self) -> Path:
         """The report for people."""
-        return self.root / "report.html"
+        return self._own / "report.html"
 
     @property
     def logs(self) -> Path:
@@ -137,7 +158,8 @@ class AttemptPaths:
         return self.root / _JOBS
 
     def result(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
-        return self.root / "results" / f"{task_name(stage, batch, part)}.json"
+        root = self.root if batch is not None else self._own
+        return root / "results" / f"{task_name(stage, batch, part)}.json"
 
     def log(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
         return self.logs / f"{task_name(stage, batch, part)}.log"
@@ -157,7 +179,7 @@ class AttemptPaths:
 
     def block_log(self, stage: str, key: int) -> Path:
         """Log of one failed block, group or cell."""
-        return self.logs / f"{stage}-block-{key}.log"
+        return self._own / "logs" / f"{stage}-block-{key}.log"
 
 
 def task_title(stage: str, batch: int | None) -> str:

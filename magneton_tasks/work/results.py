@@ -28,7 +28,22 @@ _ALONE = ("plan", "verify")
 
 
 def read(paths: AttemptPaths) -> dict[str, Data]:
-    """The results of an attempt's tasks by `task_name`; those that can't be read are left out."""
+    """The results of an attempt's tasks by `task_name`; those that can't be read are left out.
+
+    At one of several thresholds: without those of the others.
+    """
+    if paths.cut:
+        of_all = read(AttemptPaths(paths.root))
+        return {task: r for task, r in of_all.items() if _is_of(r, paths.cut)} | _read_all(paths)
+    return _read_all(paths)
+
+
+def _is_of(result: Data, cut: str) -> bool:
+    """Whether a result of an attempt is one threshold's, too; ``at``: of a stage at all of them."""
+    return "at" not in result and result.get("threshold", cut) == cut
+
+
+def _read_all(paths: AttemptPaths) -> dict[str, Data]:
     directory = paths.result(_GATHERED).parent
     found = {}
     for name in files.listdir(directory):

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from magneton_tasks.airflow.operators.batches import batches
 from magneton_tasks.airflow.operators.process import CommandOperator, StageOperator
-from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.work.events import Refused, Settled, Told, to_line
 from tests.helpers.told import result
 

@@ -72,6 +72,6 @@ def test_what_a_killed_run_holds_in_a_bucket_is_given_back(
         return []
 
     workshop: Any = SimpleNamespace(config=config, reap_others=reap_others)
-    run_docker._break_dead_lease(workshop, "next")
+    run_docker._break_dead_lease(workshop, [tmp_path / "work"], "next")
     assert released == [tmp_path / "work/runs/dead/10"] and removed == [""]
     assert not (tmp_path / "work" / "lease").exists()

@@ -30,6 +30,7 @@ from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, STAGES
 from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.stages.planning import group_work
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
@@ -158,7 +159,7 @@ class Run:
 
 def plan_run(config: Path, sets: Mapping[str, object] | None = None, **options: Any) -> Run:
     """Plan an attempt."""
-    request = planning.PlanRequest(config, options.pop("run", "test"), sets or {}, **options)
+    request = PlanRequest(config, options.pop("run", "test"), sets or {}, **options)
     plan, paths, draft = planning.run(request)
     return Run(plan, Attempt.open(paths.root), draft)
 
@@ -214,7 +215,7 @@ def run_pipeline(
     expect: int | None = 0,
     **options: Any,
 ) -> Run:
-    """Plan and run all stages here; ``options`` as those of `planning.PlanRequest`."""
+    """Plan and run all stages here; ``options`` as those of `PlanRequest`."""
     run = run_stages(plan_run(config, sets, **options), reverse=reverse, parts=parts)
     release(run)
     assert expect is None or run.code == expect, run.codes

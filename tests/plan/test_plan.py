@@ -9,11 +9,11 @@ from magneton_tasks import __version__
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.plan import plan as planning
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import MAX_CELL_VOXELS, check_files, count_files, make_geometry
 from magneton_tasks.plan.memory import Density, project_memory
-from magneton_tasks.plan.plan import Fingerprints, Plan, StagePlan, ThresholdChoice, make_stage
+from magneton_tasks.plan.plan import Fingerprints, Plan, ThresholdChoice
+from magneton_tasks.plan.stage_plan import START_S, StagePlan, make_stage
 from tests.helpers.plans import a_config, a_volume
 
 #: segment, count, pool, apply, downsample of `fingerprints()`
@@ -211,7 +211,7 @@ def test_a_plan_reads_back_as_it_was() -> None:
 def test_the_expected_time_is_shared_by_the_workers_and_counts_their_start() -> None:
     segment = StagePlan(27, [(0, 27)], 5, 100.0)  # three rounds of two workers, and verify
     done = StagePlan(27, [], 0, 0.0)
-    start = planning.START_S
+    start = START_S
     expected_s = a_plan({"segment": segment, "count": done}).expected_s
     assert expected_s == pytest.approx(50.0 + 4 * start)
     assert a_plan({"segment": done}).expected_s == start

@@ -30,6 +30,7 @@ from magneton_tasks.formats.precomputed.metadata import chunk_name
 from magneton_tasks.stages import child, segment_overlap
 from magneton_tasks.stages.child import made_in_child
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.job import Job
 from tests.helpers import volumes
 from tests.helpers.volumes import OFFSET, Array, Run
@@ -198,8 +199,13 @@ def test_blocks_that_don_t_fit_into_memory_are_refused_with_a_size_that_does(
     assert volumes.plan_run(config, sets, stages=("segment",)).plan.work["segment"].todo
 
 
-def test_the_shipped_default_config_passes_its_own_plan(tmp_path: Path) -> None:
+def test_the_shipped_default_config_passes_its_own_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All defaults: block size, merge function and memory fit one another, on this machine."""
+    # the threshold is taken from a part of the map, which is all the same
+    monkeypatch.setattr(map_samples, "WHOLE_VOXELS", 0)
+    monkeypatch.setattr(map_samples, "ENOUGH_VOXELS", 10**6)
     affinity = volumes.affinities(volumes.cells((32, 64, 64), n=20))
     affinity = np.tile(affinity, (1, 9, 5, 5))  # several blocks along each axis
     volumes.write_precomputed(
@@ -209,7 +215,7 @@ def test_the_shipped_default_config_passes_its_own_plan(tmp_path: Path) -> None:
     config.write_text(
         f"paths: {{input: 'file://{tmp_path}/affinity', output: 'file://{tmp_path}/s', work: '{tmp_path}/w'}}\n"
     )
-    drafted = planning.draft(planning.PlanRequest(config, "test", {}), write=False)
+    drafted = planning.draft(PlanRequest(config, "test", {}), write=False)
     assert len(drafted.plan.geometry.grid) == 8
     assert drafted.plan.memory["segment"].bound <= drafted.plan.memory_limit
     assert not (tmp_path / "w").exists()  # a dry run writes nothing

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from magneton_tasks.stages.planning import draft
+from magneton_tasks.stages.planning.request import PlanRequest
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 
@@ -30,12 +31,12 @@ def begun(tmp_path: Path) -> Path:
 
 
 def test_the_plan_says_first_that_blocks_are_computed_again(begun: Path) -> None:
-    request = draft.PlanRequest(begun, "look", {})
+    request = PlanRequest(begun, "look", {})
     (note,) = [n for n in draft.draft(request, write=False).plan.notes if "CPU hours" in n]
     assert "computed again" in note and "magneton clean" in note
     volumes.run_pipeline(begun, run="now")
     assert all((begun.parent / "work" / name).is_dir() for name in OLD)
-    after = draft.PlanRequest(begun, "after", {})
+    after = PlanRequest(begun, "after", {})
     assert not [n for n in draft.draft(after, write=False).plan.notes if "CPU hours" in n]
 
 

@@ -12,7 +12,7 @@ from magneton_tasks.airflow.operators.ends import Result, result_of
 from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
-from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import noun_of, round_of
 from magneton_tasks.runners.command import stage_command
 from magneton_tasks.work import group_work

@@ -25,6 +25,7 @@ from magneton_tasks.cli.config.levels import described, levels_of
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import MagnetonError, UsageError
 from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.stages.planning.request import PlanRequest
 
 #: The method that is proposed.
 DEFAULT_METHOD = "exact"
@@ -182,7 +183,7 @@ def _show_plan(config: Path, answers: Answers, private: Path, yes: bool) -> None
     trial = private / config.name
     trial.write_text(answers.text(), encoding="utf-8")
     try:
-        drafted = draft.draft(draft.PlanRequest(trial, "config-new", {}), write=False)
+        drafted = draft.draft(PlanRequest(trial, "config-new", {}), write=False)
     except MagnetonError as error:
         if yes:
             raise

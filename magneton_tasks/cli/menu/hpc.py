@@ -19,6 +19,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages.planning import draft
+from magneton_tasks.stages.planning.request import PlanRequest
 
 #: Of the example: cores of one node, and where no plan tells, memory (GiB) of each and hours.
 _CORES, _GIB_A_CORE, _HOURS = 16, 4, 12
@@ -60,7 +61,7 @@ def missing(config: RunConfig, path: Path) -> Iterator[str]:
         yield f"runner.offered in {path} is [{', '.join(offered)}], without slurm"
 
 
-def _request(volume: MenuVolume, option: StageOption) -> draft.PlanRequest:
+def _request(volume: MenuVolume, option: StageOption) -> PlanRequest:
     return running.new_request(
         volume.path, {}, partition=volume.partition, stages=(option.choice,), workers=_CORES
     )

@@ -18,6 +18,7 @@ from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.planning import draft
+from magneton_tasks.stages.planning.request import PlanRequest
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class _Asked:
     runner: str | None
     overrides: dict[str, object] = field(default_factory=dict)
 
-    def request(self, *, restart: bool = False) -> draft.PlanRequest:
+    def request(self, *, restart: bool = False) -> PlanRequest:
         sets = dict(self.overrides)
         if self.runner is not None:
             sets["runner.default"] = self.runner

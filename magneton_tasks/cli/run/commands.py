@@ -16,7 +16,6 @@ from magneton_tasks.cli.options import (
     PARTITION,
     attempt_option,
     command,
-    parse_thresholds,
     run_options,
 )
 from magneton_tasks.config.runner_names import RUNNER_NAMES
@@ -65,22 +64,11 @@ def sample(
     "--detach", is_flag=True, help="With Slurm: plan, then continue in the background (see attach)."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
-@click.option(
-    "--thresholds",
-    callback=parse_thresholds,
-    metavar="LIST",
-    help="A result at each of these thresholds, e.g. .25,.3,.4; paths.output must hold {threshold}.",
-)
-def run(config: Path, thresholds: tuple[float, ...], **options: Any) -> None:
+def run(config: Path, **options: Any) -> None:
     """Run the whole pipeline from this machine, without Airflow."""
     with importing():
         from magneton_tasks.cli.run import here as running
 
-    if thresholds:
-        with importing():
-            from magneton_tasks.cli.run import several
-
-        sys.exit(several.run(config, thresholds, **options))
     sys.exit(running.run(config, **options))
 
 

@@ -16,12 +16,13 @@ from magneton_tasks.cli.run.place import Place
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_BUG, EXIT_OK, MagnetonError
-from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.runners.command import plan_command
 from magneton_tasks.runners.docker import run as docker_run
 from magneton_tasks.runners.docker.task import Ending, Workshop, plan_task
-from magneton_tasks.stages.planning import replaced
-from magneton_tasks.stages.planning.draft import PlanRequest
+from magneton_tasks.stages.planning import draft, replaced
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work import group_work
 from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.events import Ended, Event
@@ -54,10 +55,12 @@ class Containers(Place):
             request.restart,
             request.form,
             request.overwrite_output,
+            request.thresholds,
         )
+        config = draft.load(request)
         if agree.may_ask and "apply" in request.stages:
-            _ask(agree, workshop.config, request)
-        _break_dead_lease(workshop, request.run)
+            _ask(agree, config, request)
+        _break_dead_lease(workshop, _directories(config, request.several), request.run)
         task = plan_task(request.config_path, workshop.config, request.run, command)
         told: list[Event] = []
         ending = workshop.run(task, told.append)
@@ -75,13 +78,13 @@ class Containers(Place):
             click.echo(f"removed the container {name} of an earlier run")
         return plan, self._paths
 
-    def guarded(self, config: RunConfig) -> list[lease.Place]:
+    def guarded(self, config: RunConfig, thresholds: Sequence[float] = ()) -> list[lease.Place]:
         """What isn't in a bucket: plan, each stage and release keep that, in containers."""
-        return [*_directories(config)]
+        return [*_directories(config, thresholds)]
 
     def give_back(self) -> None:
         """The lease in a bucket, by a container of its own."""
-        if _directories(self._workshop.config) != lease_places(self._workshop.config):
+        if _has_bucket(self._workshop.config):
             _give_back(self._paths.root)
 
     def prepare(self) -> None:
@@ -110,25 +113,31 @@ class Containers(Place):
 
 
 def _ask(agree: Agreement, config: RunConfig, request: PlanRequest) -> None:
-    if _directories(config) != lease_places(config):
+    if _has_bucket(config):
         return  # out of this process's reach; plan says it
-    found = replaced.by_settings(
-        config, restart=request.restart, overwrite=request.overwrite_output
-    )
-    if found is not None:
+    restart, overwrite = request.restart, request.overwrite_output
+    several = [
+        found
+        for each in request.each(config)
+        if (found := replaced.by_settings(each, restart=restart, overwrite=overwrite)) is not None
+    ]
+    for found in several:
         for line in replacing.lines(found):
             click.echo(line)
-        agree.ask(found)
+    agree.ask(several)
 
 
-def _directories(config: RunConfig) -> list[Path]:
+def _directories(config: RunConfig, thresholds: Sequence[float]) -> list[Path]:
     """What of the leases this process can reach: credentials of buckets are for the containers."""
-    return [place for place in lease_places(config) if isinstance(place, Path)]
+    return [place for place in lease_places(config, thresholds) if isinstance(place, Path)]
 
 
-def _break_dead_lease(workshop: Workshop, run: str) -> None:
+def _has_bucket(config: RunConfig) -> bool:
+    return any(not isinstance(place, Path) for place in lease_places(config))
+
+
+def _break_dead_lease(workshop: Workshop, directories: Sequence[Path], run: str) -> None:
     """Break the lease of a run of this machine that was killed: plan, in a container, sees no other process."""
-    directories = _directories(workshop.config)
     held = [found for d in directories if (found := lease.look(d)) is not None]
     dead = {holder.run for holder, _ in held if holder.is_dead}
     for name in dead:
@@ -140,7 +149,7 @@ def _break_dead_lease(workshop: Workshop, run: str) -> None:
 def _release_bucket(workshop: Workshop, run: str) -> None:
     """Give back what a dead run holds in a bucket; its containers may still keep it alive."""
     found = newest_first(WorkPaths(Path(workshop.config.paths.work)), run)
-    if found and _directories(workshop.config) != lease_places(workshop.config):
+    if found and _has_bucket(workshop.config):
         list(workshop.reap_others(run="", attempt=0))
         with suppress(MagnetonError, ValueError, KeyError):  # another version's: it turns stale
             _give_back(found[0].paths.root)

@@ -22,6 +22,7 @@ from magneton_tasks.runners import local, resources
 from magneton_tasks.runners.registry import Kind, runner_of
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import draft
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.paths import AttemptPaths
 
 GO_ON = "run the same command to continue"
@@ -63,16 +64,14 @@ def run(
         return EXIT_STOPPED
 
 
-def new_request(config: Path, sets: dict[str, object], **options: Any) -> draft.PlanRequest:
-    """What is asked of plan, under a name of its own; ``options`` as those of `draft.PlanRequest`."""
+def new_request(config: Path, sets: dict[str, object], **options: Any) -> PlanRequest:
+    """What is asked of plan, under a name of its own; ``options`` as those of `PlanRequest`."""
     # two started in the same second are two runs
     name = f"{time.strftime('cli_%Y-%m-%dT%H-%M-%S')}-{os.urandom(2).hex()}"
-    return draft.PlanRequest(config.absolute(), name, sets, process_bound=True, **options)
+    return PlanRequest(config.absolute(), name, sets, process_bound=True, **options)
 
 
-def perform(
-    request: draft.PlanRequest, go_on: str, *, show_plan: bool = True, yes: bool = False
-) -> int:
+def perform(request: PlanRequest, go_on: str, *, show_plan: bool = True, yes: bool = False) -> int:
     """Plan and run; returns the exit code.
 
     Parameters
@@ -97,7 +96,7 @@ def perform(
     return work(config, plan, paths, place, go_on)
 
 
-def place_of(config: RunConfig, request: draft.PlanRequest) -> Place:
+def place_of(config: RunConfig, request: PlanRequest) -> Place:
     """Where the stages of a run will work."""
     kind = runner_of(config).kind
     if kind is Kind.CONTAINERS:
@@ -114,7 +113,7 @@ def place_of(config: RunConfig, request: draft.PlanRequest) -> Place:
 class Here(Place):
     """Processes of this machine."""
 
-    def __init__(self, request: draft.PlanRequest) -> None:
+    def __init__(self, request: PlanRequest) -> None:
         self._request = request
 
     def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:

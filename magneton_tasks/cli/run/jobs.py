@@ -29,6 +29,7 @@ from magneton_tasks.runners.arrays.stage import Counts, InterruptedRunError, Los
 from magneton_tasks.runners.command import PROGRAM
 from magneton_tasks.runners.registry import RUNNERS, Kind, runner_of, scheduler_of
 from magneton_tasks.stages.planning import draft
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import latest_attempt
 from magneton_tasks.work.events import Event
@@ -42,9 +43,7 @@ class Jobs(Place):
     outlives = True
     on_interrupt = "Ctrl-C asks: leave, or cancel the jobs"
 
-    def __init__(
-        self, request: draft.PlanRequest | None, paths: AttemptPaths | None = None
-    ) -> None:
+    def __init__(self, request: PlanRequest | None, paths: AttemptPaths | None = None) -> None:
         """Of a request, or (``paths``) of an attempt that was planned before."""
         # the jobs outlive this process, and so must the lease
         self._request = None if request is None else replace(request, process_bound=False)
@@ -122,7 +121,7 @@ class Jobs(Place):
             _echo(note)
 
 
-def detached(request: draft.PlanRequest, agree: Agreement) -> int:
+def detached(request: PlanRequest, agree: Agreement) -> int:
     """Plan here, so that what is wrong is said at once; then leave the run to a process of its own."""
     config = draft.load(request)
     if runner_of(config).kind is not Kind.ARRAYS:
@@ -156,7 +155,7 @@ def attach(where: Path, partition: str | None) -> int:
             "only runs on a cluster can be followed",
         )
     # of the same run: another one that holds the volume refuses here
-    acquire(lease_places(config), plan.run, process_bound=False)
+    acquire(lease_places(config, plan.thresholds), plan.run, process_bound=False)
     try:
         return work(config, plan, paths, place, f"magneton attach {paths.root}")
     except KeyboardInterrupt:

@@ -17,7 +17,8 @@ import click
 
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.outcome.summary import StageSummary, planned
-from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work.events import Event, Failed, Note
 

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from magneton_tasks.cli.console import say
 from magneton_tasks.cli.run.live import Display, Row, cells
-from magneton_tasks.plan.plan import Plan, StagePlan
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_plan import StagePlan
 
 #: Seconds between two looks at the workers' memory, and between two drawings.
 _LOOK_S = 1.0

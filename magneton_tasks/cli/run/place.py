@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 
 import click
@@ -19,8 +19,10 @@ from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK, worst
-from magneton_tasks.plan.plan import Plan, StagePlan
-from magneton_tasks.plan.stage_table import OF_GROUPS, stages_of
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.stage_plan import StagePlan
+from magneton_tasks.plan.stage_table import AFTER_POOL, OF_GROUPS, stages_of
+from magneton_tasks.stages import several
 from magneton_tasks.stages.planning import group_work
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
@@ -59,9 +61,9 @@ class Place:
         """Make an attempt, if ``agree``, which shows its plan, raises no `Quit`."""
         raise NotImplementedError
 
-    def guarded(self, config: RunConfig) -> list[Guarded]:
+    def guarded(self, config: RunConfig, thresholds: Sequence[float] = ()) -> list[Guarded]:
         """Whose lease this process keeps; the rest is kept where the stages work."""
-        return lease_places(config)
+        return lease_places(config, thresholds)
 
     def give_back(self) -> None:
         """At the end, the leases that this process doesn't keep."""
@@ -90,7 +92,9 @@ class Place:
 
 def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on: str) -> int:
     """Run the stages of an attempt; returns the exit code. Parameters and errors as `perform`."""
-    lease = acquire(place.guarded(config), plan.run, process_bound=not place.outlives)
+    lease = acquire(
+        place.guarded(config, plan.thresholds), plan.run, process_bound=not place.outlives
+    )
     is_left = False
     try:
         if plan.nothing_to_do:
@@ -113,6 +117,7 @@ def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on
     if code == EXIT_OK:
         print_summary(paths.root)
     else:
+        _which_are_complete(plan, paths)
         _report(paths)
         echo(f"logs: {paths.logs}")
         echo(f"finished work stays: {go_on}")
@@ -148,18 +153,29 @@ def verify_here(paths: AttemptPaths) -> int:
     )
     from magneton_tasks.stages import verify
 
+    def one(attempt: Attempt, stage: str) -> int:
+        return after_verify.run(attempt, verify.run(Job(attempt, stage)))
+
     log = paths.log("verify")
     with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
         attempt = Attempt.open(paths.root)
-        code = after_verify.run(attempt, verify.run(Job(attempt, "verify")))
+        run = several.run if attempt.plan.cuts else _alone
+        code = run(attempt, "verify", one)
     if code != EXIT_OK:
         _explain("verify", code, paths)
     return code
 
 
+def _alone(attempt: Attempt, stage: str, one: several.RunOne) -> int:
+    return one(attempt, stage)
+
+
 def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
-    """All stages of an attempt, with progress; stops after the first that fails."""
-    stage, code = "", EXIT_OK
+    """All stages of an attempt, with progress; stops after the first that fails.
+
+    Once the stages work several thresholds, it goes on: one that fails doesn't stop the others.
+    """
+    failed: dict[str, int] = {}
     with display(plan, place.on_interrupt) as shown:
         for stage in stages_of(plan.geometry.method):
             work = _work_of(stage, plan, paths, place, shown)
@@ -167,10 +183,12 @@ def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
                 continue
             code = _run_stage(stage, work, place, shown)
             if code != EXIT_OK:
-                break
-    if code != EXIT_OK:
+                failed[stage] = code
+                if not plan.cuts or stage not in AFTER_POOL:
+                    break
+    for stage, code in failed.items():
         _explain(stage, code, paths)
-    return code
+    return worst(failed.values())
 
 
 def _work_of(
@@ -192,6 +210,14 @@ def _run_stage(stage: str, work: StagePlan | None, place: Place, shown: Display)
         code = worst(codes.values())
         progress.end(time.time(), is_done=code == EXIT_OK)
     return code
+
+
+def _which_are_complete(plan: Plan, paths: AttemptPaths) -> None:
+    """Of several thresholds: at which there is a result all the same."""
+    complete = [c.name for c in plan.cuts if results.is_proved(paths.at(c.name))]
+    failed = [c.name for c in plan.cuts if c.name not in complete]
+    if plan.cuts:
+        echo(f"failed at {', '.join(failed)}; complete: {', '.join(complete) or 'none'}", "red")
 
 
 def _explain(stage: str, code: int, paths: AttemptPaths) -> None:

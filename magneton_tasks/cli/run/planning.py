@@ -19,6 +19,7 @@ from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, ROUNDS, STAGES
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import attempt_directory, draft
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.stages.planning.sampling import Samples
 from magneton_tasks.work.events import Ended, tell
 
@@ -27,7 +28,7 @@ def plan(
     config: Path, run_id: str, *, form: bool, sets: dict[str, object], yes: bool, **options: Any
 ) -> None:
     """Make an attempt; print the plan, and as the last line its JSON."""
-    request = draft.PlanRequest(config.absolute(), run_id, sets, form=form, **options)
+    request = PlanRequest(config.absolute(), run_id, sets, form=form, **options)
     made, paths, drafted = draft.run(request, agreement(show=True, yes=yes))
     for line in attempt_directory.differences(drafted.work, made, drafted.config):
         click.echo(f"changed since the last attempt: {line}")
@@ -55,7 +56,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     size = " x ".join(f"{v:g}" for v in plan.volume.voxel_size_nm)
     yield f"volume    {box} (zyx), {human_count(box.voxels)} voxels of {size} nm, {plan.volume.dtype}"
     yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
-    yield f"threshold {threshold_words.words(plan.threshold)}"
+    yield f"threshold {threshold_words.of_plan(plan)}"
     for stage in STAGES:
         if stage == "pool" and _has_rounds(plan):
             yield _rounds(plan)
@@ -73,7 +74,9 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     yield f"time      about {human_time(plan.expected_s)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
     for channel in samples.channels if samples else ():
         yield f"sampled   {_channel(channel)}"
-    for note in (*plan.threshold.warnings, *plan.notes):
+    for note in dict.fromkeys(
+        (*(w for p in plan.each() for w in p.threshold.warnings), *plan.notes)
+    ):
         yield f"WARNING   {note}"
     yield from replacing.describe(plan)
 

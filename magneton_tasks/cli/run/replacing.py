@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import click
@@ -17,15 +17,18 @@ _TOLD = 12
 
 
 def describe(plan: Plan) -> Iterator[str]:
-    """Lines of a plan on the result in the output that it replaces; none where it replaces none."""
-    found = plan.replaces
-    if found is None:
-        return
-    if "apply" in plan.stages:
-        yield from lines(found)
-    else:
-        yield f"later     apply, with these settings, will replace {_what(found)}"
-        yield from _differences(found)
+    """Lines of a plan on the results in the outputs that it replaces; none where it replaces none."""
+    for found in replaced_by(plan):
+        if "apply" in plan.stages:
+            yield from lines(found)
+        else:
+            yield f"later     apply, with these settings, will replace {_what(found)}"
+            yield from _differences(found)
+
+
+def replaced_by(plan: Plan) -> list[Replaced]:
+    """The results that a plan replaces: of several thresholds one each."""
+    return [each.replaces for each in plan.each() if each.replaces is not None]
 
 
 def lines(found: Replaced) -> Iterator[str]:
@@ -83,10 +86,10 @@ class Agreement:
         for line in self.lines(drafted) if self.show else describe(drafted.plan):
             click.echo(line)
         if "apply" in drafted.plan.stages:
-            self.ask(drafted.plan.replaces)
+            self.ask(replaced_by(drafted.plan))
 
-    def ask(self, found: Replaced | None) -> None:
-        """Ask whether to replace a result; who doesn't answer, or isn't there to, keeps or replaces it.
+    def ask(self, several: Sequence[Replaced]) -> None:
+        """Ask whether to replace results; who doesn't answer, or isn't there to, keeps or replaces them.
 
         Without a terminal the run goes on: its plan says what it replaces.
 
@@ -95,7 +98,8 @@ class Agreement:
         Quit
             The result is to stay.
         """
-        if found is None or found.state == "unfinished" or not self.may_ask:
+        asked = [found for found in several if found.state != "unfinished"]
+        if not asked or not self.may_ask:
             return
-        if not confirm("Replace it?", default=False):
+        if not confirm(f"Replace {'it' if len(asked) == 1 else 'them'}?", default=False):
             raise Quit

@@ -9,7 +9,9 @@ from typing import Any
 
 from magneton_tasks.base import lease
 from magneton_tasks.base.importing import importing
+from magneton_tasks.plan.stage_table import PROBE
 from magneton_tasks.runners.command import is_run_by_runner
+from magneton_tasks.stages import several
 from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.stages.loop import explain, failure_of, finish, raise_on_signals
 from magneton_tasks.work import lease_by_hand
@@ -17,6 +19,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, tell
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.left_out import failed_before
 
 
 def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] | None) -> int:
@@ -24,9 +27,12 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
     with _lease(attempt) as heart:
+        job = Job.of_batch(attempt, stage, batch, part, heart.check)
+        if why := failed_before(job.attempt, stage):
+            return several.leave_out(job, why)
         with importing():
             run = run_of(stage, attempt.config.method)
-        return run(Job(attempt, stage, batch, part, heart.check))
+        return run(job)
 
 
 def run_groups(stage: str, attempt_dir: Path) -> int:
@@ -54,24 +60,31 @@ def run_single(stage: str, attempt_dir: Path) -> int:
     """A stage that isn't mapped, or release."""
     raise_on_signals()
     attempt = Attempt.open(attempt_dir)
+    plan = attempt.plan
     if stage == "release":
-        lease.give_back(lease_places(attempt.config), attempt.plan.run)
+        lease.give_back(lease_places(attempt.config, plan.thresholds), plan.run)
         return 0
     with _lease(attempt):
-        with importing():
-            run = run_of(stage, attempt.config.method)
-        code = run(Job(attempt, stage))
-        if stage == "verify":
-            with importing():  # heavy, and for the last process alone
-                from magneton_tasks.outcome import after_verify
+        if plan.cuts and stage != PROBE.name:
+            return several.run(attempt, stage, _run_one)
+        return _run_one(attempt, stage)
 
-            code = after_verify.run(attempt, code)
-        return code
+
+def _run_one(attempt: Attempt, stage: str) -> int:
+    with importing():
+        run = run_of(stage, attempt.config.method)
+    code = run(Job(attempt, stage))
+    if stage == "verify":
+        with importing():  # heavy, and for the last process alone
+            from magneton_tasks.outcome import after_verify
+
+        code = after_verify.run(attempt, code)
+    return code
 
 
 def _lease(attempt: Attempt) -> AbstractContextManager[lease.Heart]:
     """The run's lease for one stage; whoever runs the other stages too gives it back at their end."""
-    places, run = lease_places(attempt.config), attempt.plan.run
+    places, run = lease_places(attempt.config, attempt.plan.thresholds), attempt.plan.run
     if is_run_by_runner():
         return lease.acquire(places, run, process_bound=False).kept()
     return lease_by_hand.kept(places, run)

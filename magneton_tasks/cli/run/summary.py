@@ -17,8 +17,14 @@ from magneton_tasks.work.attempts import latest_attempt
 
 
 def print_summary(attempt_dir: Path, truth: str | None = None) -> None:
-    """Blocks, labels, objects, scores, and where the segmentation lies."""
-    attempt = Attempt.open(attempt_dir)
+    """Blocks, labels, objects, scores, and where the segmentation lies; of each threshold."""
+    for number, attempt in enumerate(Attempt.open(attempt_dir).each()):
+        if number:
+            click.echo()
+        _print(attempt, truth)
+
+
+def _print(attempt: Attempt, truth: str | None) -> None:
     with files.open_read(attempt.paths.result("verify")) as file:
         result: dict[str, Any] = json.loads(file.read())
     rows = [

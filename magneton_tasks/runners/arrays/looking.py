@@ -18,6 +18,7 @@ from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.key_state import KeyState
+from magneton_tasks.work.left_out import failed_before
 from magneton_tasks.work.paths import task_name
 
 #: Bytes at a log's end in which its last words stand.
@@ -30,7 +31,12 @@ class Look:
 
     def __init__(self, attempt: Attempt, stage: str, batch: int | None, parts: int) -> None:
         self.attempt, self.stage, self.batch, self.parts = attempt, stage, batch, parts
-        self._keys = Job(attempt, stage, batch).keys() if batch is not None else []
+        self._keys: list[int] = []
+        if batch is not None:
+            job = Job.of_batch(attempt, stage, batch)
+            self.attempt = job.attempt
+            # at a threshold that has failed before there is nothing to do
+            self._keys = [] if failed_before(job.attempt, stage) else job.keys()
 
     def keys(self, part: int) -> list[int]:
         """Blocks, groups or cells of a part."""

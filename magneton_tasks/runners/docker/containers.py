@@ -18,6 +18,7 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.roots import ROOTS_VARIABLE
+from magneton_tasks.config.types import THRESHOLD
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.container import outermost
 from magneton_tasks.work.events import EVENTS_VARIABLE
@@ -107,12 +108,33 @@ def mounts(config: RunConfig, *read_only: Path) -> list[dict[str, Any]]:
         Further paths, such as the YAML file.
     """
     paths = config.paths
-    writable = {Path(paths.work), *_paths(paths.output)}
+    writable = {Path(paths.work), *_written(config)}
     # the metadata of a Zarr group may tell the voxel size of an array in it
     readable = {outermost(p) for p in _paths(paths.input, config.mask.path)}
     readable |= {*map(Path, config.docker.credentials), *read_only, *_pointed_to(config)}
     modes = dict.fromkeys(readable, True) | dict.fromkeys(writable, False)
     return [_bind(path, is_read_only) for path, is_read_only in sorted(modes.items())]
+
+
+def _written(config: RunConfig) -> list[Path]:
+    """Where outputs lie; with ``{threshold}`` in their path the folder around all that it stands for.
+
+    Raises
+    ------
+    ConfigError
+        That is the root of the file system.
+    """
+    found = []
+    for path in _paths(config.paths.output):
+        around = next((p for p in path.parents if THRESHOLD not in str(p)), path)
+        whole = around if THRESHOLD in str(path) else path
+        if whole == Path(whole.anchor):
+            raise ConfigError(
+                f"paths.output ({config.paths.output}): containers would have to write to all of {whole}",
+                "put a folder before it, such as /data/segmentations",
+            )
+        found.append(whole)
+    return found
 
 
 def _paths(*urls: str | None) -> list[Path]:
@@ -139,7 +161,7 @@ def make_directories(config: RunConfig) -> None:
 
     The engine would refuse to mount a missing one.
     """
-    for path in (Path(config.paths.work), *_paths(config.paths.output)):
+    for path in (Path(config.paths.work), *_written(config)):
         missing = [p for p in (path, *path.parents) if not p.exists()]
         for directory in reversed(missing):
             try:

@@ -52,7 +52,8 @@ def freeze(
     text = yaml.safe_dump(config.resolved(), sort_keys=False, default_flow_style=None)
     files.write_atomic(paths.config, text.encode())
     files.write_atomic(paths.plan, plan.to_json().encode())
-    files.make_directory(paths.logs)
+    for each in (paths, *(paths.at(cut.name) for cut in plan.cuts)):
+        files.make_directory(each.block_log("", 0).parent)
     if limits is not None:
         limits_of_cluster.write(root, limits)
     return plan, paths

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magneton_tasks import __version__
+from magneton_tasks.base.grid import Ranges
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
-from magneton_tasks.config.thresholds import with_its_threshold
+from magneton_tasks.config.thresholds import require_outputs, with_its_threshold
 from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.formats.metadata import VolumeInfo, read_input
-from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import (
     Geometry,
     VolumeFacts,
@@ -24,62 +24,52 @@ from magneton_tasks.plan.geometry import (
     make_geometry,
 )
 from magneton_tasks.plan.memory import TYPICAL, project_memory
-from magneton_tasks.plan.plan import Plan, ThresholdChoice
-from magneton_tasks.plan.stage_table import CHOICES
+from magneton_tasks.plan.plan import Cut, Plan
+from magneton_tasks.plan.stage_plan import StagePlan, all_of
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import LeftJob, Limits, Scheduler
 from magneton_tasks.runners.registry import scheduler_of
 from magneton_tasks.stages import claims
 from magneton_tasks.stages.planning import (
+    at_threshold,
     attempt_directory,
     checks,
     earlier,
     queued,
-    replaced,
     rights,
     stage_work,
-    thresholds,
     worker_memory,
 )
+from magneton_tasks.stages.planning.at_threshold import Look
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.stages.planning.sampling import Samples, sample
 from magneton_tasks.work.guarded import lease_places
-from magneton_tasks.work.inputs import config_block_digest
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
-from magneton_tasks.work.todo import Todo
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
-    """What is asked of plan; see `magneton plan --help`."""
-
-    config_path: Path
-    run: str
-    overrides: Mapping[str, object]
-    partition: str | None = None
-    stages: tuple[str, ...] = CHOICES
-    restart: bool = False
-    form: bool = False
-    overwrite_output: bool = False
-    workers: int | None = None
-    #: the run lives in the process that calls (magneton run), not in a DAG's many
-    process_bound: bool = False
-    #: samples of the map tell about which threshold it will ask for, where nobody knows it yet
-    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A plan that isn't frozen yet, with what people want to read of it."""
+    """A plan that isn't frozen yet, with what people want to read of it.
+
+    Attributes
+    ----------
+    config
+        Of several thresholds: as the file has it, with the lowest of them.
+    looks
+        What was found of each threshold, the lowest first.
+    limits
+        Of the cluster that the run works on.
+    left
+        Arrays of earlier runs that are in its queue.
+    """
 
     config: RunConfig
     plan: Plan
     samples: Samples | None
-    is_new_output: bool
-    #: of the cluster that the run works on
+    looks: tuple[Look, ...]
     limits: Limits | None = None
-    #: arrays of earlier runs that are in its queue
     left: tuple[LeftJob, ...] = ()
 
     @property
@@ -88,21 +78,27 @@ class Draft:
 
 
 def load(request: PlanRequest) -> RunConfig:
-    """The config of a request, its overrides and partition applied and checked."""
+    """The config of a request, its overrides, partition and threshold applied and checked."""
     checks.check_stages(request.stages)
     if request.form:
         from_form.check(request.overrides)
-    config = load_config(request.config_path, request.overrides, request.partition)
+    config = load_config(request.config_path, request.sets, request.partition)
     require_partition(config, str(request.config_path))
-    config = with_its_threshold(config, str(request.config_path))
+    if len(request.thresholds) > 1:
+        require_outputs(config, request.thresholds, str(request.config_path))
+    else:
+        config = with_its_threshold(config, str(request.config_path))
     if request.form:
-        check_roots(config, request.overrides, allowed_roots())
+        for each in request.each(config):
+            check_roots(each, request.overrides, allowed_roots())
     return config
 
 
 def check_defaults(request: PlanRequest, config: RunConfig) -> None:
     """Refuse a config whose defaults would silently change a result of before."""
-    earlier.check(config, load_config(request.config_path, request.overrides))
+    template = load_config(request.config_path, request.sets)
+    for each in request.each(config):
+        earlier.check(each, template)
 
 
 def draft(request: PlanRequest, *, write: bool = True) -> Draft:
@@ -119,11 +115,11 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
     n_files = count_files(geometry, config.apply.chunk_size)
     check_files(config, geometry, n_files)
     input_digest = checks.input_digest(config, info)
-    threshold = _threshold(request, config, info, geometry, input_digest)
-    fingerprints = make_fingerprints(config, geometry)
-    if write:
-        rights.check_folders(config, fingerprints)
-    is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
+    looks = tuple(
+        at_threshold.look(request, each, info, geometry, input_digest, write=write)
+        for each in request.each(config)
+    )
+    first, todo = looks[0], at_threshold.todo_of(looks)
     work, scheduler = WorkPaths(Path(config.paths.work)), scheduler_of(config)
     limits = _cluster_limits(config, scheduler)
     left = queued.followed_by_nobody(config, request.run)
@@ -139,26 +135,23 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
             write=write,
         )
 
-    looked = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new)
-    todo = looked.all(lambda key: config_block_digest(config, geometry, input_digest, key))
     samples = sampled() if todo["segment"] else None
-    replaces = replaced.look(
-        config,
-        threshold,
-        checks.identity(config, geometry),
-        fingerprints.of_output,
-        restart=request.restart,
-        writes=bool(todo["apply"] or todo["downsample"]),
-        input_changed=looked.input_changed,
-        overwrite=request.overwrite_output,
-    )
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
     limit = worker_memory.limit_of_worker(config, memory, todo, machine, density.densest, facts)
     workers = request.workers or config.worker.workers or resources.workers(limit, machine)
-    stages = stage_work.stage_plans(config, geometry, todo, density, workers)
-    if scheduler is not None and limits is not None:
-        stages = {s: stage_work.as_arrays(s, w, scheduler, limits) for s, w in stages.items()}
+
+    def planned(todo: Mapping[str, Ranges]) -> dict[str, StagePlan]:
+        works = stage_work.stage_plans(config, geometry, todo, density, workers)
+        if scheduler is None or limits is None:
+            return works
+        return {s: stage_work.as_arrays(s, w, scheduler, limits) for s, w in works.items()}
+
+    stages, cuts = planned(todo), tuple[Cut, ...]()
+    if len(looks) > 1:
+        cuts = tuple(one.cut(planned(one.todo)) for one in looks)
+        stages |= {s: all_of([cut.work[s] for cut in cuts]) for s in cuts[0].work}
+    if limits is not None:
         parts = (w.batches * w.parts for w in stages.values())
         workers = min(workers, max(*parts, 1))
     plan = Plan(
@@ -173,42 +166,29 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         volume=facts,
         input_digest=input_digest,
         geometry=geometry,
-        fingerprints=fingerprints,
-        threshold=threshold,
+        fingerprints=first.fingerprints,
+        threshold=first.threshold,
         work=stages,
         memory=memory,
         memory_limit=limit,
         workers=workers,
-        files=n_files,
-        output_bytes=stage_work.output_bytes(geometry),
+        files=n_files * len(looks),
+        output_bytes=stage_work.output_bytes(geometry) * len(looks),
         label_bytes=stage_work.label_bytes(geometry, todo["segment"]),
         notes=(
             *filter(None, earlier.remarks(config, geometry, stages)),
-            *looked.notes(),
+            *dict.fromkeys(note for one in looks for note in one.looked.notes()),
             *info.notes,
             *(samples.warnings if samples else ()),
             *queued.notes(left),
         ),
-        overrides=dict(request.overrides),
+        overrides=request.sets,
         roots=allowed_roots() if request.form else None,
-        replaces=replaces,
+        replaces=first.replaces if not cuts else None,
+        cuts=cuts,
     )
     checks.check_disk(config, plan)
-    return Draft(config, plan, samples, is_new, limits, left)
-
-
-def _threshold(
-    request: PlanRequest, config: RunConfig, info: VolumeInfo, geometry: Geometry, input_digest: str
-) -> ThresholdChoice:
-    """That the run takes, as far as it's known: a restart takes one from the map anew."""
-    if request.restart and "segment" in request.stages:
-        fixed = thresholds.fixed(config, request.overrides)
-        threshold = fixed or ThresholdChoice(None, "map")
-    else:
-        threshold = thresholds.known(config, request.overrides, geometry.box, input_digest)
-    if threshold.value is None and request.guess:
-        return thresholds.guess(config, info, geometry.box)
-    return threshold
+    return Draft(config, plan, samples, looks, limits, left)
 
 
 def _cluster_limits(config: RunConfig, scheduler: Scheduler | None) -> Limits | None:
@@ -232,8 +212,9 @@ def run(
     """
     config = load(request)
     _preflight(request, config)
+    places = lease_places(config, request.several)
     try:
-        lease = acquire(lease_places(config), request.run, process_bound=request.process_bound)
+        lease = acquire(places, request.run, process_bound=request.process_bound)
     except LeaseHeldError as error:
         raise queued.with_jobs(error, config, request.config_path, request.partition) from None
     try:
@@ -244,12 +225,8 @@ def run(
         queued.cancel(config, drafted.left)
         work = drafted.work
         attempt_directory.mark(work)
-        for stage in drafted.plan.work:
-            Manifest(work.records(stage, drafted.plan.fingerprints.of(stage))).compact()
-        if drafted.is_new_output:
-            checks.forget_output(drafted.config, drafted.plan)
-        if "apply" in request.stages:
-            claims.take_place(drafted.config, drafted.plan)
+        for one, plan in zip(drafted.looks, drafted.plan.each(), strict=True):
+            _begin(request, one, plan, work)
         made = attempt_directory.freeze(work, drafted.config, drafted.plan, drafted.limits)
         return *made, drafted
     except BaseException:
@@ -257,12 +234,23 @@ def run(
         raise
 
 
+def _begin(request: PlanRequest, look: Look, plan: Plan, work: WorkPaths) -> None:
+    """What is done with records and output before an attempt is frozen; ``plan``: of the threshold."""
+    for stage in plan.work:
+        Manifest(work.records(stage, plan.fingerprints.of(stage))).compact()
+    if look.is_new_output:
+        checks.forget_output(look.config, plan)
+    if "apply" in request.stages:
+        claims.take_place(look.config, plan)
+
+
 def _preflight(request: PlanRequest, config: RunConfig) -> None:
     """What must be right before the first file is written, the lease's own."""
     _, geometry = _checked(request, config, write=False)
-    rights.check_places(config)
-    # which result doesn't matter
-    checks.check_owner(config, geometry, "", request.overwrite_output)
+    for each in request.each(config):
+        rights.check_places(each)
+        # which result doesn't matter
+        checks.check_owner(each, geometry, "", request.overwrite_output)
 
 
 def _checked(
@@ -272,5 +260,6 @@ def _checked(
     check_defaults(request, config)
     info = checks.check_input(config, read_input(config))
     geometry = make_geometry(config, VolumeFacts.of(info))
-    checks.check_paths(config, write)
+    for each in request.each(config):
+        checks.check_paths(each, write)
     return info, geometry

@@ -33,7 +33,7 @@ from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.formats.precomputed.owner import OWNER_FILE, read_owner
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import Found, at_partitions, newest_first, plan_data

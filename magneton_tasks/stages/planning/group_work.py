@@ -16,9 +16,9 @@ from magneton_tasks.base.grid import Ranges, ranges_len, to_ranges
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.plan import StagePlan, make_stage
 from magneton_tasks.plan.rounds import Groups, faces_of, grown_span, rows_by_group
-from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
+from magneton_tasks.plan.stage_plan import StagePlan, all_of, make_stage
+from magneton_tasks.plan.stage_table import AFTER_POOL, ROUND_SLOTS, round_of
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.registry import scheduler_of
@@ -26,6 +26,7 @@ from magneton_tasks.stages.planning import hubs, stage_work
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.group_work import GroupWork
+from magneton_tasks.work.left_out import failed_before
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import Chain, Step
 from magneton_tasks.work.round_plan import RoundPlan
@@ -48,6 +49,8 @@ def prepare(attempt: Attempt, stage: str) -> StagePlan:
     OutputError
         Disk full, quota, I/O error.
     """
+    if attempt.plan.cuts and stage in AFTER_POOL:
+        return _at_each(attempt, stage)
     if not group_work.is_wanted(attempt.plan, stage):
         return StagePlan(0)
     number = round_of(stage)
@@ -60,6 +63,23 @@ def prepare(attempt: Attempt, stage: str) -> StagePlan:
         return before.work  # jobs of these batches may be at work
     group_work.write(attempt.paths, stage, found)
     return found.work
+
+
+def _at_each(attempt: Attempt, stage: str) -> StagePlan:
+    """As `prepare`, of several thresholds; one that has failed before has nothing to do."""
+    found = []
+    for each in attempt.each():
+        work = StagePlan(0)
+        if failed_before(each, stage) is None:
+            work = prepare(each, stage)
+        if not work.batches:  # tasks look for it, and find that there is nothing
+            group_work.write(each.paths, stage, GroupWork("", work, Memory(0, 0)))
+        found.append(group_work.read(each.paths, stage, attempt.wait_s))
+    bounds = [one.memory.bound for one in found]
+    memory = Memory(max(bounds), max(bounds))
+    work = all_of([one.work for one in found])
+    group_work.write(attempt.paths, stage, GroupWork(found[0].plan, work, memory))
+    return work
 
 
 def _complete(attempt: Attempt, number: int | None) -> Chain:

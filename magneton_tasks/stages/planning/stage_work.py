@@ -11,7 +11,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.memory import Density
-from magneton_tasks.plan.plan import StagePlan, make_stage
+from magneton_tasks.plan.stage_plan import StagePlan, make_stage
 from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, facts, stages_of
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler

@@ -17,7 +17,7 @@ from rich.console import Console
 from magneton_tasks.cli.run import live
 from magneton_tasks.cli.run.live_table import LiveTable, StageTable, worker_bytes
 from magneton_tasks.outcome.summary import StageSummary
-from magneton_tasks.plan.plan import StagePlan
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.work.events import Failed, Settled
 from tests.helpers.volumes import make_volume, plan_run, release
 

@@ -15,8 +15,8 @@ from magneton_tasks.cli.run import containers as run_docker
 from magneton_tasks.cli.run.planning import agreement
 from magneton_tasks.config.read import load_config
 from magneton_tasks.stages.claims import output_to_write
-from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.stages.planning import replaced
+from magneton_tasks.stages.planning.request import PlanRequest
 from tests.cli.menu.terminal import listing
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
@@ -329,7 +329,7 @@ def test_a_run_in_containers_asks_before_plan_starts(
     monkeypatch.setattr("magneton_tasks.cli.run.replacing.is_interactive", lambda: True)
     monkeypatch.setattr("magneton_tasks.cli.run.replacing.confirm", confirm)
     config = load_config(config_of(finished), sets)
-    request = planning.PlanRequest(config_of(finished), "x", sets, restart=restart)
+    request = PlanRequest(config_of(finished), "x", sets, restart=restart)
     run_docker._ask(agreement(show=True, yes=False), config, request)
     assert replacing(capsys.readouterr().out)[1:-1] == told
     assert len(asked) == bool(told)

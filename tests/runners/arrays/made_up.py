@@ -22,6 +22,7 @@ from magneton_tasks.runners.arrays.stage import StageRun
 from magneton_tasks.runners.arrays.states import Phase, States, TaskState
 from magneton_tasks.runners.retry import Cause
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event
 from magneton_tasks.work.job import Job
@@ -163,7 +164,7 @@ class MadeUp:
 def main(folder: Path, endings: dict[tuple[int, int], str], room: int) -> None:
     """Run segment of the tiny volume, in four parts; prints what came of it as JSON."""
     config = write_tiny_volume(folder)
-    _, paths, _ = planning.run(planning.PlanRequest(config, "test", {}))
+    _, paths, _ = planning.run(PlanRequest(config, "test", {}))
     planned = Attempt.open(paths.root)
     segment = replace(planned.plan.work["segment"], batches=1, parts=4)
     attempt = replace(planned, plan=replace(planned.plan, work={"segment": segment}))

@@ -14,6 +14,7 @@ import pytest
 from magneton_tasks.base.files import host_name
 from magneton_tasks.base.grid import items
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.paths import AttemptPaths
 from magneton_tasks.work.record import Record
 from tests.helpers.tiny_volume import write_tiny_volume
@@ -64,7 +65,7 @@ def volume(tmp_path: Path, cluster: Cluster, python: Path) -> Volume:
         runner = "runner: {offered: [slurm], default: slurm}\n"
         settings = f"slurm: {{{FAST}, python: {python}{extra}}}\n"
         config = write_tiny_volume(tmp_path / "volume", runner + settings)
-        drafted = planning.draft(planning.PlanRequest(config, "test", {}), write=False)
+        drafted = planning.draft(PlanRequest(config, "test", {}), write=False)
         stages = {
             stage: {
                 "records": str(drafted.work.records(stage, drafted.plan.fingerprints.of(stage))),
@@ -86,7 +87,7 @@ def planned(volume: Volume) -> Planned:
     """Plans an attempt of the tiny volume."""
 
     def plan(more: str = "") -> AttemptPaths:
-        _, paths, _ = planning.run(planning.PlanRequest(volume(more), "test", {}))
+        _, paths, _ = planning.run(PlanRequest(volume(more), "test", {}))
         return paths
 
     return plan

@@ -17,6 +17,7 @@ from magneton_tasks.runners.slurm.cluster import SlurmCluster
 from magneton_tasks.runners.slurm.programs import Slurm
 from magneton_tasks.runners.slurm.scheduler import SlurmScheduler
 from magneton_tasks.stages.planning import draft as planning
+from magneton_tasks.stages.planning.request import PlanRequest
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.runners.slurm.fake_cluster import Cluster, Planned
 
@@ -93,7 +94,7 @@ def test_plan_refuses_what_the_partition_does_not_give(cluster: Cluster, tmp_pat
     more = 'runner: {offered: [slurm], default: slurm}\nslurm: {time: "10:00:00"}\n'
     config = write_tiny_volume(tmp_path / "volume", more)
     with pytest.raises(ConfigError, match="slurm.time is 10 h"):
-        planning.run(planning.PlanRequest(config, "test", {}))
+        planning.run(PlanRequest(config, "test", {}))
 
 
 def test_three_queries(cluster: Cluster) -> None:
