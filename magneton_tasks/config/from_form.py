@@ -13,8 +13,9 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.config import field_facts, keys
 from magneton_tasks.config.field_facts import Heading, InForm
 from magneton_tasks.config.model import RunConfig
-from magneton_tasks.config.read import known_keys, nearest
+from magneton_tasks.config.read import known_keys, nearest, uses_partition
 from magneton_tasks.config.roots import PATH_KEYS, ROOTS_VARIABLE, allowed_roots
+from magneton_tasks.config.thresholds import uses_threshold
 from magneton_tasks.config.unread import unread_keys
 from magneton_tasks.errors import ConfigError
 
@@ -31,6 +32,18 @@ def _sections() -> dict[str, tuple[str, ...]]:
 #: The keys, by the heading that they stand under in the form.
 SECTIONS = _sections()
 KEYS = tuple(key for section in SECTIONS.values() for key in section)
+
+
+#: Parameters of a run that are no keys.
+RUN_KEYS = ("stages", "thresholds", "partition", "restart")
+
+
+def run_keys(config: RunConfig) -> tuple[str, ...]:
+    """Those of `RUN_KEYS` that this config's form offers: a partition, and several thresholds, only
+    where the paths hold what stands for them.
+    """
+    has = {"partition": uses_partition(config), "thresholds": uses_threshold(config)}
+    return tuple(key for key in RUN_KEYS if has.get(key, True))
 
 
 def offered(config: RunConfig) -> tuple[str, ...]:
@@ -79,7 +92,7 @@ def _refusal(key: str, may_set: Sequence[str]) -> ConfigError:
             f"{key} can't be set by a run's parameters: ${ROOTS_VARIABLE} isn't set",
             f"set {key} in the volume's YAML file, or Airflow's {ROOTS_VARIABLE} to the directories under which forms may name paths",
         )
-    if key in (*known_keys(), "partition"):
+    if key in (*known_keys(), *RUN_KEYS):
         return ConfigError(
             f"{key} can't be set by a run's parameters",
             f"change it in the volume's YAML file; {may}",

@@ -33,6 +33,11 @@ def run(attempt: Attempt, exit_code: int) -> int:
     return exit_code
 
 
+def of_several(attempt: Attempt) -> None:
+    """The report of all thresholds together, beside that of each."""
+    _report(attempt)
+
+
 def _preview(attempt: Attempt) -> int:
     """Draw the preview; what can't be read turns the result of verify red, as it isn't complete."""
     try:

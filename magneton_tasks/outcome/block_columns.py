@@ -18,6 +18,7 @@ from typing import Any
 from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.figures import FIGURES, NAN
 from magneton_tasks.outcome.run_state import place_of
+from magneton_tasks.outcome.stage_names import name_of
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, facts
@@ -61,6 +62,8 @@ class VolumeColumns:
 
     Attributes
     ----------
+    stages
+        By `stage_names.name_of`.
     hosts, runs
         The names that the columns number; run 0 is this attempt.
     """
@@ -70,19 +73,38 @@ class VolumeColumns:
         self._attempt = attempt
         self.stages: dict[str, StageColumns] = {}
 
-    def take_in(self, states: VolumeStates) -> None:
-        """Have columns for all stages whose blocks, groups or cells are known by now."""
-        found = {}
-        for stage in STAGES[:-1]:
-            total, grid = states.total(stage), states.grid(stage)
-            known = self.stages.get(stage)
-            if known is not None and (known.total, known.grid) == (total, grid):
-                found[stage] = known
-            elif total:
-                found[stage] = StageColumns(
-                    self._attempt, stage, total, grid, self.hosts, self.runs
-                )
+    def states(self, *, alive: bool) -> list[VolumeStates]:
+        """What became of the volume at each threshold, as `take_in` takes it."""
+        return [VolumeStates(each, alive=alive) for each in self._attempt.each()]
+
+    def take_in(self, each: Sequence[VolumeStates]) -> None:
+        """Have columns for all stages whose blocks, groups or cells are known by now.
+
+        Parameters
+        ----------
+        each
+            The states at each threshold; what they have in common is taken from the first.
+        """
+        found: dict[str, StageColumns] = {}
+        for states in each:
+            for stage in STAGES[:-1]:
+                name = name_of(states.attempt, stage)
+                if name in found:
+                    continue
+                total, grid = states.total(stage), states.grid(stage)
+                known = self.stages.get(name)
+                if known is not None and (known.total, known.grid) == (total, grid):
+                    found[name] = known
+                elif total:
+                    found[name] = StageColumns(
+                        states.attempt, stage, total, grid, self.hosts, self.runs
+                    )
         self.stages = found
+
+    def states_of(self, name: str, each: Sequence[VolumeStates]) -> VolumeStates:
+        """Of ``each`` the states at the threshold of a column."""
+        of = self.stages[name].attempt.paths.cut
+        return next(states for states in each if states.attempt.paths.cut == of)
 
 
 class StageColumns:
@@ -90,6 +112,8 @@ class StageColumns:
 
     Attributes
     ----------
+    attempt, name
+        At the threshold that it is of, and what the stage is called (`stage_names`).
     states
         A letter per block.
     figures
@@ -110,7 +134,8 @@ class StageColumns:
         self, attempt: Attempt, stage: str, total: int, grid: Grid | None, hosts: Names, runs: Names
     ) -> None:
         self.stage, self.total, self.grid = stage, total, grid
-        self._attempt, self._host_names, self._run_names = attempt, hosts, runs
+        self.name = name_of(attempt, stage)
+        self.attempt, self._host_names, self._run_names = attempt, hosts, runs
         self.states = bytearray(b"m") * total
         self._work = work = group_work.work_of(attempt.paths, attempt.plan, stage)
         nothing = array("d", [NAN]) * total
@@ -172,7 +197,7 @@ class StageColumns:
         return self._summary
 
     def _planned(self) -> StageSummary:
-        plan = self._attempt.plan
+        plan = self.attempt.plan
         if facts(self.stage).grid != "groups":
             return StageSummary.planned(plan, self.stage)
         work = self._work or StagePlan(0)
@@ -197,9 +222,10 @@ class StageColumns:
 
     def row(self, now: float, *, is_alive: bool) -> dict[str, Any]:
         """What page and report both say of the stage, beside what each adds."""
-        plan, memory = self._attempt.plan, self._attempt.plan.memory.get(self.stage)
+        plan, memory = self.attempt.plan, self.attempt.plan.memory.get(self.stage)
         return {
             **self.summary().data(now, is_alive=is_alive),
+            "stage": self.name,
             "asked": CHOICE_OF[self.stage] in plan.stages,
             "expected_bytes": memory.expected if memory else None,
             "bound_bytes": memory.bound if memory else None,
@@ -242,7 +268,7 @@ class StageColumns:
     def _told(self, key: int) -> dict[str, Any]:
         hosts = list(self._host_names)
         return {
-            "stage": self.stage,
+            "stage": self.name,
             "key": key,
             **place_of(self.grid, key),
             **{f.name: f.exact(self.figures[f.name][key]) for f in FIGURES},

@@ -13,6 +13,7 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.outcome import figures
 from magneton_tasks.outcome.run_state import place_of
+from magneton_tasks.outcome.stage_names import found
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import task_logs
 from magneton_tasks.work.attempt import Attempt
@@ -64,18 +65,25 @@ def _lines(path: Path, wanted: bytes) -> list[bytes]:
 def detail(attempt: Attempt, stage: str, key: int) -> Data:
     """What there is to know of one block: place, last record, tries.
 
+    Parameters
+    ----------
+    stage
+        As the block map calls it (`stage_names`).
+
     Raises
     ------
     KeyError
         No such block.
     """
+    name = stage
+    attempt, stage = found(attempt, name)
     states = VolumeStates(attempt, alive=False)
     grid = states.grid(stage)
     if not 0 <= key < states.total(stage):
         raise KeyError(key)
     known = events(attempt, stage, key)
     return {
-        "stage": stage, "noun": noun_of(stage), "key": key,
+        "stage": name, "noun": noun_of(stage), "key": key,
         **place_of(grid, key),
         "tries": [_try(attempt, r) for r in known],
         "log": task_logs.log_of(attempt.work.runs, stage, known) is not None,
@@ -100,6 +108,7 @@ def _try(attempt: Attempt, record: Record) -> Data:
 
 def log_tail(attempt: Attempt, stage: str, key: int) -> str | None:
     """The end of a block's log; None where there is none (any more)."""
+    attempt, stage = found(attempt, stage)
     path = task_logs.log_of(attempt.work.runs, stage, events(attempt, stage, key))
     if path is None:
         return None

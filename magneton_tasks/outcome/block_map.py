@@ -38,7 +38,7 @@ class BlockMap:
         self._volume = VolumeColumns(attempt)
         self.summary: Data = {}
         self.took_s = 0.0
-        self._states: VolumeStates | None = None
+        self._states: list[VolumeStates] | None = None
         self._signature: object = None
         #: Of stages without records at the last look: whether the run was alive then.
         self._blank: dict[str, bool | None] = {}
@@ -61,15 +61,17 @@ class BlockMap:
             return
         began = time.monotonic()
         if self._states is None:
-            self._states = VolumeStates(self.attempt, alive=alive)
+            self._states = self._volume.states(alive=alive)
         else:
-            self._states.refresh(alive)
+            for states in self._states:
+                states.refresh(alive)
         self._volume.take_in(self._states)
-        for stage, columns in self.columns.items():
-            blank = alive if self._states.is_blank(stage) else None
-            if blank is None or blank is not self._blank.get(stage):
-                columns.update(self._states.judged(stage), alive)
-            self._blank[stage] = blank
+        for name, columns in self.columns.items():
+            states = self._volume.states_of(name, self._states)
+            blank = alive if states.is_blank(columns.stage) else None
+            if blank is None or blank is not self._blank.get(name):
+                columns.update(states.judged(columns.stage), alive)
+            self._blank[name] = blank
         self._version += 1
         self.summary = {
             **block_summary.summarise(self.attempt, self.columns, alive),
@@ -81,12 +83,17 @@ class BlockMap:
 
     def _look_of_files(self) -> list[tuple[str, list[tuple[str, int]]]]:
         """Names and sizes of everything that a refresh reads."""
-        places = [
-            self.attempt.work.records(stage, self.attempt.plan.fingerprints.of(stage))
+        each = self.attempt.each()
+        places = dict.fromkeys(
+            self.attempt.work.records(stage, one.plan.fingerprints.of(stage))
+            for one in each
             for stage in stages_of(self.attempt.config.method)[:-1]
+        )
+        more = [
+            place
+            for paths in (self.attempt.paths, *(one.paths for one in each))
+            for place in (paths.result("x").parent, paths.groups_work("x").parent)
         ]
-        paths = self.attempt.paths
-        more = paths.result("x").parent, paths.groups_work("x").parent
         return [(str(p), _sizes(p)) for p in (*places, *more)]
 
     # ------------------------------------------------------------------ answers

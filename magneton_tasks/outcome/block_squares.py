@@ -125,7 +125,7 @@ def head(columns: StageColumns, factor: Vec3) -> Data:
         raise KeyError(columns.stage)
     shape = _shape(columns, factor)
     return {
-        "stage": columns.stage,
+        "stage": columns.name,
         "noun": noun_of(columns.stage),
         "grid": list(columns.grid.shape),
         "factor": list(factor),
@@ -201,7 +201,7 @@ def exact(columns: StageColumns, layers: Sequence[Squares]) -> Data:
     if is_single:
         data |= {"hosts": repeats(columns.hosts), "runs": repeats(columns.runs)}
     return {
-        "stage": columns.stage,
+        "stage": columns.name,
         "noun": noun_of(columns.stage),
         "shape": _shape(columns, factor),
         "factor": list(factor),

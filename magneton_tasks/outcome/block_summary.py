@@ -77,16 +77,21 @@ def summarise(
         "pool": _pool(attempt, columns),
         "has_preview": attempt.paths.preview.is_file(),
         "has_report": attempt.paths.page.is_file(),
-        "has_output": has_output(attempt.config.paths.output),
+        "has_output": has_output(attempt),
     }
 
 
-def has_output(url: str) -> bool | None:
-    """Whether there is a volume at a ``file://`` URL; None: it lies elsewhere, where nobody looked."""
+def has_output(attempt: Attempt) -> bool | None:
+    """Whether there is a volume at a ``file://`` URL; None: it lies elsewhere, where nobody looked.
+
+    Of several thresholds: at any of them.
+    """
     from magneton_tasks.base.location import locate
 
-    place = locate(url).path
-    return None if place is None else files.stat_size(place / "info") is not None
+    places = [locate(each.config.paths.output).path for each in attempt.each()]
+    if None in places:
+        return None
+    return any(files.stat_size(place / "info") is not None for place in places if place)
 
 
 def _end(attempt: Attempt, ended: Sequence[float], verified: object) -> float:
@@ -113,7 +118,7 @@ def _cost(plan: Plan) -> Data:
 
 # ------------------------------------------------------------------ one stage
 def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool) -> Data:
-    stage, work = found.stage, attempt.plan.work.get(found.stage)
+    stage, work = found.stage, found.attempt.plan.work.get(found.stage)
     memory = found.figures["peak_bytes"]
     return {
         **found.row(now, is_alive=is_alive),
@@ -123,7 +128,7 @@ def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool)
         "has_map": found.grid is not None, "layers": found.layers(),
         "running_now": [_working(found, k) for k in found.keys("r", MOST_RUNNING)],
         "failures": [
-            {"stage": stage, **block_failure(attempt, stage, record), "position": _position(found, k)}
+            {"stage": found.name, **block_failure(attempt, stage, record), "position": _position(found, k)}
             for k, record in sorted(found.failed.items())[:MOST_FAILED]
         ],
         "seconds": histogram(found.figures["seconds"]), "memory": histogram(memory),

@@ -15,6 +15,7 @@ from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
+from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.outcome import block_squares
 from magneton_tasks.outcome.block_columns import StageColumns, VolumeColumns
 from magneton_tasks.outcome.block_squares import Squares
@@ -31,7 +32,6 @@ from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.paths import AttemptPaths
-from magneton_tasks.work.states import VolumeStates
 
 #: Of the layout of report.json; another one's isn't taken over.
 FORMAT = 2
@@ -81,7 +81,7 @@ def _page(attempt: Attempt, verified: Mapping[str, Any] | None, found: Found | N
     from magneton_tasks.outcome.page import data, frozen
 
     if found is None:
-        before = _attempt_before(attempt)
+        before = _before_at(attempt)
         told = frozen.data_of(before.page) if before is not None else None
         if told is not None:
             return data.retold(attempt, told, verified)
@@ -105,7 +105,7 @@ def _report(
     worked = taken or _worked(attempt, results, found or columns_now(attempt))
     failures = [*worked.pop("failures"), *stage_failures(results), *verify_failures(verified)]
     alive = verified is None and is_alive(attempt)
-    pooled = any(s["stage"] == "pool" and s["done"] for s in worked["stages"])
+    pooled = any(s["stage"] == "pool" and s["done"] for s in worked["stages"])  # each has its own
     if verified is None and not alive:
         ended = max((s["ended"] for s in worked["stages"] if s["ended"]), default=plan.created)
     return {
@@ -150,10 +150,12 @@ class Found:
 
 def columns_now(attempt: Attempt) -> Found:
     """What the records say now."""
-    states, found = VolumeStates(attempt, alive=is_alive(attempt)), VolumeColumns(attempt)
-    found.take_in(states)
-    for stage, columns in found.stages.items():
-        columns.update(states.judged(stage), alive=False)  # a report knows no queue
+    found = VolumeColumns(attempt)
+    each = found.states(alive=is_alive(attempt))
+    found.take_in(each)
+    for name, columns in found.stages.items():
+        judged = found.states_of(name, each).judged(columns.stage)
+        columns.update(judged, alive=False)  # a report knows no queue
     mapped = {s: c for s, c in found.stages.items() if c.grid is not None}
     return Found(found, {stage: block_squares.draw(c) for stage, c in mapped.items()})
 
@@ -161,14 +163,14 @@ def columns_now(attempt: Attempt) -> Found:
 def _worked(attempt: Attempt, results: Mapping[str, list[Data]], found: Found) -> Data:
     """Stages, maps, slowest blocks, hosts and failed blocks, from the records."""
     columns, now, alive = found.volume.stages, time.time(), is_alive(attempt)
-    rows = [_stage(attempt, c, results.get(s, []), now, alive) for s, c in columns.items()]
+    rows = [_stage(c, results, now, alive) for c in columns.values()]
     return {
         "stages": rows,
         "maps": [block_squares.exact(columns[s], drawn) for s, drawn in found.squares.items()],
         "slowest": columns["segment"].slowest(),
         "failures": [
-            {"stage": stage, **block_failure(attempt, stage, record)}
-            for stage, c in columns.items()
+            {"stage": name, **block_failure(attempt, c.stage, record)}
+            for name, c in columns.items()
             for _, record in sorted(c.failed.items())
         ],
         "failed": sum(row["failed"] for row in rows),
@@ -177,13 +179,13 @@ def _worked(attempt: Attempt, results: Mapping[str, list[Data]], found: Found) -
     }
 
 
-def _stage(
-    attempt: Attempt, found: StageColumns, results: list[Data], now: float, alive: bool
-) -> Data:
+def _stage(found: StageColumns, results: Mapping[str, list[Data]], now: float, alive: bool) -> Data:
     """The row of a stage; wall and CPU time are this attempt's own."""
-    stage, plan, summary = found.stage, attempt.plan, found.summary()
+    stage, plan, summary = found.stage, found.attempt.plan, found.summary()
+    cut = found.attempt.paths.cut
+    own = [r for r in results.get(stage, ()) if r.get("threshold", cut) == cut]
     # A batch's result has the CPU time of its start-up too, but that of its last try only.
-    told_s = sum(r.get("cpu_s") or 0 for r in results)
+    told_s = sum(r.get("cpu_s") or 0 for r in own)
     cpu_s = max(summary.cpu_s or 0.0, told_s) if summary.own else None
     return {
         **found.row(now, is_alive=alive),
@@ -200,13 +202,22 @@ def _attempt_before(attempt: Attempt) -> AttemptPaths | None:
     return next((f.paths for f in others if f.time_s <= planned_s), None)
 
 
+def _before_at(attempt: Attempt) -> AttemptPaths | None:
+    """As `_attempt_before`; where that had several thresholds, at this one."""
+    before = _attempt_before(attempt)
+    if before is None or attempt.plan.cuts:
+        return before
+    at = before.at(text_of(attempt.plan.threshold.value))
+    return at if at.report.is_file() else before
+
+
 def earlier(attempt: Attempt) -> Data | None:
     """What the attempt before found, where this one had nothing to do: nothing has changed since.
 
     Its preview is taken over, too. None where that attempt wasn't verified, or was another's:
     then the records tell.
     """
-    before = _attempt_before(attempt)
+    before = _before_at(attempt)
     if before is None:
         return None
     with suppress(OSError, ValueError, KeyError):

@@ -58,7 +58,7 @@ def volume(attempt: Attempt) -> Data:
     box, is_exact = geometry.box, config.method == "exact"
     return {
         "method": config.method,
-        "threshold": threshold_words.as_data(attempt.threshold),
+        "threshold": threshold_words.of_attempt(attempt),
         "input": config.paths.input,
         "mip": config.input.mip,
         "output": config.paths.output,

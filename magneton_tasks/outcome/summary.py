@@ -16,7 +16,7 @@ from magneton_tasks.base.grid import ranges_len
 from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_plan import START_S, StagePlan
-from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, OF_GROUPS, STAGES
+from magneton_tasks.plan.stage_table import CHOICE_OF, OF_GROUPS, OWN_STAGES, STAGES
 from magneton_tasks.work import group_work
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Failed, Settled
@@ -80,7 +80,7 @@ class StageSummary:
         if stage in OF_GROUPS:
             return cls.of_groups(plan, stage, work or StagePlan(0))
         total = total_of(plan.geometry, stage) or 1
-        if plan.cuts and stage in ("pool", *AFTER_POOL):
+        if plan.cuts and stage in OWN_STAGES:
             total *= len(plan.cuts)
         todo = (ranges_len(work.todo) if work else total) if is_asked else 0
         voxels = 0.0 if stage == "pool" else plan.geometry.box.voxels / total

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
+from magneton_tasks.work.attempt import Attempt
 
 _SOURCES = {"map": "from the map", "config": "from the config", "run": "set for this run"}
 
@@ -25,6 +26,15 @@ def of_plan(plan: Plan) -> str:
     if not plan.cuts:
         return words(plan.threshold)
     return f"{', '.join(cut.name for cut in plan.cuts)}, set for this run, an output each"
+
+
+def of_attempt(attempt: Attempt) -> dict[str, Any]:
+    """As `as_data`; of several thresholds ``value`` is the text that lists them."""
+    told = as_data(attempt.threshold)
+    if not attempt.plan.cuts:
+        return told
+    listed = ", ".join(cut.name for cut in attempt.plan.cuts)
+    return told | {"value": listed, "source_words": "an output each"}
 
 
 def as_data(chosen: ThresholdChoice) -> dict[str, Any]:

@@ -145,6 +145,8 @@ MAPPED = tuple(stage.name for stage in TABLE if stage.grid)
 OF_GROUPS = tuple(stage.name for stage in TABLE if stage.grid == "groups")
 #: stages whose results a new pool table makes stale, in their order
 AFTER_POOL = tuple(s for s in MAPPED if STAGES.index(s) > STAGES.index("pool"))
+#: stages that each of several thresholds of a run has for itself
+OWN_STAGES = (*STAGES[STAGES.index("pool") :],)
 #: stages that write chunks of the output
 WRITING = tuple(stage.name for stage in TABLE if stage.writes)
 #: what a run may be limited to, and which of these each stage belongs to

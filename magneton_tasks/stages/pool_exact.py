@@ -63,7 +63,9 @@ def run(job: Job) -> int:
                 and attempt.accepts("pool", valid)
                 and spares("pool", valid, made_of)
             ):
-                say("pool: nothing to do, blocks and rounds are those of the last time")
+                say(
+                    f"pool{attempt.named}: nothing to do, blocks and rounds are those of the last time"
+                )
                 result["skipped"] = 1
             else:
                 found = completeness.require(attempt, chain)
@@ -88,7 +90,7 @@ def run(job: Job) -> int:
         except Exception as caught:
             error = advised(attempt, "pool", explain(caught))
             code = error.exit_code
-            tell(Failed.of("pool", error))
+            tell(Failed.of("pool", error, at=attempt.named))
             failure = failure_of(error)
             result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
             attempted = attempt.plan.attempt
@@ -112,7 +114,7 @@ def _pool(
     if chosen.source == "map":
         chosen = thresholds.of_pool(attempt, curve.rule, lowest_threshold(attempt.config))
         for warning in chosen.warnings:
-            tell(Note(f"pool: WARNING: {warning}", "warning"))
+            tell(Note(f"pool{attempt.named}: WARNING: {warning}", "warning"))
     report = report_of(attempt, curve, chosen.number, found)
     _write(attempt, report, curve, chosen.number)
     info = Info(
@@ -199,10 +201,10 @@ def _write(attempt: Attempt, report: PoolReport, curve: Curve, threshold: float)
     least = "" if LEVELS[at_level(threshold)] == threshold else "at least "
     smaller = f", those below {small} voxels included" if small > 1 else ""
     say(
-        f"pool: {report.labels:,} supervoxels, {least}{report.objects:,} objects at {threshold:g}{smaller}"
+        f"pool{attempt.named}: {report.labels:,} supervoxels, {least}{report.objects:,} objects at {threshold:g}{smaller}"
     )
     if data["warning"]:
-        tell(Note(f"pool: WARNING: {data['warning']}", "warning"))
+        tell(Note(f"pool{attempt.named}: WARNING: {data['warning']}", "warning"))
 
 
 def curve_data(curve: Curve) -> Mapping[str, Any]:

@@ -45,6 +45,7 @@ def run(attempt: Attempt, stage: str, one: RunOne) -> int:
     result: dict[str, Any] = {
         "stage": stage,
         **_counts(found),
+        **_checked(found),
         "at": found,
         "seconds": round(time.time() - began, 3),
     }
@@ -81,6 +82,17 @@ def _counts(found: dict[str, dict[str, Any]]) -> dict[str, int]:
             if name in result:
                 counts[name] = counts.get(name, 0) + int(result[name])
     return counts
+
+
+def _checked(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """How verify found out that the chunks are there (`proof.checked`), if it did so at each."""
+    each = [result.get("checked") for result in found.values()]
+    told = [one for one in each if one]
+    if not told or len(told) < len(each):
+        return {}
+    how = next((one["how"] for one in told if one["how"] != "all"), "all")
+    sums = {name: sum(one[name] for one in told) for name in ("chunks", "read")}
+    return {"checked": {"how": how, **sums}}
 
 
 def _failures(found: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:

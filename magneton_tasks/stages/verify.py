@@ -60,7 +60,7 @@ def run(job: Job) -> int:
     except Exception as caught:
         error = explain(caught)
         code = error.exit_code
-        tell(Failed.of("verify", error))
+        tell(Failed.of("verify", error, at=attempt.named))
         result["failures"] = [{"key": None, **failure_of(error)}]
     result["seconds"] = round(time.time() - began, 3)
     finish(attempt, "verify", result)
@@ -95,7 +95,7 @@ def verify(attempt: Attempt) -> dict[str, Any]:
     _refuse(findings)
     if "apply" in stages:
         mark_finished(attempt)
-    say(f"verify: {proof.words(counted)}: {json.dumps(counted)}")
+    say(f"verify{attempt.named}: {proof.words(counted)}: {json.dumps(counted)}")
     return counted
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from magneton_tasks.base import files
-from magneton_tasks.plan.stage_table import STAGES
+from magneton_tasks.plan.stage_table import AFTER_POOL, STAGES
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.paths import stage_of
@@ -32,6 +32,23 @@ def note(job: Job, cause: str | None, *, is_mapped: bool) -> None:
         path.unlink(missing_ok=True)
     else:
         files.write_atomic(path, cause.encode())
+
+
+def note_batch(attempt: Attempt, stage: str, batch: int | None, cause: str | None) -> None:
+    """As `note`, by whoever ran the batch: one that was killed couldn't say it.
+
+    Parameters
+    ----------
+    attempt
+        With all its thresholds.
+    """
+    if not attempt.plan.cuts or batch is None or stage not in AFTER_POOL:
+        return
+    job = Job.of_batch(attempt, stage, batch)
+    if (
+        cause is None or not job.attempt.paths.failed(stage, batch).exists()
+    ):  # it may have said more
+        note(job, cause, is_mapped=True)
 
 
 def failed_before(attempt: Attempt, stage: str) -> str | None:

@@ -199,13 +199,8 @@ def test_blocks_that_don_t_fit_into_memory_are_refused_with_a_size_that_does(
     assert volumes.plan_run(config, sets, stages=("segment",)).plan.work["segment"].todo
 
 
-def test_the_shipped_default_config_passes_its_own_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_shipped_default_config_passes_its_own_plan(tmp_path: Path) -> None:
     """All defaults: block size, merge function and memory fit one another, on this machine."""
-    # the threshold is taken from a part of the map, which is all the same
-    monkeypatch.setattr(map_samples, "WHOLE_VOXELS", 0)
-    monkeypatch.setattr(map_samples, "ENOUGH_VOXELS", 10**6)
     affinity = volumes.affinities(volumes.cells((32, 64, 64), n=20))
     affinity = np.tile(affinity, (1, 9, 5, 5))  # several blocks along each axis
     volumes.write_precomputed(

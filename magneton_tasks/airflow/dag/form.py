@@ -24,6 +24,8 @@ from magneton_tasks.config import from_form, keys, renamed
 from magneton_tasks.config.read import RunConfig, uses_partition
 from magneton_tasks.config.roots import PATH_KEYS, allowed_roots
 from magneton_tasks.config.segment import USUAL_THRESHOLD
+from magneton_tasks.config.thresholds import thresholds_of
+from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.stage_table import CHOICES
 
 _THIS_RUN = "This run"
@@ -45,12 +47,15 @@ class FormRequest:
         What ``{partition}`` in the paths stands for, or None.
     restart
         Compute everything anew.
+    thresholds
+        At which there is to be a result; none: the config's.
     """
 
     sets: Mapping[str, Any]
     stages: tuple[str, ...] | None
     partition: str | None
     restart: bool
+    thresholds: tuple[float, ...] = ()
 
 
 def form(config: RunConfig) -> dict[str, Param]:
@@ -62,12 +67,7 @@ def form(config: RunConfig) -> dict[str, Param]:
         for key in keys_there
         if key in offered
     }
-    return params | {key: _RUN_PARAMS[key]() for key in run_keys(config)}
-
-
-def run_keys(config: RunConfig) -> tuple[str, ...]:
-    """The other parameters: a partition only where the paths hold ``{partition}``."""
-    return tuple(k for k in _RUN_PARAMS if k != "partition" or uses_partition(config))
+    return params | {key: _RUN_PARAMS[key]() for key in from_form.run_keys(config)}
 
 
 def _stages() -> Param:
@@ -81,6 +81,19 @@ def _stages() -> Param:
         examples=list(CHOICES),
         uniqueItems=True,
         minItems=1,
+    )
+
+
+def _thresholds() -> Param:
+    number = r"\s*([01](\.\d*)?|\.\d+)\s*"
+    return Param(
+        None,
+        title="Thresholds",
+        description="A result at each of these, such as 0.25, 0.3, 0.4, in one run: {threshold} in the "
+        "output's path stands for it. Empty: the threshold above.",
+        section=_THIS_RUN,
+        type=["string", "null"],
+        pattern=rf"^{number}(,{number})*$(?!\n)",
     )
 
 
@@ -106,7 +119,9 @@ def _restart() -> Param:
     )
 
 
-_RUN_PARAMS = {"stages": _stages, "partition": _partition, "restart": _restart}
+_RUN_PARAMS = {
+    "stages": _stages, "thresholds": _thresholds, "partition": _partition, "restart": _restart
+}  # fmt: skip
 
 
 def read(
@@ -135,7 +150,7 @@ def read(
     """
     offered = from_form.offered(config)
     given = renamed.given(conf or {}, "this run's parameters")
-    from_form.check(given, offered, run_keys(config))
+    from_form.check(given, offered, from_form.run_keys(config))
     params = {**params, **{k: v for k, v in given.items() if k not in (conf or {})}}
     # Only what the form had when the run began: the file may offer more now.
     sets = {k: params[k] for k in offered if k in params and params[k] != _value(config, k)}
@@ -148,7 +163,17 @@ def read(
         stages=None if set(stages) == set(CHOICES) else stages,
         partition=partition,
         restart=bool(params["restart"]),
+        thresholds=_read_thresholds(params.get("thresholds")),
     )
+
+
+def _read_thresholds(text: str | None) -> tuple[float, ...]:
+    if not text:
+        return ()
+    try:
+        return thresholds_of(text)
+    except ValueError as error:
+        raise ConfigError(f"thresholds: {error}", "list them as in 0.25, 0.3, 0.4") from None
 
 
 def _value(config: RunConfig, key: str) -> Any:

@@ -1,6 +1,7 @@
 """A volume's output as an Airflow asset: DAGs that mesh or analyse it start when it has changed.
 
-The asset is called like the DAG. An event holds the output's URL, the partition, run and attempt;
+The asset is called like the DAG. An event holds the output's URL (of several thresholds that of the
+lowest, and all of them as ``outputs``), the partition, run and attempt;
 where the paths hold ``{partition}``, it bears the partition as its key.
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from magneton_tasks.config.thresholds import outputs_of
 from magneton_tasks.plan.plan import Plan, digest
 from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
@@ -37,8 +39,10 @@ class AnnounceOperator(BaseOperator):
         plan, config = plan_of(paths), config_of(paths)
         if "apply" not in plan.stages:
             raise AirflowSkipException("this run wrote no output")
+        outputs = outputs_of(config, plan.thresholds)
         event: dict[str, Any] = {
-            "output": config.paths.output,
+            "output": outputs[0],
+            **({"outputs": outputs} if plan.cuts else {}),
             "partition": plan.partition,
             "run": plan.run,
             "attempt": self.attempt,
@@ -50,7 +54,7 @@ class AnnounceOperator(BaseOperator):
         announced.extra = event
         if plan.partition is not None:
             announced.add_partitions(plan.partition)
-        self.log.info("announced %s: %s", self.asset.name, config.paths.output)
+        self.log.info("announced %s: %s", self.asset.name, ", ".join(outputs))
         return event
 
     def _last(self, context: Context, partition: str | None) -> object:
@@ -64,6 +68,8 @@ class AnnounceOperator(BaseOperator):
 
 def content(work: WorkPaths, plan: Plan) -> str:
     """What tells one content of the output from another: settings, and the pool it was written with."""
+    if plan.cuts:
+        return digest([content(work, each) for each in plan.each()])
     pool = Manifest(work.records("pool", plan.fingerprints.of("pool"))).read({0})
     record = pool[0].valid if 0 in pool else None
     return digest(plan.fingerprints.apply, record.input if record else None)

@@ -63,6 +63,10 @@ class ArrayOperator(StageTask, BashOperator):
 
     def execute(self, context: Context) -> Any:
         self.skip_unless_wanted()
+        return self.leaving_out(context, lambda: self.begin(context))
+
+    def begin(self, context: Context) -> Result:
+        """Adopt the batch's jobs, and do the first step."""
         limit = self.execution_timeout
         deadline = None if limit is None else time.time() + limit.total_seconds()
         try:
@@ -78,6 +82,10 @@ class ArrayOperator(StageTask, BashOperator):
 
     def look_again(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on after the trigger fired."""
+        return self.leaving_out(context, lambda: self.go_on(context, event))
+
+    def go_on(self, context: Context, event: Mapping[str, Any]) -> Result:
+        """The step after what the trigger saw."""
         if "silent" in event:
             raise AirflowException(event["silent"])
         token, deadline = self.kept(context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
 from magneton_tasks.plan.stage_plan import StagePlan
-from magneton_tasks.plan.stage_table import noun_of, round_of
+from magneton_tasks.plan.stage_table import AFTER_POOL, noun_of, round_of
 from magneton_tasks.runners.command import stage_command
 from magneton_tasks.work import group_work
 from magneton_tasks.work.frozen import plan_of
@@ -51,6 +51,9 @@ class BatchesOperator(BaseOperator):
             return []
         plan = plan_of(AttemptPaths(Path(self.attempt)))
         in_space = plan.geometry.is_in_space(self.stage)
+        if plan.cuts and self.stage in AFTER_POOL:
+            works = {cut.name: cut.work.get(self.stage) for cut in plan.cuts}
+            return batches_of_each(self.stage, works)
         return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
 
 
@@ -86,13 +89,30 @@ def group_batches(
     ti.xcom_push(key=_GROUPS, value=result["groups"])
     if not result["batches"]:
         return []
+    cuts = plan_of(paths).cuts if task.stage in AFTER_POOL else ()
+    if cuts:
+        named = [cut.name for cut in cuts]
+        works = {n: group_work.read(paths.at(n), task.stage, _WAIT_S).work for n in named}
+        return batches_of_each(task.stage, works)
     return batches(task.stage, group_work.read(paths, task.stage, _WAIT_S).work)
 
 
-def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> list[dict[str, Any]]:
+def batches_of_each(stage: str, works: Mapping[str, StagePlan | None]) -> list[dict[str, Any]]:
+    """As `batches`, at several thresholds: ``0.3, batch 2: cells 0-7``; ``works``: by threshold."""
+    named: list[dict[str, Any]] = []
+    for threshold, work in works.items():
+        found = batches(stage, work, before=len(named))
+        named += [{**batch, "name": f"{threshold}, {batch['name']}"} for batch in found]
+    return named
+
+
+def batches(
+    stage: str, work: StagePlan | None, *, in_space: bool = False, before: int = 0
+) -> list[dict[str, Any]]:
     """The batches of a stage with names for people, such as ``blocks 24-31``.
 
-    ``in_space``: a batch holds blocks that are neighbours (`work.job.Job.keys`).
+    ``in_space``: a batch holds blocks that are neighbours (`work.job.Job.keys`). ``before``: number of the
+    first.
     """
     if work is None:
         return []
@@ -102,7 +122,10 @@ def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> li
         begin, end = work.batch(k)
         if in_space:  # neighbours in space; their numbers don't follow one another
             named.append(
-                {"batch": k, "name": f"batch {k}: {end - begin} {noun}{'s' * (end - begin > 1)}"}
+                {
+                    "batch": before + k,
+                    "name": f"batch {before + k}: {end - begin} {noun}{'s' * (end - begin > 1)}",
+                }
             )
             continue
         first = next(items(work.todo, begin, begin + 1))
@@ -110,5 +133,5 @@ def batches(stage: str, work: StagePlan | None, *, in_space: bool = False) -> li
         name = f"{noun} {first}" if end - begin == 1 else f"{noun}s {first}-{last}"
         if last - first != end - begin - 1:
             name += f" ({end - begin} of them)"
-        named.append({"batch": k, "name": f"batch {k}: {name}"})
+        named.append({"batch": before + k, "name": f"batch {before + k}: {name}"})
     return named

@@ -134,8 +134,13 @@ class StageContainerOperator(StageTask, ContainerOperator):
 
     def execute(self, context: Context) -> Any:
         self.skip_unless_wanted()
-        told = self.run_stage(self.attempt, self.stage, self.number, context["ti"].try_number)
-        return self.numbered(result_of(told))
+        try_number = context["ti"].try_number
+
+        def work() -> Result:
+            told = self.run_stage(self.attempt, self.stage, self.number, try_number)
+            return self.numbered(result_of(told))
+
+        return self.leaving_out(context, work)
 
 
 class GroupsContainerOperator(BatchesOperator, ContainerOperator):

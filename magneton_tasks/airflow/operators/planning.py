@@ -105,6 +105,7 @@ def request_command(config_path: str, run_id: str, request: forms.FormRequest) -
         stages=request.stages,
         restart=request.restart,
         form=True,
+        thresholds=request.thresholds,
     )
 
 

@@ -109,7 +109,9 @@ class StageOperator(StageTask, CommandOperator):
 
     def execute(self, context: Context) -> Result:
         self.skip_unless_wanted()
-        return self.numbered(result_of(self.run_command(self.command(context))))
+        return self.leaving_out(
+            context, lambda: self.numbered(result_of(self.run_command(self.command(context))))
+        )
 
     def run_command(self, command: Sequence[str]) -> Told:
         """As of any command; what ran out of memory is run again at once, with more."""

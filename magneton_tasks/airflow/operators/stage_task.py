@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from magneton_tasks.airflow.operators.ends import Result
-from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED
+from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, MAPPED
+from magneton_tasks.work import left_out
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.paths import AttemptPaths
 
@@ -55,6 +57,40 @@ class StageTask(BaseOperator):
         """Skip the task where the run has chosen another runner, or wasn't asked for the stage."""
         skip_unless_chosen(self.runner, self.attempt)
         skip_unless_asked(self.stage, self.attempt)
+
+    def leaving_out(self, context: Context, work: Callable[[], Result]) -> Result:
+        """Do the task's ``work``; one of several thresholds that fails doesn't stop the others.
+
+        Raises
+        ------
+        AirflowSkipException
+            It failed for good at one of them: later stages leave that out, and verify ends red.
+        AirflowException
+            It failed otherwise.
+        """
+        try:
+            result = work()
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            ti = context["ti"]
+            is_over = isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries
+            if not is_over or not self._note(str(error)):
+                raise
+            self.log.error("%s", error)
+            raise AirflowSkipException(
+                f"{self.task_id} failed at one threshold; the others go on, and verify tells of it"
+            ) from None
+        self._note(None)
+        return result
+
+    def _note(self, cause: str | None) -> bool:
+        """Keep why the task failed, or that it didn't; whether it is of one of several thresholds."""
+        if self.stage not in AFTER_POOL or not plan_of(AttemptPaths(Path(self.attempt))).cuts:
+            return False
+        attempt = Attempt.open(Path(self.attempt))
+        left_out.note_batch(attempt, self.stage, self.number, cause)
+        return True
 
     def numbered(self, result: Result) -> Result:
         """A batch's result with its number: one that failed leaves a gap in Airflow's list."""

@@ -114,10 +114,10 @@ def _run(found: Found) -> Data:
         "voxels": plan.geometry.box.voxels,
         "shape": list(plan.geometry.box.shape),
         "blocks": len(plan.geometry.grid),
-        "threshold": threshold_words.as_data(attempt.threshold),
+        "threshold": threshold_words.of_attempt(attempt),
         "output": attempt.config.paths.output,
         "objects": pool.get("objects") if pool and state == "verified" else None,
-        "can_look": has_output(attempt.config.paths.output) is not False,
+        "can_look": has_output(attempt) is not False,
         "freed": _freed(attempt),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 
 import click
@@ -24,7 +24,7 @@ from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import AFTER_POOL, OF_GROUPS, stages_of
 from magneton_tasks.stages import several
 from magneton_tasks.stages.planning import group_work
-from magneton_tasks.work import results
+from magneton_tasks.work import left_out, results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
@@ -161,6 +161,8 @@ def verify_here(paths: AttemptPaths) -> int:
         attempt = Attempt.open(paths.root)
         run = several.run if attempt.plan.cuts else _alone
         code = run(attempt, "verify", one)
+        if attempt.plan.cuts:
+            after_verify.of_several(attempt)
     if code != EXIT_OK:
         _explain("verify", code, paths)
     return code
@@ -181,7 +183,10 @@ def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
             work = _work_of(stage, plan, paths, place, shown)
             if stage not in shown.rows:
                 continue
-            code = _run_stage(stage, work, place, shown)
+            codes = _run_stage(stage, work, place, shown)
+            code = worst(codes.values())
+            if plan.cuts:
+                _note(Attempt.open(paths.root), stage, codes)
             if code != EXIT_OK:
                 failed[stage] = code
                 if not plan.cuts or stage not in AFTER_POOL:
@@ -203,13 +208,22 @@ def _work_of(
     return work
 
 
-def _run_stage(stage: str, work: StagePlan | None, place: Place, shown: Display) -> int:
+def _note(attempt: Attempt, stage: str, codes: Mapping[int | None, int]) -> None:
+    """Keep which of several thresholds a stage failed at: later ones leave it out."""
+    for batch, code in codes.items():
+        cause = None if code == EXIT_OK else f"batch {batch} ended with {code}"
+        left_out.note_batch(attempt, stage, batch, cause)
+
+
+def _run_stage(
+    stage: str, work: StagePlan | None, place: Place, shown: Display
+) -> dict[int | None, int]:
+    """Exit codes of the batches' last tries."""
     batches = work.batches if work is not None and stage != "pool" else None
     with shown.stage(stage) as progress:
         codes = place.stage(stage, batches, shown)
-        code = worst(codes.values())
-        progress.end(time.time(), is_done=code == EXIT_OK)
-    return code
+        progress.end(time.time(), is_done=worst(codes.values()) == EXIT_OK)
+    return codes
 
 
 def _which_are_complete(plan: Plan, paths: AttemptPaths) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from magneton_tasks.base import lease
@@ -66,7 +67,10 @@ def run_single(stage: str, attempt_dir: Path) -> int:
         return 0
     with _lease(attempt):
         if plan.cuts and stage != PROBE.name:
-            return several.run(attempt, stage, _run_one)
+            code = several.run(attempt, stage, _run_one)
+            if stage == "verify":
+                _after_verify().of_several(attempt)
+            return code
         return _run_one(attempt, stage)
 
 
@@ -74,12 +78,13 @@ def _run_one(attempt: Attempt, stage: str) -> int:
     with importing():
         run = run_of(stage, attempt.config.method)
     code = run(Job(attempt, stage))
-    if stage == "verify":
-        with importing():  # heavy, and for the last process alone
-            from magneton_tasks.outcome import after_verify
+    return _after_verify().run(attempt, code) if stage == "verify" else code
 
-        code = after_verify.run(attempt, code)
-    return code
+
+def _after_verify() -> ModuleType:
+    with importing():  # heavy, and for the last process alone
+        from magneton_tasks.outcome import after_verify
+    return after_verify
 
 
 def _lease(attempt: Attempt) -> AbstractContextManager[lease.Heart]:

@@ -21,7 +21,8 @@ from magneton_tasks.work.validity import OTHER_SETTINGS
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from magneton_tasks.outcome.status import StageStatus, Status
+    from magneton_tasks.outcome.status import Status
+    from magneton_tasks.outcome.status_stages import StageStatus
 
 #: A line and its style.
 Line = tuple[str, str | None]
@@ -36,14 +37,18 @@ def lines(
 ) -> Iterator[Line]:
     """All that is told; ``now`` in unix seconds."""
     yield from _head(status, now)
+    width = max(11, *(len(stage.name) + 1 for stage in status.stages))
     yield (
-        "".join([f"{'stage':<11}", *(f"{c:>9}" for c in _COUNTS), "   speed, time left, peak"]),
+        "".join(
+            [f"{'stage':<{width}}", *(f"{c:>9}" for c in _COUNTS), "   speed, time left, peak"]
+        ),
         "bold",
     )
     for stage in status.stages:
-        yield _row(stage, status, now)
-    if status.shown.plan.geometry.method == "exact" and status.states.chain.end is None:
-        known = len(status.states.chain.steps)
+        yield _row(stage, status, now, width)
+    first = status.first
+    if first.shown.plan.geometry.method == "exact" and first.states.chain.end is None:
+        known = len(first.states.chain.steps)
         yield (
             f"rounds from round{known} on: not known yet (planned from what the ones before leave open)",
             None,
@@ -91,10 +96,13 @@ def _head(status: Status, now: float) -> Iterator[Line]:
     if plan.overrides:
         given = ", ".join(f"{k}={v}" for k, v in plan.overrides.items())
         yield f"with {given} in place of what the file says", None
-    yield f"threshold {threshold_words.words(status.shown.threshold)}", None
-    for warning in status.shown.threshold.warnings:
+    shown = status.first.shown
+    of = threshold_words.of_plan(plan) if plan.cuts else threshold_words.words(shown.threshold)
+    yield f"threshold {of}", None
+    for warning in shown.threshold.warnings:
         yield f"WARNING: {warning}", "yellow"
-    changes = status.now.changes
+    planned_now = status.first.now
+    changes = planned_now.changes
     if changes and not status.is_as_planned:
         what = "what follows describes the run as planned" if status.alive else "see stale"
         yield f"the config has changed since ({what}): {'; '.join(changes)}", "yellow"
@@ -103,9 +111,9 @@ def _head(status: Status, now: float) -> Iterator[Line]:
             f"the config has changed since, but nothing that decides results: {'; '.join(changes)}",
             None,
         )
-    if not status.is_as_planned and status.now.attempt.plan.input_digest != plan.input_digest:
+    if not status.is_as_planned and planned_now.attempt.plan.input_digest != plan.input_digest:
         yield "the input has changed since (its metadata, input.version or the mask)", "yellow"
-    for note in status.now.notes:
+    for note in planned_now.notes:
         yield f"note: {note}", "yellow"
 
 
@@ -113,9 +121,9 @@ def _holder(holder: Holder, age_s: float) -> str:
     return f"host {holder.host}, pid {holder.pid}, last sign of life {human_time(age_s)} ago"
 
 
-def _row(stage: StageStatus, status: Status, now: float) -> Line:
+def _row(stage: StageStatus, status: Status, now: float, width: int) -> Line:
     summary = stage.summary
-    cells, counts = [f"{stage.stage:<11}"], {**summary.counts, "total": summary.total}
+    cells, counts = [f"{stage.name:<{width}}"], {**summary.counts, "total": summary.total}
     for name in _COUNTS:
         unknown = name == "corrupt" and not status.check  # nobody has looked
         cells.append(f"{'-' if unknown else format(counts.get(name, 0), ','):>9}")
@@ -128,30 +136,30 @@ def _row(stage: StageStatus, status: Status, now: float) -> Line:
 
 def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
     for why, n in stage.stale_why.items():
-        if why == OTHER_SETTINGS and (keys := status.now.reasons(stage.stage)):
+        if why == OTHER_SETTINGS and (keys := status.first.now.reasons(stage.stage)):
             why = f"{why} ({'; '.join(keys)})"
-        yield f"{stage.stage}: {n:,} stale: {why}", "yellow"
+        yield f"{stage.name}: {n:,} stale: {why}", "yellow"
     if stage.proof is not None and stage.proof != "complete":
         more = "" if status.check else "; --check reads every chunk"
-        yield f"{stage.stage}: {stage.proof}{more}", "yellow"
+        yield f"{stage.name}: {stage.proof}{more}", "yellow"
     if stage.cleaned:
         yield (
-            f"{stage.stage}: files of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
+            f"{stage.name}: files of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
             "they are computed again if a stage has to read them",
             None,
         )
     for block in stage.working[:WORKING]:
         where = f"{block['host']} (pid {block['pid']})"
         since = f"since {human_moment(block['since'])} ({human_time(max(now - block['since'], 0))})"
-        yield f"{stage.stage} {_place(block)} runs on {where} {since}", "cyan"
+        yield f"{stage.name} {_place(block)} runs on {where} {since}", "cyan"
     if len(stage.working) > WORKING:
-        yield f"{stage.stage}: {len(stage.working) - WORKING:,} more are running", "cyan"
+        yield f"{stage.name}: {len(stage.working) - WORKING:,} more are running", "cyan"
 
 
 def _failures(stage: StageStatus, most: int | None) -> Iterator[Line]:
     for failure in stage.failures[:most]:
         key = failure.get("key")
-        name = stage.stage if key is None else f"{stage.stage} {key}"
+        name = stage.name if key is None else f"{stage.name} {key}"
         cause, *advice = failure_lines(failure, f"{name}: ")
         yield cause, "red"
         if "position" in failure:
@@ -163,12 +171,12 @@ def _failures(stage: StageStatus, most: int | None) -> Iterator[Line]:
             yield f"  where: {_place(failure)}{when}", None
         yield from ((line, None) for line in advice)
     for damage in stage.damage[:most]:
-        yield f"{stage.stage} {damage['key']}: corrupt: {damage['file']}: {damage['cause']}", "red"
+        yield f"{stage.name} {damage['key']}: corrupt: {damage['file']}: {damage['cause']}", "red"
         yield f"  what to do: {damage['hint']}", None
     if most is not None:
         more = sum(max(len(found) - most, 0) for found in (stage.failures, stage.damage))
         if more:
-            yield f"{stage.stage}: {more:,} more; --failed lists them all", "red"
+            yield f"{stage.name}: {more:,} more; --failed lists them all", "red"
 
 
 def _undone(status: Status) -> Iterator[Line]:
@@ -178,7 +186,8 @@ def _undone(status: Status) -> Iterator[Line]:
             yield "still to do:", "bold"
         nothing = False
         why = f": {block['why']}" if block["why"] else ""
-        yield f"  {block['stage']:<11}{_place(block)}  {block['state']}{why}", None
+        name = f"{block['stage']} {block.get('at', '')}".strip()
+        yield f"  {name:<11}{_place(block)}  {block['state']}{why}", None
     if nothing:
         yield "still to do: nothing", "bold"
 
@@ -189,7 +198,8 @@ def _slowest(status: Status, n: int) -> Iterator[Line]:
     yield f"{'the slowest':<11}{heads}  where", "bold"
     for block in status.slowest(n):
         figures = "".join(f"{figure.text(block[figure.name]):>13}" for figure in FIGURES)
-        yield f"{block['stage']:<11}{figures}  {_place(block)}, {block['host']}", None
+        name = f"{block['stage']} {block.get('at', '')}".strip()
+        yield f"{name:<11}{figures}  {_place(block)}, {block['host']}", None
 
 
 def _place(block: dict[str, Any]) -> str:

@@ -12,14 +12,11 @@ from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Cut, Fingerprints, Replaced, ThresholdChoice
 from magneton_tasks.plan.stage_plan import StagePlan
-from magneton_tasks.plan.stage_table import AFTER_POOL
+from magneton_tasks.plan.stage_table import OWN_STAGES
 from magneton_tasks.stages.planning import checks, replaced, rights, thresholds
 from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.inputs import config_block_digest
 from magneton_tasks.work.todo import Todo
-
-#: What each of several thresholds has for itself.
-_OWN = ("pool", *AFTER_POOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ class Look:
 
     def cut(self, works: Mapping[str, StagePlan]) -> Cut:
         """As one of several thresholds of a plan; ``works``: of all stages."""
-        own = {stage: works[stage] for stage in _OWN if stage in works}
+        own = {stage: works[stage] for stage in OWN_STAGES if stage in works}
         return Cut(self.threshold, self.fingerprints, own, self.replaces)
 
 
@@ -106,7 +103,7 @@ def todo_of(looks: Sequence[Look]) -> dict[str, Ranges]:
     """What is to do before pool for all thresholds; of pool and after it, for the first."""
     found = dict(looks[0].todo)
     for stage in found:
-        if stage not in _OWN:
+        if stage not in OWN_STAGES:
             found[stage] = _union([one.todo[stage] for one in looks])
     return found
 

@@ -62,8 +62,9 @@ function triesOf(tries, figures) {
 }
 function taskOf(summary, stage, last) {
   if (!last?.ours || last.batch === null || last.batch < 0) return [];
-  const mapped = stage === "pool" ? null : last.batch;
-  const { href } = taskLink(stage + summary.task_suffix, mapped);
+  const [name] = stage.split(" "); // without its threshold
+  const mapped = name === "pool" ? null : last.batch;
+  const { href } = taskLink(name + summary.task_suffix, mapped);
   const text = mapped === null ? "Its task in Airflow" : `Its task in Airflow (batch ${mapped})`;
   return [el("p", {}, el("a", { href, onclick: leaveFrame }, text), ", with the task's log")];
 }
