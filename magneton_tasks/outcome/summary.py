@@ -75,7 +75,8 @@ class StageSummary:
     def planned(cls, plan: Plan, stage: str) -> StageSummary:
         """Of a stage of which nothing is known but its plan."""
         if stage == "verify":
-            return cls(stage, len(plan.each()), len(plan.each()))
+            n = max(len(plan.cuts), 1)
+            return cls(stage, n, n)
         work, is_asked = plan.work.get(stage), CHOICE_OF[stage] in plan.stages
         if stage in OF_GROUPS:
             return cls.of_groups(plan, stage, work or StagePlan(0))

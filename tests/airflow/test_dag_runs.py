@@ -103,6 +103,35 @@ def test_the_exact_method_works_its_rounds_and_skips_those_it_does_not_need(
     assert run.result("verify")["objects"] == OBJECTS
 
 
+def test_of_several_thresholds_one_that_fails_stops_no_other_and_the_run_is_red(
+    run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_volume(tmp_path, "local: {workers: 1}\n", "exact", "at-{threshold}")
+
+    def killed_at_the_second(stage: str, attempt: str, batch: int | None = None) -> list[str]:
+        if (stage, batch) != ("apply", 1):
+            return stage_command(stage, attempt, batch)
+        return [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+
+    monkeypatch.setattr(operators, "stage_command", killed_at_the_second)
+    conf = {"thresholds": "0.7, .3"}
+    red = run_dag(conf)
+    assert red.state == "failed" and red.states("verify") == ["failed"]
+    assert red.states("segment") == red.states("round0") == red.states("pool") == ["success"]
+    assert red.states("cut") == ["success"] * 2 and red.states("apply") == ["success", "skipped"]
+    names = [ti.rendered_map_index for ti in red.tasks["apply"]]
+    assert names == ["0.3, batch 0: cells 0-7", "0.7, batch 1: cells 0-7"]
+    ends = {t: results.is_proved(AttemptPaths(red.attempt).at(t)) for t in ("0.3", "0.7")}
+    assert ends == {"0.3": True, "0.7": False}
+
+    monkeypatch.setattr(operators, "stage_command", stage_command)
+    green = run_dag(conf)
+    assert green.state == "success" and green.states("cut") == ["skipped"]
+    names = [ti.rendered_map_index for ti in green.tasks["apply"]]
+    assert names == ["0.7, batch 0: cells 0-7"]
+    assert green.states("verify") == green.states("announce") == ["success"]
+
+
 #: `magneton ARGUMENTS` whose rounds hold few rows, on a volume that needs one round only.
 _FEW_ROWS = """
 from magneton_tasks.cli.main import main

@@ -23,7 +23,9 @@ METHODS = {
 }
 
 
-def write_tiny_volume(folder: Path, more: str = "", method: str = "overlap") -> Path:
+def write_tiny_volume(
+    folder: Path, more: str = "", method: str = "overlap", output: str = "segmentation"
+) -> Path:
     """Raw precomputed affinities in 16 chunks, and their config: 12 blocks (exact: 8), 8 cells.
 
     Parameters
@@ -32,6 +34,8 @@ def write_tiny_volume(folder: Path, more: str = "", method: str = "overlap") -> 
         Gets ``affinity/`` and ``configs/tiny.yaml``.
     more
         YAML added to the config.
+    output
+        What the output is called in the folder.
     """
     layer = folder / "affinity"
     scale = {
@@ -53,7 +57,7 @@ def write_tiny_volume(folder: Path, more: str = "", method: str = "overlap") -> 
     config = folder / "configs" / "tiny.yaml"
     config.parent.mkdir(exist_ok=True)
     config.write_text(
-        f"paths:\n  input: file://{layer}\n  output: file://{folder}/segmentation\n"
+        f"paths:\n  input: file://{layer}\n  output: file://{folder}/{output}\n"
         f"  work: {folder}/work\n"
         f"{METHODS[method]}"
         "apply: {chunk_size: [16, 16, 16], mips: 1}\n" + more

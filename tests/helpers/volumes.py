@@ -26,7 +26,8 @@ from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.outcome import after_verify
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, STAGES
+from magneton_tasks.plan.stage_table import AFTER_POOL, MAPPED, OF_GROUPS, STAGES
+from magneton_tasks.stages import several
 from magneton_tasks.stages.dispatch import run_of
 from magneton_tasks.stages.planning import draft as planning
 from magneton_tasks.stages.planning import group_work
@@ -34,6 +35,7 @@ from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.left_out import failed_before
 from magneton_tasks.work.record import Record
 
 Array = npt.NDArray[Any]
@@ -176,27 +178,39 @@ def run_stages(
         if stage in MAPPED:
             work = run.attempt.work_of(stage)
             jobs = [
-                Job(run.attempt, stage, batch, None if parts == 1 else (part, parts))
+                Job.of_batch(run.attempt, stage, batch, None if parts == 1 else (part, parts))
                 for batch in range(work.batches)
                 for part in range(parts)
             ]
-            codes = [
-                run_of(stage, run.attempt.config.method)(job)
-                for job in (jobs[::-1] if reverse else jobs)
-            ]
+            codes = [run_job(job) for job in (jobs[::-1] if reverse else jobs)]
         elif stage == "pool":
-            codes = (
-                [run_of(stage, run.attempt.config.method)(Job(run.attempt, stage))]
-                if run.plan.work["pool"].todo
-                else []
-            )
+            codes = [run_alone(run.attempt, stage)] if run.plan.work["pool"].todo else []
         else:
-            codes = [prove(run.attempt)]
+            codes = [run_alone(run.attempt, "verify")]
         run.codes[stage] = codes
         check_memory(run)
-        if any(codes):
+        if any(codes) and not (run.plan.cuts and stage in AFTER_POOL):
             break
     return run
+
+
+def run_job(job: Job) -> int:
+    """A batch; of a threshold that has failed before, nothing."""
+    why = failed_before(job.attempt, job.stage)
+    if why is not None:
+        return several.leave_out(job, why)
+    return run_of(job.stage, job.attempt.config.method)(job)
+
+
+def run_alone(attempt: Attempt, stage: str) -> int:
+    """A stage that isn't mapped, at each threshold."""
+
+    def one(attempt: Attempt, stage: str) -> int:
+        if stage == "verify":
+            return prove(attempt)
+        return run_of(stage, attempt.config.method)(Job(attempt, stage))
+
+    return several.run(attempt, stage, one) if attempt.plan.cuts else one(attempt, stage)
 
 
 def prove(attempt: Attempt) -> int:
@@ -224,7 +238,7 @@ def run_pipeline(
 
 def release(run: Run) -> None:
     """Give the volume's lease back, so that a run of another name may follow."""
-    directories = lease_places(run.attempt.config)
+    directories = lease_places(run.attempt.config, run.plan.thresholds)
     acquire(directories, run.plan.run, process_bound=False).release()
 
 

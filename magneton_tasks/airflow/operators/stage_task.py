@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from magneton_tasks.airflow.operators.ends import Result
+from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, MAPPED
 from magneton_tasks.work import left_out
 from magneton_tasks.work.attempt import Attempt
@@ -68,15 +70,17 @@ class StageTask(BaseOperator):
         AirflowException
             It failed otherwise.
         """
+        if self.stage not in AFTER_POOL or not plan_of(AttemptPaths(Path(self.attempt))).cuts:
+            return work()
         try:
             result = work()
         except AirflowSkipException:
             raise
         except AirflowException as error:
             ti = context["ti"]
-            is_over = isinstance(error, AirflowFailException) or ti.try_number > ti.max_tries
-            if not is_over or not self._note(str(error)):
+            if not isinstance(error, AirflowFailException) and ti.try_number <= ti.max_tries:
                 raise
+            self._note(str(error))
             self.log.error("%s", error)
             raise AirflowSkipException(
                 f"{self.task_id} failed at one threshold; the others go on, and verify tells of it"
@@ -84,13 +88,11 @@ class StageTask(BaseOperator):
         self._note(None)
         return result
 
-    def _note(self, cause: str | None) -> bool:
-        """Keep why the task failed, or that it didn't; whether it is of one of several thresholds."""
-        if self.stage not in AFTER_POOL or not plan_of(AttemptPaths(Path(self.attempt))).cuts:
-            return False
-        attempt = Attempt.open(Path(self.attempt))
-        left_out.note_batch(attempt, self.stage, self.number, cause)
-        return True
+    def _note(self, cause: str | None) -> None:
+        """Keep why the task failed, or that it didn't."""
+        with suppress(MagnetonError, OSError):  # what can't be noted is found out by the next stage
+            attempt = Attempt.open(Path(self.attempt))
+            left_out.note_batch(attempt, self.stage, self.number, cause)
 
     def numbered(self, result: Result) -> Result:
         """A batch's result with its number: one that failed leaves a gap in Airflow's list."""

@@ -135,7 +135,7 @@ def test_a_run_without_a_terminal_imports_nothing_that_draws() -> None:
     code = (
         "import sys; from magneton_tasks.cli.run import containers, displays, here, jobs\n"
         "from types import SimpleNamespace as plan\n"
-        "with displays.display(plan(work={}, memory_limit=0, geometry=None)) as shown: shown.say('x')\n"
+        "with displays.display(plan(work={}, memory_limit=0, geometry=None, cuts=())) as shown: shown.say('x')\n"
         "print([m for m in sys.modules if m.partition('.')[0] == 'rich'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

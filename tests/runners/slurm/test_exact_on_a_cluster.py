@@ -18,6 +18,26 @@ from tests.runners.slurm.test_run_slurm import ends, magneton, tasks
 pytestmark = pytest.mark.usefixtures("warm")
 
 
+@pytest.mark.long
+def test_several_thresholds_share_the_arrays_of_one_attempt(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    slurm = {
+        "poll_s": 1, "max_poll_s": 1, "grace_s": 1, "probe": False, "python": sys.executable,
+        "memory": "1GiB", "max_memory": "3GiB",
+    }  # fmt: skip
+    runner = f"runner: {{offered: [slurm], default: slurm}}\nslurm: {json.dumps(slurm)}\n"
+    config = write_tiny_volume(tmp_path, runner, "exact", "at-{threshold}")
+    code, out = ends(magneton("run", str(config), "--thresholds", ".3,.7"))
+    assert code == 0, out
+    stages = ["segment", "faces", "round0", "pool", "cut", "cut", "apply", "apply", "verify"]
+    assert tasks(cluster) == stages
+    alone = run_pipeline(write_tiny_volume(tmp_path / "here", method="exact"))
+    for name in ("0.3", "0.7"):  # perfect affinities: the same objects at any
+        found = read_segmentation(f"file://{tmp_path}/at-{name}")
+        assert np.array_equal(found, read_segmentation(alone))
+
+
 def test_rounds_are_arrays_of_as_few_rows_as_a_job_may_hold_and_the_result_is_the_same(
     cluster: Cluster, tmp_path: Path
 ) -> None:
