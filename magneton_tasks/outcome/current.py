@@ -82,7 +82,7 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
         config = load_config(config_path, plan.overrides, plan.partition)
         if attempt.paths.cut:
             lowest = attempt.config.exact.lowest_threshold
-            config = config_at(config, plan.threshold.value, lowest)
+            config = config_at(config, plan.threshold.number, lowest)
         else:
             config = with_its_threshold(config, str(config_path))
     except MagnetonError as error:

@@ -205,9 +205,10 @@ def _attempt_before(attempt: Attempt) -> AttemptPaths | None:
 def _before_at(attempt: Attempt) -> AttemptPaths | None:
     """As `_attempt_before`; where that had several thresholds, at this one."""
     before = _attempt_before(attempt)
-    if before is None or attempt.plan.cuts:
+    fixed = attempt.plan.threshold.value
+    if before is None or attempt.plan.cuts or fixed is None:
         return before
-    at = before.at(text_of(attempt.plan.threshold.value))
+    at = before.at(text_of(fixed))
     return at if at.report.is_file() else before
 
 

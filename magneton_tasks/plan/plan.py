@@ -137,13 +137,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What one of several thresholds of an attempt has for itself.
-
-    Attributes
-    ----------
-    work
-        Of pool and the stages after it.
-    """
+    """What one of several thresholds of an attempt has for itself; ``work``: from pool on."""
 
     threshold: ThresholdChoice
     fingerprints: Fingerprints

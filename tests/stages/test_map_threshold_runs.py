@@ -20,6 +20,7 @@ from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.stages import child
 from magneton_tasks.stages.planning import draft, map_samples
 from magneton_tasks.stages.planning.map_samples import EDGE_VOX, MOST_BOXES, WHOLE_VOXELS, places
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.paths import WorkPaths
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
@@ -54,7 +55,7 @@ def planned(config: Path, run: str = "test", **options: Any) -> Plan:
 
 def guessed(config: Path, sets: Mapping[str, object] | None = None) -> ThresholdChoice:
     """What a dry run tells."""
-    request = draft.PlanRequest(config, "dry", sets or {}, guess=True)
+    request = PlanRequest(config, "dry", sets or {}, guess=True)
     return draft.draft(request, write=False).plan.threshold
 
 

@@ -22,7 +22,8 @@ from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.stages.planning.draft import PlanRequest, draft
+from magneton_tasks.stages.planning.draft import draft
+from magneton_tasks.stages.planning.request import PlanRequest
 from tests.helpers import volumes
 
 Array = npt.NDArray[Any]
