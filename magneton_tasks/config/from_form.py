@@ -40,9 +40,10 @@ RUN_KEYS = ("stages", "thresholds", "partition", "restart")
 
 def run_keys(config: RunConfig) -> tuple[str, ...]:
     """Those of `RUN_KEYS` that this config's form offers: a partition, and several thresholds, only
-    where the paths hold what stands for them.
+    where the paths hold what stands for them (and the method has cuts).
     """
-    has = {"partition": uses_partition(config), "thresholds": uses_threshold(config)}
+    has_cuts = uses_threshold(config) and config.method == "exact"
+    has = {"partition": uses_partition(config), "thresholds": has_cuts}
     return tuple(key for key in RUN_KEYS if has.get(key, True))
 
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
 from magneton_tasks.airflow.dag import form as params
-from magneton_tasks.airflow.operators.planning import PlanOperator
+from magneton_tasks.airflow.operators.planning import PlanOperator, request_command
 from magneton_tasks.config import from_form, renamed, roots
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
@@ -42,6 +42,30 @@ def request(
 def test_untouched_form_changes_nothing(write_config: Write) -> None:
     asked = request(write_config("cortex", "segment: {threshold: 0.37}\n"))
     assert asked == params.FormRequest(sets={}, stages=None, partition=None, restart=False)
+
+
+def test_thresholds_are_offered_where_the_output_holds_them(write_config: Write) -> None:
+    plain = write_config("cortex", "method: exact\n")
+    with pytest.raises(ConfigError, match="thresholds can't be set"):
+        request(plain, {"thresholds": ".3"})
+    text = plain.read_text()
+    for method, is_offered in (("exact", True), ("overlap", False)):
+        path = plain.with_name(f"{method}.yaml")
+        path.write_text(text.replace("segmentation", "at-{threshold}").replace("exact", method))
+        assert ("thresholds" in params.form(load_config(path))) == is_offered
+    path = plain.with_name("exact.yaml")
+    assert request(path).thresholds == ()
+    asked = request(path, {"thresholds": "0.4, .25"})
+    assert asked.thresholds == (0.4, 0.25) and asked.sets == {}
+    assert request_command("v.yaml", "r", asked)[-1] == "--thresholds=0.4,0.25"
+    with pytest.raises(ConfigError, match="given twice"):
+        request(path, {"thresholds": ".3,0.30"})
+    field = params.form(load_config(path))["thresholds"]
+    for good in (None, ".25", "0.25, .3,0.4", "1"):
+        field.resolve(good)
+    for bad in ("", "high", "2", ".3;.4", ".3,", 0.3, "0.3\n"):
+        with pytest.raises(ParamValidationError):
+            field.resolve(bad)
 
 
 def test_only_what_differs_is_set(write_config: Write) -> None:

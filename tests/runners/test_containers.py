@@ -91,6 +91,14 @@ def test_groups_around_a_zarr_array_are_mounted_with_it(metadata: str, tmp_path:
     assert f"{tmp_path}/volume.zarr" in sources and str(array) not in sources
 
 
+def test_of_several_thresholds_the_folder_around_all_outputs_is_mounted(tmp_path: Path) -> None:
+    several = config(tmp_path, output=f"file://{tmp_path}/cuts/at-{{threshold}}/seg")
+    writable = {m["Source"] for m in containers.mounts(several) if not m["ReadOnly"]}
+    assert writable == {f"{tmp_path}/cuts", f"{tmp_path}/work"}
+    with pytest.raises(ConfigError, match="write to all of /"):
+        containers.mounts(config(tmp_path, output="file:///at-{threshold}"))
+
+
 def test_a_network_only_where_a_volume_is_remote(tmp_path: Path) -> None:
     assert containers.network(config(tmp_path)) == "none"
     assert containers.network(config(tmp_path, input="gs://b/affs")) == "bridge"

@@ -85,7 +85,7 @@ def _stages() -> Param:
 
 
 def _thresholds() -> Param:
-    number = r"\s*([01](\.\d*)?|\.\d+)\s*"
+    number = r" *([01](\.\d*)?|\.\d+) *"
     return Param(
         None,
         title="Thresholds",
