@@ -53,16 +53,11 @@ def needed(config: RunConfig, what: str) -> Needed:
             continue
         name = f"{root.parent.name}/{root.name}"
         newest.setdefault((plan.get("config_path"), plan.get("partition")), (name, plan))
-        for stage, fingerprint in plan.get("fingerprints", {}).items():
-            folder = f"{stage}-{fingerprint}"
+        for folder in _folders(plan):
             if folder not in verified:  # what the newest attempt with these blocks came to
                 whole = "apply" in plan.get("stages", ())
                 verified[folder] = whole and is_proved(found.paths)
-    stages = {
-        f"{stage}-{fingerprint}"  # all rounds lie in one folder
-        for _, plan in newest.values()
-        for stage, fingerprint in plan.get("fingerprints", {}).items()
-    }
+    stages = {folder for _, plan in newest.values() for folder in _folders(plan)}
     try:
         stages |= _of_now(config)
     except MagnetonError:
@@ -73,6 +68,15 @@ def needed(config: RunConfig, what: str) -> Needed:
         frozenset(name for name, _ in newest.values()),
         frozenset(name for name, is_verified in verified.items() if is_verified),
     )
+
+
+def _folders(plan: dict[str, Any]) -> set[str]:
+    """Stage folders of an attempt, at all its thresholds; all rounds lie in one."""
+    return {
+        f"{stage}-{fingerprint}"
+        for each in (plan, *plan.get("cuts", ()))
+        for stage, fingerprint in each.get("fingerprints", {}).items()
+    }
 
 
 def _of_now(config: RunConfig) -> set[str]:

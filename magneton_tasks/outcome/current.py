@@ -125,10 +125,10 @@ def _changes(
 
 
 def _plans(work: WorkPaths) -> Iterator[Plan]:
-    """The plans of all attempts of this version that can be read, newest first."""
+    """The plans of all attempts of this version that can be read, newest first; at each threshold."""
     for found in attempts.newest_first(work):
         with suppress(OSError, MagnetonError):
-            yield plan_of(found.paths)
+            yield from plan_of(found.paths).each()
 
 
 def older_plans(attempt: Attempt) -> list[Plan]:

@@ -132,18 +132,18 @@ def newest(config: RunConfig) -> Curve:
     other: OtherVersionError | None = None
     for number, one in enumerate(found):
         try:
-            plan = plan_of(one.paths)
+            planned = plan_of(one.paths)
         except OtherVersionError as error:
             other = other or error
             continue
-        path = work.stage("pool", plan.fingerprints.pool) / "report.json"
-        written_s = files.modified_s(path)
-        if written_s is None or plan.geometry.method != "exact":
-            continue
-        lowest = lowest_threshold(config_of(one.paths))
-        supervoxels, voxels, levels = read(path, lowest)
-        chosen = threshold_of.result(work, plan)
-        return Curve(one.paths, plan, number == 0, chosen, written_s, supervoxels, voxels, levels)
+        for plan in planned.each():  # the curve is the same at all of several thresholds
+            path = work.stage("pool", plan.fingerprints.pool) / "report.json"
+            written_s = files.modified_s(path)
+            if written_s is None or plan.geometry.method != "exact":
+                continue
+            told = read(path, lowest_threshold(config_of(one.paths)))
+            chosen = threshold_of.result(work, plan)
+            return Curve(one.paths, plan, number == 0, chosen, written_s, *told)
     if other is not None:
         raise other
     raise NoInputError(

@@ -63,8 +63,10 @@ def _checks(attempt: Attempt) -> Iterator[tuple[str, Callable[[], None]]]:
 def _check_fingerprints(attempt: Attempt) -> None:
     """The same results come out of this config here as where it was planned."""
     plan = attempt.plan
-    here = make_fingerprints(attempt.frozen_config(), plan.geometry)
-    if here != plan.fingerprints:
+    if any(
+        make_fingerprints(each.frozen_config(), plan.geometry) != each.plan.fingerprints
+        for each in attempt.each()
+    ):
         raise ConfigError(
             f"{files.host_name()} makes other fingerprints of {attempt.paths.config} than the plan holds",
             "install the same Magneton on the compute nodes as where runs are planned",

@@ -94,8 +94,9 @@ def view_of(
         frame = frame or info
         if name in segmentations:
             # Beside a truth all objects are shown, as they are of the truth.
-            is_its = len(segmentations) == 1 or (attempt and attempt.config.paths.output == url)
-            its = attempt if is_its else None
+            of = attempt.each() if attempt else ()
+            its = next((each for each in of if each.config.paths.output == url), None)
+            its = attempt if len(segmentations) == 1 and its is None else its
             selected = largest_objects(url, its, count=count) if truth is None else ()
             layers.append(Layer(name, "segmentation", url, selected=selected))
         else:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from magneton_tasks.base import lease
+from magneton_tasks.clean.find import find
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
     BadDataError,
@@ -20,7 +22,7 @@ from magneton_tasks.errors import (
 from magneton_tasks.kernels.exact.rounds.curve import Curve
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import ROUNDS, STAGES
-from magneton_tasks.stages import pool_exact
+from magneton_tasks.stages import pool_exact, probe
 from magneton_tasks.stages.apply import ApplyStage
 from magneton_tasks.stages.planning import draft
 from magneton_tasks.stages.planning.request import PlanRequest
@@ -105,6 +107,21 @@ def test_each_is_what_a_run_of_its_own_makes_from_one_set_of_blocks(
     assert not any(more.work[stage].todo for stage in ("segment", "faces", *ROUNDS))
     assert [bool(cut.work["apply"].todo) for cut in more.cuts] == [False, True, False]
     assert Plan.from_json(more.to_json()) == more
+
+
+def test_clean_keeps_what_each_of_them_needs_and_knows_all_names(
+    tmp_path: Path, source: str
+) -> None:
+    config = config_in(tmp_path, source)
+    run = volumes.run_pipeline(config, thresholds=(LOW, HIGH))
+    read = load_config(config)
+    for kind in ("stale", "runs"):
+        found = find(read, kind, older_than_s=0)
+        assert not found.items and not found.alone, kind
+    volumes.run_pipeline(config, {"segment.threshold": 0.5}, run="newer")
+    found = find(read, "runs", older_than_s=0)
+    assert [item.path.parent.name for item in found.items] == ["test"] and not found.alone
+    probe._check_fingerprints(run.attempt)  # a compute node makes the same of each
 
 
 def test_blocks_serve_the_lowest(tmp_path: Path, source: str) -> None:

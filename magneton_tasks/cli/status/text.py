@@ -12,6 +12,7 @@ import click
 from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
 from magneton_tasks.base.units import human_moment, human_time
+from magneton_tasks.config.differences import THRESHOLD
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.figures import FIGURES
 from magneton_tasks.plan.stage_table import noun_of
@@ -93,8 +94,9 @@ def _head(status: Status, now: float) -> Iterator[Line]:
     )
     if held is not None and held[0].run != plan.run:
         yield f"held by run {held[0].run} ({_holder(*held)})", None
-    if plan.overrides:
-        given = ", ".join(f"{k}={v}" for k, v in plan.overrides.items())
+    overrides = {k: v for k, v in plan.overrides.items() if not plan.cuts or k != THRESHOLD}
+    if overrides:
+        given = ", ".join(f"{k}={v}" for k, v in overrides.items())
         yield f"with {given} in place of what the file says", None
     shown = status.first.shown
     of = threshold_words.of_plan(plan) if plan.cuts else threshold_words.words(shown.threshold)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from magneton_tasks.base.grid import items
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import (
@@ -33,9 +32,10 @@ from magneton_tasks.runners.memory_advice import advice
 from magneton_tasks.runners.resources import USABLE, first_memory
 from magneton_tasks.runners.retry import KILLED, Cause, Tries
 from magneton_tasks.work import group_work
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Note, Told, read
 from magneton_tasks.work.frozen import config_of, plan_of
-from magneton_tasks.work.manifest import Manifest
+from magneton_tasks.work.job import Job
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import OUT_OF_MEMORY
 
@@ -251,11 +251,8 @@ class Workshop:
         work = group_work.work_of(AttemptPaths(self.root), plan, task.stage)
         if task.batch is None or work is None:
             return []
-        in_space = plan.geometry.is_in_space(task.stage)
-        keys = None if in_space else set(items(work.todo, *work.batch(task.batch)))
-        fingerprint = plan.fingerprints.of(task.stage)
-        paths = WorkPaths(Path(self.config.paths.work))
-        states = Manifest(paths.records(task.stage, fingerprint)).read(keys)
+        job = Job.of_batch(Attempt.open(self.root), task.stage, task.batch)
+        states = job.attempt.manifest(task.stage).read(set(job.keys()))
         began = ((k, s.last) for k, s in states.items() if s.last_state == "started")
         return sorted(k for k, r in began if (r.batch, r.attempt) == (task.batch, task.attempt))
 
