@@ -129,15 +129,18 @@ _COUNTS = ("done", "empty", "failed", "running", "missing", "stale", "corrupt")
 def status_of(status: Status) -> VolumeStatus:
     """What people want to know of a status."""
     data = status.data()
-    names = ("stage", "total", *_COUNTS, "cpu_s", "peak_bytes")
-    rows = [{name: stage[name] for name in names} for stage in data["stages"]]
-    last = status.stages[-1]
+    names = ("total", *_COUNTS, "cpu_s", "peak_bytes")
+    rows = [
+        {"stage": one.name, **{name: stage[name] for name in names}}
+        for one, stage in zip(status.stages, data["stages"], strict=True)
+    ]
+    proofs = [one.summary.counts["done"] == 1 for one in status.stages if one.stage == "verify"]
     return VolumeStatus(
         data["run"],
         data["attempt"],
-        last.summary.counts["done"] == 1,
+        all(proofs),
         bool(data["alive"]),
-        status.shown.threshold.settled,
+        status.first.shown.threshold.settled,
         pa.Table.from_pylist(rows),
         tuple(failure for stage in data["stages"] for failure in stage["failures"]),
         data,

@@ -24,6 +24,7 @@ from magneton_tasks.outcome.objects import objects_of
 from magneton_tasks.outcome.status import Status
 from magneton_tasks.runners.command import run_command
 from magneton_tasks.stages.planning import draft
+from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.trials import evaluation
 from magneton_tasks.work.attempts import open_latest
 
@@ -71,7 +72,7 @@ class Volume:
 
     def plan(self) -> Planned:
         """Check the volume, and say what a run would do: as ``magneton run --dry-run``; writes nothing."""
-        request = draft.PlanRequest(
+        request = PlanRequest(
             self.config,
             time.strftime("python_%Y-%m-%dT%H-%M-%S"),
             self.sets,
