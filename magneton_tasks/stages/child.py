@@ -223,7 +223,7 @@ def _result(
             json.loads(answer)["value"], usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
         )
     tail = _tail(log)
-    if tail:
+    if tail and (not answer or code == EXIT_BUG):  # else what is raised below says it all
         print(f"--- the block's log ({log}) ---\n{tail}\n---", flush=True)
     if code in (-signal.SIGABRT, -signal.SIGSEGV) and _looks_like_memory(tail, usage, memory_limit):
         raise _too_large(memory_limit)

@@ -237,20 +237,45 @@ def test_a_codec_that_is_not_installed_is_named(tmp_path: Path, version: Any) ->
     else:
         metadata["codecs"][-1] = {"name": "pcodec", "configuration": {}}
     file.write_text(json.dumps(metadata))
-    with pytest.raises(ConfigError, match="pcodec") as told:
-        open_volume(str(path)).read(Box.of_shape((8, 8, 8)))
+    with pytest.raises(ConfigError, match="pcodec") as told:  # before a child could ask for it
+        open_volume(str(path))
     assert "network" not in str(told.value)
 
 
-@pytest.mark.parametrize(("encoding", "package"), [("fpzip", "fpzip"), ("kempressed", "fpzip")])
+@pytest.mark.parametrize(
+    ("encoding", "package"),
+    [("fpzip", "fpzip"), ("kempressed", "fpzip"), ("zfpc", "zfpc"), ("jxl", "imagecodecs")],
+)
 def test_an_encoding_whose_package_is_missing_is_refused_before_its_first_chunk(
     store: Store, monkeypatch: pytest.MonkeyPatch, encoding: str, package: str
 ) -> None:
     import cloudvolume.chunks
 
-    monkeypatch.setitem(cloudvolume.chunks.NEEDS_INSTALL, "fpzip", "fpzip")
+    for name, needed in (("fpzip", "fpzip"), ("zfpc", "zfpc"), ("jxl", "imagecodecs")):
+        monkeypatch.setitem(cloudvolume.chunks.NEEDS_INSTALL, name, needed)
     store.info = {**INFO, "scales": [{**INFO["scales"][0], "encoding": encoding}]}
     with pytest.raises(ConfigError, match=f"{encoding} needs the package {package}"):
+        open_volume(store.url)
+
+
+def test_an_encoding_that_nobody_knows_is_refused_before_its_first_chunk(store: Store) -> None:
+    store.info = {**INFO, "scales": [{**INFO["scales"][0], "encoding": "webp"}]}
+    with pytest.raises(ConfigError, match="encoding webp isn't read\n.*copy the volume to"):
+        open_volume(store.url)
+
+
+@pytest.mark.parametrize("encoding", ["png", "jpeg"])
+def test_pictures_of_three_channels_are_refused_where_cloud_volume_reads_them_wrongly(
+    store: Store, encoding: str
+) -> None:
+    store.info = {
+        **INFO,
+        "num_channels": 3,
+        "scales": [{**INFO["scales"][0], "encoding": encoding}],
+    }
+    with pytest.raises(
+        ConfigError, match=f"3 channels in {encoding} are read from unsharded files"
+    ):
         open_volume(store.url)
 
 

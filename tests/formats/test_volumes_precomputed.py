@@ -144,23 +144,59 @@ def test_any_box_is_read(tmp_path: Path, box: Box) -> None:
     np.testing.assert_array_equal(open_volume(str(tmp_path)).read(box), expected)
 
 
-def test_rarer_encodings_go_through_cloud_volume(tmp_path: Path) -> None:
+def _rare(folder: Path, encoding: str, array: Any) -> str:
+    """A layer (c, z, y, x) of an encoding that only cloud-volume writes."""
     from cloudvolume import CloudVolume
 
     info = CloudVolume.create_new_info(
-        num_channels=1,
+        num_channels=array.shape[0],
         layer_type="image",
-        data_type="uint8",
-        encoding="jpeg",
+        data_type=array.dtype.name,
+        encoding=encoding,
         resolution=(8, 8, 40),
         voxel_offset=OFFSET[::-1],
         volume_size=BOX.shape[::-1],
         chunk_size=CHUNK[::-1],
     )
-    layer = CloudVolume(f"file://{tmp_path}", info=info, progress=False)
+    layer = CloudVolume(f"file://{folder}", info=info, progress=False)
     layer.commit_info()
-    layer[:, :, :] = np.asfortranarray(_affinities()[0].T)
-    np.testing.assert_array_equal(open_volume(str(tmp_path)).read(BOX), _by_cloud_volume(tmp_path))
+    layer[:, :, :] = np.asfortranarray(array.T)
+    return str(folder)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_encodings_of_floats_go_through_cloud_volume(tmp_path: Path, channels: int) -> None:
+    array = (_affinities()[:channels] / 255).astype(np.float32)
+    volume = open_volume(_rare(tmp_path / "f", "fpzip", array))
+    np.testing.assert_array_equal(volume.read(BOX), array)
+    if channels == 3:  # kempressed stores 2 to 3 added to what it holds
+        volume = open_volume(_rare(tmp_path / "k", "kempressed", array))
+        np.testing.assert_allclose(volume.read(BOX), array, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("encoding", "off_by"), [("png", 0), ("jpeg", 40)])
+def test_pictures_are_read(tmp_path: Path, encoding: str, off_by: int, channels: int) -> None:
+    """Of three channels, cloud-volume writes them as the format says, and reads them wrongly."""
+    z, y, x = np.ogrid[: BOX.shape[0], : BOX.shape[1], : BOX.shape[2]]
+    smooth = np.stack([z * 3 + y + x, 200 - z - y * 2 + 0 * x, y + x * 3 + 0 * z])
+    array = smooth[:channels].astype(np.uint8)
+    volume = open_volume(_rare(tmp_path, encoding, array))
+    found = volume.read(BOX)
+    assert np.abs(found.astype(int) - array).max() <= off_by
+    assert (found.shape, found.dtype, found.flags.c_contiguous) == (array.shape, array.dtype, True)
+
+
+@pytest.mark.parametrize("encoding", ["png", "jpeg"])
+def test_a_picture_that_isn_t_one_or_of_another_size_is_told(tmp_path: Path, encoding: str) -> None:
+    volume = open_volume(_rare(tmp_path, encoding, _affinities()[:1]))
+    first, *others = sorted(
+        (tmp_path / volume.info.array).iterdir(), key=lambda p: p.stat().st_size
+    )
+    for data in (b"", b"<html>", others[-1].read_bytes()):
+        first.write_bytes(data)
+        with pytest.raises(BadDataError, match=first.name.partition(".")[0]):
+            volume.read(BOX)
 
 
 def test_sharded_volumes_go_through_cloud_volume(tmp_path: Path) -> None:

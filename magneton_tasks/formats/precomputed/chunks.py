@@ -20,9 +20,12 @@ from magneton_tasks.base.files import Buffer
 from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.info import ENCODING_OF
+from magneton_tasks.formats.precomputed.images import PICTURES, decode_picture
 
 #: What can be written; ``raw`` takes any dtype, the others hold labels.
 ENCODINGS = ("raw", "compressed_segmentation", "crackle")
+#: What is decoded here.
+DECODED = (*ENCODINGS, *PICTURES)
 #: File name suffix of each compression on ``file://``.
 SUFFIXES = {encoding: suffix for suffix, encoding in ENCODING_OF.items()}
 #: libdeflate's level 6: 0.004 us per voxel of compressed_segmentation and 0.073 bytes; level 9
@@ -140,6 +143,8 @@ def decode_chunk(
             if stored is not None and stored != crackle.crc32c(crackle.raw_labels(data)):
                 raise ValueError("the checksum of its labels is wrong")
             flat = crackle.decompress(data, parallel=1)
+        elif encoding in PICTURES:
+            return np.asarray(decode_picture(data, encoding, shape), dtype=dtype)
         else:
             import compressed_segmentation
 

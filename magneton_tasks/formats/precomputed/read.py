@@ -21,6 +21,7 @@ from magneton_tasks.errors import BadDataError, ConfigError, NoInputError
 from magneton_tasks.formats.inflating import decompress, most_encoded
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.precomputed import chunks as codec
+from magneton_tasks.formats.precomputed.images import PICTURES
 from magneton_tasks.formats.precomputed.metadata import chunk_name
 
 Array = npt.NDArray[Any]
@@ -29,7 +30,7 @@ Array = npt.NDArray[Any]
 def open_volume(info: VolumeInfo, fill_missing: bool) -> FileVolume | CloudVolumeVolume:
     """The volume of this metadata; ``fill_missing`` as of `formats.volume.open_volume`."""
     path = locate(info.url).path
-    if path is not None and info.file_size is not None and info.encoding in codec.ENCODINGS:
+    if path is not None and info.file_size is not None and info.encoding in codec.DECODED:
         return FileVolume(info, path / info.array, fill_missing)
     return CloudVolumeVolume(info, fill_missing)
 
@@ -95,6 +96,22 @@ class FileVolume:
         )
 
 
+#: What cloud-volume decodes.
+_KNOWN = frozenset(
+    {
+        "raw",
+        "compressed_segmentation",
+        "crackle",
+        "compresso",
+        "fpzip",
+        "zfpc",
+        "jpeg",
+        "jxl",
+        "png",
+    }
+)
+
+
 class CloudVolumeVolume:
     """A precomputed volume through cloud-volume: buckets, shards, and rarer encodings."""
 
@@ -149,13 +166,33 @@ class CloudVolumeVolume:
         return np.ascontiguousarray(np.asarray(found).T[channels])
 
 
+#: What decodes an encoding that isn't read with Magneton's own packages, and why it isn't one of them.
+_NOT_BROUGHT = {
+    "zfpc": ("zfpc", " (it is under the LGPL)"),
+    "jxl": ("imagecodecs", " (it is large)"),
+    "compresso": ("compresso", ""),
+}
+_NOT_READ = "copy the volume to one of the encodings raw, compressed_segmentation, fpzip and png"
+
+
 def _check_codec(info: VolumeInfo) -> None:
-    """Refuse an encoding whose package isn't installed, before the first chunk is fetched."""
+    """Refuse an encoding that can't be decoded here, before the first chunk is fetched."""
     from cloudvolume.chunks import NEEDS_INSTALL
 
-    package = NEEDS_INSTALL.get("fpzip" if info.encoding == "kempressed" else info.encoding)
+    encoding = "fpzip" if info.encoding == "kempressed" else info.encoding
+    package = NEEDS_INSTALL.get(encoding)
     if package is not None:
+        name, why = _NOT_BROUGHT.get(encoding, (package, ""))
         raise ConfigError(
-            f"{info.url}: its encoding {info.encoding} needs the package {package}",
-            f"pip install {package}, wherever blocks are computed",
+            f"{info.url}: its encoding {info.encoding} needs the package {name}, which Magneton doesn't bring{why}"
+            if encoding in _NOT_BROUGHT
+            else f"{info.url}: its encoding {info.encoding} needs the package {name}",
+            f"pip install {name}, wherever blocks are computed; or {_NOT_READ}",
+        )
+    if encoding not in _KNOWN:
+        raise ConfigError(f"{info.url}: its encoding {info.encoding} isn't read", _NOT_READ)
+    if encoding in (*PICTURES, "jxl") and info.channels > 1:
+        raise ConfigError(
+            f"{info.url}: {info.channels} channels in {info.encoding} are read from unsharded files only",
+            "copy the volume to files, or to the encoding raw",
         )

@@ -93,7 +93,7 @@ class ZarrVolume:
         self.info = info
         self.decoded_bytes = 0
         self._opened: tuple[int, Any] = (0, None)
-        import zarr  # noqa: F401  imported before a fork, once for all children
+        self._array()  # refuses what can't be decoded, and imports zarr, before a fork
 
     def read(self, box: Box, channels: slice = slice(None)) -> Array:
         """As `formats.volume.Volume.read`; chunks that aren't there are the array's fill value."""
