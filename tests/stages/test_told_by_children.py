@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,11 +13,18 @@ from magneton_tasks.errors import BadDataError, MagnetonError
 from magneton_tasks.stages.child import run_in_child
 
 
+def to_the_log() -> None:
+    """In the child, as outside of pytest, which puts an object of its own before the descriptor."""
+    sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
 def refuse() -> NoReturn:
+    to_the_log()
     raise BadDataError("the chunk is damaged", "write it again")
 
 
 def break_down() -> NoReturn:
+    to_the_log()
     raise TypeError("unforeseen")
 
 
