@@ -63,7 +63,7 @@ _ERRORS: dict[Kind, tuple[type[MagnetonError], str]] = {
     Kind.FULL: (OutputError, f"{FREE_SPACE}, then rerun; finished work stays"),
     Kind.DAMAGED: (BadDataError, "write the chunks there again, or take them from a backup"),
     Kind.PACKAGE: (
-        ConfigError, "install the package that it names; for those of Magneton: pip install 'magneton[compute]'"
+        ConfigError, "install the package that it names; for those of Magneton: pip install 'magneton[compute]'; `magneton doctor` lists what is missing"
     ),
     Kind.SETTING: (ConfigError, "check the URL, the region, the encoding and the environment's variables"),
 }  # fmt: skip

@@ -28,6 +28,7 @@ from typing import BinaryIO
 
 from magneton_tasks.base.error_meanings import Kind, kind_of
 from magneton_tasks.base.failures import FREE_SPACE
+from magneton_tasks.base.mounts import mount_of
 from magneton_tasks.base.units import human_time
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 
@@ -48,13 +49,6 @@ MOVED_ASIDE = "MOVED ASIDE: "
 
 #: What a directory's fsync answers where the file system doesn't know such a thing.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS}
-
-_NETWORK_TYPES = re.compile(
-    "9p|afs|beegfs|ceph|cifs|coda|cvmfs|davfs|glusterfs|gpfs|lustre|nfs4?|ocfs2|orangefs|panfs"
-    "|pvfs2|smb[23]|smbfs|virtiofs|wekafs"
-)
-#: FUSE file systems that live on this machine's own disks.
-_LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs", "fuse.mergerfs"})
 
 
 class Disk:
@@ -461,26 +455,8 @@ def free_bytes(path: Path) -> int:
 
 def is_network_filesystem(path: Path) -> str | None:
     """The type of the file system (nfs4, lustre, ...) where it's a network's; None where local."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None  # no Linux: nothing is known
-    return _network_type(os.path.realpath(nearest_existing(path)), mounts)
-
-
-def _network_type(real: str, mounts: str) -> str | None:
-    best, kind = "", ""
-    for line in mounts.splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        if len(fields) < 5 or not right:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4])
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):  # a later mount hides an earlier one
-            best, kind = point, right.split(" ", 1)[0]
-    remote_fuse = kind.startswith("fuse") and kind not in _LOCAL_FUSE
-    return kind if _NETWORK_TYPES.fullmatch(kind) or remote_fuse else None
+    mount = mount_of(nearest_existing(path))
+    return mount.kind if mount.is_network else None
 
 
 def nearest_existing(path: Path) -> Path:

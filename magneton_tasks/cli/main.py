@@ -20,6 +20,7 @@ from magneton_tasks.cli import completing
 from magneton_tasks.cli.clean import commands as cleaning
 from magneton_tasks.cli.config import commands as configuring
 from magneton_tasks.cli.console import Quit, is_interactive
+from magneton_tasks.cli.doctor import commands as checking_up
 from magneton_tasks.cli.options import Commands
 from magneton_tasks.cli.run import commands as running
 from magneton_tasks.cli.status import commands as looking
@@ -63,6 +64,7 @@ for command in (
     *looking.COMMANDS,
     *viewing.COMMANDS,
     *cleaning.COMMANDS,
+    *checking_up.COMMANDS,
     *warming.COMMANDS,
     *completing.COMMANDS,
     running.plan,

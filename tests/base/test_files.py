@@ -16,6 +16,7 @@ import pytest
 
 from magneton_tasks.base import files
 from magneton_tasks.base.failures import FREE_SPACE, error_for, ours
+from magneton_tasks.base.mounts import mount_at
 from magneton_tasks.errors import CorruptFileError, NotVisibleError, OutputError
 from tests.helpers.lagging import fake_clock, hide_new_files
 
@@ -305,7 +306,9 @@ def test_the_longest_and_latest_mount_decides_what_is_a_network() -> None:
         "/fuse/x": "fuse.sshfs",
         "/late": None,
     }
-    assert {path: files._network_type(path, mounts) for path in expected} == expected
+    found = {path: mount_at(path, mounts) for path in expected}
+    assert {path: m.kind if m.is_network else None for path, m in found.items()} == expected
+    assert found["/home"].options == "rw,rw,vers=4.2"
 
 
 def test_free_space_is_that_of_the_nearest_directory_that_exists(tmp_path: Path) -> None:

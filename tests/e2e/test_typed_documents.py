@@ -16,6 +16,7 @@ SHOWN = shown_to(__file__)
 
 def of_the_command_line(folder: Path, said: str) -> None:
     for words in (
+        "ok    Python",
         "small.yaml: ok",
         "wrote translated.yaml",
         "verified      complete",

@@ -210,7 +210,7 @@ def errors(address: str) -> Iterator[None]:
         raise of(
             f"the Docker engine at {address} doesn't answer: {error}",
             "start it (`systemctl start docker`), check docker.engine and $DOCKER_HOST, and that "
-            "this user may use it (group docker); then rerun",
+            "this user may use it (group docker; `magneton doctor CONFIG` looks); then rerun",
         ) from error
 
 

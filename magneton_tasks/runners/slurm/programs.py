@@ -161,7 +161,7 @@ class Slurm:
         if self.host is not None and answer.code == _SSH_FAILED:
             raise BusyError(
                 f"ssh to {self.host} failed: {_last_line(answer.err)}",
-                "check slurm.host, and that ssh works there without a password",
+                "check slurm.host, and that ssh works there without a password; `magneton doctor CONFIG` tries it",
             )
         if answer.code == 127 and self.host is not None:
             raise ConfigError(
@@ -185,7 +185,7 @@ class Slurm:
         program = arguments[0] if self.host is None else "ssh"
         return ConfigError(
             f"{program} can't be run here: {error.strerror}",
-            "work on a login node of the cluster, or give one as slurm.host",
+            "work on a login node of the cluster, or give one as slurm.host; `magneton doctor CONFIG` tries it",
         )
 
 

@@ -59,7 +59,7 @@ def _refuse(paths: Iterable[Path]) -> None:
                 f"{path} belongs to {_user(status.st_uid)} (mode {status.st_mode & 0o7777:04o}): "
                 f"{_user(os.getuid())} can't write there",
                 "its owner lets the group write: chmod -R g+rwX on it, chmod g+s on its folders; "
-                "umask 002 keeps it so for what comes",
+                "umask 002 keeps it so for what comes; `magneton doctor CONFIG --user NAME` looks for others",
             )
 
 

@@ -1,0 +1,1 @@
+"""``magneton doctor``: what is missing or odd here, one file per subject."""
