@@ -7,14 +7,18 @@ its secrets, and are no business of theirs.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Mapping
 
 #: Tells a worker how much memory it may take, in bytes, where its runner limits that.
 MEMORY_VARIABLE = "MAGNETON_MEMORY_BYTES"
-#: Tells a worker to end when the process that started it does; then it tells itself, and what it
-#: starts, that a runner started it.
+#: Tells a worker to end when the process of this id does, which started it; then it tells itself, and
+#: what it starts, that a runner started it.
 DIE_WITH_PARENT, BY_RUNNER = "MAGNETON_DIE_WITH_PARENT", "MAGNETON_BY_RUNNER"
+_PR_SET_PDEATHSIG = 1  # see prctl(2)
 #: The address of Airflow's database, as `make up DB=...` was given it.
 DATABASE_VARIABLE = "MAGNETON_AIRFLOW_DATABASE"
 
@@ -43,3 +47,15 @@ def allowed_memory() -> int | None:
     """What the runner that started this process allows it, in bytes; None where it set no limit."""
     text = os.environ.get(MEMORY_VARIABLE, "")
     return int(text) if text.isdigit() and int(text) > 0 else None
+
+
+def die_with_parent() -> None:
+    """End with the process that started this one, where that has asked for it (`DIE_WITH_PARENT`)."""
+    parent = os.environ.pop(DIE_WITH_PARENT, None)
+    if not parent:
+        return
+    os.environ[BY_RUNNER] = "1"
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != int(parent):  # it has ended before that
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -5,9 +5,7 @@ A command stands in ``COMMANDS`` of its group's ``cli/<group>/commands.py``; onl
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 import traceback
 
@@ -15,7 +13,7 @@ import click
 
 from magneton_tasks import __version__
 from magneton_tasks.base.failures import is_untold_bug, ours
-from magneton_tasks.base.worker_env import BY_RUNNER, DIE_WITH_PARENT
+from magneton_tasks.base.worker_env import die_with_parent
 from magneton_tasks.cli import completing
 from magneton_tasks.cli.clean import commands as cleaning
 from magneton_tasks.cli.config import commands as configuring
@@ -75,7 +73,7 @@ for command in (
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: errors of ours become a message and their exit code."""
-    _die_with_parent()
+    die_with_parent()
     # pydantic reads the metadata of each installed package for plugins, which no model here uses.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     kernel_cache.talks = True
@@ -120,12 +118,3 @@ def _fail(error: Exception) -> None:
 def _end(message: str, code: int) -> None:
     click.echo(message, err=True)
     sys.exit(code)
-
-
-def _die_with_parent() -> None:
-    """A worker of the local runner ends with the process that started it."""
-    if not os.environ.pop(DIE_WITH_PARENT, None):
-        return
-    os.environ[BY_RUNNER] = "1"
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

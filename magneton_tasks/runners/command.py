@@ -17,6 +17,8 @@ from magneton_tasks.work.record_writer import IMAGE_VARIABLE, JOB_VARIABLE
 
 #: How this project is started by the interpreter that runs it.
 PROGRAM = (sys.executable, "-m", "magneton_tasks")
+#: What forks the local runner's workers, see `runners.template`.
+_TEMPLATE = (sys.executable, "-m", "magneton_tasks.cli.template")
 
 #: What tells a process that a runner started it: in processes of this machine, in a container, in a job.
 _BY_RUNNER = (BY_RUNNER, IMAGE_VARIABLE, JOB_VARIABLE)
@@ -113,6 +115,11 @@ def stage_command(
     if part is not None:
         command += ["--part", f"{part[0]}/{part[1]}"]
     return command
+
+
+def template_command(attempt: str | Path) -> list[str]:
+    """What imports the code of an attempt's stages, then forks their processes."""
+    return [*_TEMPLATE, str(attempt)]
 
 
 def maintain_command(

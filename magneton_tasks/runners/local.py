@@ -24,6 +24,7 @@ from magneton_tasks.runners import resources, retry
 from magneton_tasks.runners.command import ran_out_of_memory, stage_command
 from magneton_tasks.runners.interrupts import Interrupts
 from magneton_tasks.runners.retry import Cause
+from magneton_tasks.runners.template import Process, Template
 from magneton_tasks.work.events import EVENTS_VARIABLE, Event, Failed, Note, Text, Told, read
 from magneton_tasks.work.paths import AttemptPaths, task_title
 
@@ -38,7 +39,7 @@ OnTick = Callable[[Sequence[int]], None]
 @dataclass
 class _Worker:
     batch: int | None
-    process: subprocess.Popen[bytes]
+    process: Process
     log: BinaryIO
     rest: bytes = b""
     told: Told = field(default_factory=Told)
@@ -82,6 +83,7 @@ def run_stage(
     on_event: OnEvent,
     on_tick: OnTick = lambda _: None,
     alone_bytes: int | None = None,
+    template: Template | None = None,
 ) -> dict[int | None, int]:
     """Run all batches of a stage, ``workers`` at a time.
 
@@ -96,6 +98,8 @@ def run_stage(
     alone_bytes
         What a batch may take that ran out of memory and is tried again, with no other beside it;
         None: what the machine has.
+    template
+        What forks the workers as long as it can; without it each starts anew.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def run_stage(
         `GRACE_S`, kills those that don't.
     """
     alone_bytes = resources.alone_memory(alone_bytes)
-    runner = _Runner(AttemptPaths(attempt), stage, on_event, on_tick, alone_bytes)
+    runner = _Runner(AttemptPaths(attempt), stage, on_event, on_tick, alone_bytes, template)
     with runner.interrupts.held():
         try:
             return runner.run([None] if batches is None else list(range(batches)), workers)
@@ -125,9 +129,10 @@ class _Runner:
         on_event: OnEvent,
         on_tick: OnTick,
         alone_bytes: int,
+        template: Template | None,
     ) -> None:
         self.paths, self.stage, self.on_event, self.on_tick = paths, stage, on_event, on_tick
-        self.alone_bytes = alone_bytes
+        self.alone_bytes, self.template = alone_bytes, template
         self.interrupts = Interrupts(self.interrupted)
         self.selector = selectors.DefaultSelector()
         self.running: list[_Worker] = []
@@ -177,6 +182,8 @@ class _Runner:
     def interrupted(self, times: int) -> None:
         """Ctrl-C: ask the workers to end, the second time kill them."""
         self.send(signal.SIGTERM if times == 1 else signal.SIGKILL)
+        if self.template is not None:
+            self.template.give_up()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the workers that run, and to what they have started."""
@@ -189,22 +196,33 @@ class _Runner:
         log_path = self.paths.log(self.stage, batch)
         log_path.parent.mkdir(parents=True, exist_ok=True)
         log = open(log_path, "ab")  # noqa: SIM115 (closed when the worker ends)
-        environ = {**worker_environ(), DIE_WITH_PARENT: "1", EVENTS_VARIABLE: "1"}
+        environ = {**worker_environ(), DIE_WITH_PARENT: str(os.getpid()), EVENTS_VARIABLE: "1"}
         tries = self.tries.setdefault(batch, retry.Tries(self.alone_bytes, how=", alone"))
         if tries.memory is not None:
             environ[MEMORY_VARIABLE] = str(tries.memory)
-        process = subprocess.Popen(
-            stage_command(self.stage, self.paths.root, batch),
+        process = self.process(stage_command(self.stage, self.paths.root, batch), environ, log)
+        worker = _Worker(batch, process, log)
+        assert process.stdout is not None
+        self.selector.register(process.stdout, selectors.EVENT_READ, worker)
+        self.running.append(worker)
+
+    def process(self, command: list[str], environ: dict[str, str], log: BinaryIO) -> Process:
+        """A worker's process: forked where there is a template, else started anew."""
+
+        def say(text: str) -> None:
+            if not self.interrupts.count:
+                self.on_event(Note(text))
+                log.write(f"{text}\n".encode(errors="backslashreplace"))
+
+        forked = self.template and self.template.fork(command, environ, say)
+        return forked or subprocess.Popen(
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=environ,
         )
-        worker = _Worker(batch, process, log)
-        assert process.stdout is not None
-        self.selector.register(process.stdout, selectors.EVENT_READ, worker)
-        self.running.append(worker)
 
     def read(self) -> list[_Worker]:
         """Pass on what the workers print; returns those that ended."""

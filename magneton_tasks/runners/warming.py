@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 
@@ -32,7 +33,7 @@ def _said_by(command: list[str], say: Callable[[str], object]) -> int:
     """Run a command that ends with this process; each line that it prints is said at once."""
     with subprocess.Popen(
         command,
-        env={**worker_environ(), DIE_WITH_PARENT: "1"},
+        env={**worker_environ(), DIE_WITH_PARENT: str(os.getpid())},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -258,7 +258,7 @@ def test_whoever_watches_is_told_which_workers_run(worker: Worker, tmp_path: Pat
 
 def test_workers_die_with_a_runner_that_is_killed(worker: Worker, tmp_path: Path) -> None:
     worker(
-        "from magneton_tasks.cli.main import _die_with_parent; _die_with_parent()\n"
+        "from magneton_tasks.base.worker_env import die_with_parent; die_with_parent()\n"
         "(attempt / 'pid').write_text(str(os.getpid())); time.sleep(600)"
     )
     pid = os.fork()

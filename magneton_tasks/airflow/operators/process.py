@@ -63,7 +63,7 @@ class CommandOperator(BaseOperator):
         """Run it, with ``more`` in its environment; its exit code, and what it told."""
         self.log.info("$ %s", shlex.join(command))
         told = Told()
-        ours = {"PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", EVENTS_VARIABLE: "1"}
+        ours = {"PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: str(os.getpid()), EVENTS_VARIABLE: "1"}
         with subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -18,8 +18,10 @@ from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.runners import local, resources
+from magneton_tasks.runners import local, resources, template
+from magneton_tasks.runners.command import template_command
 from magneton_tasks.runners.registry import Kind, runner_of
+from magneton_tasks.runners.template import Template
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import draft
 from magneton_tasks.stages.planning.request import PlanRequest
@@ -115,6 +117,7 @@ class Here(Place):
 
     def __init__(self, request: PlanRequest) -> None:
         self._request = request
+        self._template: Template | None = None
 
     def plan(self, agree: Agreement) -> tuple[Plan, AttemptPaths]:
         self._plan, self._paths, drafted = draft.run(self._request, agree)
@@ -123,12 +126,24 @@ class Here(Place):
 
     def prepare(self) -> None:
         ensure_warm(click.echo)  # or each worker would compile for itself
+        self._template = template.started(template_command(self._paths.root), click.echo)
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         root, workers = self._paths.root, self._plan.workers
         return local.run_stage(
-            root, stage, batches, workers, display.take, display.tick, self._alone_bytes
+            root,
+            stage,
+            batches,
+            workers,
+            display.take,
+            display.tick,
+            self._alone_bytes,
+            self._template,
         )
+
+    def put_away(self) -> None:
+        if self._template is not None:
+            self._template.close()
 
     def verify(self) -> int:
         return verify_here(self._paths)

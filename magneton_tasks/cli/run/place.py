@@ -71,6 +71,9 @@ class Place:
     def prepare(self) -> None:
         """Whatever must be done once before the first stage."""
 
+    def put_away(self) -> None:
+        """What `prepare` left for the stages, once they have ended."""
+
     def groups(self, stage: str, paths: AttemptPaths) -> StagePlan:
         """Find out what a stage that works groups has to do."""
         return group_work.prepare(Attempt.open(paths.root), stage)
@@ -131,6 +134,8 @@ def _all_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
     except KeyboardInterrupt:
         place.interrupted()
         raise
+    finally:
+        place.put_away()
 
 
 @contextmanager
