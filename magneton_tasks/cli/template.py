@@ -1,6 +1,6 @@
 """The template of a run: a process that has imported the code of its stages, and forks their workers.
 
-``python -m magneton_tasks.cli.template ATTEMPT``, started by `runners.template`, where a drawing is. Each
+``python -m magneton_tasks.cli.template METHOD``, started by `runners.template`, where a drawing is. Each
 request that comes over its standard input makes it fork a process, which becomes ``magneton ...``.
 It ends when nobody can ask any more.
 """
@@ -16,8 +16,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from setproctitle import getproctitle, getthreadtitle, setproctitle, setthreadtitle
+
 from magneton_tasks.base.importing import importing
 from magneton_tasks.base.worker_env import die_with_parent
+from magneton_tasks.plan.stage_table import Method, stages_of
 
 #: What stages import only when they need it, and nearly always do.
 _LATE = (
@@ -25,33 +28,30 @@ _LATE = (
     "magneton_tasks.cli.run.stages",
     "magneton_tasks.outcome.after_verify",
     "pyarrow.parquet",
-    "setproctitle",
 )
 _THREADS = Path("/proc/self/task")
 
 
 def main() -> None:
     """Import, then fork until nobody asks; each forked process goes on in here."""
+    getproctitle()  # finds out where the arguments lie, for later: the environment stands behind them
     die_with_parent()
     asked = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     with importing():
-        _import(Path(sys.argv[1]))
+        import_stages("overlap" if sys.argv[1] == "overlap" else "exact")
     request = _serve(asked)
     if request is not None:
         _be_magneton(**request)
 
 
-def _import(attempt: Path) -> None:
+def import_stages(method: Method) -> None:
+    """Import what the stages of a method need."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as `cli.main` does
-    from magneton_tasks.plan.stage_table import stages_of
     from magneton_tasks.stages.dispatch import run_of
-    from magneton_tasks.work.frozen import plan_of
-    from magneton_tasks.work.paths import AttemptPaths
 
-    method = plan_of(AttemptPaths(attempt)).geometry.method
     for stage in stages_of(method):
         run_of(stage, method)
     for name in _LATE:
@@ -64,7 +64,7 @@ def _serve(asked: socket.socket) -> dict[str, Any] | None:
         message, descriptors, *_ = socket.recv_fds(asked, 16, 3)
         if not message:
             return None
-        _require_one_thread()
+        require_one_thread()
         told, tell = os.pipe()
         between = os.fork()
         if between == 0:
@@ -84,8 +84,8 @@ def _serve(asked: socket.socket) -> dict[str, Any] | None:
         asked.send(pid)
 
 
-def _require_one_thread() -> None:
-    """What another thread holds in the moment of a fork, nobody ever gives back."""
+def require_one_thread() -> None:
+    """End this process where it has threads: what one of them holds at a fork, nobody ever gives back."""
     names = [(_THREADS / thread / "comm").read_text().strip() for thread in os.listdir(_THREADS)]
     if len(names) > 1:
         sys.exit(f"it has threads: {', '.join(names)}")
@@ -121,8 +121,6 @@ def _be_magneton(command: list[str], environ: Mapping[str, str]) -> None:
 
 def _show(command: list[str]) -> None:
     """What others see of this process is its own command, where the template's was."""
-    from setproctitle import getthreadtitle, setproctitle, setthreadtitle
-
     program = getthreadtitle()
     setproctitle(" ".join(command))
     setthreadtitle(program)  # the line before has changed that, too

@@ -11,6 +11,7 @@ import yaml
 
 from magneton_tasks.base.worker_env import BY_RUNNER
 from magneton_tasks.config.thresholds import text_of
+from magneton_tasks.plan.stage_table import Method
 from magneton_tasks.work.events import Told
 from magneton_tasks.work.record import OUT_OF_MEMORY
 from magneton_tasks.work.record_writer import IMAGE_VARIABLE, JOB_VARIABLE
@@ -117,9 +118,9 @@ def stage_command(
     return command
 
 
-def template_command(attempt: str | Path) -> list[str]:
-    """What imports the code of an attempt's stages, then forks their processes."""
-    return [*_TEMPLATE, str(attempt)]
+def template_command(method: Method) -> list[str]:
+    """What imports the code of a method's stages, then forks their processes."""
+    return [*_TEMPLATE, method]
 
 
 def maintain_command(

@@ -210,9 +210,8 @@ class _Runner:
         """A worker's process: forked where there is a template, else started anew."""
 
         def say(text: str) -> None:
-            if not self.interrupts.count:
-                self.on_event(Note(text))
-                log.write(f"{text}\n".encode(errors="backslashreplace"))
+            self.on_event(Note(text))
+            log.write(f"{text}\n".encode(errors="backslashreplace"))
 
         forked = self.template and self.template.fork(command, environ, say)
         return forked or subprocess.Popen(

@@ -33,6 +33,8 @@ from magneton_tasks.base.worker_env import DIE_WITH_PARENT, worker_environ
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, see prctl(2)
 #: Seconds for an answer: it may have to import everything first, from a slow file system.
 ANSWER_S = 120.0
+#: Seconds for its end, once it has closed its end of the socket.
+_ENDING_S = 5.0
 #: Of processes that fork, so that nothing in them starts a thread: of numpy's and scipy's OpenBLAS, which
 #: no stage calls, and of the jemalloc in Arrow, which Arrow doesn't use.
 _NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -111,7 +113,7 @@ class Template:
             with theirs:
                 self._process = subprocess.Popen(
                     list(command),
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=self._log,
                     start_new_session=True,
@@ -157,13 +159,14 @@ class Template:
         try:
             return self._forked(command, environ)
         except (OSError, ValueError) as error:
-            self._is_there = False
-            self._process.kill()
-            say(f"workers no longer start warm, but anew: {self._why(error)}")
+            if self._is_there:
+                self._is_there = False
+                say(f"workers no longer start warm, but anew: {self._why(error)}")
             return None
 
     def give_up(self) -> None:
         """Answer whoever waits in `fork` that nothing was started; for a signal's handler."""
+        self._is_there = False
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -198,14 +201,14 @@ class Template:
         return Forked(pid, os.fdopen(read, "rb", buffering=0))
 
     def _why(self, error: Exception) -> str:
-        """What became of it, or of the process that was to be forked."""
-        with suppress(subprocess.TimeoutExpired):
-            code = self._process.wait(5)
-            last = self._last_line()
-            if code != -signal.SIGKILL or last:
-                return f"their template ended with {code}{f': {last}' if last else ''}"
-        if isinstance(error, ValueError):
-            return "their template was killed"
+        """What became of it, which has ended then; ``error``: of what was asked of it."""
+        if isinstance(error, ConnectionError | ValueError):
+            with suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(_ENDING_S)
+                if code < 0:
+                    return f"their template was ended by {signal.Signals(-code).name}"
+                return f"their template ended with {code}: {self._last_line()}"
+        self._process.kill()
         return f"their template can't be used ({error})"
 
     def _last_line(self) -> str:

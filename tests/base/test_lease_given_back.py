@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("warm")
 
 def magneton(*arguments: object, by_runner: bool = False) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "magneton_tasks", *map(str, arguments)]
-    more = {"MAGNETON_DIE_WITH_PARENT": "1"} if by_runner else {}
+    more = {"MAGNETON_DIE_WITH_PARENT": str(os.getpid())} if by_runner else {}
     return subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **more}
     )

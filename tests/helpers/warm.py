@@ -12,7 +12,8 @@ imports: it is forked from a *template*, a child that has imported everything an
       |            |                gives the process to pytest, which has asked for such orphans (a
       |         (middle)            "subreaper")
       |            |
-      +------ magneton run ---- template of its own, for the workers that `magneton run` starts
+      +------ magneton run ---- template of its own, for what it starts: the template of its workers
+                   |            (`runners.template`), and other commands
                    |
                    +----- magneton segment
 
@@ -46,13 +47,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 #: How a command begins that a template can fork.
-PROGRAMS = (["-m", "magneton_tasks"], ["-m", "magneton"])
+PROGRAMS = (["-m", "magneton_tasks"], ["-m", "magneton"], ["-m", "magneton_tasks.cli.template"])
 #: Variables that count when Python starts or a module is imported: where one differs from the template's,
 #: the process is started as ever.
 _AT_START = ("NUMBA_", "OMP_", "OPENBLAS_", "MKL_", "PYTHON", "LD_", "LANG", "LC_", "TZ", "HOME",
              "AWS_", "GOOGLE_", "STORAGE_", "MAGNETON_KERNEL_CACHE", "XDG_CACHE_HOME")  # fmt: skip
 #: but not these, which the template sees to, or each process for itself
-_NOT_THESE = ("NUMBA_CACHE_DIR", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+_NOT_THESE = ("NUMBA_CACHE_DIR", "OPENBLAS_NUM_THREADS", "PYTHONPATH", "PYTHONUNBUFFERED",
+              "PYTHONDONTWRITEBYTECODE")  # fmt: skip
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, see prctl(2)
 _IGNORABLE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LIMITS = tuple(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_"))

@@ -26,6 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import setproctitle
+
 import magneton_tasks
 from magneton_tasks.kernels.compiled.warm import compile_all
 from tests.helpers import warm
@@ -41,7 +43,8 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 def import_all() -> None:
     """Import every module of Magneton but those of Airflow, and the libraries."""
     for found in pkgutil.walk_packages(magneton_tasks.__path__, "magneton_tasks."):
-        if not (found.name.startswith("magneton_tasks.airflow") or found.name.endswith("__main__")):
+        is_program = found.name.endswith(("__main__", ".cli.template"))
+        if not (found.name.startswith("magneton_tasks.airflow") or is_program):
             importlib.import_module(found.name)
     for name in LIBRARIES:
         importlib.import_module(name)
@@ -84,7 +87,8 @@ def become(request: Request, fds: list[int]) -> NoReturn:
         os.setsid()
     if request.has_terminal:
         fcntl.ioctl(fds[0], termios.TIOCSCTTY, 0)
-    own = None if "--run" in request.command else _own_template(request, fds)
+    starts_none = "--run" in request.command or request.command[1:3] == warm.PROGRAMS[2]
+    own = None if starts_none else _own_template(request, fds)
     _take_over(request, fds, None if own is None else own[0].fileno())
     if own is not None:
         warm.use(Template(*own))
@@ -170,6 +174,7 @@ def _run(command: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    setproctitle.getproctitle()  # finds out where the arguments lie, which `_show` changes
     import_all()
     compile_all()
     gc.collect()

@@ -126,7 +126,8 @@ class Here(Place):
 
     def prepare(self) -> None:
         ensure_warm(click.echo)  # or each worker would compile for itself
-        self._template = template.started(template_command(self._paths.root), click.echo)
+        method = self._plan.geometry.method
+        self._template = template.started(template_command(method), click.echo)
 
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         root, workers = self._paths.root, self._plan.workers
