@@ -115,6 +115,14 @@ def test_a_boundary_map_three_times_is_not_decided_and_read_as_usual(affinity: A
     assert any("order and sign: NOT CLEAR" in reason for reason in found.reasons)
 
 
+def test_where_the_data_don_t_tell_an_order_that_tools_write_is_proposed(affinity: Array) -> None:
+    _, y, x = affinity
+    found = proposed(np.stack([x, y, y]))  # y and z may be either of two channels
+    assert not found.decided
+    assert found.best.convention.channels == (2, 1, 0)
+    assert found.others[0].convention.channels == (1, 2, 0), "as good, and no tool's"
+
+
 def test_noise_decides_nothing() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, 40, 64, 64)).astype(np.uint8)
     found = proposed(noise)

@@ -25,12 +25,18 @@ def ask_convention(
     from magneton_tasks.stages.planning.sampling import sample
     from magneton_tasks.trials import propose, propose_picture
 
-    click.echo("reading a few boxes of the map ...")
+    click.echo("reading boxes in several places of the map ...")
     given = of_config(answers.trial())
     samples = propose.read_samples(open_volume(info.url, info.mip, given))
     proposal = propose.propose_convention([s for _, s in samples], info.dtype)
+    click.echo(f"looked at {len(samples)} places:")
     for reason in proposal.reasons:
         click.echo(f"  {reason}")
+    if yes and proposal.unclear:
+        raise BadDataError(
+            f"{info.url} doesn't tell how it is to be read: {'. '.join(proposal.unclear)}",
+            "omit --yes to be asked, with a picture",
+        )
     box = propose_picture.shown_box(info.box, samples[0][0])
     picture.write_bytes(propose_picture.draw(info.url, info.mip, box, proposal, given))
     if not yes:

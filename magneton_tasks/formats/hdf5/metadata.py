@@ -68,7 +68,7 @@ def _dataset(opened: Any, file: Path, path: str) -> Any:
 
 
 def _what_it_holds(group: Any, file: Path) -> str:
-    names = list(arrays_in(group))
+    names = sorted(arrays_in(group))
     if not names:
         return "it holds no array of three axes or more"
     listed = ", ".join(names[:_MOST_NAMED])

@@ -200,7 +200,8 @@ def test_a_level_can_be_chosen_and_all_are_listed(
     affinity: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = volumes.write_precomputed(tmp_path / "affinity", affinity)
-    _add_level(tmp_path / "affinity", affinity[:, ::2, ::2, ::2])
+    half = volumes.affinities(volumes.cells((20, 32, 32)), noise=0.1)
+    _add_level(tmp_path / "affinity", half)
     made = load_config(make(tmp_path / "volume.yaml", url, mip=1))
     assert made.input.mip == 1
     assert made.block.size == tuple(n // 2 for n in volumes.SHAPE)
