@@ -10,7 +10,8 @@ were set are as they are; all others are comments with their defaults::
       # Smallest object to keep, in voxels over all blocks. Smaller objects become background.
       # min_size_vox: 0
 
-What the chosen method, rule or supervoxels don't read is left out.
+What the chosen method, rule or supervoxels don't read is left out. The file begins with the paths and
+the other sections in which something is set; in a section, what is set comes first.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from magneton_tasks.config.unread import table, unread_keys
 WIDTH = 96
 
 #: What a scheduler reads stands at the end.
-_LAST = ("schedule", "partition_format")
+_LAST = ("schedule", "partition_format", "wait_for_input", "notify")
 #: Comment for a default null, which shows nothing of the form.
 _EXAMPLES = {"box": "{begin: [0, 0, 0], end: [512, 2048, 2048]}"}
 
@@ -61,13 +62,22 @@ def render(
     notes = notes or {}
     unread = _unread(values)
     lines = [_comment(line) for line in head]
-    for name, field in sorted(RunConfig.model_fields.items(), key=lambda item: item[0] in _LAST):
+    for name, field in sorted(RunConfig.model_fields.items(), key=lambda f: _place(f[0], values)):
         model = keys.section_of(field)
         if model is None or name == "box":
             lines += ["", *_key(name, name, field, values, notes, "")]
         elif name not in unread:
             lines += ["", *_section(name, model, values, notes, unread, "")]
     return "\n".join(lines) + "\n"
+
+
+def _place(name: str, values: Mapping[str, object]) -> int:
+    """Where a section or key stands: paths first, then what is set, then what isn't."""
+    if name == "paths":
+        return 0
+    if any(keys.is_in(key, name) for key in values):
+        return 1
+    return 3 if name in _LAST else 2
 
 
 def _section(
@@ -82,7 +92,8 @@ def _section(
     yield from _wrapped(meaning, indent)
     is_set = any(key.startswith(f"{dotted}.") for key in values)
     yield f"{indent}{'' if is_set else '# '}{keys.split(dotted)[1]}:"
-    for name, field in model.model_fields.items():
+    fields = sorted(model.model_fields.items(), key=lambda f: f"{dotted}.{f[0]}" not in values)
+    for name, field in fields:
         key, inner = f"{dotted}.{name}", keys.section_of(field)
         if inner is not None:
             yield from _section(key, inner, values, notes, unread, f"{indent}  ")

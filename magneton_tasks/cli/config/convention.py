@@ -74,3 +74,5 @@ def _ask_keys(answers: Answers, ask: Ask, proposal: Proposal) -> None:
         "Stored value that means affinity 1 (null: that of the data type)",
         best.scale,
     )
+    if answers.values["input.scale"] is None:
+        del answers.values["input.scale"]  # it says nothing that the comment doesn't

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_a_newcomer_sees_few_keys(small: Array, tmp_path: Path, method: str) -> 
         for key in (values if isinstance(values, dict) else [section])
     ]
     assert len(keys) <= 15
+    assert keys[:3] == ["paths.input", "paths.output", "paths.work"]
+    # what is set comes first: in the file, and in each section
+    lines = config.read_text().splitlines()
+    names = {f"{name}:" for name in data}
+    last_set = max(i for i, line in enumerate(lines) if line.partition(" ")[0] in names)
+    unset = [
+        i for i, line in enumerate(lines) if re.match(r"# (mask|runner|notify|schedule):", line)
+    ]
+    assert len(unset) == 4 and last_set < min(unset)
+    assert lines.index("  mip: 0") < lines.index("  # identity: metadata")
     # only who chose the other method finds it written
     assert data.get("method") == ("overlap" if method == "overlap" else None)
     threshold = None if method == "exact" else 0.7
