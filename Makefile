@@ -58,15 +58,15 @@ db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airf
 
 # By file: what the tests of a file share is made once. Those of DAGs come by themselves, because Airflow
 # doubles the memory of a process, and with it the cost of each fork, of which the other tests make thousands.
-# xdist begins with the files of most tests; of those of DAGs, the longest has four.
-# Three processes, because a third of the time is waiting.
-_TEST = $(PYTHON) -m pytest -n 3 --dist loadfile -m "not cluster and not browser and not e2e and not long"
+# xdist begins with the files of most tests; of those of DAGs, the longest has five.
+# Three processes, because a third of the time is waiting; those of DAGs are at work all the time.
+_TEST = $(PYTHON) -m pytest --dist loadfile -m "not cluster and not browser and not e2e and not long"
 _OTHERS = tests/browser tests/cluster tests/e2e
 
 test: $(STAMP) ## run all tests that need neither root nor a cluster
 	@code=0; \
-	$(_TEST) tests $(_OTHERS:%=--ignore=%) --ignore=tests/airflow || code=$$?; \
-	$(_TEST) --no-loadscope-reorder tests/airflow || code=$$?; \
+	$(_TEST) -n 3 tests $(_OTHERS:%=--ignore=%) --ignore=tests/airflow || code=$$?; \
+	$(_TEST) -n 2 --no-loadscope-reorder tests/airflow || code=$$?; \
 	exit $$code
 
 test-long: $(STAMP) ## what takes minutes: grids of thousands of blocks, property tests on thousands of examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from magneton_tasks.airflow.operators import batches
+from magneton_tasks.airflow.operators import array_trigger, batches
 from magneton_tasks.airflow.operators import process as operators
 from magneton_tasks.runners.command import arguments, stage_command
 from magneton_tasks.work import results
 from magneton_tasks.work.paths import AttemptPaths
 from tests.helpers.tiny_volume import OBJECTS, chunk_file, write_tiny_volume
+from tests.runners.slurm.conftest import cluster, python, volume  # noqa: F401 (fixtures)
+from tests.runners.slurm.fake_cluster import Cluster, Volume
 
 pytestmark = [
     pytest.mark.usefixtures("database", "warm"),
@@ -44,13 +47,20 @@ class Run:
         return results.read(AttemptPaths(self.attempt))[name]
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dag.test()` sleeps a second whenever nothing can begin, also where tasks were only skipped."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.05)))
+
+
 @pytest.fixture
 def run_dag(load_dags: Load, tmp_path: Path) -> Callable[..., Run]:
     def run(conf: dict[str, Any] | None = None) -> Run:
         dag = load_dags(tmp_path / "configs")["instance_segmentation.tiny"]
         for task in dag.tasks:
             if task.is_mapped:
-                task.partial_kwargs["retry_delay"] = timedelta(seconds=1)
+                task.partial_kwargs["retry_delay"] = timedelta(0)
         return Run(dag.test(run_conf=conf), tmp_path / "work")
 
     return run
@@ -80,27 +90,6 @@ def test_run_is_green_and_a_second_one_does_only_what_changed(
     assert third.state == "success"
     ran = {task for task, tis in third.tasks.items() if any(ti.state == "success" for ti in tis)}
     assert ran == {"plan", "verify", "release"}, "nothing to do, and nothing new to announce"
-
-
-def test_the_exact_method_works_its_rounds_and_skips_those_it_does_not_need(
-    run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_tiny_volume(tmp_path, "local: {workers: 1}\n", "exact")
-    asked: list[str] = []
-
-    def asking(stage: str, attempt: str) -> list[str]:
-        asked.append(stage)
-        return stage_command(stage, attempt)
-
-    monkeypatch.setattr(batches, "stage_command", asking)
-    run = run_dag()
-    assert run.state == "success"
-    assert run.tasks["segment"][0].rendered_map_index == "batch 0: 8 blocks"
-    assert run.states("faces") == run.states("round0") == run.states("cut") == ["success"]
-    assert all(run.states(f"round{k}") == ["skipped"] for k in range(1, 8))
-    assert asked == ["round0", "round1", "cut"], "where round 1 has no groups, none after it has"
-    assert run.states("pool") == ["success"] and run.states("verify") == ["success"]
-    assert run.result("verify")["objects"] == OBJECTS
 
 
 def test_of_several_thresholds_one_that_fails_stops_no_other_and_the_run_is_red(
@@ -141,7 +130,7 @@ main()
 """
 
 
-def test_rounds_go_on_after_a_kill_between_two_and_their_groups_stay(
+def test_rounds_go_on_after_a_kill_between_two_and_those_that_nobody_needs_are_skipped(
     run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tiny_volume(tmp_path, "local: {workers: 2}\n", "exact")
@@ -161,12 +150,18 @@ def test_rounds_go_on_after_a_kill_between_two_and_their_groups_stay(
     monkeypatch.setattr(operators, "stage_command", end_of_all)
     red = run_dag()
     assert red.state == "failed"
+    assert red.tasks["segment"][0].rendered_map_index == "batch 0: 4 blocks"
     assert red.states("round0") == ["success"] * 2 and set(red.states("round1")) == {"failed"}
     assert red.states("release") == ["success"], "the volume is free for the next run"
     assert asked == ["round0", "round1"], "nobody looks for groups of what can't follow"
 
+    def asking(stage: str, attempt: str) -> list[str]:
+        asked.append(stage)
+        return stage_command(stage, attempt)
+
     # by now with all memory: what is planned is taken over, only what follows is cut anew
-    monkeypatch.setattr(batches, "stage_command", stage_command)
+    asked.clear()
+    monkeypatch.setattr(batches, "stage_command", asking)
     monkeypatch.setattr(operators, "stage_command", stage_command)
     green = run_dag()
     assert green.state == "success"
@@ -174,6 +169,9 @@ def test_rounds_go_on_after_a_kill_between_two_and_their_groups_stay(
         assert green.states(stage) == ["skipped"], stage
     names = [ti.rendered_map_index for ti in green.tasks["round1"]]
     assert names == [ti.rendered_map_index for ti in red.tasks["round1"]]
+    assert green.states("round2") == ["success"] and green.states("cut") == ["success"] * 2
+    assert all(green.states(f"round{k}") == ["skipped"] for k in range(3, 8))
+    assert asked == ["round0", "round1", "round2", "round3", "cut"], "nobody asks after round 3"
     assert green.states("verify") == ["success"]
     assert green.result("verify")["objects"] == OBJECTS
 
@@ -240,3 +238,19 @@ def test_killed_worker_is_retried_and_redoes_only_what_is_missing(
     assert run.result("segment-0000")["done"] == 6
     assert run.result("segment-0000")["skipped"] == 6
     assert run.result("verify")["objects"] == OBJECTS
+
+
+def test_a_run_on_a_cluster_without_services_is_green(
+    load_dags: Load,
+    volume: Volume,  # noqa: F811
+    cluster: Cluster,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a fake one, with stand-ins for workers: no triggerer waits."""
+    monkeypatch.setattr(array_trigger, "SETTLE_S", 0)
+    config = volume()
+    run = load_dags(config.parent)["instance_segmentation.tiny"].test()
+    states = {(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()}
+    assert str(run.state) == "success", states
+    names = [about["name"].split("-")[1] for about in cluster.jobs.values()]
+    assert names == ["probe", "segment", "count", "pool", "apply", "verify"]
