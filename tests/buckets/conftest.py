@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Protocol
 
 import pytest
@@ -32,14 +33,20 @@ class Store(Protocol):
     def make_old(self, name: str, age_s: float) -> None: ...
 
 
+@cache
+def _s3_client() -> Any:
+    """Made once, in the environment of `s3_store`, which is the same each time."""
+    import boto3
+
+    return boto3.client("s3")
+
+
 @dataclass
 class S3Store:
     bucket: str
 
     def __post_init__(self) -> None:
-        import boto3
-
-        self._client = boto3.client("s3")
+        self._client = _s3_client()
         self._client.create_bucket(Bucket=self.bucket)
         self.url = f"s3://{self.bucket}"
 
