@@ -17,6 +17,9 @@ from tests.runners.slurm.test_run_slurm import ends, magneton, tasks
 
 pytestmark = pytest.mark.usefixtures("warm")
 
+#: Children of a test process are larger than those of a worker.
+HERE = "local: {memory: 8GiB}\n"
+
 
 @pytest.mark.long
 def test_several_thresholds_share_the_arrays_of_one_attempt(
@@ -32,7 +35,7 @@ def test_several_thresholds_share_the_arrays_of_one_attempt(
     assert code == 0, out
     stages = ["segment", "faces", "round0", "pool", "cut", "cut", "apply", "apply", "verify"]
     assert tasks(cluster) == stages
-    alone = run_pipeline(write_tiny_volume(tmp_path / "here", method="exact"))
+    alone = run_pipeline(write_tiny_volume(tmp_path / "here", HERE, "exact"))
     for name in ("0.3", "0.7"):  # perfect affinities: the same objects at any
         found = read_segmentation(f"file://{tmp_path}/at-{name}")
         assert np.array_equal(found, read_segmentation(alone))
@@ -56,7 +59,7 @@ def test_rounds_are_arrays_of_as_few_rows_as_a_job_may_hold_and_the_result_is_th
     assert stages == ["segment", "faces", *rounds, "pool", "cut", "apply", "verify"]
     assert_few_files(tmp_path / "jobs" / "work")
 
-    local = run_pipeline(write_tiny_volume(tmp_path / "here", method="exact"))
+    local = run_pipeline(write_tiny_volume(tmp_path / "here", HERE, "exact"))
     found = read_segmentation(f"file://{tmp_path}/jobs/segmentation")
     assert np.array_equal(found, read_segmentation(local))
 
