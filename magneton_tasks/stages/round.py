@@ -129,10 +129,13 @@ class RoundStage:
         faces = source.faces(numbers)
         info["faces"] = source.count_faces(numbers)
         info["rows"] = {"contacts": int(faces.contacts.a.size)}
-        near = source.undecided(self._near(group))
-        room = faces.contacts.a.size + near.crossings.a.size
-        blocks = source.blocks(numbers, room)
-        return first_round(blocks, np.array(numbers, np.int64), [faces], [near], self.settings)
+        return first_round(
+            source.blocks(numbers),
+            np.array(numbers, np.int64),
+            [faces],
+            [source.undecided(self._near(group))],
+            self.settings,
+        )
 
     def _near(self, group: int) -> list[int]:
         """Blocks whose small basins may reach into a group."""

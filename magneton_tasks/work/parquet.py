@@ -39,7 +39,6 @@ def encode(
     metadata: dict[bytes, bytes] | None = None,
     rising: Collection[str] = (),
     few: Collection[str] = (),
-    compression: str = "zstd",
 ) -> memoryview:
     """Columns as the bytes of a Parquet file; holds these, and one row group.
 
@@ -51,8 +50,6 @@ def encode(
         Of the file.
     rising, few
         Columns whose values mostly rise, and columns of few different values.
-    compression
-        ``zstd``, or ``lz4``: some 20 % larger, and read in half the time.
     """
     waiting = iter(groups)
     first = next(waiting)
@@ -67,8 +64,8 @@ def encode(
     with pq.ParquetWriter(
         sink,
         schema,
-        compression=compression,
-        compression_level=1 if compression == "zstd" else None,
+        compression="zstd",
+        compression_level=1,
         use_dictionary=[name for name in types if name in few],
         column_encoding=encodings,
         write_statistics=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Run
+
+#: Stages whose files a finished run takes over.
+_UP_TO_POOL = ("segment", "count", "pool")
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,20 @@ def expected(base: Run) -> list[volumes.Array]:
     return volumes.all_mips(base)
 
 
+def _copy(
+    base: Run, folder: Path, only: Sequence[str], settings: dict[str, Any] | None = None
+) -> Path:
+    """A config in ``folder`` on the base run's input, with what that did of some stages."""
+    source = Path(base.plan.config_path).parent
+    (folder / "work").mkdir()
+    for kind in only:
+        name = f"{kind}-{base.plan.fingerprints.of(kind)}"
+        shutil.copytree(source / "work" / name, folder / "work" / name)
+    shutil.copy(source / "work" / "samples.json", folder / "work")
+    # paths.input decides fingerprints, so the blocks count for the same input only
+    return volumes.write_config(folder, settings, input=f"file://{source}/affinity")
+
+
 @pytest.fixture
 def copy_of(base: Run, tmp_path: Path) -> Callable[..., Path]:
     """Copies the base run's input, or with ``work`` what it did: blocks, pairs and pool, or ``only``."""
@@ -35,32 +52,35 @@ def copy_of(base: Run, tmp_path: Path) -> Callable[..., Path]:
     def copy(
         *,
         work: bool = False,
-        only: Sequence[str] = ("segment", "count", "pool"),
+        only: Sequence[str] = _UP_TO_POOL,
         settings: dict[str, Any] | None = None,
     ) -> Path:
-        source = Path(base.plan.config_path).parent
-        # paths.input decides fingerprints, so the blocks count for the same input only
-        paths = {"input": f"file://{source}/affinity"}
         if work:
-            (tmp_path / "work").mkdir()
-            for kind in only:
-                name = f"{kind}-{base.plan.fingerprints.of(kind)}"
-                shutil.copytree(source / "work" / name, tmp_path / "work" / name)
-            shutil.copy(source / "work" / "samples.json", tmp_path / "work")
-        else:
-            shutil.copytree(source / "affinity", tmp_path / "affinity")
-            paths = {}
-        return volumes.write_config(tmp_path, settings, **paths)
+            return _copy(base, tmp_path, only, settings)
+        source = Path(base.plan.config_path).parent
+        shutil.copytree(source / "affinity", tmp_path / "affinity")
+        return volumes.write_config(tmp_path, settings)
 
     return copy
 
 
-@pytest.fixture
-def finished(copy_of: Callable[..., Path]) -> Run:
-    """A finished run of its own: blocks, pairs and pool of the base run, an output of its own."""
-    run = volumes.run_pipeline(copy_of(work=True))
+@pytest.fixture(scope="session")
+def _finished_once(base: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A finished run, and where its folder is kept: what it wrote names the place that it had."""
+    folder = tmp_path_factory.mktemp("finished")
+    run = volumes.run_pipeline(_copy(base, folder, _UP_TO_POOL))
     assert run.made("segment") == set()
-    return run
+    return run, folder.rename(folder.with_name("kept"))
+
+
+@pytest.fixture
+def finished(_finished_once: tuple[Run, Path], tmp_path: Path) -> Iterator[Run]:
+    """A finished run of its own: blocks, pairs and pool of the base run, an output of its own."""
+    run, kept = _finished_once
+    folder = Path(run.plan.config_path).parent
+    shutil.copytree(kept, folder, symlinks=True)
+    yield Run(run.plan, reopened(run), run.draft, dict(run.codes))
+    folder.rename(tmp_path / "finished")
 
 
 @pytest.fixture

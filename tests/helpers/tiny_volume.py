@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,9 @@ def chunk_file(layer: Path, begin: tuple[int, ...]) -> Path:
     return layer / "8_8_8" / "_".join(ranges[::-1])
 
 
+@cache
 def tiny_affinity() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 (3, z, y, x): 255 inside an object, 0 between two."""
+    """uint8 (3, z, y, x), read-only: 255 inside an object, 0 between two."""
     seeds = np.random.default_rng(1).uniform(0, 1, (OBJECTS, 3)) * SHAPE
     at = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
     labels = ((at[..., None, :] - seeds) ** 2).sum(-1).argmin(-1)
@@ -81,4 +83,5 @@ def tiny_affinity() -> np.ndarray[Any, np.dtype[np.uint8]]:
     for d in range(3):
         here = np.moveaxis(labels, d, 0)
         np.moveaxis(affinity[d], d, 0)[1:] = 255 * (here[1:] == here[:-1])
+    affinity.flags.writeable = False
     return affinity

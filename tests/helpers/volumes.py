@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,15 @@ def make_volume(
 ) -> Path:
     """Noisy Voronoi cells (or ``array``) as precomputed affinities, with their config."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_precomputed(folder / "affinity", affinities(cells()) if array is None else array)
+    write_precomputed(folder / "affinity", _noisy_cells() if array is None else array)
     return write_config(folder, settings)
+
+
+@cache
+def _noisy_cells() -> Array:
+    made = affinities(cells())
+    made.flags.writeable = False
+    return made
 
 
 # ------------------------------------------------------------------ runs

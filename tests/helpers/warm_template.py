@@ -34,7 +34,7 @@ from tests.helpers import warm
 from tests.helpers.warm import Request, Template
 
 #: Imported in functions by what is imported here.
-LIBRARIES = ("jinja2", "matplotlib.figure", "numba", "numpy", "PIL.Image",
+LIBRARIES = ("cloudfiles", "cloudvolume", "jinja2", "matplotlib.figure", "numba", "numpy", "PIL.Image",
              "psutil", "pyarrow.compute", "pyarrow.parquet", "rich.live", "rich.table",
              "ruamel.yaml", "scipy.ndimage", "waterz", "yaml", "zarr")  # fmt: skip
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -175,9 +175,11 @@ def _run(command: list[str]) -> NoReturn:
 
 if __name__ == "__main__":
     setproctitle.getproctitle()  # finds out where the arguments lie, which `_show` changes
+    gc.disable()  # nothing of this goes, and looking takes a fifth of the time
     import_all()
     compile_all()
     gc.collect()
     gc.freeze()
+    gc.enable()
     with socket.socket(fileno=int(sys.argv[1])) as socket_of_tests:
         serve(socket_of_tests)

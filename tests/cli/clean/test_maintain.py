@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,8 @@ def _labels(work: Path) -> Path:
 
 
 def test_dry_and_for_real_with_decoys(finished: Run, cli: Caller, tmp_path: Path) -> None:
-    config, work = finished.plan.config_path, tmp_path / "work"
+    config = Path(finished.plan.config_path)
+    folder, work = config.parent, config.parent / "work"
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("mine")
@@ -33,11 +33,11 @@ def test_dry_and_for_real_with_decoys(finished: Run, cli: Caller, tmp_path: Path
     (segment / "link").symlink_to(outside)
     (work / "link").symlink_to(outside)
     (work / "notes.txt").write_text("mine too")
-    before = sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    before = sorted(p for p in folder.rglob("*") if p.is_file())
 
     dry = cli("maintain", config, "--older-than=0s", "--dry-run")
     assert dry.code == EXIT_OK and f"{segment}: cache" in dry.out
-    assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+    assert sorted(p for p in folder.rglob("*") if p.is_file()) == before
 
     kept = cli("maintain", config, "--older-than=1d")
     assert kept.json["bytes"] == 0 and _labels(work).exists(), "too young"
@@ -53,32 +53,30 @@ def test_dry_and_for_real_with_decoys(finished: Run, cli: Caller, tmp_path: Path
     assert cli("run", config, "--dry-run").out.count("nothing to do"), "the result is still known"
 
 
-def test_caches_of_a_run_that_was_not_verified_stay(
-    finished: Run, cli: Caller, tmp_path: Path
-) -> None:
-    (result,) = (tmp_path / "work").glob("runs/*/*/results/verify.json")
+def test_caches_of_a_run_that_was_not_verified_stay(finished: Run, cli: Caller) -> None:
+    work = finished.attempt.work.work
+    (result,) = work.glob("runs/*/*/results/verify.json")
     result.unlink()
     done = cli("maintain", finished.plan.config_path, "--older-than=0s", "--what=cache")
-    assert done.json["bytes"] == 0 and _labels(tmp_path / "work").exists()
+    assert done.json["bytes"] == 0 and _labels(work).exists()
 
 
-def test_a_volume_in_use_is_left_alone(finished: Run, cli: Caller, tmp_path: Path) -> None:
-    with acquire([tmp_path / "work"], "another", process_bound=True):
+def test_a_volume_in_use_is_left_alone(finished: Run, cli: Caller) -> None:
+    work = finished.attempt.work.work
+    with acquire([work], "another", process_bound=True):
         done = cli("maintain", finished.plan.config_path, "--older-than=0s")
     assert done.code == EXIT_OK and done.json["bytes"] == 0
     assert "left alone" in done.out and "another" in done.out
-    assert _labels(tmp_path / "work").exists()
+    assert _labels(work).exists()
 
 
-def test_all_partitions_of_a_volume(
-    finished: Run, cli: Caller, copy_of: Callable[..., Path], tmp_path: Path
-) -> None:
-    days = tmp_path / "days"
+def test_all_partitions_of_a_volume(finished: Run, cli: Caller) -> None:
+    config, work = Path(finished.plan.config_path), finished.attempt.work.work
+    days = config.parent / "days"
     days.mkdir()
-    (tmp_path / "work").rename(days / "2026-01-31")
+    work.rename(days / "2026-01-31")
     (days / "2026-02-01").mkdir()  # somebody's: it bears no marker
-    config = Path(finished.plan.config_path)
-    text = config.read_text().replace(f"{tmp_path}/work", f"{days}/{{partition}}")
+    text = config.read_text().replace(str(work), f"{days}/{{partition}}")
     config.write_text(text)
     done = cli("maintain", config, "--older-than=0s", "--dry-run")
     assert done.json["bytes"] > 0
