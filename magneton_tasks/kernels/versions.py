@@ -12,7 +12,7 @@ OVERLAP = 1
 #: of the exact method: blocks, faces, rounds, and what follows from their merges at a threshold
 EXACT_BLOCK = 2
 EXACT_FACES = 1
-EXACT_ROUNDS = 1
+EXACT_ROUNDS = 2
 EXACT_CUT = 1
 POOLING = 1
 #: the rule that takes the threshold from the map

@@ -18,6 +18,7 @@ from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.errors import BadDataError, OtherVersionError
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts
+from magneton_tasks.plan.place_threshold import PlaceThreshold
 from magneton_tasks.plan.stage_plan import START_S, StagePlan
 from magneton_tasks.plan.stage_table import STAGES, round_of
 
@@ -70,11 +71,9 @@ class ThresholdChoice:
     Attributes
     ----------
     value
-        Mean (or quantile) affinity, in [0, 1], down to which regions merge; None: pool takes it from
-        the map, and hasn't yet.
+        Affinity, in [0, 1], down to which regions merge; None: pool hasn't taken it from the map yet.
     source
-        The affinity map itself, the config (its file, or the method's usual one), or what was set
-        for this run alone.
+        The affinity map, the config (its file, or the method's usual one), or set for this run alone.
     between, inside
         Of one from the map: mean affinity between objects and inside them, in [0, 1].
     warnings
@@ -83,6 +82,8 @@ class ThresholdChoice:
         What the map asks for now, where it has changed since; the result keeps ``value``.
     is_guess
         Samples of the map say so, and decide nothing: pool takes the threshold from all of it.
+    places
+        Of one from the map: what parts of it ask for.
     """
 
     value: float | None
@@ -92,6 +93,7 @@ class ThresholdChoice:
     warnings: tuple[str, ...] = ()
     now: float | None = None
     is_guess: bool = False
+    places: tuple[PlaceThreshold, ...] = ()
 
     @property
     def settled(self) -> float | None:
@@ -107,7 +109,8 @@ class ThresholdChoice:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> ThresholdChoice:
         """Back from what JSON makes of it."""
-        return cls(**{**data, "warnings": tuple(data["warnings"])})
+        places = tuple(PlaceThreshold(**place) for place in data["places"])
+        return cls(**{**data, "warnings": tuple(data["warnings"]), "places": places})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,9 +15,10 @@ from magneton_tasks.base import files
 from magneton_tasks.base.methods import FIRST_BLOCK
 from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.errors import NotVisibleError
-from magneton_tasks.kernels.exact.map_threshold import LEVELS
+from magneton_tasks.kernels.exact.map_threshold import LEVELS, ThresholdSums
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, at_level, of_rows
+from magneton_tasks.kernels.exact.rounds.places import PartSums, PlaceRows, Places
 from magneton_tasks.kernels.pool_report import LargeObject, PoolReport, SizeHistogram
 from magneton_tasks.plan.fingerprints import lowest_threshold
 from magneton_tasks.plan.plan import ThresholdChoice
@@ -107,12 +108,10 @@ def _pool(
     attempt: Attempt, found: completeness.Records
 ) -> tuple[PoolReport, Info, ThresholdChoice]:
     """The report, what of it the record holds, and the threshold: the plan's, or the map's."""
-    curve = Curve.nothing()
-    for part in _curves(attempt, found):
-        curve += part
+    curve, parts = _added_up(attempt, found)
     chosen = attempt.plan.threshold
     if chosen.source == "map":
-        chosen = thresholds.of_pool(attempt, curve.rule, lowest_threshold(attempt.config))
+        chosen = thresholds.of_pool(attempt, curve.rule, lowest_threshold(attempt.config), parts)
         for warning in chosen.warnings:
             tell(Note(f"pool{attempt.named}: WARNING: {warning}", "warning"))
     report = report_of(attempt, curve, chosen.number, found)
@@ -138,20 +137,33 @@ def objects_around(curve: Curve, threshold: float) -> tuple[int, int]:
     return objects[below + 1], objects[below]
 
 
-def _curves(attempt: Attempt, found: completeness.Records) -> Iterator[Curve]:
-    """What each block, face and group adds."""
-    blocks = SliceReader(attempt, "segment", found.blocks, attempt.stage_dir("segment"))
-    for key, record in sorted(found.blocks.items()):
-        if record.state != "empty":
-            yield of_rows(*blocks.read(SUPERVOXELS, (CurveRows,), [key]))
-    for record in found.faces.values():
-        total, count = record.info["sums"]
-        yield sums_of_contacts((total, count), (total, count))
+def _added_up(
+    attempt: Attempt, found: completeness.Records
+) -> tuple[Curve, Sequence[ThresholdSums]]:
+    """What blocks, faces and groups add, over the volume and over each of its parts."""
+    total, parts = Curve.nothing(), PartSums(Places.of(attempt.plan.geometry.grid))
+    for block, curve in _of_blocks(attempt, found):
+        total += curve
+        parts.add_block(block, curve.rule)
     for number, groups in enumerate(found.rounds):
         stage = f"round{number}"
         reader = SliceReader(attempt, stage, groups, attempt.stage_dir(stage))
         for key in sorted(groups):
-            yield of_rows(*reader.read(NAMES, (CurveRows,), [key]))
+            rows, of_parts = reader.read(NAMES, (CurveRows, PlaceRows), [key])
+            total += of_rows(rows)
+            parts.add_rows(of_parts)
+    return total, parts.sums()
+
+
+def _of_blocks(attempt: Attempt, found: completeness.Records) -> Iterator[tuple[int, Curve]]:
+    """What each block adds, and the faces that are kept with it."""
+    blocks = SliceReader(attempt, "segment", found.blocks, attempt.stage_dir("segment"))
+    for key, record in sorted(found.blocks.items()):
+        if record.state != "empty":
+            yield key, of_rows(*blocks.read(SUPERVOXELS, (CurveRows,), [key]))
+    for key, record in found.faces.items():
+        total, count = record.info["sums"]
+        yield key, sums_of_contacts((total, count), (total, count))
 
 
 def report_of(

@@ -14,6 +14,7 @@ from magneton_tasks.base.heap import give_back_early
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
 from magneton_tasks.kernels.exact.rounds.look_up import locate
+from magneton_tasks.kernels.exact.rounds.places import PlaceRows, Places
 from magneton_tasks.kernels.exact.rounds.round_step import first_round, later_round
 from magneton_tasks.kernels.exact.rounds.tables import (
     HalfEdges,
@@ -45,7 +46,7 @@ from magneton_tasks.work.record import Info, Outcome, Record
 #: What a group leaves: names, which cuts need as well, and what it sends, which the next round alone
 #: reads.
 NAMES, SENT = "names", "sent"
-KINDS = {NAMES: (Names, CurveRows), SENT: (Nodes, HalfEdges)}
+KINDS = {NAMES: (Names, CurveRows, PlaceRows), SENT: (Nodes, HalfEdges)}
 
 
 def run(job: Job) -> int:
@@ -83,6 +84,7 @@ class RoundStage:
         self.plans = round_plan.chain(planning.rounds_dir(attempt), last)
         self.plan = self.plans[-1]
         self.settings = attempt.exact_settings
+        self.places = Places.of(attempt.plan.geometry.grid)
 
     @cached_property
     def source(self) -> OpenBlocks | Sent:
@@ -105,7 +107,7 @@ class RoundStage:
         to = groups_of(fine, result.nodes.at.astype(np.int64))
         half_to = groups_of(fine, result.half_at)
         curve = to_rows(result.curve)
-        rows = [Rows(NAMES, result.names), Rows(NAMES, curve)]
+        rows = [Rows(NAMES, result.names), Rows(NAMES, curve), Rows(NAMES, result.places)]
         if result.nodes.name.size:
             rows += [Rows(SENT, result.nodes, to), Rows(SENT, result.half, half_to)]
         info["rows"] = info.get("rows", {}) | {
@@ -119,7 +121,7 @@ class RoundStage:
         )
         if result.half.u.size:
             info["hub"] = hub_of(result)
-        output = digest_of(result.names, curve, result.nodes, result.half)
+        output = digest_of(result.names, curve, result.places, result.nodes, result.half)
         summary = f"{info['n']:,} regions, {info['sends']:,} go on"
         return Made(Outcome("done", self.expected(group), output, info, summary), rows)
 
@@ -135,6 +137,7 @@ class RoundStage:
             [faces],
             [source.undecided(self._near(group))],
             self.settings,
+            self.places,
         )
 
     def _near(self, group: int) -> list[int]:
@@ -157,6 +160,7 @@ class RoundStage:
             source.names,
             self.plan.groups.blocks_of(group)[0],
             self.settings,
+            self.places,
         )
 
     def _check_memory(self, rows: int, group: int, names: int = 0) -> None:

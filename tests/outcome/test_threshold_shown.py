@@ -100,4 +100,6 @@ def test_the_block_map_tells_it(warned: Attempt) -> None:
 
 def test_the_summary_tells_it(warned: Attempt, capsys: pytest.CaptureFixture[str]) -> None:
     print_summary(Path(warned.paths.root))
-    assert f"threshold     {threshold_words.words(MAP)}" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert f"threshold     {threshold_words.words(MAP)}" in lines
+    assert f"WARNING       {WARNING}" in lines

@@ -33,6 +33,7 @@ def _print(attempt: Attempt, truth: str | None) -> None:
     is_exact = attempt.config.method == "exact"
     rows.append(("supervoxels" if is_exact else "labels", human_count(result["labels"])))
     rows.append(("threshold", threshold_words.words(attempt.threshold)))
+    rows += [("WARNING", warning) for warning in attempt.threshold.warnings]
     if "objects" in result:
         how = "merges" if is_exact else "joins over block borders"
         rows.append(

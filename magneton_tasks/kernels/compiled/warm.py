@@ -33,6 +33,7 @@ from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.face_step import decide_face, parts_of
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
 from magneton_tasks.kernels.exact.rounds.name_table import number_names, numbers_of
+from magneton_tasks.kernels.exact.rounds.places import Places
 from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round, later_round
 from magneton_tasks.kernels.exact.rounds.supervoxels import describe
 from magneton_tasks.kernels.exact.rounds.tables import FaceTables, stack
@@ -107,6 +108,12 @@ def writing() -> None:
     mode_pool(table[out], (2, 2, 2))
 
 
+#: A part a block.
+_PLACES = Places(
+    (2, 1, 1), (np.arange(2, dtype=np.uint8), np.zeros(1, np.uint8), np.zeros(1, np.uint8))
+)
+
+
 def exact_method() -> None:
     """Segment two blocks, work the face between them, two rounds, and cut."""
     settings = ExactSettings(0.5, s2=20, s_min=3)
@@ -130,7 +137,7 @@ def _rounds(blocks: list[BlockSupervoxels], face: FaceTables, settings: ExactSet
     """Two groups of a block each, then one of both; then a cut."""
     first = [_first_round(i, block, face, settings) for i, block in enumerate(blocks)]
     sent = stack([r.nodes for r in first]), stack([r.half for r in first])
-    last = later_round(*sent, lambda at: at, lambda task: first[task].names, 0, settings)
+    last = later_round(*sent, lambda at: at, lambda task: first[task].names, 0, settings, _PLACES)
     numbers_of(number_names(blocks[0].regions.name), blocks[0].regions.name)
     tables = [(i, b.supervoxels, b.sizes, b.regions.name.size) for i, b in enumerate(blocks)]
     groups = [
@@ -145,7 +152,7 @@ def _first_round(
 ) -> RoundResult:
     parts = parts_of(number, block.residual, block.regions.size).parts
     group = Blocks.of([(block.regions, block.residual.edges, parts)])
-    return first_round(group, np.array([number]), [face], [face], settings)
+    return first_round(group, np.array([number]), [face], [face], settings, _PLACES)
 
 
 ROOMS: tuple[Callable[[], None], ...] = (

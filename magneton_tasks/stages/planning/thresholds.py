@@ -10,7 +10,7 @@ while its run holds the volume's lease.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive
+from magneton_tasks.plan.place_threshold import PlaceThreshold
 from magneton_tasks.plan.plan import ThresholdChoice, digest
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import WorkPaths
@@ -51,6 +52,8 @@ class Entry:
         What the map asked for then, where it had changed since.
     is_whole
         A pool found it in the sums of all blocks; samples decide nothing.
+    places
+        What parts of the map ask for.
     """
 
     value: float
@@ -62,9 +65,12 @@ class Entry:
     warned: tuple[str, ...]
     now: float | None = None
     is_whole: bool = False
+    places: tuple[PlaceThreshold, ...] = ()
 
     def choice(self) -> ThresholdChoice:
         warnings = [_WARNINGS[name].format(**asdict(self)) for name in self.warned]
+        if differing := _differing(self.places):
+            warnings.append(differing)
         if self.now is not None and abs(self.now - self.value) > MOST_DRIFT:
             warnings.append(
                 f"the map has changed: its own threshold is now {self.now:g}, and this result "
@@ -78,6 +84,7 @@ class Entry:
             tuple(warnings),
             self.now,
             is_guess=not self.is_whole,
+            places=self.places,
         )
 
 
@@ -95,6 +102,27 @@ _WARNINGS = {
     "no lower cut": "the map asks for less than {value:g}, down to which blocks were merged: look whether too "
     "much is split there, and set a lower exact.lowest_threshold",
 }
+
+
+def _differing(places: Sequence[PlaceThreshold]) -> str | None:
+    """What to do about parts of a map that ask for different thresholds; None: they don't."""
+    from magneton_tasks.kernels.exact.part_thresholds import differ
+
+    if not differ([place.value for place in places]):
+        return None
+    low, high = (end(places, key=lambda place: place.value) for end in (min, max))
+    text = (
+        f"the map differs over the volume: it asks for {low.value:g} at {low.box} and for "
+        f"{high.value:g} at {high.box}"
+    )
+    flat = [place for place in places if not place.has_contrast]
+    if flat:
+        where = ", ".join(place.box for place in flat[:3]) + (", ..." if len(flat) > 3 else "")
+        text += f"; insides of objects and contacts hardly differ at {where}"
+    return (
+        f"{text}: look there (magneton try --box), and mask what isn't tissue (mask.path). If all is, "
+        f"segment.threshold: {high.value:g} splits more and merges least, and computes no block again"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +199,9 @@ def guess(config: RunConfig, info: VolumeInfo, box: Box) -> ThresholdChoice:
 
 
 # ------------------------------------------------------------------ taking it from the map
-def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdChoice:
+def of_pool(
+    attempt: Attempt, sums: ThresholdSums, lowest: float, parts: Sequence[ThresholdSums]
+) -> ThresholdChoice:
     """What a whole map asks for, or what its result has kept since it asked for that; is kept.
 
     Parameters
@@ -180,6 +210,8 @@ def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdCh
         Of all blocks, faces and rounds.
     lowest
         What they were merged down to.
+    parts
+        The sums of each part, as `kernels.exact.rounds.places.Places` has them.
 
     Raises
     ------
@@ -191,10 +223,10 @@ def of_pool(attempt: Attempt, sums: ThresholdSums, lowest: float) -> ThresholdCh
     plan = attempt.plan
     key = key_of(attempt.frozen_config(), plan.geometry.box, plan.input_digest)
     kept, anew = read(attempt.work).get(key), plan.restart and "segment" in plan.stages
-    entry = of_whole_map(sums, lowest)
+    entry = replace(of_whole_map(sums, lowest), places=_places(attempt, parts, _least(lowest)))
     if kept is not None and kept.is_whole and not anew:
         now = entry.value if entry.value != kept.value else None
-        entry = replace(kept, now=now)
+        entry = replace(kept, now=now, places=entry.places)
     if entry != kept:
         entries = {**read(attempt.work), key: entry}
         files.write_atomic(attempt.work.thresholds, to_json(Kept(_FORMAT, entries)))
@@ -206,14 +238,38 @@ def of_whole_map(sums: ThresholdSums, lowest: float) -> Entry:
 
     Below that the sums stand still, as if nothing merged there.
     """
-    from magneton_tasks.kernels.exact.map_threshold import LEVELS, choose
+    from magneton_tasks.kernels.exact.map_threshold import choose
 
     entry = Entry(**asdict(choose(sums)), is_whole=True)
-    least = next((level for level in LEVELS if level >= lowest), LEVELS[-1])
+    least = _least(lowest)
     entry = replace(entry, low=max(entry.low, least))
     if entry.value >= least:
         return entry
     return replace(entry, value=least, warned=(*entry.warned, "no lower cut"))
+
+
+def _least(lowest: float) -> float:
+    """The lowest level that was merged down to."""
+    from magneton_tasks.kernels.exact.map_threshold import LEVELS
+
+    return next((level for level in LEVELS if level >= lowest), LEVELS[-1])
+
+
+def _places(
+    attempt: Attempt, parts: Sequence[ThresholdSums], least: float
+) -> tuple[PlaceThreshold, ...]:
+    """What the parts ask for; no less than ``least``."""
+    from magneton_tasks.kernels.exact.part_thresholds import of_parts
+    from magneton_tasks.kernels.exact.rounds.places import Places
+
+    grid = attempt.plan.geometry.grid
+    places = Places.of(grid)
+    return tuple(
+        PlaceThreshold(
+            str(places.box_of(found.part, grid)), max(found.value, least), found.has_contrast
+        )
+        for found in of_parts(parts)
+    )
 
 
 def read(work: WorkPaths) -> dict[str, Entry]:

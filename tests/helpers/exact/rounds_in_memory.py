@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -13,11 +13,14 @@ from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.fixed_point import least_score
+from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
 from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
+from magneton_tasks.kernels.exact.rounds.curve_rows import added_up
 from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.face_step import BlockParts, decide_face, parts_of
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
+from magneton_tasks.kernels.exact.rounds.places import ONE, PartSums, Places
 from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round, later_round
 from magneton_tasks.kernels.exact.rounds.tables import (
     FaceTables,
@@ -83,6 +86,7 @@ class Run:
 
     layout: Layout
     blocks: list[BlockSupervoxels]
+    places: Places = ONE
     faces: dict[Face, FaceTables] = field(default_factory=dict)
     groups: list[Int64] = field(default_factory=list)
     """Of each round: the group of each block."""
@@ -126,6 +130,7 @@ def run_rounds(
     settings: ExactSettings,
     first_span: Vec3 = (2, 2, 2),
     later_spans: Spans = ((4, 4, 4), (1 << 20,) * 3),
+    places: Places = ONE,
 ) -> Run:
     """Segment a volume; the last of ``later_spans`` holds for all rounds that follow."""
     layout = Layout(Grid(cuts))
@@ -133,7 +138,7 @@ def run_rounds(
         segment_supervoxels(inside, high, place, settings)
         for inside, high, place in blocks_and_planes(affinity, layout.grid)
     ]
-    run = Run(layout, blocks)
+    run = Run(layout, blocks, places)
     run.faces = _faces(run, settings)
     run.groups.append(layout.groups(first_span))
     run.rounds.append(_first_round(run, settings))
@@ -204,6 +209,7 @@ def _first_round(run: Run, settings: ExactSettings) -> dict[int, RoundResult]:
             [run.faces[face] for face in run.layout.faces(numbers.tolist())],
             [run.faces[face] for face in run.layout.faces(near)],
             settings,
+            run.places,
         )
     return found
 
@@ -238,6 +244,7 @@ def _later_round(run: Run, settings: ExactSettings) -> dict[int, RoundResult]:
             lambda task: before[task].names,
             int(np.flatnonzero(groups == group)[0]),
             settings,
+            run.places,
         )
         for group, sent in sorted(inbox.items())
     }
@@ -245,13 +252,25 @@ def _later_round(run: Run, settings: ExactSettings) -> dict[int, RoundResult]:
 
 def curve_of(run: Run) -> Curve:
     """What all tasks add up to."""
-    curve = Curve.nothing()
-    for block in run.blocks:
-        curve += block.curve
-    for face in run.faces.values():
-        between = int(face.contacts.sum.sum()), int(face.contacts.count.sum())
-        curve += sums_of_contacts(between, between)
+    results = [result.curve for tasks in run.rounds for result in tasks.values()]
+    return added_up([*(curve for _, curve in _curves_of_blocks(run)), *results])
+
+
+def parts_of_map(run: Run) -> list[ThresholdSums]:
+    """What all tasks add up to, over each part of the volume."""
+    sums = PartSums(run.places)
+    for block, curve in _curves_of_blocks(run):
+        sums.add_block(block, curve.rule)
     for tasks in run.rounds:
         for result in tasks.values():
-            curve += result.curve
-    return curve
+            sums.add_rows(result.places)
+    return sums.sums()
+
+
+def _curves_of_blocks(run: Run) -> Iterator[tuple[int, Curve]]:
+    """Of blocks, and of the faces behind them."""
+    for number, block in enumerate(run.blocks):
+        yield number, block.curve
+    for (number, _), face in run.faces.items():
+        between = int(face.contacts.sum.sum()), int(face.contacts.count.sum())
+        yield number, sums_of_contacts(between, between)

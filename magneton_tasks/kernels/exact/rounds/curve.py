@@ -17,20 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from magneton_tasks.kernels.compiled.jit import njit
-from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.map_threshold import (
-    EDGE_COUNT,
-    EDGE_SUM,
-    ENTROPY,
     LEVELS,
     ThresholdSums,
-    entropy_lost,
 )
 from magneton_tasks.kernels.exact.residual import UInt32
+from magneton_tasks.kernels.exact.rounds.bins import LEVEL_SCORES, bins_of_merges, levels_of
 from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask
 
-#: Scores of the levels, ascending.
-LEVEL_SCORES = np.array([least_score(level) for level in LEVELS], np.int64)
 #: Size classes: class k holds sizes from 2^k to 2^(k + 1) - 1.
 SIZE_CLASSES = 48
 #: Objects that are listed at each level.
@@ -130,16 +124,10 @@ def sums_of_merges(merged: Merged) -> Curve:
     curve = Curve.nothing()
     a, b = merged.sizes_gone, merged.sizes_kept
     scored = slice(merged.unscored, None)
-    at = np.searchsorted(LEVEL_SCORES, merged.scores, side="right") - 1
-    counted = at >= 0
-    rows = at[counted]
-    np.add.at(curve.rule.bins[EDGE_SUM], rows, merged.sums[counted])
-    np.add.at(curve.rule.bins[EDGE_COUNT], rows, merged.counts[counted])
-    lost = entropy_lost(a[scored][counted], b[scored][counted])
-    np.add.at(curve.rule.bins[ENTROPY], rows, lost)
+    bins = bins_of_merges(merged.scores, merged.sums, merged.counts, a[scored], b[scored])
     unscored = np.full(merged.unscored, len(LEVELS))
-    _change(curve.classes, np.append(unscored, at), a, b)
-    return curve
+    _change(curve.classes, np.append(unscored, levels_of(merged.scores)), a, b)
+    return replace(curve, rule=replace(curve.rule, bins=bins))
 
 
 def sums_of_supervoxels(sizes: Int64, pairs: tuple[int, int], contacts: tuple[int, int]) -> Curve:

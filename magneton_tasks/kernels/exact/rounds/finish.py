@@ -20,6 +20,13 @@ from magneton_tasks.kernels.exact.rounds.curve import (
 )
 from magneton_tasks.kernels.exact.rounds.linking import Linked, link
 from magneton_tasks.kernels.exact.rounds.numbering import Ghosts
+from magneton_tasks.kernels.exact.rounds.places import (
+    PlaceRows,
+    Places,
+    Scored,
+    place_of_nodes,
+    rows_of_round,
+)
 from magneton_tasks.kernels.exact.rounds.records import Forest, Merges, record
 from magneton_tasks.kernels.exact.rounds.sending import send
 from magneton_tasks.kernels.exact.rounds.tables import (
@@ -44,10 +51,19 @@ class RoundResult(NamedTuple):
     curve: Curve
     merges: int
     """By mean linkage."""
+    places: PlaceRows
+    """What of it lies where; none where the volume isn't compared."""
 
 
 def finish(
-    nodes: Nodes, edges: Edges, ghosts: Ghosts, unions: Int64, home: int, settings: ExactSettings
+    nodes: Nodes,
+    edges: Edges,
+    ghosts: Ghosts,
+    unions: Int64,
+    home: int,
+    settings: ExactSettings,
+    places: Places,
+    moved: Int64 | None = None,
 ) -> RoundResult:
     """Link, record and send.
 
@@ -61,11 +77,15 @@ def finish(
         int64 (rows, 2): own regions that are one.
     home
         A block of this group.
+    places
+        Over which the map is compared.
+    moved
+        int64 (parts, 2): of `places.moved_contacts`; None: nothing is.
     """
     count = nodes.name.size
-    before = int(edges.sum.sum()), int(edges.count.sum())
     sizes = np.concatenate([[0], nodes.size, ghosts.size])
-    linked = link(count, sizes, edges, unions, settings)
+    part = place_of_nodes(places, nodes.name, ghosts.size.size)
+    linked = link(count, sizes, edges, unions, settings, part, places.count)
     forest = _record(nodes, linked)
     sets = _sets_of(nodes, linked, forest, ghosts)
     left = linked.edges
@@ -74,10 +94,13 @@ def finish(
     sent = Nodes._make(column[kept] for column in sets)
     half = _half_edges(count, left.u, left.v, *sets[:2], sets.at, home, *left[2:])
     names = _names(nodes, linked, forest, sets)
-    swallowed = linked.between_sum - before[0], linked.between_count - before[1]
-    curve = _curve(names, linked, forest) + sums_of_contacts((0, 0), swallowed)
+    total, number = linked.swallowed.sum(axis=0).tolist()
+    curve = _curve(names, linked, forest) + sums_of_contacts((0, 0), (-total, -number))
+    scored, united = Scored(*linked.merges), linked.united[: count + 1]
+    contacts = -linked.swallowed if moved is None else moved - linked.swallowed
+    rows = rows_of_round(places, part, sizes, united, scored, forest, contacts)
     merges = linked.merges.gone.size
-    return RoundResult(names, sent, HalfEdges(*half[:-1]), half[-1], curve, merges)
+    return RoundResult(names, sent, HalfEdges(*half[:-1]), half[-1], curve, merges, rows)
 
 
 def _record(nodes: Nodes, linked: Linked) -> Forest:

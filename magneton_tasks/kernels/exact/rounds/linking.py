@@ -17,7 +17,7 @@ from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.mean_linkage import MergeRecords, mean_linkage
 from magneton_tasks.kernels.exact.position_ranks import rank_positions
 from magneton_tasks.kernels.exact.region_graph import aggregate
-from magneton_tasks.kernels.exact.residual import Edges, Mask, UInt32
+from magneton_tasks.kernels.exact.residual import Edges, Mask, UInt8, UInt32
 from magneton_tasks.kernels.exact.rounds.tables import MUST, Int64
 from magneton_tasks.kernels.exact.size_limited_linkage import size_limited
 from magneton_tasks.kernels.union_find import flatten, renumber, unite
@@ -36,12 +36,19 @@ class Linked(NamedTuple):
     """(n + 1,): roots before mean linkage."""
     merges: MergeRecords
     """By mean linkage, in order."""
-    between_sum: int
-    between_count: int
-    """Of the voxel edges between the sets of ``united``."""
+    swallowed: Int64
+    """(parts, 2): sum and number of the voxel edges inside the sets of ``united``."""
 
 
-def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSettings) -> Linked:
+def link(
+    own: int,
+    sizes: Int64,
+    edges: Edges,
+    unions: Int64,
+    settings: ExactSettings,
+    part: UInt8,
+    parts: int,
+) -> Linked:
     """Merge what can be merged.
 
     Peak: about 100 B an edge, 60 B a region.
@@ -59,6 +66,8 @@ def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSet
         int64 (rows, 2): own regions that are one.
     settings
         The same as those of the blocks.
+    part, parts
+        uint8 (n + 1,): the part of the volume that each region is in; how many there are.
 
     Raises
     ------
@@ -68,12 +77,14 @@ def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSet
     n = sizes.size - 1
     roots, open_ = _unite_certain(own, n, edges.u, edges.v, edges.key, unions)
     # Rows of the same pair may stay: all but the one with the largest key come too late.
-    edges = _renamed(edges, roots)
-    small = size_limited(n, edges, _set_sizes(roots, sizes), open_, settings, own + 1)
+    swallowed = np.zeros((parts, 2), np.int64)
+    edges = _renamed(edges, roots, part, sizes, swallowed)
+    of_sets = _set_sizes(roots, sizes)
+    small = size_limited(n, edges, of_sets, open_, settings, own + 1)
     if _pass_on(roots, small):
-        edges = _renamed(edges, small)
+        edges = _renamed(edges, small, part, of_sets, swallowed)
+    del of_sets
     graph = aggregate(n, *edges)
-    between = int(graph.sum.sum()), int(graph.count.sum())
     rank = rank_positions(last := graph.last.copy())
     records = MergeRecords.room(n)
     linkage = mean_linkage(n, graph, rank, open_, least_score(settings.threshold), records)
@@ -89,7 +100,7 @@ def link(own: int, sizes: Int64, edges: Edges, unions: Int64, settings: ExactSet
     merges = MergeRecords._make(column[: linkage.merges] for column in records)
     united = roots.copy()
     renumber(roots, linkage.roots)
-    return Linked(roots, open_, rest, united, merges, between[0], between[1])
+    return Linked(roots, open_, rest, united, merges, swallowed)
 
 
 @njit(nogil=True)
@@ -112,17 +123,26 @@ def _unite_certain(
     return roots, open_
 
 
-def _renamed(edges: Edges, roots: UInt32) -> Edges:
+def _renamed(edges: Edges, roots: UInt32, part: UInt8, sizes: Int64, swallowed: Int64) -> Edges:
     """Edges between sets; made of the first rows of ``edges``, which are written to."""
-    kept = slice(_rename(roots, *edges))
+    kept = slice(_rename(roots, part, sizes, swallowed, *edges))
     return Edges._make(column[kept] for column in edges)
 
 
 @njit(nogil=True)
 def _rename(
-    roots: UInt32, u: UInt32, v: UInt32, sum_: Int64, count: Int64, last: Int64, key: Int64
+    roots: UInt32,
+    part: UInt8,
+    sizes: Int64,
+    swallowed: Int64,
+    u: UInt32,
+    v: UInt32,
+    sum_: Int64,
+    count: Int64,
+    last: Int64,
+    key: Int64,
 ) -> int:
-    """Move edges between sets to the front; returns how many there are."""
+    """Move edges between sets to the front, add up the others; returns how many there are."""
     kept = 0
     for k in range(u.size):
         root_u, root_v = roots[u[k]], roots[v[k]]
@@ -131,6 +151,10 @@ def _rename(
             sum_[kept], count[kept] = sum_[k], count[k]
             last[kept], key[kept] = last[k], key[k]
             kept += 1
+        else:
+            smaller = u[k] if sizes[u[k]] < sizes[v[k]] else v[k]
+            swallowed[part[smaller], 0] += sum_[k]
+            swallowed[part[smaller], 1] += count[k]
     return kept
 
 

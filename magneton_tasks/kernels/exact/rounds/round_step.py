@@ -20,6 +20,7 @@ from magneton_tasks.kernels.exact.rounds.look_up import is_among, locate
 from magneton_tasks.kernels.exact.rounds.name_table import number_names, numbers_of
 from magneton_tasks.kernels.exact.rounds.numbering import number_contacts, number_half_edges
 from magneton_tasks.kernels.exact.rounds.parts import Touching, links_of, picked, whole_basins
+from magneton_tasks.kernels.exact.rounds.places import ONE, Places, moved_contacts
 from magneton_tasks.kernels.exact.rounds.tables import (
     MUST,
     Crossings,
@@ -67,6 +68,7 @@ def first_round(
     faces: Sequence[FaceTables],
     near: Sequence[FaceTables],
     settings: ExactSettings,
+    places: Places = ONE,
 ) -> RoundResult:
     """The first round's task.
 
@@ -80,6 +82,8 @@ def first_round(
         All faces of these blocks to other blocks, whether of this group or not.
     near
         Faces of all blocks within max(s_min - 1, 1) voxels of the group, these included.
+    places
+        Over which the map is compared; `places.ONE`: it isn't.
 
     Raises
     ------
@@ -89,12 +93,13 @@ def first_round(
     links, certain = _decide_parts(near, numbers, settings)
     unions = _own_unions(blocks, [*(f.links for f in faces), links], numbers)
     contacts = stack([empty(RegionContacts), *(f.contacts for f in faces), certain])
+    moved = moved_contacts(places, contacts, numbers)
     edges, ghosts = number_contacts(blocks.nodes.name, contacts)
     del contacts, certain
     if is_among(numbers, blocks_of(ghosts.name)).any():
         raise _not_of_one_run("a face names a region that its block doesn't have")
     edges = concatenate([*blocks.edges, edges])
-    return finish(blocks.nodes, edges, ghosts, unions, int(numbers[0]), settings)
+    return finish(blocks.nodes, edges, ghosts, unions, int(numbers[0]), settings, places, moved)
 
 
 def later_round(
@@ -104,6 +109,7 @@ def later_round(
     names_of_task: Callable[[int], Names],
     home: int,
     settings: ExactSettings,
+    places: Places = ONE,
 ) -> RoundResult:
     """The task of any later round.
 
@@ -117,6 +123,8 @@ def later_round(
         Reads what became of the regions of such a task; one is held at a time.
     home
         A block of this group.
+    places
+        As `first_round`.
 
     Raises
     ------
@@ -130,7 +138,7 @@ def later_round(
     del table, half, open_
     if not all_there:
         raise _not_of_one_run("an edge was sent to this group without its region")
-    return finish(nodes, edges, ghosts, np.zeros((0, 2), np.int64), home, settings)
+    return finish(nodes, edges, ghosts, np.zeros((0, 2), np.int64), home, settings, places)
 
 
 # ------------------------------------------------------------------ the first round's own
