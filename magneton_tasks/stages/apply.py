@@ -16,16 +16,17 @@ from magneton_tasks.kernels.downsample import Label, mode_pool
 from magneton_tasks.kernels.relabel import relabel_into, table_of_ids
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import digest
-from magneton_tasks.stages.claims import claim, output_to_write
+from magneton_tasks.stages.claims import output_to_write
+from magneton_tasks.stages.kept import KeptCells
 from magneton_tasks.stages.loop import Batch, each
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import Blocks, pool_invalidating
 from magneton_tasks.work.chunks import info_of
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.pool_table import PoolTable
-from magneton_tasks.work.record import Info, Outcome, Record
+from magneton_tasks.work.record import Outcome, Record
 from magneton_tasks.work.stores import pool_table
-from magneton_tasks.work.validity import holds_same, is_settled, pool_key
+from magneton_tasks.work.validity import pool_key
 
 if TYPE_CHECKING:
     from magneton_tasks.stages.cut_tables import CutTables
@@ -35,7 +36,7 @@ def run(job: Job) -> int:
     """Write one batch of cells; returns the exit code."""
     stage = ApplyStage(job.attempt, job.keys())
     return Batch(job).run(
-        each(stage.one, lambda: (stage.before, stage.pool, stage.blocks, stage.table)),
+        each(stage.one, lambda: (stage.kept.before, stage.pool, stage.blocks, stage.table)),
         stage.expected,
     )
 
@@ -47,7 +48,7 @@ class ApplyStage:
         self.attempt = attempt
         self.geometry = attempt.plan.geometry
         self.keys = keys
-        self._is_claimed = False
+        self.kept = KeptCells(attempt, "apply", keys)
 
     @cached_property
     def meeting(self) -> dict[int, list[int]]:
@@ -77,13 +78,6 @@ class ApplyStage:
     def output(self) -> PrecomputedStore:
         return output_to_write(self.attempt)
 
-    @cached_property
-    def before(self) -> dict[int, Record]:
-        """What cells hold, where that is known: read before the first is begun."""
-        states = self.attempt.manifest("apply").read(set(self.keys))
-        found = {k: s.valid for k, s in states.items() if is_settled("apply", s)}
-        return {k: r for k, r in found.items() if r and self.attempt.accepts("apply", r)}
-
     def expected(self, _: int) -> str | None:
         return pool_key(self.pool)
 
@@ -93,13 +87,8 @@ class ApplyStage:
             luts = {block: self.table.global_ids(block) for block in self.meeting[key]}
         parts = [(b, self.blocks.digest(b), _digest(lut)) for b, lut in luts.items()]
         cell_input = digest(parts)
-        before = self.before.get(key)
-        if before is not None and holds_same(before, cell_input):
-            if not self._is_claimed:
-                claim(self.attempt)
-                self._is_claimed = True
-            info = before.info | Info(pool=pool_key(self.pool))
-            return Outcome("done", cell_input, info=info, summary="unchanged")
+        if kept := self.kept.outcome(key, cell_input, pool_key(self.pool)):
+            return kept
         box = self.geometry.cells.core(key)
         written, voxels = self._write(box, *table_of_ids(luts))
         info = info_of(pool_key(self.pool), written)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magneton_tasks.plan import geometry as geometries
 from magneton_tasks.plan.stage_table import ROUNDS
 from tests.helpers import volumes
 from tests.helpers.volumes import Array, Run, in_fork, kill_at, read_owner, read_segmentation
@@ -21,6 +22,8 @@ LOW, HIGH = 0.3, 0.7
 WEAK = 24
 #: Chunks of the four cells at mip 0 and 1, and those of the two that the weak end reaches into.
 CHUNKS, CHUNKS_THAT_DIFFER = 80, 40
+#: Those that downsample makes of smaller cells, of mips 2 and 3; and those of one of its two cells.
+COARSE, COARSE_THAT_DIFFER = 6, 3
 
 
 def affinity() -> Array:
@@ -121,6 +124,68 @@ def test_kill_9_while_cells_are_written_over(config_in: Maker, then: float, n: i
     found = read_segmentation(at(config, then, "then"))
     fresh = read_segmentation(at(config_in("fresh"), then, "fresh"))
     assert (found == fresh).all()
+
+
+@pytest.fixture
+def coarse_in(config_in: Maker, monkeypatch: pytest.MonkeyPatch) -> Maker:
+    """As `config_in`, with two mips that don't fit into a cell of apply: in two coarse cells."""
+    monkeypatch.setattr(geometries, "MAX_CELL_VOXELS", 2048)
+
+    def config(name: str) -> Path:
+        made = config_in(name)
+        made.write_text(made.read_text().replace("mips: 1", "mips: 3"))
+        return made
+
+    return config
+
+
+def coarse(config: Path, before: dict[Path, int]) -> tuple[int, int]:
+    """Chunks of the coarsest two mips: how many there are, and how many were written again."""
+    now, finest = chunks(config), sorted({p.parent.name for p in before}, key=_voxel)[:2]
+    found = {p: time for p, time in before.items() if p.parent.name not in finest}
+    return len(found), sum(now[path] != time for path, time in found.items())
+
+
+def _voxel(scale: str) -> int:
+    return int(scale.partition("_")[0])
+
+
+def test_coarse_cells_that_are_the_same_stay_there_and_back_again(coarse_in: Maker) -> None:
+    config = coarse_in("one")
+    first = volumes.all_mips(at(config, HIGH, "first"))
+    before = chunks(config)
+    other = at(config, LOW, "other")
+    assert set(other.codes["downsample"]) == {0}
+    assert coarse(config, before) == (COARSE, COARSE_THAT_DIFFER)
+    assert_same(other, volumes.all_mips(at(coarse_in("fresh"), LOW, "fresh")))
+    before = chunks(config)
+    back = at(config, HIGH, "back")
+    assert coarse(config, before) == (COARSE, COARSE_THAT_DIFFER)
+    assert_same(back, first)
+
+
+def assert_same(run: Run, expected: list[Array]) -> None:
+    assert all(np.array_equal(a, b) for a, b in zip(volumes.all_mips(run), expected, strict=True))
+
+
+@pytest.mark.parametrize("then", [HIGH, LOW], ids=["back", "on"])
+def test_kill_9_while_a_coarse_cell_is_written_over(coarse_in: Maker, then: float) -> None:
+    """Of its three chunks one is new, and two are old."""
+    config = coarse_in("one")
+    at(config, HIGH, "first")
+    before = chunks(config)
+    run = volumes.plan_run(config, {"segment.threshold": LOW}, run="killed")
+    volumes.run_stages(run, stages=["pool", "cut", "apply"])
+
+    def killed() -> int:
+        kill_at(2, "rename", "replace", when=lambda _, path: "segmentation" in str(path))
+        return volumes.run_stages(run, stages=["downsample"]).code
+
+    assert in_fork(killed) == -signal.SIGKILL
+    assert coarse(config, before) == (COARSE, 1)
+    volumes.release(run)
+    found = at(config, then, "then")
+    assert_same(found, volumes.all_mips(at(coarse_in("fresh"), then, "fresh")))
 
 
 def test_another_encoding_in_between_is_written_over(config_in: Maker) -> None:

@@ -1,0 +1,45 @@
+"""Cells of the output that hold already what they are to hold: of another pool table or threshold, say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+
+from magneton_tasks.stages.claims import claim
+from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.record import Info, Outcome, Record
+from magneton_tasks.work.validity import holds_same, is_settled
+
+
+class KeptCells:
+    """What cells of a stage that writes hold, where that is known."""
+
+    def __init__(self, attempt: Attempt, stage: str, keys: Collection[int]) -> None:
+        self.attempt, self.stage, self.keys = attempt, stage, set(keys)
+        self._is_claimed = False
+
+    @cached_property
+    def before(self) -> dict[int, Record]:
+        """Their records; to be read before the first cell is begun."""
+        states = self.attempt.manifest(self.stage).read(self.keys)
+        found = {k: s.valid for k, s in states.items() if is_settled(self.stage, s)}
+        return {k: r for k, r in found.items() if r and self.attempt.accepts(self.stage, r)}
+
+    def outcome(self, key: int, cell_input: str, pool: str | None) -> Outcome | None:
+        """What becomes of a cell that stays as it is; None: it has to be written.
+
+        Parameters
+        ----------
+        cell_input
+            Digest of what it would be made of.
+        pool
+            What it would be made with, see `validity.pool_key`.
+        """
+        before = self.before.get(key)
+        if before is None or not holds_same(before, cell_input):
+            return None
+        if not self._is_claimed:
+            claim(self.attempt)
+            self._is_claimed = True
+        info = before.info | Info(pool=pool)
+        return Outcome("done", cell_input, info=info, summary="unchanged")
