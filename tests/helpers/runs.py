@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from magneton_tasks.stages import child
 from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
@@ -71,6 +73,16 @@ def _finished_once(base: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple
     run = volumes.run_pipeline(_copy(base, folder, _UP_TO_POOL))
     assert run.made("segment") == set()
     return run, folder.rename(folder.with_name("kept"))
+
+
+@pytest.fixture
+def childless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are worked in this process: for what comes after them, where forks would cost most."""
+
+    def made_here(make: Callable[[], Any], log: Path, memory_limit: int) -> child.ChildResult:
+        return child.ChildResult(json.loads(json.dumps(make())), 0.1, 1 << 20)
+
+    monkeypatch.setattr(child, "run_in_child", made_here)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run
 
+pytestmark = pytest.mark.usefixtures("childless")
 Copy = Callable[[], Path]
 SHAPE = (20, 36, 36)
 SETTINGS: dict[str, Any] = {

@@ -30,6 +30,7 @@ from tests.stages.test_map_threshold_runs import (
     work_of,
 )
 
+pytestmark = pytest.mark.usefixtures("childless")
 SHAPE: Vec3 = (24, 36, 32)
 WHOLE = list(SHAPE)
 
