@@ -195,6 +195,27 @@ def acquire(
     return Lease(guards, holder)
 
 
+def share(place: Place, others: Iterable[Place], run: str) -> None:
+    """Take the leases of further places for whoever holds that of one, so that all end together.
+
+    Raises
+    ------
+    LeaseHeldError, OutputError, TemporaryError, NoInputError
+        As `acquire`.
+    """
+    found = look(place)
+    is_ours = found is not None and found[0].run == run
+    holder = found[0] if found and is_ours else Holder.this_process(run, process_bound=False)
+    taken: list[Guard] = []
+    try:
+        for guard in _guards(others):
+            if guard.take(holder, STALE_S):
+                taken.append(guard)  # noqa: PERF401 (a failure gives back what was taken so far)
+    except BaseException:
+        Lease(taken, holder).release()
+        raise
+
+
 def give_back(places: Iterable[Place], run: str) -> None:
     """Remove a run's lease of each place, by whichever process it was taken; writes nothing.
 

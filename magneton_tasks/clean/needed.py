@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from magneton_tasks.base import files
+from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import CHOICE_OF
 from magneton_tasks.stages.planning.expected import Source, expected
 from magneton_tasks.work.attempts import newest_first, plan_data
-from magneton_tasks.work.paths import WorkPaths, stage_folder
+from magneton_tasks.work.paths import AttemptPaths, WorkPaths, stage_folder
 from magneton_tasks.work.results import is_proved
 
 
@@ -53,6 +56,7 @@ def needed(config: RunConfig, what: str) -> Needed:
             continue
         name = f"{root.parent.name}/{root.name}"
         newest.setdefault((plan.get("config_path"), plan.get("partition")), (name, plan))
+        plan["settled"] = _settled(found.paths)
         for folder in _folders(plan):
             if folder not in verified:  # what the newest attempt with these blocks came to
                 whole = "apply" in plan.get("stages", ())
@@ -74,9 +78,16 @@ def _folders(plan: dict[str, Any]) -> set[str]:
     """Stage folders of an attempt, at all its thresholds; all rounds lie in one."""
     return {
         f"{stage}-{fingerprint}"
-        for each in (plan, *plan.get("cuts", ()))
+        for each in (plan, plan["settled"], *plan.get("cuts", ()))
         for stage, fingerprint in each.get("fingerprints", {}).items()
     }
+
+
+def _settled(paths: AttemptPaths) -> dict[str, Any]:
+    """What pool settled that plan couldn't know."""
+    with suppress(OSError, ValueError), files.open_read(paths.settled) as file:
+        return json_object(file.read())
+    return {}
 
 
 def _of_now(config: RunConfig) -> set[str]:

@@ -76,31 +76,22 @@ def config_at(config: RunConfig, threshold: float, lowest: float) -> RunConfig:
 
 
 def outputs_of(config: RunConfig, thresholds: Sequence[float]) -> list[str]:
-    """Where the results lie: that of each of several thresholds, or the only one."""
+    """Where the results lie: that of each of several thresholds, or the only one; none while it's open."""
     several = [with_threshold(config, threshold).paths.output for threshold in thresholds]
-    return several or [config.paths.output]
+    return several or ([] if is_open(config) else [config.paths.output])
 
 
-def with_its_threshold(config: RunConfig, name: str) -> RunConfig:
-    """The config with the output of the threshold that it sets; ``name``: of its file.
-
-    Raises
-    ------
-    ConfigError
-        The output holds ``{threshold}``, and none is set.
-    """
-    if not uses_threshold(config):
-        return config
+def with_its_threshold(config: RunConfig) -> RunConfig:
+    """The config with the output of the threshold that it sets; as it is if that comes from the map."""
     fixed = config.segment.threshold
     if fixed is None and config.method != "exact":
         fixed = USUAL_THRESHOLD
-    if fixed is None:
-        raise ConfigError(
-            f"{name}: paths.output holds {THRESHOLD}, and no threshold is set: it would come from the map",
-            "set segment.threshold (in the file, or for this run: --set segment.threshold=0.3), or write "
-            f"paths.output without {THRESHOLD}",
-        )
-    return with_threshold(config, fixed)
+    return config if fixed is None else with_threshold(config, fixed)
+
+
+def is_open(config: RunConfig) -> bool:
+    """Whether nobody knows yet where the output lies: the map tells its threshold."""
+    return uses_threshold(config) and config.segment.threshold is None
 
 
 def is_text(text: str) -> bool:

@@ -55,6 +55,9 @@ class BlockMap:
 
     def refresh(self) -> None:
         """Look again; reads only what was added since, and nothing where nothing was."""
+        if self.attempt.is_open and self.attempt.paths.settled.is_file():
+            self.attempt = self.attempt.as_settled()
+            self._volume, self._states = VolumeColumns(self.attempt), None
         alive = is_alive(self.attempt)
         signature = alive, self._look_of_files()
         if signature == self._signature:

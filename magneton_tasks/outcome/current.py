@@ -11,7 +11,7 @@ from magneton_tasks.base import files, lease
 from magneton_tasks.config.deciding import decides
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig, load_config
-from magneton_tasks.config.thresholds import config_at, with_its_threshold
+from magneton_tasks.config.thresholds import config_at, is_open, with_its_threshold, with_threshold
 from magneton_tasks.errors import CorruptFileError, MagnetonError
 from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
@@ -84,7 +84,9 @@ def _planned(attempt: Attempt, config_path: Path) -> Now:
             lowest = attempt.config.exact.lowest_threshold
             config = config_at(config, plan.threshold.number, lowest)
         else:
-            config = with_its_threshold(config, str(config_path))
+            config = with_its_threshold(config)
+            if is_open(config) and not attempt.is_open:
+                config = with_threshold(config, attempt.threshold.number)
     except MagnetonError as error:
         return Now(attempt, notes=(f"the config can't be read now: {error.what}",))
     changes, notes = _changes(attempt, config, None), tuple[str, ...]()

@@ -57,7 +57,8 @@ class Status:
     def refresh(self) -> None:
         """Look again; another attempt may have begun, or this one ended."""
         newest = latest_attempt(self._config, self._partition).root
-        if newest != self.attempt.paths.root:
+        is_settled = self.attempt.is_open and self.attempt.paths.settled.is_file()
+        if newest != self.attempt.paths.root or is_settled:
             self.attempt = open_latest(self._config, self._partition)
         elif current.is_alive(self.attempt) == self.alive:
             for one in self.each:

@@ -33,6 +33,7 @@ from magneton_tasks.stages.loop import (
 from magneton_tasks.stages.planning import thresholds
 from magneton_tasks.stages.round import NAMES
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
+from magneton_tasks.stages.settling import settle
 from magneton_tasks.stages.slicing import SliceReader
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Note, tell
@@ -96,12 +97,26 @@ def run(job: Job) -> int:
             result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
             attempted = attempt.plan.attempt
             writer.add(0, "failed", after=state, attempt=attempted, info=failure)
+    if code == 0 and attempt.was_open:
+        code = _settled(attempt, result)
     result |= {
         "seconds": round(time.time() - began, 3),
         "cpu_s": round(time.process_time() - cpu_began, 3),
     }
     finish(attempt, "pool", result | {"peak_bytes": own_peak_bytes()})
     return code
+
+
+def _settled(attempt: Attempt, result: dict[str, Any]) -> int:
+    """Settle the output, the pool being done; the exit code. A failure goes into the ``result``."""
+    try:
+        settle(attempt)
+        return 0
+    except Exception as caught:
+        error = explain(caught)
+    tell(Failed.of("pool", error))
+    result |= {"failed": 1, "failures": [{"key": 0, **failure_of(error)}]}
+    return error.exit_code
 
 
 def _pool(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from magneton_tasks.base import files
@@ -14,13 +14,13 @@ from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.config.roots import check_roots
 from magneton_tasks.config.settings import exact_settings
-from magneton_tasks.config.thresholds import config_at
+from magneton_tasks.config.thresholds import config_at, is_open, with_threshold
 from magneton_tasks.errors import CorruptFileError, NoInputError, NotVisibleError
 from magneton_tasks.plan.fingerprints import lowest_threshold
 from magneton_tasks.plan.plan import Plan, ThresholdChoice
 from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import noun_of
-from magneton_tasks.work import group_work, threshold_of
+from magneton_tasks.work import group_work, settled, threshold_of
 from magneton_tasks.work.frozen import config_of, plan_of
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -64,11 +64,43 @@ class Attempt:
                 "give an attempt's directory, as `magneton plan` prints it",
             ) from None
         plan, config = plan_of(paths), with_mapped_paths(config_of(paths))
-        opened = cls(paths, WorkPaths(Path(config.paths.work)), plan, config)
+        opened = cls(paths, WorkPaths(Path(config.paths.work)), plan, config).as_settled()
         if plan.roots is not None:
             for each in opened.each():
                 check_roots(each.config, plan.overrides, with_mapped_roots(plan.roots))
         return opened
+
+    @property
+    def is_open(self) -> bool:
+        """Whether pool still has to tell where the output lies."""
+        return not self.plan.cuts and is_open(self.config)
+
+    @property
+    def was_open(self) -> bool:
+        """Whether plan didn't know where the output lies: pool settles it."""
+        return not self.plan.cuts and is_open(config_of(self.paths))
+
+    def as_settled(self, wait_s: float = 0) -> Attempt:
+        """With the output and the fingerprints that pool has settled, if plan couldn't know them.
+
+        Parameters
+        ----------
+        wait_s
+            How long that is waited for; 0: it need not be there.
+
+        Raises
+        ------
+        NotVisibleError
+            It was waited for, in vain.
+        BadDataError
+            What pool wrote is damaged.
+        """
+        found = settled.read(self.paths, wait_s) if self.is_open else None
+        if found is None:
+            return self
+        config = with_threshold(self.config, found.threshold.number)
+        plan = replace(self.plan, fingerprints=found.fingerprints, threshold=found.threshold)
+        return replace(self, plan=plan, config=config)
 
     def at(self, number: int) -> Attempt:
         """The attempt at one of its several thresholds, as if it were the only one."""
@@ -89,7 +121,8 @@ class Attempt:
         """The config with paths as they were called where it was planned."""
         config = config_of(self.paths)
         if not self.paths.cut:
-            return config
+            is_settled = is_open(config) and not is_open(self.config) and not self.plan.cuts
+            return with_threshold(config, self.plan.threshold.number) if is_settled else config
         return config_at(config, self.plan.threshold.number, config.exact.lowest_threshold)
 
     @property

@@ -12,6 +12,6 @@ from magneton_tasks.config.thresholds import outputs_of
 
 
 def lease_places(config: RunConfig, thresholds: Sequence[float] = ()) -> list[Place]:
-    """The work directory and the output, or the output of each of several thresholds."""
+    """The work directory and the output (once it is known), or that of each of several thresholds."""
     outputs = map(locate, outputs_of(config, thresholds))
     return [Path(config.paths.work), *(output.path or output.url for output in outputs)]

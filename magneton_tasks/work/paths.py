@@ -5,7 +5,7 @@ those of ``try-<hash>/`` by `trials.try_box`::
 
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json
-      runs/<safe run id>/<n>/   config.yaml  plan.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png
+      runs/<safe run id>/<n>/   config.yaml  plan.json  settled.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png
                                 at/<threshold>/  groups/  results/  logs/  failed/  report.html  ...: of each, where there are several
                                 (of a verified run put together: `stages.gather`)
       segment-<fingerprint>/    labels.zarr  sizes/ (overlap)  residuals/  supervoxels-* (exact)  records/
@@ -130,6 +130,11 @@ class AttemptPaths:
     @property
     def plan(self) -> Path:
         return self.root / "plan.json"
+
+    @property
+    def settled(self) -> Path:
+        """What pool has settled that plan couldn't know: `work.settled`."""
+        return self.root / "settled.json"
 
     def groups_work(self, stage: str) -> Path:
         """What the attempt has to do of a stage that works groups: known late, so not in its plan."""

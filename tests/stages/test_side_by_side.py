@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from magneton_tasks.config.read import load_config
-from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.stage_table import ROUNDS
 from magneton_tasks.viewer.of_config import view_of
 from tests.helpers import volumes
@@ -63,9 +62,3 @@ def test_before_the_first_result_the_view_says_so(config: Path) -> None:
     assert [layer.name for layer in view.layers] == ["affinity"]
     assert any("no segmentation yet" in note for note in view.notes)
     assert not view.side_by_side
-
-
-def test_without_a_threshold_the_output_has_no_name(config: Path) -> None:
-    with pytest.raises(ConfigError, match="no threshold is set"):
-        volumes.plan_run(config)
-    assert not (config.parent / "work").exists()

@@ -15,9 +15,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from magneton_tasks.config.thresholds import outputs_of
 from magneton_tasks.plan.plan import Plan, digest
-from magneton_tasks.work.frozen import config_of, plan_of
+from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.manifest import Manifest
-from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+from magneton_tasks.work.paths import WorkPaths
 
 #: So many of the latest events are looked through for the last one of a partition.
 _EVENTS = 500
@@ -35,8 +35,8 @@ class AnnounceOperator(BaseOperator):
         self.attempt = attempt
 
     def execute(self, context: Context) -> dict[str, Any]:
-        paths = AttemptPaths(Path(self.attempt))
-        plan, config = plan_of(paths), config_of(paths)
+        attempt = Attempt.open(Path(self.attempt))
+        plan, config = attempt.plan, attempt.frozen_config()
         if "apply" not in plan.stages:
             raise AirflowSkipException("this run wrote no output")
         outputs = outputs_of(config, plan.thresholds)

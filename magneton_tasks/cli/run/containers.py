@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from magneton_tasks.base import files, lease
+from magneton_tasks.base.location import locate
 from magneton_tasks.cli.run import replacing
 from magneton_tasks.cli.run.live import Display
 from magneton_tasks.cli.run.place import Place
@@ -133,7 +134,7 @@ def _directories(config: RunConfig, thresholds: Sequence[float]) -> list[Path]:
 
 
 def _has_bucket(config: RunConfig) -> bool:
-    return any(not isinstance(place, Path) for place in lease_places(config))
+    return locate(config.paths.output).path is None
 
 
 def _break_dead_lease(workshop: Workshop, directories: Sequence[Path], run: str) -> None:

@@ -79,6 +79,7 @@ class Jobs(Place):
     def stage(self, stage: str, batches: int | None, display: Display) -> dict[int | None, int]:
         if _is_behind(self._paths, stage):
             return {None: EXIT_OK}
+        self._attempt = self._attempt.as_settled()
         todo = display.rows[stage].summary.todo
 
         def counts(seen: Counts) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 import click
 
 from magneton_tasks.base.lease import Place as Guarded
-from magneton_tasks.base.lease import acquire
+from magneton_tasks.base.lease import acquire, give_back
 from magneton_tasks.cli.console import echo
 from magneton_tasks.cli.run.displays import display
 from magneton_tasks.cli.run.live import STOPS, Display
@@ -116,6 +116,7 @@ def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on
             with _undisturbed():
                 place.give_back()
                 lease.release()
+                _give_back_settled(paths, place)
     place.close()
     if code == EXIT_OK:
         print_summary(paths.root)
@@ -229,6 +230,13 @@ def _run_stage(
         codes = place.stage(stage, batches, shown)
         progress.end(time.time(), is_done=worst(codes.values()) == EXIT_OK)
     return codes
+
+
+def _give_back_settled(paths: AttemptPaths, place: Place) -> None:
+    """The lease of an output that pool has taken: see `stages.settling`."""
+    attempt = Attempt.open(paths.root)
+    if attempt.was_open and not attempt.is_open:
+        give_back(place.guarded(attempt.config), attempt.plan.run)
 
 
 def _which_are_complete(plan: Plan, paths: AttemptPaths) -> None:

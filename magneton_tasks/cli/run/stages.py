@@ -10,7 +10,7 @@ from typing import Any
 
 from magneton_tasks.base import lease
 from magneton_tasks.base.importing import importing
-from magneton_tasks.plan.stage_table import PROBE
+from magneton_tasks.plan.stage_table import AFTER_POOL, PROBE
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages import several
 from magneton_tasks.stages.dispatch import run_of
@@ -26,7 +26,7 @@ from magneton_tasks.work.left_out import failed_before
 def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] | None) -> int:
     """One batch, or one part of one, of a mapped stage."""
     raise_on_signals()
-    attempt = Attempt.open(attempt_dir)
+    attempt = _opened(stage, attempt_dir)
     with _lease(attempt) as heart:
         job = Job.of_batch(attempt, stage, batch, part, heart.check)
         if why := failed_before(job.attempt, stage):
@@ -34,6 +34,13 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
         with importing():
             run = run_of(stage, attempt.config.method)
         return run(job)
+
+
+def _opened(stage: str, attempt_dir: Path) -> Attempt:
+    """The attempt; for what comes after pool with what pool has settled, waited for."""
+    attempt = Attempt.open(attempt_dir)
+    is_after = stage in (*AFTER_POOL, "verify") and "pool" in attempt.plan.stages
+    return attempt.as_settled(attempt.wait_s or 1.0) if is_after and attempt.is_open else attempt
 
 
 def run_groups(stage: str, attempt_dir: Path) -> int:
@@ -60,7 +67,7 @@ def run_groups(stage: str, attempt_dir: Path) -> int:
 def run_single(stage: str, attempt_dir: Path) -> int:
     """A stage that isn't mapped, or release."""
     raise_on_signals()
-    attempt = Attempt.open(attempt_dir)
+    attempt = _opened(stage, attempt_dir)
     plan = attempt.plan
     if stage == "release":
         lease.give_back(lease_places(attempt.config, plan.thresholds), plan.run)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from magneton_tasks.base.grid import Ranges, items, ranges_len, to_ranges
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.thresholds import is_open
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry
@@ -69,19 +70,23 @@ def look(
     fingerprints = make_fingerprints(config, geometry)
     if write:
         rights.check_folders(config, fingerprints)
-    is_new = checks.check_owner(config, geometry, fingerprints.apply, request.overwrite_output)
+    is_new = is_open(config) or checks.check_owner(
+        config, geometry, fingerprints.apply, request.overwrite_output
+    )
     looked = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new)
     todo = looked.all(lambda key: config_block_digest(config, geometry, input_digest, key))
-    replaces = replaced.look(
-        config,
-        threshold,
-        checks.identity(config, geometry),
-        fingerprints.of_output,
-        restart=request.restart,
-        writes=bool(todo["apply"] or todo["downsample"]),
-        input_changed=looked.input_changed,
-        overwrite=request.overwrite_output,
-    )
+    replaces = None
+    if not is_open(config):
+        replaces = replaced.look(
+            config,
+            threshold,
+            checks.identity(config, geometry),
+            fingerprints.of_output,
+            restart=request.restart,
+            writes=bool(todo["apply"] or todo["downsample"]),
+            input_changed=looked.input_changed,
+            overwrite=request.overwrite_output,
+        )
     return Look(config, threshold, fingerprints, is_new, looked, todo, replaces)
 
 

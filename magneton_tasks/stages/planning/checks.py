@@ -17,6 +17,7 @@ from magneton_tasks.base.lease import LEASE_NAME
 from magneton_tasks.base.location import Location, locate, read_file
 from magneton_tasks.base.nesting import are_nested
 from magneton_tasks.config.read import RunConfig, nearest
+from magneton_tasks.config.thresholds import is_open
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.given import likely_axes
 from magneton_tasks.formats.metadata import VolumeInfo, check_free, read_metadata
@@ -107,7 +108,7 @@ def check_paths(config: RunConfig, write: bool) -> None:
             "give file:///path, a plain path, gs:// or s3://",
         )
     if write:
-        for place in (work, output):
+        for place in (work,) if is_open(config) else (work, output):
             if place.path is None:
                 _check_bucket(place.url)
             else:

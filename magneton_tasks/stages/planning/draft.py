@@ -13,7 +13,13 @@ from magneton_tasks.base.lease import acquire
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.roots import allowed_roots, check_roots
-from magneton_tasks.config.thresholds import require_outputs, with_its_threshold
+from magneton_tasks.config.thresholds import (
+    is_open,
+    require_outputs,
+    with_its_threshold,
+    with_threshold,
+)
+from magneton_tasks.config.types import THRESHOLD
 from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.formats.metadata import VolumeInfo, read_input
 from magneton_tasks.plan.geometry import (
@@ -39,14 +45,21 @@ from magneton_tasks.stages.planning import (
     queued,
     rights,
     stage_work,
+    thresholds,
     worker_memory,
 )
 from magneton_tasks.stages.planning.at_threshold import Look
+from magneton_tasks.stages.planning.expected import Source
 from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.stages.planning.sampling import Samples, sample
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
+
+_OPEN = (
+    f"where the output lies is known once pool has taken the threshold ({THRESHOLD}) from the map; "
+    "it is checked then whose it is"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +100,22 @@ def load(request: PlanRequest) -> RunConfig:
     if len(request.thresholds) > 1:
         require_outputs(config, request.thresholds, str(request.config_path))
     else:
-        config = with_its_threshold(config, str(request.config_path))
+        config = _with_known_output(request, with_its_threshold(config))
     if request.form:
         for each in request.each(config):
             check_roots(each, request.overrides, allowed_roots())
     return config
+
+
+def _with_known_output(request: PlanRequest, config: RunConfig) -> RunConfig:
+    """The config with the output of the threshold that the map told before, if it's to stay that."""
+    anew = request.restart and "segment" in request.stages
+    if not is_open(config) or anew:
+        return config
+    source = Source.of(config)
+    geometry = make_geometry(config, source.facts)
+    known = thresholds.known(config, request.sets, geometry.box, source.digest).value
+    return config if known is None else with_threshold(config, known)
 
 
 def check_defaults(request: PlanRequest, config: RunConfig) -> None:
@@ -181,6 +205,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
             *info.notes,
             *(samples.warnings if samples else ()),
             *queued.notes(left),
+            *([_OPEN] if is_open(config) and not cuts else []),
         ),
         overrides=request.sets,
         roots=allowed_roots() if request.form else None,
@@ -238,6 +263,8 @@ def _begin(request: PlanRequest, look: Look, plan: Plan, work: WorkPaths) -> Non
     """What is done with records and output before an attempt is frozen; ``plan``: of the threshold."""
     for stage in plan.work:
         Manifest(work.records(stage, plan.fingerprints.of(stage))).compact()
+    if is_open(look.config):
+        return  # pool does the rest, once it knows where the output lies
     if look.is_new_output:
         checks.forget_output(look.config, plan)
     if "apply" in request.stages:
@@ -249,6 +276,8 @@ def _preflight(request: PlanRequest, config: RunConfig) -> None:
     _, geometry = _checked(request, config, write=False)
     for each in request.each(config):
         rights.check_places(each)
+        if is_open(each):
+            continue
         # which result doesn't matter
         checks.check_owner(each, geometry, "", request.overwrite_output)
 
