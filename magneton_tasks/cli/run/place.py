@@ -18,6 +18,7 @@ from magneton_tasks.cli.run.live import STOPS, Display
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.cli.run.summary import print_summary
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.thresholds import is_open
 from magneton_tasks.errors import EXIT_OK, worst
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_plan import StagePlan
@@ -116,7 +117,8 @@ def work(config: RunConfig, plan: Plan, paths: AttemptPaths, place: Place, go_on
             with _undisturbed():
                 place.give_back()
                 lease.release()
-                _give_back_settled(paths, place)
+                if is_open(config) and not plan.cuts:
+                    _give_back_settled(paths, place)
     place.close()
     if code == EXIT_OK:
         print_summary(paths.root)
@@ -235,7 +237,7 @@ def _run_stage(
 def _give_back_settled(paths: AttemptPaths, place: Place) -> None:
     """The lease of an output that pool has taken: see `stages.settling`."""
     attempt = Attempt.open(paths.root)
-    if attempt.was_open and not attempt.is_open:
+    if not attempt.is_open:
         give_back(place.guarded(attempt.config), attempt.plan.run)
 
 
