@@ -188,6 +188,23 @@ def test_kill_9_while_a_coarse_cell_is_written_over(coarse_in: Maker, then: floa
     assert_same(found, volumes.all_mips(at(coarse_in("fresh"), then, "fresh")))
 
 
+def test_what_is_half_written_over_is_not_called_finished(config_in: Maker) -> None:
+    """Apply ends, or is killed, before verify looks at anything."""
+    config = config_in("half")
+    at(config, HIGH, "first")
+    finished = read_owner(config)
+    assert finished["finished"] and finished["threshold"] == HIGH
+    begun = volumes.plan_run(config, {"segment.threshold": LOW}, run="begun")
+    before = chunks(config)
+    volumes.run_stages(begun, stages=["pool", "cut"])
+    assert read_owner(config) == finished, "nothing is written over yet"
+    volumes.run_stages(begun, stages=["apply"])
+    assert written_again(config, before) == CHUNKS_THAT_DIFFER
+    owner = read_owner(config)
+    assert (owner["finished"], owner["threshold"], owner["run"]) == (None, LOW, "begun")
+    volumes.release(begun)
+
+
 def test_another_encoding_in_between_is_written_over(config_in: Maker) -> None:
     """The records of before tell of files that aren't there any more."""
     config = config_in("one")
