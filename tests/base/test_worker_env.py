@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from magneton_tasks.base.worker_env import worker_environ
+from magneton_tasks.base.worker_env import DIE_WITH_PARENT, worker_environ
 from magneton_tasks.config.docker import Docker
 from magneton_tasks.config.slurm import Slurm as SlurmSettings
 from magneton_tasks.runners.local import run_stage
@@ -63,3 +67,16 @@ def test_a_config_can_t_hand_them_on_either(name: str) -> None:
         with pytest.raises(ValueError, match=f"{name} holds what only Airflow may know"):
             section(environment=(name,))
         section(environment=("AWS_ACCESS_KEY_ID",))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a process of its parent's end"
+)
+def test_a_worker_whose_runner_has_ended_before_it_began_ends_too() -> None:
+    code = "from magneton_tasks.base.worker_env import die_with_parent as d; d(); print('works on')"
+    for parent, ended in ((os.getpid(), (0, b"works on\n")), (1, (-signal.SIGTERM, b""))):
+        environ = {**os.environ, DIE_WITH_PARENT: str(parent)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, check=False
+        )
+        assert (done.returncode, done.stdout) == ended
