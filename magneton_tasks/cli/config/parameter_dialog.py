@@ -10,6 +10,7 @@ from rich.console import Console
 from magneton_tasks.cli.config import parameters as params
 from magneton_tasks.cli.config.parameters import Parameter
 from magneton_tasks.cli.console import ask, say
+from magneton_tasks.cli.paging import paged
 from magneton_tasks.errors import MagnetonError
 
 _HELP = """\
@@ -36,14 +37,14 @@ def edit_table(
     """
     console, overrides = Console(), dict(given)
     rows = params.parameters(config, overrides, sections)
-    console.print(params.table(rows, console.width))
+    _show(console, rows)
     while True:
         answer = ask("number or name to change, Enter: done, ?: help, q: leave", str, _DONE)
         if answer == _DONE:
             return overrides
         if answer == "?":
             say(console, _HELP)
-            console.print(params.table(rows, console.width))
+            _show(console, rows)
             continue
         found = find(rows, answer)
         if len(found) != 1:
@@ -53,7 +54,12 @@ def edit_table(
         for line in params.differences(before, rows):
             say(console, f"  {line}", "bold")
         if [p.key for p in before] != [p.key for p in rows]:
-            console.print(params.table(rows, console.width))
+            _show(console, rows)
+
+
+def _show(console: Console, rows: Sequence[Parameter]) -> None:
+    with paged():
+        console.print(params.table(rows, console.width))
 
 
 def find(rows: Sequence[Parameter], answer: str) -> list[Parameter]:

@@ -63,7 +63,7 @@ def missing(config: RunConfig, path: Path) -> Iterator[str]:
 
 def _request(volume: MenuVolume, option: StageOption) -> PlanRequest:
     return running.new_request(
-        volume.path, {}, partition=volume.partition, stages=(option.choice,), workers=_CORES
+        volume.path, {}, partition=volume.partition, stages=option.choices, workers=_CORES
     )
 
 
@@ -74,7 +74,8 @@ def allocation(volume: MenuVolume, option: StageOption, plan: Plan | None) -> st
         memory_gib = math.ceil(plan.memory_limit * _CORES * 1.1 / 2**30)
         hours = 1 + math.ceil(2 * plan.expected_s / 3600)  # a node may be half as fast
     command = [
-        "magneton", "run", str(volume.path), "--stages", option.choice, "--workers", str(_CORES),
+        "magneton", "run", str(volume.path), "--stages", ",".join(option.choices), "--workers",
+        str(_CORES),
     ]  # fmt: skip
     if volume.partition is not None:
         command += ["--partition", volume.partition]

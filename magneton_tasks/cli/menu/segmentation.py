@@ -1,4 +1,4 @@
-"""Instance segmentation: the ten options that users of the Magneton menu tool know."""
+"""Instance segmentation: the ten options that users of the Magneton menu tool know, and letters for the rest."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from magneton_tasks.cli.console import Quit, say
-from magneton_tasks.cli.menu import hpc, stage, volumes
+from magneton_tasks.cli.menu import hpc, looking, stage, volumes
 from magneton_tasks.cli.menu.asking import choose, pause
 from magneton_tasks.cli.menu.volumes import MenuVolume
-from magneton_tasks.errors import MagnetonError
+from magneton_tasks.cli.paging import paged
+from magneton_tasks.errors import MagnetonError, NoInputError
 
 _SEGMENT = ("affinity map segmentation by blocks", "labels in each block of the affinity map")
 _POOL = ("blocks merging: pools", "which labels of neighbouring blocks are one object")
@@ -30,6 +31,12 @@ _OPTIONS = (
     ("8", "clean", "free block caches and merge checkpoints"),
     ("9", "edit the global configuration", "the config of the volume above"),
     ("10", "view the global configuration", "every value of it, and where it comes from"),
+    ("r", "whole run", "all steps, on this machine or where the config says"),
+    ("t", "try", "a box at several thresholds, side by side in Neuroglancer"),
+    ("u", "tune", "the best threshold on a box with truth"),
+    ("h", "thresholds", "after a run: what each threshold would leave (exact)"),
+    ("v", "view", "affinity map and segmentation in Neuroglancer"),
+    ("n", "new config", "make one for another affinity map, by questions"),
     ("c", "another volume", "choose another config"),
     ("0", "return", "to the main menu"),
 )
@@ -53,14 +60,29 @@ def open_menu(console: Console) -> None:
     while True:
         volume = volume.reloaded()
         _show(console, volume)
-        answer = choose("option", [row[0] for row in _OPTIONS], "1 to 10, c, or 0 to return")
+        answer = choose("option", [row[0] for row in _OPTIONS], "1 to 10, a letter, or 0 to return")
         if answer == "0":
             return
         if answer == "c":
             volume = volumes.choose(console, Path.cwd(), another=True)
             continue
+        if answer == "n":
+            volume = _new(console) or volume
+            continue
         _perform(_Menu(console, volume), answer)
         pause()
+
+
+def _new(console: Console) -> MenuVolume | None:
+    """A config that was made by questions; None: a person left, or it couldn't be made."""
+    try:
+        return volumes.remembered(console, volumes.make(console))
+    except (Quit, KeyboardInterrupt):
+        click.echo("left; nothing was changed")
+    except (MagnetonError, OSError) as error:
+        say(console, f"error: {error}", "red")
+    pause()
+    return None
 
 
 def _perform(menu: _Menu, option: str) -> None:
@@ -109,7 +131,12 @@ def _show(console: Console, volume: MenuVolume) -> None:
 def _status(menu: _Menu) -> None:
     from magneton_tasks.cli.status import status
 
-    status.show(menu.volume.path, menu.volume.partition, False)
+    try:
+        with paged():
+            status.show(menu.volume.path, menu.volume.partition, False)
+    except NoInputError as error:
+        say(menu.console, error.what)
+        say(menu.console, "To begin: option 1 does the first step, r the whole run.")
 
 
 def _clean(menu: _Menu) -> None:
@@ -131,14 +158,27 @@ def _edit(menu: _Menu) -> None:
     config_edit.edit(menu.volume.path, editor=menu.volume.error is not None)
 
 
-def _view(menu: _Menu) -> None:
+def _show_config(menu: _Menu) -> None:
     from magneton_tasks.cli.config import show as config_show
 
-    config_show.show(menu.volume.path, {}, resolved=True, source=True)
+    with paged():
+        config_show.show(menu.volume.path, {}, resolved=True, source=True)
+
+
+def _run(menu: _Menu) -> None:
+    stage.dialog(menu.console, menu.volume, stage.ALL, "r")
 
 
 _LOCAL = {"1": stage.SEGMENT, "3": stage.POOL, "5": stage.APPLY}
 _HPC = {"2": stage.SEGMENT, "4": stage.POOL, "6": stage.APPLY}
 _OTHERS: dict[str, Callable[[_Menu], None]] = {
-    "7": _status, "8": _clean, "9": _edit, "10": _view,
-}  # fmt: skip
+    "7": _status,
+    "8": _clean,
+    "9": _edit,
+    "10": _show_config,
+    "r": _run,
+    "t": lambda menu: looking.try_thresholds(menu.volume),
+    "u": lambda menu: looking.tune(menu.volume),
+    "h": lambda menu: looking.thresholds(menu.volume),
+    "v": lambda menu: looking.view(menu.volume),
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import click
@@ -16,7 +17,7 @@ from magneton_tasks.cli.run import planning
 from magneton_tasks.errors import EXIT_OK, MagnetonError
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import CHOICE_OF
+from magneton_tasks.plan.stage_table import CHOICE_OF, CHOICES
 from magneton_tasks.stages.planning import draft
 from magneton_tasks.stages.planning.request import PlanRequest
 
@@ -27,7 +28,7 @@ class StageOption:
 
     Attributes
     ----------
-    choice
+    choices
         Of ``--stages``.
     sections
         Sections, or keys, of the parameters that matter to it.
@@ -35,22 +36,29 @@ class StageOption:
         What to do once it's done.
     """
 
-    choice: str
+    choices: tuple[str, ...]
     sections: tuple[str, ...]
     next: str
 
 
 SEGMENT = StageOption(
-    "segment",
+    ("segment",),
     ("input", "box", "mask", "method", "block", "segment", "exact", "local"),
     "Next: blocks merging, pools (option 3).",
 )
 POOL = StageOption(
-    "pool",
+    ("pool",),
     ("pool", "segment.min_size_vox", "local"),
     "Next: blocks merging, apply (option 5).",
 )
-APPLY = StageOption("apply", ("apply", "local"), "To look at it:  magneton view {config}")
+APPLY = StageOption(
+    ("apply",), ("apply", "local"), "To look at it: option v, or  magneton view {config}"
+)
+ALL = StageOption(
+    CHOICES,
+    ("input", "box", "mask", "method", "block", "segment", "exact", "pool", "apply", "local"),
+    APPLY.next,
+)
 
 #: What matters on a cluster in place of `local`.
 _ON_SLURM = (
@@ -76,7 +84,7 @@ class _Asked:
             self.volume.path,
             sets,
             partition=self.volume.partition,
-            stages=(self.option.choice,),
+            stages=self.option.choices,
             restart=restart,
         )
 
@@ -108,7 +116,7 @@ def dialog(
     while True:
         plan = _shown_plan(console, asked)
         if plan is None:
-            if not confirm("Change parameters?", default=True):
+            if not confirm("Change parameters?", default=False):
                 return
             _change(console, asked)
             continue
@@ -129,7 +137,7 @@ def _shown_plan(console: Console, asked: _Asked) -> Plan | None:
         drafted = draft.draft(asked.request(), write=False)
     except MagnetonError as error:
         say(console, f"error: {error}", "red")
-        if asked.option.choice != "segment":
+        if "segment" not in asked.option.choices:
             say(console, "The steps build on each other: 1 or 2, then 3 or 4, then 5 or 6.")
         return None
     for line in planning.describe(drafted.plan, drafted.samples):
@@ -145,19 +153,19 @@ def _show_volume(console: Console, volume: MenuVolume) -> None:
     say(console, "planning ...", "dim")
 
 
-def settled(plan: Plan, choice: str) -> tuple[int, int]:
-    """Blocks, cells and pools of a choice of stages that are done, and how many there are."""
-    stages = [s for s, work in plan.work.items() if work.total and CHOICE_OF[s] == choice]
+def settled(plan: Plan, choices: Collection[str]) -> tuple[int, int]:
+    """Blocks, cells and pools of chosen stages that are done, and how many there are."""
+    stages = [s for s, work in plan.work.items() if work.total and CHOICE_OF[s] in choices]
     summaries = [StageSummary.planned(plan, stage) for stage in stages]
     return sum(s.found for s in summaries), sum(s.total for s in summaries)
 
 
 def _asks_restart(console: Console, plan: Plan, option: StageOption) -> bool:
     """Whether to do anew what is done; nobody is asked where nothing is."""
-    done, total = settled(plan, option.choice)
+    done, total = settled(plan, option.choices)
     if not done:
         return False
-    noun = {"segment": "blocks", "pool": "parts"}.get(option.choice, "cells")
+    noun = {SEGMENT: "blocks", APPLY: "cells"}.get(option, "parts")
     say(console, f"{done:,} of {total:,} {noun} are done already:")
     resume = "resume: do the rest" if done < total else "keep them: check that all is complete"
     say(console, f"  1  {resume}")

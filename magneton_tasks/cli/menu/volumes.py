@@ -13,9 +13,13 @@ from rich.text import Text
 
 from magneton_tasks.cli.console import ask, say
 from magneton_tasks.cli.menu.remembered import recall, remember
+from magneton_tasks.cli.paging import paged
 from magneton_tasks.config.places import menu_places
 from magneton_tasks.config.read import RunConfig, find_configs, load_config
 from magneton_tasks.errors import MagnetonError, NoInputError
+
+#: Makes a config, in the place of the number of one.
+_NEW = "n"
 
 
 @dataclass(frozen=True)
@@ -93,25 +97,50 @@ def choose(console: Console, here: Path, *, another: bool = False) -> MenuVolume
         say(console, f"The only volume config found: {volume.path}")
     else:
         volume = _ask(console, found, known.config)
-    path = Path(os.path.abspath(volume.path))
+    return remembered(console, volume)
+
+
+def remembered(console: Console, chosen: MenuVolume) -> MenuVolume:
+    """A volume with its partition, which is asked for; both are remembered. Raises as `choose`."""
+    path = Path(os.path.abspath(chosen.path))
     volume = MenuVolume.load(path)
     if volume.needs_partition:
-        partition = ask_partition(console, volume, known.partitions.get(str(path)))
+        partition = ask_partition(console, volume, recall().partitions.get(str(path)))
         volume = MenuVolume.load(path, partition)
     remember(path, volume.partition)
     return volume
 
 
+def make(console: Console) -> MenuVolume:
+    """Make a config by questions, as ``magneton config new``.
+
+    Raises
+    ------
+    Quit
+        The answer was q, or the input ended: nothing was written.
+    MagnetonError
+        The volume can't be read, or plan refuses what was answered.
+    """
+    from magneton_tasks.cli.config import new
+
+    path = ask("Path of the new config, such as volume.yaml", lambda text: Path(text).expanduser())
+    new.new(path, input_url=None, output=None, work=None, mip=None, yes=False)
+    return MenuVolume.load(path)
+
+
 def _ask(console: Console, found: list[MenuVolume], last: str | None) -> MenuVolume:
     if found:
-        console.print(_table(found))
+        with paged():
+            console.print(_table(found))
     else:
-        say(console, "No volume config was found. To make one:  magneton config new my.yaml")
-        say(console, "or, with a volume to try it on:  magneton sample demo")
+        say(console, "No volume config was found. n makes one (magneton config new my.yaml);")
+        say(console, "for a volume to try it on:  magneton sample demo")
     paths = [os.path.abspath(v.path) for v in found]
     default = str(paths.index(last) + 1) if last in paths else None
 
-    def check(answer: str) -> MenuVolume:
+    def check(answer: str) -> MenuVolume | None:
+        if answer.lower() == _NEW:
+            return None
         if answer.isdecimal():
             if 1 <= int(answer) <= len(found):
                 return found[int(answer) - 1]
@@ -121,7 +150,8 @@ def _ask(console: Console, found: list[MenuVolume], last: str | None) -> MenuVol
             raise NoInputError(f"there is no file {path}", "give a number or the path of a config")
         return MenuVolume.load(path)
 
-    return ask("Number, or path of a volume config" if found else "Path", check, default)
+    question = "Number, n for a new one, or path of a volume config" if found else "n, or path"
+    return ask(question, check, default) or make(console)
 
 
 def _table(found: list[MenuVolume]) -> Table:

@@ -35,14 +35,16 @@ def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str
 
 
 class Terminal:
-    """A program on a terminal of 60 lines and 220 characters; a context manager."""
+    """A program on a terminal of 220 characters and so many ``lines`` that tables don't stop; a context manager."""
 
-    def __init__(self, folder: Path, *args: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *args: str, env: Mapping[str, str] | None = None, lines: int = 200
+    ) -> None:
         self.process = pexpect.spawn(
             sys.executable,
             ["-m", "magneton", *args],
             cwd=str(folder),
-            dimensions=(60, 220),
+            dimensions=(lines, 220),
             encoding="utf-8",
             codec_errors="replace",  # the echo of Ctrl-C may come in the middle of a character
             timeout=TIMEOUT_S,

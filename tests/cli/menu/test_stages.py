@@ -74,12 +74,30 @@ def test_options_1_3_and_5_make_the_segmentation(copy_of: Copy, base: Run) -> No
     assert not (config.parent / "work" / "lease").exists()
 
 
+def test_option_r_does_all_that_is_left(copy_of: Copy, base: Run) -> None:
+    config = copy_of("segment", "count", "pool")
+    with Terminal(config.parent) as menu:
+        menu.answers((OPTION, "3"), (OPTION, "r"))
+        shown = menu.answer("1 or 2 [1]: ", "")
+        cells = len(base.plan.geometry.cells)
+        assert "parts are done already" in shown
+        assert "segment   nothing to do" in shown and f"apply     {cells} of {cells} in" in shown
+        menu.answer(START, "")
+        shown = menu.answer(GO_ON, "")
+        assert "verified      complete" in shown and "option v" in shown
+        menu.answers((OPTION, "0"), (OPTION, "0"))
+        assert menu.ends() == 0
+    assert made(config, "segment") == 0
+    output = load_config(config).paths.output
+    assert np.array_equal(volumes.read_segmentation(output), volumes.read_segmentation(base))
+
+
 def test_a_step_that_lacks_the_one_before_is_refused_and_the_menu_goes_on(copy_of: Copy) -> None:
     config = copy_of()
     before = listing(config.parent)
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "5"))
-        shown = menu.answer("Change parameters? (y/n) [y]: ", "n")
+        shown = menu.answer("Change parameters? (y/n) [n]: ", "n")
         assert "apply needs segment, which isn't complete (27 to do)" in shown
         assert "1 or 2, then 3 or 4, then 5 or 6" in shown
         menu.answers((GO_ON, ""), (OPTION, "q"), (OPTION, "q"))
@@ -108,7 +126,7 @@ def test_an_error_of_plan_is_shown_and_can_be_mended_with_parameters(copy_of: Co
     config = copy_of(settings={"block.overlap": [0, 0, 0]})
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "1"))
-        shown = menu.answer("Change parameters? (y/n) [y]: ", "y")
+        shown = menu.answer("Change parameters? (y/n) [n]: ", "y")
         assert "error: block.overlap is 0 along z, but 2 blocks lie side by side" in shown
         menu.answers((PARAMETER, "block.overlap"), ("keeps it [", "4 8 8"), (PARAMETER, ""))
         menu.answer("(y/n) [n]: ", "n")
@@ -218,7 +236,7 @@ def test_q_at_every_question_leaves_without_harm(copy_of: Copy) -> None:
         (*to_start, (START, "p"), (PARAMETER, "threshold"), ("keeps it [0.5]: ", "q")),
         (*to_start, (START, "p"), (PARAMETER, "threshold"), ("keeps it [0.5]: ", "0.6"),
          (PARAMETER, ""), ("(y/n) [n]: ", "q")),
-        ((OPTION, "5"), ("Change parameters? (y/n) [y]: ", "q")),
+        ((OPTION, "5"), ("Change parameters? (y/n) [n]: ", "q")),
         ((OPTION, "8"), ("what [stale]: ", "q")),
     )  # fmt: skip
     with Terminal(config.parent) as menu:

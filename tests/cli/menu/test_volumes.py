@@ -53,7 +53,7 @@ def test_the_choice_of_several_volumes_is_remembered(tmp_path: Path) -> None:
 def test_nothing_is_found(tmp_path: Path) -> None:
     with Terminal(tmp_path) as menu:
         menu.answer(OPTION, "3")
-        shown = menu.answer("Path: ", "q")
+        shown = menu.answer("n, or path: ", "q")
         assert "magneton config new my.yaml" in shown
         menu.answer(OPTION, "q")
         assert menu.ends() == 0
