@@ -20,8 +20,8 @@ from magneton_tasks.kernels.exact.map_threshold import (
 #: Voxel edges between regions that a part must have.
 LEAST_CONTACTS = 50_000
 #: Thresholds differ from here on, as angles arcsin(sqrt(t)). Measured between parts of 128^3: at most 0.26
-#: of mirrored mouse cortex, 0.26 of mirrored fly brain, 0.14 of the sample, as they are; with half of the
-#: volume grainy, washed or raised 0.34 to 0.73 (`docs/evidence.md`).
+#: of mirrored mouse cortex and fly brain, 0.12 of the sample, as they are; with half of the volume dark
+#: noise, raised or washed 0.34 to 0.71 (`docs/evidence.md`).
 MOST_APART = 0.3
 
 
