@@ -6,8 +6,8 @@ worked once, from the planes of both its sides and the basins on them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -78,7 +78,15 @@ class FacesStage:
         self._blocks: Blocks | None = None
         voxels = self.grid.largest_core
         planes = 2 * sum(prod(voxels) // n for n in voxels)
-        self._side = lru_cache(max(_HELD_VOXELS // planes, _HELD_BLOCKS))(self._read)
+        self._most = max(_HELD_VOXELS // planes, _HELD_BLOCKS)
+        #: the blocks that are held, the one used last at the end; and faces that each waits for
+        self._held: dict[int, _Block] = {}
+        self._waits = Counter(
+            block
+            for key in keys
+            for _, other in self.grid.later_face_neighbours(key)
+            for block in (key, other)
+        )
 
     @property
     def blocks(self) -> Blocks:
@@ -128,6 +136,18 @@ class FacesStage:
                 self._side(key).parts, self._side(other).parts, axis, contacts, self.settings
             )
             yield axis, tables
+            for block in (key, other):
+                self._waits[block] -= 1
+                if not self._waits[block]:
+                    self._held.pop(block, None)
+
+    def _side(self, key: int) -> _Block:
+        """A block; held until its faces are worked, or others take its place."""
+        found = self._held.pop(key, None) or self._read(key)
+        self._held[key] = found
+        if len(self._held) > self._most:
+            del self._held[next(iter(self._held))]
+        return found
 
     def _contacts(self, key: int, other: int, axis: int) -> Contacts:
         if not self.blocks.n_labels(key) or not self.blocks.n_labels(other):

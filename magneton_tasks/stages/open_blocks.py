@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from magneton_tasks.kernels.exact.rounds.face_step import parts_of
+from magneton_tasks.kernels.exact.residual import Edges, UInt32
 from magneton_tasks.kernels.exact.rounds.round_step import Blocks
 from magneton_tasks.kernels.exact.rounds.tables import (
     Crossings,
     FaceTables,
     LargeParts,
     Links,
+    Nodes,
     PartPairs,
     Parts,
     RegionContacts,
@@ -59,18 +60,16 @@ class OpenBlocks:
             sum(self._touching[block].info.get("rows", {}).values()) for block in touching
         )
 
-    def blocks(self, numbers: Sequence[int]) -> Blocks:
-        """What blocks leave open."""
-        found = []
-        for number in numbers:
-            if not self._blocks.n_labels(number):
-                continue
-            with self._blocks.invalidating(number):
-                info = self._blocks.file(number, "residual")
-                regions, residual = self._residuals.read(number, info)
-            parts = parts_of(number, residual, regions.size).parts
-            found.append((regions, residual.edges, parts))
-        return Blocks.of(found)
+    def blocks(self, numbers: Sequence[int], room: int) -> Blocks:
+        """What blocks leave open, with room for contacts."""
+        filled = [number for number in numbers if self._blocks.n_labels(number)]
+        rows = [self._blocks.records[number].info["rows"] for number in filled]
+        regions, edges = (sum(told[table] for told in rows) for table in ("regions", "edges"))
+        return Blocks.of(map(self._open, filled), regions, edges, room)
+
+    def _open(self, number: int) -> tuple[Nodes, Edges, UInt32]:
+        with self._blocks.invalidating(number):
+            return self._residuals.read_open(number, self._blocks.file(number, "residual"))
 
     def count_faces(self, numbers: Sequence[int]) -> int:
         """Faces of these blocks that were worked."""

@@ -131,11 +131,13 @@ class RoundStage:
         faces = source.faces(numbers)
         info["faces"] = source.count_faces(numbers)
         info["rows"] = {"contacts": int(faces.contacts.a.size)}
+        near = source.undecided(self._near(group))
+        room = faces.contacts.a.size + near.crossings.a.size
         return first_round(
-            source.blocks(numbers),
+            source.blocks(numbers, room),
             np.array(numbers, np.int64),
             [faces],
-            [source.undecided(self._near(group))],
+            [near],
             self.settings,
             self.places,
         )

@@ -39,6 +39,7 @@ def encode(
     metadata: dict[bytes, bytes] | None = None,
     rising: Collection[str] = (),
     few: Collection[str] = (),
+    compression: str = "zstd",
 ) -> memoryview:
     """Columns as the bytes of a Parquet file; holds these, and one row group.
 
@@ -50,6 +51,8 @@ def encode(
         Of the file.
     rising, few
         Columns whose values mostly rise, and columns of few different values.
+    compression
+        ``zstd``, or ``lz4``: some 20 % larger, and read in half the time.
     """
     waiting = iter(groups)
     first = next(waiting)
@@ -64,8 +67,8 @@ def encode(
     with pq.ParquetWriter(
         sink,
         schema,
-        compression="zstd",
-        compression_level=1,
+        compression=compression,
+        compression_level=1 if compression == "zstd" else None,
         use_dictionary=[name for name in types if name in few],
         column_encoding=encodings,
         write_statistics=False,

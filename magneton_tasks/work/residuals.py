@@ -4,7 +4,7 @@
 
     residuals/<k>/<number>.zip      2,000 in a directory
         regions.parquet               the open regions 1, 2, ...
-        edges.parquet  basins.parquet  pairs.parquet  face_basins.parquet
+        edges.parquet  basins.parquet  pairs.parquet
         faces.parquet                 of a block with neighbours: a row group a face, planes row by row
 
 Regions are those of `kernels.exact.rounds.tables.Nodes`, the others those of `kernels.exact.residual`.
@@ -34,7 +34,7 @@ import numpy as np
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.kernels.exact.faces import Face, Faces, Side
-from magneton_tasks.kernels.exact.residual import DTYPES, Residual, empty
+from magneton_tasks.kernels.exact.residual import DTYPES, Edges, Residual, UInt32, empty
 from magneton_tasks.kernels.exact.rounds.tables import Nodes, names_of
 from magneton_tasks.work import parquet
 from magneton_tasks.work.residual_tables import RESIDUAL, SIDES, block_members, fill
@@ -102,6 +102,12 @@ class ResidualStore:
             tables = {name: archive.table(name, table) for name, table in RESIDUAL.items()}
             regions = archive.regions(number)
             return regions, Residual(regions.name.size, **tables)
+
+    def read_open(self, number: int, info: FileInfo | None = None) -> tuple[Nodes, Edges, UInt32]:
+        """Of what `read` reads the regions, the edges, and the regions of basins; errors as there."""
+        with self._opened(number, info, whole=True) as archive:
+            edges: Edges = archive.table("edges", Edges)
+            return archive.regions(number), edges, archive.column("basins", "region")
 
     def read_for_faces(
         self, number: int, info: FileInfo | None, sides: Iterable[Side]
@@ -174,6 +180,11 @@ class _Archive:
                 fill(column[row:end], field, part)
             row = end
         return kind(**columns)
+
+    def column(self, name: str, column: str) -> Any:
+        """One column of a table."""
+        table = self._member(name)
+        return parquet.read(table, range(table.num_row_groups), [column])[column].copy()
 
     def regions(self, block: int) -> Nodes:
         table = self._member("regions")

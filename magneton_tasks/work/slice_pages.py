@@ -4,9 +4,10 @@
 
     page  page  ...  index  footer (32 bytes)
 
-A *page* is some rows of one table: its columns one after the other, each as a byte stream split
-(all first bytes, then all second ones, ...), then zstd at level 1. A slice of many rows has pages of
-its own, and small slices that were added together share one.
+A *page* is some rows of one table, by zstd at level 1: of each column its base (int64), the bytes
+that its values take, and whether it is steps that are kept (uint8 each); then the columns one after
+the other as `kernels.byte_planes` makes them. A slice of many rows has pages of its own, and small
+slices that were added together share one.
 """
 
 from __future__ import annotations
@@ -21,16 +22,21 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from magneton_tasks.kernels import byte_planes
+
 Column = NDArray[Any]
 
 #: A page is full when it has this many rows: a reader of three rows unpacks so many (70 us).
 #: Measured on half-edges (60 B) of mouse cortex, bytes and CPU us a row to pack: pages of 128 rows
-#: 13.5 and .23, 1,024 rows 12.7 and .10, 16,384 rows 11.8 and .08, 65,536 rows 8.6 and .14.
+#: 10.2 and .58, 1,024 rows 9.3 and .15, 16,384 rows 8.8 and .09, 65,536 rows 8.4 and .09.
 SHARED_ROWS = 1024
 #: More rows of one slice than these are in several pages: what unpacking holds (4 MB of half-edges).
 MOST_ROWS = 65536
 
-_MAGIC = b"slices\x00\x01"
+#: Of each column, at the begin of a page.
+_HEAD = np.dtype([("base", "<i8"), ("bytes", "u1"), ("steps", "u1")])
+
+_MAGIC = b"slices\x00\x02"
 _FOOTER = struct.Struct("<QIIQ8s")
 FOOTER_BYTES = _FOOTER.size
 
@@ -95,7 +101,20 @@ def columns_of(kind: type[Any]) -> list[list[str]]:
 
 def pack(columns: Sequence[Column]) -> bytes:
     """Equally long columns as a page."""
-    return zstandard.ZstdCompressor(level=1).compress(b"".join(map(_split, columns)))
+    numbers = [byte_planes.whole_numbers(column) for column in columns]
+    head = np.zeros(len(columns), _HEAD)
+    for told, values in zip(head, numbers, strict=True):
+        if values.size:
+            told["base"], told["bytes"], told["steps"] = byte_planes.measure(values)
+    rows = numbers[0].size
+    page = np.empty(head.nbytes + rows * int(head["bytes"].sum()), np.uint8)
+    page[: head.nbytes] = head.view(np.uint8)
+    begin = head.nbytes
+    for (base, size, steps), values in zip(head.tolist(), numbers, strict=True):
+        end = begin + size * rows
+        byte_planes.split(values, base, bool(steps), page[begin:end].reshape(size, rows))
+        begin = end
+    return zstandard.ZstdCompressor(level=1).compress(page.data)
 
 
 def unpack(data: bytes, kinds: Sequence[np.dtype[Any]], rows: int) -> list[Column]:
@@ -106,26 +125,29 @@ def unpack(data: bytes, kinds: Sequence[np.dtype[Any]], rows: int) -> list[Colum
     ValueError
         It isn't one of these columns and rows.
     """
-    size = rows * sum(dtype.itemsize for dtype in kinds)
+    columns: list[Column] = [np.empty(rows, dtype) for dtype in kinds]
+    unpack_into(data, columns)
+    return columns
+
+
+def unpack_into(data: bytes, columns: Sequence[Column]) -> None:
+    """The same, into contiguous columns as long as the page; ValueError as of `unpack`."""
+    rows = columns[0].size
+    most = _HEAD.itemsize * len(columns) + sum(column.nbytes for column in columns)
     try:
-        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+        raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=most)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error
-    if len(raw) != size:
-        raise ValueError(f"{len(raw)} bytes instead of {size}")
-    found, begin = [], 0
-    for dtype in kinds:
-        end = begin + rows * dtype.itemsize
-        planes = np.frombuffer(raw[begin:end], np.uint8).reshape(dtype.itemsize, rows)
-        found.append(np.ascontiguousarray(planes.T).reshape(-1).view(dtype))
+    page = np.frombuffer(raw, np.uint8)
+    begin = _HEAD.itemsize * len(columns)
+    head = page[:begin].view(_HEAD).tolist()
+    if page.size != begin + rows * sum(size for _, size, _ in head):
+        raise ValueError(f"{page.size} bytes aren't {rows} rows of {len(columns)} columns")
+    for (base, size, steps), column in zip(head, columns, strict=True):
+        end = begin + size * rows
+        planes = page[begin:end].reshape(size, rows)
+        byte_planes.merge(planes, base, bool(steps), byte_planes.whole_numbers(column))
         begin = end
-    return found
-
-
-def _split(column: Column) -> bytes:
-    little = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
-    planes = little.view(np.uint8).reshape(column.size, little.itemsize)
-    return planes.T.tobytes()
 
 
 def encode_index(index: Index, offset: int) -> bytes:

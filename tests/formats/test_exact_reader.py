@@ -70,7 +70,7 @@ def test_affinities_are_quantised_voxel_by_voxel(
     tmp_path: Path, dtype: str, one: float, invert: bool, sign: int
 ) -> None:
     stored = _random(dtype)
-    reader = AffinityReader(_zarr(tmp_path, stored), offset_sign=sign, invert=invert)
+    reader = AffinityReader(_zarr(tmp_path, stored, (6, 7, 8)), offset_sign=sign, invert=invert)
     ours = _in_ours(stored, sign, invert, one)
     for box in (BOX, INNER):
         found = reader.read_uint8(box)
@@ -104,7 +104,7 @@ def test_what_is_not_an_affinity_is_refused_and_placed(
     stored = _random("float32")
     after = vec3(b + a - o for b, a, o in zip(INNER.begin, at, OFFSET, strict=True))
     stored[(2, *after)] = value
-    reader = AffinityReader(_zarr(tmp_path, stored), offset_sign=sign)
+    reader = AffinityReader(_zarr(tmp_path, stored, (6, 7, 8)), offset_sign=sign)
     # with +1, the edge of the voxel after, which may lie beyond the box
     wanted = (at[0], at[1], at[2] + (sign == 1))
     with pytest.raises(

@@ -34,7 +34,7 @@ from tests.helpers import warm
 from tests.helpers.warm import Request, Template
 
 #: Imported in functions by what is imported here.
-LIBRARIES = ("cloudfiles", "cloudvolume", "jinja2", "matplotlib.figure", "numba", "numpy", "PIL.Image",
+LIBRARIES = ("jinja2", "matplotlib.figure", "numba", "numpy", "PIL.Image",
              "psutil", "pyarrow.compute", "pyarrow.parquet", "rich.live", "rich.table",
              "ruamel.yaml", "scipy.ndimage", "waterz", "yaml", "zarr")  # fmt: skip
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.plan import stage_table
+from tests.helpers import volumes
 from tests.helpers.tiny_volume import write_tiny_volume
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +111,7 @@ class Process:
 
 def test_a_made_up_stage_is_worked_and_shown_everywhere(tmp_path: Path) -> None:
     config = write_tiny_volume(tmp_path)
+    volumes.run_pipeline(config, run="before")  # of all the other stages
     python = Process(tmp_path / "made_up")
     magneton = "-m", "magneton_tasks"
     python(*magneton, "run", config, "--workers", 1)

@@ -28,9 +28,9 @@ from tests.helpers.exact.real_data import needs_shared_data, pub128
 from tests.helpers.volumes import Array
 from tests.outcome.test_status import edit
 
-SHAPE: Vec3 = (48, 64, 64)
+SHAPE: Vec3 = (32, 48, 48)
 EXACT: dict[str, Any] = {
-    "method": "exact", "segment": {}, "pool": {}, "block": {"size": [48, 40, 40]},
+    "method": "exact", "segment": {}, "pool": {}, "block": {"size": [32, 30, 30]},
 }  # fmt: skip
 #: no chunk, no volume and no two axes begin at 0
 ORIGIN: Vec3 = (7, -16, 300)
@@ -255,9 +255,10 @@ def test_of_a_large_volume_boxes_are_looked_at_until_enough_is_found(
         return looked[-1]
 
     monkeypatch.setattr(map_samples, "look", look)
-    sparse = tissue()
+    full = tissue(shape=(48, 64, 64))
+    sparse = full.copy()
     sparse[:, :, :, 32:] = 0  # nothing there
-    for name, array, least in (("full", tissue(), 4), ("half", sparse, 6)):
+    for name, array, least in (("full", full, 4), ("half", sparse, 6)):
         config = make(tmp_path / name, array)
         looked.clear()
         chosen = guessed(config)
@@ -288,14 +289,14 @@ def with_mask(folder: Path, array: Array, mask: Array, **settings: Any) -> Path:
 def test_a_masked_frame_counts_for_nothing(tmp_path: Path) -> None:
     inside = tissue()
     own = guessed(make(tmp_path / "own", inside))
-    array, mask = framed(inside, 12)
+    array, mask = framed(inside, 8)
     assert guessed(with_mask(tmp_path / "masked", array, mask)) == own
     assert guessed(make(tmp_path / "bare", array)).number < own.number - 0.02
 
 
 @needs_shared_data
 def test_pub128_in_a_masked_frame_has_its_own_threshold(tmp_path: Path) -> None:
-    array, mask = framed(pub128(), 16)
+    array, mask = framed(pub128(), 5)
     config = with_mask(tmp_path / "masked", array, mask, block={"size": [96, 96, 96]})
     chosen = guessed(config)
     assert (chosen.value, chosen.source, chosen.warnings) == (0.3, "map", ())

@@ -26,7 +26,6 @@ from magneton_tasks.kernels.exact.residual import (
     BasinPairs,
     Basins,
     Edges,
-    FaceBasins,
     Residual,
     empty,
     empty_residual,
@@ -37,7 +36,7 @@ from magneton_tasks.work.residuals import ResidualStore
 from tests.helpers.examples import examples
 from tests.helpers.lagging import hide_new_files
 
-TABLES = (Edges, Basins, BasinPairs, FaceBasins)
+TABLES = (Edges, Basins, BasinPairs)
 ALL_SIDES = [(axis, side) for axis in range(3) for side in range(2)]
 
 
@@ -122,6 +121,10 @@ def test_a_block_comes_back(store: ResidualStore) -> None:
     assert_same(store.read(7, info)[1], residual)
     assert_same_faces(store.read_for_faces(7, info, ALL_SIDES)[2], faces)
     assert_same_table(store.read(7, info)[0], REGIONS)
+    opens, edges, regions_of_basins = store.read_open(7, info)
+    assert_same_table(opens, REGIONS)
+    assert_same_table(edges, residual.edges)
+    assert_same_table((regions_of_basins,), (residual.basins.region,))
     regions, parts, _ = store.read_for_faces(7, info, [])
     assert_same_table(regions, REGIONS)
     assert_same(parts, replace(residual, edges=empty(Edges)))

@@ -14,7 +14,7 @@ from magneton_tasks.base.location import locate
 from magneton_tasks.base.units import human_time
 from magneton_tasks.config.read import RunConfig, require_partition
 from magneton_tasks.errors import EXIT_IO, EXIT_NO_INPUT, EXIT_USAGE
-from magneton_tasks.formats.metadata import VolumeInfo, read_metadata
+from magneton_tasks.formats.metadata import VolumeInfo, read_input
 from magneton_tasks.runners.registry import Kind, is_offered
 from magneton_tasks.stages.planning import checks as of_plan
 from magneton_tasks.stages.planning import rights
@@ -43,7 +43,7 @@ def source(config: RunConfig) -> Iterator[Finding]:
 
 
 def _metadata(config: RunConfig) -> VolumeInfo:
-    return read_metadata(config.paths.input, config.input.mip)
+    return read_input(config)
 
 
 def mask(config: RunConfig) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.methods import ExactSettings, Rule, SegmentSettings, Supervoxels
+from magneton_tasks.kernels import byte_planes
 from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.kernels.cseg import encode
 from magneton_tasks.kernels.downsample import mode_pool
@@ -150,9 +151,21 @@ def _rounds(blocks: list[BlockSupervoxels], face: FaceTables, settings: ExactSet
 def _first_round(
     number: int, block: BlockSupervoxels, face: FaceTables, settings: ExactSettings
 ) -> RoundResult:
-    parts = parts_of(number, block.residual, block.regions.size).parts
-    group = Blocks.of([(block.regions, block.residual.edges, parts)])
+    residual = block.residual
+    rows = [(block.regions, residual.edges, residual.basins.region)]
+    room = face.contacts.a.size + face.crossings.a.size
+    group = Blocks.of(rows, block.regions.name.size, residual.edges.u.size, room)
     return first_round(group, np.array([number]), [face], [face], settings, _PLACES)
+
+
+def storing() -> None:
+    """Columns of each width as byte planes, and back."""
+    for dtype in (np.uint8, np.uint32, np.int64):
+        values = np.ones(1, dtype)
+        base, size, steps = byte_planes.measure(values)
+        planes = np.zeros((size, 1), np.uint8)
+        byte_planes.split(values, int(base), bool(steps), planes)
+        byte_planes.merge(_read_only(planes), int(base), bool(steps), values)
 
 
 ROOMS: tuple[Callable[[], None], ...] = (
@@ -160,6 +173,7 @@ ROOMS: tuple[Callable[[], None], ...] = (
     counting,
     pooling,
     writing,
+    storing,
     exact_method,
 )
 

@@ -54,7 +54,7 @@ def plane(voxels: NDArray[np.generic], side: Side) -> NDArray[np.generic]:
 
 
 def sides_of_basins(labels: UInt32, n: int, inner: Inner) -> UInt8:
-    """On which faces with a neighbour a basin lies: uint8 (n + 1,), bits of `FaceBasins.sides`."""
+    """On which faces with a neighbour a basin lies: uint8 (n + 1,), bits of `Basins.sides`."""
     sides = np.zeros(n + 1, np.uint8)
     for axis, side in inner_sides(inner):
         _add_side(sides, plane(labels, (axis, side)).flatten(), np.uint8(1 << (2 * axis + side)))

@@ -45,7 +45,7 @@ class FaceBasinState:
     """What is known of the basins on faces with a neighbour, 1..nb in the order of basins."""
 
     sides: UInt8
-    """(nb,): see `FaceBasins.sides`."""
+    """(nb,): see `Basins.sides`."""
     sizes: Int32
     key: Int64
     """(nb,): best edge of those smaller than s_min to a basin that is on no such face; 0: none."""

@@ -47,7 +47,6 @@ from magneton_tasks.kernels.exact.fixed_point import KEY_BITS, least_score
 from magneton_tasks.kernels.exact.residual import (
     Basins,
     Edges,
-    FaceBasins,
     Mask,
     Residual,
     UInt8,
@@ -160,8 +159,6 @@ def residual_of(start: BlockStart, place: Place, settings: ExactSettings) -> Res
     shape = regions.labels.shape
     where = ((shape[0], shape[1], shape[2]), place.origin, place.volume)
     small = (basins.sizes < settings.s_min) & (basins.key > 0)
-    nb = basins.cell.size
-    number = np.arange(1, nb + 1, dtype=np.uint32)
     return Residual(
         count,
         _open_edges(regions.edges, count, where),
@@ -170,9 +167,9 @@ def residual_of(start: BlockStart, place: Place, settings: ExactSettings) -> Res
             np.minimum(basins.sizes, settings.s_min).astype(np.uint32),
             np.where(small, keys_in_volume(basins.key, *where), 0),
             np.where(small, regions.region_of[basins.target], np.uint32(0)),
+            basins.sides,
         ),
         basins.pairs._replace(key=keys_in_volume(basins.pairs.key, *where)),
-        FaceBasins(np.full(nb, place.block, np.uint32), number, basins.sides, number),
     )
 
 

@@ -39,7 +39,7 @@ class Edges(NamedTuple):
 
 
 class Basins(NamedTuple):
-    """Basins on outer faces, 20 B each."""
+    """Basins on outer faces, 21 B each; `faces.Face.basins` and contacts count them from 1."""
 
     region: UInt32
     size: UInt32
@@ -48,6 +48,8 @@ class Basins(NamedTuple):
     """Best edge to a basin that is on no outer face; 0: none, or size >= s_min."""
     target: UInt32
     """Region of the basin behind that edge; 0: none."""
+    sides: UInt8
+    """Bit 2 * axis + side (0 low, 1 high) for each outer face that it lies on."""
 
 
 class BasinPairs(NamedTuple):
@@ -61,18 +63,6 @@ class BasinPairs(NamedTuple):
     key: Int64
 
 
-class FaceBasins(NamedTuple):
-    """Which basin of a block's outer faces is which of `Basins`, 13 B each; sorted by block, basin."""
-
-    block: UInt32
-    basin: UInt32
-    """1..n in each block's own count, as `faces.Face.basins` and contacts have it."""
-    sides: UInt8
-    """Bit 2 * axis + side (0 low, 1 high) for each outer face that it lies on."""
-    index: UInt32  # type: ignore[assignment]  # hides tuple.index
-    """Its basin in `Basins`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Residual:
     """What stays open; empty tables where nothing does."""
@@ -82,7 +72,6 @@ class Residual:
     edges: Edges
     basins: Basins
     pairs: BasinPairs
-    face_basins: FaceBasins
 
     @property
     def rows(self) -> dict[str, int]:
@@ -116,9 +105,8 @@ class Contacts(NamedTuple):
 #: dtype of each column of each table
 DTYPES: dict[type, tuple[type[Any], ...]] = {
     Edges: (np.uint32, np.uint32, np.int64, np.int64, np.int64, np.int64),
-    Basins: (np.uint32, np.uint32, np.int64, np.uint32),
+    Basins: (np.uint32, np.uint32, np.int64, np.uint32, np.uint8),
     BasinPairs: (np.uint32, np.uint32, np.int64),
-    FaceBasins: (np.uint32, np.uint32, np.uint8, np.uint32),
     Contacts: (
         np.uint32, np.uint32, np.uint32, np.uint32, np.uint32, np.uint32, np.int64, np.int64, np.bool_,
     ),
@@ -130,11 +118,6 @@ def empty(table: type[Any]) -> Any:
     return table(*(np.zeros(0, dtype) for dtype in DTYPES[table]))
 
 
-def concatenate(tables: list[Any]) -> Any:
-    """Tables of one kind, one after the other; at least one."""
-    return type(tables[0])(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
-
-
 def empty_residual() -> Residual:
     """Nothing is open: of an empty block, or of the whole volume."""
-    return Residual(0, empty(Edges), empty(Basins), empty(BasinPairs), empty(FaceBasins))
+    return Residual(0, empty(Edges), empty(Basins), empty(BasinPairs))

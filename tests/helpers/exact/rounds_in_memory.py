@@ -202,28 +202,22 @@ def _first_round(run: Run, settings: ExactSettings) -> dict[int, RoundResult]:
     found = {}
     for group in np.unique(run.groups[0]):
         numbers = np.flatnonzero(run.groups[0] == group)
-        near = run.layout.within(numbers.tolist(), max(settings.s_min - 1, 1))
-        found[int(group)] = first_round(
-            _stacked(run, numbers),
-            numbers,
-            [run.faces[face] for face in run.layout.faces(numbers.tolist())],
-            [run.faces[face] for face in run.layout.faces(near)],
-            settings,
-            run.places,
-        )
+        within = run.layout.within(numbers.tolist(), max(settings.s_min - 1, 1))
+        own = [run.faces[face] for face in run.layout.faces(numbers.tolist())]
+        near = [run.faces[face] for face in run.layout.faces(within)]
+        room = sum(f.contacts.a.size for f in own) + sum(f.crossings.a.size for f in near)
+        blocks = _stacked(run, numbers, room)
+        found[int(group)] = first_round(blocks, numbers, own, near, settings, run.places)
     return found
 
 
-def _stacked(run: Run, numbers: Int64) -> Blocks:
+def _stacked(run: Run, numbers: Int64, room: int) -> Blocks:
+    blocks = [run.blocks[n] for n in numbers]
     return Blocks.of(
-        [
-            (
-                run.blocks[n].regions,
-                run.blocks[n].residual.edges,
-                parts_of(int(n), run.blocks[n].residual, run.blocks[n].regions.size).parts,
-            )
-            for n in numbers
-        ]
+        [(b.regions, b.residual.edges, b.residual.basins.region) for b in blocks],
+        sum(b.regions.name.size for b in blocks),
+        sum(b.residual.edges.u.size for b in blocks),
+        room,
     )
 
 

@@ -24,7 +24,7 @@ from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.residual import UInt32
 from magneton_tasks.kernels.exact.rounds.look_up import locate
 from magneton_tasks.kernels.exact.rounds.records import tops
-from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask, Names, names_of
+from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask, Names, heads_of, names_of
 
 
 class Supervoxels(NamedTuple):
@@ -182,7 +182,8 @@ def _follow(
                     "the tables are of different runs: plan again",
                 )
             whole = np.where(table.own_low >= least_score, table.own_size, 0)
-            top, total = _tops_and_sizes(table.up, table.score, whole, least_score)
+            up = heads_of(table.score).astype(np.uint32)[table.up]
+            top, total = _tops_and_sizes(up, table.score, whole, least_score)
             objects[rows] = table.least[top[found]]
             voxels[rows] = total[top[found]]
             names[rows], at[rows] = table.new[found], table.at[found]

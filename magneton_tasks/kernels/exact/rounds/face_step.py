@@ -54,7 +54,7 @@ def parts_of(block: int, residual: Residual, sizes: Int64) -> BlockParts:
     basins = residual.basins
     parts = Parts(
         names_of(block, np.arange(1, basins.region.size + 1)),
-        residual.face_basins.sides,
+        residual.basins.sides,
         basins.size.astype(np.int64),
         basins.key,
         names_of(block, basins.region),

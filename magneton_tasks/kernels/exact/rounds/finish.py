@@ -117,7 +117,7 @@ def _record(nodes: Nodes, linked: Linked) -> Forest:
 def _curve(names: Names, linked: Linked, forest: Forest) -> Curve:
     merged = Merged(forest.sizes_gone, forest.sizes_kept, forest.unscored, *linked.merges[2:])
     largest = largest_ending(
-        names.up,
+        forest.up[1:] - np.uint32(1),
         names.score,
         names.own_size,
         names.own_low,
@@ -231,6 +231,8 @@ def _half_edges(
 
 def _names(nodes: Nodes, linked: Linked, forest: Forest, sets: _Sets) -> Names:
     roots = linked.roots[1 : nodes.name.size + 1].astype(np.int64)
+    score = forest.score[1:]
+    nth = np.cumsum(score != NO_SCORE, dtype=np.uint32)
     return Names(
         nodes.name,
         sets.name[roots],
@@ -241,6 +243,6 @@ def _names(nodes: Nodes, linked: Linked, forest: Forest, sets: _Sets) -> Names:
         nodes.least,
         nodes.size,
         nodes.low,
-        forest.up[1:] - np.uint32(1),
-        forest.score[1:],
+        nth[forest.up[1:] - np.uint32(1)] - np.uint32(1),
+        score,
     )

@@ -31,7 +31,7 @@ class Forest(NamedTuple):
     """The record of n regions; index 0 stands for none."""
 
     up: UInt32
-    """(n + 1,): itself where it has not been merged into another."""
+    """(n + 1,): itself where it has not been merged into another; never one merged without a score."""
     score: UInt32
     """(n + 1,): of that merge."""
     sizes_gone: Int64
@@ -88,6 +88,9 @@ def _record(
         size[root] += size[i]
         _point(up, score, head, least, i, root, NO_SCORE)
     unscored = found
+    for i in range(1, n):
+        if score[i] == NO_SCORE:
+            up[i] = head[united[i]]
     for k in range(gone.size):
         a = gone[k]
         b = kept[k]

@@ -75,7 +75,8 @@ class Names(NamedTuple):
     own_size: Int64
     own_low: UInt32
     up: UInt32
-    """Row of the region, with a smaller ``least``, that it was merged into; its own row: none."""
+    """The region, with a smaller ``least``, that it was merged into, counted from 0 among those that
+    weren't merged without a score (nearly all are, and so these are few numbers); itself: none."""
     score: UInt32
     """At which it was."""
 
@@ -99,7 +100,7 @@ class Parts(NamedTuple):
     part: Int64
     """Name: block << 32 | basin."""
     sides: UInt8
-    """As `residual.FaceBasins.sides`."""
+    """As `residual.Basins.sides`."""
     size: Int64
     """Voxels, up to s_min."""
     key: Int64
@@ -155,6 +156,11 @@ class FaceTables(NamedTuple):
     """Parts that look small from another face, and are large."""
 
 
+def heads_of(score: UInt32) -> Int64:
+    """Rows of names that `Names.up` counts."""
+    return np.flatnonzero(score != NO_SCORE)
+
+
 AnyTable = TypeVar(
     "AnyTable",
     Nodes,
@@ -189,8 +195,11 @@ def take(table: AnyTable, rows: Int64 | Mask | slice) -> AnyTable:
 
 
 def stack(tables: Sequence[AnyTable]) -> AnyTable:
-    """Tables of one kind, one after the other; at least one."""
-    columns = zip(*tables, strict=True)
+    """Tables of one kind, one after the other; at least one. One alone comes back as it is."""
+    filled = [table for table in tables if table[0].size] or list(tables[:1])
+    if len(filled) == 1:
+        return filled[0]
+    columns = zip(*filled, strict=True)
     return type(tables[0])._make(np.concatenate(parts) for parts in columns)
 
 
