@@ -47,7 +47,7 @@ def terminal(config: Path) -> Iterator[Terminal]:
             env={**env, "TERM": "dumb", "NO_COLOR": "1", **environment},
             encoding="utf-8",
             timeout=60,
-            dimensions=(50, 100),
+            dimensions=(200, 100),  # tables don't stop
             echo=False,
         )
         opened.append(child)
