@@ -79,7 +79,10 @@ function card(v) {
         ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks, method ${v.method}`
         : null,
     ),
-    ...pair("Threshold", v.threshold ? `${v.threshold.value ?? ""} ${v.threshold.source_words}${levels}` : null),
+    ...pair(
+      "Threshold",
+      v.threshold ? `${v.threshold.value ?? ""} ${v.threshold.source_words}${levels}` : null,
+    ),
     ...(v.threshold ? v.threshold.warnings : []).flatMap((w) => pair("Warning", w)),
     ...pair("Input", v.input ? el("code", {}, v.input) : null),
     ...pair("Segmentation", v.output ? el("code", {}, v.output) : null),
