@@ -40,7 +40,8 @@ def terminal(config: Path) -> Iterator[Terminal]:
     opened: list[pexpect.spawn[str]] = []
 
     def start(*options: str, **environment: str) -> pexpect.spawn[str]:
-        env = {k: v for k, v in os.environ.items() if k not in ("VISUAL", "EDITOR")}
+        not_these = ("VISUAL", "EDITOR", "LINES", "COLUMNS")  # pytest-xdist sets the last two
+        env = {k: v for k, v in os.environ.items() if k not in not_these}
         child: pexpect.spawn[str] = pexpect.spawn(
             sys.executable,
             ["-m", "magneton_tasks", "config", "edit", str(config), *options],
