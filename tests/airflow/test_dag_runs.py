@@ -225,6 +225,7 @@ def test_killed_worker_is_retried_and_redoes_only_what_is_missing(
             return command
         code = (
             "import os, signal, subprocess, sys\n"
+            "os.environ['MAGNETON_DIE_WITH_PARENT'] = str(os.getpid())  # as Airflow's process does\n"
             "subprocess.run([*sys.argv[1:], '--part', '0/2'], check=True)\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )

@@ -57,7 +57,7 @@ def test_thresholds_are_offered_where_the_output_holds_them(write_config: Write)
     assert request(path).thresholds == ()
     asked = request(path, {"thresholds": "0.4, .25"})
     assert asked.thresholds == (0.4, 0.25) and asked.sets == {}
-    assert request_command("v.yaml", "r", asked)[-1] == "--thresholds=0.4,0.25"
+    assert "--thresholds=0.4,0.25" in request_command("v.yaml", "r", asked)
     with pytest.raises(ConfigError, match="given twice"):
         request(path, {"thresholds": ".3,0.30"})
     field = params.form(load_config(path))["thresholds"]

@@ -1,4 +1,4 @@
-"""Docker and Slurm: whether they answer, and what they allow."""
+"""Docker and batch schedulers: whether they answer, and what they allow."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.runners.arrays import limits as limits_of
 from magneton_tasks.runners.arrays.scheduler import Scheduler
 from magneton_tasks.runners.docker.engine import DEFAULT_ADDRESS, Engine
-from magneton_tasks.runners.registry import RUNNERS, Kind, scheduler_of
+from magneton_tasks.runners.registry import RUNNERS, Kind, Runner, scheduler_of
 
 
 def checks(config: RunConfig | None) -> list[Check]:
     """The table: those that a config offers; without a config all, as far as they seem to be here."""
     if config is None:
-        return [Check("Docker", docker_here), Check("Slurm", slurm_here)]
+        arrays = [found for found in RUNNERS.values() if found.kind is Kind.ARRAYS]
+        return [
+            Check("Docker", docker_here),
+            *(Check(found.title, lambda r=found: cluster_here(r)) for found in arrays),  # type: ignore[misc]
+        ]
     found = []
     for name in config.runner.offered:
         scheduler = scheduler_of(config, name)
@@ -50,13 +54,13 @@ def _answers(found: Engine) -> Iterator[Finding]:
     yield ok(f"the engine at {found.address} answers; it has {human_bytes(found.memory_bytes())}")
 
 
-def slurm_here() -> Iterator[Finding]:
-    """Whether its programs are here."""
-    program = shutil.which("sbatch")
-    if program is None:
-        yield ok("no sbatch on the PATH; only the runner slurm needs it")
+def cluster_here(runner: Runner) -> Iterator[Finding]:
+    """Whether the programs of a batch scheduler are here."""
+    path = shutil.which(runner.program or "")
+    if path is None:
+        yield ok(f"no {runner.program} on the PATH; only the runner {runner.name} needs it")
     else:
-        yield ok(f"{program}; `magneton doctor CONFIG` asks the cluster what it allows")
+        yield ok(f"{path}; `magneton doctor CONFIG` asks the cluster what it allows")
 
 
 def cluster(scheduler: Scheduler) -> Iterator[Finding]:
