@@ -9,20 +9,17 @@ shared data isn't there.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import waterz
 from numpy.typing import NDArray
 
 import magneton
+from benchmarks import waterz_alone
 from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import real
-from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.kernels.evaluate import ContingencyTable
 
 REPEATS = 3
@@ -99,22 +96,4 @@ def _waterz_vi(affinities: Labels, threshold: float, function: str, truth: Label
 
 
 def _waterz(affinities: Labels, threshold: float, function: str) -> Labels:
-    scoring = parse_scoring(function)
-    with _silent():
-        (labels,) = waterz.agglomerate(
-            affinities,
-            [1 - threshold],
-            aff_threshold_low=LOW,
-            aff_threshold_high=HIGH,
-            scoring_function=scoring.function,
-            discretize_queue=scoring.queue_bins,
-        )
-    return np.asarray(labels)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """waterz prints from C++; only in a child."""
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        yield
+    return waterz_alone.segmented(affinities, threshold, (LOW, HIGH), function)

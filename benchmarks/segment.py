@@ -8,21 +8,18 @@ it costs before its first block is measured with a block of 32^3 and reported ap
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import waterz
 
+from benchmarks import waterz_alone
 from benchmarks.measure import MAGNETON, Row, Usage, forked, magneton, row, started
 from benchmarks.volumes import VOXEL_SIZE_NM, reflected, source, write_config
 from magneton_tasks.base.geometry import Box, vec3
-from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.formats.precomputed.write import write_volume
 from magneton_tasks.plan.plan import Plan
 
@@ -110,7 +107,6 @@ def _records(directory: Path, plan: Plan) -> list[dict[str, Any]]:
 
 def bare_waterz(directory: Path, boxes: Sequence[Box], function: str) -> list[Usage]:
     """What waterz takes for each read box; loading it isn't counted."""
-    scoring = parse_scoring(function)
     stored = np.load(directory / "affinity.npy", mmap_mode="r")
     found = []
     for box in boxes:
@@ -119,17 +115,7 @@ def bare_waterz(directory: Path, boxes: Sequence[Box], function: str) -> list[Us
         )
 
         def work(affinity: Any = affinity) -> None:
-            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-                os.dup2(nowhere.fileno(), 1)
-                for _ in waterz.agglomerate(
-                    affinity,
-                    [1 - THRESHOLD],
-                    aff_threshold_low=LOW,
-                    aff_threshold_high=HIGH,
-                    scoring_function=scoring.function,
-                    discretize_queue=scoring.queue_bins,
-                ):
-                    pass
+            waterz_alone.segmented(affinity, THRESHOLD, (LOW, HIGH), function)
 
         found.append(forked(work)[1])
     return found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 from magneton_tasks.base.checkup import Check, Finding, ok, wrong
-from magneton_tasks.errors import EXIT_BUG
+from magneton_tasks.errors import EXIT_BUG, EXIT_TEMPORARY
 
 MODULE = "magneton_tasks.airflow.doctor"
 #: A little less than `doctor.AIRFLOW_LIMIT_S`, so that it is ended, not left.
@@ -30,7 +29,6 @@ def airflow() -> Iterator[Finding]:
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            env=os.environ,
             timeout=_LIMIT_S,
             check=False,
         )
@@ -39,7 +37,7 @@ def airflow() -> Iterator[Finding]:
         yield wrong(
             f"it didn't answer within {_LIMIT_S:.0f} s",
             f"python -m {MODULE} takes the time it needs",
-            75,
+            EXIT_TEMPORARY,
         )
         return
     except (IndexError, ValueError):
