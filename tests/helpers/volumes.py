@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import yaml
 from scipy.spatial import KDTree
 
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.base.lease import acquire
+from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.outcome import after_verify
@@ -259,7 +259,7 @@ def check_memory(run: Run, *, honest: bool = False) -> None:
     extra = 0
     stages = tuple(run.plan.work) if honest else ("segment",)
     if not honest:
-        extra = max(psutil.Process().memory_info().rss - cost_overlap.FORKED_BASE_BYTES, 0)
+        extra = max(own_peak_bytes() - cost_overlap.FORKED_BASE_BYTES, 0)
     for stage in stages:
         for key, record in run.records(stage).items():
             if run.attempt.is_ours(record):

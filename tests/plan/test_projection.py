@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy import ndimage
 from magneton_tasks.base.methods import SegmentSettings, Supervoxels
 from magneton_tasks.kernels.overlap.segment import Float32, graph_density, segment_block, warm_up
 from magneton_tasks.plan import cost_overlap
+from tests.helpers.memory import fresh_process, grown_by
 
 MIB = 1 << 20
 #: Along each axis; the more, the less the pages count that a child has anyway.
@@ -45,31 +46,40 @@ def grain() -> Float32:
     return eight_bits(value * 255)
 
 
-def grown_bytes(make: Callable[[], Float32], settings: SegmentSettings) -> int:
-    """Peak of a forked child that segments, less that of one that segments next to nothing."""
-
-    def peak(work: Callable[[], object]) -> int:
-        # what other tests have freed must not serve the child: a worker has no such pages
-        ctypes.CDLL(None).malloc_trim(0)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                work()
-            finally:
-                os._exit(0)
-        return os.wait4(pid, 0)[2].ru_maxrss * 1024
-
-    affinity = make()  # in the parent: its pages count in both children
+def grown_bytes(affinity: Float32, settings: SegmentSettings) -> int:
+    """By a block; runs in a process of its own, and so do the functions below."""
     tiny = np.full((3, 4, 4, 4), 0.5, np.float32)
-    # A little work in the other child too: libraries' pages that the kernel had reclaimed come back.
-    base = peak(lambda: segment_block(tiny.copy(), settings))
-    return peak(lambda: segment_block(affinity.copy(), settings)) - base
+    return grown_by(
+        lambda: segment_block(affinity.copy(), settings),
+        lambda: segment_block(tiny.copy(), settings),
+    )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _warm() -> None:
-    for kind in ("waterz", "3d", "2d"):
-        warm_up(kind)
+def code_within(affinity: Float32, settings: SegmentSettings, limit: int) -> int:
+    """The exit code of a child that may allocate this much to segment a block."""
+    held = _allocated_bytes()
+    pid = os.fork()
+    if pid == 0:
+        faulthandler.disable()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (held + limit, held + limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        try:
+            segment_block(affinity, settings)
+            os._exit(0)
+        except MemoryError:
+            os._exit(75)
+        finally:
+            os._exit(70)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[Executor]:
+    with fresh_process() as process:
+        for kind in ("waterz", "3d", "2d"):
+            process.submit(warm_up, kind).result()
+        yield process
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB and fork are Linux's")
@@ -82,21 +92,25 @@ def _warm() -> None:
         ("3d", "aff50_his256"),
     ],
 )
-def test_expected_peak_is_near_the_measured_one(kind: Supervoxels, function: str) -> None:
+def test_expected_peak_is_near_the_measured_one(
+    fresh: Executor, kind: Supervoxels, function: str
+) -> None:
     settings = SegmentSettings(0.7, function, kind, interior_threshold=0.4)
     box = grain()[:, :64, :64, :64]
     density = graph_density(np.ascontiguousarray(box), settings)
     expected = cost_overlap.segment_expected_bytes(N**3, function, kind, *density[:2])
-    measured = cost_overlap.FORKED_BASE_BYTES + grown_bytes(grain, settings)
+    grown = fresh.submit(grown_bytes, grain(), settings).result()
+    measured = cost_overlap.FORKED_BASE_BYTES + grown
     assert 0.8 <= expected / measured <= 1.3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB and fork are Linux's")
 @pytest.mark.parametrize("kind", ["waterz", "3d", "2d"])
-def test_noise_stays_below_the_bound(kind: Supervoxels) -> None:
+def test_noise_stays_below_the_bound(fresh: Executor, kind: Supervoxels) -> None:
     settings = SegmentSettings(0.7, "mean", kind)
     bound = cost_overlap.segment_bound_bytes(NOISE_N**3, "mean", kind)
-    assert cost_overlap.WORKER_BASE_BYTES + grown_bytes(noise, settings) < bound
+    grown = fresh.submit(grown_bytes, noise(), settings).result()
+    assert cost_overlap.WORKER_BASE_BYTES + grown < bound
 
 
 def test_bound_is_above_expected_and_falls_with_samples() -> None:
@@ -140,33 +154,16 @@ def test_projecting_needs_the_standard_library_only() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux")
-def test_a_block_within_its_bound_passes_under_the_allocation_limit() -> None:
+def test_a_block_within_its_bound_passes_under_the_allocation_limit(fresh: Executor) -> None:
     """Memory is refused beyond the limit, and the child dies of it instead of the machine."""
     settings = SegmentSettings(0.7, "aff50_his256")
     affinity = grain()
     density = graph_density(affinity, settings)
     bound = cost_overlap.segment_bound_bytes(N**3, "aff50_his256", "waterz", density[:2])
 
-    def child(limit: int) -> int:
-        pid = os.fork()
-        if pid == 0:
-            faulthandler.disable()
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            try:
-                segment_block(affinity, settings)
-                os._exit(0)
-            except MemoryError:
-                os._exit(75)
-            finally:
-                os._exit(70)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
     allowed = cost_overlap.segment_allocation_bytes(bound - cost_overlap.WORKER_BASE_BYTES)
-    held = _allocated_bytes()
-    assert child(held + allowed) == 0
-    assert child(held + allowed // 8) in (75, -6)
+    assert fresh.submit(code_within, affinity, settings, allowed).result() == 0
+    assert fresh.submit(code_within, affinity, settings, allowed // 8).result() in (75, -6)
 
 
 ALLOCATING = """

@@ -5,10 +5,9 @@ Rows are made up, and a forked child reads, links and writes them.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.work.slice_writer import SliceWriter
 from magneton_tasks.work.slices import opened, read_all
+from tests.helpers.memory import fresh_process, grown_by
 
 SETTINGS = ExactSettings(threshold=0.05)
 #: What reading and writing begin with; small beside the bound's room for a process.
@@ -93,32 +93,23 @@ def work(folder: Path) -> tuple[int, int]:
     return rows, max(len(names(group).old) for group in (0, 1))
 
 
-def resident(kind: str) -> int:
-    with open("/proc/self/status") as status:
-        return int(next(line.split()[1] for line in status if line.startswith(kind))) * 1024
+def grown_by_work(folder: Path, little: Path) -> int:
+    return grown_by(lambda: work(folder), lambda: work(little))
 
 
-def grown_by(task: Callable[[], object]) -> int:
-    """How much a forked child's resident memory grows at most."""
-    told, report = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            gc.collect()
-            ctypes.CDLL(None).malloc_trim(
-                0
-            )  # what the parent has freed isn't taken again for nothing
-            before = resident("VmRSS")
-            Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
-            task()
-            os.write(report, f"{resident('VmHWM') - before}".encode())
-        finally:
-            os._exit(0)
-    os.close(report)
-    with os.fdopen(told) as grown:
-        text = grown.read()
-    os.waitpid(pid, 0)
-    return int(text)
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hardly any rows."""
+    folder = tmp_path_factory.mktemp("little")
+    sent(folder, 50, 50, 500, 0.5, 100)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fresh(little: Path) -> Iterator[Executor]:
+    with fresh_process() as process:
+        process.submit(work, little).result()  # loads what is compiled
+        yield process
 
 
 @pytest.mark.parametrize(
@@ -133,13 +124,17 @@ def grown_by(task: Callable[[], object]) -> int:
     ],
 )
 def test_a_round_takes_no_more_than_projected_and_not_far_less(
-    tmp_path: Path, own: int, ghosts: int, inside: float, mean: int
+    tmp_path: Path,
+    little: Path,
+    fresh: Executor,
+    own: int,
+    ghosts: int,
+    inside: float,
+    mean: int,
 ) -> None:
-    sent(tmp_path, 50, 50, 500, 0.5, 100)
-    work(tmp_path)  # loads what is compiled
     sent(tmp_path, own, ghosts, 400_000, inside, mean)
     rows, names = work(tmp_path)
-    grown = grown_by(lambda: work(tmp_path))
+    grown = fresh.submit(grown_by_work, tmp_path, little).result()
     bound = cost_exact.round_bytes(rows, names) - cost_exact.round_bytes(0)
     assert grown <= bound + FIRST_BYTES
     assert grown >= bound / 2
