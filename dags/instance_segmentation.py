@@ -2,11 +2,11 @@
 
 ::
 
-    overlap: plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify -> announce
+    overlap: plan -> segment (mapped) -> count (mapped) -> pool -> apply (mapped) -> downsample (mapped) -> verify (mapped) -> announce
     exact:   plan -> segment (mapped) -> faces (mapped) -> round0 ... round7 (mapped) -> pool -> cut (mapped) -> apply ... the same
 
 Each round's batches are found out once the round before is done (batches.round3); rounds that a
-volume doesn't need are skipped. Where ``runner.offered`` names several runners,
+volume doesn't need are skipped. verify is a task of each threshold. Where ``runner.offered`` names several runners,
 each stage has a task of each, and those of the runners that a run hasn't chosen are skipped. Where
 Slurm is offered, a probe stands between plan and segment.
 """
@@ -25,7 +25,7 @@ from magneton_tasks.airflow.dag import catalog, page
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.dag import tasks as stages
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, ROUNDS, stages_of
+from magneton_tasks.plan.stage_table import MAPPED, OF_EACH, OF_GROUPS, ROUNDS, stages_of
 
 PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
 
@@ -41,7 +41,7 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
         attempt: Any = XComArg(plan, key="attempt")
         names = stages_of(config.method)
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
-            known = [s for s in names if s in MAPPED and s not in OF_GROUPS]
+            known = [s for s in names if s in (*MAPPED, *OF_EACH) and s not in OF_GROUPS]
             todo = {s: stages.batches(config, s, attempt) for s in known}
         before: list[Any] = [plan]
         for probe in stages.probe(config, attempt):

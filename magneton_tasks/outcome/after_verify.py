@@ -6,6 +6,7 @@ runner's ``magneton verify`` goes on to this step, whether or not the proof fail
 
 from __future__ import annotations
 
+from magneton_tasks.base import exclusive
 from magneton_tasks.errors import EXIT_OK, BadDataError
 from magneton_tasks.outcome import report
 from magneton_tasks.stages.claims import mark_unfinished
@@ -28,14 +29,29 @@ def run(attempt: Attempt, exit_code: int) -> int:
     if exit_code == EXIT_OK and "apply" in attempt.plan.stages:
         exit_code = _preview(attempt)
     _report(attempt)
-    if exit_code == EXIT_OK:
+    if exit_code == EXIT_OK and not attempt.paths.cut:
         _gather(attempt)
     return exit_code
 
 
 def of_several(attempt: Attempt) -> None:
-    """The report of all thresholds together, beside that of each."""
-    _report(attempt)
+    """What follows once each of several thresholds is looked at: the report of all, few files for many.
+
+    Each verify calls it at its end, and whichever finds that all have ended does it. Of two that end
+    at the same time both may; then the one that is done last has seen what the other left.
+    """
+    told = None
+    while (found := results.of_verify(attempt.paths)) != told:
+        _report(attempt)
+        told = found
+    if told is None or told.get("failures"):
+        return
+    claim = attempt.paths.gathering  # two at once would take each other's files away
+    if exclusive.create(claim, b""):
+        try:
+            _gather(attempt)
+        finally:
+            claim.unlink(missing_ok=True)
 
 
 def _preview(attempt: Attempt) -> int:

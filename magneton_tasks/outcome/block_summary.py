@@ -22,6 +22,7 @@ from magneton_tasks.outcome.run_state import (
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.stages.proof import words
+from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 
 Data = dict[str, Any]
@@ -45,12 +46,12 @@ def summarise(
     verified
         verify's result, where it isn't written yet.
     """
-    plan, results = attempt.plan, results_of(attempt.paths)
-    if verified is None and "verify" in results:
-        verified = results["verify"][0]
+    plan, told = attempt.plan, results_of(attempt.paths)
+    if verified is None and "verify" in told:
+        verified = told["verify"][0]
     now = time.time()
     stages = [_stage(attempt, found, now, is_alive=alive) for found in columns.values()]
-    outside = [*stage_failures(results), *verify_failures(verified)]
+    outside = [*stage_failures(told), *verify_failures(verified)]
     failures = [*(f for stage in stages for f in stage["failures"]), *outside]
     state = run_state(verified, failures, alive and verified is None)
     left = [s["left_s"] for s in stages if s["asked"] and s["left_s"] is not None]
@@ -96,7 +97,7 @@ def has_output(attempt: Attempt) -> bool | None:
 
 def _end(attempt: Attempt, ended: Sequence[float], verified: object) -> float:
     """When the run ended: verify's result is its last word, which is written after its report."""
-    told = files.modified_s(attempt.paths.result("verify"))
+    told = results.ended_s(attempt.paths)
     if told is None and verified is not None:
         return time.time()
     return told or max(ended, default=attempt.plan.created)

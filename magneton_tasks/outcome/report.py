@@ -29,6 +29,7 @@ from magneton_tasks.outcome.run_state import (
     verify_failures,
 )
 from magneton_tasks.stages.proof import words
+from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.paths import AttemptPaths
@@ -99,11 +100,11 @@ def _report(
     """What report.json holds: of the attempt before (``taken``), else of the records (``found``)."""
     plan, paths = attempt.plan, attempt.paths
     ended = time.time()
-    results = results_of(paths)
-    if verified is None and "verify" in results:
-        verified, ended = results["verify"][0], paths.result("verify").stat().st_mtime
-    worked = taken or _worked(attempt, results, found or columns_now(attempt))
-    failures = [*worked.pop("failures"), *stage_failures(results), *verify_failures(verified)]
+    told = results_of(paths)
+    if verified is None and "verify" in told:
+        verified, ended = told["verify"][0], results.ended_s(paths) or ended
+    worked = taken or _worked(attempt, told, found or columns_now(attempt))
+    failures = [*worked.pop("failures"), *stage_failures(told), *verify_failures(verified)]
     alive = verified is None and is_alive(attempt)
     pooled = any(s["stage"] == "pool" and s["done"] for s in worked["stages"])  # each has its own
     if verified is None and not alive:
@@ -160,10 +161,10 @@ def columns_now(attempt: Attempt) -> Found:
     return Found(found, {stage: block_squares.draw(c) for stage, c in mapped.items()})
 
 
-def _worked(attempt: Attempt, results: Mapping[str, list[Data]], found: Found) -> Data:
+def _worked(attempt: Attempt, told: Mapping[str, list[Data]], found: Found) -> Data:
     """Stages, maps, slowest blocks, hosts and failed blocks, from the records."""
     columns, now, alive = found.volume.stages, time.time(), is_alive(attempt)
-    rows = [_stage(c, results, now, alive) for c in columns.values()]
+    rows = [_stage(c, told, now, alive) for c in columns.values()]
     return {
         "stages": rows,
         "maps": [block_squares.exact(columns[s], drawn) for s, drawn in found.squares.items()],
@@ -179,11 +180,11 @@ def _worked(attempt: Attempt, results: Mapping[str, list[Data]], found: Found) -
     }
 
 
-def _stage(found: StageColumns, results: Mapping[str, list[Data]], now: float, alive: bool) -> Data:
+def _stage(found: StageColumns, told: Mapping[str, list[Data]], now: float, alive: bool) -> Data:
     """The row of a stage; wall and CPU time are this attempt's own."""
     stage, plan, summary = found.stage, found.attempt.plan, found.summary()
     cut = found.attempt.paths.cut
-    own = [r for r in results.get(stage, ()) if r.get("threshold", cut) == cut]
+    own = [r for r in told.get(stage, ()) if r.get("threshold", cut) == cut]
     # A batch's result has the CPU time of its start-up too, but that of its last try only.
     told_s = sum(r.get("cpu_s") or 0 for r in own)
     cpu_s = max(summary.cpu_s or 0.0, told_s) if summary.own else None

@@ -42,6 +42,9 @@ class Stage:
         Whether it writes chunks of the output.
     round
         Which round of the exact method it is, from 0.
+    is_of_each
+        Whether each of several thresholds is a task of its own: they work side by side. The number of
+        the threshold is that of its batch.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Stage:
     choice: Choice | None = None
     writes: bool = False
     round: int | None = None
+    is_of_each: bool = False
 
 
 def _both(file: str) -> dict[Method, str]:
@@ -129,7 +133,9 @@ TABLE = (
         "apply",
         writes=True,
     ),
-    Stage("verify", "Prove that the result is complete.", "volume", _both("verify")),
+    Stage(
+        "verify", "Prove that the result is complete.", "volume", _both("verify"), is_of_each=True
+    ),
 )
 #: the one small job that goes before a run's first array: no stage of the flow
 PROBE = Stage(
@@ -147,6 +153,8 @@ OF_GROUPS = tuple(stage.name for stage in TABLE if stage.grid == "groups")
 AFTER_POOL = tuple(s for s in MAPPED if STAGES.index(s) > STAGES.index("pool"))
 #: stages that each of several thresholds of a run has for itself
 OWN_STAGES = (*STAGES[STAGES.index("pool") :],)
+#: stages without blocks or cells, of which each of several thresholds is a task of its own
+OF_EACH = tuple(stage.name for stage in TABLE if stage.is_of_each)
 #: stages that write chunks of the output
 WRITING = tuple(stage.name for stage in TABLE if stage.writes)
 #: what a run may be limited to, and which of these each stage belongs to

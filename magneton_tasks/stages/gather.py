@@ -30,9 +30,10 @@ def gather(attempt: Attempt) -> None:
     OutputError
         Disk full, quota, I/O error; nothing is lost.
     """
-    for stage in attempt.plan.work:
-        work = group_work.work_of(attempt.paths, attempt.plan, stage)
-        gather_records(attempt.manifest(stage), work.batches if work is not None else 0)
+    for each in attempt.each():
+        for stage in each.plan.work:
+            work = group_work.work_of(each.paths, each.plan, stage)
+            gather_records(each.manifest(stage), work.batches if work is not None else 0)
     for paths in attempts.every(attempt.work):
         _gather_logs(paths)
         job_files.gather(paths.root, but="verify")

@@ -1,12 +1,12 @@
-"""Several thresholds of one attempt: pool and verify work one after the other, and go on past a failure."""
+"""Several thresholds of one attempt: what isn't mapped over blocks works each, and goes on past a failure."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from magneton_tasks.errors import EXIT_OK, BadDataError, worst
+from magneton_tasks.errors import EXIT_OK, BadDataError, UsageError, worst
 from magneton_tasks.stages.loop import failure_of, finish
 from magneton_tasks.work import left_out, results
 from magneton_tasks.work.attempt import Attempt
@@ -32,29 +32,42 @@ def leave_out(job: Job, why: str) -> int:
     return EXIT_OK
 
 
-def run(attempt: Attempt, stage: str, one: RunOne) -> int:
-    """A stage that isn't mapped, at each threshold; returns the exit code.
+def run_each(attempt: Attempt, stage: str, one: RunOne, number: int | None = None) -> int:
+    """A stage that is a task of each threshold: of one, or (``number`` None) of all by turns.
 
-    verify ends red where one isn't complete; a stage before only if there's none to go on with.
+    Returns the exit code.
+
+    Raises
+    ------
+    UsageError
+        There is no such threshold.
+    """
+    each = attempt.each()
+    if number is None:
+        return worst(_at(threshold, stage, one) for threshold in each)
+    if number >= len(each):
+        raise UsageError(
+            f"{attempt.paths.root} has {len(each)} threshold{'s' * (len(each) > 1)}, and no batch {number} of {stage}",
+            f"give --batch 0 to {len(each) - 1}, or none for all"
+            if len(each) > 1
+            else "leave --batch out",
+        )
+    return _at(each[number], stage, one)
+
+
+def run(attempt: Attempt, stage: str, one: RunOne) -> int:
+    """A stage that works once for all, at one threshold after the other; returns the exit code.
+
+    It fails only if there's no threshold to go on with: later stages leave out what failed.
     """
     began, found = time.time(), dict[str, dict[str, Any]]()
     codes: list[int] = []
     for each in attempt.each():
         codes.append(_at(each, stage, one))
         found[each.paths.cut] = results.read(each.paths).get(stage, {})
-    result: dict[str, Any] = {
-        "stage": stage,
-        **_counts(found),
-        **_checked(found),
-        "at": found,
-        "seconds": round(time.time() - began, 3),
-    }
-    failures = list(_failures(found))
-    if failures:
-        result["failures"] = failures
+    result = results.together(stage, found) | {"seconds": round(time.time() - began, 3)}
     finish(attempt, stage, result)
-    is_over = stage == "verify" or all(code != EXIT_OK for code in codes)
-    return worst(codes) if is_over else EXIT_OK
+    return worst(codes) if all(code != EXIT_OK for code in codes) else EXIT_OK
 
 
 def _at(attempt: Attempt, stage: str, one: RunOne) -> int:
@@ -72,30 +85,3 @@ def _at(attempt: Attempt, stage: str, one: RunOne) -> int:
     tell(Failed.of(stage, error, at=attempt.named))
     finish(attempt, stage, {"stage": stage, "failures": [{"key": None, **failure_of(error)}]})
     return error.exit_code
-
-
-def _counts(found: dict[str, dict[str, Any]]) -> dict[str, int]:
-    """What all of them did together: numbers of files and of what they hold add up."""
-    counts: dict[str, int] = {}
-    for result in found.values():
-        for name in ("done", "skipped", "failed", "chunks"):
-            if name in result:
-                counts[name] = counts.get(name, 0) + int(result[name])
-    return counts
-
-
-def _checked(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """How verify found out that the chunks are there (`proof.checked`), if it did so at each."""
-    each = [result.get("checked") for result in found.values()]
-    told = [one for one in each if one]
-    if not told or len(told) < len(each):
-        return {}
-    how = next((one["how"] for one in told if one["how"] != "all"), "all")
-    sums = {name: sum(one[name] for one in told) for name in ("chunks", "read")}
-    return {"checked": {"how": how, **sums}}
-
-
-def _failures(found: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for name, result in found.items():
-        for failure in result.get("failures", ()):
-            yield {**failure, "cause": f"at {name}: {failure['cause']}"}

@@ -15,6 +15,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.errors import NoInputError, OtherVersionError
+from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths, safe_name
 
@@ -50,9 +51,11 @@ def newest_first(
     work: WorkPaths,
     run: str | None = None,
     *,
-    by: Callable[[AttemptPaths], Path] = lambda paths: paths.plan,
+    by: Callable[[AttemptPaths], float | None] = lambda paths: files.modified_s(paths.plan),
 ) -> list[Found]:
     """The attempts that have a file, those first where it is newest; usually that of the plan.
+
+    ``by`` tells when it changed last; None: it isn't there.
 
     Raises
     ------
@@ -60,9 +63,7 @@ def newest_first(
         The directory of all runs can't be read.
     """
     found = [
-        Found(paths, time_s)
-        for paths in every(work, run)
-        if (time_s := files.modified_s(by(paths))) is not None
+        Found(paths, time_s) for paths in every(work, run) if (time_s := by(paths)) is not None
     ]
     return sorted(found, key=lambda f: (f.time_s, f.paths.number, f.paths.root), reverse=True)
 
@@ -122,7 +123,7 @@ def latest_attempt(
     config = load_config(config_path, partition=partition)
     require_partition(config, str(config_path))
     work = WorkPaths(Path(config.paths.work))
-    ended = newest_first(work, by=lambda p: p.result("verify")) if verified else newest_first(work)
+    ended = newest_first(work, by=results.ended_s) if verified else newest_first(work)
     if not ended:
         raise NoInputError(
             f"{work.work} holds no run yet", f"start one: magneton run {config_path}"

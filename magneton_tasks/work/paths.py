@@ -111,8 +111,13 @@ class AttemptPaths:
         return AttemptPaths(self.root, cut)
 
     @property
+    def all_cuts(self) -> Path:
+        """Where each of several thresholds has a folder of its own."""
+        return self.root / "at"
+
+    @property
     def _own(self) -> Path:
-        return self.root / "at" / self.cut if self.cut else self.root
+        return self.all_cuts / self.cut if self.cut else self.root
 
     def failed(self, stage: str, batch: int | None = None, part: int | None = None) -> Path:
         """Is there while a task of one of several thresholds has failed, and says why."""
@@ -152,6 +157,11 @@ class AttemptPaths:
     def page(self) -> Path:
         """The report for people."""
         return self._own / "report.html"
+
+    @property
+    def gathering(self) -> Path:
+        """Is there while a process puts together what the attempt's tasks left."""
+        return self.root / "gathering"
 
     @property
     def logs(self) -> Path:

@@ -5,6 +5,7 @@
     results/<stage>-<batch>[-<part>].json     a task, or a part of one, each
     results/gathered.json                     {"<stage>-<batch>-<part>": {...}, ...}
     results/verify.json                       says that the run ended, and stays by itself
+    at/<threshold>/results/verify.json        says it of one of several thresholds; there's none of all
 
 A task that is done again after that writes a file of its own, which counts.
 """
@@ -12,6 +13,7 @@ A task that is done again after that writes a file of its own, which counts.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ def _is_of(result: Data, cut: str) -> bool:
 def _read_all(paths: AttemptPaths) -> dict[str, Data]:
     directory = paths.result(_GATHERED).parent
     found = {}
+    if _cuts(paths) and (ended := of_verify(paths)) is not None:
+        found["verify"] = ended
     for name in files.listdir(directory):
         task, dot, kind = name.partition(".")
         if dot and kind == "json" and task != _GATHERED:
@@ -57,8 +61,75 @@ def _read_all(paths: AttemptPaths) -> dict[str, Data]:
 
 
 def of_verify(paths: AttemptPaths) -> Data | None:
-    """How a run ended; None: verify has told nothing (yet) that can be read."""
-    return _read(paths.result("verify"))
+    """How a run ended; None: verify has told nothing (yet) that can be read.
+
+    Of several thresholds: how it ended at all of them, once it has at each.
+    """
+    cuts = _cuts(paths)
+    if not cuts:
+        return _read(paths.result("verify"))
+    found: dict[str, Data] = {}
+    for cut in cuts:
+        one = _read(paths.at(cut).result("verify"))
+        if one is None:
+            return None
+        found[cut] = one
+    return together("verify", found)
+
+
+def places_of_verify(paths: AttemptPaths) -> list[Path]:
+    """Where verify leaves its result, or (several thresholds) its results."""
+    return [at.result("verify") for at in map(paths.at, _cuts(paths))] or [paths.result("verify")]
+
+
+def ended_s(paths: AttemptPaths) -> float | None:
+    """When verify told how the run ended, in unix seconds; None: it hasn't, at each threshold."""
+    times = [files.modified_s(place) for place in places_of_verify(paths)]
+    known = [time_s for time_s in times if time_s is not None]
+    return max(known) if len(known) == len(times) else None
+
+
+def _cuts(paths: AttemptPaths) -> list[str]:
+    """The several thresholds of an attempt; none: it has one, or this is one of them."""
+    return [] if paths.cut else files.listdir(paths.all_cuts)
+
+
+def together(stage: str, found: Mapping[str, Data]) -> Data:
+    """The result of a stage at all thresholds, of those at each (``found``).
+
+    Numbers of files and of what they hold add up, and so does the time.
+    """
+    result: Data = {"stage": stage, **_sums(found.values()), **_checked(found.values())}
+    result |= {
+        "at": dict(found),
+        "seconds": round(sum(r.get("seconds", 0) for r in found.values()), 3),
+    }
+    failures = [
+        {**failure, "cause": f"at {name}: {failure['cause']}"}
+        for name, one in found.items()
+        for failure in one.get("failures", ())
+    ]
+    return result | ({"failures": failures} if failures else {})
+
+
+def _sums(found: Iterable[Data]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for result in found:
+        for name in ("done", "skipped", "failed", "chunks"):
+            if name in result:
+                counts[name] = counts.get(name, 0) + int(result[name])
+    return counts
+
+
+def _checked(found: Iterable[Data]) -> Data:
+    """How verify found out that the chunks are there (`proof.checked`), if it did so at each."""
+    each = [result.get("checked") for result in found]
+    told = [one for one in each if one]
+    if not told or len(told) < len(each):
+        return {}
+    how = next((one["how"] for one in told if one["how"] != "all"), "all")
+    sums = {name: sum(one[name] for one in told) for name in ("chunks", "read")}
+    return {"checked": {"how": how, **sums}}
 
 
 def is_proved(paths: AttemptPaths) -> bool:

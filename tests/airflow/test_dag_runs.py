@@ -89,7 +89,9 @@ def test_run_is_green_and_a_second_one_does_only_what_changed(
     third = run_dag({"pool.rule": "any", "segment.threshold": 0.7})
     assert third.state == "success"
     ran = {task for task, tis in third.tasks.items() if any(ti.state == "success" for ti in tis)}
-    assert ran == {"plan", "verify", "release"}, "nothing to do, and nothing new to announce"
+    looked = {"plan", "batches.verify", "verify", "release"}
+    assert ran == looked, "nothing to do, and nothing new to announce"
+    assert third.tasks["verify"][0].rendered_map_index == "0.7"
 
 
 def test_of_several_thresholds_one_that_fails_stops_no_other_and_the_run_is_red(
@@ -105,7 +107,9 @@ def test_of_several_thresholds_one_that_fails_stops_no_other_and_the_run_is_red(
     monkeypatch.setattr(operators, "stage_command", killed_at_the_second)
     conf = {"thresholds": "0.7, .3"}
     red = run_dag(conf)
-    assert red.state == "failed" and red.states("verify") == ["failed"]
+    assert red.state == "failed" and red.states("verify") == ["success", "failed"]
+    assert [ti.rendered_map_index for ti in red.tasks["verify"]] == ["0.3", "0.7"]
+    assert red.states("announce") == ["upstream_failed"]
     assert red.states("segment") == red.states("round0") == red.states("pool") == ["success"]
     assert red.states("cut") == ["success"] * 2 and red.states("apply") == ["success", "skipped"]
     names = [ti.rendered_map_index for ti in red.tasks["apply"]]
@@ -118,7 +122,7 @@ def test_of_several_thresholds_one_that_fails_stops_no_other_and_the_run_is_red(
     assert green.state == "success" and green.states("cut") == ["skipped"]
     names = [ti.rendered_map_index for ti in green.tasks["apply"]]
     assert names == ["0.7, batch 0: cells 0-7"]
-    assert green.states("verify") == green.states("announce") == ["success"]
+    assert green.states("verify") == ["success"] * 2 and green.states("announce") == ["success"]
 
 
 #: `magneton ARGUMENTS` whose rounds hold few rows, on a volume that needs one round only.

@@ -72,7 +72,7 @@ def test_stages_follow_one_another(load_dags: Load, write_config: Write) -> None
     for before, after in pairwise(order):
         assert before in dag.task_dict[after].upstream_task_ids
     mapped = {t.task_id for t in dag.tasks if t.is_mapped}
-    assert mapped == {"segment", "count", "apply", "downsample"}
+    assert mapped == {"segment", "count", "apply", "downsample", "verify"}
 
 
 def test_the_exact_method_has_eight_slots_for_rounds_and_offers_what_it_reads(

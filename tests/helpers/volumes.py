@@ -193,8 +193,10 @@ def run_stages(
             codes = [run_job(job) for job in (jobs[::-1] if reverse else jobs)]
         elif stage == "pool":
             codes = [run_alone(run.attempt, stage)] if run.plan.work["pool"].todo else []
+        elif run.plan.cuts:
+            codes = [prove_each(run.attempt, number) for number in range(len(run.plan.cuts))]
         else:
-            codes = [run_alone(run.attempt, "verify")]
+            codes = [prove(run.attempt)]
         run.codes[stage] = codes
         check_memory(run)
         if any(codes) and not (run.plan.cuts and stage in AFTER_POOL):
@@ -212,13 +214,13 @@ def run_job(job: Job) -> int:
 
 def run_alone(attempt: Attempt, stage: str) -> int:
     """A stage that isn't mapped, at each threshold."""
+    return several.run(attempt, stage, _one) if attempt.plan.cuts else _one(attempt, stage)
 
-    def one(attempt: Attempt, stage: str) -> int:
-        if stage == "verify":
-            return prove(attempt)
-        return run_of(stage, attempt.config.method)(Job(attempt, stage))
 
-    return several.run(attempt, stage, one) if attempt.plan.cuts else one(attempt, stage)
+def _one(attempt: Attempt, stage: str) -> int:
+    if stage == "verify":
+        return prove(attempt)
+    return run_of(stage, attempt.config.method)(Job(attempt, stage))
 
 
 def prove(attempt: Attempt) -> int:
@@ -226,6 +228,13 @@ def prove(attempt: Attempt) -> int:
     return after_verify.run(
         attempt, run_of("verify", attempt.config.method)(Job(attempt, "verify"))
     )
+
+
+def prove_each(attempt: Attempt, number: int) -> int:
+    """Verify at one of several thresholds, as a task of its own does."""
+    code = several.run_each(attempt, "verify", _one, number)
+    after_verify.of_several(attempt)
+    return code
 
 
 def run_pipeline(

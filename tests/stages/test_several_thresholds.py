@@ -165,13 +165,44 @@ def test_one_that_fails_stops_no_other_and_a_rerun_mends_it(
     assert found["0.5"] == "the result isn't complete: pool failed: the pool is dry"
     assert found["0.7"] is None
     assert (read_segmentation(f"file://{tmp_path}/at-0.7") == fresh["0.7"]).all()
-    told = run.result("verify")["failures"]
+    told = results.read(run.attempt.paths)["verify"]["failures"]
     assert [failure["cause"].split(":")[0] for failure in told] == ["at 0.3", "at 0.5"]
     assert not run.attempt.at(1).manifest("cut").read()  # nothing was tried behind its pool
     broken.clear()
     again = volumes.run_pipeline(config, thresholds=SEVERAL, run="again")
     assert [bool(cut.work["apply"].todo) for cut in again.plan.cuts] == [True, True, False]
     assert is_same(config, fresh)
+
+
+def test_each_is_verified_by_itself_and_the_last_one_tells_of_all(
+    tmp_path: Path, source: str
+) -> None:
+    run = volumes.plan_run(config_in(tmp_path, source), thresholds=(LOW, HIGH))
+    before = [s for s in STAGES[: STAGES.index("verify")] if s in run.plan.work]
+    assert volumes.run_stages(run, stages=before, parts=2).code == 0
+    attempt, low, high = run.attempt, *run.attempt.each()
+    parts = [attempt.paths.result("segment", 0, part) for part in (0, 1)]
+
+    assert volumes.prove_each(attempt, 1) == 0
+    assert results.is_proved(high.paths) and high.paths.report.is_file()
+    assert results.of_verify(attempt.paths) is None and results.ended_s(attempt.paths) is None
+    assert not attempt.paths.report.exists(), "the other is still being looked at"
+
+    attempt.paths.gathering.touch()  # another verify has ended at the same time
+    assert volumes.prove_each(attempt, 0) == 0
+    assert json.loads(attempt.paths.report.read_text())["state"] == "verified"
+    told = results.of_verify(attempt.paths)
+    assert told is not None and told["seconds"] > 0
+    chunks = [results.read(each.paths)["verify"]["chunks"] for each in (low, high)]
+    assert told["chunks"] == sum(chunks) == told["checked"]["read"]
+    assert all(part.is_file() for part in parts), "two may not put the same files together"
+
+    attempt.paths.gathering.unlink()
+    assert volumes.prove_each(attempt, 0) == 0
+    assert not any(part.exists() for part in parts) and not attempt.paths.gathering.exists()
+    with pytest.raises(UsageError, match="2 thresholds, and no batch 2"):
+        volumes.prove_each(attempt, 2)
+    volumes.release(run)
 
 
 def test_where_all_fail_pool_fails(tmp_path: Path, source: str, broken: dict[str, str]) -> None:

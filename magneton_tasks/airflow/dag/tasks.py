@@ -16,7 +16,7 @@ from magneton_tasks.airflow.operators.planning import PlanOperator
 from magneton_tasks.airflow.operators.process import ReleaseOperator, StageOperator
 from magneton_tasks.airflow.service import pools
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, PROBE
+from magneton_tasks.plan.stage_table import MAPPED, OF_EACH, OF_GROUPS, PROBE
 from magneton_tasks.runners.registry import RUNNERS, Kind, is_offered, scheduler_of
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def tasks(
             from magneton_tasks.airflow.operators.container import StageContainerOperator
 
             operator, fixed["config"] = StageContainerOperator, config
-        if stage in MAPPED:
-            partial = operator.partial(map_index_template="{{ task.batch['name'] }}", **fixed)
+        if stage in (*MAPPED, *OF_EACH):
+            partial = operator.partial(map_index_template="{{ task.index_name }}", **fixed)
             made.append(partial.expand(batch=todo[runner].output))
         else:
             made.append(operator(**fixed))

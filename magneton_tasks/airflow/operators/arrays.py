@@ -29,6 +29,8 @@ from magneton_tasks.runners.arrays.scheduler import Answer, Command
 from magneton_tasks.runners.arrays.snapshot import Snapshot
 from magneton_tasks.runners.arrays.steps import Done, Failed, Later, Step, Wait
 from magneton_tasks.runners.jobs import open_jobs
+from magneton_tasks.work import results
+from magneton_tasks.work.paths import AttemptPaths
 
 #: Runs the program that submits (sbatch). Words and script come by the environment, so nothing of a run becomes shell text. The
 #: last line is the answer, or else the complaint, its lines joined by tabs.
@@ -123,7 +125,10 @@ class ArrayOperator(StageTask, BashOperator):
         for note in step.notes:
             self.log.info("%s", note)
         if isinstance(step, Done):
-            if jobs.about.stage == "verify":  # the run's end
+            root = AttemptPaths(jobs.about.attempt.paths.root)
+            if (
+                jobs.about.stage == "verify" and results.of_verify(root) is not None
+            ):  # the run's end
                 for told in usage.report(jobs.about.scheduler, jobs.about.attempt):
                     level = logging.WARNING if told.level == "warning" else logging.INFO
                     self.log.log(level, "%s", told.text)

@@ -12,8 +12,10 @@ from magneton_tasks.airflow.operators.ends import Result, result_of
 from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.grid import items
+from magneton_tasks.config.thresholds import text_of
+from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_plan import StagePlan
-from magneton_tasks.plan.stage_table import AFTER_POOL, noun_of, round_of
+from magneton_tasks.plan.stage_table import AFTER_POOL, OF_EACH, noun_of, round_of
 from magneton_tasks.runners.command import stage_command
 from magneton_tasks.work import group_work
 from magneton_tasks.work.frozen import plan_of
@@ -27,6 +29,8 @@ _WAIT_S = 120.0
 
 class BatchesOperator(BaseOperator):
     """Returns the batches of a mapped stage: ``[{"batch": 3, "name": "batch 3: blocks 24-31"}, ...]``.
+
+    Of a stage that is a task of each threshold: ``[{"batch": 0, "name": "0.3"}, ...]``.
 
     One task per stage: Airflow maps over the return value of a task only, not over another XCom.
 
@@ -50,6 +54,8 @@ class BatchesOperator(BaseOperator):
         if not is_chosen(self.runner, self.attempt):
             return []
         plan = plan_of(AttemptPaths(Path(self.attempt)))
+        if self.stage in OF_EACH:
+            return thresholds(plan)
         in_space = plan.geometry.is_in_space(self.stage)
         if plan.cuts and self.stage in AFTER_POOL:
             works = {cut.name: cut.work.get(self.stage) for cut in plan.cuts}
@@ -95,6 +101,14 @@ def group_batches(
         works = {n: group_work.read(paths.at(n), task.stage, _WAIT_S).work for n in named}
         return batches_of_each(task.stage, works)
     return batches(task.stage, group_work.read(paths, task.stage, _WAIT_S).work)
+
+
+def thresholds(plan: Plan) -> list[dict[str, Any]]:
+    """Several thresholds as batches, with their names; the only one is all of the stage."""
+    if plan.cuts:
+        return [{"batch": number, "name": cut.name} for number, cut in enumerate(plan.cuts)]
+    settled = plan.threshold.settled
+    return [{"batch": None, "name": "from the map" if settled is None else text_of(settled)}]
 
 
 def batches_of_each(stage: str, works: Mapping[str, StagePlan | None]) -> list[dict[str, Any]]:

@@ -60,7 +60,12 @@ def planned(task: Any, result: Result, context: Context) -> Result:
 def rest_of(task: Any, keep: Collection[str] = ()) -> list[Any]:
     """The tasks that follow, but for teardowns and the stages in ``keep``."""
     following = task.get_flat_relatives(upstream=False)
-    return [t for t in following if not t.is_teardown and t.task_id.split("_")[0] not in keep]
+    return [t for t in following if not t.is_teardown and _stage_of(t.task_id) not in keep]
+
+
+def _stage_of(task_id: str) -> str:
+    """The stage of a task, and of what finds out its batches: ``batches.verify_local``."""
+    return task_id.removeprefix("batches.").split("_")[0]
 
 
 def plan_request(config_path: str, context: Context) -> forms.FormRequest:

@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from magneton_tasks.airflow.operators.ends import Result
+from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, MAPPED
 from magneton_tasks.work import left_out
@@ -29,7 +30,8 @@ class StageTask(BaseOperator):
     attempt
         The attempt's directory, from plan.
     batch
-        One of the stage's batches, or None. The result carries its number.
+        One of the stage's batches, or None. The result carries its number; where that is None, the
+        batch is the whole stage.
     runner
         The operator's where other runners are offered too: the task is skipped if the run has
         chosen another. None: there is no other.
@@ -52,8 +54,24 @@ class StageTask(BaseOperator):
 
     @property
     def number(self) -> int | None:
-        """Of the batch."""
-        return None if self.batch is None else int(self.batch["batch"])
+        """Of the batch; None: the task is all of the stage."""
+        number = None if self.batch is None else self.batch["batch"]
+        return None if number is None else int(number)
+
+    @property
+    def index_name(self) -> str:
+        """What Airflow calls the task where it is one of a mapped stage's.
+
+        Of the only threshold it is the number, once pool has taken it from the map.
+        """
+        if self.batch is None:
+            return ""
+        if self.number is None:
+            with suppress(MagnetonError, OSError):
+                settled = Attempt.open(Path(self.attempt)).threshold.settled
+                if settled is not None:
+                    return text_of(settled)
+        return str(self.batch["name"])
 
     def skip_unless_wanted(self) -> None:
         """Skip the task where the run has chosen another runner, or wasn't asked for the stage."""

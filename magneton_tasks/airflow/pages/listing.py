@@ -17,7 +17,7 @@ from magneton_tasks.outcome.block_summary import has_output
 from magneton_tasks.outcome.report_facts import pool_report
 from magneton_tasks.outcome.run_state import results_of, run_state, stage_failures
 from magneton_tasks.stages.proof import words
-from magneton_tasks.work import attempts
+from magneton_tasks.work import attempts, results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import Found
 
@@ -91,16 +91,15 @@ def run_id_of(found: Found) -> str:
 def _run(found: Found) -> Data:
     """Where the newest run of a work directory stands."""
     attempt = Attempt.open(found.paths.root)
-    plan, results = attempt.plan, results_of(attempt.paths)
-    verified = results["verify"][0] if "verify" in results else None
-    result = attempt.paths.result("verify")
-    if verified is None and files.modified_s(result) is not None:
+    plan, told = attempt.plan, results_of(attempt.paths)
+    verified = told["verify"][0] if "verify" in told else None
+    if verified is None and results.ended_s(attempt.paths) is not None:
+        where = ", ".join(map(str, results.places_of_verify(attempt.paths)))
         raise BadDataError(
-            f"{result} holds no result",
-            "clear the task verify (or rerun) to write it again",
+            f"{where} holds no result", "clear the task verify (or rerun) to write it again"
         )
     alive = verified is None and current.is_alive(attempt)
-    state = run_state(verified, list(stage_failures(results)), alive)
+    state = run_state(verified, list(stage_failures(told)), alive)
     pool = pool_report(attempt)
     return {
         "run": plan.run,
@@ -110,7 +109,7 @@ def _run(found: Found) -> Data:
         "state": state,
         "proof": words(verified),
         "nothing_to_do": plan.nothing_to_do,
-        "ended": files.modified_s(attempt.paths.result("verify")),
+        "ended": results.ended_s(attempt.paths),
         "voxels": plan.geometry.box.voxels,
         "shape": list(plan.geometry.box.shape),
         "blocks": len(plan.geometry.grid),

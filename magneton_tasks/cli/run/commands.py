@@ -151,6 +151,23 @@ def work_groups(
     sys.exit(stages.run_mapped(stage, attempt, batch, part))
 
 
+def _of_each(stage: str, text: str) -> click.Command:
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
+    @ATTEMPT
+    @click.option(
+        "--batch",
+        type=click.IntRange(min=0),
+        help="Number of the threshold, of several. Default: all, one after the other.",
+    )
+    def run_of_each(attempt: Path, batch: int | None) -> None:
+        with importing():
+            from magneton_tasks.cli.run import stages
+
+        sys.exit(stages.run_single(stage, attempt, batch))
+
+    return run_of_each
+
+
 def _single(stage: str, text: str) -> click.Command:
     @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
     @ATTEMPT
@@ -166,6 +183,8 @@ def _single(stage: str, text: str) -> click.Command:
 def _command_of(stage: Stage) -> click.Command:
     if stage.grid == "groups":
         return _grouped(stage.name, stage.about)
+    if stage.is_of_each:
+        return _of_each(stage.name, stage.about)
     return (_mapped if stage.grid else _single)(stage.name, stage.about)
 
 

@@ -22,7 +22,7 @@ from magneton_tasks.config.thresholds import is_open
 from magneton_tasks.errors import EXIT_OK, worst
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_plan import StagePlan
-from magneton_tasks.plan.stage_table import AFTER_POOL, OF_GROUPS, stages_of
+from magneton_tasks.plan.stage_table import AFTER_POOL, MAPPED, OF_EACH, OF_GROUPS, stages_of
 from magneton_tasks.stages import several
 from magneton_tasks.stages.planning import group_work
 from magneton_tasks.work import left_out, results
@@ -167,17 +167,14 @@ def verify_here(paths: AttemptPaths) -> int:
     log = paths.log("verify")
     with open(log, "a", encoding="utf-8") as file, redirect_stdout(file):
         attempt = Attempt.open(paths.root)
-        run = several.run if attempt.plan.cuts else _alone
-        code = run(attempt, "verify", one)
         if attempt.plan.cuts:
+            code = several.run_each(attempt, "verify", one)
             after_verify.of_several(attempt)
+        else:
+            code = one(attempt, "verify")
     if code != EXIT_OK:
         _explain("verify", code, paths)
     return code
-
-
-def _alone(attempt: Attempt, stage: str, one: several.RunOne) -> int:
-    return one(attempt, stage)
 
 
 def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
@@ -191,7 +188,7 @@ def run_stages(plan: Plan, paths: AttemptPaths, place: Place) -> int:
             work = _work_of(stage, plan, paths, place, shown)
             if stage not in shown.rows:
                 continue
-            codes = _run_stage(stage, work, place, shown)
+            codes = _run_stage(stage, _batches(plan, stage, work), place, shown)
             code = worst(codes.values())
             if plan.cuts:
                 _note(Attempt.open(paths.root), stage, codes)
@@ -223,11 +220,17 @@ def _note(attempt: Attempt, stage: str, codes: Mapping[int | None, int]) -> None
         left_out.note_batch(attempt, stage, batch, cause)
 
 
+def _batches(plan: Plan, stage: str, work: StagePlan | None) -> int | None:
+    """How many batches a stage has; None: it runs once."""
+    if stage in OF_EACH:
+        return len(plan.cuts) or None
+    return work.batches if work is not None and stage in MAPPED else None
+
+
 def _run_stage(
-    stage: str, work: StagePlan | None, place: Place, shown: Display
+    stage: str, batches: int | None, place: Place, shown: Display
 ) -> dict[int | None, int]:
     """Exit codes of the batches' last tries."""
-    batches = work.batches if work is not None and stage != "pool" else None
     with shown.stage(stage) as progress:
         codes = place.stage(stage, batches, shown)
         progress.end(time.time(), is_done=worst(codes.values()) == EXIT_OK)

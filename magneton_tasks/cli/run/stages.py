@@ -10,7 +10,7 @@ from typing import Any
 
 from magneton_tasks.base import lease
 from magneton_tasks.base.importing import importing
-from magneton_tasks.plan.stage_table import AFTER_POOL, PROBE
+from magneton_tasks.plan.stage_table import AFTER_POOL, OF_EACH, PROBE
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages import several
 from magneton_tasks.stages.dispatch import run_of
@@ -39,7 +39,7 @@ def run_mapped(stage: str, attempt_dir: Path, batch: int, part: tuple[int, int] 
 def _opened(stage: str, attempt_dir: Path) -> Attempt:
     """The attempt; for what comes after pool with what pool has settled, waited for."""
     attempt = Attempt.open(attempt_dir)
-    is_after = stage in (*AFTER_POOL, "verify") and "pool" in attempt.plan.stages
+    is_after = stage in (*AFTER_POOL, *OF_EACH) and "pool" in attempt.plan.stages
     return attempt.as_settled(attempt.wait_s or 1.0) if is_after and attempt.is_open else attempt
 
 
@@ -64,8 +64,11 @@ def run_groups(stage: str, attempt_dir: Path) -> int:
     return code
 
 
-def run_single(stage: str, attempt_dir: Path) -> int:
-    """A stage that isn't mapped, or release."""
+def run_single(stage: str, attempt_dir: Path, number: int | None = None) -> int:
+    """A stage that isn't mapped over blocks, or release.
+
+    ``number``: of one of several thresholds, where the stage is a task of each; None: of all.
+    """
     raise_on_signals()
     attempt = _opened(stage, attempt_dir)
     plan = attempt.plan
@@ -73,11 +76,12 @@ def run_single(stage: str, attempt_dir: Path) -> int:
         lease.give_back(lease_places(attempt.config, plan.thresholds), plan.run)
         return 0
     with _lease(attempt):
-        if plan.cuts and stage != PROBE.name:
-            code = several.run(attempt, stage, _run_one)
-            if stage == "verify":
-                _after_verify().of_several(attempt)
+        if stage in OF_EACH and (plan.cuts or number):
+            code = several.run_each(attempt, stage, _run_one, number)
+            _after_verify().of_several(attempt)
             return code
+        if plan.cuts and stage != PROBE.name:
+            return several.run(attempt, stage, _run_one)
         return _run_one(attempt, stage)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from magneton_tasks.plan.stage_table import PROBE
+from magneton_tasks.plan.stage_table import OF_EACH, PROBE
 from magneton_tasks.runners.arrays import limits
 from magneton_tasks.runners.arrays.job import ArrayJob
 from magneton_tasks.runners.arrays.job_files import JobFiles
@@ -24,7 +24,7 @@ _SMALL_BYTES = 2 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class ArrayBatch:
-    """One batch of a stage, or (``batch`` None) a stage without batches, which is one part."""
+    """One batch of a stage; one part are a stage without batches, and one of several thresholds."""
 
     attempt: Attempt
     stage: str
@@ -34,7 +34,9 @@ class ArrayBatch:
     @property
     def parts(self) -> int:
         """Shares of the batch, an index each."""
-        return 1 if self.batch is None else self.attempt.work_of(self.stage).parts
+        if self.batch is None or self.stage in OF_EACH:
+            return 1
+        return self.attempt.work_of(self.stage).parts
 
     @property
     def job_files(self) -> JobFiles:
@@ -73,10 +75,11 @@ class ArrayBatch:
     def arrays_at_once(self) -> int:
         """Batches of the stage that may have jobs in the queue at the same time."""
         attempt, settings = self.attempt, self.scheduler.settings
-        work = group_work.work_of(attempt.paths, attempt.plan, self.stage)
-        if work is None or self.batch is None:
+        if self.batch is None:
             return 1
-        return max(min(work.batches, settings.max_queued // self.parts, settings.max_running), 1)
+        work = group_work.work_of(attempt.paths, attempt.plan, self.stage)
+        batches = len(attempt.plan.cuts) if work is None else work.batches
+        return max(min(batches, settings.max_queued // self.parts, settings.max_running), 1)
 
     @property
     def first_need(self) -> Need:

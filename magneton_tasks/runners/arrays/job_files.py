@@ -182,7 +182,7 @@ def scripts(attempt: Path, task: str) -> list[Path]:
 
 
 def gather(attempt: Path, *, but: str) -> None:
-    """Put what is known of the jobs of all tasks into one file; of ``but`` it stays where it is.
+    """Put what is known of the jobs of all tasks into one file; of stage ``but`` it stays where it is.
 
     Raises
     ------
@@ -191,11 +191,13 @@ def gather(attempt: Path, *, but: str) -> None:
     """
     directory = folder(attempt)
     tasks = [
-        n for n in files.listdir(directory) if n != but and (directory / n / "owner").is_file()
+        name
+        for name in files.listdir(directory)
+        if stage_of(name) != but and (directory / name / "owner").is_file()
     ]
     if not tasks:
         return
-    known = {task: text for task, text in _desks(attempt).items() if task != but}
+    known = {task: text for task, text in _desks(attempt).items() if stage_of(task) != but}
     files.write_atomic(directory / _GATHERED, json.dumps(known, indent=1).encode())
     for task in tasks:
         for name in ("jobs.json", "cancelled", "owner"):  # the owner last: it tells what is to do

@@ -11,6 +11,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.grid import share
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.plan.stage_table import OF_EACH
 from magneton_tasks.runners.arrays.causes import PartEnd
 from magneton_tasks.runners.arrays.last_words import last_advice, last_words
 from magneton_tasks.runners.arrays.states import Phase, TaskState
@@ -27,12 +28,19 @@ _COUNTS = ("done", "empty", "skipped", "failed")
 
 
 class Look:
-    """Looks at one batch, or at a stage without batches (``batch`` None: one part)."""
+    """Looks at one batch, or at a stage without batches (``batch`` None: one part).
+
+    ``batch`` of a stage that each of several thresholds has for itself: the number of the threshold.
+    """
 
     def __init__(self, attempt: Attempt, stage: str, batch: int | None, parts: int) -> None:
         self.attempt, self.stage, self.batch, self.parts = attempt, stage, batch, parts
+        #: it has no blocks or cells, whose records tell: its result does
+        self.is_whole = batch is None or stage in OF_EACH
         self._keys: list[int] = []
-        if batch is not None:
+        if batch is not None and stage in OF_EACH:
+            self.attempt = attempt.at(batch)
+        elif batch is not None:
             job = Job.of_batch(attempt, stage, batch)
             self.attempt = job.attempt
             # at a threshold that has failed before there is nothing to do
@@ -45,14 +53,14 @@ class Look:
 
     def result_path(self, part: int) -> Path:
         """Where the worker of a part leaves its result."""
-        if self.batch is None:
+        if self.is_whole:
             return self.attempt.paths.result(self.stage)
         return self.attempt.paths.result(self.stage, self.batch, part)
 
     # -------------------------------------------------------------- what earlier tries did
     def complete(self) -> set[int]:
         """Parts that this attempt has completed already, and those that hold nothing."""
-        if self.batch is None:
+        if self.is_whole:
             return set()
         states = self.attempt.manifest(self.stage).read(set(self._keys))
         return {p for p in range(self.parts) if not self._missing(p, states, strict=True)}
@@ -66,7 +74,7 @@ class Look:
         ``is_of_memory``: `Scheduler.tells_out_of_memory`.
         """
         states: dict[int, KeyState] = {}
-        if self.batch is not None:
+        if not self.is_whole:
             keys = {k for part in over for k in self.keys(part)}
             manifest = self.attempt.manifest(self.stage)
             states = manifest.read(keys)
@@ -91,7 +99,7 @@ class Look:
     ) -> PartEnd:
         completed = state.phase is Phase.DONE
         failures: list[Mapping[str, Any]] = []
-        if self.batch is None:
+        if self.is_whole:
             result = self._result(part, self.attempt.wait_s if completed else 0)
             failures = list((result or {}).get("failures", ()))
             missing = int(result is None or bool(failures))
@@ -150,7 +158,7 @@ class Look:
     # -------------------------------------------------------------- the whole
     def result(self) -> dict[str, Any]:
         """The batch's result, its parts' together, as a worker tells it."""
-        if self.batch is None:
+        if self.is_whole:
             return self._result(0, 0) or {"stage": self.stage}
         total: dict[str, Any] = {
             "stage": self.stage, "batch": self.batch, "part": None, **dict.fromkeys(_COUNTS, 0),

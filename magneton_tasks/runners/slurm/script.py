@@ -15,6 +15,7 @@ from magneton_tasks.base.worker_env import MEMORY_VARIABLE
 from magneton_tasks.config.path_map import PATH_MAP_VARIABLE, mapped
 from magneton_tasks.config.slurm import Slurm as Settings
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.plan.stage_table import OF_EACH
 from magneton_tasks.runners.arrays.job import ArrayJob
 from magneton_tasks.runners.arrays.states import expression
 from magneton_tasks.runners.command import PROGRAM, arguments, stage_command
@@ -86,7 +87,7 @@ def text(job: ArrayJob, settings: Settings, to_cluster: Sequence[tuple[str, str]
     command = arguments(stage_command(job.stage, attempt, job.batch))
     words = [*settings.command_prefix, python, *PROGRAM[1:], *command]
     line = shlex.join(words)
-    if job.batch is not None:
+    if job.batch is not None and job.stage not in OF_EACH:
         line += f' --part "$SLURM_ARRAY_TASK_ID/{job.parts}"'
     return "\n".join(
         [

@@ -220,7 +220,9 @@ def _runs(folders: list[str], config: RunConfig, template: RunConfig) -> Iterato
     found = list[Found]()
     for folder in folders:
         with suppress(OSError):  # another partition's, which this user may not read
-            found += newest_first(WorkPaths(Path(folder)), by=lambda paths: paths.config)
+            found += newest_first(
+                WorkPaths(Path(folder)), by=lambda paths: files.modified_s(paths.config)
+            )
     for attempt in (f.paths for f in sorted(found, key=lambda f: -f.time_s)):
         path = attempt.config
         with suppress(OSError, yaml.YAMLError, UnicodeDecodeError):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.config import keys, renamed
 from magneton_tasks.config.deciding import decides
@@ -136,4 +135,4 @@ def _verified(paths: AttemptPaths) -> float | None:
     result = results.of_verify(paths)
     if result is None or "chunks" not in result or result.get("failures"):
         return None
-    return files.modified_s(paths.result("verify"))
+    return results.ended_s(paths)

@@ -47,6 +47,7 @@ FULL = Settings(
 )
 RETRY = replace(JOB, number=2, indexes=(3, 4, 9), running=20, exclude=("n2",), time_s=300)
 SINGLE = replace(JOB, stage="verify", batch=None, parts=1, indexes=(0,))
+AT_SECOND = replace(SINGLE, batch=1)
 
 
 def rendered(job: ArrayJob, settings: Settings, mapped: tuple[tuple[str, str], ...] = ()) -> str:
@@ -61,6 +62,7 @@ def rendered(job: ArrayJob, settings: Settings, mapped: tuple[tuple[str, str], .
         ("everything", rendered(JOB, FULL)),
         ("retry", rendered(RETRY, Settings(requeue=False))),
         ("single", rendered(SINGLE, Settings(python="python3"))),
+        ("threshold", rendered(AT_SECOND, Settings(python="python3"))),
         ("mapped", rendered(JOB, Settings(python="python3"), (("/data", "/gpfs/lab"),))),
     ],
 )
