@@ -79,7 +79,7 @@ _CUT = Folder(
     },
 )
 _ATTEMPT = Folder(
-    rf"config\.yaml|plan\.json|settled\.json|{_REPORT}",
+    rf"config\.yaml|plan\.json|settled\.json|gathering|{_REPORT}",
     {
         "results": _RESULTS,
         "groups": _GROUPS,

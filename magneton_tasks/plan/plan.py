@@ -163,6 +163,9 @@ class Plan:
         Of several thresholds, the lowest first; none of a single one. Then ``work`` of pool and the
         stages after it is that of all of them, one after the other, and ``threshold`` and
         ``fingerprints`` are those of the first; `at` tells of each.
+    overwrite_output
+        The run may replace what belongs to somebody else: pool reads it, where plan couldn't know yet
+        where the output lies.
     """
 
     version: str
@@ -194,6 +197,7 @@ class Plan:
     #: what the output holds that isn't this plan's result; None: nothing is lost
     replaces: Replaced | None = None
     cuts: tuple[Cut, ...] = ()
+    overwrite_output: bool = False
 
     @property
     def thresholds(self) -> tuple[float, ...]:

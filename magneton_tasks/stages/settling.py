@@ -25,7 +25,7 @@ def settle(attempt: Attempt) -> None:
     Raises
     ------
     ConfigError
-        The output belongs to another volume, or to another tool.
+        The output belongs to another volume, or to another tool, and plan wasn't told to replace it.
     LeaseHeldError
         Another run writes to it.
     OutputError
@@ -43,11 +43,12 @@ def settle(attempt: Attempt) -> None:
     # inputs are called as they were planned, the output as it is called here
     paths = planned.paths.model_copy(update={"output": output})
     config = planned.model_copy(update={"paths": paths})
-    checks.check_owner(config, plan.geometry, fingerprints.apply, overwrite=False)
+    overwrite = plan.overwrite_output
+    checks.check_owner(config, plan.geometry, fingerprints.apply, overwrite)
     work, *outputs = lease_places(found.config)
     lease.share(work, outputs, plan.run)
     # again, as nobody else can change it now
-    if checks.check_owner(config, plan.geometry, fingerprints.apply, overwrite=False):
+    if checks.check_owner(config, plan.geometry, fingerprints.apply, overwrite):
         checks.forget_output(found.config, plan)
     if "apply" in plan.stages:
         claims.take_place(config, plan)

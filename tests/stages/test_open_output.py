@@ -12,7 +12,7 @@ import pytest
 from magneton_tasks.base import lease
 from magneton_tasks.clean.find import find
 from magneton_tasks.config.read import load_config
-from magneton_tasks.errors import EXIT_CONFIG, LeaseHeldError
+from magneton_tasks.errors import EXIT_CONFIG, ConfigError, LeaseHeldError
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.outcome.status import Status
 from magneton_tasks.plan.stage_table import STAGES
@@ -99,22 +99,24 @@ def test_pool_settles_the_output_and_all_else_takes_it_from_there(config: Path) 
     volumes.release(again)
 
 
+def killed_while_settling(run: Run, n: int) -> int:
+    """Ends the process that calls it; ``n``: in which of its steps."""
+    settle = settling.settle
+
+    def first(attempt: Attempt) -> None:
+        kill_at(n, "rename", "replace", "link")
+        settle(attempt)
+
+    setattr(pool_exact, "settle", first)  # noqa: B010 (of this process alone)
+    return worked(run, "pool").code
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_kill_9_between_the_choice_and_the_claim(config: Path, n: int) -> None:
     """The same attempt goes on as Airflow's next try, and so does another run."""
     run = worked(volumes.plan_run(config, run="killed"), *BEFORE_POOL)
 
-    def killed() -> int:
-        settle = settling.settle
-
-        def first(attempt: Attempt) -> None:
-            kill_at(n, "rename", "replace", "link")
-            settle(attempt)
-
-        setattr(pool_exact, "settle", first)  # noqa: B010 (of this process alone)
-        return worked(run, "pool").code
-
-    assert in_fork(killed) == -signal.SIGKILL
+    assert in_fork(lambda: killed_while_settling(run, n)) == -signal.SIGKILL
     if n % 2:
         worked(run, "pool", *BEHIND_POOL)
     else:
@@ -123,15 +125,24 @@ def test_kill_9_between_the_choice_and_the_claim(config: Path, n: int) -> None:
     assert run.code == 0 and is_whole(run)
 
 
-def test_an_output_of_somebody_else_is_left_alone(config: Path, source: str) -> None:
-    first = worked(volumes.plan_run(config), *STAGES)
-    name = Path(Attempt.open(first.attempt.paths.root).config.paths.output).name
-    volumes.release(first)
-    other = config_in(config.parent / "other", source)
-    theirs = config.parent / "other" / name
-    theirs.mkdir()
-    (theirs / "info").write_text("{}")
-    run = worked(volumes.plan_run(other), *BEFORE_POOL, "pool")
+@pytest.fixture(scope="module")
+def name(tmp_path_factory: pytest.TempPathFactory, source: str) -> str:
+    """What the output will be called."""
+    config = config_in(tmp_path_factory.mktemp("first"), source)
+    run = worked(volumes.plan_run(config), *BEFORE_POOL, "pool")
+    return Path(Attempt.open(run.attempt.paths.root).config.paths.output).name
+
+
+def layer_of_others(folder: Path) -> Path:
+    """A layer that another tool wrote; no scale of it is one of ours."""
+    folder.mkdir()
+    (folder / "info").write_text('{"made_by": "others", "scales": []}')
+    return folder
+
+
+def test_an_output_of_somebody_else_is_left_alone(config: Path, name: str) -> None:
+    theirs = layer_of_others(config.parent / name)
+    run = worked(volumes.plan_run(config), *BEFORE_POOL, "pool")
     assert run.code == EXIT_CONFIG
     assert "didn't write" in run.result("pool")["failures"][0]["cause"]
     assert [path.name for path in theirs.iterdir()] == ["info"]
@@ -139,6 +150,28 @@ def test_an_output_of_somebody_else_is_left_alone(config: Path, source: str) -> 
     theirs.rmdir()
     run.codes.clear()
     assert worked(run, "pool", *BEHIND_POOL).code == 0  # the same task, tried again
+
+
+@pytest.mark.parametrize("n", [0, 2, 3])
+def test_an_output_of_somebody_else_is_taken_where_plan_was_told_so(
+    config: Path, name: str, n: int
+) -> None:
+    """Also if pool is killed in between (0: it isn't): another run is asked again until it's ours."""
+    theirs = layer_of_others(config.parent / name)
+    run = volumes.plan_run(config, run="killed", overwrite_output=True)
+    assert any("is replaced, whoever wrote it" in note for note in run.plan.notes)
+    worked(run, *BEFORE_POOL)
+    if n:
+        assert in_fork(lambda: killed_while_settling(run, n)) == -signal.SIGKILL
+        volumes.release(worked(run))
+        if not (theirs / "magneton.json").exists():
+            with pytest.raises(ConfigError, match="didn't write"):
+                volumes.plan_run(config, run="not told so")
+            assert "others" in (theirs / "info").read_text()
+    assert worked(run, "pool", *BEHIND_POOL).code == 0
+    assert n or is_whole(run)
+    assert "others" not in (theirs / "info").read_text()
+    volumes.release(worked(run))
 
 
 def test_two_runs_at_once_do_not_share_an_output(config: Path, source: str) -> None:

@@ -58,8 +58,9 @@ from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 
 _OPEN = (
     f"where the output lies is known once pool has taken the threshold ({THRESHOLD}) from the map; "
-    "it is checked then whose it is"
 )
+_CHECKED_THEN = "it is checked then whose it is"
+_REPLACED_THEN = "what lies there then is replaced, whoever wrote it (--overwrite-output)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +206,21 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
             *info.notes,
             *(samples.warnings if samples else ()),
             *queued.notes(left),
-            *([_OPEN] if is_open(config) and not cuts else []),
+            *(_of_output(request) if is_open(config) and not cuts else ()),
         ),
         overrides=request.sets,
         roots=allowed_roots() if request.form else None,
         replaces=first.replaces if not cuts else None,
         cuts=cuts,
+        overwrite_output=request.overwrite_output,
     )
     checks.check_disk(config, plan)
     return Draft(config, plan, samples, looks, limits, left)
+
+
+def _of_output(request: PlanRequest) -> tuple[str]:
+    """What is said of an output that pool settles."""
+    return (_OPEN + (_REPLACED_THEN if request.overwrite_output else _CHECKED_THEN),)
 
 
 def _cluster_limits(config: RunConfig, scheduler: Scheduler | None) -> Limits | None:
