@@ -1,34 +1,10 @@
 """``magneton_maintenance``: frees what old runs left, of each volume in ``$MAGNETON_CONFIGS``.
 
-Daily once it is switched on, and by hand; `magneton maintain` does the work. It never touches an
-output, nor a volume that a run holds, nor anything outside ``paths.work``.
+magneton_tasks/airflow/dag/maintenance_dag.py says how.
 """
 
-from __future__ import annotations
-
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow.sdk import DAG
+from magneton_tasks.airflow.dag.maintenance_dag import maintenance_dag
 
-from magneton_tasks.airflow.operators import maintenance
-
-PLACES = os.environ.get("MAGNETON_CONFIGS") or str(Path(__file__).resolve().parents[1] / "configs")
-
-with DAG(
-    "magneton_maintenance",
-    schedule="30 3 * * *",
-    start_date=datetime(2000, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    is_paused_upon_creation=True,
-    params=maintenance.form(PLACES),
-    doc_md=__doc__,
-    tags=["magneton"],
-    default_args={"retries": 0},
-) as dag:
-    volumes = maintenance.VolumesOperator(task_id="volumes", places=PLACES)
-    maintenance.MaintainOperator.partial(
-        task_id="clean", map_index_template="{{ task.volume['name'] }}", max_active_tis_per_dag=1
-    ).expand(volume=volumes.output)
+dag = maintenance_dag(Path(__file__).resolve().parents[1] / "configs")

@@ -15,6 +15,11 @@ def checkout() -> Path | None:
     return root if (root / "dags" / "instance_segmentation.py").is_file() else None
 
 
+def configs_or(default: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """``$MAGNETON_CONFIGS``; ``default`` where that isn't set."""
+    return environ.get(CONFIGS_VARIABLE) or str(default)
+
+
 def configs_places(root: Path, environ: Mapping[str, str] = os.environ) -> str:
     """``$MAGNETON_CONFIGS``, or the project's ``configs/`` and its sample, where it was made."""
     given = environ.get(CONFIGS_VARIABLE)
