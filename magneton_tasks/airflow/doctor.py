@@ -33,8 +33,7 @@ def main() -> int:
     if services is not None:
         os.environ.update(services.environ())
     elif "AIRFLOW_HOME" not in os.environ:
-        never = ok("installed, and never started here; make up starts it")
-        return _tell([Checked("services", (never,))])
+        return _tell([Checked("services", (ok(f"installed, and never started here; {how_to()}"),))])
     first = [Check("services", lambda: of_services(services))] if services is not None else []
     warnings.simplefilter("ignore")  # those of Airflow's own code
     # The import alone takes seconds, so it is done once, before anything is measured.
@@ -55,6 +54,15 @@ def own_services() -> Services | None:
     home = Path(os.environ.get(homes.HOME_VARIABLE) or root / "airflow_home").absolute()
     found = Services(home, root)
     return found if found.state() else None
+
+
+def how_to() -> str:
+    """How Airflow is started, or looked at, by this installation."""
+    if checkout() is not None:
+        return "make up starts it"
+    return (
+        "magneton airflow init DIR writes its DAG files; set AIRFLOW_HOME to have yours looked at"
+    )
 
 
 def _tell(checked: list[Checked]) -> int:
@@ -98,7 +106,11 @@ def database() -> Iterator[Finding]:
         yield ok(f"{kind} answers")
     else:
         what = "its tables are of another Airflow" if versions else "it has no tables of Airflow"
-        yield wrong(f"{kind}: {what}", "make up prepares it (airflow db migrate)", EXIT_CONFIG)
+        yield wrong(
+            f"{kind}: {what}",
+            "airflow db migrate prepares it (make up does so by itself)",
+            EXIT_CONFIG,
+        )
 
 
 def _versions() -> tuple[str, set[str]]:
@@ -127,7 +139,7 @@ def triggerer() -> Iterator[Finding]:
     else:
         yield odd(
             f"not heard of since {job.latest_heartbeat:%Y-%m-%d %H:%M} UTC",
-            "start it (make up): what waits for a cluster or for input stands still meanwhile",
+            "start it (make up, or airflow triggerer): what waits for a cluster or for input stands still meanwhile",
         )
 
 
@@ -190,7 +202,8 @@ def parsing() -> Iterator[Finding]:
     if not dags:
         yield odd(
             f"no DAG of {DAG_FILE} is known",
-            "start the dag-processor (make up), and look whether $MAGNETON_CONFIGS holds configs",
+            "start the dag-processor (make up, or airflow dag-processor), and look whether $MAGNETON_CONFIGS "
+            "holds configs and the dags folder the DAG files (magneton airflow init DIR)",
         )
         return
     yield parse_time(took_s, dags, conf.getfloat("core", "dagbag_import_timeout"))

@@ -15,6 +15,7 @@ from magneton_tasks import __version__
 from magneton_tasks.base.failures import is_untold_bug, ours
 from magneton_tasks.base.worker_env import die_with_parent
 from magneton_tasks.cli import completing
+from magneton_tasks.cli.airflow import commands as scheduling
 from magneton_tasks.cli.clean import commands as cleaning
 from magneton_tasks.cli.config import commands as configuring
 from magneton_tasks.cli.console import Quit, is_interactive
@@ -63,6 +64,7 @@ for command in (
     *viewing.COMMANDS,
     *cleaning.COMMANDS,
     *checking_up.COMMANDS,
+    *scheduling.COMMANDS,
     *warming.COMMANDS,
     *completing.COMMANDS,
     running.plan,

@@ -1,0 +1,1 @@
+"""``magneton airflow ...``: Magneton in somebody's own Airflow."""
