@@ -183,7 +183,7 @@ def _finish(planned: Planned, attempt: Path) -> int:
         chunks = []
         for mip in range(len(geometry.factors) + 1):
             box = geometry.cell_box("apply", key, mip)
-            tiles = list(box.tiles(output.chunk_size))
+            tiles = list(box.tiles(output.scales[mip].chunk_size))
             for tile in tiles:
                 path = output.objects.path(output.chunk_path(mip, tile))
                 path.parent.mkdir(exist_ok=True)

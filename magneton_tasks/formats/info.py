@@ -10,6 +10,7 @@ from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.formats.precomputed.sharding import Sharding
 
 #: numpy names of the dtypes that a volume may have.
 DTYPES = frozenset(
@@ -84,6 +85,8 @@ class VolumeInfo:
     file_size, file_channels
         The box and the number of channels that one file holds: the chunk's,
         or the shard's; None where a file isn't a box (sharded precomputed).
+    sharding
+        precomputed: where chunks lie in shards, if by the hash ``identity``.
     chunk_key
         Zarr: what stands before and between a chunk's indices, ``("c/", "/")`` or ``("", ".")``.
     cseg_block
@@ -112,6 +115,7 @@ class VolumeInfo:
     file_channels: int = 1
     chunk_key: tuple[str, str] = ("", "")
     cseg_block: Vec3 = (8, 8, 8)
+    sharding: Sharding | None = None
     notes: tuple[str, ...] = ()
     axes_assumed: bool = False
     moved: Vec3 = (0, 0, 0)
@@ -126,6 +130,10 @@ class VolumeInfo:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        sharding: Any = self.sharding
+        if isinstance(sharding, dict):
+            grid = vec3(sharding["grid"])
+            object.__setattr__(self, "sharding", Sharding(**{**sharding, "grid": grid}))
 
     @property
     def size_words(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -92,8 +92,10 @@ class Objects:
         finally:
             os.close(descriptor)
 
-    def put(self, name: str, data: bytes, compress: str | None = None) -> FileInfo:
-        """Write a file; ``compress`` says how ``data`` is compressed already.
+    def put(
+        self, name: str, data: bytes | Sequence[bytes], compress: str | None = None
+    ) -> FileInfo:
+        """Write a file of these bytes, or pieces; ``compress`` says how they are compressed already.
 
         Returns
         -------
@@ -104,15 +106,16 @@ class Objects:
         ------
         OutputError, TemporaryError
         """
-        if not self.is_local:
+        if self.is_local and self.sync:
+            return files.write_atomic(self.path(name), data, sync_parent=False, is_ours=True)
+        data = data if isinstance(data, bytes) else b"".join(data)
+        if self.is_local:
+            self._put_unsynced(self.path(name), data)
+        else:
             with connection_errors(f"{self.location.url}/{name}", writes=True):
                 cloud_files(self.location.url).put(
                     name, data, raw=True, compress=compress, cache_control="no-cache"
                 )
-        elif self.sync:
-            return files.write_atomic(self.path(name), data, sync_parent=False, is_ours=True)
-        else:
-            self._put_unsynced(self.path(name), data)
         return FileInfo(len(data), zlib.crc32(data))
 
     def _put_unsynced(self, path: Path, data: bytes) -> None:

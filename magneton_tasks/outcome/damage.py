@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 
 from magneton_tasks.base import files
-from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.stage_table import facts
 from magneton_tasks.work import chunks
@@ -22,7 +21,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import KINDS, Record
 from magneton_tasks.work.residuals import ResidualStore
 from magneton_tasks.work.states import Judged
-from magneton_tasks.work.stores import label_store, pool_table
+from magneton_tasks.work.stores import label_store, output_as_planned, pool_table
 
 _READ_BYTES = 8 << 20
 
@@ -125,17 +124,8 @@ def _pool(attempt: Attempt, records: Records) -> Iterator[Damage]:
 
 def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
     """Every chunk is read and summed up; one without a checksum is decoded."""
-    from magneton_tasks.formats.objects import Objects
-    from magneton_tasks.formats.precomputed.info import make_scales
-    from magneton_tasks.formats.precomputed.write import PrecomputedStore
-
-    config, geometry, volume = attempt.config, attempt.plan.geometry, attempt.plan.volume
-    given, url = config.apply, config.paths.output
-    scales = make_scales(geometry.box, volume.voxel_size_nm, geometry.cumulative[1:])
-    objects = Objects(locate(url))
-    store = PrecomputedStore(
-        url, scales, given.chunk_size, given.encoding, "uint64", 1, given.compress, objects=objects
-    )
+    geometry, url = attempt.plan.geometry, attempt.config.paths.output
+    store = output_as_planned(attempt)
     looked = chunks.ChunkFiles(store)
     for key, record in records:
         for part in chunks.parts(store, geometry, stage, key, record):

@@ -7,7 +7,7 @@ The constants were measured with ``benchmarks`` (pipeline, memory and pool); seg
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import prod, sqrt
 
 from magneton_tasks.base.geometry import Vec3, ceil_div
 
@@ -25,6 +25,11 @@ POOL_BYTES_PER_LABEL = (60, 20)
 FEW_LABELS = 500_000
 #: apply: of each label in a cell: its id, the sort that makes the table of them, and its place there.
 _BYTES_PER_ID = 56
+#: apply, sharded: bytes of a voxel in compressed_segmentation and gzip, to be expected and at most; and
+#: what comes to the most for each square root of labels per voxel. Measured: .08 on mouse cortex, and on
+#: Voronoi cells of which .001, .01 and .1 are in a voxel .15, .46 and 1.52.
+PACKED_BYTES = (0.1, 0.2)
+PACKED_BYTES_BY_DENSITY = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,12 @@ def planned_pool_memory(labels: int) -> Memory:
 
 
 def apply_memory(
-    cell_shape: Vec3, slab_shape: Vec3, factor: Vec3 | None, read_voxels: int, fragments: int
+    cell_shape: Vec3,
+    slab_shape: Vec3,
+    factor: Vec3 | None,
+    read_voxels: int,
+    fragments: int,
+    kept: int = 0,
 ) -> Memory:
     """A slab of a cell in uint32, mip 1 of the cell, the mips of both, and the global ids of its blocks.
 
@@ -75,6 +85,8 @@ def apply_memory(
         Of mip 1; None: apply makes none.
     read_voxels, fragments
         Of a block.
+    kept
+        How many times the chunks of a cell are held, compressed: 0 where each is a file of its own.
     """
     voxels = float(prod(slab_shape))
     if factor is not None:
@@ -82,9 +94,11 @@ def apply_memory(
         voxels = (voxels + prod(cell_shape) / windows) * (1 + 1 / windows)
     blocks = max(8, ceil_div(prod(cell_shape), max(read_voxels, 1)) * 4)
     ids = _BYTES_PER_ID * fragments * blocks
+    cell = kept * prod(cell_shape)
+    most = PACKED_BYTES[1] + PACKED_BYTES_BY_DENSITY * sqrt(fragments / max(read_voxels, 1))
     return Memory(
-        BASE_BOUND_BYTES + int(4.4 * voxels) + ids,
-        BASE_EXPECTED_BYTES + int(4 * voxels) + ids // 20,
+        BASE_BOUND_BYTES + int(4.4 * voxels + most * cell) + ids,
+        BASE_EXPECTED_BYTES + int(4 * voxels + PACKED_BYTES[0] * cell) + ids // 20,
     )
 
 

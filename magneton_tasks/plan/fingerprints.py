@@ -60,6 +60,7 @@ def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
         geometry.factors,
         geometry.cell_mips,
         versions.DOWNSAMPLE,
+        *(["sharded"] if geometry.sharded else []),
     )
     downsample = digest(apply, "downsample")
     if exact:

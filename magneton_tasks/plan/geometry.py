@@ -6,7 +6,7 @@ Pure: it follows from a config and the facts of a volume, and no file is read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -15,11 +15,14 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.formats.precomputed.sharding import Sharding, chunk_sizes
 from magneton_tasks.plan import mips
 from magneton_tasks.plan.stage_table import Method, facts
 
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27
+#: Of ``paths.max_files``, the part above which a new output is sharded.
+_MANY_FILES = 10
 #: Least height of a slab of a cell, in voxels: few chunks of a block's labels lie in two of them.
 _SLAB = 128
 
@@ -40,6 +43,8 @@ class Geometry:
         The grid of downsample, in voxels of mip ``cell_mips``; None without that stage.
     method
         Whose stages work on it.
+    sharded
+        Whether the chunks of a cell share files.
     """
 
     grid: Grid
@@ -48,6 +53,7 @@ class Geometry:
     cells: Grid
     coarse_cells: Grid | None
     method: Method = "overlap"
+    sharded: bool = False
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Geometry:
@@ -112,6 +118,27 @@ class Geometry:
         step = chunk_size[0] * (self.factors[0][0] if self.cell_mips else 1)
         return min(z, ceil_div(_SLAB, step) * step), y, x
 
+    def chunk_sizes(self, chunk_size: Vec3) -> tuple[Vec3, ...]:
+        """Of each mip, where mip 0 has ``chunk_size``."""
+        if self.sharded:
+            return chunk_sizes(chunk_size, self.cumulative)
+        return (chunk_size,) * len(self.cumulative)
+
+    def chunks_per_cell(self, chunk_size: Vec3) -> tuple[Vec3, ...]:
+        """Per mip, how many chunks along each axis the cell has that writes it: powers of two.
+
+        None where chunks don't share files.
+        """
+        found = []
+        for mip, chunk in enumerate(self.chunk_sizes(chunk_size)) if self.sharded else ():
+            coarse = self.coarse_cells if mip > self.cell_mips else None
+            cells, at = (self.cells, 0) if coarse is None else (coarse, self.cell_mips)
+            factor = zip(self.cumulative[mip], self.cumulative[at], strict=True)
+            width = [f // below * c for (f, below), c in zip(factor, chunk, strict=True)]
+            chunks = (ceil_div(e, w) for e, w in zip(cells.largest_core, width, strict=True))
+            found.append(vec3(2 ** (n - 1).bit_length() for n in chunks))
+        return tuple(found)
+
     @property
     def cumulative(self) -> tuple[Vec3, ...]:
         """Factor of each mip over mip 0, which comes first."""
@@ -148,8 +175,13 @@ class VolumeFacts:
         return cls(info.box, info.voxel_size_nm, info.chunk_size, info.dtype, info.channels)
 
 
-def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
+def make_geometry(config: RunConfig, volume: VolumeFacts, sharded: bool | None = None) -> Geometry:
     """Blocks, cells and mips of a volume.
+
+    Parameters
+    ----------
+    sharded
+        The form of the output that exists, which stays (``apply.sharding: auto``); None: there is none.
 
     Raises
     ------
@@ -162,22 +194,37 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
     if len(grid) >= 2**31:
         raise ConfigError(f"{len(grid):,} blocks are too many for global ids", "take larger blocks")
     factors = tuple(mips.mip_factors(volume.voxel_size_nm, config.apply.mips))
-    chunk = config.apply.chunk_size
-    cell_mips, size = 0, chunk
-    for k in range(1, len(factors) + 1):
-        larger = vec3(s * f for s, f in zip(size, factors[k - 1], strict=True))
-        if prod(min(s, e) for s, e in zip(larger, box.shape, strict=True)) > MAX_CELL_VOXELS:
+    whole = Geometry(grid, factors, 0, Grid.of_cells(box, box.shape), None, config.method)
+    return _with_cells(config, whole, _is_sharded(config, whole, sharded))
+
+
+def _with_cells(config: RunConfig, whole: Geometry, sharded: bool) -> Geometry:
+    """With the cells of apply and downsample, for an output of this form."""
+    whole = replace(whole, sharded=sharded)
+    box, factors, cumulative = whole.box, whole.factors, whole.cumulative
+    sizes = [
+        vec3(c * f for c, f in zip(chunk, factor, strict=True))
+        for chunk, factor in zip(
+            whole.chunk_sizes(config.apply.chunk_size), cumulative, strict=True
+        )
+    ]
+    cell_mips = 0
+    for k, larger in enumerate(sizes):
+        if k and prod(min(s, e) for s, e in zip(larger, box.shape, strict=True)) > MAX_CELL_VOXELS:
             break
-        cell_mips, size = k, larger
-    # Few mips would make tiny cells: fill them up to about a block.
+        cell_mips = k
+    size = sizes[cell_mips]
+    # Few mips would make tiny cells: fill them up to about a block. Those of shards stay cubes of chunks.
     while prod(size) * 8 <= MAX_CELL_VOXELS and any(
         s < b for s, b in zip(size, config.block.size, strict=True)
     ):
-        size = vec3(s * 2 if s < b else s for s, b in zip(size, config.block.size, strict=True))
+        size = vec3(
+            s * 2 if s < b or sharded else s for s, b in zip(size, config.block.size, strict=True)
+        )
     coarse = None
     if cell_mips < len(factors):
-        size_coarse = vec3(c * prod(f[a] for f in factors[cell_mips:]) for a, c in enumerate(chunk))
-        below = vec3(prod(f[a] for f in factors[:cell_mips]) for a in range(3))
+        below = cumulative[cell_mips]
+        size_coarse = vec3(s // b for s, b in zip(sizes[-1], below, strict=True))
         coarse = Grid.of_cells(box.coarsened(below), size_coarse)
         largest = prod(min(s, e) for s, e in zip(size_coarse, coarse.box.shape, strict=True))
         if largest > 8 * MAX_CELL_VOXELS:
@@ -185,7 +232,16 @@ def make_geometry(config: RunConfig, volume: VolumeFacts) -> Geometry:
                 f"apply.mips: {config.apply.mips} additional mips need cells of {largest:,} voxels",
                 f"take at most {cell_mips + 3} mips, or smaller chunks",
             )
-    return Geometry(grid, factors, cell_mips, Grid.of_cells(box, size), coarse, config.method)
+    cells = Grid.of_cells(box, size)
+    return replace(whole, cell_mips=cell_mips, cells=cells, coarse_cells=coarse)
+
+
+def _is_sharded(config: RunConfig, unsharded: Geometry, existing: bool | None) -> bool:
+    if config.apply.sharding != "auto":
+        return config.apply.sharding == "on"
+    if existing is not None:
+        return existing
+    return count_files(unsharded, config.apply.chunk_size) > config.paths.max_files // _MANY_FILES
 
 
 def make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:
@@ -217,11 +273,12 @@ def _segmented_box(config: RunConfig, whole: Box) -> Box:
 
 
 def count_files(geometry: Geometry, chunk: Vec3) -> int:
-    """Files that the output will hold: all chunks of all mips, info and owner."""
-    total = 2
-    for mip in range(len(geometry.factors) + 1):
+    """Files that the output will hold: all chunks of all mips, or their shards, info and owner."""
+    total, cells = 2, geometry.chunks_per_cell(chunk)
+    for mip, size in enumerate(geometry.chunk_sizes(chunk)):
         shape = geometry.mip_box(mip).shape
-        total += prod(ceil_div(s, c) for s, c in zip(shape, chunk, strict=True))
+        grid = vec3(ceil_div(s, c) for s, c in zip(shape, size, strict=True))
+        total += Sharding.of_cells(grid, cells[mip], None).shards if cells else prod(grid)
     return total
 
 
@@ -231,8 +288,13 @@ def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:
         return
     chunk = config.apply.chunk_size
     larger = vec3(2 * c for c in chunk)
+    fewer = f"apply.chunk_size {list(larger)} makes {count_files(geometry, larger):,} of them"
+    if not geometry.sharded:
+        shards = count_files(replace(geometry, sharded=True), chunk)
+        fewer = (
+            f"apply.sharding: on, with an output that doesn't exist yet, makes {shards:,} of them"
+        )
     raise ConfigError(
         f"the output would hold {files:,} files, more than paths.max_files ({config.paths.max_files:,})",
-        f"apply.chunk_size {list(larger)} makes {count_files(geometry, larger):,} of them; "
-        "or raise paths.max_files if your storage allows it",
+        f"{fewer}; or raise paths.max_files if your storage allows it",
     )

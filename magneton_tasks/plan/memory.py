@@ -7,6 +7,7 @@ from math import prod
 
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
@@ -120,7 +121,10 @@ def writing_memory(config: RunConfig, geometry: Geometry, labels: int) -> dict[s
     cells, grid = geometry.cells.largest_read, geometry.grid
     slab = geometry.slab_shape(config.apply.chunk_size)
     factor = geometry.factors[0] if geometry.cell_mips else None
-    memory = {"apply": apply_memory(cells, slab, factor, prod(grid.largest_read), labels)}
+    kept = 0
+    if geometry.sharded:  # what goes to a bucket is put together before it is sent
+        kept = 1 if locate(config.paths.output).path else 2
+    memory = {"apply": apply_memory(cells, slab, factor, prod(grid.largest_read), labels, kept)}
     if geometry.coarse_cells is not None:
         memory["downsample"] = downsample_memory(geometry.coarse_cells.largest_read)
     return memory

@@ -44,6 +44,10 @@ paths:
 block:
   size: {block}        # z, y, x in voxels
 
+# Many chunks share a file; the default does so for large volumes.
+apply:
+  sharding: on
+
 # What is most often tuned (these are the defaults):
 # segment:
 #   threshold: null                # null: from the map itself (plan prints it); a lower number merges more

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box
-from magneton_tasks.formats.precomputed.write import PrecomputedStore
+from magneton_tasks.formats.precomputed.store import PrecomputedStore
 from magneton_tasks.kernels.downsample import Label, mode_pool
 from magneton_tasks.kernels.relabel import relabel_into, table_of_ids
 from magneton_tasks.plan.geometry import Geometry
@@ -21,7 +21,7 @@ from magneton_tasks.stages.kept import KeptCells
 from magneton_tasks.stages.loop import Batch, each
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import Blocks, pool_invalidating
-from magneton_tasks.work.chunks import info_of
+from magneton_tasks.work.chunks import files_written, info_of
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.pool_table import PoolTable
 from magneton_tasks.work.record import Outcome, Record
@@ -94,36 +94,37 @@ class ApplyStage:
         info = info_of(pool_key(self.pool), written)
         if self.attempt.config.method == "exact":  # verify counts them
             info["voxels"] = voxels
-        return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, written)):,} chunks")
+        return Outcome("done", cell_input, info=info, summary=files_written(written, self.geometry))
 
     def _write(
         self, box: Box, ids: NDArray[np.uint64], luts: dict[int, NDArray[np.uint32]]
     ) -> tuple[list[list[FileInfo]], int]:
         """Write a cell slab by slab: memory that is used again costs less than that of a whole cell.
 
-        ``ids`` and ``luts`` are what `table_of_ids` makes. Returns the chunks of each mip, and how
+        ``ids`` and ``luts`` are what `table_of_ids` makes. Returns the files of each mip, and how
         many voxels aren't background.
         """
         geometry, more = self.geometry, self.geometry.cell_mips
         factor = geometry.factors[0] if more else (1, 1, 1)
-        slabs = list(box.tiles(geometry.slab_shape(self.output.chunk_size)))
+        slabs = list(box.tiles(geometry.slab_shape(self.output.scales[0].chunk_size)))
         buffer = np.empty(slabs[0].shape, np.uint32)
         coarser = np.empty(geometry.coarser(box, 0).shape if more else (0, 0, 0), np.uint32)
-        written, voxels = [], 0
+        written, voxels = self.output.writer(0), 0
         for slab in slabs:
             indices = buffer[: slab.shape[0]]
             self._relabel(slab, luts, indices)
             voxels += int(np.count_nonzero(indices))
-            written += self.output.write(0, slab, indices, ids)
+            written.write(slab, indices, ids)
             if more:
                 begin = (slab.begin[0] - box.begin[0]) // factor[0]
                 pooled = mode_pool(indices, factor)
                 coarser[begin : begin + len(pooled)] = pooled
+        finest = written.finish()
         if not more:
-            return [written], voxels
+            return [finest], voxels
         coarse = geometry.coarser(box, 0)
         coarse_chunks = write_mips(self.output, 1, coarse, coarser, geometry, more - 1, ids)
-        return [written, *coarse_chunks], voxels
+        return [finest, *coarse_chunks], voxels
 
     def _relabel(
         self, box: Box, luts: dict[int, NDArray[np.uint32]], out: NDArray[np.uint32]
@@ -159,7 +160,7 @@ def write_mips(
     Returns
     -------
     list of list of FileInfo
-        Size and checksum of each chunk's file: per mip, chunks in raster order.
+        Size and checksum of each file, per mip, as `PrecomputedStore.file_names` has them.
     """
     written = [output.write(mip, box, labels, ids)]
     for k in range(mip, mip + more):

@@ -29,7 +29,7 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.stores import create_output
 
 if TYPE_CHECKING:  # heavy
-    from magneton_tasks.formats.precomputed.write import PrecomputedStore
+    from magneton_tasks.formats.precomputed.store import PrecomputedStore
 
 #: How often an owner that lags behind is looked for, in seconds.
 _LOOK_S = 0.5

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from magneton_tasks.formats.precomputed.write import PrecomputedStore
+from magneton_tasks.formats.precomputed.store import PrecomputedStore
 from magneton_tasks.kernels.downsample import mode_pool
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.apply import write_mips
@@ -14,7 +14,7 @@ from magneton_tasks.stages.claims import output_to_write
 from magneton_tasks.stages.kept import KeptCells
 from magneton_tasks.stages.loop import Batch, each
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.chunks import cells_meeting, info_of, require_sound
+from magneton_tasks.work.chunks import cells_meeting, files_written, info_of, require_sound
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Outcome, Record
 from magneton_tasks.work.validity import pool_key
@@ -71,4 +71,4 @@ class DownsampleStage:
             self.output, mip + 1, self.geometry.coarser(box, mip), labels, self.geometry, more
         )
         info = info_of(pool_key(self.pool), written)
-        return Outcome("done", cell_input, info=info, summary=f"{sum(map(len, written)):,} chunks")
+        return Outcome("done", cell_input, info=info, summary=files_written(written, self.geometry))

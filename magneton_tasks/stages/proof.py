@@ -52,13 +52,18 @@ def checked(chunks: int, read: int, share: float) -> dict[str, Any]:
     return {"how": how, "chunks": chunks, "read": read}
 
 
+def file_words(verified: Mapping[str, Any]) -> str:
+    """What the files of a verified result are."""
+    return "shards" if verified.get("sharded") else "chunks"
+
+
 def words(verified: Mapping[str, Any] | None) -> str | None:
     """How sure a verified result is: ``complete``, or what was looked at; None: it isn't verified.
 
     Parameters
     ----------
     verified
-        The result of verify. What wrote no volume has no chunks; before there were checksums
+        The result of verify. What wrote no volume has no chunks (``sharded``: shards of them); before there were checksums
         verify looked at sizes alone, and said nothing of it.
     """
     if verified is None or verified.get("failures"):
@@ -66,11 +71,11 @@ def words(verified: Mapping[str, Any] | None) -> str | None:
     if "chunks" not in verified:
         return "complete"
     found = verified.get("checked") or checked(verified["chunks"], 0, 1)
-    chunks, read = found["chunks"], found["read"]
+    chunks, read, files = found["chunks"], found["read"], file_words(verified)
     if found["how"] == "all":
         return "complete"
     if found["how"] == "sampled":
-        return f"sampled: sizes of all {chunks:,} chunks, checksums of {read:,}"
+        return f"sampled: sizes of all {chunks:,} {files}, checksums of {read:,}"
     return (
-        f"complete by size: {chunks - read:,} of {chunks:,} chunks were written without a checksum"
+        f"complete by size: {chunks - read:,} of {chunks:,} {files} were written without a checksum"
     )

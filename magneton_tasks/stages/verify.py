@@ -177,7 +177,7 @@ def _check_output(
     Returns
     -------
     dict
-        ``chunks``: how many there are; ``checked``: how that was found out, see `proof.checked`.
+        ``chunks``: how many files there are; ``sharded``: they are shards; ``checked``: how that was found out, see `proof.checked`.
     """
     geometry = attempt.plan.geometry
     cells = {"apply": len(geometry.cells)}
@@ -199,7 +199,8 @@ def _check_output(
         if bad:
             attempt.invalidate(stage, bad)
     n = sum(map(len, sizes))
-    return {"chunks": n, "checked": proof.checked(n, reader.read, share)}
+    form = {"sharded": True} if geometry.sharded else {}
+    return {"chunks": n, **form, "checked": proof.checked(n, reader.read, share)}
 
 
 def _check_voxels(

@@ -1,8 +1,8 @@
-"""Chunks of the output as records tell of them, and whether their files are so.
+"""Files of the output as records tell of them, and whether they are so: chunks, or shards of many.
 
-A record holds, mip by mip and in raster order, the size of each chunk's file and the CRC-32 of its
-bytes as they were written (packed): ``{"chunks": [[4711, ...], ...], "crc32": ["0a1b2c3d...", ...]}``,
-eight hexadecimal digits a chunk. Records of earlier releases have no checksums.
+A record holds, mip by mip, the size of each file and the CRC-32 of its bytes as they were written
+(packed): ``{"chunks": [[4711, ...], ...], "crc32": ["0a1b2c3d...", ...]}``, eight hexadecimal digits a
+file; chunks in raster order, shards by number. Records of earlier releases have no checksums.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Info, Record
 
 if TYPE_CHECKING:  # heavy
-    from magneton_tasks.formats.precomputed.write import PrecomputedStore
+    from magneton_tasks.formats.precomputed.store import PrecomputedStore
 
 #: What a record's file may be that is there, and isn't as recorded.
 OTHER_BYTES = "its checksum isn't that of its record"
 
 
 class Part(NamedTuple):
-    """What a cell wrote at one mip, chunk by chunk in raster order.
+    """What a cell wrote at one mip, file by file.
 
     Attributes
     ----------
@@ -66,6 +66,12 @@ def info_of(pool: str | None, written: Sequence[Sequence[FileInfo]]) -> Info:
     )
 
 
+def files_written(written: Sequence[Sequence[FileInfo]], geometry: Geometry) -> str:
+    """In words: ``12 chunks``."""
+    n = sum(map(len, written))
+    return f"{n:,} {'shard' if geometry.sharded else 'chunk'}{'s' * (n != 1)}"
+
+
 def parts(
     store: PrecomputedStore, geometry: Geometry, stage: str, key: int, record: Record
 ) -> Iterator[Part]:
@@ -75,7 +81,7 @@ def parts(
     for k, sizes in enumerate(record.info.get("chunks", ())):
         box = geometry.cell_box(stage, key, first + k)
         crcs = None if sums is None else unpack(f">{len(sizes)}I", bytes.fromhex(sums[k]))
-        yield Part(first + k, box, list(store.chunk_names(box)), sizes, crcs)
+        yield Part(first + k, box, list(store.file_names(first + k, box)), sizes, crcs)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,9 @@ class ChunkFiles:
         directory = self.store.scales[part.mip].key
         if part.crc32 is None and not decode:
             read = ()
-        tiles = list(part.box.tiles(self.store.chunk_size)) if part.crc32 is None and read else []
+        tiles = (
+            list(self.store.file_boxes(part.mip, part.box)) if part.crc32 is None and read else []
+        )
         with self.store.objects.reading(directory) as reader:
             for at, (name, size) in enumerate(zip(part.names, part.sizes, strict=True)):
                 if at not in read:
@@ -175,7 +183,7 @@ def require_sound(
             if part.mip == mip:
                 inside = {
                     at
-                    for at, tile in enumerate(part.box.tiles(store.chunk_size))
+                    for at, tile in enumerate(store.file_boxes(mip, part.box))
                     if not tile.intersection(box).is_empty
                 }
                 if damaged := list(files.differing(part, inside, decode=True)):

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
 
 if TYPE_CHECKING:  # each costs up to a second to import, and no stage needs all of them
-    from magneton_tasks.formats.precomputed.write import PrecomputedStore
+    from magneton_tasks.formats.precomputed.store import PrecomputedStore
     from magneton_tasks.work.labels import LabelStore
     from magneton_tasks.work.pool_table import PoolTable
     from magneton_tasks.work.residuals import ResidualStore
@@ -71,6 +72,28 @@ def create_output(
         replace=replace or owner is not None,
         owner=owner,
         check_only=check_only,
+        cells=plan.geometry.chunks_per_cell(config.apply.chunk_size),
+    )
+
+
+def output_as_planned(attempt: Attempt) -> PrecomputedStore:
+    """The output volume, whatever its ``info`` says; nothing is written or looked at."""
+    from magneton_tasks.formats.objects import Objects
+    from magneton_tasks.formats.precomputed.info import make_scales
+    from magneton_tasks.formats.precomputed.store import PrecomputedStore
+
+    given, url, geometry = attempt.config.apply, attempt.config.paths.output, attempt.plan.geometry
+    scales = make_scales(
+        geometry.box,
+        attempt.plan.volume.voxel_size_nm,
+        geometry.cumulative[1:],
+        given.chunk_size,
+        geometry.chunks_per_cell(given.chunk_size),
+        given.compress,
+    )
+    objects = Objects(locate(url))
+    return PrecomputedStore(
+        url, scales, given.encoding, "uint64", 1, given.compress, objects=objects
     )
 
 

@@ -129,7 +129,7 @@ def test_names_of_mips_stay_as_they_were() -> None:
     box = Box((0, 0, 0), (8, 8, 8))
     sizes = {(30, 8.0, 8.123456789012): "8.123456789_8_30", (40, 4.0000000001, 4): "4_4_40"}
     for size, key in sizes.items():
-        assert make_scales(box, size, [])[0].key == key
+        assert make_scales(box, size, [], (8, 8, 8))[0].key == key
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,8 @@ from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed import owner
 from magneton_tasks.formats.precomputed import read as volumes
-from magneton_tasks.formats.precomputed.write import (
-    PrecomputedStore,
-    create_segmentation,
-    write_volume,
-)
+from magneton_tasks.formats.precomputed.store import PrecomputedStore
+from magneton_tasks.formats.precomputed.write import create_segmentation, write_volume
 from magneton_tasks.formats.volume import open_volume
 
 OFFSET: Vec3 = (10, -20, 30)

@@ -48,7 +48,7 @@ def flip_a_bit(path: Path) -> None:
 def chunk_of(run: Run, mip: int, at: int = 3) -> Path:
     """The file of a chunk by its place in the raster order of its mip."""
     output = segmentation(run.attempt)
-    box = list(output.scales[mip].box.tiles(output.chunk_size))[at]
+    box = list(output.scales[mip].box.tiles(output.scales[mip].chunk_size))[at]
     return output.objects.path(output.chunk_path(mip, box))
 
 
@@ -238,7 +238,7 @@ def test_what_the_preview_can_t_decode_is_written_again(
     config = Path(finished.plan.config_path)
     box, output = finished.plan.geometry.box, segmentation(finished.attempt)
     middle = Box((box.begin[0] + box.shape[0] // 2, *box.begin[1:]), box.end)
-    tiles = list(output.scales[0].box.tiles(output.chunk_size))
+    tiles = list(output.scales[0].box.tiles(output.scales[0].chunk_size))
     at = next(k for k, t in enumerate(tiles) if t.begin[0] <= middle.begin[0] < t.end[0])
     flip_a_bit(chunk_of(finished, 0, at))
     without_checksums(finished)

@@ -117,7 +117,7 @@ def test_a_damaged_chunk_of_the_output_is_found_by_the_next_run(
 ) -> None:
     config = Path(finished.plan.config_path)
     output = segmentation(finished.attempt)
-    box = list(output.scales[mip].box.tiles(output.chunk_size))[3]
+    box = list(output.scales[mip].box.tiles(output.scales[mip].chunk_size))[3]
     path = output.objects.path(output.chunk_path(mip, box))
     damage(path)
     run = volumes.run_pipeline(config, expect=65)  # nothing to do, but verify looks

@@ -336,7 +336,7 @@ def files_of(run: Run) -> dict[str, Path]:
     """A file of each kind, of block or cell 1."""
     store, at = label_store(run.attempt), run.plan.geometry.grid.index3(1)
     output = segmentation(run.attempt)
-    box = list(output.scales[1].box.tiles(output.chunk_size))[-1]
+    box = list(output.scales[1].box.tiles(output.scales[1].chunk_size))[-1]
     pool = table_dir(run.attempt, run.records("pool")[0].input or "")
     return {
         "labels": store.shard_path(at),

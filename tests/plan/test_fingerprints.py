@@ -207,7 +207,7 @@ OTHER: dict[str, Any] = {
     "pool.rule": "both", "pool.min_overlap_vox": 9, "pool.min_frac": 0.9, "pool.min_iou": 0.9,
     "pool.largest_object_warning": 0.9,
     "apply.chunk_size": [32, 32, 32], "apply.encoding": "raw", "apply.compress": None, "apply.mips": 1,
-    "paths.max_files": 3, "paths.visibility_wait_s": 3, "input.version": 3, "input.identity": "chunks",
+    "apply.sharding": "on", "paths.max_files": 400_000, "paths.visibility_wait_s": 3, "input.version": 3, "input.identity": "chunks",
     "schedule": "@daily", "partition_format": "%Y", "local.workers": 3, "docker.image": "i",
     "slurm.cpus": 2, "runner.offered": ["local", "slurm"], "wait_for_input.marker": "done",
     "notify.failure": [{"notifier": "a.B"}],

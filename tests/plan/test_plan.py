@@ -55,7 +55,7 @@ def fingerprints(**sets: Any) -> Fingerprints:
         ({"input__version": 2}, None),
         ({"input__identity": "chunks"}, None),
         ({"paths__work": "/elsewhere"}, None),
-        ({"paths__max_files": 7}, None),
+        ({"paths__max_files": 400_000}, None),
         ({"paths__visibility_wait_s": 7}, None),
         ({"local__memory": "9GiB"}, None),
         ({"local__workers": 3}, None),
@@ -139,12 +139,35 @@ def test_files_are_counted_at_all_mips() -> None:
     assert count_files(geometry, (64, 64, 64)) == 32 + 4 + 2
 
 
-def test_too_many_files_are_refused_and_larger_chunks_named_with_their_number() -> None:
-    config = a_config({"apply.mips": 0, "paths.max_files": 100})
-    geometry = make_geometry(config, a_volume((512, 512, 512)))
-    with pytest.raises(ConfigError, match="514 files") as caught:
+@pytest.mark.parametrize(
+    ("shape", "sharding", "found", "way_out"),
+    [
+        ((512, 512, 512), "off", "514 files", "apply.sharding: on, with an output that doesn't exist yet, makes 10"),
+        ((4096, 4096, 4096), "on", "4,098 files", "[128, 128, 128] makes 514 of them"),
+    ],
+)  # fmt: skip
+def test_too_many_files_are_refused_and_what_makes_fewer_is_named_with_its_number(
+    shape: tuple[int, int, int], sharding: str, found: str, way_out: str
+) -> None:
+    sets = {"apply.mips": 0, "paths.max_files": 100, "apply.sharding": sharding}
+    config = a_config(sets)
+    geometry = make_geometry(config, a_volume(shape))
+    with pytest.raises(ConfigError, match=found) as caught:
         check_files(config, geometry, count_files(geometry, (64, 64, 64)))
-    assert "[128, 128, 128] makes 66 of them" in str(caught.value)
+    assert way_out in str(caught.value)
+
+
+def test_large_outputs_are_sharded_and_an_output_keeps_its_form() -> None:
+    small, large = a_volume((512, 512, 512)), a_volume((17_000, 17_000, 17_000))
+    config = a_config({"method": "exact"})
+    assert not make_geometry(config, small).sharded
+    assert make_geometry(config, large).sharded
+    assert make_geometry(config, small, sharded=True).sharded
+    assert not make_geometry(config, large, sharded=False).sharded
+    assert not make_geometry(a_config({"apply.sharding": False}), large, sharded=True).sharded
+    assert make_geometry(a_config({"apply.sharding": True}), small, sharded=False).sharded
+    # 625 GB of chunks in fewer files than most quotas have
+    assert count_files(make_geometry(config, large), (64, 64, 64)) <= 200_000
 
 
 @pytest.mark.parametrize(

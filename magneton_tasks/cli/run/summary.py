@@ -11,7 +11,7 @@ import click
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_count, human_time
 from magneton_tasks.outcome import threshold_words
-from magneton_tasks.stages.proof import words
+from magneton_tasks.stages.proof import file_words, words
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import latest_attempt
 
@@ -43,7 +43,7 @@ def _print(attempt: Attempt, truth: str | None) -> None:
             )
         )
     if "chunks" in result:
-        rows.append(("chunks", human_count(result["chunks"])))
+        rows.append((file_words(result), human_count(result["chunks"])))
     rows.append(("verified", words(result) or "no"))
     rows.append(
         (

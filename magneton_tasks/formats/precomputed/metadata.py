@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any
 
-from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3, whole
+from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3, whole
 from magneton_tasks.base.location import Location, read_json
 from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.info import (
@@ -17,6 +17,7 @@ from magneton_tasks.formats.info import (
     digest_of,
     no_such_mip,
 )
+from magneton_tasks.formats.precomputed.sharding import Sharding
 
 #: Suffixes that cloud-files puts behind compressed files on file://.
 SUFFIXES = (*ENCODING_OF, ".xz", ".bz2")
@@ -45,7 +46,9 @@ def _of_info(url: str, where: str, info: dict[str, Any], mip: int) -> VolumeInfo
         size: Size3 = (z, y, x)
         box = Box.of_shape(_zyx(scale["size"]), _zyx(scale.get("voxel_offset", (0, 0, 0))))
         chunk = _zyx(scale["chunk_sizes"][0])
-        sharded = scale.get("sharding") is not None
+        sharded = scale.get("sharding")
+        grid = vec3(ceil_div(n, c) for n, c in zip(box.shape, chunk, strict=True))
+        sharding = None if sharded is None else Sharding.from_info(sharded, grid)
         encoding = str(scale["encoding"])
         dtype, channels = str(info["data_type"]), whole(info["num_channels"])
         cseg = _zyx(scale.get("compressed_segmentation_block_size", (8, 8, 8)))
@@ -71,9 +74,10 @@ def _of_info(url: str, where: str, info: dict[str, Any], mip: int) -> VolumeInfo
         digest=digest_of(identity),
         array=key,
         axes="czyx",
-        file_size=None if sharded else chunk,
+        file_size=chunk if sharded is None else None,
         file_channels=channels,
         cseg_block=cseg,
+        sharding=sharding,
     )
 
 

@@ -23,6 +23,7 @@ from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.precomputed import chunks as codec
 from magneton_tasks.formats.precomputed.images import PICTURES
 from magneton_tasks.formats.precomputed.metadata import chunk_name
+from magneton_tasks.formats.precomputed.shards import ShardedChunks
 
 Array = npt.NDArray[Any]
 
@@ -30,13 +31,14 @@ Array = npt.NDArray[Any]
 def open_volume(info: VolumeInfo, fill_missing: bool) -> FileVolume | CloudVolumeVolume:
     """The volume of this metadata; ``fill_missing`` as of `formats.volume.open_volume`."""
     path = locate(info.url).path
-    if path is not None and info.file_size is not None and info.encoding in codec.DECODED:
+    is_found = info.file_size is not None or info.sharding is not None
+    if path is not None and is_found and info.encoding in codec.DECODED:
         return FileVolume(info, path / info.array, fill_missing)
     return CloudVolumeVolume(info, fill_missing)
 
 
 class FileVolume:
-    """An unsharded precomputed volume on file://."""
+    """A precomputed volume on file://: chunks, or shards of them by the hash ``identity``."""
 
     def __init__(self, info: VolumeInfo, directory: Path, fill_missing: bool) -> None:
         self.info = info
@@ -51,19 +53,23 @@ class FileVolume:
         info.check_inside(box)
         n = len(range(info.channels)[channels])
         out = np.empty((n, *box.shape), dtype=info.dtype)
+        if info.sharding is None:
+            load = self._load
+        else:  # no longer than for this call: a file may be replaced
+            load = ShardedChunks(info, info.sharding, self._directory).load
         for chunk in info.chunks(box):
             part = chunk.intersection(box)
             target = out[(slice(None), *part.slices(box.begin))]
-            data, path = self._load(chunk)
-            if data is None:
-                if not self._fill_missing:
-                    raise self._missing(path, chunk, box)
-                target[...] = 0
-                continue
             shape = (info.channels, *chunk.shape)
+            most = most_encoded(shape, info.dtype, info.encoding, info.cseg_block)
+            path = self._directory
             try:
-                most = most_encoded(shape, info.dtype, info.encoding, info.cseg_block)
-                raw = decompress(data, path, most)
+                raw, path = load(chunk, most)
+                if raw is None:
+                    if not self._fill_missing:
+                        raise self._missing(path, chunk, box)
+                    target[...] = 0
+                    continue
                 voxels = codec.decode_chunk(raw, info.encoding, shape, info.dtype, info.cseg_block)
             except BadDataError as error:
                 what = f"{path} (chunk {chunk}, read for box {box}): {error.what}"
@@ -74,8 +80,8 @@ class FileVolume:
             target[...] = voxels[(channels, *part.slices(chunk.begin))]
         return out
 
-    def _load(self, chunk: Box) -> tuple[bytes | None, Path]:
-        """A chunk's file, and its path (without suffix where it isn't there)."""
+    def _load(self, chunk: Box, most: int) -> tuple[bytes | None, Path]:
+        """A chunk of ``most`` bytes, inflated, and its file (without suffix where it isn't there)."""
         name = chunk_name(self.info.as_stored(chunk))
         for suffix in sorted(codec.SUFFIXES.values(), key=lambda s: s != self._suffix):
             path = self._directory / (name + suffix)
@@ -85,13 +91,14 @@ class FileVolume:
                 except FileNotFoundError:
                     continue
             self._suffix = suffix
-            return data, path
+            return decompress(data, path, most), path
         return None, self._directory / name
 
     def _missing(self, path: Path, chunk: Box, box: Box) -> NoInputError:
+        other = ", nor with .gz, .br or .zstd" if self.info.sharding is None else ""
         return NoInputError(
             f"{self.info.url}: no file for chunk {chunk} (z, y, x), read for box {box}: "
-            f"{path}, nor with .gz, .br or .zstd",
+            f"{path}{other}",
             "complete the input volume, or restrict box to what is there",
         )
 

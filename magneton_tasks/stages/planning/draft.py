@@ -49,7 +49,7 @@ from magneton_tasks.stages.planning import (
     worker_memory,
 )
 from magneton_tasks.stages.planning.at_threshold import Look
-from magneton_tasks.stages.planning.expected import Source
+from magneton_tasks.stages.planning.expected import Source, form_of_output
 from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.stages.planning.sampling import Samples, sample
 from magneton_tasks.work.guarded import lease_places
@@ -295,7 +295,9 @@ def _checked(
     """The affinity map and the geometry, if defaults, input and paths are as they must be."""
     check_defaults(request, config)
     info = checks.check_input(config, read_input(config))
-    geometry = make_geometry(config, VolumeFacts.of(info))
-    for each in request.each(config):
+    each_config = list(request.each(config))
+    forms = [form for each in each_config if (form := form_of_output(each)) is not None]
+    geometry = make_geometry(config, VolumeFacts.of(info), next(iter(forms), None))
+    for each in each_config:
         checks.check_paths(each, write)
     return info, geometry

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.read import RunConfig
+from magneton_tasks.config.thresholds import is_open
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.metadata import read_input
+from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Fingerprints, ThresholdChoice
@@ -45,6 +49,24 @@ class Expected:
     fingerprints: Fingerprints
 
 
+def form_of_output(config: RunConfig) -> bool | None:
+    """Whether the output that exists is sharded; None: there is none yet, or none of ours that can be read.
+
+    Raises
+    ------
+    OutputError, TemporaryError
+        It can't be read; the connection failed.
+    """
+    if config.apply.sharding != "auto" or is_open(config):
+        return None
+    try:
+        info = read_json(locate(config.paths.output), "info")
+        owner = read_owner(config.paths.output)
+        return None if info is None or owner is None else "sharding" in info["scales"][0]
+    except (BadDataError, LookupError, TypeError):
+        return None
+
+
 def expected(config: RunConfig, overrides: Mapping[str, object], source: Source) -> Expected:
     """What a plan of this input would say.
 
@@ -60,6 +82,6 @@ def expected(config: RunConfig, overrides: Mapping[str, object], source: Source)
     MagnetonError
         The config doesn't fit the input.
     """
-    geometry = make_geometry(config, source.facts)
+    geometry = make_geometry(config, source.facts, form_of_output(config))
     threshold = thresholds.known(config, overrides, geometry.box, source.digest)
     return Expected(geometry, threshold, make_fingerprints(config, geometry))

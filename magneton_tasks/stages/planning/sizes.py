@@ -125,17 +125,7 @@ def _blocks(block: BlockSize, shape: Vec3) -> int:
 
 
 def propose_chunk(config: RunConfig, info: VolumeInfo) -> tuple[Vec3, int]:
-    """Edge lengths of the output's chunks, and the number of files that makes.
-
-    64^3 is what viewers like best; 128^3 or 256^3 where that would break ``paths.max_files``. The
-    number may break it all the same.
-    """
+    """Edge lengths of the output's chunks (64^3 is what viewers like best), and the number of files that makes."""
     geometry = make_geometry(config, VolumeFacts.of(info))
-    files = 0
     chunk: Vec3 = (64, 64, 64)
-    for edge in (64, 128, 256):
-        chunk = (edge, edge, edge)
-        files = count_files(geometry, chunk)
-        if files <= config.paths.max_files:
-            break
-    return chunk, files
+    return chunk, count_files(geometry, chunk)
