@@ -286,15 +286,11 @@ def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:
     """Refuse more files than ``paths.max_files``, and say what would help."""
     if files <= config.paths.max_files:
         return
-    chunk = config.apply.chunk_size
-    larger = vec3(2 * c for c in chunk)
-    fewer = f"apply.chunk_size {list(larger)} makes {count_files(geometry, larger):,} of them"
+    way_out = "raise paths.max_files if your storage allows it"
     if not geometry.sharded:
-        shards = count_files(replace(geometry, sharded=True), chunk)
-        fewer = (
-            f"apply.sharding: on, with an output that doesn't exist yet, makes {shards:,} of them"
-        )
+        shards = count_files(_with_cells(config, geometry, sharded=True), config.apply.chunk_size)
+        way_out = f"apply.sharding: on, with an output that doesn't exist yet, makes {shards:,} of them; or {way_out}"
     raise ConfigError(
         f"the output would hold {files:,} files, more than paths.max_files ({config.paths.max_files:,})",
-        f"{fewer}; or raise paths.max_files if your storage allows it",
+        way_out,
     )

@@ -147,6 +147,17 @@ def test_coloured_objects_over_the_affinity_map(finished: Path, new_page: NewPag
         assert all(url.startswith(("http://127.0.0.1:", "blob:", "data:")) for url in seen.asked)
 
 
+def test_a_sharded_segmentation(tmp_path: Path, new_page: NewPage) -> None:
+    config = volumes.make_volume(tmp_path, settings={"apply": {"sharding": "on"}})
+    volumes.run_pipeline(config)
+    assert list((tmp_path / "segmentation").rglob("*.shard"))
+    with view(config) as (_, lines):
+        seen = open_view(new_page, lines)
+        seen.wait(lambda p: coloured(p[0]) > COLOURED and hues(p[0]) >= 5)
+        assert not seen.wrong
+        assert not seen.missing
+
+
 def test_after_a_minute_it_is_still_connected(finished: Path, new_page: NewPage) -> None:
     with view(finished) as (process, lines):
         seen = open_view(new_page, lines)

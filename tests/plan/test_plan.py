@@ -143,7 +143,7 @@ def test_files_are_counted_at_all_mips() -> None:
     ("shape", "sharding", "found", "way_out"),
     [
         ((512, 512, 512), "off", "514 files", "apply.sharding: on, with an output that doesn't exist yet, makes 10"),
-        ((4096, 4096, 4096), "on", "4,098 files", "[128, 128, 128] makes 514 of them"),
+        ((4096, 4096, 4096), "on", "4,098 files", "raise paths.max_files"),
     ],
 )  # fmt: skip
 def test_too_many_files_are_refused_and_what_makes_fewer_is_named_with_its_number(

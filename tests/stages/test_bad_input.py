@@ -161,9 +161,9 @@ def test_a_partition_that_wasn_t_given_is_asked_for(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------ too much
 def test_too_many_files_are_refused_with_what_would_help(copy_of: Copy) -> None:
-    text = refused(copy_of(), ConfigError, {"paths.max_files": 50})
+    text = refused(copy_of(), ConfigError, {"paths.max_files": 50, "apply.sharding": "off"})
     assert "64 files" in text
-    assert "apply.chunk_size [32, 32, 32] makes" in text
+    assert "apply.sharding: on" in text
 
 
 def test_a_disk_that_is_too_small_is_found_out_at_the_start(

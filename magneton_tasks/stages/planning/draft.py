@@ -296,8 +296,8 @@ def _checked(
     check_defaults(request, config)
     info = checks.check_input(config, read_input(config))
     each_config = list(request.each(config))
-    forms = [form for each in each_config if (form := form_of_output(each)) is not None]
-    geometry = make_geometry(config, VolumeFacts.of(info), next(iter(forms), None))
     for each in each_config:
         checks.check_paths(each, write)
+    forms = (form for each in each_config if (form := form_of_output(each)) is not None)
+    geometry = make_geometry(config, VolumeFacts.of(info), next(forms, None))
     return info, geometry
