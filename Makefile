@@ -1,7 +1,9 @@
 # Each target sets up what it needs, on first use and whenever pyproject.toml or constraints.txt change.
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
-STAMP := .venv/.installed
+# What is installed: for those who run, look at and operate runs, and for those who test and change the code.
+RUN := .venv/.installed
+DEV := .venv/.installed-dev
 # Images and CI set it. Here it would compile all modules anew at each start of a Python, which takes
 # more than half of a start, and the tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,19 +16,24 @@ SAMPLE_SHAPE ?= 128 384 384
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-venv: $(STAMP) ## set up .venv (the other targets do it by themselves)
+venv: $(RUN) ## set up .venv (the other targets do it by themselves)
 
-# The stamp is written only after a complete install, so an interrupted one is taken up again.
-$(STAMP): pyproject.toml constraints.txt scripts/bootstrap.sh
-	@sh scripts/bootstrap.sh
+# A stamp is written only after a complete install, so an interrupted one is taken up again.
+_INSTALL := pyproject.toml constraints.txt scripts/bootstrap.sh scripts/install.py
+$(RUN): $(_INSTALL)
+	@sh scripts/bootstrap.sh compute,view,airflow
 	@touch $@
+
+$(DEV): $(_INSTALL)
+	@sh scripts/bootstrap.sh compute,view,airflow,docker,dev
+	@touch $(RUN) $@
 
 sample: $(SAMPLE)/volume.yaml ## make the sample volume in sample/
 
-$(SAMPLE)/volume.yaml: | $(STAMP)
+$(SAMPLE)/volume.yaml: | $(RUN)
 	@$(PYTHON) -m magneton_tasks sample $(SAMPLE) --shape $(SAMPLE_SHAPE)
 
-run: $(SAMPLE)/volume.yaml $(STAMP) ## segment the sample with its Airflow DAG, in process, and sum up
+run: $(SAMPLE)/volume.yaml $(RUN) ## segment the sample with its Airflow DAG, in process, and sum up
 	@$(PYTHON) -m magneton_tasks.airflow.service.run_dag $(SAMPLE)/volume.yaml
 	@$(PYTHON) -m magneton_tasks.cli.run.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
 	@echo "To see it in the Airflow web interface:  make up"
@@ -43,17 +50,17 @@ endif
 ifdef DB
 up: export MAGNETON_AIRFLOW_DATABASE := $(value DB)
 endif
-up: $(STAMP) ## start Airflow on this machine, with SQLite or DB=postgresql://...; prints address and password
+up: $(RUN) ## start Airflow on this machine, with SQLite or DB=postgresql://...; prints address and password
 	@$(PYTHON) scripts/airflow_up.py
 
 down: ## stop what `make up` started
 	@if [ -x $(PYTHON) ]; then $(PYTHON) scripts/airflow_down.py; else echo "nothing is set up"; fi
 
-health: $(STAMP) ## say whether Airflow is well, and what isn't
+health: $(RUN) ## say whether Airflow is well, and what isn't
 	@$(PYTHON) scripts/airflow_health.py
 
 db-clean: export KEEP_DAYS ?= 90
-db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airflow's database
+db-clean: $(RUN) ## remove runs and events older than KEEP_DAYS (90) from Airflow's database
 	@$(PYTHON) scripts/airflow_db_clean.py
 
 # By file: what the tests of a file share is made once. Those of DAGs come by themselves, because Airflow
@@ -63,27 +70,27 @@ db-clean: $(STAMP) ## remove runs and events older than KEEP_DAYS (90) from Airf
 _TEST = $(PYTHON) -m pytest --dist loadfile -m "not cluster and not browser and not e2e and not long"
 _OTHERS = tests/browser tests/cluster tests/e2e
 
-test: $(STAMP) ## run all tests that need neither root nor a cluster
+test: $(DEV) ## run all tests that need neither root nor a cluster
 	@code=0; \
 	$(_TEST) -n 3 tests $(_OTHERS:%=--ignore=%) --ignore=tests/airflow || code=$$?; \
 	$(_TEST) -n 2 --no-loadscope-reorder tests/airflow || code=$$?; \
 	exit $$code
 
-test-long: $(STAMP) ## what takes minutes: grids of thousands of blocks, property tests on thousands of examples
+test-long: $(DEV) ## what takes minutes: grids of thousands of blocks, property tests on thousands of examples
 	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m "long or hypothesis" --hypothesis-profile long \
 		tests/stages tests/property tests/kernels tests/config tests/formats tests/work \
 		tests/outcome tests/plan
 
-test-browser: $(STAMP) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
+test-browser: $(DEV) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
 	@$(PYTHON) -m pytest -m browser
 
-test-docker: $(STAMP) ## tests on a real Docker engine; where none answers: Debian and root, it brings one up
+test-docker: $(DEV) ## tests on a real Docker engine; where none answers: Debian and root, it brings one up
 	@tests/cluster/docker/test.sh
 
-test-slurm: $(STAMP) ## tests on a real Slurm cluster, which it brings up: Debian and root
+test-slurm: $(DEV) ## tests on a real Slurm cluster, which it brings up: Debian and root
 	@tests/cluster/slurm/test.sh
 
-test-e2e: $(STAMP) ## tests that drive a real Airflow; needs Chromium and PostgreSQL (or Debian and root)
+test-e2e: $(DEV) ## tests that drive a real Airflow; needs Chromium and PostgreSQL (or Debian and root)
 	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m e2e tests/e2e
 
 image: ## build the worker image magneton-tasks; needs a Docker engine
@@ -92,7 +99,7 @@ image: ## build the worker image magneton-tasks; needs a Docker engine
 image-airflow: ## build Airflow's image magneton-airflow, for docker/compose.yaml; needs a Docker engine
 	@scripts/image.sh airflow
 
-lint: $(STAMP) ## ruff, mypy, import-linter, biome, shellcheck, hadolint
+lint: $(DEV) ## ruff, mypy, import-linter, biome, shellcheck, hadolint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -102,15 +109,15 @@ lint: $(STAMP) ## ruff, mypy, import-linter, biome, shellcheck, hadolint
 	.venv/bin/shellcheck scripts/airflow scripts/*.sh docker/*.sh tests/cluster/*/*.sh tests/e2e/*.sh .ci/run
 	.venv/bin/hadolint Dockerfile docker/Dockerfile.airflow
 
-format: $(STAMP) ## let ruff and biome mend layout and import order
+format: $(DEV) ## let ruff and biome mend layout and import order
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 	.venv/bin/biome check --write .
 
-bench: $(STAMP) ## measure; writes a table and a JSON to benchmarks/results/
+bench: $(DEV) ## measure; writes a table and a JSON to benchmarks/results/
 	@$(PYTHON) -m benchmarks
 
-pictures: $(STAMP) ## remake the pictures in docs/; needs Chromium
+pictures: $(DEV) ## remake the pictures in docs/; needs Chromium
 	@$(PYTHON) scripts/make_pictures.py
 	@$(PYTHON) -m scripts.airflow_pictures
 	@$(PYTHON) -m scripts.block_map_pictures
@@ -119,4 +126,4 @@ constraints: ## pin anew what is installed in a fresh .venv (for maintainers)
 	@sh scripts/constraints.sh
 
 clean: ## remove .venv, caches, the sample and Airflow's home (stop it first: make down)
-	rm -rf .venv airflow_home sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv.lock airflow_home sample .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

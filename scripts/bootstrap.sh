@@ -1,12 +1,14 @@
 #!/bin/sh
 # Makes .venv in the project and installs Magneton into it, with the versions of constraints.txt.
-# Needs no root. Uses the newest Python >= 3.11 that can make a venv with pip; else uv, which can
+# Needs no root. Uses the newest Python >= 3.11 that pip or uv can install for; else uv, which can
 # bring Python itself; else says the one line to type. Safe to repeat after an interruption.
+#
+# usage: bootstrap.sh EXTRAS, such as compute,view
 set -eu
 
 cd "$(dirname "$0")/.."
 venv=.venv
-extras=${MAGNETON_EXTRAS:-compute,view,airflow,docker,dev}
+extras=$1
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -34,7 +36,7 @@ find_python() { # $1: a statement that must work in it
 
 venv_works() {
     "$venv/bin/python" -c 'import sys; assert sys.version_info >= (3, 11)' >/dev/null 2>&1 || return 1
-    [ -n "$uv" ] || "$venv/bin/python" -m pip --version >/dev/null 2>&1
+    [ -n "$uv" ] || "$venv/bin/python" -m scripts.install --can
 }
 
 no_way() {
@@ -52,26 +54,24 @@ no_way() {
     exit 1
 }
 
+# Two at once would be in each other's way; the second finds all there. Where the file system has no
+# locks, it goes on without.
+exec 9>.venv.lock
+while flock -w 4 -E 75 9 2>/dev/null; [ $? = 75 ]; do
+    say "another installation is at work here; waiting for it"
+done
+
 uv=$(find_uv) || uv=
-# As pip does: many institutes have certificates of their own.
-export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 if ! venv_works; then
     rm -rf "$venv" # what an interruption left
-    if python=$(find_python 'import ensurepip, venv'); then
+    if python=$(find_python 'import ensurepip, venv') || python=$(find_python 'import pip, venv'); then
         say "making $venv with $("$python" --version 2>&1)"
-        "$python" -m venv "$venv"
+        "$python" -m scripts.install --venv "$venv"
     elif [ -n "$uv" ]; then
         say "making $venv with uv"
-        "$uv" venv --quiet --python '>=3.11,<3.14' "$venv"
+        UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" "$uv" venv --python '>=3.11,<3.14' "$venv"
     else
         no_way
     fi
 fi
-
-say "installing magneton[$extras] (a few minutes the first time)"
-if [ -n "$uv" ]; then
-    "$uv" pip install --quiet --python "$venv/bin/python" -c constraints.txt -e ".[$extras]"
-else
-    "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
-        -c constraints.txt -e ".[$extras]"
-fi
+exec "$venv/bin/python" -m scripts.install "$extras" "$uv"

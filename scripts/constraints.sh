@@ -8,7 +8,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 touch "$scratch/all"
 for version in 3.11 3.12 3.13; do
-    uv pip compile pyproject.toml --all-extras --python-version "$version" --only-binary :all: \
+    uv pip compile pyproject.toml --all-extras --group install --python-version "$version" --only-binary :all: \
         --quiet --no-header --no-annotate --constraint "$scratch/all" --output-file "$scratch/$version"
     cat "$scratch/$version" >>"$scratch/all"
 done
