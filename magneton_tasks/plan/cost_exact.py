@@ -9,6 +9,8 @@ The constants were measured by ``benchmarks/exact.py``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 MIB = 1 << 20
 
 #: Bytes resident in a worker that has its libraries and compiled kernels, and what of it a forked
@@ -27,12 +29,19 @@ NOISE_DENSITY = (0.1, 0.65)
 SAMPLE_SPREAD = 2.0
 BOUND_MARGIN = 1.15
 
-#: Rounds: bytes at the peak of a task for each row (region, edge, contact, half-edge) that it reads,
-#: and for each row of the largest table of names that it opens (61, as unpacked with its look-up).
-#: Measured in forked children, on 10^5 to 6 x 10^6 rows of mouse cortex and uniform noise: 105 to 125 a
-#: row; on made-up rows that all lead to other groups, of which nothing merges: 145 to 177.
+#: Later rounds: bytes at the peak of a task for each row (region, half-edge) that it reads, and for
+#: each row of the largest table of names that it opens (61, as unpacked with its look-up). Measured in
+#: forked children, on 10^5 to 6 x 10^6 rows of mouse cortex and uniform noise: 105 to 125 a row; on
+#: made-up rows that all lead to other groups, of which nothing merges: 145 to 177.
 ROUND_BYTES_PER_ROW = 180
 ROUND_BYTES_PER_NAME = 65
+#: Round 0: bytes at the peak for each row that a group reads; and what an edge or a contact takes
+#: beside that where there are other groups, to which what stays open is sent from both of its ends.
+#: Measured in forked children on 10^5 to 6 x 10^6 rows: made-up ones take up to .97 of this (all merge
+#: by mean .97, all stay open .86 to .95, nothing merges or all are small .5), tissue .44 to .72 in one
+#: group and .48 to .86 in several, noise .4 to .71.
+FIRST_BYTES = {"regions": 200, "edges": 130, "basins": 10, "contacts": 120, "undecided": 70}
+SENT_BYTES = 100
 #: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 140 to 160.
 CUT_BYTES_PER_SUPERVOXEL = 170
 #: Groups that lie near each other are cut together up to this many supervoxels. Measured on mouse
@@ -83,9 +92,27 @@ def block_cpu_s(voxels: int, edges: float) -> float:
 def round_bytes(rows: int, names: int = 0) -> int:
     """Resident bytes that a round's task never exceeds whose largest group reads this many rows.
 
-    ``names``: rows of the largest table of names that it opens.
+    Of round 0 as `first_rows` counts them. ``names``: rows of the largest table of names that it opens.
     """
     return ROUND_BASE_BYTES + ROUND_BYTES_PER_ROW * rows + ROUND_BYTES_PER_NAME * names
+
+
+def first_bytes(*, alone: bool) -> dict[str, int]:
+    """Bytes at the peak of a task of round 0 for each row that its group reads, by table.
+
+    ``alone``: there is no other group.
+    """
+    sends = dict.fromkeys(("edges", "contacts"), 0 if alone else SENT_BYTES)
+    return {table: taken + sends.get(table, 0) for table, taken in FIRST_BYTES.items()}
+
+
+def first_rows(rows: Mapping[str, int], *, alone: bool) -> int:
+    """What a group of round 0 reads, in rows of later rounds that take as much memory.
+
+    ``rows``: by the names of `FIRST_BYTES`.
+    """
+    each = first_bytes(alone=alone)
+    return -(-sum(each[table] * count for table, count in rows.items()) // ROUND_BYTES_PER_ROW)
 
 
 def round_rows(limit: int, names: int = 0) -> int:

@@ -19,14 +19,14 @@ may hold.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 
 from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.grid import Cuts, Grid
+from magneton_tasks.base.methods import ExactSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,12 @@ class Groups:
         """Groups per axis."""
         return vec3(-(-n // s) for n, s in zip(self.blocks, self.span, strict=True))
 
+    @property
+    def cuts(self) -> tuple[Cuts, Cuts, Cuts]:
+        """Where groups begin along each axis, in blocks, and the end."""
+        z, y, x = ((*range(0, n, s), n) for n, s in zip(self.blocks, self.span, strict=True))
+        return z, y, x
+
     def __len__(self) -> int:
         return prod(self.shape)
 
@@ -70,7 +76,7 @@ class Groups:
 def grid_of(blocks: Grid, groups: Groups) -> Grid:
     """The groups as a grid over the blocks' cores."""
     z, y, x = (
-        (*cuts[:-1:step], cuts[-1]) for cuts, step in zip(blocks.cuts, groups.span, strict=True)
+        tuple(cuts[i] for i in at) for cuts, at in zip(blocks.cuts, groups.cuts, strict=True)
     )
     return Grid((z, y, x))
 
@@ -99,6 +105,11 @@ def faces_of(shape: Vec3, blocks: Iterable[int]) -> list[Face]:
     return sorted(found)
 
 
+def reach_of(settings: ExactSettings) -> int:
+    """Voxels around a group within which a small basin may reach into it."""
+    return max(settings.s_min - 1, 1)
+
+
 def blocks_within(grid: Grid, groups: Groups, group: int, voxels: int) -> list[int]:
     """Blocks with a voxel at most so many voxels from a group, its own included; ascending."""
     own = groups.blocks_of(group)
@@ -111,45 +122,29 @@ def blocks_within(grid: Grid, groups: Groups, group: int, voxels: int) -> list[i
     return [grid.index(vec3(p)) for p in product(*ranges)]
 
 
-def grown_span(fine: Groups, span: Vec3, rows: Mapping[int, int], budget: int) -> Vec3:
+def grown_span(blocks: Vec3, span: Vec3, most_rows: Callable[[Groups], int], budget: int) -> Vec3:
     """The largest span whose every group gets at most ``budget`` rows; at least ``span``.
 
     Parameters
     ----------
-    fine
-        The fine groups.
+    blocks
+        Per axis.
     span
-        Of the round before, in blocks; a multiple of the fine groups' along each axis.
-    rows
-        That were sent, by fine group.
+        Of the round before, in blocks.
+    most_rows
+        What the group with the most rows gets.
     budget
         Rows that a task may hold.
     """
     best = span
-    while any(s < n for s, n in zip(span, fine.blocks, strict=True)):
-        growing = [s if s < n else _DONE for s, n in zip(span, fine.blocks, strict=True)]
+    while any(s < n for s, n in zip(span, blocks, strict=True)):
+        growing = [s if s < n else _DONE for s, n in zip(span, blocks, strict=True)]
         axis = growing.index(min(growing))
         span = vec3(s * 2 if a == axis else s for a, s in enumerate(span))
-        if most_rows(fine, span, rows) > budget:
+        if most_rows(Groups(blocks, span)) > budget:
             break
         best = span
     return best
-
-
-def most_rows(fine: Groups, span: Vec3, rows: Mapping[int, int]) -> int:
-    """What the group with the most rows gets."""
-    return max(rows_by_group(fine, span, rows).values(), default=0)
-
-
-def rows_by_group(fine: Groups, span: Vec3, rows: Mapping[int, int]) -> dict[int, int]:
-    """Rows that each group gets; groups without any are left out."""
-    step = vec3(s // f for s, f in zip(span, fine.span, strict=True))
-    shape = Groups(fine.blocks, span).shape
-    found: dict[int, int] = defaultdict(int)
-    for group, count in rows.items():
-        at = _position(group, fine.shape)
-        found[_number(vec3(p // s for p, s in zip(at, step, strict=True)), shape)] += count
-    return dict(found)
 
 
 _DONE = 1 << 62

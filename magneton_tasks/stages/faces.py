@@ -117,6 +117,7 @@ class FacesStage:
             rows={
                 "contacts": sum(len(t.contacts.a) for _, t in found),
                 "parts": sum(len(t.parts.part) + len(t.crossings.a) for _, t in found),
+                "pairs": sum(len(t.pairs.a) for _, t in found),
             },
         )
         summary = f"{info['rows']['contacts']:,} contacts"

@@ -22,6 +22,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
 )
 from magneton_tasks.plan.rounds import faces_of
 from magneton_tasks.stages.faces import FACES, number_of
+from magneton_tasks.stages.planning.group_rows import undecided_rows
 from magneton_tasks.stages.slicing import SliceReader
 from magneton_tasks.work import blocks as work_blocks
 from magneton_tasks.work.attempt import Attempt
@@ -49,16 +50,25 @@ class OpenBlocks:
         directory = attempt.stage_dir("faces")
         self._reader = SliceReader(attempt, "faces", self._touching, directory)
 
-    def rows(self, numbers: Sequence[int]) -> int:
-        """Of all tables of a group of blocks."""
-        own = sum(
-            sum(self._blocks.records[n].info.get("rows", {}).get(t, 0) for t in _OWN)
-            for n in numbers
+    def rows(self, numbers: Sequence[int], near: Sequence[int]) -> dict[str, int]:
+        """Of all tables of a group of blocks, as `cost_exact.first_rows` takes them.
+
+        ``near``: blocks that small basins of the group may reach.
+        """
+        rows = {
+            table: sum(self._blocks.records[n].info.get("rows", {}).get(table, 0) for n in numbers)
+            for table in ("regions", "edges", "basins")
+        }
+        told = [self._touching[block].info for block, _ in faces_of(self._shape, numbers)]
+        axes = [str(axis) for _, axis in faces_of(self._shape, numbers)]
+        rows["contacts"] = sum(
+            info["contacts"].get(a, 0) for info, a in zip(told, axes, strict=True)
         )
-        touching = {block for block, _ in faces_of(self._shape, numbers)}
-        return own + sum(
-            sum(self._touching[block].info.get("rows", {}).values()) for block in touching
+        owners = {block for block, _ in faces_of(self._shape, near)}
+        rows["undecided"] = sum(
+            undecided_rows(self._touching[block].info["rows"]) for block in owners
         )
+        return rows
 
     def blocks(self, numbers: Sequence[int], room: int) -> Blocks:
         """What blocks leave open, with room for contacts."""
@@ -100,7 +110,3 @@ class OpenBlocks:
         return self._reader.read(
             FACES, kinds, axes, sources=lambda block: [number_of(block, a) for a in axes[block]]
         )
-
-
-#: Tables of a block whose rows a task holds.
-_OWN = ("regions", "edges", "basins")

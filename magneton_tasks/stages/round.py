@@ -24,7 +24,7 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     blocks_of,
 )
 from magneton_tasks.plan import cost_exact
-from magneton_tasks.plan.rounds import blocks_within
+from magneton_tasks.plan.rounds import blocks_within, reach_of
 from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
 from magneton_tasks.stages.loop import Batch, require_memory
 from magneton_tasks.stages.open_blocks import OpenBlocks
@@ -127,17 +127,20 @@ class RoundStage:
 
     def _first(self, source: OpenBlocks, group: int, info: Info) -> RoundResult:
         numbers = self.plan.groups.blocks_of(group)
-        self._check_memory(source.rows(numbers), group)
+        near = self._near(group)
+        rows = source.rows(numbers, near)
+        alone = len(self.plan.groups) == 1
+        self._check_memory(cost_exact.first_rows(rows, alone=alone), group)
         faces = source.faces(numbers)
         info["faces"] = source.count_faces(numbers)
         info["rows"] = {"contacts": int(faces.contacts.a.size)}
-        near = source.undecided(self._near(group))
-        room = faces.contacts.a.size + near.crossings.a.size
+        undecided = source.undecided(near)
+        room = faces.contacts.a.size + undecided.crossings.a.size
         return first_round(
             source.blocks(numbers, room),
             np.array(numbers, np.int64),
             [faces],
-            [near],
+            [undecided],
             self.settings,
             self.places,
         )
@@ -145,7 +148,7 @@ class RoundStage:
     def _near(self, group: int) -> list[int]:
         """Blocks whose small basins may reach into a group."""
         grid = self.attempt.plan.geometry.grid
-        return blocks_within(grid, self.plan.groups, group, max(self.settings.s_min - 1, 1))
+        return blocks_within(grid, self.plan.groups, group, reach_of(self.settings))
 
     def _later(self, source: Sent, group: int, info: Info) -> RoundResult:
         self._check_memory(source.rows(group), group, source.most_names)

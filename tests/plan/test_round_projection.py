@@ -1,4 +1,4 @@
-"""The memory that a task of a round takes, above its idle process, against what plan projects.
+"""The memory that a task of a later round takes, above its idle process, against what plan projects.
 
 Rows are made up, and a forked child reads, links and writes them.
 """

@@ -16,13 +16,14 @@ from magneton_tasks.base.grid import Ranges, ranges_len, to_ranges
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.rounds import Groups, faces_of, grown_span, rows_by_group
+from magneton_tasks.plan.rounds import Groups, grown_span, reach_of
 from magneton_tasks.plan.stage_plan import StagePlan, all_of, make_stage
 from magneton_tasks.plan.stage_table import AFTER_POOL, ROUND_SLOTS, round_of
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.registry import scheduler_of
 from magneton_tasks.stages.planning import hubs, stage_work
+from magneton_tasks.stages.planning.group_rows import Int64, RowsOf, first_rows, sent_rows
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.group_work import GroupWork
@@ -147,23 +148,17 @@ def next_step(attempt: Attempt, chain: Chain, number: int) -> Step:
 
 def _first(attempt: Attempt, chain: Chain) -> RoundPlan:
     """Round 0: groups of blocks whose rows, with those of their faces, are known."""
-    shape = attempt.plan.geometry.grid.shape
+    grid = attempt.plan.geometry.grid
     blocks = _valid(attempt, "segment")
-    faces = _valid(attempt, "faces")
-    single = Groups(shape, (1, 1, 1))
-    rows: dict[int, int] = {}
-    for key, record in blocks.items():
-        touching = {block for block, _ in faces_of(shape, [key])}
-        told = record.info.get("rows", {})
-        rows[key] = told.get("regions", 0) + told.get("edges", 0) + told.get("basins", 0)
-        rows[key] += sum(sum(faces[b].info.get("rows", {}).values()) for b in touching)
-    budget = budget_of(attempt, sum(rows.values()))
-    span = grown_span(single, single.span, rows, budget)
-    groups = Groups(shape, span)
+    reach = reach_of(attempt.exact_settings)
+    rows_of = first_rows(grid, reach, blocks, _valid(attempt, "faces"))
+    single = Groups(grid.shape, (1, 1, 1))
+    budget = budget_of(attempt, int(rows_of(single).sum()))
+    groups = _grown(single, rows_of, budget)
     active = {
         groups.group_of(k) for k, r in blocks.items() if r.info.get("rows", {}).get("regions")
     }
-    return _made(attempt, chain, groups, span, active, rows_by_group(single, span, rows), budget)
+    return _made(attempt, chain, groups, groups.span, active, rows_of(groups), budget)
 
 
 def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
@@ -177,13 +172,17 @@ def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
     names = most_names(records)
     hubs.refuse(attempt, f"round{len(chain.steps)}", records.values(), names)
     budget = budget_of(attempt, sum(sent.values()), names)
-    span = grown_span(before.fine, before.span, sent, budget)
-    groups = Groups(before.blocks, span)
     fine = before.fine
+    rows_of = sent_rows(fine, sent)
+    groups = _grown(before.groups, rows_of, budget)
     found = {groups.group_of(fine.blocks_of(group)[0]) for group in sent}
-    return _made(
-        attempt, chain, groups, before.fine_span, found, rows_by_group(fine, span, sent), budget
-    )
+    return _made(attempt, chain, groups, before.fine_span, found, rows_of(groups), budget)
+
+
+def _grown(groups: Groups, rows_of: RowsOf, budget: int) -> Groups:
+    blocks = groups.blocks
+    span = grown_span(blocks, groups.span, lambda g: int(rows_of(g).max()), budget)
+    return Groups(blocks, span)
 
 
 def _made(
@@ -192,7 +191,7 @@ def _made(
     groups: Groups,
     fine_span: Vec3,
     active: Iterable[int],
-    rows: Mapping[int, int],
+    rows: Int64,
     budget: int,
 ) -> RoundPlan:
     assert chain.next_read is not None
@@ -203,8 +202,8 @@ def _made(
         fine_span=fine_span,
         todo=to_ranges(sorted(active)),
         budget=budget,
-        most_rows=max(rows.values(), default=0),
-        all_rows=sum(rows.values()),
+        most_rows=int(rows.max()),
+        all_rows=int(rows.sum()),
         read=chain.next_read,
         before=chain.before,
     )
