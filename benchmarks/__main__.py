@@ -21,6 +21,7 @@ NAMES = (
     "pool",
     "pipeline",
     "verify",
+    "sharding",
     "quality",
     "map_threshold",
     "memory",

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -173,7 +174,13 @@ class _Handler(BaseHTTPRequestHandler):
             data = gzip.decompress(data)  # Google does it for those who don't say they can
         elif encoding:
             headers["Content-Encoding"] = encoding
-        self._answer(200, data, headers)
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if wanted is None:
+            self._answer(200, data, headers)
+            return
+        begin, end = int(wanted[1]), min(int(wanted[2]) + 1, len(data))
+        headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
+        self._answer(206, data[begin:end], headers)
 
     def _json(self, content: dict[str, Any]) -> None:
         self._answer(200, json.dumps(content).encode())

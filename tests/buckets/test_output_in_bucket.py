@@ -122,14 +122,17 @@ def test_the_result_is_that_of_files_and_a_rerun_has_nothing_to_do(
     }
 
 
-@pytest.mark.parametrize("kind", ["missing", "cut off"])
+@pytest.mark.parametrize("kind", ["missing", "cut off", "a shard cut off"])
 def test_a_damaged_chunk_is_found_and_written_again(
     segmented: Segmented, store: Store, expected: list[volumes.Array], kind: str
 ) -> None:
     config = segmented(store)
+    if "shard" in kind:
+        config.write_text(config.read_text().replace("[32, 32, 32]", "[32, 32, 32], sharding: on"))
     run = volumes.plan_run(config)
     volumes.run_stages(run, stages=[s for s in STAGES if s in run.plan.work])
     chunk = next(n for n in store.everything() if n.startswith("seg/8_8_8/"))
+    assert chunk.endswith(".shard") == ("shard" in kind)
     if kind == "missing":
         store.delete(chunk)
     else:

@@ -15,8 +15,10 @@ from PIL import Image
 from scipy import ndimage
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.runners.resources import USABLE
@@ -25,6 +27,7 @@ from magneton_tasks.stages.planning.sizes import (
     overlap_bound,
     overlap_of,
     propose_block,
+    propose_chunk,
 )
 from magneton_tasks.trials import propose_picture
 from magneton_tasks.trials.propose import (
@@ -272,3 +275,26 @@ def test_the_exact_method_takes_larger_blocks_that_do_not_overlap() -> None:
 
 def test_the_overlap_is_32_and_less_where_a_block_is_thin() -> None:
     assert overlap_of((40, 128, 256)) == (10, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("voxel_size_nm", "sharding", "chunk"),
+    [
+        ((8, 8, 8), "on", (64, 64, 64)),
+        ((40, 4, 4), "on", (16, 128, 128)),
+        ((30, 8, 8), "on", (16, 128, 128)),
+        ((40, 4, 4), "off", (64, 64, 64)),  # each further shape would be more files
+        ((40, 4, 4), "auto", (64, 64, 64)),
+    ],
+)
+def test_chunks_of_shards_are_as_cubic_as_can_be(
+    tmp_path: Path, voxel_size_nm: Any, sharding: str, chunk: Vec3
+) -> None:
+    url = volumes.write_precomputed(
+        tmp_path / "affinity", np.zeros((3, 8, 8, 8), np.uint8), voxel_size_nm=voxel_size_nm
+    )
+    config = volumes.write_config(tmp_path, {"apply": {"sharding": sharding}}, input=url)
+    found, files = propose_chunk(load_config(config), read_metadata(url))
+    assert found == chunk
+    assert prod(found) == 64**3
+    assert files > 2

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from magneton_tasks.base.geometry import Vec3, ceil_div, vec3
+from magneton_tasks.base.geometry import Size3, Vec3, ceil_div, vec3
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import cost_exact, cost_overlap
@@ -19,6 +19,8 @@ _LARGEST, _SMALLEST, _STEP = 512, 64, 16
 _USEFUL = 160
 #: Usual overlap, in voxels.
 _OVERLAP = 32
+#: Chunks of the output, in voxels: of as many each.
+_CHUNKS: tuple[Vec3, ...] = ((64, 64, 64), (16, 128, 128), (4, 256, 256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,21 @@ def _blocks(block: BlockSize, shape: Vec3) -> int:
 
 
 def propose_chunk(config: RunConfig, info: VolumeInfo) -> tuple[Vec3, int]:
-    """Edge lengths of the output's chunks (64^3 is what viewers like best), and the number of files that makes."""
-    geometry = make_geometry(config, VolumeFacts.of(info))
-    chunk: Vec3 = (64, 64, 64)
+    """Size of the output's chunks at mip 0, and the number of files that makes.
+
+    64^3 is what viewers like best. Of an output that is sharded, where shape costs no files, as many
+    voxels in the shape that comes nearest to a cube in nm.
+    """
+    volume, chunk = VolumeFacts.of(info), _CHUNKS[0]
+    geometry = make_geometry(config, volume)
+    if geometry.sharded:
+        chunk = min(_CHUNKS, key=lambda shape: _lengthiness(shape, info.voxel_size_nm))
+        given = config.apply.model_copy(update={"chunk_size": chunk})
+        geometry = make_geometry(config.model_copy(update={"apply": given}), volume)
     return chunk, count_files(geometry, chunk)
+
+
+def _lengthiness(shape: Vec3, voxel_size_nm: Size3) -> float:
+    """The longest edge in nm over the shortest."""
+    edges = [n * size for n, size in zip(shape, voxel_size_nm, strict=True)]
+    return max(edges) / min(edges)
