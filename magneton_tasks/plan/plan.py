@@ -198,6 +198,8 @@ class Plan:
     replaces: Replaced | None = None
     cuts: tuple[Cut, ...] = ()
     overwrite_output: bool = False
+    #: Airflow maps over batches: few blocks are a task each
+    by_block: bool = False
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -275,29 +277,22 @@ def _build(cls: type[Plan], data: dict[str, Any]) -> Plan:
     data = {f.name: data[f.name] for f in fields(cls) if f.name in data}
     data["volume"] = VolumeFacts.from_data(data["volume"])
     data["geometry"] = Geometry.from_data(data["geometry"])
-    data["fingerprints"] = Fingerprints(**data["fingerprints"])
-    data["threshold"] = ThresholdChoice.from_data(data["threshold"])
-    data["work"] = _work(data["work"])
     data["memory"] = {k: Memory(**v) for k, v in data["memory"].items()}
-    data["replaces"] = _replaced(data.get("replaces"))
-    data["cuts"] = tuple(
-        Cut(
-            ThresholdChoice.from_data(cut["threshold"]),
-            Fingerprints(**cut["fingerprints"]),
-            _work(cut["work"]),
-            _replaced(cut["replaces"]),
-        )
-        for cut in data.get("cuts", ())
-    )
+    data["cuts"] = tuple(Cut(**_at_a_threshold(cut)) for cut in data.get("cuts", ()))
+    data |= _at_a_threshold(data)
     data["stages"], data["notes"] = tuple(data["stages"]), tuple(data["notes"])
     return cls(**data)
 
 
-def _work(data: dict[str, Any]) -> dict[str, StagePlan]:
-    found = {}
-    for stage, work in data.items():
-        found[stage] = StagePlan(**work | {"todo": [(b, e) for b, e in work["todo"]]})
-    return found
+def _at_a_threshold(data: dict[str, Any]) -> dict[str, Any]:
+    """What a plan holds, and each of several cuts for itself."""
+    work = data["work"].items()
+    return {
+        "threshold": ThresholdChoice.from_data(data["threshold"]),
+        "fingerprints": Fingerprints(**data["fingerprints"]),
+        "work": {s: StagePlan(**w | {"todo": [(b, e) for b, e in w["todo"]]}) for s, w in work},
+        "replaces": _replaced(data.get("replaces")),
+    }
 
 
 def _replaced(data: dict[str, Any] | None) -> Replaced | None:

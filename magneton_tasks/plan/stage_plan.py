@@ -12,6 +12,10 @@ from magneton_tasks.base.grid import Ranges, ranges_len, share
 MAX_BATCHES = 256
 #: A mapped task costs Airflow half a CPU second: a batch should be worth minutes.
 TARGET_BATCH_S = 300.0
+#: Where people watch a stage's tasks, each block is one while there are few, or some that take long:
+#: so many, and so many of at least so many CPU seconds each.
+FEW_BLOCKS = 16
+SOME_BLOCKS, LONG_BLOCK_S = 64, 10.0
 #: Seconds until a worker has its libraries (benchmarks/pool.py, start-up).
 START_S = 1.7
 
@@ -51,10 +55,14 @@ def all_of(works: Sequence[StagePlan]) -> StagePlan:
     )
 
 
-def make_stage(total: int, todo: Ranges, cpu_s: float, workers: int) -> StagePlan:
+def make_stage(
+    total: int, todo: Ranges, cpu_s: float, workers: int, *, by_block: bool = False
+) -> StagePlan:
     """Cut what is to do into batches of some minutes: at least one per worker while there are enough
-    blocks, at most `MAX_BATCHES`.
+    blocks, at most `MAX_BATCHES`. ``by_block``: few blocks are a batch each.
     """
     n = ranges_len(todo)
     wanted = max(workers, round(cpu_s / TARGET_BATCH_S))
+    if by_block and (n <= FEW_BLOCKS or (n <= SOME_BLOCKS and cpu_s >= n * LONG_BLOCK_S)):
+        wanted = n
     return StagePlan(total, todo, min(n, wanted, MAX_BATCHES), cpu_s)

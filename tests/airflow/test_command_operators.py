@@ -283,7 +283,8 @@ def test_a_batch_runs_the_command_that_everybody_runs(monkeypatch: pytest.Monkey
     ("todo", "n", "names"),
     [
         ([(0, 8)], 2, ["batch 0: blocks 0-3", "batch 1: blocks 4-7"]),
-        ([(5, 6)], 1, ["batch 0: block 5"]),
+        ([(5, 6)], 1, ["block 5"]),
+        ([(0, 2), (9, 11)], 4, ["block 0", "block 1", "block 9", "block 10"]),
         ([(0, 2), (9, 11)], 2, ["batch 0: blocks 0-1", "batch 1: blocks 9-10"]),
         ([(0, 1), (9, 11)], 1, ["batch 0: blocks 0-10 (3 of them)"]),
         ([], 0, []),

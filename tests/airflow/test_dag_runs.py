@@ -43,6 +43,10 @@ class Run:
     def states(self, task: str) -> list[str]:
         return [str(ti.state) for ti in self.tasks[task]]
 
+    def names(self, task: str) -> list[str]:
+        """Of mapped tasks, as Airflow shows them."""
+        return [ti.rendered_map_index for ti in self.tasks[task]]
+
     def result(self, name: str) -> dict[str, Any]:
         return results.read(AttemptPaths(self.attempt))[name]
 
@@ -69,11 +73,11 @@ def run_dag(load_dags: Load, tmp_path: Path) -> Callable[..., Run]:
 def test_run_is_green_and_a_second_one_does_only_what_changed(
     run_dag: Callable[..., Run], tmp_path: Path
 ) -> None:
-    write_tiny_volume(tmp_path, "local: {workers: 1}\n")
+    write_tiny_volume(tmp_path, "local: {workers: 1}\n", sizes="few")
     first = run_dag()
     assert first.state == "success"
-    assert first.states("segment") == ["success"]
-    assert first.tasks["segment"][0].rendered_map_index == "batch 0: blocks 0-11"
+    assert first.states("segment") == first.states("count") == ["success"] * 2
+    assert first.names("segment") == ["block 0", "block 1"] and first.names("apply") == ["cell 0"]
     # nothing is too large for its cell: an empty stage is skipped, and verify runs all the same
     assert first.states("downsample") == ["skipped"] and first.states("verify") == ["success"]
     assert first.states("announce") == ["success"] and first.states("release") == ["success"]
@@ -97,7 +101,7 @@ def test_run_is_green_and_a_second_one_does_only_what_changed(
 def test_of_several_thresholds_one_that_fails_stops_no_other_and_the_run_is_red(
     run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_tiny_volume(tmp_path, "local: {workers: 1}\n", "exact", "at-{threshold}")
+    write_tiny_volume(tmp_path, "local: {workers: 1}\n", "exact", "at-{threshold}", "few")
 
     def killed_at_the_second(stage: str, attempt: str, batch: int | None = None) -> list[str]:
         if (stage, batch) != ("apply", 1):
@@ -108,20 +112,19 @@ def test_of_several_thresholds_one_that_fails_stops_no_other_and_the_run_is_red(
     conf = {"thresholds": "0.7, .3"}
     red = run_dag(conf)
     assert red.state == "failed" and red.states("verify") == ["success", "failed"]
-    assert [ti.rendered_map_index for ti in red.tasks["verify"]] == ["0.3", "0.7"]
+    assert red.names("verify") == ["0.3", "0.7"]
     assert red.states("announce") == ["upstream_failed"]
-    assert red.states("segment") == red.states("round0") == red.states("pool") == ["success"]
+    assert red.states("segment") == ["success"] * 2
+    assert red.states("round0") == red.states("pool") == ["success"]
     assert red.states("cut") == ["success"] * 2 and red.states("apply") == ["success", "skipped"]
-    names = [ti.rendered_map_index for ti in red.tasks["apply"]]
-    assert names == ["0.3, batch 0: cells 0-7", "0.7, batch 1: cells 0-7"]
+    assert red.names("apply") == ["0.3, cell 0", "0.7, cell 0"]
     ends = {t: results.is_proved(AttemptPaths(red.attempt).at(t)) for t in ("0.3", "0.7")}
     assert ends == {"0.3": True, "0.7": False}
 
     monkeypatch.setattr(operators, "stage_command", stage_command)
     green = run_dag(conf)
     assert green.state == "success" and green.states("cut") == ["skipped"]
-    names = [ti.rendered_map_index for ti in green.tasks["apply"]]
-    assert names == ["0.7, batch 0: cells 0-7"]
+    assert green.names("apply") == ["0.7, cell 0"]
     assert green.states("verify") == ["success"] * 2 and green.states("announce") == ["success"]
 
 
@@ -137,7 +140,7 @@ main()
 def test_rounds_go_on_after_a_kill_between_two_and_those_that_nobody_needs_are_skipped(
     run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_tiny_volume(tmp_path, "local: {workers: 2}\n", "exact")
+    write_tiny_volume(tmp_path, "local: {workers: 2}\n", "exact", sizes="some")
     asked: list[str] = []
 
     def few_rows(stage: str, attempt: str) -> list[str]:
@@ -154,8 +157,8 @@ def test_rounds_go_on_after_a_kill_between_two_and_those_that_nobody_needs_are_s
     monkeypatch.setattr(operators, "stage_command", end_of_all)
     red = run_dag()
     assert red.state == "failed"
-    assert red.tasks["segment"][0].rendered_map_index == "batch 0: 4 blocks"
-    assert red.states("round0") == ["success"] * 2 and set(red.states("round1")) == {"failed"}
+    assert red.names("segment") == [f"block {k}" for k in range(4)]
+    assert red.states("round0") == ["success"] * 4 and set(red.states("round1")) == {"failed"}
     assert red.states("release") == ["success"], "the volume is free for the next run"
     assert asked == ["round0", "round1"], "nobody looks for groups of what can't follow"
 
@@ -171,9 +174,8 @@ def test_rounds_go_on_after_a_kill_between_two_and_those_that_nobody_needs_are_s
     assert green.state == "success"
     for stage in ("segment", "faces", "round0"):
         assert green.states(stage) == ["skipped"], stage
-    names = [ti.rendered_map_index for ti in green.tasks["round1"]]
-    assert names == [ti.rendered_map_index for ti in red.tasks["round1"]]
-    assert green.states("round2") == ["success"] and green.states("cut") == ["success"] * 2
+    assert green.names("round1") == red.names("round1")
+    assert green.states("round2") == ["success"] and green.states("cut") == ["success"] * 4
     assert all(green.states(f"round{k}") == ["skipped"] for k in range(3, 8))
     assert asked == ["round0", "round1", "round2", "round3", "cut"], "nobody asks after round 3"
     assert green.states("verify") == ["success"]
@@ -183,8 +185,8 @@ def test_rounds_go_on_after_a_kill_between_two_and_those_that_nobody_needs_are_s
 def test_bad_block_makes_the_run_red_and_costs_only_itself(
     run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_tiny_volume(tmp_path, "local: {workers: 2}\n")
-    torn = chunk_file(tmp_path / "affinity", (0, 0, 0))
+    write_tiny_volume(tmp_path, "local: {workers: 2}\n", sizes="many")
+    torn = chunk_file(tmp_path / "affinity", (30, 24, 28))  # of the second batch alone
     content = torn.read_bytes()
 
     def tear(stage: str, *arguments: Any) -> list[str]:  # after plan, which looks at the input too
@@ -202,7 +204,7 @@ def test_bad_block_makes_the_run_red_and_costs_only_itself(
         assert red.states(stage) == ["upstream_failed"]
     assert red.states("release") == ["success"], "the volume is free for the next run"
     failing = [red.result(f"segment-{n:04d}") for n in range(2)]
-    assert sum(r["done"] for r in failing) == 12 - sum(r["failed"] for r in failing)
+    assert sum(r["done"] for r in failing) == 18 - sum(r["failed"] for r in failing)
     assert 0 < sum(r["failed"] for r in failing) < 6, "the batch's other blocks are done first"
 
     monkeypatch.setattr(operators, "stage_command", stage_command)
@@ -217,7 +219,7 @@ def test_bad_block_makes_the_run_red_and_costs_only_itself(
 def test_killed_worker_is_retried_and_redoes_only_what_is_missing(
     run_dag: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_tiny_volume(tmp_path, "local: {workers: 1}\n")
+    write_tiny_volume(tmp_path, "local: {workers: 1}\n", sizes="many")
     tries: list[str] = []
 
     def die_halfway(stage: str, attempt: str, batch: int | None = None) -> list[str]:
@@ -240,8 +242,9 @@ def test_killed_worker_is_retried_and_redoes_only_what_is_missing(
     assert run.state == "success"
     (segment,) = run.tasks["segment"]
     assert segment.try_number == 2 and len(tries) == 2
-    assert run.result("segment-0000")["done"] == 6
-    assert run.result("segment-0000")["skipped"] == 6
+    assert run.names("segment") == ["batch 0: blocks 0-17"]
+    assert run.result("segment-0000")["done"] == 9
+    assert run.result("segment-0000")["skipped"] == 9
     assert run.result("verify")["objects"] == OBJECTS
 
 

@@ -18,9 +18,11 @@ from magneton_tasks.airflow.operators.container import (
     StageContainerOperator,
 )
 from magneton_tasks.airflow.operators.process import StageOperator
+from magneton_tasks.cli.run.planning import describe
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
+from magneton_tasks.work.job import Job
 from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run
@@ -121,6 +123,27 @@ def test_batches_go_to_the_chosen_runner_alone(tmp_path: Path) -> None:
     assert batches("local") == []
     with pytest.raises(AirflowSkipException, match="another runner than local"):
         StageOperator(task_id="p", stage="pool", attempt=attempt, runner="local").execute({})
+
+
+@pytest.mark.parametrize("method", ["exact", "overlap"])
+@pytest.mark.parametrize("runner", ["local", "docker"])
+def test_a_block_is_a_task_called_after_it(tmp_path: Path, method: str, runner: str) -> None:
+    """Also where a batch holds neighbours in space, so that tasks don't follow the blocks' numbers."""
+    more = f"runner: {{offered: [{runner}], default: {runner}}}\n"
+    run = plan_run(write_tiny_volume(tmp_path, more, method), form=True, workers=2)
+    blocks = len(run.plan.geometry.grid)
+
+    def tasks(stage: str) -> list[dict[str, Any]]:
+        attempt = str(run.attempt.paths.root)
+        return BatchesOperator(task_id="b", stage=stage, attempt=attempt).execute({})
+
+    for stage, noun, n in (("segment", "block", blocks), ("apply", "cell", 8)):
+        found = {
+            t["name"]: Job.of_batch(run.attempt, stage, t["batch"]).keys() for t in tasks(stage)
+        }
+        assert found == {f"{noun} {key}": [key] for key in range(n)}
+        assert f"{n} of {n}, a task for each {noun}; " in "\n".join(describe(run.plan, None))
+    assert run.plan.by_block
 
 
 def test_an_engine_that_is_down_is_retried_and_a_wrong_version_isn_t(tmp_path: Path) -> None:

@@ -133,9 +133,11 @@ class Airflow:
         )
 
     # ------------------------------------------------------------------ configs and DAGs
-    def write_volume(self, name: str, more: str = "", method: str = "overlap") -> Path:
+    def write_volume(
+        self, name: str, more: str = "", method: str = "overlap", sizes: str = ""
+    ) -> Path:
         """A tiny volume in ``volumes/<name>`` and its config ``configs/<name>.yaml``; the config."""
-        made = write_tiny_volume(self.volumes / name, more, method)
+        made = write_tiny_volume(self.volumes / name, more, method, sizes=sizes)
         config = self.configs / f"{name}.yaml"
         shutil.move(made, config)
         return config

@@ -40,7 +40,7 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     run_id, state = airflow.run("tiny", {"segment.threshold": 0.6})
     tasks = airflow.tasks("tiny", run_id)
     assert state == "success", tasks
-    assert tasks["segment", 1]["rendered_map_index"] == "batch 1: blocks 6-11"
+    assert tasks["segment", 1]["rendered_map_index"] == "block 1"
     assert tasks["segment", 1]["pool"] == "magneton_local"
     assert airflow.result("tiny", "verify")["objects"] == OBJECTS
 

@@ -37,7 +37,7 @@ def pixel(page: Page, selector: str) -> str:
 def test_the_map_follows_a_run(airflow: Airflow, sign_in: SignIn) -> None:
     """To verified, without a reload; a block is held up meanwhile."""
     name = "followed"
-    airflow.write_volume(name, "local: {workers: 1}\n")
+    airflow.write_volume(name, "local: {workers: 1}\n", sizes="many")
     airflow.wait_for_dag(name)
     run_id = airflow.trigger(name)
     airflow.wait_planned(name)
@@ -53,7 +53,7 @@ def test_the_map_follows_a_run(airflow: Airflow, sign_in: SignIn) -> None:
     expect(inner.locator("#running-list")).to_contain_text("segment 0, for")
     chunk.release()
     expect(inner.locator("#state")).to_have_text("Verified: complete", timeout=8 * SOON_MS)
-    expect(segment).to_contain_text("12 of 12")
+    expect(segment).to_contain_text("18 of 18")
     expect(inner.locator("#figures")).to_contain_text(f"Objects{OBJECTS}")
     assert airflow.wait_for_run(name, run_id) == "success"
 

@@ -19,9 +19,17 @@ def test_a_run_over_rest(airflow: Airflow) -> None:
     run_id, state = airflow.run("by_rest", {"segment.threshold": 0.6})
     tasks = airflow.tasks("by_rest", run_id)
     assert state == "success", tasks
-    assert tasks["segment", 1]["rendered_map_index"] == "batch 1: blocks 6-11"
+    blocks = [tasks["segment", k]["rendered_map_index"] for k in range(12)]
+    assert blocks == [f"block {k}" for k in range(12)]
+    assert "segment block 7: done" in airflow.log("by_rest", run_id, "segment", index=7)
     assert airflow.result("by_rest", "verify")["objects"] == OBJECTS
-    assert "12 of 12 in 2 batches" in airflow.log("by_rest", run_id, "plan")
+    assert "12 of 12, a task for each block" in airflow.log("by_rest", run_id, "plan")
+
+    airflow.clear_tasks("by_rest", run_id, ["segment", 7], include_downstream=False)
+    assert airflow.wait_for_run("by_rest", run_id) == "success"
+    tries = [airflow.tasks("by_rest", run_id)["segment", k]["try_number"] for k in range(12)]
+    assert tries == [2 if block == 7 else 1 for block in range(12)]
+    assert "0 of 1" in airflow.log("by_rest", run_id, "segment", 2, index=7)
 
     run_id, state = airflow.run("by_rest", {"segment.threshold": 0.6})
     tasks = airflow.tasks("by_rest", run_id)
@@ -38,7 +46,7 @@ def test_rounds_are_one_folded_group_and_those_that_are_not_needed_are_skipped(
     tasks = airflow.tasks("in_rounds", run_id)
     assert state == "success", tasks
     assert tasks["batches.round0", -1]["state"] == tasks["cut", 0]["state"] == "success"
-    assert tasks["round0", 0]["rendered_map_index"] == "batch 0: group 0"
+    assert tasks["round0", 0]["rendered_map_index"] == "group 0"
     assert {tasks[f"round{k}", -1]["state"] for k in range(1, 8)} == {"skipped"}
     assert airflow.result("in_rounds", "verify")["objects"] == OBJECTS
 

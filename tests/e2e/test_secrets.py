@@ -27,7 +27,7 @@ from magneton_tasks.config import places
 from magneton_tasks.runners.command import PROGRAM
 from tests.e2e.airflow import PATIENCE_S, ROOT, Airflow, HeldChunk, clean_environ, wait_until
 from tests.e2e.postgres import postgres
-from tests.e2e.test_faults import SECOND_LAYER, worker_of
+from tests.e2e.test_faults import LAST_LAYER, worker_of
 from tests.helpers.shell_blocks import shown_to
 
 #: How often all processes are looked at, in seconds: the shortest that Airflow starts lives longer.
@@ -143,7 +143,7 @@ def test_no_process_shows_a_secret(
     airflow = Airflow(tmp_path / "air flow")
     request.addfinalizer(airflow.stop)
     (airflow.home / homes.SETTINGS_FILE).write_text(f"AIRFLOW_CONN_SMTP_DEFAULT={connection}\n")
-    airflow.write_volume("tiny", "local: {workers: 1}\n")
+    airflow.write_volume("tiny", "local: {workers: 1}\n", sizes="many")
     environ = {
         **clean_environ(),
         **login.environ,
@@ -174,7 +174,7 @@ def test_no_process_shows_a_secret(
         airflow.wait_for_dag("tiny")
         run_id = airflow.trigger("tiny")
         airflow.wait_planned("tiny")
-        chunk = HeldChunk(airflow.volumes / "tiny" / "affinity", SECOND_LAYER)
+        chunk = HeldChunk(airflow.volumes / "tiny" / "affinity", LAST_LAYER)
         worker: list[psutil.Process] = []
 
         def waits() -> bool:

@@ -22,10 +22,25 @@ METHODS = {
     "overlap": "method: overlap\nblock: {size: [32, 32, 32], overlap: [8, 8, 8]}\nsegment: {merge_function: mean}\n",
     "exact": "method: exact\nblock: {size: [20, 24, 28]}\nsegment: {threshold: 0.5}\n",
 }
+#: By name: what stands for the usual sizes. One cell each.
+_ONE_CELL = {"chunk_size: [16, 16, 16]": "chunk_size: [64, 64, 64]"}
+SIZES = {
+    # 2 blocks, which Airflow maps over one by one
+    "few": _ONE_CELL
+    | {"size: [32, 32, 32]": "size: [40, 48, 36]", "size: [20, 24, 28]": "size: [40, 48, 28]"},
+    # 4 blocks (exact)
+    "some": _ONE_CELL | {"size: [20, 24, 28]": "size: [40, 24, 28]"},
+    # 18 blocks (overlap): too many for a task each
+    "many": _ONE_CELL | {"size: [32, 32, 32]": "size: [24, 32, 32]"},
+}
 
 
 def write_tiny_volume(
-    folder: Path, more: str = "", method: str = "overlap", output: str = "segmentation"
+    folder: Path,
+    more: str = "",
+    method: str = "overlap",
+    output: str = "segmentation",
+    sizes: str = "",
 ) -> Path:
     """Raw precomputed affinities in 16 chunks, and their config: 12 blocks (exact: 8), 8 cells.
 
@@ -37,6 +52,8 @@ def write_tiny_volume(
         YAML added to the config.
     output
         What the output is called in the folder.
+    sizes
+        Of `SIZES`: other blocks and cells.
     """
     layer = folder / "affinity"
     scale = {
@@ -60,10 +77,16 @@ def write_tiny_volume(
     config.write_text(
         f"paths:\n  input: file://{layer}\n  output: file://{folder}/{output}\n"
         f"  work: {folder}/work\n"
-        f"{METHODS[method]}"
-        "apply: {chunk_size: [16, 16, 16], mips: 1}\n" + more
+        + _sized(METHODS[method] + "apply: {chunk_size: [16, 16, 16], mips: 1}\n", sizes)
+        + more
     )
     return config
+
+
+def _sized(text: str, sizes: str) -> str:
+    for old, new in SIZES.get(sizes, {}).items():
+        text = text.replace(old, new)
+    return text
 
 
 def chunk_file(layer: Path, begin: tuple[int, ...]) -> Path:

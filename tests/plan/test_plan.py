@@ -187,6 +187,26 @@ def test_batches(blocks: int, cpu_s: float, workers: int, batches: int) -> None:
     assert sum(e - b for b, e in shares) == blocks == ranges_len(stage.todo)
 
 
+@pytest.mark.parametrize(
+    ("blocks", "cpu_s", "workers", "tasks"),
+    [
+        (16, 1, 2, 16),  # few
+        (17, 17 * 9.9, 2, 2),  # short ones: a worker's start counts
+        (17, 17 * 10, 2, 17),  # long ones
+        (64, 64 * 10, 2, 64),
+        (65, 65 * 100, 2, 22),  # many
+        (5, 10**6, 8, 5),
+        (0, 0, 4, 0),
+    ],
+)
+def test_few_blocks_are_a_task_each_where_people_watch_them(
+    blocks: int, cpu_s: float, workers: int, tasks: int
+) -> None:
+    todo = [(3, 3 + blocks)] if blocks else []
+    assert make_stage(100, todo, cpu_s, workers, by_block=True).batches == tasks
+    assert make_stage(100, todo, cpu_s, workers).batches <= max(workers, round(cpu_s / 300))
+
+
 def test_memory_bounds_lie_above_what_is_expected() -> None:
     for merge in ("mean", "aff50_his256"):
         config = a_config({"segment.merge_function": merge, "apply.mips": 6})

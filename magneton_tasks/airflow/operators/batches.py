@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from airflow.sdk import BaseOperator, Context
 from magneton_tasks.airflow.operators.ends import Result, result_of
 from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
-from magneton_tasks.base.grid import items
+from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.grid import Ranges, items, z_ordered
 from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_plan import StagePlan
@@ -30,6 +32,7 @@ _WAIT_S = 120.0
 class BatchesOperator(BaseOperator):
     """Returns the batches of a mapped stage: ``[{"batch": 3, "name": "batch 3: blocks 24-31"}, ...]``.
 
+    Few blocks are a batch each (`plan.stage_plan.make_stage`): ``{"batch": 3, "name": "block 24"}``.
     Of a stage that is a task of each threshold: ``[{"batch": 0, "name": "0.3"}, ...]``.
 
     One task per stage: Airflow maps over the return value of a task only, not over another XCom.
@@ -56,11 +59,12 @@ class BatchesOperator(BaseOperator):
         plan = plan_of(AttemptPaths(Path(self.attempt)))
         if self.stage in OF_EACH:
             return thresholds(plan)
-        in_space = plan.geometry.is_in_space(self.stage)
         if plan.cuts and self.stage in AFTER_POOL:
             works = {cut.name: cut.work.get(self.stage) for cut in plan.cuts}
             return batches_of_each(self.stage, works)
-        return batches(self.stage, plan.work.get(self.stage), in_space=in_space)
+        geometry = plan.geometry
+        shape = geometry.grid.shape if geometry.is_in_space(self.stage) else None
+        return batches(self.stage, plan.work.get(self.stage), shape=shape)
 
 
 class GroupsOperator(BatchesOperator, CommandOperator):
@@ -121,31 +125,40 @@ def batches_of_each(stage: str, works: Mapping[str, StagePlan | None]) -> list[d
 
 
 def batches(
-    stage: str, work: StagePlan | None, *, in_space: bool = False, before: int = 0
+    stage: str, work: StagePlan | None, *, shape: Vec3 | None = None, before: int = 0
 ) -> list[dict[str, Any]]:
-    """The batches of a stage with names for people, such as ``blocks 24-31``.
+    """The batches of a stage with names for people, such as ``batch 3: blocks 24-31`` or ``block 24``.
 
-    ``in_space``: a batch holds blocks that are neighbours (`work.job.Job.keys`). ``before``: number of the
-    first.
+    Parameters
+    ----------
+    shape
+        Blocks per axis, where a batch holds neighbours in space (`work.job.Job.keys`).
+    before
+        Number of the first batch.
     """
     if work is None:
         return []
-    noun = noun_of(stage)
+    name = _name_in_order if shape is None else partial(_name_in_space, shape=shape)
     named = []
     for k in range(work.batches):
         begin, end = work.batch(k)
-        if in_space:  # neighbours in space; their numbers don't follow one another
-            named.append(
-                {
-                    "batch": before + k,
-                    "name": f"batch {before + k}: {end - begin} {noun}{'s' * (end - begin > 1)}",
-                }
-            )
-            continue
-        first = next(items(work.todo, begin, begin + 1))
-        last = next(items(work.todo, end - 1, end))
-        name = f"{noun} {first}" if end - begin == 1 else f"{noun}s {first}-{last}"
-        if last - first != end - begin - 1:
-            name += f" ({end - begin} of them)"
-        named.append({"batch": before + k, "name": f"batch {before + k}: {name}"})
+        told = name(noun_of(stage), work.todo, begin, end)
+        if end - begin > 1:
+            told = f"batch {before + k}: {told}"
+        named.append({"batch": before + k, "name": told})
     return named
+
+
+def _name_in_order(noun: str, todo: Ranges, begin: int, end: int) -> str:
+    first, last = next(items(todo, begin, end)), next(items(todo, end - 1, end))
+    if end - begin == 1:
+        return f"{noun} {first}"
+    together = last - first == end - begin - 1
+    return f"{noun}s {first}-{last}" + ("" if together else f" ({end - begin} of them)")
+
+
+def _name_in_space(noun: str, todo: Ranges, begin: int, end: int, *, shape: Vec3) -> str:
+    """Of neighbours: their numbers don't follow one another."""
+    if end - begin == 1:
+        return f"{noun} {z_ordered(todo, shape)[begin]}"
+    return f"{end - begin} {noun}s"

@@ -89,7 +89,11 @@ def attach(where: Path, partition: str | None) -> None:
 @CONFIG
 @click.option("--run-id", required=True, help="Name of the run, for example Airflow's run id.")
 @run_options
-@click.option("--form", is_flag=True, help="Check the values as those of a trigger form.")
+@click.option(
+    "--form",
+    is_flag=True,
+    help="As a DAG asks: check the values as those of its form; few blocks are a batch each.",
+)
 def plan(config: Path, run_id: str, form: bool, **options: Any) -> None:
     """Check the config, find what is to do, make an attempt.
 

@@ -16,7 +16,8 @@ from magneton_tasks.cli.run import replacing
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.plan.plan import Plan
-from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, ROUNDS, STAGES
+from magneton_tasks.plan.stage_plan import StagePlan
+from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, ROUNDS, STAGES, noun_of
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.planning import attempt_directory, draft
 from magneton_tasks.stages.planning.request import PlanRequest
@@ -64,9 +65,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         if work is None or not work.total or memory is None or CHOICE_OF[stage] not in plan.stages:
             continue
         todo = ranges_len(work.todo)
-        what = (
-            "nothing to do" if not todo else f"{todo:,} of {work.total:,} in {work.batches} batches"
-        )
+        what = _share(plan, stage, work) if todo else "nothing to do"
         needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} per worker"
         time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
         yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
@@ -79,6 +78,14 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     ):
         yield f"WARNING   {note}"
     yield from replacing.describe(plan)
+
+
+def _share(plan: Plan, stage: str, work: StagePlan) -> str:
+    """What is to do of a stage, in how many batches; few blocks are a task each in Airflow."""
+    todo = ranges_len(work.todo)
+    if plan.by_block and stage in MAPPED and work.batches == todo:
+        return f"{todo:,} of {work.total:,}, a task for each {noun_of(stage)}"
+    return f"{todo:,} of {work.total:,} in {work.batches} batches"
 
 
 def _has_rounds(plan: Plan) -> bool:

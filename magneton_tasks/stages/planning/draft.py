@@ -150,24 +150,20 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
     left = queued.followed_by_nobody(config, request.run)
     machine = (limits.node_bytes if limits else 0) or this_machine.memory_bytes()
 
-    def sampled() -> Samples:
-        return sample(
-            config,
-            geometry.box,
-            input_digest,
-            work.samples,
-            grid=geometry.grid,
-            write=write,
+    samples = None
+    if todo["segment"]:
+        samples = sample(
+            config, geometry.box, input_digest, work.samples, grid=geometry.grid, write=write
         )
-
-    samples = sampled() if todo["segment"] else None
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
     limit = worker_memory.limit_of_worker(config, memory, todo, machine, density.densest, facts)
     workers = request.workers or config.worker.workers or resources.workers(limit, machine)
 
+    by_block = request.form and scheduler is None
+
     def planned(todo: Mapping[str, Ranges]) -> dict[str, StagePlan]:
-        works = stage_work.stage_plans(config, geometry, todo, density, workers)
+        works = stage_work.stage_plans(config, geometry, todo, density, workers, by_block=by_block)
         if scheduler is None or limits is None:
             return works
         return {s: stage_work.as_arrays(s, w, scheduler, limits) for s, w in works.items()}
@@ -213,6 +209,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         replaces=first.replaces if not cuts else None,
         cuts=cuts,
         overwrite_output=request.overwrite_output,
+        by_block=by_block,
     )
     checks.check_disk(config, plan)
     return Draft(config, plan, samples, looks, limits, left)

@@ -96,7 +96,8 @@ def _complete(attempt: Attempt, number: int | None) -> Chain:
 
 def _batches(attempt: Attempt, stage: str, total: int, todo: Ranges, cpu_s: float) -> StagePlan:
     """Batches for the attempt's workers; on a cluster job arrays."""
-    work = make_stage(total, todo, cpu_s, attempt.plan.workers)
+    plan = attempt.plan
+    work = make_stage(total, todo, cpu_s, plan.workers, by_block=plan.by_block)
     scheduler, limits = scheduler_of(attempt.config), limits_of_cluster.read(attempt.paths.root)
     if scheduler is None or limits is None:
         return work

@@ -19,6 +19,8 @@ class PlanRequest:
 
     Attributes
     ----------
+    form
+        A DAG asks: values may be those of its form only, and few blocks are a task each.
     process_bound
         The run lives in the process that calls (magneton run), not in a DAG's many.
     guess

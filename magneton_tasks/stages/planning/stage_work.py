@@ -31,11 +31,13 @@ def stage_plans(
     todo: Mapping[str, Ranges],
     density: Density,
     workers: int,
+    *,
+    by_block: bool = False,
 ) -> dict[str, StagePlan]:
     """What each stage that a volume has is to do, in batches for ``workers`` processes.
 
     ``todo``: of each stage, ranges of blocks, groups or cells; of those that work groups what is known
-    by now.
+    by now. ``by_block`` as in `make_stage`.
     """
     mapped = [s for s in stages_of(config.method) if facts(s).grid]
     totals = {
@@ -56,7 +58,9 @@ def stage_plans(
             density.fragments_per_voxel,
             density.edges_per_voxel,
         )
-    plans = {s: make_stage(n, todo[s], cpu_s[s], workers) for s, n in totals.items()}
+    plans = {
+        s: make_stage(n, todo[s], cpu_s[s], workers, by_block=by_block) for s, n in totals.items()
+    }
     plans["pool"] = StagePlan(1, todo["pool"], ranges_len(todo["pool"]))
     return plans
 
