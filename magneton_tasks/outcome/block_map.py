@@ -100,6 +100,10 @@ class BlockMap:
         return [(str(p), _sizes(p)) for p in (*places, *more)]
 
     # ------------------------------------------------------------------ answers
+    def told(self) -> Data:
+        """The summary, with the time left as of now."""
+        return block_summary.with_time_left(self.attempt, self.summary, time.time())
+
     def layer(self, stage: str, z: int) -> Data:
         """The head of a stage's map and the squares of one layer of it: see `block_squares`.
 

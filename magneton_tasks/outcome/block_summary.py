@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from magneton_tasks.base import files
+from magneton_tasks.outcome import run_time, verify_rows
 from magneton_tasks.outcome.block_columns import MOST_LARGEST, QUEUED, StageColumns
 from magneton_tasks.outcome.report_facts import pool_report, volume
 from magneton_tasks.outcome.run_state import (
@@ -51,12 +52,12 @@ def summarise(
         verified = told["verify"][0]
     now = time.time()
     stages = [_stage(attempt, found, now, is_alive=alive) for found in columns.values()]
+    stages += verify_rows.rows(attempt, stages, now, is_alive=alive, verified=verified)
     outside = [*stage_failures(told), *verify_failures(verified)]
     failures = [*(f for stage in stages for f in stage["failures"]), *outside]
     state = run_state(verified, failures, alive and verified is None)
-    left = [s["left_s"] for s in stages if s["asked"] and s["left_s"] is not None]
     ended = [s["ended"] for s in stages if s["ended"]]
-    return {
+    found = {
         "state": state,
         "proof": words(verified),
         "alive": alive,
@@ -67,10 +68,8 @@ def summarise(
         "partition": plan.partition,
         "planned": plan.created,
         "ended": None if state == "running" else _end(attempt, ended, verified),
-        "left_s": sum(left) if state == "running" and left else None,
         "stages": stages,
         "outside": outside,
-        "verify": None if verified is None else {"seconds": verified.get("seconds")},
         "notes": [*attempt.threshold.warnings, *plan.notes],
         "cost": _cost(plan),
         "volume": volume(attempt),
@@ -79,6 +78,18 @@ def summarise(
         "has_preview": attempt.paths.preview.is_file(),
         "has_report": attempt.paths.page.is_file(),
         "has_output": has_output(attempt),
+    }
+    return with_time_left(attempt, found, now)
+
+
+def with_time_left(attempt: Attempt, found: Data, now: float) -> Data:
+    """A summary with the time that its run and each stage still take, as it is to expect ``now``."""
+    rows = found["stages"]
+    left = run_time.left_s(attempt, rows, now) if found["state"] == "running" else {}
+    return {
+        **found,
+        "left_s": sum(left.values()) if left else None,
+        "stages": [row | {"left_s": left.get(row["stage"]) or None} for row in rows],
     }
 
 
@@ -120,10 +131,12 @@ def _cost(plan: Plan) -> Data:
 # ------------------------------------------------------------------ one stage
 def _stage(attempt: Attempt, found: StageColumns, now: float, *, is_alive: bool) -> Data:
     stage, work = found.stage, found.attempt.plan.work.get(found.stage)
+    row = found.row(now, is_alive=is_alive)
     memory = found.figures["peak_bytes"]
     return {
-        **found.row(now, is_alive=is_alive),
+        **row,
         "noun": noun_of(stage),
+        "pace_s": row["left_s"] if row["own"] + row["own_failed"] else None,
         "queued": found.count(QUEUED),
         "expected_cpu_s": work.cpu_s if work else None,
         "has_map": found.grid is not None, "layers": found.layers(),

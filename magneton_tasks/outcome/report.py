@@ -17,6 +17,7 @@ from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.outcome import block_squares
+from magneton_tasks.outcome.before import attempt_before
 from magneton_tasks.outcome.block_columns import StageColumns, VolumeColumns
 from magneton_tasks.outcome.block_squares import Squares
 from magneton_tasks.outcome.current import is_alive
@@ -31,7 +32,6 @@ from magneton_tasks.outcome.run_state import (
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.attempts import newest_first
 from magneton_tasks.work.paths import AttemptPaths
 
 #: Of the layout of report.json; another one's isn't taken over.
@@ -196,16 +196,9 @@ def _stage(found: StageColumns, told: Mapping[str, list[Data]], now: float, aliv
     }
 
 
-def _attempt_before(attempt: Attempt) -> AttemptPaths | None:
-    """The newest attempt of this work directory that was planned before this one."""
-    planned_s = attempt.paths.plan.stat().st_mtime
-    others = (f for f in newest_first(attempt.work) if f.paths.root != attempt.paths.root)
-    return next((f.paths for f in others if f.time_s <= planned_s), None)
-
-
 def _before_at(attempt: Attempt) -> AttemptPaths | None:
-    """As `_attempt_before`; where that had several thresholds, at this one."""
-    before = _attempt_before(attempt)
+    """As `attempt_before`; where that had several thresholds, at this one."""
+    before = attempt_before(attempt)
     fixed = attempt.plan.threshold.value
     if before is None or attempt.plan.cuts or fixed is None:
         return before

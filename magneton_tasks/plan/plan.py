@@ -224,6 +224,11 @@ class Plan:
         return tuple(self.at(number) for number in range(len(self.cuts))) or (self,)
 
     @property
+    def is_of_dag(self) -> bool:
+        """Whether a DAG's task planned it, so that Airflow runs its stages."""
+        return self.roots is not None
+
+    @property
     def nothing_to_do(self) -> bool:
         return not any(s.batches for s in self.work.values())
 

@@ -12,6 +12,7 @@ import pytest
 from airflow.api_fastapi.app import create_app, purge_cached_app
 from playwright.sync_api import Page, Route, expect
 
+from magneton_tasks.airflow.pages.keeper import Keeper
 from magneton_tasks.airflow.plugin import URL_PREFIX
 from magneton_tasks.config import places
 from magneton_tasks.outcome import report
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.browser
 NewPage = Callable[..., Page]
 GRID = (3, 4, 5)
 ADDRESS = "http://airflow"
+#: Width and height that the web interface leaves to a tab of a run, in a window of 1440 x 900.
+FRAME = (1064, 626)
 #: What is there in the page and in report.html alike.
 SAME = (
     "#figures",
@@ -41,9 +44,11 @@ SAME = (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[volumes.Run]:
-    """60 blocks, one of which has failed and one runs."""
+    """60 blocks, one of which has failed and one runs; the run before had another threshold."""
     folder = tmp_path_factory.mktemp("live") / "many"
-    made = plan_many(folder, GRID)
+    before = plan_many(folder, GRID, run="before")
+    volumes.release(before)
+    made = volumes.plan_run(Path(before.plan.config_path), {"segment.threshold": 0.45})
     log = made.attempt.paths.block_log("segment", 27)
     log.parent.mkdir(exist_ok=True)
     log.write_text("what block 27 said\n")
@@ -78,13 +83,14 @@ def live(
             found = threads.submit(site.get, path).result()
             route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
 
-        def opened(**options: object) -> Page:
+        def opened(*, whole: bool = True, **options: object) -> Page:
             page = new_page(**options)
             page.on("pageerror", lambda error: said.append(str(error)))
             page.on("console", lambda message: said.append(message.text))
             page.route(f"{ADDRESS}/**", answer)
             page.goto(f"{ADDRESS}{URL_PREFIX}/runs/instance_segmentation.volume/test/")
-            page.locator("#map-legend span").first.wait_for()
+            if whole:
+                page.locator("#map-legend span").first.wait_for()
             return page
 
         yield opened
@@ -103,6 +109,52 @@ def test_a_run_that_goes_on(live: Callable[..., Page]) -> None:
     expect(segment).to_contain_text("49 of 60")
     expect(segment).to_contain_text("1 running")
     expect(segment).to_contain_text("9 queued")
+
+
+def test_the_map_is_seen_without_scrolling(live: Callable[..., Page]) -> None:
+    """In the frame that a window of 1440 x 900 leaves to the tab; failures and warnings take a line each."""
+    page = live(width=FRAME[0], height=FRAME[1])
+    expect(page.locator("#alerts")).to_contain_text("segment 27: <b>boom</b>")
+    expect(page.locator("#alerts")).to_contain_text("warning")
+    boxes = {name: page.locator(name).bounding_box() for name in ("#map", "#map-legend", "#stages")}
+    top, bottom = boxes["#map"], boxes["#map-legend"]
+    assert top and bottom and boxes["#stages"]
+    assert top["height"] >= 190
+    assert bottom["y"] + bottom["height"] <= FRAME[1], "all of the layer, and what its colours mean"
+    assert boxes["#stages"]["y"] > bottom["y"], "the table follows"
+    page.locator("#alerts a").first.click()
+    expect(page.locator("#failures")).to_be_in_viewport()
+
+
+def test_the_head_says_what_is_made_how(live: Callable[..., Page]) -> None:
+    page = live()
+    expect(page.locator("#figures")).to_contain_text("Methodoverlap")
+    expect(page.locator("#figures")).to_contain_text("Threshold0.45 set for this run")
+    expect(page.locator("#differs")).to_have_text(
+        "Differs from run before, attempt 1: segment.threshold: 0.5 -> 0.45"
+    )
+    expect(page.locator("#figures")).to_contain_text("Time left, about")
+
+
+def test_verify_is_a_row_from_the_beginning(live: Callable[..., Page]) -> None:
+    row = live().locator('tr[data-stage="verify"]')
+    expect(row).to_contain_text("0 of 1")
+    expect(row).to_contain_text("1 queued")
+
+
+def test_something_is_said_before_the_records_are_read(
+    live: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large map takes seconds: how the run stands, and what is made how, needs none of it."""
+    monkeypatch.setattr(Keeper, "look", lambda *_: (None, None))
+    page = live(whole=False, java_script_enabled=False)
+    expect(page.locator("#state")).to_have_text("Loading")
+    page = live(whole=False)
+    expect(page.locator("#state")).to_have_text("Running")
+    expect(page.locator("#lead")).to_contain_text("Method overlap, threshold 0.45")
+    expect(page.locator("#lead")).to_contain_text("Reading the records of 60 blocks")
+    expect(page.locator("#differs")).to_contain_text("segment.threshold: 0.5 -> 0.45")
+    expect(page.locator("#content")).to_be_hidden()
 
 
 def test_a_failed_block_tells_all(live: Callable[..., Page]) -> None:

@@ -150,7 +150,7 @@ class _Pages:
         return _json(data.facts(self._map(dag_id, run_id).attempt))
 
     def summary(self, dag_id: str, run_id: str) -> Response:
-        """Where the run stands; ``none``: no attempt (yet), ``reading``: ask again."""
+        """Where the run stands; ``none``: no attempt (yet), ``reading``: what is known at once, ask again."""
         volume = access.volume_of(dag_id)
         if volume.config is None:
             return _json({"state": "none", "problem": volume.problem})
@@ -159,11 +159,13 @@ class _Pages:
             return _json({"state": "none", "config": str(volume.path)})
         block_map, problem = self._keeper.look(found.paths.root)
         if block_map is None:
-            return _json({"state": "unreadable" if problem else "reading", "problem": problem})
+            if problem:
+                return _json({"state": "unreadable", "problem": problem})
+            return _json({"state": "reading", **data.first_look(Attempt.open(found.paths.root))})
         attempt = block_map.attempt
         return _json(
             {
-                **block_map.summary,
+                **block_map.told(),
                 "problem": problem,
                 "task_suffix": _task_suffix(attempt),
             }

@@ -11,7 +11,7 @@ from magneton_tasks.airflow.pages import access
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import BadDataError, MagnetonError
-from magneton_tasks.outcome import current, threshold_words
+from magneton_tasks.outcome import before, current, threshold_words
 from magneton_tasks.outcome.block_detail import as_json
 from magneton_tasks.outcome.block_summary import has_output
 from magneton_tasks.outcome.report_facts import pool_report
@@ -113,7 +113,9 @@ def _run(found: Found) -> Data:
         "voxels": plan.geometry.box.voxels,
         "shape": list(plan.geometry.box.shape),
         "blocks": len(plan.geometry.grid),
+        "method": attempt.config.method,
         "threshold": threshold_words.of_attempt(attempt),
+        "before": before.told(attempt),
         "output": attempt.config.paths.output,
         "objects": pool.get("objects") if pool and state == "verified" else None,
         "can_look": has_output(attempt) is not False,

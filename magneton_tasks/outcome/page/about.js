@@ -14,6 +14,7 @@ import {
   times,
   triple,
 } from "./format.js";
+import { differsPair } from "./head.js";
 
 export function showCommands(s, facts) {
   const { look } = facts;
@@ -68,6 +69,7 @@ export function showRun(s, facts) {
       "Method",
       `${v.method}, threshold ${t.value ?? ""} ${t.source_words}${t.levels ? `: ${t.levels}` : ""}`,
     ),
+    ...differsPair(facts.before),
     ...pair("Segmentation", code(v.output), output, ...(stored ? [", ", inBytes(stored)] : [])),
     ...pair("Stages asked for", facts.asked.join(", ") + (facts.restart ? ", restarted" : "")),
     ...pair("Runner", `${s.runner}, ${several(s.cost.workers, "worker")} planned${hosts}`),

@@ -13,11 +13,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from magneton_tasks.outcome import block_squares, figures
+from magneton_tasks.outcome import before, block_squares, figures
 from magneton_tasks.outcome.block_columns import VolumeColumns
 from magneton_tasks.outcome.block_squares import Squares
 from magneton_tasks.outcome.block_summary import summarise
-from magneton_tasks.outcome.report_facts import look, settings, versions
+from magneton_tasks.outcome.current import is_alive
+from magneton_tasks.outcome.report_facts import look, settings, versions, volume
+from magneton_tasks.outcome.run_state import results_of, run_state, stage_failures
+from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 
 Data = dict[str, Any]
@@ -36,6 +39,24 @@ def facts(attempt: Attempt) -> Data:
         "settings": list(settings(attempt.config)),
         "figures": figures.for_page(),
         "look": look(attempt),
+        "before": before.told(attempt),
+    }
+
+
+def first_look(attempt: Attempt) -> Data:
+    """What is known before any record is read: the run, how it stands, and what is made how."""
+    plan, results = attempt.plan, results_of(attempt.paths)
+    verified = results["verify"][0] if "verify" in results else None
+    alive = verified is None and is_alive(attempt)
+    return {
+        "standing": run_state(verified, list(stage_failures(results)), alive),
+        "proof": words(verified),
+        "run": plan.run,
+        "attempt": plan.attempt,
+        "partition": plan.partition,
+        "planned": plan.created,
+        "volume": volume(attempt),
+        "before": before.told(attempt),
     }
 
 
@@ -63,12 +84,15 @@ def whole(
     return {"facts": facts(attempt), "summary": summary, "layers": layers}
 
 
-def retold(attempt: Attempt, before: Data, verified: Mapping[str, Any] | None) -> Data:
+def retold(attempt: Attempt, earlier: Data, verified: Mapping[str, Any] | None) -> Data:
     """The page of an attempt that had nothing to do, from that of the attempt before."""
-    found = before["summary"]
-    for stage in found["stages"]:
+    found = earlier["summary"]
+    now = summarise(attempt, {}, False, verified)  # without columns, its only rows are verify's
+    proved = {row["stage"] for row in now["stages"]}
+    stages = [row for row in found["stages"] if row["stage"] not in proved]
+    for stage in stages:
         stage["before"] = stage["done"] + stage["empty"]
         stage |= dict.fromkeys(("began", "ended", "cpu_s", "voxels_per_s", "left_s"))
-    kept = {name: found[name] for name in ("stages", "pool", "hosts", "runs")}
-    summary = {**summarise(attempt, {}, False, verified), **kept}
-    return {"facts": facts(attempt), "summary": summary, "layers": before["layers"]}
+    kept = {name: found[name] for name in ("pool", "hosts", "runs")}
+    summary = {**now, **kept, "stages": [*stages, *now["stages"]]}
+    return {"facts": facts(attempt), "summary": summary, "layers": earlier["layers"]}

@@ -23,7 +23,7 @@ from magneton_tasks.outcome.page import FOLDER
 
 #: The page's modules, each after those that it imports.
 MODULES = (
-    "squares.js", "format.js", "charts.js", "legend.js", "layer_map.js", "stages.js", "lists.js", "objects.js",
+    "squares.js", "format.js", "charts.js", "head.js", "legend.js", "layer_map.js", "stages.js", "lists.js", "objects.js",
     "about.js", "page.js", "frozen.js",
 )  # fmt: skip
 #: A statement that imports names from another module, and the beginning of one that exports a name.

@@ -5,7 +5,9 @@ import { fit, ramp, readColours, STATES, square } from "./squares.js";
 
 const MOST_PX = 72, // largest square
   GAP_PX = 5, // from where on a gap fits
-  HIGHEST_PX = 520; // of a layer
+  HIGHEST_PX = 520, // of a layer
+  LEAST_PX = 200, // of its height, however small the window is
+  BELOW_PX = 64; // for the legend
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
 // [value, times, value, times, ...] as one value per block.
@@ -94,21 +96,26 @@ export class LayerMap {
     const { z, layers, cuts, shape } = this.data,
       scale = this.scale();
     const width = this.canvas.parentElement.parentElement.clientWidth;
+    at("map-layer-label").hidden = at("map-strip").hidden = layers === 1;
     this.drawSquares(scale, width);
     fit(this.canvas, shape[1] * this.size, shape[0] * this.size);
     this.slider.max = layers - 1;
     this.slider.value = z;
-    at("map-layer-label").hidden = at("map-strip").hidden = layers === 1;
     at("map-layer-text").textContent =
       `${z + 1} of ${layers}: z ${count(cuts[0][z])} to ${count(cuts[0][z + 1])}`;
     if (layers > 1) drawStrip(this, Math.min(width, 640, Math.max(28 * layers, 200)));
     drawLegend(this, scale);
     this.frame();
   }
+  // How high a layer may be, so that all of it is seen without scrolling.
+  roomPx() {
+    const top = this.canvas.getBoundingClientRect().top + window.scrollY;
+    return Math.min(Math.max(window.innerHeight - top - BELOW_PX, LEAST_PX), HIGHEST_PX);
+  }
   drawSquares(scale, width) {
     const [ny, nx] = this.data.shape,
       values = this.values;
-    let size = Math.max(Math.min(width / nx, HIGHEST_PX / ny, MOST_PX), 1);
+    let size = Math.max(Math.min(width / nx, this.roomPx() / ny, MOST_PX), 1);
     if (size >= GAP_PX) size = Math.floor(size);
     this.size = size;
     const side = size >= GAP_PX ? size - 1 : size,

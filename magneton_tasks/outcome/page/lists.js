@@ -1,7 +1,7 @@
 // What failed, what runs, which blocks were slow or large.
 import { histogram } from "./charts.js";
 import { at, bytes, capital, code, count, el, moment, seconds, table, triple, UNITS } from "./format.js";
-import { failuresOf } from "./stages.js";
+import { failuresOf } from "./head.js";
 
 const MOST_ROWS = 100;
 
@@ -33,7 +33,7 @@ export function showFailures(s, facts, jump) {
       );
     }),
   );
-  const blocks = s.stages.reduce((sum, x) => sum + x.failed, 0);
+  const blocks = s.stages.reduce((sum, x) => sum + (x.has_map ? x.failed : 0), 0);
   const more = blocks - shown.filter((f) => f.position).length;
   const go = [
     "Continue with ",

@@ -2,10 +2,11 @@
 // the server while the run goes on, or what lies inside of report.html.
 import { showCommands, showRun, showSettings } from "./about.js";
 import { at } from "./format.js";
+import { failuresOf, showDiffers, showHead, showState } from "./head.js";
 import { LayerMap } from "./layer_map.js";
 import { showFailures, showRunning, showSpread } from "./lists.js";
 import { showObjects, showOpen } from "./objects.js";
-import { failuresOf, showFigures, showStages, showState } from "./stages.js";
+import { showStages } from "./stages.js";
 
 const busy = (counts) => counts && (counts.f || counts.c || counts.r);
 
@@ -48,12 +49,13 @@ export class BlockPage {
       summary.proof,
       summary.state === "failed" ? failuresOf(summary).at(-1)?.stage : null,
     );
-    showFigures(summary, this.source.now());
+    showHead(summary, this.source.now());
     showRunning(summary, this.source.now(), this.jump);
     if (!changed && !anew) return;
     if (anew || !this.facts) {
       this.facts = await this.source.facts();
       showSettings(this.facts);
+      showDiffers(this.facts.before);
     }
     const drawn = summary.stages.filter((s) => s.has_map);
     if (!this.stage || this.followed) this.follow(drawn);

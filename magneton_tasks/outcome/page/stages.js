@@ -1,4 +1,4 @@
-// The head of the page: how the run stands, its figures, warnings, and the table of stages.
+// The table of stages.
 import { lane, progress } from "./charts.js";
 import {
   about,
@@ -7,71 +7,13 @@ import {
   clock,
   count,
   el,
-  exact,
   inBytes,
   inNumber,
   inSeconds,
   inVoxels,
   moment,
-  seconds,
-  si,
-  time,
 } from "./format.js";
 
-const WORDS = {
-  verified: "Verified",
-  failed: "Failed",
-  running: "Running",
-  stopped: "Stopped before its end",
-  none: "Not planned",
-  reading: "Reading the records",
-  unreadable: "Can't be read",
-};
-
-export function showState(state, proof, failedIn) {
-  const pill = at("state");
-  pill.hidden = false;
-  pill.className = `state ${state === "unreadable" ? "failed" : state}`;
-  pill.textContent = WORDS[state] + (proof ? `: ${proof}` : "") + (failedIn ? ` in ${failedIn}` : "");
-}
-export function failuresOf(summary) {
-  return [...summary.stages.flatMap((x) => x.failures), ...summary.outside];
-}
-function figure(name, value, unit, title) {
-  const small = unit ? [" ", el("small", {}, unit)] : [];
-  return el("div", { title }, el("dt", {}, name), el("dd", {}, value, ...small));
-}
-export function showFigures(s, now_s) {
-  const until = s.state === "running" ? now_s : s.ended;
-  const cpu = s.stages.reduce((sum, x) => sum + (x.cpu_s || 0), 0);
-  const { threshold, voxels, blocks } = s.volume;
-  const pace = s.stages[0].voxels_per_s;
-  at("figures").replaceChildren(
-    figure("Volume", inVoxels(voxels), "voxels"),
-    figure("Blocks", count(blocks)),
-    figure("Threshold", String(threshold.value ?? "–"), threshold.source_words, threshold.levels),
-    ...(s.pool ? [figure("Objects", exact(s.pool.objects, si, `${count(s.pool.objects)} objects`))] : []),
-    figure(s.state === "running" ? "Time so far" : "Time", inSeconds(Math.max(until - s.planned, 0))),
-    ...(s.left_s !== null ? [figure("Time left, about", about(s.left_s))] : []),
-    ...(cpu ? [figure("CPU time", inSeconds(cpu))] : []),
-    ...(pace ? [figure("Segment", inVoxels(pace), "voxels/s", "voxels per second of wall time")] : []),
-  );
-  at("partition").textContent = s.partition || "";
-  const ended = s.state === "running" ? [] : [", ended ", time(s.ended)];
-  const nothing =
-    " Nothing was to do, because earlier runs have done everything. " +
-    "Times and memory of blocks are those of when they were made.";
-  at("lead").replaceChildren(
-    ...["Run ", el("b", {}, s.run), `, attempt ${s.attempt}, planned `, time(s.planned), ...ended, "."],
-    s.nothing_to_do ? nothing : "",
-  );
-  const notes = [...s.notes, ...(s.pool?.warning ? [s.pool.warning] : [])];
-  at("notes").replaceChildren(
-    ...notes.map((n) => el("p", { class: "warning" }, el("b", {}, "Warning: "), n)),
-  );
-}
-
-// ------------------------------------------------------------------ the table
 function bar(x) {
   const names = ["done", "empty", "running", "queued", "failed", "missing", "stale", "corrupt"];
   const told = names.filter((k) => x[k]).map((k) => `${count(x[k])} ${k}`);
@@ -135,29 +77,13 @@ export function showStages(s, now_s, chosen, choose) {
       {
         "data-stage": x.stage,
         "aria-selected": x.stage === chosen ? "true" : "false",
-        class: x.asked ? null : "unasked",
+        class: pick ? (x.asked ? null : "unasked") : "plain",
         onclick: pick,
       },
       el("th", { scope: "row" }, name, asked),
       ...cells(x, s, now_s),
     );
   });
-  if (s.verify) {
-    const failed = s.outside.some((f) => f.stage === "verify");
-    const [done, gap, rest] = [`${failed ? 0 : 1} of 1`, { colspan: 4 }, { colspan: 5 }];
-    rows.push(
-      el(
-        "tr",
-        { class: "plain", "data-stage": "verify" },
-        el("th", { scope: "row" }, "verify"),
-        el("td"),
-        el("td", { class: "n" }, done),
-        el("td", gap),
-        el("td", { class: "n" }, exact(s.verify.seconds, seconds, null)),
-        el("td", rest),
-      ),
-    );
-  }
   at("stage-rows").replaceChildren(...rows);
   if (focused) at("stage-rows").querySelector(`tr[data-stage="${focused}"] button`)?.focus();
 }

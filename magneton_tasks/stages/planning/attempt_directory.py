@@ -61,23 +61,29 @@ def freeze(
 
 def differences(work: WorkPaths, plan: Plan, config: RunConfig) -> list[str]:
     """What differs from the frozen config of the attempt before, as ``key: before -> now``."""
-    before = _previous(work, plan)
-    if before is None:
-        return []
-    settings, threshold = before
-    return differing(settings, config.resolved(), (threshold, plan.threshold.settled))
-
-
-def _previous(work: WorkPaths, plan: Plan) -> tuple[dict[str, Any], float | None] | None:
-    """Config of the attempt before, and the threshold that it took (affinity), where that's told."""
     this = work.run(plan.run) / str(plan.attempt)
     try:
         found = attempts.newest_first(work)
-        before = next((f.paths for f in found if f.paths.root != this), None)
-        data = yaml.safe_load(before.config.read_text()) if before is not None else None
+    except OSError:
+        return []
+    before = next((f.paths for f in found if f.paths.root != this), None)
+    known = frozen_settings(before) if before is not None else None
+    if known is None:
+        return []
+    settings, threshold = known
+    return differing(settings, config.resolved(), (threshold, plan.threshold.settled))
+
+
+def frozen_settings(paths: AttemptPaths) -> tuple[dict[str, Any], float | None] | None:
+    """An attempt's config as any release may have frozen it, and the threshold that its plan took.
+
+    That is an affinity; None where the plan doesn't tell. None alone: they can't be read.
+    """
+    try:
+        data = yaml.safe_load(paths.config.read_text())
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    told = attempts.plan_data(before) if before is not None else None
+    told = attempts.plan_data(paths)
     if not isinstance(data, dict) or told is None:
         return None
     chosen = told.get("threshold")

@@ -1,8 +1,8 @@
 // The page of a run in Airflow: asks the server, and looks again every 2 s while it is seen.
 import { explainNothing, showDetail } from "./detail.js";
 import { at, clock } from "./format.js";
+import { showFirst, showState } from "./head.js";
 import { BlockPage } from "./page.js";
-import { showState } from "./stages.js";
 import { followTheme } from "./theme.js";
 
 const EVERY_MS = 2000;
@@ -46,7 +46,8 @@ async function look() {
   try {
     const data = await fetchJson("summary.json");
     trouble(data.problem && data.state !== "none" ? data.problem : "");
-    showState(data.state, data.proof);
+    if (data.state === "reading") showFirst(data);
+    else showState(data.state, data.proof);
     at("looked").textContent = `Last look ${clock(Date.now() / 1000)}.`;
     at("content").hidden = !data.stages;
     at("nothing").hidden = data.state !== "none";

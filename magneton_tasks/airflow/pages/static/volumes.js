@@ -1,6 +1,7 @@
 // The page of all volumes.
 
 import { at, bytes, count, el, moment, pair, seconds, si, times } from "./format.js";
+import { differsPair } from "./head.js";
 import { followTheme, leaveFrame } from "./theme.js";
 
 const EVERY_MS = 5000;
@@ -76,13 +77,16 @@ function card(v) {
     ...pair(
       "Volume",
       v.voxels
-        ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks, method ${v.method}`
+        ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks`
         : null,
     ),
     ...pair(
-      "Threshold",
-      v.threshold ? `${v.threshold.value ?? ""} ${v.threshold.source_words}${levels}` : null,
+      "Method",
+      v.threshold
+        ? `${v.method}, threshold ${v.threshold.value ?? ""} ${v.threshold.source_words}${levels}`
+        : null,
     ),
+    ...(v.voxels ? differsPair(v.before) : []),
     ...(v.threshold ? v.threshold.warnings : []).flatMap((w) => pair("Warning", w)),
     ...pair("Input", v.input ? el("code", {}, v.input) : null),
     ...pair("Segmentation", v.output ? el("code", {}, v.output) : null),
