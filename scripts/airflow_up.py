@@ -10,8 +10,13 @@ from magneton_tasks.airflow.dag.dag_names import named_configs
 from magneton_tasks.airflow.service import database, home
 from magneton_tasks.airflow.service.known import wait_for_dags
 from magneton_tasks.airflow.service.services import Services
+from magneton_tasks.base.browser import open_apart
 from magneton_tasks.config.places import CONFIGS_VARIABLE
 from magneton_tasks.errors import MagnetonError
+
+#: The page of volumes in Airflow's web interface: see `magneton_tasks.airflow.plugin`, which imports
+#: Airflow.
+VOLUMES = "/plugin/magneton-volumes"
 
 
 def main() -> int:
@@ -26,13 +31,17 @@ def main() -> int:
             print(f"  for a proxy of this machine:  {services.address}")
         if services.password_file.exists():
             print(f"  user admin, password {services.password()}")
+        volumes = f"{people_use.rstrip('/')}{VOLUMES}"
+        print(f"  your volumes and their runs:  {volumes}")
         print(f"  volume configs from {configs}")
         if unknown:
             print(
                 f"  not read yet: {', '.join(sorted(unknown))}; see {services.log('dag-processor')}"
             )
         print(f"  logs in {services.home / 'logs'}")
-        print("Stop it with:  make down")
+        print("Stop it with:  make down", flush=True)
+        if open_apart(volumes, os.environ):
+            print("The page of volumes opens in your browser.")
     except MagnetonError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from magneton_tasks.base.browser import has_display
 from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.errors import UsageError
 from magneton_tasks.viewer.layers import Layer, resolve
@@ -72,7 +73,7 @@ def serve(
         return make_state(shown, base_url, position_vox, voxel_size_nm, side_by_side, shape_vox)
 
     app = make_app(shown, state, token, hosts=_NAMES, closing=closing)
-    can_open = _has_display(os.environ)
+    can_open = has_display(os.environ)
     if open_browser and not can_open:
         notes.append("there is no display here: open the link yourself")
     with _listen(port) as listener, suppress(KeyboardInterrupt):
@@ -138,10 +139,6 @@ def _tunnel(port: int, connection: str) -> str:
     except (KeyError, OSError):
         user = ""
     return f"ssh {other}-L {port}:localhost:{port} {user}{socket.gethostname()}"
-
-
-def _has_display(environment: Mapping[str, str]) -> bool:
-    return any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
 def _run(app: Starlette, listener: socket.socket, closing: asyncio.Event) -> None:

@@ -27,6 +27,7 @@ def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     for told in _twice_at_once(airflow, "airflow_up"):
         assert airflow.address in told
         assert airflow.services.password() in told
+        assert f"{airflow.address}/plugin/magneton-volumes" in told
     assert "is at work: waiting for it" in told
     assert airflow.services.password_file.stat().st_mode & 0o777 == 0o600
     started = airflow.services.running()

@@ -76,9 +76,7 @@ function card(v) {
     ...pair("Result", v.objects !== null && v.objects !== undefined ? `${count(v.objects)} objects` : null),
     ...pair(
       "Volume",
-      v.voxels
-        ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks`
-        : null,
+      v.voxels ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks` : null,
     ),
     ...pair(
       "Method",
