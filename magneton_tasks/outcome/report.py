@@ -29,6 +29,7 @@ from magneton_tasks.outcome.run_state import (
     stage_failures,
     verify_failures,
 )
+from magneton_tasks.outcome.summary import NOTHING_OWN
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
@@ -229,6 +230,6 @@ def earlier(attempt: Attempt) -> Data | None:
             worked = {name: found[name] for name in names}
             for stage in worked["stages"]:
                 stage["before"] = stage["done"] + stage["empty"]
-                stage |= dict.fromkeys(("began", "ended", "seconds", "cpu_s", "voxels_per_s"))
+                stage |= NOTHING_OWN | {"seconds": None}
             return worked
     return None

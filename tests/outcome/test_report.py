@@ -288,7 +288,7 @@ def test_stages_that_were_not_asked_for(copy_of: Copy) -> None:
         "apply": False,
     }
     shown = page_of(run.attempt.paths).data["summary"]["stages"]
-    assert [s["asked"] for s in shown] == [True, False, False, False]
+    assert [s["asked"] for s in shown] == [True, False, False, False, True], "and verify"
 
 
 # ------------------------------------------------------------------ nothing to do
@@ -307,7 +307,10 @@ def test_nothing_to_do_takes_over_what_the_attempt_before_found(
     told, layers = page_of(finished.attempt.paths).data["summary"], page.layers
     assert layers == page_of(finished.attempt.paths).layers
     assert page.data["summary"]["pool"] == told["pool"]
-    assert [s["before"] for s in page.data["summary"]["stages"]] == [8, 8, 1, 2]
+    *stages, verify = page.data["summary"]["stages"]
+    assert [s["before"] for s in stages] == [8, 8, 1, 2]
+    assert [s["own"] for s in stages] == [0, 0, 0, 0]
+    assert (verify["stage"], verify["done"], verify["own"]) == ("verify", 1, 1), "it was done again"
     third = volumes.run_pipeline(Path(finished.plan.config_path))
     monkeypatch.setattr(report, "earlier", lambda _: None)
     anew = report.collect(third.attempt)

@@ -20,6 +20,7 @@ from magneton_tasks.outcome.block_summary import summarise
 from magneton_tasks.outcome.current import is_alive
 from magneton_tasks.outcome.report_facts import look, settings, versions, volume
 from magneton_tasks.outcome.run_state import results_of, run_state, stage_failures
+from magneton_tasks.outcome.summary import NOTHING_OWN
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 
@@ -92,7 +93,7 @@ def retold(attempt: Attempt, earlier: Data, verified: Mapping[str, Any] | None) 
     stages = [row for row in found["stages"] if row["stage"] not in proved]
     for stage in stages:
         stage["before"] = stage["done"] + stage["empty"]
-        stage |= dict.fromkeys(("began", "ended", "cpu_s", "voxels_per_s", "left_s"))
+        stage |= NOTHING_OWN
     kept = {name: found[name] for name in ("pool", "hosts", "runs")}
     summary = {**now, **kept, "stages": [*stages, *now["stages"]]}
     return {"facts": facts(attempt), "summary": summary, "layers": earlier["layers"]}
