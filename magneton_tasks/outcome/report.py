@@ -230,6 +230,6 @@ def earlier(attempt: Attempt) -> Data | None:
             worked = {name: found[name] for name in names}
             for stage in worked["stages"]:
                 stage["before"] = stage["done"] + stage["empty"]
-                stage |= NOTHING_OWN | {"seconds": None}
+                stage |= {**NOTHING_OWN, "seconds": None}
             return worked
     return None

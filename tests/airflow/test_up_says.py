@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from magneton_tasks.airflow.plugin import MagnetonPlugin
+from magneton_tasks.airflow.service import home
 from magneton_tasks.config import places
 from scripts import airflow_up
 
@@ -33,8 +34,8 @@ def test_the_page_of_volumes_is_told_and_opened(
 ) -> None:
     opened: list[str] = []
     monkeypatch.setattr(airflow_up, "Services", _Services)
-    monkeypatch.setattr(airflow_up.home, "airflow_home", lambda: tmp_path)
-    monkeypatch.setattr(airflow_up, "open_apart", lambda link, _: bool(opened.append(link)))
+    monkeypatch.setattr(home, "airflow_home", lambda: tmp_path)
+    monkeypatch.setattr(airflow_up, "open_apart", lambda link, _: opened.append(link))
     monkeypatch.setattr(airflow_up, "wait_for_dags", lambda *_: set())
     assert airflow_up.main() == 0
     (page,) = [view for view in MagnetonPlugin.external_views if view["name"] == "Volumes"]
