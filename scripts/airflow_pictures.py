@@ -65,7 +65,7 @@ def take_forms(page: Page, services: Services) -> None:
         page.wait_for_timeout(SETTLE_MS)
     page.get_by_role("button", name="Trigger").first.click()
     form = page.get_by_role("dialog")
-    form.get_by_text("Segmentation", exact=True).first.click()
+    form.get_by_text("Segmentation: ").first.wait_for()
     shoot(page, form, "trigger-form.png")
     form.get_by_text("Backfill", exact=True).first.click()
     shoot(page, form, "backfill.png")

@@ -25,8 +25,9 @@ from pydantic import BaseModel
 from magneton_tasks.base.methods import Choice
 from magneton_tasks.config import keys
 
-#: Headings of the form, from top to bottom.
-Heading = Literal["Paths", "Blocks", "Segmentation", "Pooling", "Output", "Where it runs"]
+#: Headings of the form, from top to bottom; the first stands open.
+Heading = Literal["This run", "Paths", "Blocks", "Segmentation", "Pooling", "Output"]
+OPEN: Final[Heading] = "This run"
 #: Of a key of the first release: it is hashed, whatever it stands at.
 ALWAYS: Final = object()
 F = TypeVar("F")

@@ -20,7 +20,7 @@ class Runner(Section):
         title="Offered runners",
         description="Runners that a run may choose; a DAG offers these.",
     )
-    default: Annotated[RunnerName, InForm("Where it runs")] = Field(
+    default: Annotated[RunnerName, InForm("This run")] = Field(
         "local", title="Runner", description="Runner of a run that chooses none."
     )
 

@@ -26,7 +26,9 @@ _SEEDS = OnlyFor("segment.supervoxels", ("3d", "2d"))
 class Segment(Section):
     """How one block is segmented."""
 
-    threshold: Annotated[Fraction | None, Decides("segment", "segment.threshold"), _FORM] = Field(
+    threshold: Annotated[
+        Fraction | None, Decides("segment", "segment.threshold"), InForm("This run")
+    ] = Field(
         None,
         title="Threshold (affinity)",
         description="Regions merge while their score is at least this affinity. A lower value merges more. "

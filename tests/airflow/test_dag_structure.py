@@ -18,6 +18,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from magneton_tasks.airflow.dag import catalog
 from magneton_tasks.config import roots
 from magneton_tasks.config.read import RunConfig, load_config
+from magneton_tasks.plan.stage_table import CHOICE_OF, TABLE, stages_of
 from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.odd_configs import ODD, TYPICAL
 
@@ -91,7 +92,7 @@ def test_the_exact_method_has_eight_slots_for_rounds_and_offers_what_it_reads(
     assert set(dag.task_group_dict["rounds"].children) == folded
     offered = set(dag.params)
     assert {"segment.threshold", "exact.s2", "exact.advanced.t_high"} <= offered
-    assert not {"segment.merge_function", "pool.rule", "block.overlap"} & offered
+    assert not {"segment.merge_function", "pool.rule", "block.overlap.z"} & offered
 
 
 def test_verify_alone_decides_about_green(load_dags: Load, write_config: Write) -> None:
@@ -329,7 +330,7 @@ def test_form_has_the_defaults_of_the_file(load_dags: Load, write_config: Write)
     path = write_config("cortex", "segment: {threshold: 0.37}\nblock: {size: [96, 128, 160]}\n")
     form = load_dags(path.parent)["instance_segmentation.cortex"].params
     assert form["segment.threshold"] == 0.37
-    assert form["block.size"] == [96, 128, 160]
+    assert [form[f"block.size.{axis}"] for axis in "zyx"] == [96, 128, 160]
     assert form["pool.rule"] == "mutual"
     assert form["restart"] is False
 
@@ -354,10 +355,12 @@ def test_an_empty_threshold_says_what_it_stands_for(
         ("segment.threshold", [0, 0.5, 1, None], [-0.1, 1.1, "0.5"]),
         ("segment.merge_function", ["mean", "aff75_his256"], ["aff33_his256", "", None]),
         ("segment.supervoxels", ["waterz", "3d", "2d"], ["4d"]),
-        ("segment.aff_thresholds", [[0.1, 0.9]], [[0.1], [0.1, 2], [0.1, 0.5, 0.9]]),
+        ("segment.aff_thresholds.low", [0, 0.1], [-0.1, "0.1", None, [0.1, 0.9]]),
+        ("segment.aff_thresholds.high", [0.9, 1], [2]),
         ("segment.min_size_vox", [0, 100], [-1, 0.5, None]),
-        ("block.size", [[1, 1, 1]], [[0, 1, 1], [64, 64], 64]),
-        ("block.overlap", [[0, 0, 0]], [[-1, 0, 0]]),
+        ("block.size.z", [1, 256], [0, 0.5, None, [64, 64, 64]]),
+        ("block.overlap.x", [0], [-1]),
+        ("apply.chunk_size.y", [64], [0]),
         ("pool.rule", ["mutual", "both", "iou", "any"], ["best"]),
         ("pool.min_frac", [0.3], [30]),
         ("apply.mips", [0, 10], [-1, 11]),
@@ -418,17 +421,75 @@ def test_every_parameter_explains_itself(load_dags: Load, write_config: Write) -
     params = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"].params
     for key in params:
         param = params.get_param(key)
-        assert param.description and param.schema["title"] and param.schema["section"], key
+        assert param.description and param.schema["title"], key
         assert "null" not in param.description, f"{key}: a form has empty fields, no null"
+        assert "[z, y, x]" not in param.description, f"{key}: a field for each number"
 
 
-def test_lists_of_numbers_stay_numbers(load_dags: Load, write_config: Write) -> None:
-    """The web form sends lines of text for an array that doesn't say what its items are."""
-    params = load_dags(write_config("cortex").parent)["instance_segmentation.cortex"].params
-    for key in ("block.size", "block.overlap", "apply.chunk_size", "segment.aff_thresholds"):
+def test_what_people_change_stands_open_and_closed_sections_tell_their_values(
+    load_dags: Load, write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow opens what is in no section, and puts it where its first field is."""
+    monkeypatch.setenv(roots.ROOTS_VARIABLE, "/")
+    more = "runner: {offered: [local, docker], default: local}\nblock: {size: [96, 128, 160]}\nsegment: {aff_thresholds: [0.1, 0.9]}\n"
+    path = write_config("cortex", more, partition=True)
+    params = load_dags(path.parent)["instance_segmentation.cortex"].params
+    sections = {key: params.get_param(key).schema.get("section", "") for key in params}
+    opened = ["segment.threshold", "stages", "runner.default", "partition", "restart"]
+    assert list(sections)[: len(opened)] == opened
+    assert [key for key, section in sections.items() if not section] == opened
+    titles = list(dict.fromkeys(sections.values()))[1:]
+    headings = [title.split(":")[0] for title in titles]
+    assert headings == ["Paths", "Blocks", "Segmentation", "Pooling", "Output"]
+    assert titles[1] == "Blocks: block size 96 x 128 x 160, overlap 32 x 32 x 32, mip 0"
+    assert "watershed thresholds 0.1 to 0.9, " in titles[2]
+    assert titles[0].endswith(", no mask") and "no-such-volume" in titles[0]
+
+
+@pytest.mark.parametrize("method", ["overlap", "exact"])
+def test_no_field_is_an_editor_of_json(
+    load_dags: Load, write_config: Write, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """As Airflow's form decides: objects, lists of anything but texts, and values of several types."""
+    monkeypatch.setenv(roots.ROOTS_VARIABLE, "/")
+    path = write_config("cortex", f"method: {method}\n")
+    path.write_text(path.read_text().replace("segmentation", "at-{threshold}"))
+    params = load_dags(path.parent)["instance_segmentation.cortex"].params
+    for key in params:
         schema = params.get_param(key).schema
-        assert schema["items"]["type"] in ("integer", "number")
-        assert schema["minItems"] == schema["maxItems"] == len(params[key])
+        given = schema["type"]
+        (kind,) = {given} if isinstance(given, str) else {*given} - {"null"}
+        assert kind in ("string", "number", "integer", "boolean", "array"), key
+        if kind == "array":
+            assert schema["items"]["type"] == "string" and schema["examples"], key
+
+
+@pytest.mark.parametrize("method", ["overlap", "exact"])
+@pytest.mark.parametrize("offered", ["local", "local, docker", "slurm", "local, docker, slurm"])
+def test_the_form_offers_what_the_dag_has_and_the_dag_has_what_the_form_offers(
+    load_dags: Load, write_config: Write, method: str, offered: str
+) -> None:
+    """No value whose stage isn't there, and no stage that no value asks for."""
+    default = offered.split(", ")[0]
+    path = write_config(
+        "cortex", f"method: {method}\nrunner: {{offered: [{offered}], default: {default}}}\n"
+    )
+    dag = load_dags(path.parent)["instance_segmentation.cortex"]
+    config = load_config(path)
+    asked: set[str] = set()
+    for key in dag.params:
+        schema = dag.params.get_param(key).schema
+        for value in schema.get("enum", ()):
+            chosen = config if key == "stages" else load_config(path, {key: value})
+            runner = chosen.runner.default
+            end = f"_{runner}" if ", " in offered else ""
+            asked |= {f"{stage}{end}" for stage in stages_of(chosen.method)}
+    assert asked <= dag.task_dict.keys()
+    known = {s.name for s in TABLE}
+    stages = {task for task in dag.task_dict if task.split("_")[0] in known}
+    assert stages == asked
+    choices = dag.params.get_param("stages").schema["items"]["enum"]
+    assert {CHOICE_OF[s] for s in stages_of(config.method) if s in CHOICE_OF} == set(choices)
 
 
 # ------------------------------------------------------------------------------ what it costs

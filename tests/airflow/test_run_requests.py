@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
+from magneton_tasks.airflow.dag import fields
 from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.operators.planning import PlanOperator, request_command
 from magneton_tasks.config import from_form, renamed, roots
@@ -74,6 +75,35 @@ def test_only_what_differs_is_set(write_config: Write) -> None:
     asked = request(path, {**conf, "stages": ["pool"], "restart": True})
     assert asked.sets == {"segment.threshold": 0.6, "block.size": [128, 256, 256]}
     assert asked.stages == ("pool",) and asked.restart
+
+
+def test_a_key_of_several_numbers_has_a_field_for_each_and_may_be_given_whole(
+    write_config: Write,
+) -> None:
+    path = write_config("cortex", "block: {size: [96, 128, 160]}\n")
+    form = {key: param.value for key, param in params.form(load_config(path)).items()}
+    # the web form sends all of them
+    assert request(path, {**form, "block.size.y": 64}).sets == {"block.size": [96, 64, 160]}
+    assert request(path, {"segment.aff_thresholds.high": 0.5}).sets == {
+        "segment.aff_thresholds": [0.0001, 0.5]
+    }
+    assert request(path, {"block.size": [1, 2, 3]}).sets == {"block.size": [1, 2, 3]}
+    assert request(path, {"block.size": [96, 128, 160]}).sets == {}
+    with pytest.raises(ConfigError, match=r"block\.size and block\.size\.z contradict"):
+        request(path, {"block.size": [1, 2, 3], "block.size.z": 1})
+    with pytest.raises(ConfigError, match="block.size.w is not a parameter"):
+        request(path, {"block.size.w": 1})
+
+
+def test_wrong_numbers_that_are_given_whole_fail_plan_by_name(write_config: Write) -> None:
+    """Airflow knows the form's fields alone."""
+    path = write_config("cortex")
+    conf = {"block.size": [64, 64]}
+    run = SimpleNamespace(conf=conf, run_type="manual", logical_date=None, run_id="r")
+    values = {key: param.value for key, param in params.form(load_config(path)).items()}
+    context: Any = {"dag_run": run, "params": values, "task_state_store": Store()}
+    with pytest.raises(AirflowFailException, match=r"block\.size"):
+        PlanOperator(task_id="plan", config_path=str(path)).command(context)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +187,7 @@ def test_values_reach_the_command_as_they_are(write_config: Write) -> None:
     assert command[1:5] == ["-m", "magneton_tasks", "plan", str(path)]
     assert "--run-id=manual__1:2+3" in command and "--form" in command
     sets = [a.removeprefix("--set=") for a in command if a.startswith("--set=")]
-    assert sets == ["block.size=[96, 96, 96]", "segment.threshold=0.25", "pool.rule=both"]
+    assert sets == ["segment.threshold=0.25", "block.size=[96, 96, 96]", "pool.rule=both"]
 
 
 def test_cleared_plan_follows_the_edited_file(write_config: Write) -> None:
@@ -214,7 +244,8 @@ def test_what_forms_offer_is_what_a_form_may_set(
     found = set()
     for method in ("overlap", "exact"):
         config = load_config(write_config(method, f"{runners}method: {method}\n"))
-        form = params.form(config)
+        of_fields = {name: key for key in from_form.KEYS for name in fields.names(key)}
+        form = dict.fromkeys(of_fields.get(name, name) for name in params.form(config))
         found |= form.keys() - {"stages", "restart"}
         assert tuple(k for k in form if k in from_form.KEYS) == from_form.offered(config)
     assert found == set(from_form.KEYS)

@@ -34,7 +34,7 @@ def test_plan_refuses_everything_else(key: str) -> None:
     assert re.match(
         rf"{re.escape(key)} (can't be set by a run's|is not a) parameter", str(caught.value)
     )
-    assert "segment.threshold, segment.merge_function" in str(caught.value.hint)
+    assert "segment.threshold, runner.default, paths.input" in str(caught.value.hint)
 
 
 def test_every_path_of_the_form_is_held_against_the_roots() -> None:

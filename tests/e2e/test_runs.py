@@ -72,7 +72,7 @@ def refusing(airflow: Airflow) -> str:
     ("conf", "says"),
     [
         ({"segment.threshold": 3}, "segment.threshold"),
-        ({"block.size": [64, 64]}, "block.size"),
+        ({"block.size.z": 0}, "block.size.z"),
         ({"segment.merge_function": "median"}, "segment.merge_function"),
         ({"paths.input": "/etc"}, "paths.input"),
         ({"restart": "yes"}, "restart"),
@@ -123,17 +123,21 @@ def test_a_run_in_the_browser(airflow: Airflow, sign_in: Callable[..., Page]) ->
     page.goto(f"{airflow.address}/dags/{dag_id}")
     page.get_by_role("button", name="Trigger").first.click()
     form = page.get_by_role("dialog")
-    expect(form.get_by_text("Segmentation").first).to_be_visible(timeout=PATIENCE_S * 1000)
-    assert form.locator("[aria-invalid=true]").count() == 0, "nothing is red at opening"
-    for section in ("Paths", "Blocks", "Pooling", "Output", "This run"):
-        expect(form.get_by_text(section, exact=True).first).to_be_attached()
-    form.get_by_text("Segmentation", exact=True).first.click()
     threshold = form.locator('[name="element_segment.threshold"]').first
+    expect(threshold).to_be_visible(timeout=PATIENCE_S * 1000)
+    assert form.locator("[aria-invalid=true]").count() == 0, "nothing is red at opening"
+    for section in ("Paths", "Segmentation", "Pooling", "Output"):
+        expect(form.get_by_text(f"{section}: ").first).to_be_visible()
+    form.get_by_text("Blocks: block size 32 x 32 x 32, overlap 8 x 8 x 8, mip 0").click()
+    depth = form.locator('[name="element_block.size.z"]').first
+    depth.fill("40")
+    depth.blur()
+    form.get_by_text("Run Parameters").click()
     threshold.fill("0.6")
     threshold.blur()
     form.get_by_role("button", name=re.compile("^Trigger")).last.click()
     wait_until(lambda: bool(airflow.runs("in_browser")), "the run has begun")
     (run,) = airflow.runs("in_browser")
-    assert run["conf"]["segment.threshold"] == 0.6
+    assert run["conf"]["segment.threshold"] == 0.6 and run["conf"]["block.size.z"] == 40
     assert airflow.wait_for_run("in_browser", run["dag_run_id"]) == "success"
     assert airflow.result("in_browser", "verify")["objects"] == OBJECTS

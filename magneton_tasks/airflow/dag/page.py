@@ -26,7 +26,7 @@ def _parts(dag_id: str, path: Path, config: RunConfig) -> Iterator[str]:
     yield "\n".join(f"- {line}" for line in _ways(dag_id, path, config))
     yield (
         "The log of the task *plan* says what a run will take (memory, time, files). A rerun does "
-        "only what isn't done yet. Values from a form or from `--conf` apply to that run only."
+        "only what isn't done yet; skipped tasks had nothing to do. Values from a form or from `--conf` apply to that run only."
     )
     text = yaml.dump(config.resolved(), Dumper=_Dumper, sort_keys=False, default_flow_style=None)
     yield "### The config"
