@@ -118,8 +118,8 @@ class StageColumns:
         A letter per block.
     figures
         A column of each of `FIGURES`; NaN where nothing is known.
-    times
-        Unix seconds of the record that is shown; NaN without one.
+    times, began
+        Unix seconds of the record that is shown, and when the work on it began; NaN without one.
     hosts, runs
         Numbers of names, -1 for none; run 0 is this attempt.
     stored_bytes
@@ -140,7 +140,7 @@ class StageColumns:
         self._work = work = group_work.work_of(attempt.paths, attempt.plan, stage)
         nothing = array("d", [NAN]) * total
         self.figures = {figure.name: nothing[:] for figure in FIGURES}
-        self.times = nothing[:]
+        self.times, self.began = nothing[:], nothing[:]
         self.hosts, self.runs = array("i", [-1]) * total, array("i", [-1]) * total
         self.stored_bytes = array("q", [0]) * total
         self.opened: dict[str, array[int]] = {}
@@ -175,6 +175,7 @@ class StageColumns:
     def _take(self, key: int, record: Record | None, is_result: bool) -> None:
         for figure in FIGURES:
             self.figures[figure.name][key] = figure.column_value(record, is_result=is_result)
+        self.began[key] = NAN if record is None or record.began is None else record.began
         self.hosts[key] = self._host_names(record.host) if record else -1
         self.runs[key] = self._run_names(f"{record.run}/{record.attempt}") if record else -1
         self._take_result(key, record if is_result else None)
@@ -206,14 +207,15 @@ class StageColumns:
     def _summarised(self) -> StageSummary:
         found, kinds = self._planned(), dict(_KINDS)
         summed = (self.figures[name] for name in ("seconds", "cpu_s", "peak_bytes"))
-        columns = (self.states, self.times, *summed, self.runs)
+        columns = (self.states, self.times, self.began, *summed, self.runs)
         for key, (letter, *numbers, run) in enumerate(zip(*columns, strict=True)):
-            time, seconds, cpu_s, peak = (None if v != v else v for v in numbers)
+            time, began, seconds, cpu_s, peak = (None if v != v else v for v in numbers)
             found.add(
                 kinds[letter],
                 key,
                 is_own=run == _OWN_RUN,
                 time=time,
+                began=began,
                 seconds=seconds,
                 cpu_s=cpu_s,
                 peak_bytes=peak,

@@ -18,8 +18,8 @@ Data = dict[str, Any]
 
 #: What a run would still do.
 UNDONE = ("missing", "stale", "corrupt")
-#: Records of these aren't about one block each: count's are written many at a time.
-_NOT_EACH = ("count", "pool", "verify")
+#: Records of these aren't about one block each.
+_NOT_EACH = ("pool", "verify")
 
 
 @dataclass(frozen=True)

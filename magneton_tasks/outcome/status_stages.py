@@ -103,15 +103,12 @@ class AtThreshold:
         for each in self.states.judged(stage):
             kind: str = "corrupt" if each.key in damage else each.kind
             if kind in RESULTS and each.state is not None:
-                seconds, cpu_s, peak_bytes = each.state.figures
                 status.summary.add(
                     kind,
                     each.key,
                     is_own=each.state.holds(own),
                     time=each.state.time,
-                    seconds=seconds,
-                    cpu_s=cpu_s,
-                    peak_bytes=peak_bytes,
+                    **each.state.figures._asdict(),
                 )
                 status.cleaned += each.state.is_cleaned
                 continue

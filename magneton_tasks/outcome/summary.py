@@ -115,6 +115,7 @@ class StageSummary:
                 event.key,
                 is_own=True,
                 time=event.time,
+                began=event.began,
                 seconds=event.seconds,
                 cpu_s=event.cpu_s,
                 peak_bytes=event.peak_bytes,
@@ -132,6 +133,7 @@ class StageSummary:
         *,
         is_own: bool,
         time: float | None = None,
+        began: float | None = None,
         seconds: float | None = None,
         cpu_s: float | None = None,
         peak_bytes: float | None = None,
@@ -146,6 +148,8 @@ class StageSummary:
             Whether this attempt did it.
         time, seconds
             Of its record, in unix seconds, and how long it took; of one that runs, when it was begun.
+        began
+            When the work on it began; None: as long before ``time`` as it took.
         """
         self.counts[kind] += 1
         is_result = kind in RESULTS
@@ -156,7 +160,7 @@ class StageSummary:
         if kind == "running":
             self.started = time if self.started is None else min(self.started, time)
         if is_result or kind == "failed":
-            began = time - (seconds or 0.0)
+            began = time - (seconds or 0.0) if began is None else began
             self.began = began if self.began is None else min(self.began, began)
             self.settled_at = time if self.settled_at is None else max(self.settled_at, time)
             self.own += is_result
@@ -181,6 +185,7 @@ class StageSummary:
             key,
             is_own=is_own,
             time=record.time,
+            began=record.began,
             seconds=record.seconds,
             cpu_s=record.cpu_s,
             peak_bytes=record.peak_bytes,

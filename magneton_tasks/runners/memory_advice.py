@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from magneton_tasks.base.scoring import parse_scoring
+from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.config.segment import USUAL_THRESHOLD
+from magneton_tasks.errors import ConfigError, OutOfMemoryError
 from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
 from magneton_tasks.plan.memory import writing_memory
 from magneton_tasks.plan.plan import Plan
@@ -22,6 +25,7 @@ from magneton_tasks.plan.stage_table import OF_GROUPS, WRITING
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.registry import RUNNERS
 from magneton_tasks.runners.resources import USABLE
+from magneton_tasks.work.attempt import Attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +117,23 @@ def _with_apply(config: RunConfig, **values: Any) -> RunConfig:
 def _writing_bytes(config: RunConfig, volume: VolumeFacts, stage: str) -> int:
     memory = writing_memory(config, make_geometry(config, volume), 0).get(stage)
     return 0 if memory is None else memory.bound  # all mips are apply's
+
+
+def require_memory(attempt: Attempt, stage: str, need: int, what: str) -> None:
+    """Refuse work that is known to need more than the runner allows.
+
+    Raises
+    ------
+    OutOfMemoryError
+        The runner can try again with more memory.
+    ConfigError
+        It can't.
+    """
+    limit = attempt.allowed_memory
+    if limit is None or need <= limit:
+        return
+    kind = ConfigError if allowed_memory() is None else OutOfMemoryError
+    raise kind(
+        f"{what} may need {human_bytes(need)}, more than this worker may take ({human_bytes(limit)})",
+        advice(attempt.config, stage, attempt.plan),
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -54,11 +54,13 @@ class Pending(Generic[T]):
     rows: int = 0
     keys: list[int] = field(default_factory=list)
     counted: list[T] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
 
-    def add(self, key: int, counted: T, rows: int) -> None:
+    def add(self, key: int, counted: T, rows: int, seconds: float) -> None:
         self.keys.append(key)
         self.counted.append(counted)
         self.rows += rows
+        self.took.append(seconds)
 
     @property
     def is_due(self) -> bool:
@@ -86,7 +88,8 @@ def into_common_files(
         except Exception as error:
             yield pending.keys[0], error
             return
-        yield from outcomes
+        for (key, outcome), seconds in zip(outcomes, pending.took, strict=True):
+            yield key, replace(outcome, seconds=seconds)  # what the file took isn't its own
 
     def process(keys: list[int], begin: Begin) -> Iterator[tuple[int, Outcome | Exception]]:
         if keys:
@@ -94,8 +97,9 @@ def into_common_files(
         pending = Pending[T]()
         for key in keys:
             begin(key)
+            since = time.monotonic()
             try:
-                pending.add(key, *count(key))
+                pending.add(key, *count(key), time.monotonic() - since)
             except Exception as error:
                 yield key, error
                 continue

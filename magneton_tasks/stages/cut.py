@@ -6,7 +6,9 @@ writes one table a block: supervoxel -> global id.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -121,10 +123,12 @@ class CutStage:
     def one(self, key: int) -> Made:
         """Cut a group: the table of each of its blocks."""
         if key not in self._cut:
+            began = time.time()
             try:
                 self._cut = self._several(self._together(key))
             except MagnetonError:  # of another one, perhaps
                 self._cut = self._several([key])
+            _share(self._cut.values(), began, time.time() - began)
         return self._cut.pop(key)
 
     def _together(self, key: int) -> list[int]:
@@ -185,6 +189,15 @@ class CutStage:
         summary = f"{info['n']:,} supervoxels, {info['objects']:,} objects"
         outcome = Outcome("done", pool_key(self.pool) or "", output, info, summary)
         return Made(outcome, [Rows(CUT, table, source=b) for b, table in tables.items()])
+
+
+def _share(together: Collection[Made], began: float, seconds: float) -> None:
+    """Give each of the groups that were cut together its share of the time, by its supervoxels."""
+    supervoxels = sum(made.outcome.info["n"] for made in together)
+    for made in together:
+        part = made.outcome.info["n"] / supervoxels if supervoxels else 1 / len(together)
+        made.outcome = replace(made.outcome, began=began, seconds=seconds * part)
+        began += seconds * part
 
 
 def _ids(cut: CutBlock, least_vox: int) -> ObjectIds:

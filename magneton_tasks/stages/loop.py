@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.error_meanings import is_memory
 from magneton_tasks.base.failures import bug, is_untold_bug, ours
 from magneton_tasks.base.peak import own_peak_bytes
-from magneton_tasks.base.units import human_bytes
-from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.errors import (
     EXIT_BAD_DATA,
     EXIT_CONFIG,
     EXIT_IO,
-    ConfigError,
     MagnetonError,
     OutOfMemoryError,
     StoppedError,
@@ -35,7 +29,7 @@ from magneton_tasks.work.events import Began, Ended, Failed, Settled, tell
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import OUT_OF_MEMORY, Failure, Info, Outcome
-from magneton_tasks.work.record_writer import IMAGE_VARIABLE, RecordWriter
+from magneton_tasks.work.record_writer import IMAGE_VARIABLE, Given, RecordWriter
 from magneton_tasks.work.validity import is_settled, spares
 
 #: What a retry within the same attempt doesn't try again: it lies in the attempt's own data or
@@ -147,67 +141,80 @@ class Batch:
         writer: RecordWriter,
     ) -> None:
         attempt = self.job.attempt.plan.attempt
-        passed, last = total - len(todo), time.time()
-        at = self.job.attempt.named
-        tell(Began(self.job.stage, self.job.batch, len(todo), passed, at))
+        found, began = total - len(todo), dict[int, float]()
+        tell(Began(self.job.stage, self.job.batch, len(todo), found, self.job.attempt.named))
 
         def begin(key: int) -> None:
             self.job.check()
+            began[key] = time.time()
             before = states.get(key)
             writer.add(key, "started", after=before, attempt=attempt)
             if before is not None and before.is_valid:
                 writer.sync()  # a result may be written over from here on
 
-        for key, outcome in process(todo, begin):
-            passed += 1
-            seconds, last = time.time() - last, time.time()
+        for passed, (key, outcome) in enumerate(process(todo, begin), found + 1):
             if isinstance(outcome, StoppedError):
                 raise outcome
-            if isinstance(outcome, Exception):
-                error = advised(self.job.attempt, self.job.stage, explain(outcome))
-                record = writer.add(
-                    key,
-                    "failed",
-                    after=states.get(key),
-                    attempt=attempt,
-                    seconds=round(seconds, 3),
-                    info=self._fail(key, error),
-                )
-                tell(Failed.of(self.job.stage, error, key, record.time, record.seconds, at))
-                if error.exit_code == EXIT_IO:
-                    break  # the next block would meet the same full disk
-                continue
-            peak = outcome.peak_bytes or own_peak_bytes()
-            record = writer.add(
+            given: Given = {"attempt": attempt, **_own_time(outcome, began.pop(key, time.time()))}
+            if not isinstance(outcome, Exception):
+                self._settle(key, outcome, states.get(key), writer, given, (passed, total))
+            elif self._report(key, outcome, states.get(key), writer, given) == EXIT_IO:
+                break  # the next block would meet the same full disk
+
+    def _settle(
+        self,
+        key: int,
+        outcome: Outcome,
+        before: KeyState | None,
+        writer: RecordWriter,
+        given: Given,
+        passed: tuple[int, int],
+    ) -> None:
+        """Record a result, and tell of it; ``passed``: so many of the batch, of how many."""
+        peak = outcome.peak_bytes or own_peak_bytes()
+        made: Given = {
+            **given,
+            "input": outcome.input,
+            "output": outcome.output,
+            "cpu_s": outcome.cpu_s,
+            "peak_bytes": peak,
+            "info": outcome.info,
+        }
+        record = writer.add(key, outcome.state, after=before, **made)
+        self.counts[outcome.state] += 1
+        self.peak_bytes = max(self.peak_bytes, peak)
+        self.cpu_s += outcome.cpu_s or 0.0
+        tell(
+            Settled(
+                self.job.stage,
                 key,
                 outcome.state,
-                after=states.get(key),
-                attempt=attempt,
-                input=outcome.input,
-                output=outcome.output,
-                seconds=round(seconds, 3),
-                cpu_s=outcome.cpu_s,
-                peak_bytes=peak,
-                info=outcome.info,
+                record.time,
+                record.seconds or 0.0,
+                peak,
+                *passed,
+                outcome.summary,
+                outcome.cpu_s,
+                self.job.attempt.named,
+                record.began,
             )
-            self.counts[outcome.state] += 1
-            self.peak_bytes = max(self.peak_bytes, peak)
-            self.cpu_s += outcome.cpu_s or 0.0
-            tell(
-                Settled(
-                    self.job.stage,
-                    key,
-                    outcome.state,
-                    record.time,
-                    round(seconds, 3),
-                    peak,
-                    passed,
-                    total,
-                    outcome.summary,
-                    outcome.cpu_s,
-                    at,
-                )
-            )
+        )
+
+    def _report(
+        self,
+        key: int,
+        caught: Exception,
+        before: KeyState | None,
+        writer: RecordWriter,
+        given: Given,
+    ) -> int:
+        """Record a failure, and tell of it; its exit code."""
+        error = advised(self.job.attempt, self.job.stage, explain(caught))
+        failed: Given = {**given, "info": self._fail(key, error)}
+        record = writer.add(key, "failed", after=before, **failed)
+        at = self.job.attempt.named
+        tell(Failed.of(self.job.stage, error, key, record.time, record.seconds, at))
+        return error.exit_code
 
     def _fail(self, key: int | None, error: MagnetonError) -> Info:
         self.counts["failed"] += 1
@@ -218,6 +225,13 @@ class Batch:
                 info["log"] = str(log)
         self.failures.append({"key": key, **info})
         return info
+
+
+def _own_time(outcome: Outcome | Exception, began: float) -> Given:
+    """When a block was begun, and how long it took: until now, unless the outcome says otherwise."""
+    told = Outcome("done", "") if isinstance(outcome, Exception) else outcome
+    seconds = time.time() - began if told.seconds is None else told.seconds
+    return {"began": round(told.began or began, 3), "seconds": round(seconds, 3)}
 
 
 def explain(error: BaseException) -> MagnetonError:
@@ -264,36 +278,3 @@ def finish(
     path = attempt.paths.result(stage, batch, part[0] if part else None)
     files.write_atomic(path, json.dumps(result).encode())
     tell(Ended(result))
-
-
-def raise_on_signals() -> None:
-    """Let SIGTERM end the work cleanly, as a temporary failure: finished blocks stay."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise StoppedError(
-            f"stopped by {signal.Signals(number).name}", "rerun: finished blocks stay"
-        )
-
-    if sys.platform != "win32":
-        signal.signal(signal.SIGTERM, stop)
-
-
-def require_memory(attempt: Attempt, stage: str, need: int, what: str) -> None:
-    """Refuse work that is known to need more than the runner allows.
-
-    Raises
-    ------
-    OutOfMemoryError
-        The runner can try again with more memory.
-    ConfigError
-        It can't.
-    """
-    limit = attempt.allowed_memory
-    if limit is None or need <= limit:
-        return
-    kind = ConfigError if allowed_memory() is None else OutOfMemoryError
-    raise kind(
-        f"{what} may need {human_bytes(need)}, more than this worker may take ({human_bytes(limit)})",
-        advice(attempt.config, stage, attempt.plan),
-    )

@@ -82,6 +82,7 @@ def run(job: Job) -> int:
                     input=made_of,
                     output=pool_output(made_of, threshold.number) if by_map else None,
                     info=info | Info(threshold=asdict(threshold)) if by_map else info,
+                    began=round(began, 3),
                     seconds=round(time.time() - began, 3),
                     cpu_s=round(time.process_time() - cpu_began, 3),
                     peak_bytes=own_peak_bytes(),

@@ -18,12 +18,12 @@ from magneton_tasks.kernels.global_ids import Pool, Pooling
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.plan.cost_rest import pool_memory
+from magneton_tasks.runners.memory_advice import require_memory
 from magneton_tasks.stages.loop import (
     advised,
     explain,
     failure_of,
     finish,
-    require_memory,
     say,
 )
 from magneton_tasks.work import tables
@@ -74,6 +74,7 @@ def run(job: Job) -> int:
                         joins=report.joins,
                         files=files_info(written),
                     ),
+                    began=round(began, 3),
                     seconds=round(time.time() - began, 3),
                     cpu_s=round(time.process_time() - cpu_began, 3),
                     peak_bytes=own_peak_bytes(),

@@ -26,7 +26,8 @@ from magneton_tasks.kernels.exact.rounds.tables import (
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.rounds import blocks_within, reach_of
 from magneton_tasks.plan.stage_table import ROUND_SLOTS, round_of
-from magneton_tasks.stages.loop import Batch, require_memory
+from magneton_tasks.runners.memory_advice import require_memory
+from magneton_tasks.stages.loop import Batch
 from magneton_tasks.stages.open_blocks import OpenBlocks
 from magneton_tasks.stages.planning import group_work as planning
 from magneton_tasks.stages.planning.group_work import most_names

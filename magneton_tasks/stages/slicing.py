@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from math import prod
 from pathlib import Path
@@ -78,7 +78,8 @@ class _File:
         #: keys, their outcomes, and what the files are called that they have rows in: no tables
         self.made: list[tuple[int, Outcome, set[str]]] = []
 
-    def add(self, key: int, made: Made) -> None:
+    def add(self, key: int, made: Made, since: float) -> None:
+        """Take over what became of a key, worked since then: what the file takes later isn't its own."""
         for name, table, to, source in made.rows:
             if name not in self._writers:
                 path = slice_writer.new_path(self._directory, name)
@@ -86,7 +87,10 @@ class _File:
                 self._writers[name] = self._stack.enter_context(writer)
             self._writers[name].add(key if source is None else source, table, to)
             self.bytes += sum(column.nbytes for column in table)
-        self.made.append((key, made.outcome, {rows.name for rows in made.rows}))
+        outcome = made.outcome
+        if outcome.seconds is None:
+            outcome = replace(outcome, seconds=time.monotonic() - since)
+        self.made.append((key, outcome, {rows.name for rows in made.rows}))
 
     @property
     def is_due(self) -> bool:
@@ -137,13 +141,14 @@ def into_slices(
         try:
             for key in keys:
                 begin(key)
+                since = time.monotonic()
                 try:
                     made = one(key)
                 except Exception as error:
                     yield key, error
                     continue
                 try:
-                    file.add(key, made)
+                    file.add(key, made, since)
                 except Exception as error:
                     file.give_up(error)
                     yield key, error

@@ -71,6 +71,8 @@ class Settled:
         Of its record, in unix seconds.
     seconds, cpu_s, peak_bytes
         Wall time, CPU time and peak memory of the work.
+    began
+        As of `work.record.Record`.
     passed, total
         How many of its batch are settled, of how many.
     summary
@@ -90,6 +92,7 @@ class Settled:
     summary: str = ""
     cpu_s: float | None = None
     at: str = ""
+    began: float | None = None
 
     def sentence(self) -> str:
         """The event for people."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from magneton_tasks.work.record import STATES, Record, State
 
@@ -15,9 +16,18 @@ _INVALID = RANK["invalid"]
 #: The digests of a line, which stand side by side, before whatever ``info`` holds.
 _DIGESTS = re.compile(r'"input":"([^"\\]*)"(?:,"output":"([^"\\]*)")?')
 #: The figures of a line, before whatever ``info`` holds.
-_FIGURES = re.compile(r'"(seconds|cpu_s|peak_bytes)":([0-9.e+-]+)')
+_FIGURES = re.compile(r'"(began|seconds|cpu_s|peak_bytes)":([0-9.e+-]+)')
 #: The pool's digest, in ``info``: a quote inside a text has a backslash before it.
 _POOL = re.compile(r'"pool":"([^"\\]*)"')
+
+
+class Figures(NamedTuple):
+    """When the work on a key began (unix s), its wall and CPU time (s) and peak memory, as of `Record`."""
+
+    began: float | None = None
+    seconds: float | None = None
+    cpu_s: float | None = None
+    peak_bytes: int | None = None
 
 
 class KeyState:
@@ -76,15 +86,16 @@ class KeyState:
         return (found[1], found[2]) if found else (None, None)
 
     @property
-    def figures(self) -> tuple[float | None, float | None, int | None]:
-        """Wall time (s), CPU time (s) and peak memory (bytes) of `valid`, as cheap as `digests`."""
+    def figures(self) -> Figures:
+        """Of `valid`, as cheap as `digests`."""
         line = self._settled
         if line is None or not self.is_valid:
-            return None, None, None
+            return Figures()
         end = line.find('"info":')
         told = dict(_FIGURES.findall(line, 0, end if end >= 0 else len(line)))
-        seconds, cpu_s, peak = (told.get(name) for name in ("seconds", "cpu_s", "peak_bytes"))
-        return (
+        began, seconds, cpu_s, peak = (told.get(name) for name in Figures._fields)
+        return Figures(
+            None if began is None else float(began),
             None if seconds is None else float(seconds),
             None if cpu_s is None else float(cpu_s),
             None if peak is None else int(peak),

@@ -164,6 +164,9 @@ class Outcome:
         For the task's log, in a few words.
     cpu_s, peak_bytes
         Of a process of its own; None: it was made in this one.
+    began, seconds
+        Unix seconds, and wall time of the work on it alone, where its record follows later or it was
+        made together with others; None: since the loop began it, until now.
     """
 
     state: Literal["done", "empty"]
@@ -173,6 +176,8 @@ class Outcome:
     summary: str = ""
     cpu_s: float | None = None
     peak_bytes: int | None = None
+    began: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,9 @@ class Record:
         Unix seconds, by the clock of ``host``.
     input, output
         Digests of what was read and of what was written.
+    began
+        Unix seconds, when the work on it began: before ``time`` by more than ``seconds`` where the
+        record waited for a file that others share. None: as releases before wrote it.
     seconds, cpu_s, peak_bytes
         Wall time, CPU time and peak memory of the work.
     image
@@ -207,6 +215,7 @@ class Record:
     pid: int | None = None
     input: str | None = None
     output: str | None = None
+    began: float | None = None
     seconds: float | None = None
     cpu_s: float | None = None
     peak_bytes: int | None = None

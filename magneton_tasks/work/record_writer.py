@@ -29,6 +29,7 @@ class Given(TypedDict, total=False):
     batch: int | None
     input: str | None
     output: str | None
+    began: float | None
     seconds: float | None
     cpu_s: float | None
     peak_bytes: int | None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ import numpy as np
 import pytest
 
 from magneton_tasks.outcome import report
+from magneton_tasks.outcome.current import Now
 from magneton_tasks.outcome.page import frozen
-from magneton_tasks.outcome.summary import StageSummary
+from magneton_tasks.outcome.status_stages import AtThreshold
+from magneton_tasks.outcome.summary import StageSummary, of_attempt
 from magneton_tasks.stages.planning import group_work
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Settled
+from magneton_tasks.work.paths import WorkPaths
+from magneton_tasks.work.record import Record
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run
@@ -73,6 +79,38 @@ def config(base: Run, tmp_path: Path) -> Path:
 
 def work(config: Path) -> Path:
     return config.parent / "work"
+
+
+# ------------------------------------------------------------------ times
+@pytest.mark.parametrize("stage", ["segment", "faces", "round0", "cut"])
+def test_each_record_tells_of_its_own_work_although_many_follow_one_file(
+    base: Run, stage: str
+) -> None:
+    told = sorted((r.began or 0, r.seconds or 0, r.time) for r in base.records(stage).values())
+    assert len(told) >= 17
+    for (began, seconds, _), (next_began, _, _) in pairwise(told):  # one worker
+        assert began + seconds <= next_began + 0.002, told
+    found = of_attempt(base.attempt, stage, is_alive=False)
+    assert found.began == told[0][0] and found.settled_at == max(time for *_, time in told)
+
+
+def test_a_stage_takes_as_long_in_status_and_on_the_page_with_or_without_when_blocks_began(
+    base: Run, config: Path
+) -> None:
+    """Records of releases before don't tell: then a block began as long before as it took."""
+    attempt = replace(base.attempt, work=WorkPaths(work(config)))
+    now = Now(attempt)
+    (records,) = work(config).glob("segment-*/records")
+    for is_told in (True, False):
+        shown = AtThreshold(attempt, now, alive=False, check=False).stage("segment").summary
+        found = report.columns_now(attempt).volume.stages["segment"].summary()
+        assert (found.began, found.seconds) == (shown.began, shown.seconds)
+        valid = [s.valid for s in attempt.manifest("segment").read().values() if s.valid]
+        firsts = [r.began if is_told else r.time - (r.seconds or 0) for r in valid]
+        assert shown.began == pytest.approx(min(f for f in firsts if f is not None))
+        for path in records.iterdir():
+            lines = map(Record.from_line, path.read_text().splitlines())
+            path.write_text("".join(f"{replace(r, began=None).to_line()}\n" for r in lines))
 
 
 # ------------------------------------------------------------------ status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ def test_speed_and_time_left_come_from_the_pace_so_far() -> None:
     # one is overdue: it will take its time at least
     assert left_s(found, 2000.0) == pytest.approx(1.0)
     assert found.left_s(1020.0, is_alive=False) is None  # nobody works on it
+
+
+def test_blocks_whose_records_follow_a_file_that_they_share_count_from_when_they_began() -> None:
+    found = stage()
+    for key in range(2):  # of a second each; the file came 8 s after the first was begun
+        told = done(key, 1010.0)
+        found.take(replace(told, began=1002.0 + key))
+    assert found.began == 1002.0 and found.seconds == 8.0
+    assert found.voxels_per_s == pytest.approx(2e6 / 8)
 
 
 def test_failed_blocks_take_time_but_make_no_voxels() -> None:

@@ -14,8 +14,7 @@ import pytest
 
 from magneton_tasks.base import files
 from magneton_tasks.formats.inflating import decompress
-from magneton_tasks.stages import loop as work
-from magneton_tasks.stages import segment_overlap
+from magneton_tasks.stages import segment_overlap, signals
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Outcome
 from tests.helpers import volumes
@@ -187,7 +186,7 @@ def test_sigterm_ends_a_worker_with_75_and_its_child_with_it(
 
     def worker() -> int:
         segment_overlap.OverlapSegmentStage.one = slow  # type: ignore[method-assign]
-        work.raise_on_signals()
+        signals.raise_on_signals()
         return segment_overlap.run(Job(run.attempt, "segment", 0))
 
     pid = os.fork()

@@ -48,6 +48,7 @@ def test_a_record_comes_back_as_it_was_written(manifest: Manifest) -> None:
         99,
         "abc",
         "def",
+        1699999990.5,
         1.5,
         1.25,
         12345678,
@@ -57,7 +58,9 @@ def test_a_record_comes_back_as_it_was_written(manifest: Manifest) -> None:
     )
     with manifest.writer("r", "segment", 3, 1) as writer:
         writer.write(record)
-    assert manifest.read()[7].valid == record
+    found = manifest.read()[7]
+    assert found.valid == record
+    assert found.figures == (1699999990.5, 1.5, 1.25, 12345678)
     (name,) = os.listdir(manifest.directory)
     assert name.startswith("r-segment-3-1-")
     assert name.endswith(".jsonl")

@@ -14,7 +14,8 @@ from magneton_tasks.plan.stage_table import AFTER_POOL, OF_EACH, PROBE
 from magneton_tasks.runners.command import is_run_by_runner
 from magneton_tasks.stages import several
 from magneton_tasks.stages.dispatch import run_of
-from magneton_tasks.stages.loop import explain, failure_of, finish, raise_on_signals
+from magneton_tasks.stages.loop import explain, failure_of, finish
+from magneton_tasks.stages.signals import raise_on_signals
 from magneton_tasks.work import lease_by_hand
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, tell
