@@ -60,13 +60,16 @@ def _rows(directory: Path, method: Literal["exact", "overlap"]) -> list[Row]:
     attempt = Attempt.open(root)
     rows = []
     for stage in stages_of(method):
-        if stage not in SINGLE and group_work.work_of(attempt.paths, attempt.plan, stage) is None:
-            continue  # a round that wasn't needed, or mips that fit into cells
+        command: tuple[object, ...] = (stage, "--run", root)
         most = MOST.get(stage)
         if stage not in SINGLE:
-            worked = _least(lambda s=stage: _anew(attempt, s), stage, "--run", root)  # type: ignore[misc]
+            work = group_work.work_of(attempt.paths, attempt.plan, stage)
+            if work is None or not work.batches:
+                continue  # a round that wasn't needed, or mips that fit into cells
+            command += ("--batch", 0)  # without it, groups are found out, not worked
+            worked = _least(lambda s=stage: _anew(attempt, s), *command)  # type: ignore[misc]
             rows.append(row(f"{stage} ({method}) of tiny blocks", worked, "CPU s", most=most))
-        done = _least(lambda: None, stage, "--run", root)
+        done = _least(lambda: None, *command)
         rows.append(row(f"{stage} ({method}) of a finished attempt", done, "CPU s", most=most))
     planned = _least(lambda: _give_back(directory), "plan", config, "--run-id", "bench")
     return [

@@ -10,15 +10,17 @@ from __future__ import annotations
 import heapq
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 from magneton_tasks.base.grid import Grid, Ranges
 from magneton_tasks.outcome.figures import FIGURES, NAN
+from magneton_tasks.outcome.names import Names
 from magneton_tasks.outcome.run_state import place_of
 from magneton_tasks.outcome.stage_names import name_of
+from magneton_tasks.outcome.stored_bytes import StoredBytes
 from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import CHOICE_OF, STAGES, facts
@@ -42,19 +44,6 @@ _KINDS = {ord(letter): kind for kind, letter in LETTERS.items()} | {ord(QUEUED):
 #: Number of the attempt itself among the runs.
 _OWN_RUN = 0
 _RANK = {letter: rank for rank, letter in enumerate(WORST_LAST)}
-
-
-class Names:
-    """Numbers names by the order in which they first come."""
-
-    def __init__(self, *known: str) -> None:
-        self._numbers = {name: k for k, name in enumerate(known)}
-
-    def __call__(self, name: str) -> int:
-        return self._numbers.setdefault(name, len(self._numbers)) if name else -1
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
 
 
 class VolumeColumns:
@@ -122,8 +111,8 @@ class StageColumns:
         Unix seconds of the record that is shown, and when the work on it began; NaN without one.
     hosts, runs
         Numbers of names, -1 for none; run 0 is this attempt.
-    stored_bytes
-        Bytes of the result's files that hold nothing of another block.
+    stored
+        Bytes of the results' files.
     opened
         What a result leaves open (method exact): rows of each table, and the labels it has joined.
     failed
@@ -142,7 +131,7 @@ class StageColumns:
         self.figures = {figure.name: nothing[:] for figure in FIGURES}
         self.times, self.began = nothing[:], nothing[:]
         self.hosts, self.runs = array("i", [-1]) * total, array("i", [-1]) * total
-        self.stored_bytes = array("q", [0]) * total
+        self.stored = StoredBytes(total)
         self.opened: dict[str, array[int]] = {}
         self.failed: dict[int, Record] = {}
         self._summary: StageSummary | None = None
@@ -181,7 +170,7 @@ class StageColumns:
         self._take_result(key, record if is_result else None)
 
     def _take_result(self, key: int, result: Record | None) -> None:
-        self.stored_bytes[key] = _stored_bytes(self.stage, result) if result else 0
+        self.stored.take(key, result)
         for rows in self.opened.values():
             rows[key] = 0
         if result is None or "rows" not in result.info:
@@ -231,7 +220,7 @@ class StageColumns:
             "asked": CHOICE_OF[self.stage] in plan.stages,
             "expected_bytes": memory.expected if memory else None,
             "bound_bytes": memory.bound if memory else None,
-            "stored_bytes": None if self.stage in ("count", "pool") else sum(self.stored_bytes),
+            "stored_bytes": None if self.stage == "pool" else self.stored.total(),
             "open": self.open_rows(),
         }
 
@@ -300,10 +289,3 @@ class _Members:
 def worst(letters: Iterable[int]) -> str:
     """The state that counts of several blocks."""
     return max(map(chr, letters), key=_RANK.__getitem__)
-
-
-def _stored_bytes(stage: str, record: Record) -> int:
-    """Bytes of the files that a record names and that hold nothing of another block."""
-    if stage == "segment" or facts(stage).grid == "groups":
-        return sum(file.size for file in record.files.values())
-    return sum(map(sum, record.info.get("chunks", ())))

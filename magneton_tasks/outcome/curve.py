@@ -77,6 +77,8 @@ class Curve:
         Segmented ones.
     levels
         Ascending, from the lowest threshold that blocks merged down to.
+    warnings
+        What pool warned of: of the threshold from the map, and of an object that is too large.
     """
 
     paths: AttemptPaths
@@ -87,6 +89,7 @@ class Curve:
     supervoxels: int
     voxels: int
     levels: tuple[Level, ...]
+    warnings: tuple[str, ...] = ()
 
     def at(self, threshold: float) -> Level:
         """The level that stands for a threshold: the highest that isn't above it.
@@ -141,9 +144,20 @@ def newest(config: RunConfig) -> Curve:
             written_s = files.modified_s(path)
             if written_s is None or plan.geometry.method != "exact":
                 continue
-            told = read(path, lowest_threshold(config_of(one.paths)))
+            lowest = lowest_threshold(config_of(one.paths))
+            supervoxels, voxels, levels, warning = read(path, lowest)
             chosen = threshold_of.result(work, plan)
-            return Curve(one.paths, plan, number == 0, chosen, written_s, *told)
+            return Curve(
+                one.paths,
+                plan,
+                number == 0,
+                chosen,
+                written_s,
+                supervoxels,
+                voxels,
+                levels,
+                (*chosen.warnings, *([warning] if warning else ())),
+            )
     if other is not None:
         raise other
     raise NoInputError(
@@ -154,8 +168,8 @@ def newest(config: RunConfig) -> Curve:
     )
 
 
-def read(path: Path, lowest: float) -> tuple[int, int, tuple[Level, ...]]:
-    """Supervoxels, segmented voxels and the levels from ``lowest`` on, of a pool's report.
+def read(path: Path, lowest: float) -> tuple[int, int, tuple[Level, ...], str | None]:
+    """Supervoxels, segmented voxels, the levels from ``lowest`` on, and the warning of a pool's report.
 
     Raises
     ------
@@ -171,7 +185,9 @@ def read(path: Path, lowest: float) -> tuple[int, int, tuple[Level, ...]]:
     )
 
 
-def _parsed(report: Mapping[str, Any], lowest: float) -> tuple[int, int, tuple[Level, ...]]:
+def _parsed(
+    report: Mapping[str, Any], lowest: float
+) -> tuple[int, int, tuple[Level, ...], str | None]:
     curve = report["curve"]
     voxels = int(curve["sums"][-1])
     rows = zip(
@@ -198,4 +214,4 @@ def _parsed(report: Mapping[str, Any], lowest: float) -> tuple[int, int, tuple[L
     )
     if not levels:
         raise ValueError("no level lies above the lowest threshold")
-    return int(report["labels"]), voxels, levels
+    return int(report["labels"]), voxels, levels, report.get("warning")

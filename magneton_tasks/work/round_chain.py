@@ -80,6 +80,11 @@ class Chain:
         return not any(step.nameless for step in self.steps)
 
     @property
+    def may_go_on(self) -> bool:
+        """Whether it isn't known yet that no round follows on those that are planned."""
+        return self.end is None and not (self.steps and self.steps[-1].plan.closes_all)
+
+    @property
     def before(self) -> str:
         """Digest of the last plan there is, as the next one has it."""
         return self.steps[-1].plan.digest if self.steps else ""

@@ -12,6 +12,8 @@ import pytest
 
 from magneton_tasks.cli.trials.text_plot import ROWS, plot
 from magneton_tasks.formats import volume as opened
+from magneton_tasks.plan.plan import ThresholdChoice
+from magneton_tasks.work import threshold_of
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run
@@ -102,6 +104,32 @@ def test_a_person_sees_curves_a_table_and_the_largest(config: Path, cli: Caller)
         assert f"{row['id']}" in done.out and f"{row['voxels']:,}" in done.out
     listed = done.out.partition("voxels of an object")[2].split("\n")[1:]
     assert sum(int(x.split()[-1].replace(",", "")) for x in listed if x) == asked["objects"]
+
+
+def test_it_repeats_what_pool_warned_of(
+    config: Path, cli: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "WARNING" not in cli("cut", config).out
+    report = json.loads(report_of(config).read_text())
+    report_of(config).write_text(json.dumps(report | {"warning": "one object holds nearly all"}))
+    doubt = "the affinities look inverted"
+    chosen = ThresholdChoice(0.5, "map", warnings=(doubt,))
+    monkeypatch.setattr(threshold_of, "result", lambda *_: chosen)
+    warnings = cli("cut", config, "--json").json["warnings"]
+    assert warnings == [doubt, "one object holds nearly all"]
+    lines = cli("cut", config).out.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines if "WARNING" in line] == warnings
+
+
+def test_the_median_object_lies_in_the_class_that_is_told(
+    base: Run, config: Path, cli: Caller
+) -> None:
+    sizes = sorted(sizes_of(volumes.read_segmentation(base)).values())
+    lines = cli("cut", config).out.splitlines()
+    (head,) = (line for line in lines if "size class of the median object" in line)
+    (row,) = (line for line in lines if "<- the run's" in line)
+    low, _, high, *_ = row[head.index("size class") :].replace(",", "").split()
+    assert int(low) <= sizes[(len(sizes) - 1) // 2] <= int(high)
 
 
 def test_it_begins_where_blocks_stopped_merging(config: Path, cli: Caller) -> None:

@@ -113,6 +113,17 @@ def test_a_stage_takes_as_long_in_status_and_on_the_page_with_or_without_when_bl
             path.write_text("".join(f"{replace(r, began=None).to_line()}\n" for r in lines))
 
 
+def test_stored_bytes_are_those_on_disk_although_many_share_a_file(base: Run) -> None:
+    told = report.columns_now(base.attempt).volume.stages
+    for stage, columns in told.items():
+        if stage in ("segment", "faces", "round0", "round1", "cut"):
+            directory = base.attempt.stage_dir(stage)
+            of_labels = directory / "labels.zarr" / "c"
+            found = [*directory.glob("*.slices"), *of_labels.rglob("*"), *directory.rglob("*.zip")]
+            on_disk = sum(path.stat().st_size for path in found if path.is_file())
+            assert columns.row(0.0, is_alive=False)["stored_bytes"] == on_disk > 0, stage
+
+
 # ------------------------------------------------------------------ status
 def test_status_has_a_row_for_each_round(config: Path, cli: Caller) -> None:
     data = cli("status", config, "--json", "--slow", "60", "--missing").json
@@ -291,7 +302,11 @@ def test_an_interrupted_run_goes_on_after_a_clean(
     run = volumes.run_stages(volumes.plan_run(other), stages=["segment", "faces", "round0"])
     volumes.release(run)
     text = cli("status", other).out
+    begins = [line.split()[0] for line in text.splitlines() if line]
+    assert begins[begins.index("round0") + 1 : begins.index("pool")] == ["rounds"]
     assert "rounds from round1 on: not known yet" in text
+    group_work.prepare(run.attempt, "round1")  # of one group, which holds all
+    assert "not known yet" not in cli("status", other).out
     assert "the next run computes it again" in cli("clean", other, "--yes").out
     # whoever goes on with the old plan is told
     volumes.run_stages(run, stages=["round1"])

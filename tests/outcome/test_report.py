@@ -150,6 +150,8 @@ def test_written_bytes_are_those_on_disk(base: Run) -> None:
     labels = base.attempt.stage_dir("segment")
     stored = [*(labels / "labels.zarr" / "c").rglob("*"), *(labels / "sizes").rglob("*.npy")]
     assert stages["segment"]["stored_bytes"] == sum(p.stat().st_size for p in stored if p.is_file())
+    counted = base.attempt.stage_dir("count").glob("*.parquet")
+    assert stages["count"]["stored_bytes"] == sum(p.stat().st_size for p in counted)
 
 
 def test_settings_say_what_differs_from_the_default(base: Run) -> None:

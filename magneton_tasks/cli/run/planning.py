@@ -85,7 +85,8 @@ def _share(plan: Plan, stage: str, work: StagePlan) -> str:
     todo = ranges_len(work.todo)
     if plan.by_block and stage in MAPPED and work.batches == todo:
         return f"{todo:,} of {work.total:,}, a task for each {noun_of(stage)}"
-    return f"{todo:,} of {work.total:,} in {work.batches} batches"
+    batches = f" in {work.batches} batches" if stage in MAPPED else ""
+    return f"{todo:,} of {work.total:,}{batches}"
 
 
 def _has_rounds(plan: Plan) -> bool:

@@ -15,7 +15,7 @@ from magneton_tasks.base.units import human_moment, human_time
 from magneton_tasks.config.differences import THRESHOLD
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.figures import FIGURES
-from magneton_tasks.plan.stage_table import noun_of
+from magneton_tasks.plan.stage_table import OWN_STAGES, noun_of
 from magneton_tasks.work.record import failure_lines
 from magneton_tasks.work.validity import OTHER_SETTINGS
 
@@ -45,15 +45,10 @@ def lines(
         ),
         "bold",
     )
-    for stage in status.stages:
-        yield _row(stage, status, now, width)
-    first = status.first
-    if first.shown.plan.geometry.method == "exact" and first.states.chain.end is None:
-        known = len(first.states.chain.steps)
-        yield (
-            f"rounds from round{known} on: not known yet (planned from what the ones before leave open)",
-            None,
-        )
+    own = [stage.stage in OWN_STAGES for stage in status.stages].index(True)
+    yield from (_row(stage, status, now, width) for stage in status.stages[:own])
+    yield from _further_rounds(status)
+    yield from (_row(stage, status, now, width) for stage in status.stages[own:])
     for stage in status.stages:
         yield from _remarks(status, stage, now)
     for stage in status.stages:
@@ -64,6 +59,17 @@ def lines(
         yield from _undone(status)
     if slow is not None:
         yield from _slowest(status, slow)
+
+
+def _further_rounds(status: Status) -> Iterator[Line]:
+    """Between the rounds that are known and pool, in the order of the flow."""
+    first = status.first
+    if first.shown.plan.geometry.method == "exact" and first.states.chain.may_go_on:
+        known = len(first.states.chain.steps)
+        yield (
+            f"rounds from round{known} on: not known yet (planned from what the ones before leave open)",
+            None,
+        )
 
 
 def _jobs(status: Status) -> Iterator[Line]:

@@ -52,6 +52,8 @@ def _words(
     run = f"{curve.plan.run}, attempt {curve.plan.attempt}"
     yield f"pool      of {run}, {human_moment(curve.written_s)}: {human_count(curve.supervoxels)} supervoxels, {human_count(curve.voxels)} segmented voxels"
     yield f"threshold {threshold_words.words(curve.threshold)}"
+    for warning in curve.warnings:
+        yield f"WARNING   {warning}"
     if not curve.is_newest:
         yield "note      a newer attempt was planned that has no pool yet; magneton status shows how far it is"
     if config.segment.min_size_vox:
@@ -75,7 +77,7 @@ def _plots(curve: Curve) -> Iterator[str]:
 
 
 def _table(curve: Curve, asked: Level | None) -> Iterator[str]:
-    yield f"\nthreshold     objects  of {human_count(2**_LARGE)} vox or more  largest object  median object"
+    yield f"\nthreshold     objects  of {human_count(2**_LARGE)} vox or more  largest object  size class of the median object"
     chosen = curve.at(max(curve.threshold.number, curve.levels[0].threshold))
     for level in curve.levels:
         steps = level.threshold / _STEP
@@ -114,6 +116,7 @@ def _as_json(curve: Curve, threshold: float | None, asked: Level | None) -> dict
         "is_newest": curve.is_newest,
         "written": curve.written_s,
         "threshold": threshold_words.as_data(curve.threshold),
+        "warnings": list(curve.warnings),
         "supervoxels": curve.supervoxels,
         "voxels": curve.voxels,
         "levels": [_level(level) for level in curve.levels],

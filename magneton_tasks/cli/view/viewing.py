@@ -62,7 +62,7 @@ def objects_at(config: RunConfig, thresholds: Sequence[float]) -> list[str]:
         (text_of(threshold), human_count(level.objects), f"{level.share:.1%}", _median(level))
         for threshold, level in zip(thresholds, levels, strict=True)
     ]
-    heads = ("threshold", "objects", "largest object", "median object")
+    heads = ("threshold", "objects", "largest object", "size class of the median object")
     return [f"{a:>9}  {b:>12}  {c:>14}  {d}" for a, b, c, d in (heads, *rows)] if rows else []
 
 
