@@ -81,14 +81,18 @@ print(json.dumps(told))
 """
 
 
+#: The entry before which it goes.
+BEHIND = '    Stage(\n        "verify"'
+
+
 class Process:
     """Runs Python in an environment that has the stage; what it says last is JSON."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         source = Path(stage_table.__file__).read_text()
-        assert source.count('    Stage("verify"') == 1
-        table = source.replace('    Stage("verify"', f'{ENTRY}    Stage("verify"')
+        assert source.count(BEHIND) == 1
+        table = source.replace(BEHIND, f"{ENTRY}{BEHIND}")
         for name, text in (
             ("table.py", table),
             ("made_up.py", FILE),
