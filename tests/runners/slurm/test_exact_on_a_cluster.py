@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,25 @@ from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import read_segmentation, run_pipeline
 from tests.runners.slurm.fake_cluster import Cluster
 from tests.runners.slurm.test_run_slurm import ends, magneton, tasks
-
-pytestmark = pytest.mark.usefixtures("warm")
+from tests.runners.slurm.warm_jobs import warm_jobs
 
 #: Children of a test process are larger than those of a worker.
 HERE = "local: {memory: 8GiB}\n"
 
 
+@pytest.fixture
+def worker(cluster: Cluster, warm: None) -> Iterator[Path]:
+    """Python on the compute nodes."""
+    with warm_jobs(cluster.home) as python:
+        yield python
+
+
 @pytest.mark.long
 def test_several_thresholds_share_the_arrays_of_one_attempt(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, worker: Path, tmp_path: Path
 ) -> None:
     slurm = {
-        "poll_s": 1, "max_poll_s": 1, "grace_s": 1, "probe": False, "python": sys.executable,
+        "poll_s": 1, "max_poll_s": 1, "grace_s": 1, "probe": False, "python": str(worker),
         "memory": "1GiB", "max_memory": "3GiB",
     }  # fmt: skip
     runner = f"runner: {{offered: [slurm], default: slurm}}\nslurm: {json.dumps(slurm)}\n"
@@ -42,11 +48,11 @@ def test_several_thresholds_share_the_arrays_of_one_attempt(
 
 
 def test_rounds_are_arrays_of_as_few_rows_as_a_job_may_hold_and_the_result_is_the_same(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, worker: Path, tmp_path: Path
 ) -> None:
     # No row fits beside what a process takes anyway: each block is a group.
     slurm = {
-        "poll_s": 1, "max_poll_s": 1, "grace_s": 1, "probe": False, "python": sys.executable,
+        "poll_s": 1, "max_poll_s": 1, "grace_s": 1, "probe": False, "python": str(worker),
         "memory": "300MiB", "max_memory": "3GiB", "max_running": 2,
     }  # fmt: skip
     runner = f"runner: {{offered: [slurm], default: slurm}}\nslurm: {json.dumps(slurm)}\n"
