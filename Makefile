@@ -65,21 +65,25 @@ db-clean: $(RUN) ## remove runs and events older than KEEP_DAYS (90) from Airflo
 
 # By file: what the tests of a file share is made once. Those of DAGs come by themselves, because Airflow
 # doubles the memory of a process, and with it the cost of each fork, of which the other tests make thousands.
-# xdist begins with the files of most tests; of those of DAGs, the longest has five.
-# Three processes, because a third of the time is waiting; those of DAGs are at work all the time.
-_TEST = $(PYTHON) -m pytest --dist loadfile -m "not cluster and not browser and not e2e and not long"
+# They run beside the others, in one process, and are shown after them. Three for the others: a third of
+# the time of theirs is waiting. What is compiled before them, neither compiles.
+_TEST = $(PYTHON) -m pytest -m "not cluster and not browser and not e2e and not long"
 _OTHERS = tests/browser tests/cluster tests/e2e
 
 test: $(DEV) ## run all tests that need neither root nor a cluster
-	@code=0; \
-	$(_TEST) -n 3 tests $(_OTHERS:%=--ignore=%) --ignore=tests/airflow || code=$$?; \
-	$(_TEST) -n 2 --no-loadscope-reorder tests/airflow || code=$$?; \
+	@$(PYTHON) -m magneton_tasks warm || :
+	@code=0; dags=$$(mktemp); trap 'rm -f "$$dags"' EXIT; trap 'kill $$! 2>/dev/null; exit 130' INT TERM; \
+	$(_TEST) tests/airflow >"$$dags" 2>&1 & \
+	$(_TEST) -n 3 --dist loadfile tests $(_OTHERS:%=--ignore=%) --ignore=tests/airflow || code=$$?; \
+	echo "tests/airflow, which ran beside these:"; \
+	wait $$! || code=$$?; \
+	cat "$$dags"; \
 	exit $$code
 
 test-long: $(DEV) ## what takes minutes: grids of thousands of blocks, property tests on thousands of examples
 	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m "long or hypothesis" --hypothesis-profile long \
 		tests/stages tests/property tests/kernels tests/config tests/formats tests/work \
-		tests/outcome tests/plan
+		tests/outcome tests/plan tests/runners
 
 test-browser: $(DEV) ## tests in a real browser; needs Chromium (Debian: apt-get install chromium)
 	@$(PYTHON) -m pytest -m browser
