@@ -17,6 +17,8 @@ from magneton_tasks.work.events import Refused, to_line
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 EXACT = {
     "method": "exact",
     "segment": {"threshold": 0.5},

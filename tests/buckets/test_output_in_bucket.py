@@ -26,7 +26,7 @@ from tests.helpers.calls import Caller
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.outcome.test_checksums import sampled
 
-pytestmark = pytest.mark.usefixtures("warm")
+pytestmark = pytest.mark.usefixtures("warm", "childless")
 
 Segmented = Callable[..., Path]
 

@@ -29,6 +29,8 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run, in_fork, kill_at
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 Copy = Callable[..., Path]
 HEX = "0123456789abcdef"
 Tree = dict[str, tuple[int, int, str]]

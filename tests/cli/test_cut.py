@@ -18,6 +18,8 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 SHAPE = (24, 40, 36)
 SETTINGS: dict[str, Any] = {
     "method": "exact",

@@ -75,14 +75,25 @@ def _finished_once(base: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return run, folder.rename(folder.with_name("kept"))
 
 
+_in_child = child.run_in_child
+
+
+def _here(make: Callable[[], Any], log: Path, memory_limit: int) -> child.ChildResult:
+    return child.ChildResult(json.loads(json.dumps(make())), 0.1, 1 << 20)
+
+
+@pytest.fixture(scope="module")
+def childless() -> Iterator[None]:
+    """Blocks are worked in this process: for what isn't about processes, where forks would cost most."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(child, "run_in_child", _here)
+        yield
+
+
 @pytest.fixture
-def childless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks are worked in this process: for what comes after them, where forks would cost most."""
-
-    def made_here(make: Callable[[], Any], log: Path, memory_limit: int) -> child.ChildResult:
-        return child.ChildResult(json.loads(json.dumps(make())), 0.1, 1 << 20)
-
-    monkeypatch.setattr(child, "run_in_child", made_here)
+def children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ever, in a module that is `childless`: each block is worked in a child."""
+    monkeypatch.setattr(child, "run_in_child", _in_child)
 
 
 @pytest.fixture

@@ -30,7 +30,10 @@ from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run, in_fork
 
 # google-cloud-storage, which cloud-volume imports, warns of a package that it can do without.
-pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
+pytestmark = [
+    pytest.mark.usefixtures("childless"),
+    pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning"),
+]
 
 Copy = Callable[..., Path]
 #: A chunk of these is its voxels: what is damaged there can be read all the same.

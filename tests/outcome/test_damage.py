@@ -17,6 +17,8 @@ from magneton_tasks.work.stores import label_store, segmentation, table_dir
 from tests.helpers import volumes
 from tests.helpers.volumes import Array, Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 Copy = Callable[..., Path]
 
 

@@ -26,7 +26,7 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller, Done
 from tests.helpers.volumes import Run
 
-pytestmark = pytest.mark.usefixtures("warm")
+pytestmark = pytest.mark.usefixtures("warm", "childless")
 
 Copy = Callable[..., Path]
 STAGES = ("segment", "count", "pool", "apply", "verify")

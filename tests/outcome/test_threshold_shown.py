@@ -20,6 +20,8 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 WARNING = "contacts between objects and insides of objects hardly differ: look at it"
 MAP = ThresholdChoice(0.315, "map", 0.1, 0.873, (WARNING,))
 

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from magneton_tasks.kernels.exact.map_threshold import LEVELS
 from magneton_tasks.outcome.report_facts import pool_report
 from tests.helpers import volumes
 from tests.stages.test_exact_pipeline import make, tissue
+
+pytestmark = pytest.mark.usefixtures("childless")
 
 #: Between two levels; and voxels below which objects are left out, between two classes of sizes.
 THRESHOLD, SMALL = 0.7571, 100

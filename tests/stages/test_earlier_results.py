@@ -18,6 +18,8 @@ from tests.helpers import volumes
 from tests.helpers.calls import Caller
 from tests.helpers.volumes import Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 KEEP_OVERLAP = "`method: overlap` keeps it, `method: exact` computes it again"
 KEEP_THRESHOLD = (
     "`segment.threshold: 0.7` keeps it, `segment.threshold: null`, written out, takes the map's"

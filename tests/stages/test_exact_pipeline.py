@@ -19,6 +19,8 @@ from tests.helpers.exact.oracle import oracle
 from tests.helpers.exact.real_data import needs_shared_data, pub128
 from tests.helpers.volumes import Array, Run, in_fork, kill_at
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 SHAPE = (24, 40, 36)
 #: Small volumes need small sizes, or all becomes one object.
 EXACT: dict[str, Any] = {
@@ -271,7 +273,12 @@ def done_before(
     ],
 )
 def test_kill_9_in_any_stage_and_a_rerun_give_the_same(
-    done_before: Callable[[str], Run], expected: Array, stage: str, call: str, n: int
+    done_before: Callable[[str], Run],
+    expected: Array,
+    stage: str,
+    call: str,
+    n: int,
+    children: None,
 ) -> None:
     run = done_before(stage)
 

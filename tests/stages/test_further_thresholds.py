@@ -16,6 +16,8 @@ from tests.helpers import volumes
 from tests.helpers.volumes import Array, Run, in_fork, kill_at, read_owner, read_segmentation
 from tests.stages.test_exact_pipeline import EXACT
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 SHAPE = (16, 16, 128)
 LOW, HIGH = 0.3, 0.7
 #: The walls at this end (x) stand at `HIGH` and fall at `LOW`; the others always stand.

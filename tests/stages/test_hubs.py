@@ -14,6 +14,8 @@ from magneton_tasks.stages.planning import group_work
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 SHAPE = (8, 40, 40)
 
 

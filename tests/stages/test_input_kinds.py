@@ -18,6 +18,8 @@ from magneton_tasks.formats.zarr import read as zarr_volumes
 from tests.helpers import volumes
 from tests.helpers.volumes import CHUNK, OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 #: two blocks along x, cut where the input's chunks end
 SMALL: tuple[int, int, int] = (20, 40, 64)
 TWO_BLOCKS: dict[str, Any] = {

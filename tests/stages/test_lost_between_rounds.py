@@ -25,6 +25,8 @@ from magneton_tasks.work.slices import SliceFile, opened
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 SHAPE = (24, 40, 36)
 BLOCK = [8, 14, 13]
 EXACT: dict[str, Any] = {

@@ -28,6 +28,8 @@ from tests.helpers.exact.real_data import needs_shared_data, pub128
 from tests.helpers.volumes import Array
 from tests.outcome.test_status import edit
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 SHAPE: Vec3 = (32, 48, 48)
 EXACT: dict[str, Any] = {
     "method": "exact", "segment": {}, "pool": {}, "block": {"size": [32, 30, 30]},

@@ -23,6 +23,8 @@ from tests.helpers.volumes import Run, in_fork, kill_at, read_segmentation
 from tests.stages.test_exact_pipeline import EXACT
 from tests.stages.test_further_thresholds import affinity
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 BEFORE_POOL = STAGES[: STAGES.index("pool")]
 BEHIND_POOL = STAGES[STAGES.index("cut") :]
 

@@ -15,6 +15,8 @@ from tests.helpers.calls import Caller
 from tests.helpers.volumes import Array, Run
 from tests.stages.test_map_threshold_runs import guessed, make, planned, tissue
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 SHAPE = (32, 48, 88)
 HALF = 44
 #: The low and the high half, as `magneton try` takes a box.

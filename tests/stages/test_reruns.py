@@ -24,6 +24,8 @@ from magneton_tasks.work.record_writer import Given
 from tests.helpers import volumes
 from tests.helpers.volumes import CHUNK, OFFSET, Array, Run
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 ALL_BLOCKS = set(range(8))
 Copy = Callable[..., Path]
 
@@ -238,7 +240,7 @@ def test_bad_data_isn_t_tried_again_in_this_attempt_but_in_the_next(
 
 
 def test_a_temporary_failure_is_tried_again_in_the_same_attempt(
-    finished: Run, monkeypatch: pytest.MonkeyPatch
+    finished: Run, children: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = volumes.plan_run(Path(finished.plan.config_path), {"input.version": 2})
     plain = segment_overlap.OverlapSegmentStage.one

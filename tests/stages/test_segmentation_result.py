@@ -15,6 +15,8 @@ from magneton_tasks.work.stores import pool_table
 from tests.helpers import volumes
 from tests.helpers.volumes import OFFSET, SHAPE, VOXEL_NM, Array, Run, write_precomputed
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 #: two blocks along x
 TWO_BLOCKS: dict[str, Any] = {
     "block.size": [20, 40, 48], "block.overlap": [0, 0, 16], "apply.mips": 0

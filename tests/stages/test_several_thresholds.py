@@ -32,6 +32,8 @@ from tests.helpers.volumes import Array, Run, in_fork, kill_at, read_segmentatio
 from tests.stages.test_exact_pipeline import EXACT
 from tests.stages.test_further_thresholds import affinity
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 LOW, MIDDLE, HIGH = 0.3, 0.5, 0.7
 LOWEST: dict[str, Any] = {"exact.lowest_threshold": 0.6}
 SEVERAL = (HIGH, LOW, MIDDLE)

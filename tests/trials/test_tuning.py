@@ -34,6 +34,8 @@ from tests.helpers.calls import Caller, Done
 from tests.helpers.volumes import OFFSET, SHAPE, Array
 from tests.stages.test_map_threshold_runs import guessed
 
+pytestmark = pytest.mark.usefixtures("childless")
+
 THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 LIST = ".2,.4,.6,.8"
 #: One block, of few fragments: waterz takes nearly all the time of these tests.
