@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from tests.helpers.exact.oracle import oracle
-from tests.helpers.exact.rounds_in_memory import segment_whole
+from tests.helpers.exact.rounds_in_memory import segment_whole, segmentations
 from tests.helpers.exact.volumes import KINDS, volume
 from tests.helpers.exact.whole import Cuts, Grid, one_block, regular, same
 from tests.helpers.examples import examples
@@ -139,8 +139,8 @@ def test_the_grids_that_people_use(kind: str, settings: ExactSettings, shape: Ve
     whole = segment_whole(affinity, one_block(shape), settings)
     for blocks in ((2, 2, 2), (3, 3, 2), (5, 2, 3)):
         cuts = regular(shape, vec3(-(-n // b) for n, b in zip(shape, blocks, strict=True)))
-        assert same(whole, segment_whole(affinity, cuts, settings)), blocks
-        assert same(whole, segment_whole(affinity, cuts, settings, BY_TWOS)), blocks
+        for found in segmentations(affinity, cuts, settings, [ALL_AT_ONCE, BY_TWOS]):
+            assert same(whole, found), blocks
     z, y, x = shape
     for size in ((1, y, x), (z, 1, x), (z, y, 1), (7, 5, x), (z - 1, y - 1, x - 1)):
         cuts = regular(shape, size)

@@ -44,6 +44,7 @@ class Layout:
         self.grid = grid
         self.positions = np.array(grid.positions())
         self.shape = np.array(grid.shape)
+        self._strides = np.append(np.cumprod(self.shape[:0:-1])[::-1], 1)
 
     def groups(self, span: Vec3) -> Int64:
         """The group of each block, groups of ``span`` blocks."""
@@ -51,7 +52,7 @@ class Layout:
         return np.asarray(np.ravel_multi_index((self.positions // span).T, counts))
 
     def block(self, position: npt.NDArray[np.int64]) -> int:
-        return int(np.ravel_multi_index(position, self.shape))
+        return int(position @ self._strides)
 
     def behind(self, face: Face) -> int:
         block, axis = face
@@ -133,6 +134,14 @@ def run_rounds(
     places: Places = ONE,
 ) -> Run:
     """Segment a volume; the last of ``later_spans`` holds for all rounds that follow."""
+    run = run_blocks(affinity, cuts, settings, places)
+    return with_rounds(run, settings, first_span, later_spans)
+
+
+def run_blocks(
+    affinity: Affinity, cuts: Cuts, settings: ExactSettings, places: Places = ONE
+) -> Run:
+    """Segment the blocks of a volume, and work their faces."""
     layout = Layout(Grid(cuts))
     blocks = [
         segment_supervoxels(inside, high, place, settings)
@@ -140,11 +149,17 @@ def run_rounds(
     ]
     run = Run(layout, blocks, places)
     run.faces = _faces(run, settings)
-    run.groups.append(layout.groups(first_span))
+    return run
+
+
+def with_rounds(run: Run, settings: ExactSettings, first_span: Vec3, later_spans: Spans) -> Run:
+    """Go on from blocks and faces, which stay as they are; as `run_rounds`."""
+    run = Run(run.layout, run.blocks, run.places, run.faces)
+    run.groups.append(run.layout.groups(first_span))
     run.rounds.append(_first_round(run, settings))
     while any(result.nodes.name.size for result in run.rounds[-1].values()):
         span = later_spans[min(len(run.rounds), len(later_spans)) - 1]
-        run.groups.append(layout.groups(span))
+        run.groups.append(run.layout.groups(span))
         run.rounds.append(_later_round(run, settings))
         assert len(run.rounds) < 200
     return run
@@ -154,7 +169,7 @@ def segment_whole(
     affinity: Affinity,
     cuts: Cuts,
     settings: ExactSettings,
-    spans: Sequence[Vec3] = ((1 << 20,) * 3,),
+    spans: Spans = ((1 << 20,) * 3,),
     mask: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.int64]:
     """Segment a volume block by block, at the settings' threshold.
@@ -168,8 +183,17 @@ def segment_whole(
     mask
         bool (z, y, x), False: not to be segmented.
     """
-    run = run_rounds(masked(affinity, mask), cuts, settings, spans[0], spans[1:] or spans)
-    return run.cut(least_score(settings.threshold))
+    return next(segmentations(masked(affinity, mask), cuts, settings, [spans]))
+
+
+def segmentations(
+    affinity: Affinity, cuts: Cuts, settings: ExactSettings, ways: Sequence[Spans]
+) -> Iterator[npt.NDArray[np.int64]]:
+    """What comes of the same blocks, whichever their groups are; ``ways`` as ``spans`` above."""
+    blocks = run_blocks(affinity, cuts, settings)
+    for spans in ways:
+        run = with_rounds(blocks, settings, spans[0], spans[1:] or spans)
+        yield run.cut(least_score(settings.threshold))
 
 
 def _faces(run: Run, settings: ExactSettings) -> dict[Face, FaceTables]:

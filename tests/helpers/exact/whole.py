@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,11 +36,11 @@ class Grid(NamedTuple):
         return [vec3(p) for p in product(*map(range, self.shape))]
 
     def core(self, position: Vec3) -> Box:
-        spans = [list(pairwise(c))[p] for c, p in zip(self.cuts, position, strict=True)]
+        spans = [c[p : p + 2] for c, p in zip(self.cuts, position, strict=True)]
         return Box(vec3(s[0] for s in spans), vec3(s[1] for s in spans))
 
     def place(self, block: int) -> Place:
-        position = self.positions()[block]
+        position = vec3(np.unravel_index(block, self.shape))
         z, y, x = ((p > 0, p + 1 < n) for p, n in zip(position, self.shape, strict=True))
         return Place(block, self.core(position).begin, self.volume, (z, y, x))
 
