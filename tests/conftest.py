@@ -15,6 +15,7 @@ from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.kernels.compiled.warm import compile_all
 from magneton_tasks.runners.warming import ensure_warm
 from tests.helpers.examples import LONG
+from tests.helpers.huge_pages import use_huge_pages
 
 if TYPE_CHECKING:
     from _typeshed import HasFileno
@@ -72,6 +73,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         compile_all()
     gc.collect()
     gc.freeze()
+    use_huge_pages()
     gc.enable()
 
 

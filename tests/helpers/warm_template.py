@@ -31,6 +31,7 @@ import setproctitle
 import magneton_tasks
 from magneton_tasks.kernels.compiled.warm import compile_all
 from tests.helpers import warm
+from tests.helpers.huge_pages import use_huge_pages
 from tests.helpers.warm import Request, Template
 
 #: Imported in functions by what is imported here.
@@ -180,6 +181,7 @@ if __name__ == "__main__":
     compile_all()
     gc.collect()
     gc.freeze()
+    use_huge_pages()
     gc.enable()
     with socket.socket(fileno=int(sys.argv[1])) as socket_of_tests:
         serve(socket_of_tests)
