@@ -77,7 +77,9 @@ def threshold_in_record(run: Run) -> Any:
 
 
 # ------------------------------------------------------------------ to the bit
-@pytest.mark.parametrize("source", [two_halves, blurred, in_planes])
+@pytest.mark.parametrize(
+    "source", [two_halves, pytest.param(blurred, marks=pytest.mark.long), in_planes]
+)
 def test_it_is_the_same_to_the_bit_on_any_grid(
     tmp_path: Path, small_groups: Callable[[int], None], source: Callable[[], Array]
 ) -> None:
