@@ -134,6 +134,9 @@ _FOLDERS: dict[str, Folder] = {
             "tables": Folder(folders={_HEX: Folder(r"pool-\d+-\d+\.parquet")}),
         },
     ),
+    f"apply-{_HEX}": Folder(
+        folders={"records": _RECORDS, "objects": Folder(r"\d+\.slices")},
+    ),
     f"({_PLAIN})-{_HEX}": Folder(folders={"records": _RECORDS}),
     f"try-{_HEX}": Folder(
         r"try\.json",

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from magneton_tasks.config.field_facts import Decides, InForm
-from magneton_tasks.config.types import Positive3, Section
+from magneton_tasks.config.field_facts import NOTHING, Decides, InForm
+from magneton_tasks.config.types import NonNegativeInt, Positive3, Section
 
 _FORM = InForm("Output")
 
@@ -41,6 +41,11 @@ class Apply(Section):
         3,
         title="Additional mips",
         description="Number of further resolution levels. Each has about half the resolution of the one before. The factors per axis make the voxels isotropic first.",
+    )
+    listed_objects: Annotated[NonNegativeInt, NOTHING] = Field(
+        20_000,
+        title="Listed objects",
+        description="How many of the largest objects Neuroglancer lists, with their sizes. 0: none. A browser reads the whole list first: some 100 bytes each.",
     )
 
     @field_validator("sharding", mode="before")

@@ -273,8 +273,8 @@ def _segmented_box(config: RunConfig, whole: Box) -> Box:
 
 
 def count_files(geometry: Geometry, chunk: Vec3) -> int:
-    """Files that the output will hold: all chunks of all mips, or their shards, info and owner."""
-    total, cells = 2, geometry.chunks_per_cell(chunk)
+    """Files that the output will hold: all chunks of all mips, or their shards; info, owner, objects and their list."""
+    total, cells = 4, geometry.chunks_per_cell(chunk)
     for mip, size in enumerate(geometry.chunk_sizes(chunk)):
         shape = geometry.mip_box(mip).shape
         grid = vec3(ceil_div(s, c) for s, c in zip(shape, size, strict=True))

@@ -13,18 +13,21 @@ from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.formats.precomputed.store import PrecomputedStore
 from magneton_tasks.kernels.downsample import Label, mode_pool
+from magneton_tasks.kernels.measure import Measured
 from magneton_tasks.kernels.relabel import relabel_into, table_of_ids
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.claims import output_to_write
 from magneton_tasks.stages.kept import KeptCells
 from magneton_tasks.stages.loop import Batch, each
+from magneton_tasks.work import cell_objects
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import Blocks, pool_invalidating
+from magneton_tasks.work.cell_objects import OBJECTS
 from magneton_tasks.work.chunks import files_written, info_of
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.pool_table import PoolTable
-from magneton_tasks.work.record import Outcome, Record
+from magneton_tasks.work.record import Outcome, Record, files_info
 from magneton_tasks.work.stores import pool_table
 from magneton_tasks.work.validity import pool_key
 
@@ -90,30 +93,33 @@ class ApplyStage:
         if kept := self.kept.outcome(key, cell_input, pool_key(self.pool)):
             return kept
         box = self.geometry.cells.core(key)
-        written, voxels = self._write(box, *table_of_ids(luts))
+        written, measured = self._write(box, *table_of_ids(luts))
         info = info_of(pool_key(self.pool), written)
+        sums = measured.sums(self.geometry.box.begin)
+        info["files"] = files_info({OBJECTS: cell_objects.write(self.attempt, key, sums)})
+        info["rows"] = {OBJECTS: sums.id.size}
         if self.attempt.config.method == "exact":  # verify counts them
-            info["voxels"] = voxels
+            info["voxels"] = measured.voxels
         return Outcome("done", cell_input, info=info, summary=files_written(written, self.geometry))
 
     def _write(
         self, box: Box, ids: NDArray[np.uint64], luts: dict[int, NDArray[np.uint32]]
-    ) -> tuple[list[list[FileInfo]], int]:
+    ) -> tuple[list[list[FileInfo]], Measured]:
         """Write a cell slab by slab: memory that is used again costs less than that of a whole cell.
 
-        ``ids`` and ``luts`` are what `table_of_ids` makes. Returns the files of each mip, and how
-        many voxels aren't background.
+        ``ids`` and ``luts`` are what `table_of_ids` makes. Returns the files of each mip, and what
+        the objects are like.
         """
         geometry, more = self.geometry, self.geometry.cell_mips
         factor = geometry.factors[0] if more else (1, 1, 1)
         slabs = list(box.tiles(geometry.slab_shape(self.output.scales[0].chunk_size)))
         buffer = np.empty(slabs[0].shape, np.uint32)
         coarser = np.empty(geometry.coarser(box, 0).shape if more else (0, 0, 0), np.uint32)
-        written, voxels = self.output.writer(0), 0
+        written, measured = self.output.writer(0), Measured(ids)
         for slab in slabs:
             indices = buffer[: slab.shape[0]]
             self._relabel(slab, luts, indices)
-            voxels += int(np.count_nonzero(indices))
+            measured.add(indices, slab.begin)
             written.write(slab, indices, ids)
             if more:
                 begin = (slab.begin[0] - box.begin[0]) // factor[0]
@@ -121,10 +127,10 @@ class ApplyStage:
                 coarser[begin : begin + len(pooled)] = pooled
         finest = written.finish()
         if not more:
-            return [finest], voxels
+            return [finest], measured
         coarse = geometry.coarser(box, 0)
         coarse_chunks = write_mips(self.output, 1, coarse, coarser, geometry, more - 1, ids)
-        return [finest, *coarse_chunks], voxels
+        return [finest, *coarse_chunks], measured
 
     def _relabel(
         self, box: Box, luts: dict[int, NDArray[np.uint32]], out: NDArray[np.uint32]

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from magneton_tasks.stages.claims import claim
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.cell_objects import has_table
 from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.validity import holds_same, is_settled
 
@@ -25,6 +26,10 @@ class KeptCells:
         found = {k: s.valid for k, s in states.items() if is_settled(self.stage, s)}
         return {k: r for k, r in found.items() if r and self.attempt.accepts(self.stage, r)}
 
+    def _is_whole(self, before: Record) -> bool:
+        """Whether a cell left all that cells leave now."""
+        return self.stage != "apply" or has_table(before)
+
     def outcome(self, key: int, cell_input: str, pool: str | None) -> Outcome | None:
         """What becomes of a cell that stays as it is; None: it has to be written.
 
@@ -36,7 +41,7 @@ class KeptCells:
             What it would be made with, see `validity.pool_key`.
         """
         before = self.before.get(key)
-        if before is None or not holds_same(before, cell_input):
+        if before is None or not holds_same(before, cell_input) or not self._is_whole(before):
             return None
         if not self._is_claimed:
             claim(self.attempt)

@@ -16,7 +16,7 @@ from typing import Any
 
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.stage_plan import START_S
-from magneton_tasks.stages import proof
+from magneton_tasks.stages import object_list, proof
 from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work import chunks, round_counts
@@ -94,6 +94,8 @@ def verify(attempt: Attempt) -> dict[str, Any]:
         counted |= _check_output(attempt, pool, run_cpu_s, findings)
     _refuse(findings)
     if "apply" in stages:
+        _list_objects(attempt, counted, findings)
+        _refuse(findings)
         mark_finished(attempt)
     say(f"verify{attempt.named}: {proof.words(counted)}: {json.dumps(counted)}")
     return counted
@@ -212,6 +214,25 @@ def _check_voxels(
     written = sum(record.info["voxels"] for record in cells.values())
     for problem in round_counts.voxels_written(labelled, written, left_out):
         findings.add(problem)
+
+
+def _list_objects(attempt: Attempt, counted: dict[str, Any], findings: Findings) -> None:
+    """Write the table of objects, which are as many as were cut, of as many voxels as were written."""
+    cells = attempt.require("apply", range(len(attempt.plan.geometry.cells)))
+    found = object_list.write(attempt, cells, segmentation(attempt).objects)
+    if found is None:
+        say(
+            "verify: NOTE: there is no table of objects, and none in Neuroglancer's list: an earlier "
+            "release wrote cells of this output. To have them: rerun with --restart --stages apply"
+        )
+    elif attempt.config.method == "exact":
+        written = sum(record.info["voxels"] for record in cells.values())
+        for what, there, told in (
+            ("objects", found.objects, counted["objects"]),
+            ("voxels", found.voxels, written),
+        ):
+            if there != told:
+                findings.add(f"the table of objects has {there:,} {what}; {told:,} were written")
 
 
 class _Reader:

@@ -1,0 +1,81 @@
+"""Objects measured in voxels: size, box, centre."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.kernels.compiled.jit import njit
+from magneton_tasks.kernels.object_sums import Int64, ObjectSums
+
+
+class Measured:
+    """Adds up objects of a cell, part by part.
+
+    Parameters
+    ----------
+    ids
+        uint64 (n,), ascending, 0 first: the background, which isn't counted.
+    """
+
+    def __init__(self, ids: NDArray[np.uint64]) -> None:
+        self._ids = ids
+        self._voxels = np.zeros(ids.size, np.int64)
+        self._low = np.full((3, ids.size), np.iinfo(np.int64).max)
+        self._high = np.full((3, ids.size), np.iinfo(np.int64).min)
+        self._total = np.zeros((3, ids.size), np.int64)
+
+    def add(self, indices: NDArray[np.uint32], begin: Vec3) -> None:
+        """Add voxels: uint32 (z, y, x), C order, indices into the ids; ``begin``: of the first voxel."""
+        _add(indices, *begin, self._voxels, self._low, self._high, self._total)
+
+    @property
+    def voxels(self) -> int:
+        """Of all objects."""
+        return int(self._voxels.sum())
+
+    def sums(self, origin: Vec3) -> ObjectSums:
+        """Of the objects that have voxels; ``origin``: the volume's begin."""
+        there = np.flatnonzero(self._voxels)
+        voxels = self._voxels[there]
+        total = [t[there] - o * voxels for t, o in zip(self._total, origin, strict=True)]
+        boxes = (*self._low[:, there], *self._high[:, there])
+        return ObjectSums(self._ids[there], voxels, *boxes, *total)
+
+
+@njit(nogil=True)
+def _add(
+    indices: NDArray[np.uint32],
+    z0: int,
+    y0: int,
+    x0: int,
+    voxels: Int64,
+    low: Int64,
+    high: Int64,
+    total: Int64,
+) -> None:
+    """Run by run along x."""
+    nz, ny, nx = indices.shape
+    for z in range(nz):
+        for y in range(ny):
+            x = 0
+            while x < nx:
+                k = indices[z, y, x]
+                begin = x
+                x += 1
+                while x < nx and indices[z, y, x] == k:
+                    x += 1
+                if k == 0:
+                    continue
+                run = x - begin
+                voxels[k] += run
+                low[0, k] = min(low[0, k], z0 + z)
+                low[1, k] = min(low[1, k], y0 + y)
+                low[2, k] = min(low[2, k], x0 + begin)
+                high[0, k] = max(high[0, k], z0 + z + 1)
+                high[1, k] = max(high[1, k], y0 + y + 1)
+                high[2, k] = max(high[2, k], x0 + x)
+                total[0, k] += (z0 + z) * run
+                total[1, k] += (y0 + y) * run
+                total[2, k] += x0 * run + run * (begin + x - 1) // 2
