@@ -11,24 +11,27 @@ from magneton_tasks.kernels.object_sums import Int64, ObjectSums
 
 
 class Measured:
-    """Adds up objects of a cell, part by part.
+    """Adds up objects of a cell, part by part; 56 bytes each.
 
     Parameters
     ----------
     ids
         uint64 (n,), ascending, 0 first: the background, which isn't counted.
+    begin
+        The cell's first voxel, zyx.
     """
 
-    def __init__(self, ids: NDArray[np.uint64]) -> None:
-        self._ids = ids
+    def __init__(self, ids: NDArray[np.uint64], begin: Vec3) -> None:
+        self._ids, self._begin = ids, begin
         self._voxels = np.zeros(ids.size, np.int64)
-        self._low = np.full((3, ids.size), np.iinfo(np.int64).max)
-        self._high = np.full((3, ids.size), np.iinfo(np.int64).min)
+        self._low = np.full((3, ids.size), np.uint32(0xFFFFFFFF), np.uint32)
+        self._high = np.zeros((3, ids.size), np.uint32)
         self._total = np.zeros((3, ids.size), np.int64)
 
     def add(self, indices: NDArray[np.uint32], begin: Vec3) -> None:
         """Add voxels: uint32 (z, y, x), C order, indices into the ids; ``begin``: of the first voxel."""
-        _add(indices, *begin, self._voxels, self._low, self._high, self._total)
+        z, y, x = (b - own for b, own in zip(begin, self._begin, strict=True))
+        _add(indices, z, y, x, self._voxels, self._low, self._high, self._total)
 
     @property
     def voxels(self) -> int:
@@ -39,8 +42,15 @@ class Measured:
         """Of the objects that have voxels; ``origin``: the volume's begin."""
         there = np.flatnonzero(self._voxels)
         voxels = self._voxels[there]
-        total = [t[there] - o * voxels for t, o in zip(self._total, origin, strict=True)]
-        boxes = (*self._low[:, there], *self._high[:, there])
+        boxes = (
+            corner[there].astype(np.int64) + b
+            for corners in (self._low, self._high)
+            for corner, b in zip(corners, self._begin, strict=True)
+        )
+        total = (
+            sums[there] + (b - o) * voxels
+            for sums, b, o in zip(self._total, self._begin, origin, strict=True)
+        )
         return ObjectSums(self._ids[there], voxels, *boxes, *total)
 
 
@@ -51,8 +61,8 @@ def _add(
     y0: int,
     x0: int,
     voxels: Int64,
-    low: Int64,
-    high: Int64,
+    low: NDArray[np.uint32],
+    high: NDArray[np.uint32],
     total: Int64,
 ) -> None:
     """Run by run along x."""
@@ -70,12 +80,12 @@ def _add(
                     continue
                 run = x - begin
                 voxels[k] += run
-                low[0, k] = min(low[0, k], z0 + z)
-                low[1, k] = min(low[1, k], y0 + y)
-                low[2, k] = min(low[2, k], x0 + begin)
-                high[0, k] = max(high[0, k], z0 + z + 1)
-                high[1, k] = max(high[1, k], y0 + y + 1)
-                high[2, k] = max(high[2, k], x0 + x)
+                low[0, k] = min(low[0, k], np.uint32(z0 + z))
+                low[1, k] = min(low[1, k], np.uint32(y0 + y))
+                low[2, k] = min(low[2, k], np.uint32(x0 + begin))
+                high[0, k] = max(high[0, k], np.uint32(z0 + z + 1))
+                high[1, k] = max(high[1, k], np.uint32(y0 + y + 1))
+                high[2, k] = max(high[2, k], np.uint32(x0 + x))
                 total[0, k] += (z0 + z) * run
                 total[1, k] += (y0 + y) * run
                 total[2, k] += x0 * run + run * (begin + x - 1) // 2

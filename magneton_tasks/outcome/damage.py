@@ -16,8 +16,9 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.stage_table import facts
-from magneton_tasks.work import chunks
+from magneton_tasks.work import cell_objects, chunks
 from magneton_tasks.work.attempt import Attempt
+from magneton_tasks.work.cell_objects import OBJECTS
 from magneton_tasks.work.record import KINDS, Record
 from magneton_tasks.work.residuals import ResidualStore
 from magneton_tasks.work.states import Judged
@@ -128,6 +129,10 @@ def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
     store = output_as_planned(attempt)
     looked = chunks.ChunkFiles(store)
     for key, record in records:
+        if (told := record.files.get(OBJECTS)) is not None:
+            path = cell_objects.path_of(attempt, key)
+            if cause := _compare(path, told.size, told.crc32):
+                yield Damage(key, str(path), cause, _MENDED)
         for part in chunks.parts(store, geometry, stage, key, record):
             for damaged in looked.differing(part, range(len(part.names)), decode=True):
                 file = f"{url.rstrip('/')}/{damaged.file}"

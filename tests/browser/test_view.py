@@ -154,6 +154,15 @@ def test_a_sharded_segmentation(tmp_path: Path, new_page: NewPage) -> None:
     with view(config) as (_, lines):
         seen = open_view(new_page, lines)
         seen.wait(lambda p: coloured(p[0]) > COLOURED and hues(p[0]) >= 5)
+        # the list of segments can be sorted and filtered by what is known of each
+        known = seen.page.evaluate(
+            "(() => { const map = viewer.layerManager.getLayerByName('segmentation').layer"
+            ".displayState.segmentationGroupState.value.segmentPropertyMap.value;"
+            " return {n: map.numericalProperties.map(p => p.id), ids: map.segmentPropertyMap"
+            ".inlineProperties.ids.length, tags: map.tags.tags}; })()"
+        )
+        assert known["n"] == ["voxels", "um3", "extent_um"]
+        assert known["ids"] > 5 and known["tags"] == ["touches-border"]
         assert not seen.wrong
         assert not seen.missing
 

@@ -288,6 +288,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "paths.output": texts.map("file:///".__add__),
     "paths.work": texts.map("/".__add__),
     "apply.sharding": st.sampled_from(["auto", "on", "off"]),
+    "apply.listed_objects": st.integers(0, 10**12),
     "paths.max_files": st.integers(1, 10**12),
     "paths.visibility_wait_s": st.floats(0, 1e30) | st.integers(0, 90),
     "input.mip": st.integers(0, 9),

@@ -203,6 +203,7 @@ def without_checksums(run: Run) -> None:
         for line in path.read_text().splitlines():
             record = json.loads(line)
             if record.get("info", {}).pop("crc32", None) is not None:
+                del record["info"]["files"], record["info"]["rows"]
                 assert record["info"].keys() == Record.from_line(OLD_RECORD).info.keys()
             lines.append(json.dumps(record, separators=(",", ":")) + "\n")
         path.write_text("".join(lines))

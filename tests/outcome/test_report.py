@@ -146,6 +146,7 @@ def test_written_bytes_are_those_on_disk(base: Run) -> None:
     stages = {s["stage"]: s for s in written(base.attempt.paths)["stages"]}
     output = Path(base.attempt.config.paths.output.removeprefix("file://"))
     chunks = [p for p in output.rglob("*.gz") if p.is_file()]
+    chunks += (base.attempt.stage_dir("apply") / "objects").iterdir()
     assert stages["apply"]["stored_bytes"] == sum(p.stat().st_size for p in chunks)
     labels = base.attempt.stage_dir("segment")
     stored = [*(labels / "labels.zarr" / "c").rglob("*"), *(labels / "sizes").rglob("*.npy")]

@@ -108,7 +108,7 @@ def writing() -> None:
         relabel_into(target, given, luts[0])
     encode(mode_pool(out, (1, 1, 1)), Box.of_shape(vec3(out.shape)), table)
     mode_pool(table[out], (2, 2, 2))
-    Measured(table).add(out, (0, 0, 0))
+    Measured(table, (0, 0, 0)).add(out, (0, 0, 0))
 
 
 #: A part a block.
