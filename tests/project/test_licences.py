@@ -1,0 +1,46 @@
+"""Licences of what users install: none under the GPL or AGPL, and all of them listed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts import third_party
+
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+
+
+def test_nothing_that_users_install_is_refused() -> None:
+    assert third_party.refused() == []
+
+
+def test_the_page_lists_what_is_pinned() -> None:
+    told = dict(re.findall(r"^\| (\S+) \| (\S+) \|", third_party.PAGE.read_text(), re.MULTILINE))
+    pins = dict(line.split("==") for line in CONSTRAINTS.read_text().split() if "==" in line)
+    pinned = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins.items()}
+    del told["package"]
+    assert told.keys() == {name for name, *_ in third_party.packages()}
+    assert told == {name: pinned[name] for name in told}
+
+
+@pytest.mark.parametrize(
+    ("said", "is_refused"),
+    [
+        ("MIT", False),
+        ("Artistic-1.0-Perl (or GPL)", False),
+        ("MIT OR GPL-3.0", False),
+        ("GPL-3.0-only", True),
+        ("GNU General Public License v2 (GPLv2)", True),
+        ("AGPL-3.0-or-later", True),
+        ("LGPL-3.0", True),  # unless it is one of the three that are listed
+        ("unknown", True),
+    ],
+)
+def test_a_licence_that_asks_for_more_is_refused(
+    monkeypatch: pytest.MonkeyPatch, said: str, is_refused: bool
+) -> None:
+    monkeypatch.setattr(third_party, "_reached", lambda: {"click"})
+    monkeypatch.setitem(third_party.KNOWN, "click", said)
+    assert bool(third_party.refused()) == is_refused
