@@ -13,7 +13,7 @@ from tests.helpers.tiny_volume import OBJECTS
 
 
 def test_trigger_list_and_clear(airflow: Airflow) -> None:
-    airflow.write_volume("typed", "local: {workers: 2}\n")
+    airflow.write_volume("typed", "local: {workers: 2}\n", sizes="few")
     dag_id = airflow.wait_for_dag("typed")
     airflow.command("dags", "trigger", dag_id, "--conf", json.dumps({"segment.threshold": 0.6}))
     (run,) = airflow.runs("typed")
@@ -33,7 +33,7 @@ def test_trigger_list_and_clear(airflow: Airflow) -> None:
 
 def test_what_the_documents_show_of_a_volume(airflow: Airflow) -> None:
     """As it stands there, of a volume that is called as theirs."""
-    airflow.write_volume("cortex", "local: {workers: 2}\n")
+    airflow.write_volume("cortex", "local: {workers: 2}\n", sizes="few")
     airflow.wait_for_dag("cortex")
     shown = shown_to(__file__, "operating.md", "trigger-form.md")
     assert {block.page.name for block in shown} == {"operating.md", "trigger-form.md"}

@@ -23,7 +23,7 @@ from tests.helpers.volumes import run_pipeline
 
 def test_up_run_down(airflow_of: Callable[..., Airflow]) -> None:
     airflow = airflow_of()
-    airflow.write_volume("tiny", "local: {workers: 2}\n")
+    airflow.write_volume("tiny", "local: {workers: 2}\n", sizes="few")
     for told in _twice_at_once(airflow, "airflow_up"):
         assert airflow.address in told
         assert airflow.services.password() in told

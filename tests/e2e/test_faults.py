@@ -93,7 +93,7 @@ def test_an_outage_of_the_database(airflow: Airflow, server: Server | None) -> N
     finally:
         server.start()
     wait_until(airflow.services.healthy, "all services are healthy again")
-    airflow.write_volume("outlived", "local: {workers: 1}\n")
+    airflow.write_volume("outlived", "local: {workers: 1}\n", sizes="few")
     assert airflow.run("outlived")[1] == "success"
 
 
@@ -110,8 +110,8 @@ def verified(work: Path) -> int:
 
 
 def test_clearing_plan_after_mending_the_input_and_after_an_edit(airflow: Airflow) -> None:
-    config = airflow.write_volume("cleared", "local: {workers: 2}\n")
-    torn = chunk_file(airflow.volumes / "cleared" / "affinity", (0, 0, 0))
+    config = airflow.write_volume("cleared", "local: {workers: 2}\n", sizes="many")
+    torn = chunk_file(airflow.volumes / "cleared" / "affinity", (30, 24, 28))  # the second batch's
     content = torn.read_bytes()
     airflow.wait_for_dag("cleared")
     run_id = airflow.trigger("cleared")
@@ -120,8 +120,7 @@ def test_clearing_plan_after_mending_the_input_and_after_an_edit(airflow: Airflo
     torn.write_bytes(content[: len(content) // 2])
     assert airflow.wait_for_run("cleared", run_id) == "failed"
     tasks = airflow.tasks("cleared", run_id)
-    states = [tasks["segment", block]["state"] for block in range(12)]
-    assert states[0] == "failed" and set(states[6:]) == {"success"}, "a block costs only itself"
+    assert [tasks["segment", k]["state"] for k in (0, 1)] == ["success", "failed"]
 
     torn.write_bytes(content)
     # Blocks that failed for bad data aren't tried again in the same attempt: plan makes a new one.

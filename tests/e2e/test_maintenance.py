@@ -20,7 +20,7 @@ def run(airflow: Airflow, **conf: Any) -> str:
 
 
 def test_dry_and_for_real_with_decoys(airflow: Airflow, tmp_path: Path) -> None:
-    airflow.write_volume("kept_tidy", "local: {workers: 2}\n")
+    airflow.write_volume("kept_tidy", "local: {workers: 2}\n", sizes="few")
     assert airflow.run("kept_tidy")[1] == "success"
     airflow.read_configs()  # the form offers the volume
     path = f"/api/v2/dags/{DAG}/details"

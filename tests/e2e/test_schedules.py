@@ -12,15 +12,16 @@ from croniter import croniter
 
 from tests.e2e.airflow import PREFIX, ROOT, Airflow, wait_until
 from tests.helpers.shell_blocks import blocks, shown_to
-from tests.helpers.tiny_volume import METHODS, OBJECTS, write_tiny_volume
+from tests.helpers.tiny_volume import OBJECTS, settings, write_tiny_volume
 
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
 #: What the tiny volume needs beside what a page shows.
-TINY = f"{METHODS['overlap']}apply: {{chunk_size: [16, 16, 16], mips: 1}}\nlocal: {{workers: 2}}\n"
+TINY = f"{settings('overlap', 'few')}local: {{workers: 2}}\n"
 
 
 def test_ticks_with_and_without_new_data(airflow: Airflow) -> None:
-    config = airflow.write_volume("ticking", 'schedule: "* * * * *"\nlocal: {workers: 2}\n')
+    every_minute = 'schedule: "* * * * *"\nlocal: {workers: 2}\n'
+    config = airflow.write_volume("ticking", every_minute, sizes="few")
     dag_id = airflow.wait_for_dag("ticking")
     airflow.switch(dag_id, on=True)
 
@@ -32,21 +33,20 @@ def test_ticks_with_and_without_new_data(airflow: Airflow) -> None:
 
     wait_until(lambda: len(ended()) >= 2, "two ticks are over")
     first, second = ended()[:2]
-    assert "12 of 12" in log(first)
+    assert "2 of 2" in log(first)
     assert "nothing to do: all is done" in log(second)
     config.write_text(config.read_text() + "input: {version: 2}\n")
     seen = len(airflow.runs("ticking"))
     wait_until(lambda: len(ended()) > seen, "a tick after the new version is over")
     airflow.switch(dag_id, on=False)
     later = [log(run_id) for run_id in ended()[seen - 1 :]]
-    assert sum("12 of 12" in text for text in later) == 1, "done anew, once"
+    assert sum("2 of 2" in text for text in later) == 1, "done anew, once"
     assert all(r["run_type"] == "scheduled" for r in airflow.runs("ticking"))
 
 
 def test_late_input_is_waited_for_without_a_slot(airflow: Airflow) -> None:
-    airflow.write_volume(
-        "late", "wait_for_input: {timeout: 30m, poll: 2s, marker: DONE}\nlocal: {workers: 2}\n"
-    )
+    waits = "wait_for_input: {timeout: 30m, poll: 2s, marker: DONE}\nlocal: {workers: 2}\n"
+    airflow.write_volume("late", waits, sizes="few")
     airflow.wait_for_dag("late")
     run_id = airflow.trigger("late")
 

@@ -76,14 +76,14 @@ def write_tiny_volume(
     config.parent.mkdir(exist_ok=True)
     config.write_text(
         f"paths:\n  input: file://{layer}\n  output: file://{folder}/{output}\n"
-        f"  work: {folder}/work\n"
-        + _sized(METHODS[method] + "apply: {chunk_size: [16, 16, 16], mips: 1}\n", sizes)
-        + more
+        f"  work: {folder}/work\n" + settings(method, sizes) + more
     )
     return config
 
 
-def _sized(text: str, sizes: str) -> str:
+def settings(method: str, sizes: str = "") -> str:
+    """YAML of the config, beside paths; see `write_tiny_volume`."""
+    text = METHODS[method] + "apply: {chunk_size: [16, 16, 16], mips: 1}\n"
     for old, new in SIZES.get(sizes, {}).items():
         text = text.replace(old, new)
     return text

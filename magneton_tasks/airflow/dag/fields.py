@@ -63,7 +63,13 @@ def shown(key: str, config: RunConfig) -> str:
         return f"no {title}"
     if isinstance(value, list):
         return f"{title} {(' x ' if len(value) > 2 else ' to ').join(f'{n:g}' for n in value)}"
-    return f"{title} {value}"
+    return f"{title} {_end_of(value) if key in PATH_KEYS else value}"
+
+
+def _end_of(path: str) -> str:
+    """The last two names of a path; all of it would fill a title."""
+    names_there = path.rstrip("/").split("/")
+    return path if len(names_there) <= 2 else f".../{'/'.join(names_there[-2:])}"
 
 
 def taken(key: str, params: Mapping[str, Any]) -> Any:
@@ -112,6 +118,7 @@ def _schema(key: str, config: RunConfig) -> dict[str, Any]:
         schema["enum"] = sorted(shipped())
     if key == "runner.default":
         schema["enum"] = list(config.runner.offered)
+        schema["description"] = "Where this run's stages work."
     return _path_schema(schema, value_of(config, key)) if key in PATH_KEYS else schema
 
 

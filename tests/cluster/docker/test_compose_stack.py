@@ -109,7 +109,7 @@ def filled(place: Path, example: Path) -> dict[str, str]:
 @pytest.fixture
 def stack(place: Path, engine: Engine, tmp_path: Path) -> Iterator[Stack]:
     """It runs; nothing of it is left at the end."""
-    write_tiny_volume(place, "runner: {offered: [docker], default: docker}\n")
+    write_tiny_volume(place, "runner: {offered: [docker], default: docker}\n", sizes="few")
     own(place)
     client = tmp_path / "bin" / "docker"
     client.parent.mkdir()
