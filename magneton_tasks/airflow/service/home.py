@@ -99,6 +99,8 @@ def settings(home: Path, root: Path, database: Mapping[str, str] | None = None) 
         "LOGGING__BASE_LOG_FOLDER": home / "logs",
         "LOGGING__LOGGING_CONFIG_CLASS": "magneton_tasks.airflow.service.task_logs.LOGGING",
         "USAGE_DATA_COLLECTION__ENABLED": False,
+        # Where blocks take all cores the api-server answers late: with 5 s, tasks failed at their start.
+        "WORKERS__EXECUTION_API_TIMEOUT": 60,
         # A killed scheduler is replaced at once, which takes over what the other had queued by this.
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,
         # A changed or new volume config shows up within half a minute.
