@@ -26,8 +26,8 @@ class Signs:
     Parameters
     ----------
     doing
-        What to say, asked at each sign; it gets the seconds since the last `say`. What it raises as
-        OSError is a sign without words.
+        What to say, asked at each sign; it gets the seconds since the last `say`. Can be changed. What
+        it raises as OSError is a sign without words.
     out
         Where to; None: standard output.
     every_s
@@ -40,7 +40,7 @@ class Signs:
         out: BinaryIO | None = None,
         every_s: float = EVERY_S,
     ) -> None:
-        self._doing, self._every_s = doing, every_s
+        self.doing, self._every_s = doing, every_s
         self._out = sys.stdout.buffer if out is None else out
         self._in_place = self._out.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
         self._lock, self._ended = threading.Lock(), threading.Event()
@@ -50,6 +50,7 @@ class Signs:
         self._thread = threading.Thread(target=self._watch, name="signs", daemon=True)
 
     def __enter__(self) -> Self:
+        sys.stdout.flush()  # what stands in a buffer above `out` comes first
         self._said = self._wrote = time.monotonic()
         self._thread.start()
         return self
@@ -101,7 +102,7 @@ class Signs:
 
     def _sign(self, seconds: float) -> None:
         try:
-            told = self._doing(seconds)
+            told = self.doing(seconds)
         except OSError:
             told = f"    {seconds:.0f} s"
         begun = b"\n" if self._is_begun else b""

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from magneton_tasks.airflow.service.progress import Progress
+from magneton_tasks.base.signs import Signs
 from tests.helpers.calls import Caller
 from tests.helpers.many_blocks import plan_many, write_records
 
@@ -24,10 +25,12 @@ def test_a_batch_s_end_tells_how_far_its_stage_is_as_status_does(
     )
     figures = row.partition("/s, ")[2]
     assert figures.endswith("left, peak 1.0 GiB")
-    progress = Progress()
+    signs = Signs(str)
+    progress = Progress(signs)
     task = SimpleNamespace(stage="segment", attempt=str(run.attempt.paths.root))
     ti = SimpleNamespace(task_id="segment", rendered_map_index="batch 0: blocks 0-2", task=task)
     progress.on_task_instance_running(None, ti)
+    assert signs.doing(7).startswith("    at work for 7.0 s; 3 of 4 blocks, ")
     capfd.readouterr()
     progress.on_task_instance_success(None, ti)
     line = capfd.readouterr().out
@@ -39,7 +42,7 @@ def test_a_batch_s_end_tells_how_far_its_stage_is_as_status_does(
 def test_what_has_no_blocks_or_no_attempt_is_told_without(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    progress = Progress()
+    progress = Progress(Signs(str))
     for stage in ("verify", "segment"):
         task = SimpleNamespace(stage=stage, attempt=str(tmp_path / "no run" / "1"))
         progress.on_task_instance_running(None, SimpleNamespace(task_id=stage))

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
+from magneton_tasks.base.signs import Signs
 from magneton_tasks.base.units import human_time
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.outcome.summary import of_attempt
@@ -17,19 +18,23 @@ from magneton_tasks.work.attempt import Attempt
 
 
 class Progress:
-    """Prints a heading for each stage that begins, and a line for each of its tasks that ends."""
+    """Says a heading for each stage that begins, a line for each of its tasks that ends, signs between."""
 
-    def __init__(self) -> None:
+    def __init__(self, signs: Signs) -> None:
+        self._say = signs.say
         self._stage = ""
         self._began = 0.0
+        self._task: Any = None
+        signs.doing = self._now
 
     @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
         self._began = time.monotonic()
+        self._task = getattr(task_instance, "task", None)
         stage = task_instance.task_id
         if stage != self._stage and not stage.startswith("batches."):
             self._stage = stage
-            print(f"  {stage}", flush=True)
+            self._say(f"  {stage}")
 
     @hookimpl
     def on_task_instance_success(self, previous_state: Any, task_instance: Any) -> None:
@@ -39,13 +44,17 @@ class Progress:
     @hookimpl
     def on_task_instance_failed(self, previous_state: Any, task_instance: Any, error: Any) -> None:
         self._end(task_instance, "FAILED")
-        print(f"    {error}", flush=True)
+        self._say(f"    {error}")
 
     def _end(self, task_instance: Any, how: str) -> None:
         name = getattr(task_instance, "rendered_map_index", None)
         took = human_time(time.monotonic() - self._began)
         standing = _standing(getattr(task_instance, "task", None))
-        print(f"    {f'{name}, ' if name else ''}{how} in {took}{standing}", flush=True)
+        self._say(f"    {f'{name}, ' if name else ''}{how} in {took}{standing}")
+
+    def _now(self, seconds: float) -> str:
+        """What a sign says while a task works."""
+        return f"    at work for {human_time(seconds)}{_standing(self._task)}"
 
 
 def _standing(task: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.airflow.service import home as homes
+from magneton_tasks.base.signs import Signs
 from magneton_tasks.base.units import human_time
 from magneton_tasks.config import places
 from magneton_tasks.errors import EXIT_BAD_DATA, MagnetonError, OutputError
@@ -33,14 +34,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         root = homes.project_root()
         home = homes.airflow_home()
-        prepare(home, root, config)
-        return 0 if run(load_dag(root, config)) else EXIT_BAD_DATA
+        with Signs(_at_work) as signs:
+            prepare(home, root, config, signs)
+            return 0 if run(load_dag(root, config), signs) else EXIT_BAD_DATA
     except MagnetonError as error:
         print(error, file=sys.stderr)
         return error.exit_code
 
 
-def prepare(home: Path, root: Path, config: Path) -> None:
+def _at_work(seconds: float) -> str:
+    return f"    at work for {human_time(seconds)}"
+
+
+def prepare(home: Path, root: Path, config: Path, signs: Signs) -> None:
     """Set this process's environment for Airflow, and make its database where it isn't there.
 
     Must come before Airflow is imported.
@@ -54,8 +60,9 @@ def prepare(home: Path, root: Path, config: Path) -> None:
     database = home / "airflow.db"
     marker = home / "migrated"
     if database.is_file() and marker.is_file():
+        signs.say("starting Airflow")
         return
-    print("preparing Airflow's database (once)", flush=True)
+    signs.say("preparing Airflow's database (once)")
     log = home / "logs" / "migrate.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
@@ -63,6 +70,7 @@ def prepare(home: Path, root: Path, config: Path) -> None:
         if subprocess.run(command, stdout=out, stderr=out, check=False).returncode != 0:
             raise OutputError(f"Airflow's database could not be prepared; see {log}")
     marker.touch()
+    signs.say("starting Airflow")
 
 
 def load_dag(root: Path, config: Path) -> DAG:
@@ -74,26 +82,23 @@ def load_dag(root: Path, config: Path) -> DAG:
     return dag  # type: ignore[no-any-return]
 
 
-def run(dag: DAG, conf: dict[str, Any] | None = None) -> bool:
-    """Run the DAG, tell what happens; whether it ended green."""
+def run(dag: DAG, signs: Signs, conf: dict[str, Any] | None = None) -> bool:
+    """Run the DAG, tell what happens by ``signs``; whether it ended green."""
     from airflow.sdk import DagRunState
     from airflow.sdk.listener import get_listener_manager
 
     from magneton_tasks.airflow.service.progress import Progress
 
-    print(f"DAG {dag.dag_id}", flush=True)
+    signs.say(f"DAG {dag.dag_id}")
     manager: Any = get_listener_manager()
-    manager.add_listener(Progress())
+    manager.add_listener(Progress(signs))
     began = time.monotonic()
     try:
         state = dag.test(run_conf=conf).state
     finally:
         manager.clear()
     green = bool(state == DagRunState.SUCCESS)
-    print(
-        f"run {'green' if green else 'RED'} after {human_time(time.monotonic() - began)}",
-        flush=True,
-    )
+    signs.say(f"run {'green' if green else 'RED'} after {human_time(time.monotonic() - began)}")
     return green
 
 

@@ -45,9 +45,15 @@ def sample(
     directory: Path, shape: tuple[int, int, int], seed: int, fmt: Literal["precomputed", "zarr"]
 ) -> None:
     """Make a sample volume with truth and a config in DIRECTORY."""
+    from magneton_tasks.base.signs import Signs
+    from magneton_tasks.runners.warming import ensure_warm
     from magneton_tasks.sample import write_sample
+    from magneton_tasks.sample.volume import check_sample_parameters
 
-    config = write_sample(directory, shape, seed, fmt)
+    check_sample_parameters(shape, seed)
+    ensure_warm(click.echo)
+    with Signs(lambda seconds: f"making the sample, {seconds:.0f} s"):
+        config = write_sample(directory, shape, seed, fmt)
     click.echo(f"sample volume in {directory}; segment it with:  magneton run {config}")
 
 

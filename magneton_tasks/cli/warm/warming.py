@@ -13,13 +13,12 @@ from pathlib import Path
 import click
 
 from magneton_tasks.base import files
+from magneton_tasks.base.signs import Signs
 from magneton_tasks.base.units import human_bytes
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.kernels.compiled import cache as kernel_cache
 
-#: Seconds after which somebody who waits hears how far it is.
-TELL_S = 3.0
 #: Archives for one CPU that are kept: those of other installations, or of kernels before an edit.
 KEPT = 4
 
@@ -51,8 +50,10 @@ def warm() -> int:
     files.make_directory(path.parent)  # whether it can be written is told before, not after
     began, cpu_began = time.monotonic(), time.process_time()
     kernel_cache.talks = False
-    kernel_cache.on_compiled = _Progress(began).one
-    _compile()
+    progress = _Progress(began)
+    kernel_cache.on_compiled = progress.one
+    with Signs(progress.words):
+        _compile()
     kernel_cache.on_compiled = None
     took_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_began
     compiled = len(kernel_cache.compiled_here())
@@ -68,19 +69,20 @@ def warm() -> int:
 
 
 class _Progress:
-    """Says now and then how far compiling is."""
+    """How far compiling is."""
 
     def __init__(self, began: float) -> None:
-        self._began = self._told = began
-        self._count = 0
+        self._began, self._count = began, 0
+        self._expected = kernel_archives.FUNCTIONS - kernel_cache.known()
 
     def one(self) -> None:
         """One more function is compiled."""
         self._count += 1
-        now = time.monotonic()
-        if now - self._told >= TELL_S:
-            self._told = now
-            click.echo(f"compiled {self._count} functions so far, {now - self._began:.0f} s")
+
+    def words(self, _: float) -> str:
+        """How many functions of how many, in which time."""
+        of = f" of about {self._expected}" if self._expected > self._count else ""
+        return f"compiled {self._count}{of} functions, {time.monotonic() - self._began:.0f} s"
 
 
 def _compile() -> None:

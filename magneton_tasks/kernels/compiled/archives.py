@@ -24,6 +24,8 @@ from functools import cache
 PACKAGES = ("kernels", "kernels/exact", "kernels/exact/rounds", "kernels/overlap", "sample")
 #: CPU seconds that compiling everything takes (docs/compiled-code.md).
 COMPILE_S = 60
+#: How many functions that makes, one for each combination of types; see test_kernel_cache.
+FUNCTIONS = 230
 
 _HERE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _LIBRARIES = ("llvmlite", "numba", "numpy")

@@ -142,6 +142,11 @@ def compiled_here() -> list[str]:
     )
 
 
+def known() -> int:
+    """How many functions this process has from an archive."""
+    return len(_own().given.names)
+
+
 def everything() -> dict[str, bytes]:
     """All compiled code that this process has, by the names of `keep`."""
     names = {*compiled_here(), *_own().given.names}

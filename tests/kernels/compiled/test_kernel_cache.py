@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 from numba.core.dispatcher import Dispatcher
 
+from magneton_tasks.base.signs import Signs
 from magneton_tasks.cli.warm import warming as command
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.kernels.compiled import archives as kernel_archives
@@ -439,14 +441,32 @@ def test_a_cold_cache_is_warmed_by_a_process_of_its_own_and_its_progress_told(
 def test_warm_says_how_far_it_is(
     empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    said = threading.Event()
+
+    class Quick(Signs):
+        def __init__(self, doing: Callable[[float], str]) -> None:
+            def noted(seconds: float) -> str:
+                said.set()
+                return doing(seconds)
+
+            super().__init__(noted, every_s=0.01)
+
     def compile_two() -> None:
         kernel_cache.keep("kernels/made.one-0", b"")
         kernel_cache.keep("kernels/made.two-0", b"")
+        for _ in range(2):  # the first may have begun before
+            said.clear()
+            assert said.wait(60)
 
-    monkeypatch.setattr(command, "TELL_S", 0.0)
+    monkeypatch.setattr(kernel_cache, "known", lambda: kernel_archives.FUNCTIONS - 30)
+    monkeypatch.setattr(command, "Signs", Quick)
     monkeypatch.setattr(command, "_compile", compile_two)
     assert command.warm() == EXIT_OK
-    assert capsys.readouterr().out.splitlines()[:2] == [
-        "compiled 1 functions so far, 0 s",
-        "compiled 2 functions so far, 0 s",
-    ]
+    told = capsys.readouterr().out
+    assert "compiled 2 of about 30 functions, " in told
+    assert "compiled 2 functions in " in told.splitlines()[-1]
+
+
+def test_as_many_functions_are_compiled_as_are_announced() -> None:
+    found = kernel_cache.known()
+    assert abs(found - kernel_archives.FUNCTIONS) < 25, f"set archives.FUNCTIONS to {found}"
