@@ -11,7 +11,7 @@ SAMPLE ?= sample
 SAMPLE_SHAPE ?= 128 384 384
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sample run up down health db-clean test test-long test-browser test-docker test-e2e test-slurm image image-airflow lint format bench pictures constraints clean
+.PHONY: help venv sample run up down health db-clean test test-long test-browser test-docker test-e2e test-slurm wheel image image-airflow lint format bench pictures constraints clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ test-slurm: $(DEV) ## tests on a real Slurm cluster, which it brings up: Debian 
 
 test-e2e: $(DEV) ## tests that drive a real Airflow; needs Chromium and PostgreSQL (or Debian and root)
 	@$(PYTHON) -m pytest -n 2 --maxschedchunk 1 -m e2e tests/e2e
+
+wheel: ## make the wheel in dist/, which is installed elsewhere without the checkout
+	@sh scripts/bootstrap.sh --wheel
 
 image: ## build the worker image magneton-tasks; needs a Docker engine
 	@scripts/image.sh

@@ -3,7 +3,8 @@
 # Needs no root. Uses the newest Python >= 3.11 that pip or uv can install for; else uv, which can
 # bring Python itself; else says the one line to type. Safe to repeat after an interruption.
 #
-# usage: bootstrap.sh EXTRAS, such as compute,view
+# usage: bootstrap.sh EXTRAS, such as compute,view; or bootstrap.sh --wheel: installs nothing, and makes
+# the project's wheel in dist/
 set -eu
 
 cd "$(dirname "$0")/.."

@@ -2,7 +2,7 @@
 
 ``python -m scripts.install EXTRAS [UV]``: EXTRAS such as ``compute,view``; UV a program. Where there is
 none, its wheel comes first, because it is much faster than pip. Where it has no wheel, or fails, pip does it.
-``--venv DIR`` makes an environment, ``--can`` says whether there is a pip for this one.
+``--wheel`` makes the project's wheel, ``--venv DIR`` an environment; ``--can`` says whether there is a pip for this one.
 ``scripts/bootstrap.sh`` calls this; standard library only.
 """
 
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{sys.prefix} isn't the project's own environment: make venv", file=sys.stderr)
         return 78
     extras, uv = arguments[0], arguments[1] if len(arguments) > 1 else ""
+    if extras == "--wheel":
+        return make_wheel(uv or own_uv(_packages()))
     marker, packages = Path(sys.prefix, ".installing"), _packages()
     if marker.exists():
         for name in forget_broken(packages):
@@ -64,6 +66,14 @@ def make_venv(folder: Path) -> int:
     """An environment of this Python; without a pip where Debian keeps that in a package of its own."""
     without = () if find_spec("ensurepip") else ("--without-pip",)
     return run([sys.executable, "-m", "venv", *without, str(folder)], folder)
+
+
+def make_wheel(uv: str) -> int:
+    """The project's wheel, in ``dist/``."""
+    if uv:
+        command = [uv, "build", "--wheel", "--out-dir", "dist"]
+        return run(command, _packages(), uv_environ(os.environ, pip_settings))
+    return run([*pip(), "wheel", "--no-deps", "--wheel-dir", "dist", "."], _packages())
 
 
 def own_uv(packages: Path) -> str:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import BinaryIO, Self
 
-#: Seconds of silence after which there is a sign; people begin to doubt after about five.
-EVERY_S = 3.0
+#: Seconds of silence after which there is a sign; people begin to doubt after about five, and on a busy
+#: machine a sign comes late.
+EVERY_S = 2.5
 _CLEAR = b"\r\x1b[K"
 
 

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import pexpect
 
@@ -18,6 +19,7 @@ from tests.e2e.rest import fetched
 from tests.helpers.clones import clone
 from tests.helpers.shell_blocks import Typed
 
+Watch = TypeVar("Watch")
 #: What a login on Debian has; last, the Python that this test's environment was made with.
 PATH = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{sys.base_prefix}/bin"
 #: Seconds that a command may take on a busy machine; an installation takes most.
@@ -32,19 +34,20 @@ _PROMPT = re.compile(r"newcomer (\d+)> ")
 _SERVES = re.compile(r"(http://127\.0\.0\.1:\d+/v/\S+/).*Ctrl-C ends it", re.DOTALL)
 _QUESTION = re.compile(r"\[[^\r\n]*\]: $")
 #: Only these may ask; what else waits for an answer hangs, as it would for the reader.
-_ASKS = ("magneton config new ",)
+_ASKS = ("magneton config new ", ".venv/bin/magneton config new ")
 
 
 def environment(home: Path) -> dict[str, str]:
     """All that is set: nothing of this process's own but the way to a package index.
 
-    pip's cache is that of this machine's user: it holds downloads, nothing installed, and whoever
-    installs a second time has one as well.
+    The caches of pip and uv are those of this machine's user: they hold downloads, nothing installed,
+    and whoever installs a second time has them as well.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pip"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     index = Path.home() / ".config" / "pip" / "pip.conf"
     return {
-        "PIP_CACHE_DIR": str(cache),
+        "PIP_CACHE_DIR": str(cache / "pip"),
+        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(cache / "uv"),
         **({"PIP_CONFIG_FILE": str(index)} if index.is_file() else {}),
         **{k: v for k, v in os.environ.items() if _NETWORK.fullmatch(k)},
         "HOME": str(home),
@@ -69,7 +72,12 @@ class Newcomer:
         home.mkdir()
         self._environ = environment(home)
         self.typed: list[Typed] = []
-        self._shown = (folder / "terminal.txt").open("w")
+        self._shown: Any = (folder / "terminal.txt").open("w")
+
+    def watch(self, watch: Callable[[Any], Watch]) -> Watch:
+        """Let something look at what the terminal shows: it gets a file, and takes its place."""
+        self._shown = watched = watch(self._shown)
+        return watched
 
     def __enter__(self) -> Self:
         self._shell = pexpect.spawn(

@@ -64,6 +64,8 @@ def _standing(task: Any) -> str:
         return ""
     with suppress(MagnetonError, OSError):  # the task's own end says what is wrong
         found = of_attempt(Attempt.open(Path(attempt)), stage, is_alive=True)
+        if not found.total:  # a round whose groups aren't known yet
+            return ""
         told = found.words(time.time(), is_alive=True)
         return f"; {found.done:,} of {found.total:,} {noun_of(stage)}s{', ' * bool(told)}{told}"
     return ""
