@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +50,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
     folder = tmp_path_factory.mktemp("wheel")
     project, home = clone(folder), folder / "home"
     home.mkdir()
+    given = environment(home)
     environ = {
-        **environment(home),
+        **given,
+        # The Python of these tests, so that their compiled code is the one: the same kernels, elsewhere.
+        "PATH": f"{sys.base_prefix}/bin:{given['PATH']}",
+        "MAGNETON_KERNEL_CACHE": archives.root(),
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # The code that these tests themselves use: the same kernels, in another place.
-        "MAGNETON_KERNEL_CACHE": archives.root(),
     }
     in_it = {**environ, "PATH": f"{home}/em/bin:{environ['PATH']}"}
     (wheel,) = shown_to(__file__, "command-line.md")

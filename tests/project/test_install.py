@@ -178,7 +178,11 @@ def test_an_installation_that_was_killed_is_taken_up_again(
     project, environ = newcomer
     assert make(".venv/.installed", project, environ) != 0
     assert not (project / ".venv/.installed").exists()
+    (site,) = (project / ".venv/lib").glob("python*/site-packages")
+    half, whole = package(site, "half"), package(site, "whole")
+    (site / "half.py").unlink()
     assert make(".venv/.installed", project, environ) == 0
+    assert whole.is_dir() and not half.exists()
     assert (project / ".venv/.installed").is_file()
     log = Path(environ["LOG"]).read_text()
     assert log.count("pip install") == 2
