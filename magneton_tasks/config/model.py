@@ -148,6 +148,11 @@ class Input(Section):
         title="Axes",
         description="Axes of the stored array, such as czyx or zyxc: one letter each, c for the channels, t for an axis of length 1. null: those of its metadata; without names, czyx.",
     )
+    doubtful: Annotated[Literal["refuse", "warn"], NOTHING] = Field(
+        "refuse",
+        title="If the map looks wrong",
+        description="What plan does if samples of the map can't be right as they are read: one value, 0 and 1 only, inverted, channels in another order. warn: it says so and continues.",
+    )
     version: Annotated[str | int | None, NOTHING] = Field(
         None,
         title="Version",

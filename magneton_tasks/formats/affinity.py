@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.volume import Volume, open_volume
@@ -194,7 +195,7 @@ def _channel_numbers(info: VolumeInfo, channels: str | Sequence[int]) -> Vec3:
             )
         if info.channels != 3:
             raise ConfigError(
-                f"{info.url} has {info.channels} channels, and input.channels is {channels!r}",
+                f"{info.url} has {several(info.channels, 'channel')}, and input.channels is {channels!r}",
                 "an affinity map has three; if there are more, name them: input.channels: [z, y, x] as numbers"
                 if info.channels > 3
                 else "an affinity map has three channels: is this the right volume?",
@@ -207,7 +208,7 @@ def _channel_numbers(info: VolumeInfo, channels: str | Sequence[int]) -> Vec3:
         or not all(0 <= c < info.channels for c in numbers)
     ):
         raise ConfigError(
-            f"input.channels is {list(channels)}, and {info.url} has {info.channels} channels",
+            f"input.channels is {list(channels)}, and {info.url} has {several(info.channels, 'channel')}",
             f"give three different numbers from 0 to {info.channels - 1}",
         )
     return vec3(numbers)

@@ -50,7 +50,7 @@ def missing(location: Location) -> NoInputError:
     return NoInputError(
         f"{location.url}: no volume there: none of info, zarr.json, .zarray, .zgroup, attributes.json in {path}"
         + (f", which holds {names}" if names else ", which is empty"),
-        "give the directory that holds one of them",
+        "give the directory that holds one of them; if this is the array itself, that file of it is missing: copy it, too",
     )
 
 

@@ -1,4 +1,4 @@
-"""Does an affinity map mean what the config says? Statistics, and warnings where it seems not.
+"""Does an affinity map mean what the config says? Statistics, and the tests on which `doubts` stands.
 
 A wrong sign, channel order or inversion gives a segmentation without any error, and rubbish.
 Two properties of any map, whoever made it, tell:
@@ -36,7 +36,7 @@ Affinities = npt.NDArray[np.float32]
 #: Which of the given channels is z, y and x, and the offset's sign.
 Hypothesis = tuple[tuple[int, int, int], int]
 
-_ZYX = (0, 1, 2)
+ZYX = (0, 1, 2)
 #: Another convention must contradict itself this much less: .69 and below where the declared one
 #: is wrong, 1.33 and above where it's right.
 LOOP_RATIO = 0.85
@@ -100,82 +100,6 @@ def channel_statistics(samples: Sequence[Affinities]) -> list[ChannelStatistics]
     return found
 
 
-def convention_warnings(
-    samples: Sequence[Affinities], channels: Sequence[int] = (0, 1, 2), offset_sign: int = -1
-) -> list[str]:
-    """What looks wrong in samples that were read as declared; empty where nothing does.
-
-    Parameters
-    ----------
-    samples
-        Affinities (3, z, y, x) in Magneton's convention; boxes of 32 x 64 x 64 or more tell most.
-    channels, offset_sign
-        As declared in ``input``, so that a warning can name the better value: the numbers of the
-        stored z, y and x channel.
-
-    Returns
-    -------
-    list of str
-        Sentences, each with the config key that would change it.
-    """
-    warnings = _value_warnings(samples)
-    samples = [s for s in samples if np.isfinite(s).all() and s.max() > s.min()]
-    if not samples or warnings:
-        return warnings
-    if is_inverted(samples):
-        warnings.append(
-            "the affinities look inverted: what is high is thin, like membranes, and what is low "
-            "is thick, like cells; set input.invert to the other value"
-        )
-        samples = [1 - s for s in samples]
-    if offset_sign == 1:
-        samples = [as_stored(s) for s in samples]
-    better = better_convention(samples, offset_sign)
-    if better is not None:
-        order, sign = better
-        said = []
-        if sign != offset_sign:
-            said.append(f"input.offset_sign: {sign}")
-        if order != _ZYX:
-            numbers = [channels[i] for i in order]
-            letters = "".join("zyx"[numbers.index(i)] for i in sorted(numbers))
-            plain = f" ({letters})" if sorted(numbers) == [0, 1, 2] else ""
-            said.append(f"input.channels: {numbers}{plain}")
-        warnings.append(
-            "the three channels contradict each other as they are read now, and less so with "
-            + " and ".join(said)
-        )
-    return warnings
-
-
-def _value_warnings(samples: Sequence[Affinities]) -> list[str]:
-    statistics = channel_statistics(samples)
-    warnings = []
-    broken = sum(s.not_finite for s in statistics)
-    if broken:
-        warnings.append(
-            f"{broken} of the sampled values are NaN or infinite: blocks with such fail"
-        )
-    highest = np.nanmax([s.maximum for s in statistics] or [np.nan]) if samples else np.nan
-    if not np.isfinite(highest) or (highest == 0 and all(s.minimum == 0 for s in statistics)):
-        return [*warnings, "all sampled boxes are empty (0): nothing can be said about the map"]
-    if highest > 1 or min(s.minimum for s in statistics) < 0:
-        low = min(s.minimum for s in statistics)
-        warnings.append(
-            f"sampled affinities reach from {low:g} to {highest:g}, which isn't [0, 1]: "
-            "set input.scale to the stored value that means affinity 1"
-        )
-    elif highest < 0.5:
-        warnings.append(
-            f"no sampled affinity is above {highest:g}: set input.scale to the stored value that "
-            "means affinity 1"
-        )
-    constant = [s.axis for s in statistics if s.minimum == s.maximum]
-    if constant:
-        warnings.append(f"channel {', '.join(constant)} has one value in all sampled boxes")
-    return warnings
-
-
 def is_inverted(samples: Sequence[Affinities]) -> bool:
     """Whether high is thin and low is thick; see the module's text."""
     total = np.zeros(5)
@@ -220,14 +144,14 @@ def better_convention(samples: Sequence[Affinities], declared_sign: int = -1) ->
         return None
     scores = np.array([[loop_contradiction(s, h) for h in hypotheses] for s in usable])
     means = scores.mean(axis=0)
-    declared, best = hypotheses.index((_ZYX, declared_sign)), int(means.argmin())
+    declared, best = hypotheses.index((ZYX, declared_sign)), int(means.argmin())
     if means[declared] < LOOP_FLOOR or means[best] > LOOP_RATIO * means[declared]:
         return None
     agreeing = (scores[:, best] < scores[:, declared]).mean()
     return hypotheses[best] if agreeing >= 2 / 3 else None
 
 
-def loop_contradiction(affs: Affinities, hypothesis: Hypothesis = (_ZYX, -1)) -> float:
+def loop_contradiction(affs: Affinities, hypothesis: Hypothesis = (ZYX, -1)) -> float:
     """Mean contradiction of the loops, summed over the planes zy, zx and yx.
 
     Parameters

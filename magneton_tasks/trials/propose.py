@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
-from magneton_tasks.errors import ConfigError
+from magneton_tasks.base.units import several
+from magneton_tasks.errors import BadDataError, ConfigError
 from magneton_tasks.formats.volume import Volume
 from magneton_tasks.kernels.conventions import is_inverted, plane_contradiction
 from magneton_tasks.stages.planning.sampling import sample_boxes
@@ -131,14 +132,16 @@ def read_samples(volume: Volume) -> list[tuple[Box, Stored]]:
     Raises
     ------
     ConfigError
-        Fewer than three channels, or no box that was looked at holds more than one value.
+        Fewer than three channels.
+    BadDataError
+        No box that was looked at holds more than one value.
     NoInputError, BadDataError, TemporaryError
         As `volumes.Volume.read`.
     """
     info = volume.info
     if info.channels < 3:
         raise ConfigError(
-            f"{info.url} has {info.channels} channel{'s' if info.channels > 1 else ''}; an "
+            f"{info.url} has {several(info.channels, 'channel')}; an "
             "affinity map has three: one each for z, y and x",
             "give the affinity map; is this an image, a segmentation or a boundary map?",
         )
@@ -152,9 +155,9 @@ def read_samples(volume: Volume) -> list[tuple[Box, Stored]]:
         if len(found) == PLACES:
             break
     if not found:
-        raise ConfigError(
+        raise BadDataError(
             f"{info.url}: the boxes that were looked at hold {'NaN only' if only_nan else 'one value each'}: nothing can be said",
-            "is the map written yet? Otherwise begin with a config of the sample (magneton sample DIR) and set input by hand",
+            "is the map written yet, and is it the right one? If it holds something elsewhere, write a config by hand (magneton sample DIR makes one to begin with), and set box",
         )
     return found
 
@@ -169,7 +172,7 @@ def propose_convention(samples: Sequence[Stored], dtype: str) -> Proposal:
     broken = sum(int(s.size - np.count_nonzero(np.isfinite(s))) for s in samples)
     if broken:
         reasons.append(
-            f"NOT CLEAR: {broken:,} sampled values are NaN or infinite; blocks with such fail"
+            f"NOT CLEAR: {several(broken, 'sampled value')} NaN or infinite; blocks with such fail"
         )
     read = [np.nan_to_num(s[:MOST_CHANNELS].astype(np.float32) / np.float32(full)) for s in samples]
     invert, clear = find_inversion([r[:3] for r in read])

@@ -17,7 +17,7 @@ KEPT = Kept(
     1,
     {"00112233": ENTRY, "44556677": Entry(1.0, 0.0, 1.0, 0.0, 0.0, 1e-7, (), None, is_whole=True)},
 )
-SAMPLES = Samples("key", Density(0.1, 1e-5, (0.2, 0.3), 0.5), [{"mean": 0.5}], ["é"])
+SAMPLES = Samples("key", Density(0.1, 1e-5, (0.2, 0.3), 0.5), [{"mean": 0.5}], ["é"], [])
 
 
 @pytest.mark.parametrize("value", [KEPT, SAMPLES])

@@ -14,7 +14,8 @@ from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.mask import MaskReader
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
-from magneton_tasks.kernels.conventions import channel_statistics, convention_warnings
+from magneton_tasks.kernels import doubts
+from magneton_tasks.kernels.conventions import channel_statistics
 from magneton_tasks.stages.planning.statistics import examine
 
 OFFSET: Vec3 = (10, 20, 30)
@@ -277,7 +278,8 @@ def _warnings(path: Path, stored: Any, **options: Any) -> str:
     precomputed.write_volume(url, stored, (1, 1, 1), (5, 6, 7))
     reader = AffinityReader(url, **options)
     boxes = list(Box((7, 8, 9), (43, 84, 85)).tiles((18, 38, 38)))[::3]
-    return "\n".join(examine(reader, boxes).warnings)
+    found = examine(reader, boxes).found
+    return "\n".join(found.doubts + found.warnings)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -335,14 +337,16 @@ def test_a_boundary_map_three_times_says_nothing_of_sign_or_order(
     [
         (lambda a: a * 255, "input.scale"),
         (lambda a: a / 255, "input.scale"),
-        (lambda a: np.zeros_like(a), "empty"),
+        (lambda a: np.zeros_like(a), "hold the value 0 and nothing else"),
+        (lambda a: np.full_like(a, 0.5), "hold the value 0.5 and nothing else"),
         (lambda a: np.concatenate([a[:2], 0 * a[:1] + 1]), "channel x has one value"),
         (lambda a: np.where(a > 0.99, np.nan, a), "NaN"),
     ],
 )
 def test_values_that_cannot_be_meant(change: Any, word: str) -> None:
     sample = change(_cells() / np.float32(255)).astype(np.float32)
-    assert word in "\n".join(convention_warnings([sample]))
+    found = doubts.find([sample])
+    assert word in "\n".join(found.doubts + found.warnings)
 
 
 def test_statistics() -> None:

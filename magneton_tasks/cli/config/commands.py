@@ -80,12 +80,15 @@ def config_set(config: Path, values: tuple[str, ...]) -> None:
 @command("check", example="magneton config check volume.yaml")
 @CONFIG
 @SETS
-def config_check(config: Path, sets: dict[str, object]) -> None:
-    """Check a volume config: print `ok`, or what is wrong."""
-    from magneton_tasks.config.read import load_config
+@click.option("--file-only", is_flag=True, help="Don't look at the map: check the file alone.")
+def config_check(config: Path, sets: dict[str, object], file_only: bool) -> None:
+    """Check a volume config and its map: print `ok`, or what is wrong.
 
-    load_config(config, sets)
-    click.echo(f"{config}: ok")
+    It reads a few boxes of the affinity map, as plan does, and writes nothing.
+    """
+    from magneton_tasks.cli.config import checking
+
+    checking.check(config, sets, file_only=file_only)
 
 
 @command("show", example="magneton config show volume.yaml --source")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from magneton_tasks.base.units import several
+from magneton_tasks.cli import console
 from magneton_tasks.cli.config.answers import Answers, Ask
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.given import of_config
@@ -15,6 +17,8 @@ from magneton_tasks.formats.info import VolumeInfo
 if TYPE_CHECKING:
     from magneton_tasks.stages.planning.sampling import Samples
     from magneton_tasks.trials.propose import Proposal
+
+_ASKED = "omit --yes to be asked, with a picture"
 
 
 def ask_convention(
@@ -29,13 +33,13 @@ def ask_convention(
     given = of_config(answers.trial())
     samples = propose.read_samples(open_volume(info.url, info.mip, given))
     proposal = propose.propose_convention([s for _, s in samples], info.dtype)
-    click.echo(f"looked at {len(samples)} places:")
+    click.echo(f"looked at {several(len(samples), 'place')}:")
     for reason in proposal.reasons:
         click.echo(f"  {reason}")
     if yes and proposal.unclear:
         raise BadDataError(
             f"{info.url} doesn't tell how it is to be read: {'. '.join(proposal.unclear)}",
-            "omit --yes to be asked, with a picture",
+            _ASKED,
         )
     box = propose_picture.shown_box(info.box, samples[0][0])
     picture.write_bytes(propose_picture.draw(info.url, info.mip, box, proposal, given))
@@ -46,11 +50,31 @@ def ask_convention(
         _ask_keys(answers, ask, proposal)
         click.echo("measuring how dense the map is ...")
         try:
-            return sample(answers.trial(), info.box, info.digest, None)
+            told = sample(answers.trial(), info.box, info.digest, None)
         except BadDataError as error:  # values outside [0, 1]: another scale was meant
             if yes:
                 raise
             click.echo(f"  {error}")
+            continue
+        if _is_believed(answers, info, told, yes):
+            return told
+
+
+def _is_believed(answers: Answers, info: VolumeInfo, samples: Samples, yes: bool) -> bool:
+    """Whether nothing speaks against the map as it is read, or a person says that it is right."""
+    from magneton_tasks.stages.planning import doubtful
+
+    found = doubtful.doubts(answers.trial(), samples)
+    if not found:
+        return True
+    if yes:
+        raise doubtful.error_for(info.url, found, _ASKED)
+    for doubt in found:
+        click.echo(f"  DOUBT: {doubt}")
+    if not console.confirm("Is the map right all the same, as it is read now?", False):
+        return False
+    answers.set(doubtful.KEY, "warn", "looked at, and right")
+    return True
 
 
 def _ask_keys(answers: Answers, ask: Ask, proposal: Proposal) -> None:

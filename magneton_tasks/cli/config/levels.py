@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from magneton_tasks.base.units import several
 from magneton_tasks.cli.config.answers import COMPLETE, Answers
 from magneton_tasks.cli.config.places import as_url
 from magneton_tasks.errors import ConfigError
@@ -23,7 +24,7 @@ def levels_of(text: str) -> list[VolumeInfo]:
     levels = list(read_levels(url, NOTHING_GIVEN))
     if levels[0].channels < 3:
         raise ConfigError(
-            f"{url} has {levels[0].channels} channel(s); an affinity map has one each for z, y and x",
+            f"{url} has {several(levels[0].channels, 'channel')}; an affinity map has one each for z, y and x",
             "give the affinity map; is this an image, a segmentation or a boundary map?",
         )
     if likely_axes(levels[0]) == levels[0].axes:  # else its axes are asked for first
@@ -35,4 +36,4 @@ def levels_of(text: str) -> list[VolumeInfo]:
 def described(info: VolumeInfo) -> str:
     """A level in one line: shape, voxel size, channels, format."""
     shape = " x ".join(map(str, info.box.shape))
-    return f"{shape} voxels (z, y, x) of {info.size_words} nm, {info.channels} channels of {info.dtype}, {info.format}"
+    return f"{shape} voxels (z, y, x) of {info.size_words} nm, {several(info.channels, 'channel')} of {info.dtype}, {info.format}"

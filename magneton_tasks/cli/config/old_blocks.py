@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from magneton_tasks.base.geometry import Vec3, vec3
-from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.units import human_bytes, several
 from magneton_tasks.config.menu_tool.old_translation import Translation
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import cost_overlap
@@ -43,7 +43,7 @@ def fit_block(to: Translation, info: VolumeInfo | None) -> None:
         to.add(
             "block.size",
             list(fitting.size),
-            f"fits {human_bytes(machine)} for {fitting.workers} workers",
+            f"fits {human_bytes(machine)} for {several(fitting.workers, 'worker')}",
         )
         to.add("block.overlap", list(overlap_of(fitting.size)), "fits that size")
         return
@@ -65,7 +65,7 @@ def fit_block(to: Translation, info: VolumeInfo | None) -> None:
         _repair_overlap(to, vec3(size), overlap)
         return
     smaller = vec3(min(a, b) for a, b in zip(size, fitting.size, strict=True))
-    why = f"was {_by(size)}: {takes}, and this machine has {human_bytes(machine)}; proposed is what fits {fitting.workers} workers"
+    why = f"was {_by(size)}: {takes}, and this machine has {human_bytes(machine)}; proposed is what fits {several(fitting.workers, 'worker')}"
     to.warnings.append(
         f"{takes}, and this machine has {human_bytes(machine)}: block.size is now {list(smaller)}"
     )

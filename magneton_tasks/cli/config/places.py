@@ -29,10 +29,15 @@ def as_url(text: str) -> str:
 
 
 def beside(source: str, config: Path) -> tuple[str, str]:
-    """Where proposals lie: beside the input, not inside its file or group; and the input's name."""
+    """Where proposals lie: beside the input, not inside its file or group; and the input's name.
+
+    Beside the config where nothing can be written to the input's place.
+    """
     location = locate(source)
     if location.path is None:
         parent, _, last = location.url.rpartition("/")
+        if location.is_read_only:
+            parent = f"file://{config.absolute().parent}"
         return parent, _stem(last)
     volume = outermost(location.path)
     parent_path = volume.parent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from magneton_tasks.base.geometry import vec3
-from magneton_tasks.base.units import human_bytes, human_count
+from magneton_tasks.base.units import human_bytes, several
 from magneton_tasks.cli.config.answers import Answers, Ask
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.formats.info import VolumeInfo
@@ -90,5 +90,5 @@ def ask_chunk(answers: Answers, ask: Ask, info: VolumeInfo) -> None:
         "apply.chunk_size",
         "Chunk size of the segmentation, [z, y, x]",
         list(chunk),
-        f"makes {human_count(n)} files in the output, all mips together",
+        f"makes {several(n, 'file')} in the output, all mips together",
     )

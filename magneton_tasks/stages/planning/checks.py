@@ -52,14 +52,14 @@ def check_input(config: RunConfig, info: VolumeInfo) -> VolumeInfo:
         )
     if likely_axes(info) != info.axes:
         raise ConfigError(
-            f"{info.url} names no axes, and read as {info.axes} it has {info.channels} channels of {' x '.join(map(str, info.box.shape))} voxels",
+            f"{info.url} names no axes, and read as {info.axes} it has {units.several(info.channels, 'channel')} of {' x '.join(map(str, info.box.shape))} voxels",
             f"set input.axes: {likely_axes(info)} if the channels come last, or input.axes: {info.axes} if this is right",
         )
     wanted = config.input.channels
     needed = 3 if isinstance(wanted, str) else max(wanted) + 1
     if info.channels < needed or (isinstance(wanted, str) and info.channels != 3):
         raise ConfigError(
-            f"{info.url} has {info.channels} channels; input.channels: {wanted} needs {needed if not isinstance(wanted, str) else 'exactly 3'}",
+            f"{info.url} has {units.several(info.channels, 'channel')}; input.channels: {wanted} needs {needed if not isinstance(wanted, str) else 'exactly 3'}",
             "name the numbers of the z, y and x channel, such as input.channels: [0, 1, 2]",
         )
     return replace(info, notes=(*info.notes, *check_free(info)))

@@ -41,6 +41,7 @@ from magneton_tasks.stages.planning import (
     at_threshold,
     attempt_directory,
     checks,
+    doubtful,
     earlier,
     queued,
     rights,
@@ -155,6 +156,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         samples = sample(
             config, geometry.box, input_digest, work.samples, grid=geometry.grid, write=write
         )
+    doubts = doubtful.refuse(config, samples) if samples else ()
     density = samples.density if samples else TYPICAL
     memory = project_memory(config, geometry, density)
     limit = worker_memory.limit_of_worker(config, memory, todo, machine, density.densest, facts)
@@ -200,6 +202,7 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
             *filter(None, earlier.remarks(config, geometry, stages)),
             *dict.fromkeys(note for one in looks for note in one.looked.notes()),
             *info.notes,
+            *doubts,
             *(samples.warnings if samples else ()),
             *queued.notes(left),
             *(_of_output(request) if is_open(config) and not cuts else ()),

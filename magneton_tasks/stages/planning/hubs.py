@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.units import human_bytes, several
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.runners import memory_advice, resources, this_machine
@@ -38,8 +38,8 @@ def refuse(attempt: Attempt, stage: str, records: Iterable[Record], names: int) 
         return
     core = attempt.plan.geometry.grid.core(block)
     raise ConfigError(
-        f"{stage}: a region of {voxels:,} voxels around block {block} (voxels {core.begin} to "
-        f"{core.end}) touches {edges:,} others, which takes {human_bytes(need)} in one task; a worker "
+        f"{stage}: a region of {several(voxels, 'voxel')} around block {block} (voxels {core.begin} to "
+        f"{core.end}) touches {several(edges, 'other')}, which takes {human_bytes(need)} in one task; a worker "
         f"may take {human_bytes(most)}",
         "leave it out with a mask (mask.path); or raise exact.advanced.t_high, so that less floods into "
         f"one region (the result changes); or {memory_advice.more_memory(attempt.config)}",

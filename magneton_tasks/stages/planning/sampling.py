@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 #: Edge of a sampled box, in voxels, and how many of them.
 SAMPLE_EDGE_VOX = 80
 SAMPLE_BOXES = 4
+#: Where those hold one value: edge of further boxes, and how many of them.
+FURTHER_EDGE_VOX = 32
+FURTHER_BOXES = 60
 #: Of what is counted: samples that were kept by another version of this code are taken anew.
-SAMPLES_VERSION = 2
+SAMPLES_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +47,35 @@ class Samples:
         Digest of the input and the settings that decide the samples.
     channels
         Statistics of each channel (z, y, x), as `kernels.conventions.channel_statistics` makes them.
-    warnings
-        What looks wrong about sign, order or inversion.
+    warnings, doubts
+        What looks wrong about the map as it is read: what may be so, and what can't be right
+        (`kernels.doubts`).
     """
 
     key: str
     density: Density
     channels: list[dict[str, Any]]
     warnings: list[str]
+    doubts: list[str]
 
 
 def sample_boxes(box: Box) -> list[Box]:
     """Up to four boxes, spread over the volume: its centre, and points of a Kronecker lattice."""
-    size = vec3(min(SAMPLE_EDGE_VOX, s) for s in box.shape)
+    return _lattice(box, SAMPLE_EDGE_VOX, range(SAMPLE_BOXES))
+
+
+def further_boxes(box: Box) -> list[Box]:
+    """Small boxes at the lattice's next points."""
+    return _lattice(box, FURTHER_EDGE_VOX, range(SAMPLE_BOXES, SAMPLE_BOXES + FURTHER_BOXES))
+
+
+def _lattice(box: Box, edge: int, points: range) -> list[Box]:
+    size = vec3(min(edge, s) for s in box.shape)
     room = [s - e for s, e in zip(box.shape, size, strict=True)]
     # Fractional parts of multiples of these irrational numbers fill a cube evenly.
     steps = (0.8191725134, 0.6710436067, 0.5497004779)
     found: list[Box] = []
-    for k in range(SAMPLE_BOXES):
+    for k in points:
         offset: Vec3 = vec3(
             int(((0.5 + k * s) % 1.0) * r) for s, r in zip(steps, room, strict=True)
         )
@@ -123,25 +137,26 @@ def sample(
             kept = of_json(Samples, file.read())
             if kept.key == key:
                 return kept
-    samples = _sample(config, sample_boxes(box), grid, key)
+    samples = _sample(config, box, grid, key)
     if cache is not None and write:
         files.write_atomic(cache, to_json(samples))
     return samples
 
 
-def _sample(config: RunConfig, boxes: list[Box], grid: Grid, key: str) -> Samples:
+def _sample(config: RunConfig, box: Box, grid: Grid, key: str) -> Samples:
     # Heavy: numpy, waterz and the volume stores.
     from magneton_tasks.stages.planning.statistics import examine
     from magneton_tasks.work.inputs import open_affinity, open_mask
 
-    reader = open_affinity(config)
+    reader, boxes = open_affinity(config), sample_boxes(box)
     open_mask(config, reader.info)
     if config.method == "exact":
         density = _exact_density(config, reader, boxes, grid)
     else:
         density = _density(config, reader, boxes)
-    examined = examine(reader, boxes)
-    return Samples(key, density, [asdict(s) for s in examined.statistics], list(examined.warnings))
+    examined = examine(reader, boxes, further_boxes(box))
+    channels, found = [asdict(s) for s in examined.statistics], examined.found
+    return Samples(key, density, channels, list(found.warnings), list(found.doubts))
 
 
 def _density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Density:
@@ -171,7 +186,12 @@ def _exact_density(
 
     corners = [corner(grid, box, k, SAMPLED_EDGE_VOX) for k, box in enumerate(boxes)]
     settings = exact_settings(config, 1.0)
-    counts = [sample_counts(reader, found, settings) for found in corners]
+    counts = []
+    for found in corners:
+        try:
+            counts.append(sample_counts(reader, found, settings))
+        except BadAffinityError as error:
+            raise error.placed(found.core.begin, f"{config.paths.input}: ") from None
     n = len(counts)
     return Density(
         sum(c.regions_per_voxel for c in counts) / n,

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.formats.affinity import AffinityReader
-from magneton_tasks.kernels.conventions import (
-    ChannelStatistics,
-    channel_statistics,
-    convention_warnings,
-)
+from magneton_tasks.kernels import doubts
+from magneton_tasks.kernels.conventions import ChannelStatistics, channel_statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +16,21 @@ class Examination:
     """What sampled boxes say of a map, as it's read by the config."""
 
     statistics: tuple[ChannelStatistics, ...]
-    warnings: tuple[str, ...]
+    found: doubts.Found
 
 
-def examine(reader: AffinityReader, boxes: Iterable[Box]) -> Examination:
+def examine(
+    reader: AffinityReader, boxes: Iterable[Box], further: Iterable[Box] = ()
+) -> Examination:
     """Read boxes; report each channel's statistics (z, y, x) and what looks wrong.
 
-    The tests and their thresholds are in `kernels.conventions`; boxes of 32 x 64 x 64 voxels or
+    The tests are in `kernels.conventions` and `kernels.doubts`; boxes of 32 x 64 x 64 voxels or
     more, spread over the volume, tell most.
+
+    Parameters
+    ----------
+    further
+        Looked at, up to the first that holds something, where ``boxes`` hold one value.
 
     Raises
     ------
@@ -34,7 +38,10 @@ def examine(reader: AffinityReader, boxes: Iterable[Box]) -> Examination:
         As `AffinityReader.read`.
     """
     samples = [reader.read(box) for box in boxes]
+    if doubts.is_one_value(samples):
+        read = (reader.read(box) for box in further)
+        samples += [next((s for s in read if not doubts.is_one_value([s])), samples[0])]
     return Examination(
         tuple(channel_statistics(samples)),
-        tuple(convention_warnings(samples, reader.channels, reader.offset_sign)),
+        doubts.find(samples, reader.channels, reader.offset_sign),
     )

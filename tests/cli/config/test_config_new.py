@@ -18,7 +18,7 @@ from magneton_tasks.cli.config.new import new
 from magneton_tasks.cli.config.places import as_url, beside
 from magneton_tasks.config.read import RunConfig, known_keys, load_config, parse_config
 from magneton_tasks.config.unread import unread_keys
-from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError, UsageError
+from magneton_tasks.errors import BadDataError, ConfigError, MagnetonError, NoInputError, UsageError
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.precomputed import write as precomputed
 from magneton_tasks.formats.zarr import read as zarr_volumes
@@ -316,7 +316,7 @@ def test_an_input_that_is_no_affinity_map_writes_nothing(small: Array, tmp_path:
     volumes.write_precomputed(tmp_path / "blank", np.zeros((3, 20, 30, 30), np.uint8))
     cases = [
         ("labels", ConfigError, "1 channel"),
-        ("blank", ConfigError, "one value each"),
+        ("blank", BadDataError, "one value each"),
         ("none", NoInputError, "doesn't exist"),
     ]
     for name, error, said in cases:

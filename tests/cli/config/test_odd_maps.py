@@ -47,9 +47,9 @@ def with_nan(affinity: Array) -> Array:
 
 
 REFUSED: dict[str, tuple[Any, type[MagnetonError], str]] = {
-    "NaN": (lambda a: np.full(a.shape, np.nan, np.float32), ConfigError, "NaN only"),
+    "NaN": (lambda a: np.full(a.shape, np.nan, np.float32), BadDataError, "NaN only"),
     "some NaN": (with_nan, BadDataError, r"[\d,]+ sampled values are NaN"),
-    "one value": (lambda a: np.full_like(a, 128), ConfigError, "one value each"),
+    "one value": (lambda a: np.full_like(a, 128), BadDataError, "one value each"),
     "one map three times": (
         lambda a: np.stack([a.min(0)] * 3),
         BadDataError,
