@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from magneton_tasks.base.geometry import Vec3, vec3
+from magneton_tasks.base.units import several
 from magneton_tasks.kernels.bad_affinity import BadAffinityError
 from magneton_tasks.kernels.quantise import SCALES, Scaling
 
@@ -69,7 +70,7 @@ def _channel_numbers(channels: str | Sequence[int], count: int) -> Vec3:
     if isinstance(channels, str):
         if sorted(channels) != ["x", "y", "z"] or count != 3:
             raise ValueError(
-                f"affinities: {count} channels, and channels is {channels!r}\n"
+                f"affinities: {several(count, 'channel')}, and channels is {channels!r}\n"
                 "  what to do: of three channels give their order, such as 'zyx' or 'xyz'; of others "
                 "the numbers of the z, y and x channel, such as [2, 1, 0]"
             )
@@ -77,7 +78,7 @@ def _channel_numbers(channels: str | Sequence[int], count: int) -> Vec3:
     numbers = tuple(int(c) for c in channels)
     if len(numbers) != 3 or len({*numbers}) != 3 or not all(0 <= c < count for c in numbers):
         raise ValueError(
-            f"affinities: {count} channels, and channels is {list(channels)}\n"
+            f"affinities: {several(count, 'channel')}, and channels is {list(channels)}\n"
             f"  what to do: give three different numbers from 0 to {count - 1}, of z, y and x"
         )
     return vec3(numbers)

@@ -91,3 +91,8 @@ def human_moment(seconds: float) -> str:
 def human_count(n: int) -> str:
     """``"1,234,567"``."""
     return f"{n:,}"
+
+
+def several(n: int, noun: str, plural: str | None = None) -> str:
+    """``"1 block"``, ``"1,234 blocks"``; ``plural``: where it isn't the noun with an s."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

@@ -132,7 +132,7 @@ def find(
     finder.look()
     output = locate(config.paths.output).path
     for path, n, size in left_in_output(output) if output else ():
-        left = f"{n:,} temporaries of killed writers ({units.human_bytes(size)})"
+        left = f"{units.several(n, 'temporary', 'temporaries')} of killed writers ({units.human_bytes(size)})"
         finder.alone.append(Alone(path, f"in the output, which is never touched: {left}"))
     return Listing(tuple(finder.items), tuple(finder.kept), tuple(finder.alone))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3
 from magneton_tasks.base.grid import Grid
+from magneton_tasks.base.units import several
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
@@ -229,7 +230,7 @@ def _with_cells(config: RunConfig, whole: Geometry, sharded: bool) -> Geometry:
         largest = prod(min(s, e) for s, e in zip(size_coarse, coarse.box.shape, strict=True))
         if largest > 8 * MAX_CELL_VOXELS:
             raise ConfigError(
-                f"apply.mips: {config.apply.mips} additional mips need cells of {largest:,} voxels",
+                f"apply.mips: cells of {largest:,} voxels would be needed for {several(config.apply.mips, 'additional mip')}",
                 f"take at most {cell_mips + 3} mips, or smaller chunks",
             )
     cells = Grid.of_cells(box, size)
@@ -291,6 +292,6 @@ def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:
         shards = count_files(_with_cells(config, geometry, sharded=True), config.apply.chunk_size)
         way_out = f"apply.sharding: on, with an output that doesn't exist yet, makes {shards:,} of them; or {way_out}"
     raise ConfigError(
-        f"the output would hold {files:,} files, more than paths.max_files ({config.paths.max_files:,})",
+        f"the output would hold {several(files, 'file')}, more than paths.max_files ({config.paths.max_files:,})",
         way_out,
     )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.units import human_bytes, several
 from magneton_tasks.base.worker_env import DIE_WITH_PARENT, MEMORY_VARIABLE, worker_environ
 from magneton_tasks.errors import EXIT_OK
 from magneton_tasks.runners import resources, retry
@@ -150,7 +150,7 @@ class _Runner:
             for worker in self.read():
                 codes[worker.batch] = self.ended(worker)
         if self.running:
-            text = f"{self.stage}: stopping {len(self.running)} workers; Ctrl-C again ends them at once"
+            text = f"{self.stage}: stopping {several(len(self.running), 'worker')}; Ctrl-C again ends them at once"
             self.on_event(Note(text, "stopping"))
         return codes
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
+from magneton_tasks.base.units import several
 from magneton_tasks.kernels.overlap.overlap import Pairs, count_overlaps
 from magneton_tasks.stages.counting import Neighbourhood, into_common_files
 from magneton_tasks.stages.loop import Batch
@@ -81,5 +82,5 @@ class OverlapCountStage:
                 files=files_info({"pairs": pairs, "sizes": sizes}),
             )
             pair_row, size_row = pair_row + n, size_row + len(core)
-            summary = f"{n:,} pairs"
+            summary = several(n, "pair")
             yield key, Outcome("done", self.near.expected(key), None, info=info, summary=summary)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from magneton_tasks.base.grid import to_ranges, z_ordered
 from magneton_tasks.base.heap import give_back_early
 from magneton_tasks.base.methods import FIRST_BLOCK
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
@@ -186,7 +187,7 @@ class CutStage:
         )
         info |= cut_figures.of_group([_named_here(b, cuts[b], least) for b in numbers])
         output = digest_of(*tables.values())
-        summary = f"{info['n']:,} supervoxels, {info['objects']:,} objects"
+        summary = f"{several(info['n'], 'supervoxel')}, {several(info['objects'], 'object')}"
         outcome = Outcome("done", pool_key(self.pool) or "", output, info, summary)
         return Made(outcome, [Rows(CUT, table, source=b) for b, table in tables.items()])
 

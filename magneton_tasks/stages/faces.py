@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from magneton_tasks.base.units import several
 from magneton_tasks.kernels.exact.block_faces import Place, inner_sides
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.faces import Faces
@@ -120,7 +121,7 @@ class FacesStage:
                 "pairs": sum(len(t.pairs.a) for _, t in found),
             },
         )
-        summary = f"{info['rows']['contacts']:,} contacts"
+        summary = several(info["rows"]["contacts"], "contact")
         output = digest_of(*(row.table for row in rows))
         return Made(Outcome("done", self.expected(key), output, info, summary), rows)
 

@@ -14,6 +14,7 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.base.methods import FIRST_BLOCK
 from magneton_tasks.base.peak import own_peak_bytes
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.kernels.exact.map_threshold import LEVELS, ThresholdSums
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
@@ -227,9 +228,9 @@ def _write(attempt: Attempt, report: PoolReport, curve: Curve, threshold: float)
     files.write_atomic(attempt.stage_dir("pool") / "report.json", text)
     small = attempt.config.segment.min_size_vox
     least = "" if LEVELS[at_level(threshold)] == threshold else "at least "
-    smaller = f", those below {small} voxels included" if small > 1 else ""
+    smaller = f", those below {several(small, 'voxel')} included" if small > 1 else ""
     say(
-        f"pool{attempt.named}: {report.labels:,} supervoxels, {least}{report.objects:,} objects at {threshold:g}{smaller}"
+        f"pool{attempt.named}: {several(report.labels, 'supervoxel')}, {least}{several(report.objects, 'object')} at {threshold:g}{smaller}"
     )
     if data["warning"]:
         tell(Note(f"pool{attempt.named}: WARNING: {data['warning']}", "warning"))

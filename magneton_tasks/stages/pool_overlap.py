@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base import files
 from magneton_tasks.base.peak import own_peak_bytes
+from magneton_tasks.base.units import several
 from magneton_tasks.config.settings import matching_rule
 from magneton_tasks.kernels.global_ids import Pool, Pooling
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
@@ -104,7 +105,7 @@ def _pool(
     grid, config = attempt.plan.geometry.grid, attempt.config
     labels = np.array([counts[k].info["n"] for k in range(len(grid))], np.int64)
     _check_memory(attempt, int(labels.sum()))
-    say(f"pool: {int(labels.sum()):,} labels in {len(grid):,} blocks")
+    say(f"pool: {several(int(labels.sum()), 'label')} in {several(len(grid), 'block')}")
     pooling = Pooling(labels)
     for joined in _matched(attempt, counts):
         pooling.add(*joined)
@@ -174,7 +175,9 @@ def _add_sizes(pool: Pool, sizes: dict[str, np.ndarray]) -> None:
 
 
 def _check_memory(attempt: Attempt, labels: int) -> None:
-    require_memory(attempt, "pool", pool_memory(labels).bound, f"pool of {labels:,} labels")
+    require_memory(
+        attempt, "pool", pool_memory(labels).bound, f"pool of {several(labels, 'label')}"
+    )
 
 
 def _report(attempt: Attempt, report: PoolReport) -> None:
@@ -189,7 +192,7 @@ def _report(attempt: Attempt, report: PoolReport) -> None:
     text = json.dumps(data, indent=1).encode()
     files.write_atomic(attempt.stage_dir("pool") / "report.json", text)
     say(
-        f"pool: {report.labels:,} labels, {report.joins:,} joins, {report.objects:,} objects, {report.left_out:,} left out"
+        f"pool: {several(report.labels, 'label')}, {several(report.joins, 'join')}, {several(report.objects, 'object')}, {report.left_out:,} left out"
     )
     if data["warning"]:
         tell(Note(f"pool: WARNING: {data['warning']}", "warning"))

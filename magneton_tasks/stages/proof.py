@@ -1,4 +1,4 @@
-"""How much of an output verify reads, and how that is said; standard library only.
+"""How much of an output verify reads, and how that is said; light.
 
 verify looks at the size of every chunk. It reads and sums up all chunks of an output in files; of
 an output in a bucket, and where reading would cost more than `SHARE` of the run, it takes a sample.

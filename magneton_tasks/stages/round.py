@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from magneton_tasks.base.heap import give_back_early
+from magneton_tasks.base.units import several
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, to_rows
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
 from magneton_tasks.kernels.exact.rounds.look_up import locate
@@ -123,7 +124,7 @@ class RoundStage:
         if result.half.u.size:
             info["hub"] = hub_of(result)
         output = digest_of(result.names, curve, result.places, result.nodes, result.half)
-        summary = f"{info['n']:,} regions, {info['sends']:,} go on"
+        summary = f"{several(info['n'], 'region')}, {info['sends']:,} go on"
         return Made(Outcome("done", self.expected(group), output, info, summary), rows)
 
     def _first(self, source: OpenBlocks, group: int, info: Info) -> RoundResult:
@@ -170,7 +171,7 @@ class RoundStage:
         )
 
     def _check_memory(self, rows: int, group: int, names: int = 0) -> None:
-        what = f"group {group} of {self.stage}, of {rows:,} rows,"
+        what = f"group {group} of {self.stage}, of {several(rows, 'row')},"
         require_memory(self.attempt, self.stage, cost_exact.round_bytes(rows, names), what)
 
 

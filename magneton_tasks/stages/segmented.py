@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from magneton_tasks.base.units import several
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.work.record import Info, Outcome
 
@@ -13,7 +14,7 @@ def segmented(input_digest: str, info: Info, more: str = "") -> Outcome:
     digest of what lies in files that blocks share.
     """
     output = digest(info["files"], more) if more else digest(info["files"])
-    return Outcome("done", input_digest, output, info, f"{info['n']:,} labels")
+    return Outcome("done", input_digest, output, info, several(info["n"], "label"))
 
 
 def no_foreground(input_digest: str) -> Outcome:

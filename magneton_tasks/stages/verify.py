@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.stage_plan import START_S
 from magneton_tasks.stages import object_list, proof
@@ -165,7 +166,7 @@ def _check_table(
     bad = [k for k, r in segments.items() if rows.get(k, 0) != r.info["n"]]
     for key in bad:
         findings.add(
-            f"block {key}: {segments[key].info['n']} labels, but {rows.get(key, 0)} rows in the pool table"
+            f"block {key}: {several(segments[key].info['n'], 'label')}, but {several(rows.get(key, 0), 'row')} in the pool table"
         )
     if bad:
         attempt.invalidate("pool", {0: f"rows missing in {table_dir(attempt, pool.input or '')}"})

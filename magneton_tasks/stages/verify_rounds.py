@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.stages import completeness, cut_figures
 from magneton_tasks.work import threshold_of
@@ -39,7 +40,9 @@ def check(
     cuts = attempt.require("cut", range(len(chain.steps[0].plan.groups)))
     other = [k for k, r in cuts.items() if why_stale("cut", r, pool_key(pool))]
     if other:
-        add(f"{len(other):,} groups were cut of another pool ({other[0]}, ...)")
+        add(
+            f"{several(len(other), 'group')} cut of another pool: {other[0]}{', ...' if len(other) > 1 else ''}"
+        )
         attempt.invalidate("cut", dict.fromkeys(other, "cut of another pool"))
     threshold = threshold_of.pool(attempt.plan, pool).number
     problems = list(completeness.cut_differences(found, chain.steps[0].plan, cuts, pool, threshold))

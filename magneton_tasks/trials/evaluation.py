@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from magneton_tasks.base.geometry import Box, Size3, vec3
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.formats.given import is_size_known
 from magneton_tasks.formats.metadata import VolumeInfo, read_levels
@@ -126,7 +127,7 @@ def score(
     for volume in volumes:
         if not volume.info.dtype.startswith(("uint", "int", "bool")) or volume.info.channels != 1:
             raise ConfigError(
-                f"{volume.info.url} holds {volume.info.channels} channels of {volume.info.dtype}, not one of ids"
+                f"{volume.info.url} holds {several(volume.info.channels, 'channel')} of {volume.info.dtype}, not one of ids"
             )
     ours, theirs = (v.info for v in volumes)
     pairing = Pairing(ours.box, theirs.box, _ratio(ours, theirs, resample))
@@ -212,6 +213,6 @@ def show(segmentation: str, truth: str, mips: tuple[int, int], as_json: bool, **
         f"VI     {scores['vi']:.4f} bits (split {scores['vi_split']:.4f} + merge {scores['vi_merge']:.4f})"
     )
     click.echo(f"ARAND  {scores['arand']:.4f}")
-    click.echo(f"over   {scores['voxels']:,} labelled voxels of {scores['box']}")
+    click.echo(f"over   {several(scores['voxels'], 'labelled voxel')} of {scores['box']}")
     for note in scores["notes"]:
         click.echo(f"note   {note}")

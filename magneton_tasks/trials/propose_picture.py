@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from magneton_tasks.base.geometry import Box, vec3
 from magneton_tasks.base.methods import SegmentSettings
+from magneton_tasks.base.units import several
 from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.info import Given
 from magneton_tasks.kernels.overlap.segment import segment_block
@@ -103,7 +104,11 @@ def _column(page: _Page, column: int, way: Way, affinity: Float32, stored: int) 
     grey = _grey(_middle(affinity.mean(axis=0)))
     objects = overlay(grey, _middle(labels).astype(np.uint64))
     loud = contradictions(affinity)
-    said = (way.name, _said(way.convention, stored), f"{count:,} objects in {len(labels)} sections")
+    said = (
+        way.name,
+        _said(way.convention, stored),
+        f"{several(count, 'object')} in {several(len(labels), 'section')}",
+    )
     page.tile(1, column, objects, said, chosen=column == 0)
     grey[_middle(loud)] = _WRONG
     page.tile(2, column, grey, (f"{loud.mean():.1%} of the voxels",), chosen=column == 0)

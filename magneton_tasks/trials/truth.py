@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.formats.metadata import VolumeInfo, read_levels, read_metadata
 
@@ -22,7 +23,7 @@ def truth_info(url: str, mip: int, affinity: VolumeInfo) -> VolumeInfo:
     info = read_metadata(url, mip)
     if info.channels != 1 or not info.dtype.startswith(("uint", "int")):
         raise ConfigError(
-            f"the truth {url} holds {info.channels} channel(s) of {info.dtype}, not one of ids",
+            f"the truth {url} holds {several(info.channels, 'channel')} of {info.dtype}, not one of ids",
             "give a segmentation: one channel of integers, 0 where nothing is labelled",
         )
     # As with masks: in one box both are one volume, even where a voxel size was never written.

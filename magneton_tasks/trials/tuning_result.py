@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.units import several
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.plan.plan import ThresholdChoice
 from magneton_tasks.trials.trial import EXACT
@@ -135,8 +136,8 @@ def remarks(tuning: Tuning) -> list[str]:
     share = tuning.labelled_vox / tuning.box.voxels
     if share < FEW_LABELLED:
         found.append(
-            f"the truth labels only {share:.1%} of the box ({tuning.labelled_vox:,} voxels, "
-            f"{tuning.objects:,} objects): these few decide"
+            f"the truth labels only {share:.1%} of the box ({several(tuning.labelled_vox, 'voxel')}, "
+            f"{several(tuning.objects, 'object')}): that little decides"
         )
     return found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from magneton_tasks.base.location import locate
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import ConfigError, MagnetonError, NoInputError
 from magneton_tasks.formats.info import Given, VolumeInfo
 from magneton_tasks.formats.metadata import read_metadata
@@ -151,7 +152,7 @@ def _resolve(layer: Layer) -> Shown:
         )
     if layer.kind == "affinity" and max(layer.channels) >= info.channels:
         raise ConfigError(
-            f"{layer.url} has {info.channels} channel(s), and channel {max(layer.channels)} is asked for"
+            f"{layer.url} has {several(info.channels, 'channel')}, and channel {max(layer.channels)} is asked for"
         )
     root = None if location.path is None else Path(os.path.realpath(location.path))
     return Shown(layer, info, root, remote, inner, joined, tuple(axes or ()))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.methods import ExactSettings
+from magneton_tasks.base.units import several
 from magneton_tasks.base.worker_env import allowed_memory
 from magneton_tasks.config.path_map import with_mapped_paths, with_mapped_roots
 from magneton_tasks.config.read import RunConfig
@@ -245,9 +246,9 @@ class Attempt:
             missing = {k for k in missing if not self.accepts(stage, found.get(k))}
         if missing:
             some = ", ".join(map(str, sorted(missing)[:5])) + (", ..." if len(missing) > 5 else "")
-            noun = f"{noun_of(stage)}s"
+            of_all = several(len(keys), noun_of(stage))
             raise NotVisibleError(
-                f"{stage} isn't complete: {len(missing):,} of {len(keys):,} {noun} have no valid record ({some})",
+                f"{stage} isn't complete: {len(missing):,} of {of_all} without a valid record ({some})",
                 f"run {stage} again (in Airflow: clear the task plan), then this stage",
             )
         return {k: r for k, r in found.items() if r is not None and k in keys}

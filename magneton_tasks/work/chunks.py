@@ -16,6 +16,7 @@ from zlib import crc32
 
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.work.attempt import Attempt
@@ -158,7 +159,7 @@ def summed_up(damaged: Sequence[Damage]) -> str:
     first = f"{damaged[0].file}: {damaged[0].cause}"
     if len(damaged) == 1:
         return f"a chunk isn't as it was written, {first}"
-    return f"{len(damaged):,} chunks aren't as they were written, such as {first}"
+    return f"{several(len(damaged), 'chunk')} aren't as they were written, such as {first}"
 
 
 def require_sound(
@@ -192,7 +193,8 @@ def require_sound(
         attempt.invalidate("apply", bad)
         key, cause = next(iter(bad.items()))
         raise BadDataError(
-            f"apply cell {key}: {cause}" + (f"; and {len(bad) - 1} more cells" * (len(bad) > 1)),
+            f"apply cell {key}: {cause}"
+            + (f"; and {several(len(bad) - 1, 'more cell')}" if len(bad) > 1 else ""),
             "rerun (in Airflow: clear the task plan): the cell is written again",
         )
 

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.base.units import human_bytes, human_time, several
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import noun_of
 
@@ -58,7 +58,7 @@ class Began:
     def sentence(self) -> str:
         """The event for people."""
         noun = noun_of(self.stage)
-        return f"{self.stage}{self.at} batch {self.batch}: {self.todo:,} {noun}s to do, {self.settled:,} settled before"
+        return f"{self.stage}{self.at} batch {self.batch}: {several(self.todo, noun)} to do, {self.settled:,} settled before"
 
 
 @dataclass(frozen=True, slots=True)

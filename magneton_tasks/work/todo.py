@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from magneton_tasks.base.grid import Ranges, items, ranges_len, to_ranges
+from magneton_tasks.base.units import several
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.geometry import Geometry
@@ -88,7 +89,7 @@ class Todo:
     def notes(self) -> Iterator[str]:
         """What is done again that was done before."""
         if self.freed:
-            yield f"{self.freed:,} blocks again: clean freed what this run reads of them"
+            yield f"{several(self.freed, 'block')} again: clean freed what this run reads of them"
 
     def _asked(self, todo: dict[str, Ranges]) -> dict[str, Ranges]:
         names = list(todo)

@@ -224,7 +224,7 @@ def test_results_of_an_earlier_release_stay_valid_and_are_checked_by_size(
     assert run.plan.nothing_to_do
     n = run.result("verify")["chunks"]
     assert run.result("verify")["checked"] == {"how": "sizes", "chunks": n, "read": 0}
-    told = f"complete by size: {n} of {n} chunks were written without a checksum"
+    told = f"complete by size: {n} of {n} chunks written without a checksum"
     assert told in run.attempt.paths.page.read_text()
     assert told in cli("status", config).out
     path = chunk_of(run, 0)

@@ -255,7 +255,7 @@ def test_a_failure_outside_any_block_is_told_too(copy_of: Copy, cli: Caller) -> 
     volumes.run_stages(run, stages=["count"])  # the blocks aren't segmented yet
     volumes.release(run)
     text = cli("status", run.plan.config_path).out
-    assert "count: segment isn't complete: 8 of 8 blocks have no valid record" in text
+    assert "count: segment isn't complete: 8 of 8 blocks without a valid record" in text
     assert str(run.attempt.paths.log("count", 0)) in text
 
 

@@ -53,7 +53,7 @@ def test_a_stage_before_the_one_it_needs_waits_once_then_says_so(copy_of: Copy) 
     assert run.codes["count"] == [75]
     assert sum(clock.slept) < 240  # not once a block
     cause = run.result("count", 0)["failures"][0]["cause"]
-    assert "segment isn't complete: 8 of 8 blocks have no valid record" in cause
+    assert "segment isn't complete: 8 of 8 blocks without a valid record" in cause
 
 
 def test_what_is_there_isn_t_waited_for(finished: Run) -> None:

@@ -14,6 +14,7 @@ from magneton_tasks.airflow.operators.process import CommandOperator
 from magneton_tasks.airflow.operators.stage_task import is_chosen
 from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Ranges, items, z_ordered
+from magneton_tasks.base.units import several
 from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_plan import StagePlan
@@ -161,4 +162,4 @@ def _name_in_space(noun: str, todo: Ranges, begin: int, end: int, *, shape: Vec3
     """Of neighbours: their numbers don't follow one another."""
     if end - begin == 1:
         return f"{noun} {z_ordered(todo, shape)[begin]}"
-    return f"{end - begin} {noun}s"
+    return several(end - begin, noun)

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.listeners import hookimpl
 
 from magneton_tasks.base.signs import Signs
-from magneton_tasks.base.units import human_time
+from magneton_tasks.base.units import human_time, several
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.outcome.summary import of_attempt
 from magneton_tasks.plan.stage_table import MAPPED, noun_of
@@ -67,5 +67,7 @@ def _standing(task: Any) -> str:
         if not found.total:  # a round whose groups aren't known yet
             return ""
         told = found.words(time.time(), is_alive=True)
-        return f"; {found.done:,} of {found.total:,} {noun_of(stage)}s{', ' * bool(told)}{told}"
+        return (
+            f"; {found.done:,} of {several(found.total, noun_of(stage))}{', ' * bool(told)}{told}"
+        )
     return ""

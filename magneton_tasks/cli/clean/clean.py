@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from magneton_tasks.base import lease
-from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.base.units import human_bytes, human_time, several
 from magneton_tasks.clean import find as cleaning
 from magneton_tasks.clean import remove as clean_remove
 from magneton_tasks.clean.find import Alone, Item, Listing
@@ -126,7 +126,7 @@ def _listed(listing: Listing, work: Path) -> Iterator[str]:
 
 
 def _report(removed: Removed, listing: Listing, work: Path) -> Iterator[str]:
-    yield f"freed {human_bytes(removed.bytes)} in {removed.files:,} files"
+    yield f"freed {human_bytes(removed.bytes)} in {several(removed.files, 'file')}"
     gone = {(item.path, item.kind) for item in removed.items}
     for item in listing.items:
         if (item.path, item.kind) not in gone:
@@ -152,7 +152,7 @@ def _name(path: Path, work: Path) -> str:
 def _amount(items: Iterable[Item]) -> str:
     items = list(items)
     size, count = sum(i.bytes for i in items), sum(i.files for i in items)
-    return f"{human_bytes(size)} in {count:,} files"
+    return f"{human_bytes(size)} in {several(count, 'file')}"
 
 
 # ------------------------------------------------------------------ for programs

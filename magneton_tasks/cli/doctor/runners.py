@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from magneton_tasks.base.checkup import Check, Finding, odd, ok
-from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.base.units import human_bytes, human_time, several
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.runners.arrays import limits as limits_of
 from magneton_tasks.runners.arrays.scheduler import Scheduler
@@ -74,6 +74,6 @@ def cluster(scheduler: Scheduler) -> Iterator[Finding]:
     )
     nodes = scheduler.working_nodes(found)
     if nodes:
-        yield ok(f"{told}; {len(nodes)} nodes work")
+        yield ok(f"{told}; {several(len(nodes), 'node')} {'works' if len(nodes) == 1 else 'work'}")
     else:
         yield odd(f"{told}; no node works now", "sinfo tells why; jobs wait until one does")

@@ -14,7 +14,7 @@ from magneton_tasks.base.checkup import Check, Finding, odd, ok, wrong
 from magneton_tasks.base.failures import FREE_SPACE
 from magneton_tasks.base.location import locate
 from magneton_tasks.base.mounts import mount_of
-from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.units import human_bytes, several
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import EXIT_IO
 from magneton_tasks.kernels.compiled import archives
@@ -57,7 +57,7 @@ def disks(config: RunConfig | None) -> Iterator[Finding]:
         status = os.statvfs(path)
         free, inodes = status.f_bavail * status.f_frsize, status.f_favail
         has_inodes = status.f_files > 0  # some file systems make them as they are needed
-        what = f"{human_bytes(free)}" + (f" and {inodes:,} files" if has_inodes else "")
+        what = f"{human_bytes(free)}" + (f" and {several(inodes, 'file')}" if has_inodes else "")
         line = f"{what} free for {', '.join(names)}"
         if free < LEAST_BYTES or (has_inodes and inodes < LEAST_FILES):
             yield wrong(line, FREE_SPACE, EXIT_IO)

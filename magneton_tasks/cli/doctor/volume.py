@@ -11,7 +11,7 @@ from pathlib import Path
 from magneton_tasks.base import files, lease
 from magneton_tasks.base.checkup import Check, Finding, odd, ok, wrong
 from magneton_tasks.base.location import locate
-from magneton_tasks.base.units import human_time
+from magneton_tasks.base.units import human_time, several
 from magneton_tasks.config.read import RunConfig, require_partition
 from magneton_tasks.errors import EXIT_IO, EXIT_NO_INPUT, EXIT_USAGE
 from magneton_tasks.formats.metadata import VolumeInfo, read_input
@@ -57,7 +57,7 @@ def mask(config: RunConfig) -> Iterator[Finding]:
 
 def _told(info: VolumeInfo) -> str:
     shape = " x ".join(map(str, info.box.shape))
-    return f"{info.url}: {shape} voxels of {info.size_words} nm, {info.dtype}, {info.channels} channels"
+    return f"{info.url}: {shape} voxels of {info.size_words} nm, {info.dtype}, {several(info.channels, 'channel')}"
 
 
 def paths(config: RunConfig) -> Iterator[Finding]:

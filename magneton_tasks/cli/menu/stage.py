@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import click
 from rich.console import Console
 
+from magneton_tasks.base.units import several
 from magneton_tasks.cli.config import parameter_dialog, parameters
 from magneton_tasks.cli.console import confirm, say
 from magneton_tasks.cli.menu.asking import choose
@@ -165,8 +166,8 @@ def _asks_restart(console: Console, plan: Plan, option: StageOption) -> bool:
     done, total = settled(plan, option.choices)
     if not done:
         return False
-    noun = {SEGMENT: "blocks", APPLY: "cells"}.get(option, "parts")
-    say(console, f"{done:,} of {total:,} {noun} are done already:")
+    noun = {SEGMENT: "block", APPLY: "cell"}.get(option, "part")
+    say(console, f"{done:,} of {several(total, noun)} done already:")
     resume = "resume: do the rest" if done < total else "keep them: check that all is complete"
     say(console, f"  1  {resume}")
     say(console, f"  2  restart: do all {total:,} again")

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from magneton_tasks.base.lease import acquire
+from magneton_tasks.base.units import several
 from magneton_tasks.base.worker_env import worker_environ
 from magneton_tasks.cli.console import Quit, ask, is_interactive
 from magneton_tasks.cli.run.live import Display
@@ -110,7 +111,7 @@ class Jobs(Place):
         if is_interactive() and _wants_cancel():
             jobs = self._running.cancel()
             click.echo(
-                f"cancelled {len(jobs)} arrays: {', '.join(jobs) or 'none was in the queue'}"
+                f"cancelled {several(len(jobs), 'array')}: {', '.join(jobs) or 'none was in the queue'}"
             )
             return
         process = follow_in_background(self._paths)

@@ -11,7 +11,7 @@ import click
 
 from magneton_tasks.base import files
 from magneton_tasks.base.grid import ranges_len
-from magneton_tasks.base.units import human_bytes, human_count, human_time
+from magneton_tasks.base.units import human_bytes, human_count, human_time, several
 from magneton_tasks.cli.run import replacing
 from magneton_tasks.cli.run.replacing import Agreement
 from magneton_tasks.outcome import threshold_words
@@ -56,7 +56,7 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
     box, grid = geometry.box, geometry.grid
     size = " x ".join(f"{v:g}" for v in plan.volume.voxel_size_nm)
     yield f"volume    {box} (zyx), {human_count(box.voxels)} voxels of {size} nm, {plan.volume.dtype}"
-    yield f"grid      {len(grid):,} blocks ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {len(geometry.cells):,} cells"
+    yield f"grid      {several(len(grid), 'block')} ({' x '.join(map(str, grid.shape))}), read box at most {' x '.join(map(str, grid.largest_read))}; {several(len(geometry.cells), 'cell')}"
     yield f"threshold {threshold_words.of_plan(plan)}"
     for stage in STAGES:
         if stage == "pool" and _has_rounds(plan):
@@ -69,8 +69,8 @@ def describe(plan: Plan, samples: Samples | None) -> Iterator[str]:
         needs = f"memory at most {human_bytes(memory.bound)}, about {human_bytes(memory.expected)} per worker"
         time = f", about {human_time(work.cpu_s)} CPU" if work.cpu_s and stage != "pool" else ""
         yield f"{stage:<9} {what}" + (f"; {needs}{time}" if todo else "")
-    yield f"output    {plan.files:,} files, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"
-    yield f"time      about {human_time(plan.expected_s)} with {plan.workers} workers of at most {human_bytes(plan.memory_limit)}"
+    yield f"output    {several(plan.files, 'file')}, about {human_bytes(plan.output_bytes)}; block labels about {human_bytes(plan.label_bytes)}"
+    yield f"time      about {human_time(plan.expected_s)} with {several(plan.workers, 'worker')} of at most {human_bytes(plan.memory_limit)}"
     for channel in samples.channels if samples else ():
         yield f"sampled   {_channel(channel)}"
     for note in dict.fromkeys(
@@ -85,7 +85,7 @@ def _share(plan: Plan, stage: str, work: StagePlan) -> str:
     todo = ranges_len(work.todo)
     if plan.by_block and stage in MAPPED and work.batches == todo:
         return f"{todo:,} of {work.total:,}, a task for each {noun_of(stage)}"
-    batches = f" in {work.batches} batches" if stage in MAPPED else ""
+    batches = f" in {several(work.batches, 'batch', 'batches')}" if stage in MAPPED else ""
     return f"{todo:,} of {work.total:,}{batches}"
 
 

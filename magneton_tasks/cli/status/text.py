@@ -11,7 +11,7 @@ import click
 
 from magneton_tasks.base import lease
 from magneton_tasks.base.lease import Holder
-from magneton_tasks.base.units import human_moment, human_time
+from magneton_tasks.base.units import human_moment, human_time, several
 from magneton_tasks.config.differences import THRESHOLD
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.outcome.figures import FIGURES
@@ -81,7 +81,7 @@ def _jobs(status: Status) -> Iterator[Line]:
             yield f"job {job['job']}: {job['task']}, parts {job['indexes']}{again}", None
     over = [j for j in jobs if j["over"]]
     if over:
-        yield f"{len(over)} job arrays ended: {_some([j['job'] for j in over])}", None
+        yield f"{several(len(over), 'job array')} ended: {_some([j['job'] for j in over])}", None
 
 
 def _some(names: list[str]) -> str:
@@ -152,7 +152,7 @@ def _remarks(status: Status, stage: StageStatus, now: float) -> Iterator[Line]:
         yield f"{stage.name}: {stage.proof}{more}", "yellow"
     if stage.cleaned:
         yield (
-            f"{stage.name}: files of {stage.cleaned:,} {noun_of(stage.stage)}s were cleaned; "
+            f"{stage.name}: files of {several(stage.cleaned, noun_of(stage.stage))} were cleaned; "
             "they are computed again if a stage has to read them",
             None,
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from magneton_tasks.base.units import human_count, human_moment
+from magneton_tasks.base.units import human_count, human_moment, several
 from magneton_tasks.cli.trials.text_plot import plot
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.outcome import curve as curves
@@ -50,7 +50,7 @@ def _words(
     curve: Curve, config: RunConfig, threshold: float | None, asked: Level | None
 ) -> Iterator[str]:
     run = f"{curve.plan.run}, attempt {curve.plan.attempt}"
-    yield f"pool      of {run}, {human_moment(curve.written_s)}: {human_count(curve.supervoxels)} supervoxels, {human_count(curve.voxels)} segmented voxels"
+    yield f"pool      of {run}, {human_moment(curve.written_s)}: {several(curve.supervoxels, 'supervoxel')}, {several(curve.voxels, 'segmented voxel')}"
     yield f"threshold {threshold_words.words(curve.threshold)}"
     for warning in curve.warnings:
         yield f"WARNING   {warning}"
@@ -97,7 +97,7 @@ def _listed(level: Level, threshold: float) -> Iterator[str]:
     told = f"at {level.threshold:g}"
     if level.threshold != threshold:
         told += f", the level next below {threshold:g}"
-    yield f"{told}: {human_count(level.objects)} objects, the largest of which are"
+    yield f"{told}: {several(level.objects, 'object')}; the largest"
     yield f"{'id':>20}  {'voxels':>16}"
     for name, voxels in level.largest:
         yield f"{name:>20}  {human_count(voxels):>16}"

@@ -13,7 +13,7 @@ import click
 
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import Box
-from magneton_tasks.base.units import human_bytes, human_count, human_time
+from magneton_tasks.base.units import human_bytes, human_count, human_time, several
 from magneton_tasks.cli.console import confirm, is_interactive
 from magneton_tasks.config.read import load_config
 from magneton_tasks.config.template import one_line
@@ -116,7 +116,7 @@ def _announce(trial: Trial, functions: tuple[str, ...], n: int) -> Iterator[str]
         cpu_s += expected_cpu_s(trial, function, reads)
         if function != EXACT and len(grid) > 1:
             yield f"blocks    {function}: {len(grid)}, matched by pool.rule as a run does"
-    yield f"tuning    {', '.join(functions)} at {n} thresholds, about {human_time(1.5 * cpu_s)} CPU"
+    yield f"tuning    {', '.join(functions)} at {several(n, 'threshold')}, about {human_time(1.5 * cpu_s)} CPU"
 
 
 def _table(tuning: Tuning) -> Iterator[str]:
@@ -138,8 +138,8 @@ def _verdict(tuning: Tuning, sets: dict[str, object]) -> Iterator[str]:
     best = tuning.best
     yield (
         f"best      {best.merge_function} at threshold {best.threshold:g}: VI {best.vi:.3f} bits, "
-        f"ARAND {best.arand:.3f}, over {human_count(tuning.labelled_vox)} labelled voxels of "
-        f"{human_count(tuning.objects)} objects"
+        f"ARAND {best.arand:.3f}, over {several(tuning.labelled_vox, 'labelled voxel')} of "
+        f"{several(tuning.objects, 'object')}"
     )
     least = tuning_result.best_of(tuning.points)
     if best != least:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from magneton_tasks.base.units import human_count
+from magneton_tasks.base.units import human_count, several
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
 from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.errors import MagnetonError
@@ -68,7 +68,7 @@ def objects_at(config: RunConfig, thresholds: Sequence[float]) -> list[str]:
 
 def _median(level: Level) -> str:
     low, high = level.median_vox
-    return f"{human_count(low)} to {human_count(high)} voxels"
+    return f"{human_count(low)} to {several(high, 'voxel')}"
 
 
 def _attempt(config: Path, partition: str | None) -> Attempt | None:

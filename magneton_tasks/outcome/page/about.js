@@ -56,7 +56,7 @@ export function showRun(s, facts) {
   const mips = several(v.mips, "additional mip");
   const output = `: written in ${several(v.cells, "cell")}, ${mips}, ${several(v.output_files, "file")}`;
   const chunks = `chunks of ${times(v.chunk_size_vox)}`;
-  const input = `, mip ${v.mip}, ${v.channels} channels of ${v.dtype} in ${chunks}`;
+  const input = `, mip ${v.mip}, ${several(v.channels, "channel")} of ${v.dtype} in ${chunks}`;
   const box = `${times(v.shape_vox)} voxels (z, y, x) from ${triple(v.begin_vox)} to ${triple(v.end_vox)}`;
   const hosts = s.hosts.length ? `; worked on ${s.hosts.join(", ")}` : "";
   at("run-list").replaceChildren(

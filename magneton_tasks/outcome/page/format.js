@@ -85,9 +85,9 @@ export function exact(value, text, title) {
   if (value === null || value === undefined) return el("span", { class: "none" }, "–");
   return el("span", { title }, text(value));
 }
-export const inBytes = (n) => exact(n, bytes, n === null ? null : `${count(n ?? 0)} bytes`);
+export const inBytes = (n) => exact(n, bytes, n === null ? null : several(n ?? 0, "byte"));
 export const inSeconds = (s) => exact(s, seconds, s === null ? null : `${count(s ?? 0)} s`);
-export const inVoxels = (n) => exact(n, si, n === null ? null : `${count(n ?? 0)} voxels`);
+export const inVoxels = (n) => exact(n, si, n === null ? null : several(n ?? 0, "voxel"));
 export const inNumber = (n) => exact(n, count, null);
 // How a figure of a block is written, by its unit: as text, and as an element of a table.
 export const UNITS = {

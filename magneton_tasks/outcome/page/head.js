@@ -79,7 +79,7 @@ export function showHead(s, now_s) {
     figure("Volume", inVoxels(voxels), `voxels in ${several(blocks, "block")}`),
     figure("Method", method),
     figure("Threshold", String(threshold.value ?? "–"), threshold.source_words, threshold.levels),
-    ...(s.pool ? [figure("Objects", exact(s.pool.objects, si, `${count(s.pool.objects)} objects`))] : []),
+    ...(s.pool ? [figure("Objects", exact(s.pool.objects, si, several(s.pool.objects, "object")))] : []),
     figure(s.state === "running" ? "Time so far" : "Time", inSeconds(Math.max(until - s.planned, 0))),
     ...(s.left_s !== null ? [figure("Time left, about", about(s.left_s), null, left)] : []),
     ...(cpu ? [figure("CPU time", exact(cpu, seconds, `${count(cpu)} s`))] : []),

@@ -1,6 +1,19 @@
 // What failed, what runs, which blocks were slow or large.
 import { histogram } from "./charts.js";
-import { at, bytes, capital, code, count, el, moment, seconds, table, triple, UNITS } from "./format.js";
+import {
+  at,
+  bytes,
+  capital,
+  code,
+  count,
+  el,
+  moment,
+  seconds,
+  several,
+  table,
+  triple,
+  UNITS,
+} from "./format.js";
 import { failuresOf } from "./head.js";
 
 const MOST_ROWS = 100;
@@ -47,7 +60,7 @@ export function showFailures(s, facts, jump) {
       ? el(
           "p",
           { class: "soft" },
-          `${count(more)} more blocks failed: `,
+          `${several(more, "more block")} failed: `,
           code(`${facts.look.status} --failed`),
         )
       : "";

@@ -1,6 +1,19 @@
 // What came out: objects and their sizes, and what stays open on the way.
 import { histogram, lane } from "./charts.js";
-import { at, code, count, digits, el, exact, inBytes, inNumber, inVoxels, si, table } from "./format.js";
+import {
+  at,
+  code,
+  count,
+  digits,
+  el,
+  exact,
+  inBytes,
+  inNumber,
+  inVoxels,
+  several,
+  si,
+  table,
+} from "./format.js";
 
 export function showObjects(s) {
   at("objects").hidden = !s.pool;
@@ -13,14 +26,15 @@ export function showObjects(s) {
     `${(cover * 100).toFixed(1)} %`,
   );
   const small = p.left_out ? `; ${count(p.left_out)} smaller than segment.min_size_vox were left out` : "";
-  const [labels, blocks, joins] = [p.labels, s.volume.blocks, p.joins].map(count);
+  const blocks = several(s.volume.blocks, "block"),
+    joins = several(p.joins, "time");
   const text = el(
     "p",
     {},
     s.volume.method === "exact"
-      ? `${labels} supervoxels in ${blocks} blocks merge ${joins} times and make `
-      : `${labels} labels in ${blocks} blocks, joined ${joins} times over block borders, make `,
-    el("b", {}, `${count(p.objects)} objects`),
+      ? `${several(p.labels, "supervoxel")} in ${blocks} merge ${joins} and make `
+      : `${several(p.labels, "label")} in ${blocks}, joined ${joins} over block borders, make `,
+    el("b", {}, several(p.objects, "object")),
     `${small}. They cover `,
     share,
     " of the volume.",

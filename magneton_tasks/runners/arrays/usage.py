@@ -9,7 +9,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.base.geometry import ceil_div
-from magneton_tasks.base.units import human_bytes, human_time
+from magneton_tasks.base.units import human_bytes, human_time, several
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.plan.stage_table import PROBE, STAGES
 from magneton_tasks.runners.arrays import limits
@@ -146,7 +146,7 @@ def lines(usages: list[Usage], scheduler: Scheduler) -> Iterator[str]:
             else ""
         )
         yield (
-            f"{u.stage:<10} {u.jobs:,} jobs, longest {human_time(u.longest_s)}, "
+            f"{u.stage:<10} {several(u.jobs, 'job')}, longest {human_time(u.longest_s)}, "
             f"{human_time(u.cpu_s)} CPU{share}{peak}"
         )
     proposal = propose(usages, scheduler.settings.memory)

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
+from magneton_tasks.base.units import several
 from magneton_tasks.errors import EXIT_TEMPORARY, MagnetonError
 from magneton_tasks.runners.docker.containers import give
 from magneton_tasks.runners.docker.task import Ending, Workshop, stage_task
@@ -148,7 +149,9 @@ class _StageRun:
         stopper.is_stopping = True
         if times == 1:
             n = len(stopper.running)
-            text = f"{self.stage}: stopping {n} containers; Ctrl-C again ends them at once"
+            text = (
+                f"{self.stage}: stopping {several(n, 'container')}; Ctrl-C again ends them at once"
+            )
             self.events.put(Note(text, "stopping"))
             threading.Thread(target=stopper.stop, daemon=True).start()
         else:

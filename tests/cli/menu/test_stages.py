@@ -80,7 +80,7 @@ def test_option_r_does_all_that_is_left(copy_of: Copy, base: Run) -> None:
         menu.answers((OPTION, "3"), (OPTION, "r"))
         shown = menu.answer("1 or 2 [1]: ", "")
         cells = len(base.plan.geometry.cells)
-        assert "parts are done already" in shown
+        assert "parts done already" in shown
         assert "segment   nothing to do" in shown and f"apply     {cells} of {cells} in" in shown
         menu.answer(START, "")
         shown = menu.answer(GO_ON, "")
@@ -110,7 +110,7 @@ def test_what_is_done_is_resumed_or_restarted(copy_of: Copy) -> None:
     with Terminal(config.parent) as menu:
         menu.answers((OPTION, "3"), (OPTION, "1"))
         shown = menu.answer("1 or 2 [1]: ", "7")
-        assert "27 of 27 blocks are done already" in shown
+        assert "27 of 27 blocks done already" in shown
         assert "'7' is no option; choose 1, 2, or q to leave" in menu.answer("1 or 2 [1]: ", "")
         menu.answer(START, "")
         assert "nothing to do; verifying" in menu.answer(GO_ON, "")
@@ -148,7 +148,7 @@ def test_a_stage_that_fails_says_why_and_the_menu_goes_on(tmp_path: Path) -> Non
         assert "finished work stays: choose option 1 again" in shown
         assert f"report: {attempt_of(config).paths.page}" in shown
         menu.answer(OPTION, "1")
-        assert "4 of 5 blocks are done already" in menu.answer("1 or 2 [1]: ", "q")
+        assert "4 of 5 blocks done already" in menu.answer("1 or 2 [1]: ", "q")
         menu.answers((GO_ON, ""), (OPTION, "q"), (OPTION, "q"))
         assert menu.ends() == 0
 
@@ -279,7 +279,7 @@ def test_ctrl_c_stops_cleanly_and_resuming_gives_the_undisturbed_result(
         done = made(config, "segment")
         assert 0 < done < 27
         menu.answer(OPTION, "1")
-        assert f"{done} of 27 blocks are done already" in menu.answer("1 or 2 [1]: ", "1")
+        assert f"{done} of 27 blocks done already" in menu.answer("1 or 2 [1]: ", "1")
         menu.answers((START, "s"), (GO_ON, ""))
         assert made(config, "segment") == 27 - done
         for option in ("3", "5"):

@@ -1,6 +1,6 @@
 // The page of all volumes.
 
-import { at, bytes, count, el, moment, pair, seconds, si, times } from "./format.js";
+import { at, bytes, el, moment, pair, seconds, several, si, times } from "./format.js";
 import { differsPair } from "./head.js";
 import { followTheme, leaveFrame } from "./theme.js";
 
@@ -40,7 +40,7 @@ function show(volumes) {
 }
 function card(v) {
   const dag = new URL(`dags/${enc(v.dag_id)}`, root).href;
-  if (v.more) return el("p", { class: "soft" }, `${v.name}: ${count(v.more)} older partitions`);
+  if (v.more) return el("p", { class: "soft" }, `${v.name}: ${several(v.more, "older partition")}`);
   const state = v.problem
     ? el("p", { class: "state failed" }, v.run || v.planned ? "Can't be read" : "Broken config")
     : v.state
@@ -73,10 +73,10 @@ function card(v) {
       "Newest run",
       v.run ? `${v.run}, attempt ${v.attempt}, planned ${moment(v.planned)}${took}` : null,
     ),
-    ...pair("Result", v.objects !== null && v.objects !== undefined ? `${count(v.objects)} objects` : null),
+    ...pair("Result", v.objects !== null && v.objects !== undefined ? several(v.objects, "object") : null),
     ...pair(
       "Volume",
-      v.voxels ? `${times(v.shape)} voxels (${si(v.voxels)}), ${count(v.blocks)} blocks` : null,
+      v.voxels ? `${times(v.shape)} voxels (${si(v.voxels)}), ${several(v.blocks, "block")}` : null,
     ),
     ...pair(
       "Method",
