@@ -20,7 +20,7 @@ from magneton_tasks.cli.clean import commands as cleaning
 from magneton_tasks.cli.config import commands as configuring
 from magneton_tasks.cli.console import Quit, is_interactive
 from magneton_tasks.cli.doctor import commands as checking_up
-from magneton_tasks.cli.options import Commands
+from magneton_tasks.cli.options import Commands, show_all
 from magneton_tasks.cli.run import commands as running
 from magneton_tasks.cli.status import commands as looking
 from magneton_tasks.cli.trials import commands as tuning
@@ -38,6 +38,14 @@ from magneton_tasks.work import events
     epilog="\b\nExample:  magneton sample demo && magneton run demo/volume.yaml",
 )
 @click.version_option(__version__, prog_name="magneton")
+@click.option(
+    "--help-all",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=show_all,
+    help="Show this message with the commands that runs call, too.",
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Turn an affinity map of an EM volume into one segmentation of the full volume.

@@ -12,10 +12,30 @@ from magneton_tasks.plan.stage_table import CHOICES
 
 
 class Commands(click.Group):
-    """Lists commands in the order in which they are of use, not by name."""
+    """Lists commands in the order in which they are of use, not by name; hidden ones on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """With `show_all`, also what runs call."""
+        super().format_commands(ctx, formatter)
+        if ctx.meta.get(_ALL):
+            hidden = [(n, c.get_short_help_str(70)) for n, c in self.commands.items() if c.hidden]
+            with formatter.section("What runs call (Airflow, containers, jobs)"):
+                formatter.write_dl(hidden)
+
+
+#: In the context: hidden commands are listed, too.
+_ALL = "magneton.help_all"
+
+
+def show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the help with hidden commands, and end."""
+    if wanted:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
 
 
 def command(

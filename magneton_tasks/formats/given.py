@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import isfinite
 
-from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.geometry import Box, Size3, vec3
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.info import Given, VolumeInfo
 
 #: Channels that an affinity map has: at least, and fewer than.
@@ -21,6 +24,32 @@ def of_config(config: RunConfig) -> Given:
     """What a config says of its affinity map."""
     said = config.input
     return Given(said.axes, said.voxel_size_nm, said.voxel_offset)
+
+
+def checked_size(
+    size_nm: Size3, where: str, given: Given | None, shift_nm: Sequence[float] = (0, 0, 0)
+) -> tuple[Size3, str | None]:
+    """A voxel size of metadata, if it can be one; else that of the config, with a note.
+
+    Parameters
+    ----------
+    where
+        Whose metadata it is.
+    shift_nm
+        Where these say that the volume begins; told beside it.
+
+    Raises
+    ------
+    BadDataError
+        It isn't positive, and the config says none.
+    """
+    if all(isfinite(s) and s > 0 for s in size_nm) and all(map(isfinite, shift_nm)):
+        return size_nm, None
+    said = f"{where}: voxel size {list(size_nm)} nm, translation {list(shift_nm)} nm"
+    if given is None or given.voxel_size_nm is None:
+        hint = "correct it there" + (f", or {SET_IT} in the config" if given else "")
+        raise BadDataError(said, hint)
+    return given.voxel_size_nm, f"{said}: that can't be, and input.voxel_size_nm is taken"
 
 
 def is_size_known(info: VolumeInfo) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import floor, isfinite
+from math import floor
 from typing import Any
 from unicodedata import normalize
 
 from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.errors import BadDataError, ConfigError
-from magneton_tasks.formats.given import NO_VOXEL_SIZE, SET_IT
+from magneton_tasks.formats.given import NO_VOXEL_SIZE, checked_size
 from magneton_tasks.formats.info import Given
 
 #: nm in one unit, by its short name: these tell capitals apart.
@@ -236,17 +236,12 @@ def _space(
     where: str,
     given: Given | None,
 ) -> Space:
-    is_right = all(isfinite(s) and s > 0 for s in sizes_nm) and all(map(isfinite, shifts_nm))
-    if not is_right:
-        said = f"{where}: voxel size {sizes_nm} nm, translation {shifts_nm} nm"
-        if given is None or given.voxel_size_nm is None:
-            hint = "correct it there" + (f", or {SET_IT} in the config" if given else "")
-            raise BadDataError(said, hint)
-        notes = [*notes, f"{said}: that can't be, and input.voxel_size_nm is taken"]
-        return Space(axes, given.voxel_size_nm, (0, 0, 0), tuple(notes))
+    z, y, x = sizes_nm
+    size, note = checked_size((z, y, x), where, given, shifts_nm)
+    if note is not None:
+        return Space(axes, size, (0, 0, 0), (*notes, note))
     exact = [shift / size for shift, size in zip(shifts_nm, sizes_nm, strict=True)]
     offset = vec3(floor(value + 0.5) for value in exact)
     if any(abs(e - o) > _WHOLE for e, o in zip(exact, offset, strict=True)):
         notes = [*notes, f"translation of {exact} voxels (z, y, x) is rounded to {list(offset)}"]
-    z, y, x = sizes_nm
-    return Space(axes, (z, y, x), offset, tuple(notes))
+    return Space(axes, size, offset, tuple(notes))

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any, Literal
 
+from magneton_tasks.base.units import several
+
 #: CPU seconds to read a chunk's file and sum it up: a file, and a byte (benchmarks/verify.py).
 FILE_S, BYTE_S = 8e-6, 0.5e-9
 #: Part of the run's CPU time that reading may take.
@@ -71,11 +73,9 @@ def words(verified: Mapping[str, Any] | None) -> str | None:
     if "chunks" not in verified:
         return "complete"
     found = verified.get("checked") or checked(verified["chunks"], 0, 1)
-    chunks, read, files = found["chunks"], found["read"], file_words(verified)
+    chunks, read, files = found["chunks"], found["read"], file_words(verified).removesuffix("s")
     if found["how"] == "all":
         return "complete"
     if found["how"] == "sampled":
-        return f"sampled: sizes of all {chunks:,} {files}, checksums of {read:,}"
-    return (
-        f"complete by size: {chunks - read:,} of {chunks:,} {files} were written without a checksum"
-    )
+        return f"sampled: sizes of all {several(chunks, files)}, checksums of {read:,}"
+    return f"complete by size: {chunks - read:,} of {several(chunks, files)} were written without a checksum"

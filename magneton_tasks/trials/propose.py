@@ -87,6 +87,12 @@ class Candidate:
     contradiction: float
 
 
+def times_as_much(other: Candidate, best: Candidate) -> str:
+    """How many times as much another way contradicts itself: "1.4 times as much"."""
+    ratio = other.contradiction / best.contradiction if best.contradiction > 1e-4 else np.inf
+    return f"{'more than 100' if ratio > 100 else f'{ratio:.1f}'} times as much"
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What the boxes tell.
@@ -172,7 +178,7 @@ def propose_convention(samples: Sequence[Stored], dtype: str) -> Proposal:
     broken = sum(int(s.size - np.count_nonzero(np.isfinite(s))) for s in samples)
     if broken:
         reasons.append(
-            f"NOT CLEAR: {several(broken, 'sampled value')} NaN or infinite; blocks with such fail"
+            f"NOT CLEAR: NaN or infinity in {several(broken, 'sampled value')}; blocks with such fail"
         )
     read = [np.nan_to_num(s[:MOST_CHANNELS].astype(np.float32) / np.float32(full)) for s in samples]
     invert, clear = find_inversion([r[:3] for r in read])
@@ -286,11 +292,9 @@ def _reasons(
 ) -> Iterator[str]:
     best, second = ways[0], ways[1]
     if decided:
-        ratio = second.contradiction / best.contradiction if best.contradiction > 1e-4 else np.inf
-        least = "more than 100" if ratio > 100 else f"{ratio:.1f}"
         yield (
             f"order and sign: the channels contradict each other least when read so; the next best "
-            f"way contradicts {least} times as much"
+            f"way contradicts {times_as_much(second, best)}"
         )
     else:
         yield (

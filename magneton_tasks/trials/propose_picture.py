@@ -22,7 +22,7 @@ from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.info import Given
 from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.outcome.preview import overlay
-from magneton_tasks.trials.propose import Convention, Proposal
+from magneton_tasks.trials.propose import Convention, Proposal, times_as_much
 
 Float32 = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
@@ -42,24 +42,35 @@ _LOUD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A column of the picture: a way to read the map, and what to call it."""
+    """A column of the picture: a way to read the map, what to call it, and how its loops fare.
+
+    Attributes
+    ----------
+    loops
+        As `config new` says it in words: over all places that were looked at.
+    """
 
     name: str
     convention: Convention
+    loops: str
 
 
 def ways_to_show(proposal: Proposal) -> list[Way]:
     """The proposed way, and the best one that differs in sign, in order, in inversion."""
     best = proposal.best.convention
-    ways = [Way("Proposed: what the config says", best)]
-    others = [c.convention for c in proposal.others]
-    sign = next((c for c in others if c.channels == best.channels), None)
-    order = next((c for c in others if c.channels != best.channels), None)
-    if sign is not None:
-        ways.append(Way("With the other offset_sign", sign))
-    if order is not None:
-        ways.append(Way("With another order of channels", order))
-    return [*ways, Way("With the other invert", replace(best, invert=not best.invert))]
+    ways = [Way("Proposed: what the config says", best, "the least of all ways")]
+    for name, has_order in (
+        ("With the other offset_sign", True),
+        ("With another order of channels", False),
+    ):
+        of_kind = (
+            c for c in proposal.others if (c.convention.channels == best.channels) == has_order
+        )
+        if (found := next(of_kind, None)) is not None:
+            loops = f"contradicts {times_as_much(found, proposal.best)}"
+            ways.append(Way(name, found.convention, loops))
+    inverted = replace(best, invert=not best.invert)
+    return [*ways, Way("With the other invert", inverted, "loops do not tell: look at 2")]
 
 
 def draw(url: str, mip: int, box: Box, proposal: Proposal, given: Given | None = None) -> bytes:
@@ -89,7 +100,9 @@ def draw(url: str, mip: int, box: Box, proposal: Proposal, given: Given | None =
         lines = (f"{axis} is stored channel {number}", f"dark: a border across {axis}")
         page.tile(0, column, _grey(_middle(reads[0][column])), lines)
     page.title(1, "2  What it makes of the cells (waterz, mean affinity, threshold 0.7)")
-    page.title(2, "3  Where the channels contradict each other: red")
+    page.title(
+        2, "3  Where the channels contradict each other: red (in all places together: below)"
+    )
     for column, (way, affinity) in enumerate(zip(ways, reads, strict=True)):
         _column(page, column, way, affinity, proposal.stored)
     _legend(page, proposal)
@@ -111,7 +124,7 @@ def _column(page: _Page, column: int, way: Way, affinity: Float32, stored: int) 
     )
     page.tile(1, column, objects, said, chosen=column == 0)
     grey[_middle(loud)] = _WRONG
-    page.tile(2, column, grey, (f"{loud.mean():.1%} of the voxels",), chosen=column == 0)
+    page.tile(2, column, grey, (way.loops,), chosen=column == 0)
 
 
 def _legend(page: _Page, proposal: Proposal) -> None:

@@ -4,12 +4,13 @@
 
     work/try-<16 hex>/
       try.json                  what was tried: input, box, settings, and the layers that are done
-      0.5/  0.7/  ...           precomputed segmentations, ids 1..n in raster order
+      0.5/  0.7/  ...           precomputed segmentations; a cell has one id in all of them
       .layers.<...>.tmp/        layers that are being written
 
 The name is a digest of what decides the labels, thresholds apart: a threshold that is done stays
 done, whichever others are asked for. A layer appears by one rename, whole; two that make the same
-one at once don't disturb each other, for theirs are equal.
+one at once don't disturb each other, for theirs are equal. Its ids are those of the layers whose
+thresholds are nearest (`same_cells`), so a viewer shows a cell in one colour.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from magneton_tasks import __version__
 from magneton_tasks.base import files
-from magneton_tasks.base.geometry import Box, vec3
+from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.config.settings import exact_settings
 from magneton_tasks.errors import OutputError
-from magneton_tasks.formats.precomputed.owner import OWNER_FILE, write_owner
+from magneton_tasks.formats.precomputed.owner import write_owner
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.plan import digest
@@ -37,6 +37,7 @@ from magneton_tasks.stages.planning.attempt_directory import mark
 from magneton_tasks.trials.cost import memory_limit
 from magneton_tasks.trials.trial import EXACT, Trial, settings_of, threshold_name
 from magneton_tasks.trials.trial_work import in_child, with_affinities, with_exact_affinities
+from magneton_tasks.trials.try_layers import LayerFacts, all_done, read_layer
 from magneton_tasks.work.paths import WorkPaths
 
 if TYPE_CHECKING:
@@ -45,37 +46,8 @@ if TYPE_CHECKING:
 
     from magneton_tasks.kernels.overlap.segment import Labels
 
-#: A copy of the labels (uint32), their numbering, and what encoding takes.
-EXTRA_BYTES_PER_VOXEL = 10
-
-
-@dataclass(frozen=True, slots=True)
-class LayerFacts:
-    """What one threshold gave.
-
-    Attributes
-    ----------
-    objects
-        Segments in the box.
-    segmented_vox, largest_vox, median_vox
-        Voxels that aren't background, of the largest object, and of the median one.
-    typical_vox
-        Half of the segmented voxels lie in objects of at least as many: where most objects are
-        crumbs, this is what one sees.
-    """
-
-    threshold: float
-    url: str
-    objects: int
-    segmented_vox: int
-    largest_vox: int
-    median_vox: float
-    typical_vox: int
-
-    @property
-    def largest_share(self) -> float:
-        """Share of the segmented voxels that the largest object holds."""
-        return self.largest_vox / max(self.segmented_vox, 1)
+#: A copy of the labels (uint32), their numbering, the layer beside them, and what encoding takes.
+EXTRA_BYTES_PER_VOXEL = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +80,7 @@ _UNREAD = ("threshold", "min_size_vox")
 def missing(trial: Trial, thresholds: Sequence[float]) -> list[float]:
     """The thresholds that aren't done yet."""
     directory = directory_of(trial)
-    return [t for t in thresholds if _read_layer(directory, t) is None]
+    return [t for t in thresholds if read_layer(directory, t) is None]
 
 
 def run(trial: Trial, thresholds: Sequence[float]) -> Tried:
@@ -137,7 +109,7 @@ def run(trial: Trial, thresholds: Sequence[float]) -> Tried:
             shutil.rmtree(temporary, ignore_errors=True)
         cpu_s, peak_bytes = result.cpu_s, result.peak_bytes
         _write_marker(trial, directory)
-    layers = [_read_layer(directory, t) for t in sorted(thresholds)]
+    layers = [read_layer(directory, t) for t in sorted(thresholds)]
     if None in layers:
         raise OutputError(
             f"a layer in {directory} vanished while others were made", "run the same command again"
@@ -185,10 +157,11 @@ def _write_layer(
     whole = (slice(None), slice(None), slice(None))
     sizes = label_sizes(labels, whole, count).read
     box, chunk = trial.box, trial.config.apply.chunk_size
-    store = create_segmentation(f"file://{path}", box, trial.info.voxel_size_nm, chunk)
     slab = vec3((chunk[0], box.shape[1], box.shape[2]))  # as uint64, all would be twice the labels
+    ids = _ids(trial, path.parent.parent, threshold, labels, count, slab)
+    store = create_segmentation(f"file://{path}", box, trial.info.voxel_size_nm, chunk)
     for part in box.tiles(slab):
-        store.write(0, part, labels[part.slices(box.begin)].astype(np.uint64))
+        store.write(0, part, ids[labels[part.slices(box.begin)]])
     facts = {
         "threshold": threshold,
         "objects": count,
@@ -196,8 +169,36 @@ def _write_layer(
         "largest_vox": int(sizes.max(initial=0)),
         "median_vox": float(np.median(sizes)) if count else 0.0,
         "typical_vox": _typical(sizes),
+        "highest_id": int(ids.max()),
     }
     write_owner(f"file://{path}", {"magneton": __version__, **facts})
+
+
+def _ids(
+    trial: Trial,
+    directory: Path,
+    threshold: float,
+    labels: NDArray[np.uint32],
+    count: int,
+    slab: Vec3,
+) -> NDArray[np.uint64]:
+    """The id of each label: where there are layers, that of the same cell in them."""
+    import numpy as np
+
+    from magneton_tasks.formats.volume import open_volume
+    from magneton_tasks.trials.same_cells import ids_of
+
+    done = all_done(directory)
+    if not done or not count:
+        return np.arange(count + 1, dtype=np.uint64)
+
+    def reader(layer: LayerFacts) -> Callable[[Box], NDArray[np.uint64]]:
+        volume = open_volume(layer.url)
+        return lambda part: volume.read(part.translate(trial.box.begin))[0]
+
+    nearest_first = sorted(done, key=lambda layer: abs(layer.threshold - threshold))
+    highest = max(layer.highest_id for layer in done)
+    return ids_of(labels, count, map(reader, nearest_first), slab, highest)
 
 
 def _typical(sizes: NDArray[np.uint32]) -> int:
@@ -211,35 +212,20 @@ def _typical(sizes: NDArray[np.uint32]) -> int:
 def _publish(made: Path, directory: Path, threshold: float) -> None:
     """Rename a whole layer into place, unless another process was first."""
     path = directory / threshold_name(threshold)
-    if path.exists() and _read_layer(directory, threshold) is None:
+    if path.exists() and read_layer(directory, threshold) is None:
         shutil.rmtree(path)  # a part of it was deleted
     try:
         os.rename(made, path)
         files.sync_directory(directory)
     except OSError as error:
-        if _read_layer(directory, threshold) is None:
+        if read_layer(directory, threshold) is None:
             raise files.writing_failed(path, error) from error
-
-
-# ------------------------------------------------------------------ what is there
-def _read_layer(directory: Path, threshold: float) -> LayerFacts | None:
-    """A whole layer; None where it isn't there, or lacks something."""
-    path = directory / threshold_name(threshold)
-    # TypeError: what another version kept of it
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        if (path / "info").is_file():
-            facts: dict[str, Any] = json.loads((path / OWNER_FILE).read_text())
-            del facts["magneton"]
-            return LayerFacts(url=f"file://{path}", **facts)
-    return None
 
 
 def _write_marker(trial: Trial, directory: Path) -> None:
     """``try.json``: says that the directory is ours, and of what it is."""
     box: Box = trial.box
     resolved = trial.config.resolved()
-    names = files.listdir(directory)
-    done = [facts for name in names if (facts := _read_named(directory, name)) is not None]
     content = {
         "magneton": "try",
         "version": __version__,
@@ -250,17 +236,6 @@ def _write_marker(trial: Trial, directory: Path) -> None:
         "method": trial.config.method,
         "segment": {k: v for k, v in resolved["segment"].items() if k not in _UNREAD},
         "exact": resolved.get("exact"),
-        "layers": [
-            {**asdict(f), "largest_share": f.largest_share}
-            for f in sorted(done, key=lambda f: f.threshold)
-        ],
+        "layers": [{**asdict(f), "largest_share": f.largest_share} for f in all_done(directory)],
     }
     files.write_atomic(directory / "try.json", json.dumps(content, indent=1).encode())
-
-
-def _read_named(directory: Path, name: str) -> LayerFacts | None:
-    try:
-        threshold = float(name)
-    except ValueError:
-        return None
-    return _read_layer(directory, threshold)

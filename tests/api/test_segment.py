@@ -72,7 +72,9 @@ def test_conventions_and_masks_mean_what_they_mean_in_a_config(
     mask[:, 9:12, :] = mask[:4, :5, :6] = 0
     url = volumes.write_precomputed(tmp_path / "mask", mask[None])
     given = {"channels": "xyz", "offset_sign": 1, "invert": True}
-    found = run_of(tmp_path, stored, {"input": given, "mask": {"path": url}})
+    found = run_of(
+        tmp_path, stored, {"input": {**given, "doubtful": "warn"}, "mask": {"path": url}}
+    )
     made = magneton.segment(
         stored, 0.5, mask=mask, channels=(2, 1, 0), offset_sign=1, invert=True, **SIZES
     )

@@ -287,7 +287,7 @@ def test_temporaries_of_killed_writers_go_once_they_are_old(config: Path, cli: C
     assert [p.exists() for p in (old, probe, young, inside)] == [False, False, True, True]
     (left,) = done.json["left_alone"]
     assert left["path"] == str(output)
-    assert "never touched: 1 temporaries of killed writers (7 B)" in left["reason"]
+    assert "never touched: 1 temporary of killed writers (7 B)" in left["reason"]
 
 
 # ------------------------------------------------------------------ decoys

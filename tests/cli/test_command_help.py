@@ -11,9 +11,11 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from magneton_tasks.cli.completing import SHELLS
 from magneton_tasks.cli.main import cli
+from magneton_tasks.plan.stage_table import PROBE, TABLE
 
 #: Modules that --help has no use for: each costs a tenth of a CPU second or more, yaml a fiftieth.
 HEAVY = (
@@ -82,6 +84,26 @@ def test_options_say_what_they_are(name: str) -> None:
     for option in COMMANDS[name].params:
         if isinstance(option, click.Option) and not isinstance(option.type, click.Choice):
             assert option.help, f"{name}: {option.opts[0]}"
+
+
+#: What people type; all else is what runs call.
+FOR_PEOPLE = (
+    "sample", "config", "try", "tune", "cut", "run", "attach", "status", "evaluate", "view", "report",
+    "clean", "maintain", "doctor", "warm", "completion",
+)  # fmt: skip
+
+
+def test_what_runs_call_is_listed_by_help_all_alone() -> None:
+    said = {}
+    for option in ("--help", "--help-all"):
+        result = CliRunner().invoke(cli, [option])
+        assert result.exit_code == 0
+        listed = re.findall(r"^  ([a-z]\w*)  ", result.output, re.MULTILINE)
+        said[option] = set(listed) - {"h"}
+    plumbing = {s.name for s in (PROBE, *TABLE)} - {"cut"} | {"plan", "release"}
+    assert plumbing.isdisjoint(said["--help"]) and said["--help"] >= set(FOR_PEOPLE)
+    assert said["--help-all"] == said["--help"] | plumbing
+    assert {c for c in cli.commands if cli.commands[c].hidden} == plumbing
 
 
 def test_help_imports_nothing_heavy() -> None:

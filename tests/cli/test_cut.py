@@ -183,7 +183,11 @@ def test_a_damaged_report_says_what_writes_it_again(config: Path, cli: Caller, d
 
 
 def test_a_volume_without_a_voxel_to_segment(tmp_path: Path, cli: Caller) -> None:
-    empty = volumes.make_volume(tmp_path / "empty", np.zeros((3, *SHAPE), np.uint8), SETTINGS)
+    empty = volumes.make_volume(
+        tmp_path / "empty",
+        np.zeros((3, *SHAPE), np.uint8),
+        SETTINGS | {"input": {"doubtful": "warn"}},
+    )
     volumes.run_pipeline(empty)
     done = cli("cut", empty, "--threshold", ".5")
     assert done.code == 0

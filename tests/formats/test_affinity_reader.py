@@ -154,7 +154,7 @@ def test_a_config_that_does_not_fit(tmp_path: Path, options: dict[str, Any], mes
 
 def test_not_an_affinity_map(tmp_path: Path) -> None:
     url = _write(tmp_path, _stored()[:1])
-    with pytest.raises(ConfigError, match=r"1 channels, and input\.channels.*\n.*right volume"):
+    with pytest.raises(ConfigError, match=r"1 channel, and input\.channels.*\n.*right volume"):
         AffinityReader(url)
     labels = str(tmp_path / "labels")
     zarr_volumes.write_volume(labels, np.zeros((3, 8, 8, 8), np.uint32), (1, 1, 1))
@@ -345,7 +345,7 @@ def test_a_boundary_map_three_times_says_nothing_of_sign_or_order(
 )
 def test_values_that_cannot_be_meant(change: Any, word: str) -> None:
     sample = change(_cells() / np.float32(255)).astype(np.float32)
-    found = doubts.find([sample])
+    found = doubts.find([sample], channel_statistics([sample]))
     assert word in "\n".join(found.doubts + found.warnings)
 
 

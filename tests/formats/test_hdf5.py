@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -161,14 +162,11 @@ def test_where_there_are_no_locks_a_note_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = read_metadata(written(tmp_path / "a.h5"))
-    opened = h5py.File
 
-    def without_locks(file: Path, mode: str, locking: bool) -> Any:
-        if locking:
-            raise OSError(errno.ENOLCK, "No locks available")
-        return opened(file, mode, locking=locking)
+    def without_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(h5py, "File", without_locks)
+    monkeypatch.setattr(fcntl, "flock", without_locks)
     (note,) = check_free(info)
     assert note.startswith(f"{tmp_path}/a.h5") and "has no locks" in note
 
@@ -176,6 +174,7 @@ def test_where_there_are_no_locks_a_note_says_so(
 def test_a_reader_doesn_t_keep_a_writer_out(tmp_path: Path) -> None:
     volume = open_volume(written(tmp_path / "a.h5"))
     volume.read(INNER)
+    assert check_free(volume.info) == (), "this process has it open, too"
     done = subprocess.run(
         [sys.executable, "-c", WRITER, str(tmp_path / "a.h5")],
         input="",

@@ -33,6 +33,7 @@ def plan_many(folder: Path, grid: Vec3, run: str = "test") -> volumes.Run:
         "block.size": [SIZE] * 3,
         "block.overlap": [OVERLAP] * 3,
         "apply.mips": 0,
+        "input": {"doubtful": "warn"},  # there is nothing in it
         "apply.chunk_size": [CORE] * 3,
         "paths": {
             "visibility_wait_s": 0,

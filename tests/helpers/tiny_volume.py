@@ -19,7 +19,7 @@ OBJECTS = 12
 
 #: what stands in the config beside paths and output, by method
 METHODS = {
-    "overlap": "method: overlap\nblock: {size: [32, 32, 32], overlap: [8, 8, 8]}\nsegment: {merge_function: mean}\n",
+    "overlap": "method: overlap\nblock: {size: [32, 32, 32], overlap: [8, 8, 8]}\nsegment: {merge_function: mean, threshold: 0.7}\n",
     "exact": "method: exact\nblock: {size: [20, 24, 28]}\nsegment: {threshold: 0.5}\n",
 }
 #: By name: what stands for the usual sizes. One cell each.

@@ -221,7 +221,7 @@ def test_a_second_ctrl_c_leaves_no_worker(
         if event == Text("ready"):
             signal.raise_signal(signal.SIGINT)
         elif isinstance(event, Note) and event.level == "stopping":
-            assert "stopping 1 workers" in event.text
+            assert "stopping 1 worker" in event.text
             threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
 
     with pytest.raises(KeyboardInterrupt):

@@ -90,9 +90,12 @@ def test_numbers_of_another_scale_are_refused_by_voxel(tmp_path: Path) -> None:
     assert "input.scale" in text
 
 
-def test_a_map_that_looks_inverted_is_warned_of(tmp_path: Path) -> None:
+def test_a_map_that_looks_inverted_is_refused_or_warned_of(tmp_path: Path) -> None:
     affinity = 255 - volumes.affinities(volumes.cells(), noise=0)
-    assert volumes.plan_run(volumes.make_volume(tmp_path / "a", affinity)).plan.notes
+    config = volumes.make_volume(tmp_path / "a", affinity)
+    assert "set input.invert to the other value" in refused(config, BadDataError)
+    (note,) = volumes.plan_run(config, {"input.doubtful": "warn"}).plan.notes
+    assert "set input.invert to the other value" in note
     plain = volumes.make_volume(tmp_path / "b", 255 - affinity)
     assert volumes.plan_run(plain).plan.notes == ()
 
@@ -184,6 +187,7 @@ def test_blocks_that_don_t_fit_into_memory_are_refused_with_a_size_that_does(
     zarr.create_array(f"{tmp_path}/affinity", shape=shape, dtype="u1", chunks=(1, 64, 64, 64))
     config = volumes.write_config(tmp_path)
     sets: dict[str, object] = {
+        "input.doubtful": "warn",
         "block.size": [512] * 3,
         "block.overlap": [32] * 3,
         "local.memory": "2GiB",

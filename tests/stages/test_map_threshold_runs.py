@@ -156,7 +156,7 @@ def rewrite(config: Path, part: Array) -> None:
 def test_another_version_or_setting_takes_it_anew_and_back_the_old_one(
     tmp_path: Path, section: str, key: str, value: object
 ) -> None:
-    config = make(tmp_path)
+    config = make(tmp_path, input={"doubtful": "warn"})
     first = volumes.run_pipeline(config).attempt.threshold
     assert planned(config, "same").threshold == first
     edit(config, **{f"{section}__{key}": value})

@@ -112,7 +112,9 @@ def test_blocks_without_foreground_are_recorded_and_cost_no_file(tmp_path: Path)
 
 
 def test_a_volume_without_any_foreground_gives_an_empty_segmentation(tmp_path: Path) -> None:
-    config = volumes.make_volume(tmp_path, np.zeros((3, *SMALL), np.uint8), TWO_BLOCKS)
+    config = volumes.make_volume(
+        tmp_path, np.zeros((3, *SMALL), np.uint8), TWO_BLOCKS | {"input": {"doubtful": "warn"}}
+    )
     run = volumes.run_pipeline(config)
     assert (volumes.read_segmentation(run) == 0).all()
     assert (run.result("verify")["objects"], run.result("verify")["empty_blocks"]) == (0, 2)

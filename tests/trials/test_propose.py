@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.config.read import load_config
-from magneton_tasks.errors import ConfigError
+from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.affinity import AffinityReader
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.formats.volume import open_volume
@@ -178,7 +178,7 @@ def test_boxes_that_hold_nothing_are_passed_over(affinity: Array, tmp_path: Path
 
 def test_an_empty_volume_says_so(tmp_path: Path) -> None:
     url = volumes.write_precomputed(tmp_path / "map", np.zeros((3, 20, 30, 30), np.uint8))
-    with pytest.raises(ConfigError, match="one value each"):
+    with pytest.raises(BadDataError, match="one value each"):
         read_samples(open_volume(url, 0))
 
 
@@ -201,6 +201,10 @@ def test_the_picture_shows_the_proposed_way_in_a_frame_and_wrong_ones(
     assert {way.convention.offset_sign for way in ways} == {-1, 1}
     assert {way.convention.invert for way in ways} == {False, True}
     assert len({way.convention.channels for way in ways}) == 2
+    # the picture has the number that the text has
+    (said,) = [reason for reason in found.reasons if reason.startswith("order and sign")]
+    assert any(said.endswith(way.loops) for way in ways[1:3])
+    assert all("times as much" in way.loops for way in ways[1:3])
     data = propose_picture.draw(
         url, 0, propose_picture.shown_box(volume.info.box, samples[0][0]), found
     )

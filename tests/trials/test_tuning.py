@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from magneton_tasks.plan import cost_exact
 from magneton_tasks.trials import cost, tuning, tuning_result
 from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import try_box as trying
+from magneton_tasks.trials.same_cells import matched
 from magneton_tasks.trials.tuning_result import Point, best_of
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.inputs import open_affinity
@@ -612,6 +614,39 @@ def layer(done: Done, threshold: float) -> Array:
     return volumes.read_segmentation(url)
 
 
+def test_a_cell_has_one_id_in_all_layers(cli: Caller, config: Path) -> None:
+    """So has its largest part where it falls apart; no two have one. A layer made later fits in."""
+
+    def layers(thresholds: str) -> list[Array]:
+        done = cli("try", config, "--box", SOME, "--thresholds", thresholds, "--json").json
+        return [volumes.read_segmentation(x["url"]) for x in done["layers"]]
+
+    compared, same_ids = 0, []
+    for merged, split in itertools.pairwise(layers(".3,.6,.8")):
+        for cell in np.unique(merged[merged > 0]):
+            parts, sizes = np.unique(split[merged == cell], return_counts=True)
+            (same,) = np.flatnonzero(parts == cell)
+            assert sizes[same] == sizes[parts > 0].max()
+            compared += parts.size > 2
+    assert compared > 3
+    for one, other in itertools.pairwise(layers(".3,.5,.6,.8,.9")):
+        for cell in np.unique(one[one > 0]):
+            (ids,) = [np.unique(other[one == cell])]
+            if ids.size == 1 and ((other == ids[0]) == (one == cell)).all():
+                same_ids.append(ids[0] == cell)
+    # the id of a cell that changes on both sides can't be that of both
+    assert len(same_ids) > 50 and np.mean(same_ids) > 0.9
+
+
+def test_two_cells_never_share_an_id() -> None:
+    """Both labels lie mostly in cell 7; the one that shares less, and the one without a cell, are new."""
+    beside, label = (np.array(column, np.uint64) for column in ([7, 7, 9, 0], [1, 2, 2, 3]))
+    shared, none = np.array([5, 6, 1, 4], np.int64), np.zeros(4, np.uint64)
+    assert matched((beside, label, shared), none).tolist() == [0, 0, 7, 0]
+    beside[0] = 9
+    assert matched((beside, label, shared), none).tolist() == [0, 9, 7, 0]
+
+
 @pytest.mark.parametrize("function", ["mean", "aff50_his256"])
 def test_each_layer_is_the_segmentation_of_that_threshold(
     cli: Caller, config: Path, function: str
@@ -622,7 +657,7 @@ def test_each_layer_is_the_segmentation_of_that_threshold(
     assert [x["threshold"] for x in done.json["layers"]] == list(THRESHOLDS)
     for facts in done.json["layers"]:
         expected = alone(config, facts["threshold"], function, box)
-        assert np.array_equal(layer(done, facts["threshold"]), expected)
+        assert volumes.same_partition(layer(done, facts["threshold"]), expected)
         sizes = np.bincount(expected.ravel())[1:]
         assert facts["objects"] == sizes.size
         assert facts["largest_share"] == sizes.max() / sizes.sum()
@@ -707,7 +742,7 @@ def test_two_at_once_do_not_disturb_each_other(
     done = cli(*args, "--json")
     assert done.code == 0, done.err
     for threshold in THRESHOLDS:
-        assert np.array_equal(layer(done, threshold), alone(config, threshold))
+        assert volumes.same_partition(layer(done, threshold), alone(config, threshold))
     assert not list(Path(done.json["directory"]).glob(".*"))
 
 
@@ -723,7 +758,7 @@ def test_a_kill_leaves_whole_layers_or_none(cli: Caller, config: Path, n: int) -
     assert cli(*args).code == 0
     done = cli(*args[:-1], "--json")
     for threshold in (0.4, 0.6):
-        assert np.array_equal(layer(done, threshold), alone(config, threshold))
+        assert volumes.same_partition(layer(done, threshold), alone(config, threshold))
 
 
 def test_try_needs_no_lease(cli: Caller, config: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import click
 
+from magneton_tasks.base.units import several
 from magneton_tasks.cli import console
 from magneton_tasks.errors import EXIT_OK
 
@@ -68,7 +69,7 @@ class LeftBehind(Generic[T]):
             click.echo(f"no {self.what[:-1]} of a run that is over, of {self.work}")
         if dry_run or not self.found:
             return EXIT_OK
-        amount = f"{len(self.found)} {self.what}"
+        amount = several(len(self.found), self.what[:-1])
         if not yes and not console.confirm(f"{self.verb} {amount}?"):
             raise console.Quit
         self.end(self.found)

@@ -19,7 +19,7 @@ from magneton_tasks.cli.options import (
     run_options,
 )
 from magneton_tasks.config.runner_names import RUNNER_NAMES
-from magneton_tasks.plan.stage_table import PROBE, ROUNDS, TABLE, Stage
+from magneton_tasks.plan.stage_table import PROBE, TABLE, Stage
 
 
 @command(example="magneton sample demo --shape 128 256 256")
@@ -91,7 +91,7 @@ def attach(where: Path, partition: str | None) -> None:
     sys.exit(jobs.attach(where, partition))
 
 
-@command(example="magneton plan volume.yaml --run-id trial")
+@command(example="magneton plan volume.yaml --run-id trial", hidden=True)
 @CONFIG
 @click.option("--run-id", required=True, help="Name of the run, for example Airflow's run id.")
 @run_options
@@ -115,7 +115,12 @@ ATTEMPT = attempt_option()
 
 
 def _mapped(stage: str, text: str) -> click.Command:
-    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1 --batch 0")
+    @command(
+        stage,
+        help=text,
+        example=f"magneton {stage} --run work/runs/trial/1 --batch 0",
+        hidden=True,
+    )
     @ATTEMPT
     @click.option(
         "--batch",
@@ -139,7 +144,7 @@ def _grouped(stage: str, text: str) -> click.Command:
         stage,
         help=text,
         example=f"magneton {stage} --run work/runs/trial/1 --batch 0",
-        hidden=stage in ROUNDS[1:],  # one of them in the list of commands tells of all
+        hidden=True,
     )
     @ATTEMPT
     @GROUP_BATCH
@@ -179,7 +184,7 @@ def _of_each(stage: str, text: str) -> click.Command:
 
 
 def _single(stage: str, text: str) -> click.Command:
-    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1", hidden=True)
     @ATTEMPT
     def run_single(attempt: Path) -> None:
         with importing():

@@ -21,7 +21,8 @@ from magneton_tasks.trials import trial as trials
 from magneton_tasks.trials import try_box as stage
 from magneton_tasks.trials.cost import expected_cpu_s
 from magneton_tasks.trials.trial import EXACT, Trial, threshold_name
-from magneton_tasks.trials.try_box import LayerFacts, Tried
+from magneton_tasks.trials.try_box import Tried
+from magneton_tasks.trials.try_layers import LayerFacts
 
 #: Tried with the overlap method where nothing is asked for: from merging much to splitting much.
 #: The best ones that were measured lie between 0.15 and 0.85, so what a run takes says little.

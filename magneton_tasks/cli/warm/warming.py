@@ -14,7 +14,7 @@ import click
 
 from magneton_tasks.base import files
 from magneton_tasks.base.signs import Signs
-from magneton_tasks.base.units import human_bytes
+from magneton_tasks.base.units import human_bytes, several
 from magneton_tasks.errors import EXIT_OK, EXIT_TEMPORARY
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.kernels.compiled import cache as kernel_cache
@@ -81,8 +81,10 @@ class _Progress:
 
     def words(self, _: float) -> str:
         """How many functions of how many, in which time."""
-        of = f" of about {self._expected}" if self._expected > self._count else ""
-        return f"compiled {self._count}{of} functions, {time.monotonic() - self._began:.0f} s"
+        done = several(self._count, "function")
+        if self._expected > self._count:
+            done = f"{self._count} of about {several(self._expected, 'function')}"
+        return f"compiled {done}, {time.monotonic() - self._began:.0f} s"
 
 
 def _compile() -> None:

@@ -1,13 +1,14 @@
 """HDF5 files: which part of an address is one, and how it is opened; what can be wrong with it.
 
-Plan opens a file once with HDF5's lock: a file that a process writes to is refused. Whoever reads
-then opens it without: many workers read one file, and a reader that holds a lock would keep the
-tool out that made it.
+Plan asks once for HDF5's lock: a file that a process writes to is refused. Whoever reads then opens
+it without: many workers read one file, and a reader that holds a lock would keep the tool out that
+made it.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,31 +59,21 @@ def _has_signature(file: Path) -> bool:
 
 
 @contextmanager
-def opening(file: Path, *, locking: bool = False) -> Iterator[Any]:
-    """The file, opened for reading.
+def opening(file: Path) -> Iterator[Any]:
+    """The file, opened for reading without a lock.
 
     Raises
     ------
     BadDataError
         It is damaged, or whoever wrote it didn't close it.
-    TemporaryError
-        With ``locking``: a process writes to it.
     ConfigError
         h5py isn't installed.
-    OSError
-        With ``locking``: the file system has no locks (see `has_no_locks`).
     """
     import h5py
 
     try:
-        opened = h5py.File(file, "r", locking=locking)
-    except BlockingIOError as error:
-        raise TemporaryError(
-            f"{file}: a process has it open for writing", "close it there, or wait, and rerun"
-        ) from error
+        opened = h5py.File(file, "r", locking=False)
     except OSError as error:
-        if locking and has_no_locks(error):
-            raise
         if error.errno is None:  # HDF5's own word on what is in the file
             raise damaged(file, error) from error
         with telling(str(file)):
@@ -91,9 +82,28 @@ def opening(file: Path, *, locking: bool = False) -> Iterator[Any]:
         yield opened
 
 
-def has_no_locks(error: OSError) -> bool:
-    """Whether the file system has no locks."""
-    return error.errno in _NO_LOCKS
+def ask_lock(file: Path) -> bool:
+    """Ask for the lock that HDF5 asks for where it reads; False: the file system has none.
+
+    HDF5 itself would refuse where this process has the file open without a lock.
+
+    Raises
+    ------
+    TemporaryError
+        A process writes to it.
+    """
+    with telling(f"{file} can't be read"), file.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TemporaryError(
+                f"{file}: a process has it open for writing", "close it there, or wait, and rerun"
+            ) from error
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return False
+            raise
+    return True
 
 
 def damaged(file: Path, error: Exception) -> BadDataError:

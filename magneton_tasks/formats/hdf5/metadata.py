@@ -158,12 +158,6 @@ def check_free(info: VolumeInfo) -> str | None:
     TemporaryError
     """
     file = only_file(info)
-    try:
-        with files.opening(file, locking=True):
-            return None
-    except OSError as error:
-        if not files.has_no_locks(error):
-            raise
-        return (
-            f"{file}: its file system has no locks, so whether a process writes to it isn't known"
-        )
+    if files.ask_lock(file):
+        return None
+    return f"{file}: its file system has no locks, so whether a process writes to it isn't known"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf
 from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3, whole
 from magneton_tasks.base.location import Location, read_json
 from magneton_tasks.errors import BadDataError, ConfigError
+from magneton_tasks.formats.given import checked_size
 from magneton_tasks.formats.info import (
     ENCODING_OF,
     Given,
@@ -31,10 +31,12 @@ def read(url: str, location: Location, mip: int, given: Given | None) -> VolumeI
             f"input.axes is {given.axes}, and {url} is precomputed: that format has one order of axes",
             "remove input.axes; input.channels says which channel is which axis",
         )
-    return None if info is None else _of_info(url, location.name_of("info"), info, mip)
+    return None if info is None else _of_info(url, location.name_of("info"), info, mip, given)
 
 
-def _of_info(url: str, where: str, info: dict[str, Any], mip: int) -> VolumeInfo:
+def _of_info(
+    url: str, where: str, info: dict[str, Any], mip: int, given: Given | None
+) -> VolumeInfo:
     try:
         scales = info["scales"]
         if not 0 <= mip < len(scales):
@@ -58,8 +60,9 @@ def _of_info(url: str, where: str, info: dict[str, Any], mip: int) -> VolumeInfo
             f"{where} isn't a precomputed volume's: {type(error).__name__} at {error}",
             "is it the info of a mesh, a skeleton or an annotation layer?",
         ) from error
-    if box.is_empty or min(chunk) < 1 or channels < 1 or not all(0 < s < inf for s in size):
-        raise BadDataError(f"{where}: a size, chunk or voxel size of mip {mip} isn't positive")
+    if box.is_empty or min(chunk) < 1 or channels < 1:
+        raise BadDataError(f"{where}: a size or chunk of mip {mip} isn't positive")
+    size, note = checked_size(size, f"{where}, mip {mip}", given)
     identity = {"data_type": dtype, "num_channels": channels, "scale": scale}
     return VolumeInfo(
         url=url,
@@ -78,6 +81,7 @@ def _of_info(url: str, where: str, info: dict[str, Any], mip: int) -> VolumeInfo
         file_channels=channels,
         cseg_block=cseg,
         sharding=sharding,
+        notes=() if note is None else (note,),
     )
 
 

@@ -149,12 +149,12 @@ def _sample(config: RunConfig, box: Box, grid: Grid, key: str) -> Samples:
     from magneton_tasks.work.inputs import open_affinity, open_mask
 
     reader, boxes = open_affinity(config), sample_boxes(box)
-    open_mask(config, reader.info)
+    mask = open_mask(config, reader.info)
     if config.method == "exact":
         density = _exact_density(config, reader, boxes, grid)
     else:
         density = _density(config, reader, boxes)
-    examined = examine(reader, boxes, further_boxes(box))
+    examined = examine(reader, boxes, further_boxes(box), mask)
     channels, found = [asdict(s) for s in examined.statistics], examined.found
     return Samples(key, density, channels, list(found.warnings), list(found.doubts))
 

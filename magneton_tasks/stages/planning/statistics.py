@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.formats.affinity import AffinityReader
+from magneton_tasks.formats.mask import MaskReader
 from magneton_tasks.kernels import doubts
 from magneton_tasks.kernels.conventions import ChannelStatistics, channel_statistics
 
@@ -20,7 +21,10 @@ class Examination:
 
 
 def examine(
-    reader: AffinityReader, boxes: Iterable[Box], further: Iterable[Box] = ()
+    reader: AffinityReader,
+    boxes: Iterable[Box],
+    further: Iterable[Box] = (),
+    mask: MaskReader | None = None,
 ) -> Examination:
     """Read boxes; report each channel's statistics (z, y, x) and what looks wrong.
 
@@ -31,17 +35,25 @@ def examine(
     ----------
     further
         Looked at, up to the first that holds something, where ``boxes`` hold one value.
+    mask
+        What lies outside tells nothing of sign, order and inversion.
 
     Raises
     ------
     NoInputError, BadDataError, TemporaryError
         As `AffinityReader.read`.
     """
-    samples = [reader.read(box) for box in boxes]
+    at = list(boxes)
+    samples = [reader.read(box) for box in at]
     if doubts.is_one_value(samples):
-        read = (reader.read(box) for box in further)
-        samples += [next((s for s in read if not doubts.is_one_value([s])), samples[0])]
+        for box in further:
+            if not doubts.is_one_value([one := reader.read(box)]):
+                at, samples = [*at, box], [*samples, one]
+                break
+    statistics = tuple(channel_statistics(samples))
+    if mask is not None:
+        for box, sample in zip(at, samples, strict=True):
+            sample *= mask.read(box)
     return Examination(
-        tuple(channel_statistics(samples)),
-        doubts.find(samples, reader.channels, reader.offset_sign),
+        statistics, doubts.find(samples, statistics, reader.channels, reader.offset_sign)
     )

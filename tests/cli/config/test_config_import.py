@@ -373,7 +373,7 @@ def test_an_input_that_is_there_is_checked(
     text = f"paths: {{input: {tmp_path}/probability, output: {tmp_path}/out}}\n"
     imported(text, tmp_path)
     out = capsys.readouterr().out
-    assert "has 1 channels" in out
+    assert "has 1 channel;" in out
     assert "can't be read from here" not in out
 
 

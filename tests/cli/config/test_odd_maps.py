@@ -48,13 +48,15 @@ def with_nan(affinity: Array) -> Array:
 
 REFUSED: dict[str, tuple[Any, type[MagnetonError], str]] = {
     "NaN": (lambda a: np.full(a.shape, np.nan, np.float32), BadDataError, "NaN only"),
-    "some NaN": (with_nan, BadDataError, r"[\d,]+ sampled values are NaN"),
+    "some NaN": (with_nan, BadDataError, r"NaN or infinity in [\d,]+ sampled values"),
     "one value": (lambda a: np.full_like(a, 128), BadDataError, "one value each"),
     "one map three times": (
         lambda a: np.stack([a.min(0)] * 3),
         BadDataError,
         "omit --yes to be asked",
     ),
+    "0 and 1 as bytes": (lambda a: (a > 127).astype(np.uint8), BadDataError, "0 and 1 only"),
+    "0 and 1 as floats": (lambda a: (a > 127).astype(np.float32), BadDataError, "0 and 1 only"),
     "labels": (lambda a: a.astype(np.uint32), ConfigError, "holds uint32"),
     "two channels": (lambda a: a[:2], ConfigError, "2 channel"),
 }
@@ -79,8 +81,6 @@ def test_a_voxel_size_of_zero_is_refused_with_the_way_out(affinity: Array, tmp_p
 
 
 READ: dict[str, tuple[Any, dict[str, Any]]] = {
-    "0 and 1 as bytes": (lambda a: (a > 127).astype(np.uint8), {"scale": 1, "invert": False}),
-    "0 and 1 as floats": (lambda a: (a > 127).astype(np.float32), {"scale": None, "invert": False}),
     "upside down": (lambda a: 255 - a, {"channels": "zyx", "invert": True}),
     "four channels": (
         lambda a: np.concatenate([a, np.full_like(a[:1], 77)]), {"channels": (0, 1, 2), "invert": False}

@@ -164,7 +164,7 @@ def test_another_method_is_a_parameter_and_its_rounds_belong_to_the_pools(copy_o
         assert f"saved in {config}" in (menu.answer("(y/n) [n]: ", "y") + menu.answer(START, "s"))
         menu.answers((GO_ON, ""), (OPTION, "3"))
         shown = menu.answer(START, "p")
-        for line in ("faces     8 of 8 in 1 batches", "rounds    not known yet: their groups"):
+        for line in ("faces     8 of 8 in 1 batch", "rounds    not known yet: their groups"):
             assert line in shown
         assert "segment   threshold" in menu.answer(PARAMETER, "").replace("│", " ")
         menu.answer(START, "s")

@@ -38,7 +38,7 @@ def test_jobs_of_the_run_that_holds_the_volume_stay_and_others_go(
     lease.release()
     assert "of run test" in clean(paths, "--dry-run")
     assert states(cluster) == {"PENDING"}
-    assert "cancelled 1 jobs" in clean(paths, "--yes")
+    assert "cancelled 1 job" in clean(paths, "--yes")
     assert states(cluster) == {"CANCELLED"}
 
 

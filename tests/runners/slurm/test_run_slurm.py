@@ -108,7 +108,7 @@ def test_ctrl_c_and_cancel_leaves_nothing_in_the_queue(cluster: Cluster, volume:
         run.interrupt()
         run.answer("cancel them (c)? [l]: ", "c")
         assert run.ends() == 130
-        assert "cancelled 1 arrays" in run.shown
+        assert "cancelled 1 array" in run.shown
     assert states(cluster) == {"CANCELLED"}
     assert not lease(config).exists()
 
@@ -132,7 +132,7 @@ def test_ctrl_c_and_leave_goes_on_in_the_background(cluster: Cluster, volume: Vo
 def test_detached_it_plans_at_once_and_runs_on(cluster: Cluster, volume: Volume) -> None:
     config = volume("probe: false")
     code, out = ends(magneton("run", str(config), "--detach"))
-    assert code == 0 and "segment   12 of 12 in 1 batches" in out and "magneton attach" in out
+    assert code == 0 and "segment   12 of 12 in 1 batch" in out and "magneton attach" in out
     eventually(lambda: results(config) and not lease(config).exists(), "it ends by itself")
     assert tasks(cluster) == list(ORDER)
 
