@@ -89,7 +89,7 @@ def test_options_say_what_they_are(name: str) -> None:
 #: What people type; all else is what runs call.
 FOR_PEOPLE = (
     "sample", "config", "try", "tune", "cut", "run", "attach", "status", "evaluate", "view", "report",
-    "clean", "maintain", "doctor", "warm", "completion",
+    "clean", "maintain", "doctor", "airflow", "warm", "completion",
 )  # fmt: skip
 
 

@@ -167,7 +167,7 @@ def work_groups(
 
 
 def _of_each(stage: str, text: str) -> click.Command:
-    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1")
+    @command(stage, help=text, example=f"magneton {stage} --run work/runs/trial/1", hidden=True)
     @ATTEMPT
     @click.option(
         "--batch",
