@@ -1,25 +1,23 @@
-"""Groups of blocks for the rounds of the exact method, and how large they may be; pure.
+"""Groups of blocks for the rounds of the exact method; pure.
 
-A round's groups are boxes of ``span`` blocks. Those of the first round are *fine* groups; what a
-round sends is kept in slices by fine group, so that the next round's groups, each a box of fine
-groups, read whole slices::
+A round's groups are boxes of blocks, all between the same cuts along each axis. Those of the first round
+are *fine* groups; what a round sends is kept in slices by fine group, so that the next round's groups,
+each a box of fine groups, read whole slices::
 
-    6 x 5 blocks, fine groups of 2 x 2 (z left out)        a later round: 4 x 2
-    +---+---+---+                                          +-------+---+
-    |   |   |   |                                          |       |   |
-    +---+---+---+                                          +-------+---+
-    |   |   |   |                                          |       |   |
-    +---+---+---+                                          +-------+---+
-    |   |   |   |                                          |       |   |
-    +---+---+---+                                          +-------+---+
-
-Groups never shrink, and double along one axis at a time while no group gets more rows than a task
-may hold.
+    6 x 5 blocks, fine groups of 2 x 2 (z left out)        a later round
+    +---+---+---+                                          +---+-------+
+    |   |   |   |                                          |   |       |
+    +---+---+---+                                          |   |       |
+    |   |   |   |                                          |   |       |
+    +---+---+---+                                          +---+-------+
+    |   |   |   |                                          |   |       |
+    +---+---+---+                                          +---+-------+
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -35,25 +33,27 @@ class Groups:
 
     Attributes
     ----------
-    blocks
-        Blocks per axis, zyx.
-    span
-        Blocks per axis of a whole group; those at the high faces may have fewer.
+    cuts
+        Of each axis, zyx, in blocks: 0, where each further group begins, and how many blocks there are.
     """
 
-    blocks: Vec3
-    span: Vec3
+    cuts: tuple[Cuts, Cuts, Cuts]
+
+    @classmethod
+    def of_span(cls, blocks: Vec3, span: Vec3) -> Groups:
+        """Of ``span`` blocks each; those at the high faces may have fewer."""
+        z, y, x = ((*range(0, n, s), n) for n, s in zip(blocks, span, strict=True))
+        return cls((z, y, x))
+
+    @property
+    def blocks(self) -> Vec3:
+        """Blocks per axis."""
+        return vec3(cuts[-1] for cuts in self.cuts)
 
     @property
     def shape(self) -> Vec3:
         """Groups per axis."""
-        return vec3(-(-n // s) for n, s in zip(self.blocks, self.span, strict=True))
-
-    @property
-    def cuts(self) -> tuple[Cuts, Cuts, Cuts]:
-        """Where groups begin along each axis, in blocks, and the end."""
-        z, y, x = ((*range(0, n, s), n) for n, s in zip(self.blocks, self.span, strict=True))
-        return z, y, x
+        return vec3(len(cuts) - 1 for cuts in self.cuts)
 
     def __len__(self) -> int:
         return prod(self.shape)
@@ -61,16 +61,14 @@ class Groups:
     def group_of(self, block: int) -> int:
         """The group of a block."""
         at = _position(block, self.blocks)
-        return _number(vec3(p // s for p, s in zip(at, self.span, strict=True)), self.shape)
+        of_axis = (bisect_right(c, p) - 1 for c, p in zip(self.cuts, at, strict=True))
+        return _number(vec3(of_axis), self.shape)
 
     def blocks_of(self, group: int) -> list[int]:
         """The blocks of a group, ascending."""
         at = _position(group, self.shape)
-        spans = (
-            range(p * s, min((p + 1) * s, n))
-            for p, s, n in zip(at, self.span, self.blocks, strict=True)
-        )
-        return [_number(vec3(p), self.blocks) for p in product(*spans)]
+        ranges = (range(c[p], c[p + 1]) for c, p in zip(self.cuts, at, strict=True))
+        return [_number(vec3(p), self.blocks) for p in product(*ranges)]
 
 
 def grid_of(blocks: Grid, groups: Groups) -> Grid:
@@ -120,34 +118,6 @@ def blocks_within(grid: Grid, groups: Groups, group: int, voxels: int) -> list[i
         near = [i for i in range(len(cuts) - 1) if cuts[i + 1] > begin and cuts[i] < end]
         ranges.append(near)
     return [grid.index(vec3(p)) for p in product(*ranges)]
-
-
-def grown_span(blocks: Vec3, span: Vec3, most_rows: Callable[[Groups], int], budget: int) -> Vec3:
-    """The largest span whose every group gets at most ``budget`` rows; at least ``span``.
-
-    Parameters
-    ----------
-    blocks
-        Per axis.
-    span
-        Of the round before, in blocks.
-    most_rows
-        What the group with the most rows gets.
-    budget
-        Rows that a task may hold.
-    """
-    best = span
-    while any(s < n for s, n in zip(span, blocks, strict=True)):
-        growing = [s if s < n else _DONE for s, n in zip(span, blocks, strict=True)]
-        axis = growing.index(min(growing))
-        span = vec3(s * 2 if a == axis else s for a, s in enumerate(span))
-        if most_rows(Groups(blocks, span)) > budget:
-            break
-        best = span
-    return best
-
-
-_DONE = 1 << 62
 
 
 def _position(number: int, shape: Vec3) -> Vec3:

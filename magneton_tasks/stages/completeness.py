@@ -83,7 +83,7 @@ def differences(found: Records, chain: Chain) -> Iterator[str]:
 
 def _faces(found: Records, first: RoundPlan, blocks: list[int]) -> list[Face]:
     """Faces of these blocks with labels on either side."""
-    shape = first.blocks
+    shape = first.groups.blocks
     step = (shape[1] * shape[2], shape[2], 1)
     return [
         (block, axis)

@@ -258,5 +258,8 @@ def groups_of(groups: Groups, blocks: Int64) -> Int64:
     if blocks.size > total:
         return groups_of(groups, np.arange(total))[blocks]
     position = np.stack(np.unravel_index(blocks, groups.blocks))
-    number = position // np.array(groups.span)[:, None]
-    return np.asarray(np.ravel_multi_index(tuple(number), groups.shape), np.int64)
+    number = [
+        np.searchsorted(cuts, at, side="right") - 1
+        for cuts, at in zip(groups.cuts, position, strict=True)
+    ]
+    return np.asarray(np.ravel_multi_index(number, groups.shape), np.int64)

@@ -19,13 +19,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from magneton_tasks.base import exclusive, files
-from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.grid import Ranges
 from magneton_tasks.base.json_object import json_object
 from magneton_tasks.errors import NotVisibleError, TemporaryError
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.plan.rounds import Groups
 
+#: Of the files, part of their names: plans of another form are left alone, and others made.
+_FORM = 2
 #: A file system without hard links may show a plan half written for a moment, in seconds.
 _WRITING_S = 10.0
 
@@ -38,12 +39,10 @@ class RoundPlan:
     ----------
     round
         From 0.
-    blocks
-        Blocks per axis, zyx.
-    span
-        Blocks per axis of a group of this round.
-    fine_span
-        Blocks per axis of a fine group: what the round sends is in slices by these.
+    groups
+        Of this round.
+    fine
+        Of round 0: what the round sends is in slices by these.
     todo
         Groups that have something to do, as half-open ranges.
     budget
@@ -57,9 +56,8 @@ class RoundPlan:
     """
 
     round: int
-    blocks: Vec3
-    span: Vec3
-    fine_span: Vec3
+    groups: Groups
+    fine: Groups
     todo: Ranges
     budget: int
     most_rows: int
@@ -70,18 +68,8 @@ class RoundPlan:
     @property
     def digest(self) -> str:
         """Of what decides the round's results: part of the digests of its records."""
-        deciding = (self.round, self.blocks, self.span, self.fine_span, self.todo)
+        deciding = (self.round, self.groups.cuts, self.fine.cuts, self.todo)
         return digest(*deciding, self.read, self.before)
-
-    @property
-    def groups(self) -> Groups:
-        """Of this round."""
-        return Groups(self.blocks, self.span)
-
-    @property
-    def fine(self) -> Groups:
-        """Of which there is a slice each."""
-        return Groups(self.blocks, self.fine_span)
 
     @property
     def closes_all(self) -> bool:
@@ -97,8 +85,9 @@ class RoundPlan:
         told = json_object(text)
         try:
             data = {f.name: told[f.name] for f in fields(cls)}
-            for name in ("blocks", "span", "fine_span"):
-                data[name] = vec3(data[name])
+            for name in ("groups", "fine"):
+                z, y, x = (tuple(map(int, cuts)) for cuts in data[name]["cuts"])
+                data[name] = Groups((z, y, x))
             data["todo"] = [(int(begin), int(end)) for begin, end in data["todo"]]
             found = cls(**data)
             if found.digest != told["digest"]:
@@ -236,7 +225,7 @@ def _plans(rounds: Path, number: int | None = None) -> list[tuple[float, RoundPl
 
 
 def _path(rounds: Path, number: int, read: str, before: str) -> Path:
-    return rounds / str(number) / f"plan-{digest(read, before)}.json"
+    return rounds / str(number) / f"plan-{digest(_FORM, read, before)}.json"
 
 
 def _read(path: Path) -> RoundPlan | None:

@@ -22,7 +22,7 @@ from magneton_tasks.kernels.exact.rounds.curve import LISTED
 from magneton_tasks.kernels.exact.rounds.tables import names_of
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from tests.helpers.exact.oracle import oracle
-from tests.helpers.exact.rounds_in_memory import Run, curve_of, run_rounds
+from tests.helpers.exact.rounds_in_memory import Run, Span, curve_of, run_rounds
 from tests.helpers.exact.volumes import KINDS, volume
 from tests.helpers.exact.whole import Affinity, Cuts, Grid, masked, same
 from tests.helpers.examples import examples
@@ -34,8 +34,8 @@ EVERYTHING: Vec3 = (1 << 20,) * 3
 class Groups:
     """How many blocks a group has, in the first round and in those that follow."""
 
-    first: Vec3
-    later: tuple[Vec3, ...]
+    first: Span
+    later: tuple[Span, ...]
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,19 @@ class Case:
 
 @st.composite
 def groupings(draw: st.DrawFn) -> Groups:
-    """Small groups for ever, growing ones, or all blocks at once."""
+    """Small groups for ever, growing ones, all blocks at once, or other boxes in each round."""
     first = vec3(draw(st.integers(1, 3)) for _ in range(3))
     twice = vec3(2 * n for n in first)
-    return Groups(first, draw(st.sampled_from(((first,), (first, twice), (twice, EVERYTHING)))))
+    seed = draw(st.integers(0, 99))
+    firsts: tuple[Span, ...] = (first, seed)
+    laters: tuple[tuple[Span, ...], ...] = (
+        (first,),
+        (first, twice),
+        (twice, EVERYTHING),
+        (seed,),
+        (seed, twice),
+    )
+    return Groups(draw(st.sampled_from(firsts)), draw(st.sampled_from(laters)))
 
 
 @st.composite

@@ -112,10 +112,10 @@ def test_a_lost_group(planned: Run, number: int, monkeypatch: pytest.MonkeyPatch
     real = group_work._made
 
     def made(*args: Any) -> Any:
-        attempt, chain, groups, fine_span, active, rows, budget = args
+        attempt, chain, groups, fine, active, rows, budget = args
         if len(chain.steps) == number:
             active = sorted(active)[1:]
-        return real(attempt, chain, groups, fine_span, active, rows, budget)
+        return real(attempt, chain, groups, fine, active, rows, budget)
 
     monkeypatch.setattr(group_work, "budget_of", lambda *_: 12_000)
     monkeypatch.setattr(group_work, "_made", made)

@@ -49,7 +49,7 @@ def run() -> Run:
 
 @pytest.fixture
 def groups() -> Groups:
-    return Groups((4, 4, 2), SPAN)
+    return Groups.of_span((4, 4, 2), SPAN)
 
 
 def blocks_of(groups: Groups) -> dict[int, list[int]]:

@@ -14,15 +14,15 @@ import pytest
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import NotVisibleError, OutputError
+from magneton_tasks.plan.rounds import Groups
 from magneton_tasks.work.round_plan import RoundPlan, chain, make, take_over
 from tests.helpers.lagging import fake_clock, hide_new_files
 from tests.helpers.volumes import in_fork, kill_at
 
 FIRST = RoundPlan(
     round=0,
-    blocks=(8, 8, 4),
-    span=(2, 2, 2),
-    fine_span=(2, 2, 2),
+    groups=Groups.of_span((8, 8, 4), (2, 2, 2)),
+    fine=Groups.of_span((8, 8, 4), (2, 2, 2)),
     todo=[(0, 30), (31, 32)],
     budget=1_000_000,
     most_rows=9_000,
@@ -35,7 +35,7 @@ def after(plan: RoundPlan, read: str = "round 0", **other: Any) -> RoundPlan:
     return replace(
         plan,
         round=plan.round + 1,
-        span=(4, 4, 4),
+        groups=Groups.of_span((8, 8, 4), (4, 4, 4)),
         todo=[(0, 4)],
         read=read,
         before=plan.digest,
@@ -53,14 +53,16 @@ def test_a_plan_comes_back(tmp_path: Path) -> None:
     assert take_over(tmp_path, 0, "faces", "") == FIRST
     assert len(FIRST.groups) == 32
     assert not FIRST.closes_all
-    assert replace(FIRST, span=(8, 8, 4)).closes_all
+    assert replace(FIRST, groups=Groups(((0, 8), (0, 8), (0, 4)))).closes_all
 
 
 def test_with_other_memory_the_plan_is_taken_over_and_the_file_not_changed(tmp_path: Path) -> None:
     make(tmp_path, FIRST)
     (file,) = (tmp_path / "0").iterdir()
     content = file.read_bytes()
-    halved = replace(FIRST, budget=500_000, span=(2, 2, 1), todo=[(0, 64)])
+    halved = replace(
+        FIRST, budget=500_000, groups=Groups.of_span((8, 8, 4), (2, 2, 1)), todo=[(0, 64)]
+    )
     assert make(tmp_path, halved) == FIRST
     assert take_over(tmp_path, 0, "faces", "") == FIRST
     assert [file] == list((tmp_path / "0").iterdir())
@@ -69,7 +71,7 @@ def test_with_other_memory_the_plan_is_taken_over_and_the_file_not_changed(tmp_p
 
 def test_other_records_make_another_plan_beside_it(tmp_path: Path) -> None:
     make(tmp_path, FIRST)
-    other = replace(FIRST, read="faces of a changed block", span=(4, 2, 2))
+    other = replace(FIRST, read="faces of a changed block", todo=[(0, 32)])
     assert take_over(tmp_path, 0, other.read, "") is None
     assert make(tmp_path, other) == other
     assert len(names(tmp_path)) == 2
@@ -88,9 +90,9 @@ def test_the_digest_is_of_what_decides_the_rounds_results() -> None:
     assert same.digest == FIRST.digest
     others = [
         replace(FIRST, round=1),
-        replace(FIRST, blocks=(8, 8, 5)),
-        replace(FIRST, span=(4, 2, 2)),
-        replace(FIRST, fine_span=(1, 1, 1)),
+        replace(FIRST, groups=Groups.of_span((8, 8, 5), (2, 2, 2))),
+        replace(FIRST, groups=Groups(((0, 3, 4, 6, 8), *FIRST.groups.cuts[1:]))),
+        replace(FIRST, fine=Groups.of_span((8, 8, 4), (1, 1, 1))),
         replace(FIRST, todo=[(0, 32)]),
         replace(FIRST, read="x"),
         replace(FIRST, before="x"),
@@ -191,7 +193,7 @@ def test_a_plan_that_is_still_being_written_is_waited_for(tmp_path: Path) -> Non
     [
         lambda c: c[:40],
         lambda _: b"",
-        lambda c: c.replace(b"[8, 8, 4]", b"[8, 8, 5]"),
+        lambda c: c.replace(b"[0, 2, 4]", b"[0, 3, 4]"),
         lambda _: b"{}",
     ],
 )

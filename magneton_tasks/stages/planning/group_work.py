@@ -11,19 +11,19 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Ranges, ranges_len, to_ranges
 from magneton_tasks.errors import NotVisibleError
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.rounds import Groups, grown_span, reach_of
+from magneton_tasks.plan.rounds import Groups, reach_of
 from magneton_tasks.plan.stage_plan import StagePlan, all_of, make_stage
 from magneton_tasks.plan.stage_table import AFTER_POOL, ROUND_SLOTS, round_of
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.registry import scheduler_of
 from magneton_tasks.stages.planning import hubs, stage_work
-from magneton_tasks.stages.planning.group_rows import Int64, RowsOf, first_rows, sent_rows
+from magneton_tasks.stages.planning.group_rows import Int64, first_rows, sent_rows
+from magneton_tasks.stages.planning.grouping import fewest_groups
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.group_work import GroupWork
@@ -153,13 +153,13 @@ def _first(attempt: Attempt, chain: Chain) -> RoundPlan:
     blocks = _valid(attempt, "segment")
     reach = reach_of(attempt.exact_settings)
     rows_of = first_rows(grid, reach, blocks, _valid(attempt, "faces"))
-    single = Groups(grid.shape, (1, 1, 1))
+    single = Groups.of_span(grid.shape, (1, 1, 1))
     budget = budget_of(attempt, int(rows_of(single).sum()))
-    groups = _grown(single, rows_of, budget)
+    groups = fewest_groups(single, rows_of, budget)
     active = {
         groups.group_of(k) for k, r in blocks.items() if r.info.get("rows", {}).get("regions")
     }
-    return _made(attempt, chain, groups, groups.span, active, rows_of(groups), budget)
+    return _made(attempt, chain, groups, groups, active, rows_of(groups), budget)
 
 
 def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
@@ -175,22 +175,16 @@ def _later(attempt: Attempt, chain: Chain) -> RoundPlan:
     budget = budget_of(attempt, sum(sent.values()), names)
     fine = before.fine
     rows_of = sent_rows(fine, sent)
-    groups = _grown(before.groups, rows_of, budget)
+    groups = fewest_groups(fine, rows_of, budget)
     found = {groups.group_of(fine.blocks_of(group)[0]) for group in sent}
-    return _made(attempt, chain, groups, before.fine_span, found, rows_of(groups), budget)
-
-
-def _grown(groups: Groups, rows_of: RowsOf, budget: int) -> Groups:
-    blocks = groups.blocks
-    span = grown_span(blocks, groups.span, lambda g: int(rows_of(g).max()), budget)
-    return Groups(blocks, span)
+    return _made(attempt, chain, groups, fine, found, rows_of(groups), budget)
 
 
 def _made(
     attempt: Attempt,
     chain: Chain,
     groups: Groups,
-    fine_span: Vec3,
+    fine: Groups,
     active: Iterable[int],
     rows: Int64,
     budget: int,
@@ -198,9 +192,8 @@ def _made(
     assert chain.next_read is not None
     plan = RoundPlan(
         round=len(chain.steps),
-        blocks=groups.blocks,
-        span=groups.span,
-        fine_span=fine_span,
+        groups=groups,
+        fine=fine,
         todo=to_ranges(sorted(active)),
         budget=budget,
         most_rows=int(rows.max()),

@@ -34,7 +34,9 @@ from tests.helpers.exact.whole import Affinity, Cuts, Grid, blocks_and_planes, m
 
 Face = tuple[int, int]
 """The block on the low side, and the axis."""
-Spans = Sequence[Vec3]
+Span = Vec3 | int
+"""Blocks per axis of each group; or boxes of any lengths, others in each round, drawn by this seed."""
+Spans = Sequence[Span]
 
 
 class Layout:
@@ -46,8 +48,13 @@ class Layout:
         self.shape = np.array(grid.shape)
         self._strides = np.append(np.cumprod(self.shape[:0:-1])[::-1], 1)
 
-    def groups(self, span: Vec3) -> Int64:
-        """The group of each block, groups of ``span`` blocks."""
+    def groups(self, span: Span, number: int = 0) -> Int64:
+        """The group of each block, in a round."""
+        if isinstance(span, int):
+            random = np.random.default_rng((span, number))
+            begins = [random.random(n) < random.random() for n in self.shape]
+            of_axis = [np.cumsum(b)[at] for b, at in zip(begins, self.positions.T, strict=True)]
+            return np.asarray(np.ravel_multi_index(of_axis, self.shape + 1))
         counts = -(-self.shape // span)
         return np.asarray(np.ravel_multi_index((self.positions // span).T, counts))
 
@@ -129,7 +136,7 @@ def run_rounds(
     affinity: Affinity,
     cuts: Cuts,
     settings: ExactSettings,
-    first_span: Vec3 = (2, 2, 2),
+    first_span: Span = (2, 2, 2),
     later_spans: Spans = ((4, 4, 4), (1 << 20,) * 3),
     places: Places = ONE,
 ) -> Run:
@@ -159,7 +166,7 @@ def with_rounds(run: Run, settings: ExactSettings, first_span: Vec3, later_spans
     run.rounds.append(_first_round(run, settings))
     while any(result.nodes.name.size for result in run.rounds[-1].values()):
         span = later_spans[min(len(run.rounds), len(later_spans)) - 1]
-        run.groups.append(run.layout.groups(span))
+        run.groups.append(run.layout.groups(span, len(run.rounds)))
         run.rounds.append(_later_round(run, settings))
         assert len(run.rounds) < 200
     return run

@@ -38,7 +38,7 @@ def records(rng: np.random.Generator, grid: Grid) -> tuple[dict[int, Record], di
 def test_rows_of_the_first_round(shape: Vec3, span: Vec3, reach: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     z, y, x = ((0, *np.cumsum(rng.integers(1, 20, n)).tolist()) for n in shape)
-    grid, groups = Grid((z, y, x)), Groups(shape, span)
+    grid, groups = Grid((z, y, x)), Groups.of_span(shape, span)
     blocks, faces = records(rng, grid)
     found = first_rows(grid, reach, blocks, faces)(groups)
     assert found.shape == groups.shape
@@ -65,8 +65,8 @@ def test_rows_of_the_first_round(shape: Vec3, span: Vec3, reach: int, seed: int)
 @given(shapes, spans, st.integers(1, 3), st.integers(0, 2**32))
 def test_rows_that_were_sent(shape: Vec3, span: Vec3, times: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    fine = Groups(shape, span)
-    groups = Groups(shape, (span[0] * times, span[1], span[2] * times))
+    fine = Groups.of_span(shape, span)
+    groups = Groups.of_span(shape, (span[0] * times, span[1], span[2] * times))
     sent = {g: int(rng.integers(1, 100)) for g in range(len(fine)) if rng.random() < 0.7}
     found = sent_rows(fine, sent)(groups)
     expected = np.zeros(len(groups), np.int64)
