@@ -159,7 +159,7 @@ def run_blocks(
     return run
 
 
-def with_rounds(run: Run, settings: ExactSettings, first_span: Vec3, later_spans: Spans) -> Run:
+def with_rounds(run: Run, settings: ExactSettings, first_span: Span, later_spans: Spans) -> Run:
     """Go on from blocks and faces, which stay as they are; as `run_rounds`."""
     run = Run(run.layout, run.blocks, run.places, run.faces)
     run.groups.append(run.layout.groups(first_span))
