@@ -28,14 +28,17 @@ $(DEV): $(_INSTALL)
 	@sh scripts/bootstrap.sh compute,view,airflow,docker,dev
 	@touch $(RUN) $@
 
+# Even the imports of a fresh installation take seconds, in which a command can't say anything itself.
+_WATCHED = $(PYTHON) -m scripts.watched
+
 sample: $(SAMPLE)/volume.yaml ## make the sample volume in sample/
 
 $(SAMPLE)/volume.yaml: | $(RUN)
-	@$(PYTHON) -m magneton_tasks sample $(SAMPLE) --shape $(SAMPLE_SHAPE)
+	@$(_WATCHED) "making the sample" $(PYTHON) -m magneton_tasks sample $(SAMPLE) --shape $(SAMPLE_SHAPE)
 
 run: $(SAMPLE)/volume.yaml $(RUN) ## segment the sample with its Airflow DAG, in process, and sum up
-	@$(PYTHON) -m magneton_tasks.airflow.service.run_dag $(SAMPLE)/volume.yaml
-	@$(PYTHON) -m magneton_tasks.cli.run.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
+	@$(_WATCHED) "running the DAG" $(PYTHON) -m magneton_tasks.airflow.service.run_dag $(SAMPLE)/volume.yaml
+	@$(_WATCHED) "summing up" $(PYTHON) -m magneton_tasks.cli.run.summary $(SAMPLE)/volume.yaml --truth $(SAMPLE)/truth
 	@echo "To see it in the Airflow web interface:  make up"
 
 # An address with a password is refused before anything starts, for whatever starts would show it.

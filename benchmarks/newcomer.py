@@ -48,11 +48,12 @@ Array = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a command took, and the longest time without output, in seconds."""
+    """What a command took, and the longest time without output, in seconds; ``after`` what was shown."""
 
     command: str
     took_s: float
     silence_s: float
+    after: str
 
 
 class Watched:
@@ -60,16 +61,19 @@ class Watched:
 
     def __init__(self, shown: Any) -> None:
         self._shown = shown
-        self.longest_s, self._last = 0.0, time.monotonic()
+        self.begin()
 
     def begin(self) -> None:
         """A command is typed."""
         self.longest_s, self._last = 0.0, time.monotonic()
+        self.after = self._text = ""
 
     def write(self, text: str) -> None:
         """Something is shown."""
         now = time.monotonic()
-        self.longest_s, self._last = max(self.longest_s, now - self._last), now
+        if now - self._last > self.longest_s:
+            self.longest_s, self.after = now - self._last, self._text
+        self._last, self._text = now, (self._text + text)[-60:]
         self._shown.write(text)
 
     def flush(self) -> None:
@@ -127,7 +131,7 @@ def _typed(folder: Path, commands: tuple[str, ...] | list[str], cold: bool) -> I
             began = time.monotonic()
             watched.begin()
             newcomer.types(Typed(README, 0, command))
-            yield Step(command, time.monotonic() - began, watched.longest_s)
+            yield Step(command, time.monotonic() - began, watched.longest_s, watched.after)
 
 
 def _tell(path: str, steps: list[Step]) -> float:
@@ -135,6 +139,8 @@ def _tell(path: str, steps: list[Step]) -> float:
     print(f"  {'minutes':>7}  {'longest silence':>15}  command")
     for step in steps:
         print(f"  {step.took_s / 60:7.1f}  {step.silence_s:13.1f} s  {step.command}")
+        if step.silence_s > SILENCE_S:
+            print(f"{'':>29}silent after {step.after!r}")
     longest = max(step.silence_s for step in steps)
     print(
         f"  {sum(step.took_s for step in steps) / 60:7.1f}  {longest:13.1f} s  in all", flush=True

@@ -9,21 +9,19 @@ none, its wheel comes first, because it is much faster than pip. Where it has no
 from __future__ import annotations
 
 import csv
-import fcntl
 import os
-import pty
 import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
-import termios
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from magneton_tasks.base.signs import EVERY_S, Signs
+from magneton_tasks.base.signs import EVERY_S
+from scripts import watched
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What pip is told in its config or in PIP_..., by uv's names: uv reads neither.
@@ -122,37 +120,13 @@ def run(
     environ: Mapping[str, str] | None = None,
     every_s: float = EVERY_S,
 ) -> int:
-    """Run a command; what it prints is passed on as it comes, with signs of life between.
-
-    On a terminal it gets one, too, so that it draws its own progress.
-    """
-
-    def doing(seconds: float) -> str:
-        return f"    {seconds:.0f} s; {_count(packages)} packages are there"
-
-    sys.stdout.flush()
-    ours, theirs = pty.openpty() if sys.stdout.isatty() else os.pipe()
-    if sys.stdout.isatty():
-        _as_ours(theirs)
-    try:
-        with Signs(doing, every_s=every_s) as signs:
-            process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environ)
-            os.close(theirs)
-            with process, suppress(OSError):  # a terminal whose other side is closed ends so
-                while data := os.read(ours, 1 << 16):
-                    signs.pass_on(data)
-    finally:
-        os.close(ours)
-    return process.returncode
-
-
-def _as_ours(terminal: int) -> None:
-    """As wide as this process's terminal, and what is written to it stays as it is."""
-    size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
-    mode = termios.tcgetattr(terminal)
-    mode[1] &= ~termios.OPOST
-    termios.tcsetattr(terminal, termios.TCSANOW, mode)
+    """Run a command, with the packages that are there as signs of life; its exit code."""
+    return watched.run(
+        command,
+        lambda seconds: f"    {seconds:.0f} s; {_count(packages)} packages are there",
+        environ,
+        every_s,
+    )
 
 
 # ------------------------------------------------------------------ what is there

@@ -43,6 +43,12 @@ def test_a_silent_installer_shows_signs_of_life(tmp_path: Path, has_terminal: bo
         assert child.exitstatus == 3, "the installer's own"
 
 
+def test_a_command_is_watched_and_its_end_is_its_own() -> None:
+    command = [sys.executable, "-m", "scripts.watched", "waiting", "sh", "-c", "echo said; exit 3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and done.stdout.endswith("said\n")
+
+
 # ------------------------------------------------------------------ by uv, else by pip
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
