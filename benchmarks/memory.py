@@ -26,7 +26,8 @@ from scipy import ndimage, spatial
 
 from benchmarks.measure import Row, forked, magneton, row
 from magneton_tasks.base.methods import SegmentSettings, Supervoxels
-from magneton_tasks.kernels.overlap.segment import Density, graph_density, segment_block, warm_up
+from magneton_tasks.kernels.overlap.density import Density, graph_density
+from magneton_tasks.kernels.overlap.segment import segment_block, warm_up
 from magneton_tasks.plan import cost_overlap
 from magneton_tasks.plan.plan import Plan
 

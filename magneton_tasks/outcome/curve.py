@@ -140,24 +140,9 @@ def newest(config: RunConfig) -> Curve:
             other = other or error
             continue
         for plan in planned.each():  # the curve is the same at all of several thresholds
-            path = work.stage("pool", plan.fingerprints.pool) / "report.json"
-            written_s = files.modified_s(path)
-            if written_s is None or plan.geometry.method != "exact":
-                continue
-            lowest = lowest_threshold(config_of(one.paths))
-            supervoxels, voxels, levels, warning = read(path, lowest)
-            chosen = threshold_of.result(work, plan)
-            return Curve(
-                one.paths,
-                plan,
-                number == 0,
-                chosen,
-                written_s,
-                supervoxels,
-                voxels,
-                levels,
-                (*chosen.warnings, *([warning] if warning else ())),
-            )
+            curve = _of_plan(work, one.paths, plan, is_newest=number == 0)
+            if curve is not None:
+                return curve
     if other is not None:
         raise other
     raise NoInputError(
@@ -166,6 +151,19 @@ def newest(config: RunConfig) -> Curve:
         else f"{work.work} holds no run yet",
         "magneton run makes it; magneton status shows how far it is",
     )
+
+
+def _of_plan(work: WorkPaths, paths: AttemptPaths, plan: Plan, *, is_newest: bool) -> Curve | None:
+    """The curve of a plan's pool; None: there's none (yet)."""
+    path = work.stage("pool", plan.fingerprints.pool) / "report.json"
+    written_s = files.modified_s(path)
+    if written_s is None or plan.geometry.method != "exact":
+        return None
+    supervoxels, voxels, levels, warning = read(path, lowest_threshold(config_of(paths)))
+    chosen = threshold_of.result(work, plan)
+    warnings = (*chosen.warnings, *([warning] if warning else ()))
+    sums = (supervoxels, voxels, levels)
+    return Curve(paths, plan, is_newest, chosen, written_s, *sums, warnings)
 
 
 def read(path: Path, lowest: float) -> tuple[int, int, tuple[Level, ...], str | None]:

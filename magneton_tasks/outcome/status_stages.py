@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from magneton_tasks.outcome import current
+from magneton_tasks.outcome.attempt_summary import summary_of
 from magneton_tasks.outcome.current import Now
 from magneton_tasks.outcome.status_blocks import Blocks, failed_outside
-from magneton_tasks.outcome.summary import RESULTS, StageSummary, summary_of
+from magneton_tasks.outcome.summary import RESULTS, StageSummary
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from magneton_tasks.base.grid import ranges_len
@@ -17,11 +17,9 @@ from magneton_tasks.base.units import human_bytes, human_time
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_plan import START_S, StagePlan
 from magneton_tasks.plan.stage_table import CHOICE_OF, OF_GROUPS, OWN_STAGES, STAGES
-from magneton_tasks.work import group_work
-from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Event, Failed, Settled
 from magneton_tasks.work.record import Record
-from magneton_tasks.work.states import VolumeStates, total_of
+from magneton_tasks.work.states import total_of
 
 #: What may have become of a block or cell (`work.states.Kind`), and what is a result.
 KINDS = ("done", "empty", "running", "failed", "missing", "stale", "corrupt")
@@ -283,23 +281,3 @@ def planned(plan: Plan) -> Mapping[str, StageSummary]:
         if s == "verify" or (s not in OF_GROUPS and (work := plan.work.get(s)) and work.todo)
     ]
     return {stage: StageSummary.planned(plan, stage) for stage in stages}
-
-
-def summary_of(attempt: Attempt, states: VolumeStates, stage: str) -> StageSummary:
-    """Of a stage of which nothing is counted yet, whatever is known of its groups by now."""
-    plan = attempt.plan
-    if stage not in OF_GROUPS:
-        return StageSummary.planned(plan, stage)
-    work = group_work.work_of(attempt.paths, plan, stage) or StagePlan(0)
-    return StageSummary.of_groups(plan, stage, replace(work, total=states.total(stage)))
-
-
-def of_attempt(attempt: Attempt, stage: str, *, is_alive: bool) -> StageSummary:
-    """Of a stage as the records of its attempt have it now."""
-    states = VolumeStates(attempt, alive=is_alive)
-    found = summary_of(attempt, states, stage)
-    for each in states.judged(stage):
-        record = each.parsed().record
-        is_own = record is not None and attempt.is_ours(record)
-        found.add_record(each.kind, each.key, record, is_own=is_own)
-    return found

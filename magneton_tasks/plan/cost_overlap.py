@@ -1,7 +1,7 @@
 """Memory and CPU time of segmenting a block, before any block is read.
 
 Nearly all of it is waterz's region graph, so both follow from two densities that plan measures on
-a few sample boxes (``kernels.overlap.segment.graph_density``): fragments and edges per voxel. What is
+a few sample boxes (``kernels.overlap.density.graph_density``): fragments and edges per voxel. What is
 counted, at the moment of the peak (when the graph is being extracted)::
 
     the worker        interpreter, libraries, compiled kernels

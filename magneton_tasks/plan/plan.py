@@ -19,6 +19,7 @@ from magneton_tasks.errors import BadDataError, OtherVersionError
 from magneton_tasks.plan.cost_rest import Memory
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts
 from magneton_tasks.plan.place_threshold import PlaceThreshold
+from magneton_tasks.plan.replaced import Replaced
 from magneton_tasks.plan.stage_plan import START_S, StagePlan
 from magneton_tasks.plan.stage_table import STAGES, round_of
 
@@ -111,31 +112,6 @@ class ThresholdChoice:
         """Back from what JSON makes of it."""
         places = tuple(PlaceThreshold(**place) for place in data["places"])
         return cls(**{**data, "warnings": tuple(data["warnings"]), "places": places})
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """A result in the output that apply, with a plan's settings, writes over.
-
-    Attributes
-    ----------
-    output
-        Its URL.
-    state
-        Whether verify proved it complete; unknown: nothing of its run is left.
-    run
-        That made it; None: unknown.
-    finished_s
-        When it was proved complete, in seconds since 1970; None: never, or unknown.
-    differs
-        Why the new one is another: ``key: before -> now``, or a sentence.
-    """
-
-    output: str
-    state: Literal["finished", "unfinished", "unknown"]
-    run: str | None
-    finished_s: float | None
-    differs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,9 +272,5 @@ def _at_a_threshold(data: dict[str, Any]) -> dict[str, Any]:
         "threshold": ThresholdChoice.from_data(data["threshold"]),
         "fingerprints": Fingerprints(**data["fingerprints"]),
         "work": {s: StagePlan(**w | {"todo": [(b, e) for b, e in w["todo"]]}) for s, w in work},
-        "replaces": _replaced(data.get("replaces")),
+        "replaces": Replaced.from_data(data.get("replaces")),
     }
-
-
-def _replaced(data: dict[str, Any] | None) -> Replaced | None:
-    return Replaced(**data | {"differs": tuple(data["differs"])}) if data else None

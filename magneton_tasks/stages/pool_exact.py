@@ -6,32 +6,25 @@ It writes no names: `stages.cut` follows those, group by group.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.methods import FIRST_BLOCK
-from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.base.units import several
-from magneton_tasks.errors import NotVisibleError
+from magneton_tasks.errors import EXIT_OK, NotVisibleError
 from magneton_tasks.kernels.exact.map_threshold import LEVELS, ThresholdSums
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
 from magneton_tasks.kernels.exact.rounds.curve_rows import CurveRows, at_level, of_rows
 from magneton_tasks.kernels.exact.rounds.places import PartSums, PlaceRows, Places
 from magneton_tasks.kernels.pool_report import LargeObject, PoolReport, SizeHistogram
 from magneton_tasks.plan.fingerprints import lowest_threshold
-from magneton_tasks.plan.plan import ThresholdChoice
-from magneton_tasks.stages import completeness
-from magneton_tasks.stages.loop import (
-    advised,
-    explain,
-    failure_of,
-    finish,
-    say,
-)
+from magneton_tasks.stages import completeness, pooling
+from magneton_tasks.stages.loop import explain, failure_of, say
 from magneton_tasks.stages.planning import thresholds
+from magneton_tasks.stages.pooling import Pooled, Pooling
 from magneton_tasks.stages.round import NAMES
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
 from magneton_tasks.stages.settling import settle
@@ -41,79 +34,41 @@ from magneton_tasks.work.events import Failed, Note, tell
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info
 from magneton_tasks.work.states import VolumeStates
-from magneton_tasks.work.validity import pool_output, spares
+from magneton_tasks.work.validity import pool_output
 
 
 def run(job: Job) -> int:
     """Pool the volume; returns the exit code."""
     attempt = job.attempt
-    began, cpu_began = time.time(), time.process_time()
-    manifest = attempt.manifest("pool")
-    state = manifest.read({0}).get(0)
-    result: dict[str, Any] = {"stage": "pool", "done": 0, "skipped": 0, "failed": 0}
-    with manifest.writer(attempt.name, "pool", 0) as writer:
-        try:
-            states = VolumeStates(attempt, alive=True)
-            chain, made_of = states.chain, states.pool_expected
-            if made_of is None:
-                raise NotVisibleError(
-                    "the rounds aren't complete",
-                    "rerun (in Airflow: clear the task plan): what is missing is made again",
-                )
-            valid = state.valid if state else None
-            if (
-                valid is not None
-                and attempt.accepts("pool", valid)
-                and spares("pool", valid, made_of)
-            ):
-                say(
-                    f"pool{attempt.named}: nothing to do, blocks and rounds are those of the last time"
-                )
-                result["skipped"] = 1
-            else:
-                found = completeness.require(attempt, chain)
-                report, info, threshold = _pool(attempt, found)
-                info["plan"] = chain.before
-                by_map = threshold.source == "map"
-                writer.add(
-                    0,
-                    "done",
-                    after=state,
-                    attempt=attempt.plan.attempt,
-                    input=made_of,
-                    output=pool_output(made_of, threshold.number) if by_map else None,
-                    info=info | Info(threshold=asdict(threshold)) if by_map else info,
-                    began=round(began, 3),
-                    seconds=round(time.time() - began, 3),
-                    cpu_s=round(time.process_time() - cpu_began, 3),
-                    peak_bytes=own_peak_bytes(),
-                )
-                counts = {"objects": report.objects, "labels": report.labels}
-                result |= {"done": 1, **counts, "joins": report.joins}
-            code = 0
-        except Exception as caught:
-            error = advised(attempt, "pool", explain(caught))
-            code = error.exit_code
-            tell(Failed.of("pool", error, at=attempt.named))
-            failure = failure_of(error)
-            result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
-            attempted = attempt.plan.attempt
-            writer.add(0, "failed", after=state, attempt=attempted, info=failure)
-    if code == 0 and attempt.was_open:
-        code = _settled(attempt, result)
-    result |= {
-        "seconds": round(time.time() - began, 3),
-        "cpu_s": round(time.process_time() - cpu_began, 3),
-    }
-    finish(attempt, "pool", result | {"peak_bytes": own_peak_bytes()})
-    return code
+
+    @cache
+    def rounds() -> VolumeStates:
+        return VolumeStates(attempt, alive=True)
+
+    def made_of() -> str:
+        found = rounds().pool_expected
+        if found is None:
+            raise NotVisibleError(
+                "the rounds aren't complete",
+                "rerun (in Airflow: clear the task plan): what is missing is made again",
+            )
+        return found
+
+    def make(digest: str) -> Pooled:
+        chain = rounds().chain
+        return _pool(attempt, completeness.require(attempt, chain), chain.before, digest)
+
+    told = "blocks and rounds are those of the last time"
+    return pooling.run(job, Pooling(made_of, make, told), _settled)
 
 
-def _settled(attempt: Attempt, result: dict[str, Any]) -> int:
-    """Settle the output, the pool being done; the exit code. A failure goes into the ``result``."""
+def _settled(attempt: Attempt, result: pooling.Result) -> int:
+    """Settle an output that plan couldn't know, the pool being done; the exit code."""
+    if not attempt.was_open:
+        return EXIT_OK
     try:
         settle(attempt)
-        return 0
+        return EXIT_OK
     except Exception as caught:
         error = explain(caught)
     tell(Failed.of("pool", error))
@@ -121,10 +76,16 @@ def _settled(attempt: Attempt, result: dict[str, Any]) -> int:
     return error.exit_code
 
 
-def _pool(
-    attempt: Attempt, found: completeness.Records
-) -> tuple[PoolReport, Info, ThresholdChoice]:
-    """The report, what of it the record holds, and the threshold: the plan's, or the map's."""
+def _pool(attempt: Attempt, found: completeness.Records, plan: str, digest: str) -> Pooled:
+    """Write the report, and take the threshold: the plan's, or the map's.
+
+    Parameters
+    ----------
+    plan
+        Digest of the last round's.
+    digest
+        Of what the pool is made of.
+    """
     curve, parts = _added_up(attempt, found)
     chosen = attempt.plan.threshold
     if chosen.source == "map":
@@ -133,14 +94,13 @@ def _pool(
             tell(Note(f"pool{attempt.named}: WARNING: {warning}", "warning"))
     report = report_of(attempt, curve, chosen.number, found)
     _write(attempt, report, curve, chosen.number)
-    info = Info(
-        objects=report.objects,
-        labels=report.labels,
-        joins=report.joins,
-        # the levels around the threshold
-        merged=[report.labels - n for n in objects_around(curve, chosen.number)],
-    )
-    return report, info, chosen
+    told = Info(objects=report.objects, labels=report.labels, joins=report.joins)
+    # the levels around the threshold
+    merged = [report.labels - n for n in objects_around(curve, chosen.number)]
+    info, output = told | Info(merged=merged, plan=plan), None
+    if chosen.source == "map":
+        info["threshold"], output = asdict(chosen), pool_output(digest, chosen.number)
+    return Pooled(info, {**told}, output)
 
 
 def objects_around(curve: Curve, threshold: float) -> tuple[int, int]:

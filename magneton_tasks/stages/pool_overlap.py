@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base import files
-from magneton_tasks.base.peak import own_peak_bytes
 from magneton_tasks.base.units import several
 from magneton_tasks.config.settings import matching_rule
-from magneton_tasks.kernels.global_ids import Pool, Pooling
+from magneton_tasks.kernels import global_ids
+from magneton_tasks.kernels.global_ids import Pool
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
 from magneton_tasks.kernels.pool_report import PoolReport
 from magneton_tasks.plan.cost_rest import pool_memory
 from magneton_tasks.runners.memory_advice import require_memory
-from magneton_tasks.stages.loop import (
-    advised,
-    explain,
-    failure_of,
-    finish,
-    say,
-)
+from magneton_tasks.stages import pooling
+from magneton_tasks.stages.loop import say
+from magneton_tasks.stages.pooling import Pooled, Pooling
 from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.events import Failed, Note, tell
+from magneton_tasks.work.events import Note, tell
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.pool_table import write_pool
 from magneton_tasks.work.record import Info, Kind, Record, files_info
 from magneton_tasks.work.stores import table_dir
-from magneton_tasks.work.validity import inputs_of, pool_input, spares
+from magneton_tasks.work.validity import inputs_of, pool_input
 
 #: Rows of one file of the pool table, about: some 60 bytes of memory a row while it's written.
 ROWS_PER_FILE = 2_000_000
@@ -44,58 +40,22 @@ _COLUMNS: dict[Kind, tuple[str, ...]] = {"pairs": MATCH_COLUMNS, "sizes": ("bloc
 def run(job: Job) -> int:
     """Pool the volume; returns the exit code."""
     attempt = job.attempt
-    began, cpu_began = time.time(), time.process_time()
-    manifest = attempt.manifest("pool")
-    state = manifest.read({0}).get(0)
-    result = {"stage": "pool", "done": 0, "skipped": 0, "failed": 0}
-    with manifest.writer(attempt.name, "pool", 0) as writer:
-        try:
-            counts = attempt.require("count", range(len(attempt.plan.geometry.grid)))
-            digest = pool_input(inputs_of(counts))
-            valid = state.valid if state else None
-            if (
-                valid is not None
-                and attempt.accepts("pool", valid)
-                and spares("pool", valid, digest)
-            ):
-                say("pool: nothing to do, the pairs are those of the last time")
-                result["skipped"] = 1
-            else:
-                report, written = _pool(attempt, counts, digest)
-                found = {"objects": report.objects, "labels": report.labels, "joins": report.joins}
-                writer.add(
-                    0,
-                    "done",
-                    after=state,
-                    attempt=attempt.plan.attempt,
-                    input=digest,
-                    info=Info(
-                        objects=report.objects,
-                        labels=report.labels,
-                        joins=report.joins,
-                        files=files_info(written),
-                    ),
-                    began=round(began, 3),
-                    seconds=round(time.time() - began, 3),
-                    cpu_s=round(time.process_time() - cpu_began, 3),
-                    peak_bytes=own_peak_bytes(),
-                )
-                result |= {"done": 1, **found}
-            code = 0
-        except Exception as caught:
-            error = advised(attempt, "pool", explain(caught))
-            code = error.exit_code
-            tell(Failed.of("pool", error))
-            failure = failure_of(error)
-            result |= {"failed": 1, "failures": [{"key": 0, **failure}]}
-            attempted = attempt.plan.attempt
-            writer.add(0, "failed", after=state, attempt=attempted, info=failure)
-    result |= {
-        "seconds": round(time.time() - began, 3),
-        "cpu_s": round(time.process_time() - cpu_began, 3),
-    }
-    finish(attempt, "pool", result | {"peak_bytes": own_peak_bytes()})
-    return code
+
+    @cache
+    def counts() -> dict[int, Record]:
+        return attempt.require("count", range(len(attempt.plan.geometry.grid)))
+
+    def make(digest: str) -> Pooled:
+        report, written = _pool(attempt, counts(), digest)
+        told = Info(objects=report.objects, labels=report.labels, joins=report.joins)
+        return Pooled(told | Info(files=files_info(written)), {**told})
+
+    return pooling.run(
+        job,
+        Pooling(
+            lambda: pool_input(inputs_of(counts())), make, "the pairs are those of the last time"
+        ),
+    )
 
 
 def _pool(
@@ -106,10 +66,10 @@ def _pool(
     labels = np.array([counts[k].info["n"] for k in range(len(grid))], np.int64)
     _check_memory(attempt, int(labels.sum()))
     say(f"pool: {several(int(labels.sum()), 'label')} in {several(len(grid), 'block')}")
-    pooling = Pooling(labels)
+    made = global_ids.Pooling(labels)
     for joined in _matched(attempt, counts):
-        pooling.add(*joined)
-    pool = pooling.finish()
+        made.add(*joined)
+    pool = made.finish()
     for sizes in _rows(attempt, counts, "sizes"):
         _add_sizes(pool, sizes)
     pool.leave_out(config.segment.min_size_vox)

@@ -57,7 +57,7 @@ _SCALES = (1.0, 100.0, 127.0, 255.0, 1000.0, 1023.0, 4095.0, 10000.0, 32767.0, 6
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """How a stored map is to be read; see `config.model.Input`.
+    """How a stored map is to be read; see `config.input.Input`.
 
     Attributes
     ----------

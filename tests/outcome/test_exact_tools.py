@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from magneton_tasks.outcome import report
+from magneton_tasks.outcome.attempt_summary import of_attempt
 from magneton_tasks.outcome.current import Now
 from magneton_tasks.outcome.page import frozen
 from magneton_tasks.outcome.status_stages import AtThreshold
-from magneton_tasks.outcome.summary import StageSummary, of_attempt
+from magneton_tasks.outcome.summary import StageSummary
 from magneton_tasks.stages.planning import group_work
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Failed, Settled

@@ -13,8 +13,9 @@ import pytest
 from magneton_tasks.base import lease
 from magneton_tasks.cli.run import live
 from magneton_tasks.outcome import report
+from magneton_tasks.outcome.attempt_summary import of_attempt
 from magneton_tasks.outcome.block_map import BlockMap
-from magneton_tasks.outcome.summary import StageSummary, of_attempt, planned
+from magneton_tasks.outcome.summary import StageSummary, planned
 from magneton_tasks.work.events import Began, Ended, Event, Failed, Note, Settled, Text
 from tests.helpers import volumes
 from tests.helpers.calls import Caller

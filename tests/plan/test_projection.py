@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from magneton_tasks.base.methods import SegmentSettings, Supervoxels
-from magneton_tasks.kernels.overlap.segment import Float32, graph_density, segment_block, warm_up
+from magneton_tasks.kernels.overlap.density import graph_density
+from magneton_tasks.kernels.overlap.segment import Float32, segment_block, warm_up
 from magneton_tasks.plan import cost_overlap
 from tests.helpers.memory import fresh_process, grown_by
 

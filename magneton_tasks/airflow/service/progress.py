@@ -12,7 +12,7 @@ from airflow.listeners import hookimpl
 from magneton_tasks.base.signs import Signs
 from magneton_tasks.base.units import human_time, several
 from magneton_tasks.errors import MagnetonError
-from magneton_tasks.outcome.summary import of_attempt
+from magneton_tasks.outcome.attempt_summary import of_attempt
 from magneton_tasks.plan.stage_table import MAPPED, noun_of
 from magneton_tasks.work.attempt import Attempt
 

@@ -9,7 +9,8 @@ import click
 
 from magneton_tasks.base.units import human_moment
 from magneton_tasks.cli.console import Quit, confirm, is_interactive
-from magneton_tasks.plan.plan import Plan, Replaced
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.replaced import Replaced
 from magneton_tasks.stages.planning.draft import Draft
 
 #: Settings that are told one by one.

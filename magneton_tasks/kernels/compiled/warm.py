@@ -42,10 +42,11 @@ from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.kernels.measure import Measured
+from magneton_tasks.kernels.overlap.density import graph_density
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
 from magneton_tasks.kernels.overlap.pool_rules import MATCH_COLUMNS, match
-from magneton_tasks.kernels.overlap.segment import graph_density, segment_block
+from magneton_tasks.kernels.overlap.segment import segment_block
 from magneton_tasks.kernels.overlap.sweep import sweep
 from magneton_tasks.kernels.relabel import relabel_into, table_of_ids
 

@@ -41,8 +41,6 @@ Mask = NDArray[np.bool_]
 _SCAN = 4096
 #: Values whose range is looked at together: they stay in the cache.
 _RANGE_SCAN = 1 << 16
-#: Voxels left out on each side of a sample box, where cutting has changed the fragments.
-_SAMPLE_MARGIN_VOX = 8
 
 
 class Labels(NamedTuple):
@@ -50,14 +48,6 @@ class Labels(NamedTuple):
 
     labels: NDArray[np.uint32]
     count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs
-
-
-class Density(NamedTuple):
-    """What the initial region graph holds, each per voxel; decides on memory and time."""
-
-    fragments_per_voxel: float
-    edges_per_voxel: float
-    faces_per_voxel: float
 
 
 def segment_block(affinity: Float32, settings: SegmentSettings, mask: Mask | None = None) -> Labels:
@@ -114,12 +104,12 @@ def segmentations(
         As `segment_block`.
     """
     scoring = parse_scoring(settings.merge_function)
-    affinity, fragments = _fragments(affinity, settings, mask)
-    if fragments is None and not _has_foreground(affinity, settings):
+    affinity, fragments = fragments_of(affinity, settings, mask)
+    if fragments is None and not has_foreground(affinity, settings):
         for _ in thresholds:
             yield None
         return
-    yield from _agglomerate(affinity, fragments, settings, scoring, [1.0 - t for t in thresholds])
+    yield from agglomerate(affinity, fragments, settings, scoring, [1.0 - t for t in thresholds])
 
 
 def warm_up(supervoxels: Supervoxels = "waterz") -> None:
@@ -130,35 +120,7 @@ def warm_up(supervoxels: Supervoxels = "waterz") -> None:
     label_sizes(labels, (slice(0, 1), slice(0, 1), slice(0, 1)), count)
 
 
-def graph_density(affinity: Float32, settings: SegmentSettings) -> Density:
-    """Density of the region graph before any merge, from a sample box.
-
-    Each fragment counts by its share of voxels, each edge by its share of faces, in the box
-    without its rim; so cutting the box out of the volume adds next to nothing.
-
-    Raises as `segment_block` does.
-    """
-    affinity, fragments = _fragments(affinity, settings, None)
-    if fragments is None:
-        if not _has_foreground(affinity, settings):
-            return Density(0.0, 0.0, 0.0)
-        # mean affinity, merged up to nothing: the fragments as waterz's watershed leaves them
-        (fragments,) = _agglomerate(affinity, None, settings, parse_scoring("mean"), [0.0])
-    shape = fragments.shape
-    margin = [min(_SAMPLE_MARGIN_VOX, (n - 1) // 4) for n in shape]
-    inner = np.array([[m, n - m] for m, n in zip(margin, shape, strict=True)], np.int64)
-    voxels = int(np.prod(inner[:, 1] - inner[:, 0]))
-    sizes = np.bincount(fragments.reshape(-1))
-    keys, inside = _faces(fragments, inner)
-    _, index, faces = np.unique(keys, return_inverse=True, return_counts=True)
-    return Density(
-        _fragment_weight(fragments, sizes, inner) / voxels,
-        float((1.0 / faces[index[inside]]).sum()) / voxels,
-        int(inside.sum()) / voxels,
-    )
-
-
-def _fragments(
+def fragments_of(
     affinity: Float32, settings: SegmentSettings, mask: Mask | None
 ) -> tuple[Float32, NDArray[np.uint64] | None]:
     """The checked affinities, and fragments unless waterz is to make them."""
@@ -174,7 +136,7 @@ def _fragments(
                 f"the mask must be bool of shape {affinity.shape[1:]}, not {mask.dtype} {mask.shape}"
             )
         _cut_masked_edges(affinity, mask)
-    if settings.supervoxels == "waterz" or not _has_foreground(affinity, settings):
+    if settings.supervoxels == "waterz" or not has_foreground(affinity, settings):
         return affinity, None
     fragments = seeded_fragments(
         affinity,
@@ -200,12 +162,12 @@ def _check_range(affinity: Float32) -> None:
         raise BadAffinityError(value, channel, (z, y, x))
 
 
-def _has_foreground(affinity: Float32, settings: SegmentSettings) -> bool:
+def has_foreground(affinity: Float32, settings: SegmentSettings) -> bool:
     """Whether any affinity is above the low threshold."""
     return bool(_any_above(affinity.reshape(-1), np.float32(settings.aff_thresholds[0])))
 
 
-def _agglomerate(
+def agglomerate(
     affinity: Float32,
     fragments: NDArray[np.uint64] | None,
     settings: SegmentSettings,
@@ -327,35 +289,3 @@ def _renumber(ids: NDArray[np.uint64], out: NDArray[np.uint32], numbers: NDArray
             numbers[segment] = number
         out[i] = number
     return count
-
-
-@njit(nogil=True)
-def _fragment_weight(
-    fragments: NDArray[np.uint64], sizes: NDArray[np.int64], inner: NDArray[np.int64]
-) -> float:
-    """Fragments in the inner box, each by its share of voxels there."""
-    total = 0.0
-    for z in range(inner[0, 0], inner[0, 1]):
-        for y in range(inner[1, 0], inner[1, 1]):
-            for x in range(inner[2, 0], inner[2, 1]):
-                fragment = fragments[z, y, x]
-                if fragment != 0:
-                    total += 1.0 / sizes[fragment]
-    return total
-
-
-def _faces(
-    fragments: NDArray[np.uint64], inner: NDArray[np.int64]
-) -> tuple[NDArray[np.uint64], Mask]:
-    """A key for each face between two fragments, and whether its voxel is in the inner box."""
-    keys, inside = [], []
-    in_box = np.zeros(fragments.shape, np.bool_)
-    in_box[tuple(slice(b, e) for b, e in inner)] = True
-    for d in range(3):
-        a = fragments[(slice(None),) * d + (slice(1, None),)]
-        b = fragments[(slice(None),) * d + (slice(None, -1),)]
-        differ = (a != b) & (a != 0) & (b != 0)
-        low, high = np.minimum(a[differ], b[differ]), np.maximum(a[differ], b[differ])
-        keys.append(low << np.uint64(32) | high)
-        inside.append(in_box[(slice(None),) * d + (slice(1, None),)][differ])
-    return np.concatenate(keys), np.concatenate(inside)

@@ -11,7 +11,8 @@ from magneton_tasks.config.thresholds import is_open
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan.fingerprints import make_fingerprints
 from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.plan import Cut, Fingerprints, Replaced, ThresholdChoice
+from magneton_tasks.plan.plan import Cut, Fingerprints, ThresholdChoice
+from magneton_tasks.plan.replaced import Replaced
 from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import OWN_STAGES
 from magneton_tasks.stages.planning import checks, replaced, rights, thresholds

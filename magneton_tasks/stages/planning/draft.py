@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from magneton_tasks import __version__
-from magneton_tasks.base.grid import Ranges
 from magneton_tasks.base.lease import acquire
 from magneton_tasks.config import from_form
 from magneton_tasks.config.read import RunConfig, load_config, require_partition
@@ -29,30 +28,25 @@ from magneton_tasks.plan.geometry import (
     count_files,
     make_geometry,
 )
-from magneton_tasks.plan.memory import TYPICAL, project_memory
-from magneton_tasks.plan.plan import Cut, Plan
-from magneton_tasks.plan.stage_plan import StagePlan, all_of
-from magneton_tasks.runners import resources, this_machine
-from magneton_tasks.runners.arrays import limits as limits_of_cluster
-from magneton_tasks.runners.arrays.scheduler import LeftJob, Limits, Scheduler
-from magneton_tasks.runners.registry import scheduler_of
+from magneton_tasks.plan.plan import Plan
+from magneton_tasks.runners.arrays.scheduler import LeftJob, Limits
 from magneton_tasks.stages import claims
 from magneton_tasks.stages.planning import (
     at_threshold,
     attempt_directory,
     checks,
-    doubtful,
     earlier,
     queued,
+    remarks,
     rights,
     stage_work,
     thresholds,
-    worker_memory,
 )
 from magneton_tasks.stages.planning.at_threshold import Look
 from magneton_tasks.stages.planning.expected import Source, form_of_output
 from magneton_tasks.stages.planning.request import PlanRequest
-from magneton_tasks.stages.planning.sampling import Samples, sample
+from magneton_tasks.stages.planning.sampling import Samples
+from magneton_tasks.stages.planning.sized import Sized, sized
 from magneton_tasks.work.guarded import lease_places
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
@@ -145,38 +139,9 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         at_threshold.look(request, each, info, geometry, input_digest, write=write)
         for each in request.each(config)
     )
-    first, todo = looks[0], at_threshold.todo_of(looks)
-    work, scheduler = WorkPaths(Path(config.paths.work)), scheduler_of(config)
-    limits = _cluster_limits(config, scheduler)
+    size = sized(request, config, geometry, facts, input_digest, looks, write=write)
     left = queued.followed_by_nobody(config, request.run)
-    machine = (limits.node_bytes if limits else 0) or this_machine.memory_bytes()
-
-    samples = None
-    if todo["segment"]:
-        samples = sample(
-            config, geometry.box, input_digest, work.samples, grid=geometry.grid, write=write
-        )
-    doubts = doubtful.refuse(config, samples) if samples else ()
-    density = samples.density if samples else TYPICAL
-    memory = project_memory(config, geometry, density)
-    limit = worker_memory.limit_of_worker(config, memory, todo, machine, density.densest, facts)
-    workers = request.workers or config.worker.workers or resources.workers(limit, machine)
-
-    by_block = request.form and scheduler is None
-
-    def planned(todo: Mapping[str, Ranges]) -> dict[str, StagePlan]:
-        works = stage_work.stage_plans(config, geometry, todo, density, workers, by_block=by_block)
-        if scheduler is None or limits is None:
-            return works
-        return {s: stage_work.as_arrays(s, w, scheduler, limits) for s, w in works.items()}
-
-    stages, cuts = planned(todo), tuple[Cut, ...]()
-    if len(looks) > 1:
-        cuts = tuple(one.cut(planned(one.todo)) for one in looks)
-        stages |= {s: all_of([cut.work[s] for cut in cuts]) for s in cuts[0].work}
-    if limits is not None:
-        parts = (w.batches * w.parts for w in stages.values())
-        workers = min(workers, max(*parts, 1))
+    first = looks[0]
     plan = Plan(
         version=__version__,
         run=request.run,
@@ -191,44 +156,41 @@ def draft(request: PlanRequest, *, write: bool = True) -> Draft:
         geometry=geometry,
         fingerprints=first.fingerprints,
         threshold=first.threshold,
-        work=stages,
-        memory=memory,
-        memory_limit=limit,
-        workers=workers,
+        work=size.work,
+        memory=size.memory,
+        memory_limit=size.memory_limit,
+        workers=size.workers,
         files=n_files * len(looks),
         output_bytes=stage_work.output_bytes(geometry) * len(looks),
-        label_bytes=stage_work.label_bytes(geometry, todo["segment"]),
-        notes=(
-            *filter(None, earlier.remarks(config, geometry, stages)),
-            *dict.fromkeys(note for one in looks for note in one.looked.notes()),
-            *info.notes,
-            *doubts,
-            *(samples.warnings if samples else ()),
-            *queued.notes(left),
-            *(_of_output(request) if is_open(config) and not cuts else ()),
-        ),
+        label_bytes=stage_work.label_bytes(geometry, at_threshold.todo_of(looks)["segment"]),
+        notes=(*_notes(request, config, geometry, size, looks, info), *queued.notes(left)),
         overrides=request.sets,
         roots=allowed_roots() if request.form else None,
-        replaces=first.replaces if not cuts else None,
-        cuts=cuts,
+        replaces=first.replaces if not size.cuts else None,
+        cuts=size.cuts,
         overwrite_output=request.overwrite_output,
-        by_block=by_block,
+        by_block=size.by_block,
     )
     checks.check_disk(config, plan)
-    return Draft(config, plan, samples, looks, limits, left)
+    return Draft(config, plan, size.samples, looks, size.limits, left)
 
 
-def _of_output(request: PlanRequest) -> tuple[str]:
-    """What is said of an output that pool settles."""
-    return (_OPEN + (_REPLACED_THEN if request.overwrite_output else _CHECKED_THEN),)
-
-
-def _cluster_limits(config: RunConfig, scheduler: Scheduler | None) -> Limits | None:
-    """What the cluster allows, checked against what jobs will ask for; None: the run has none."""
-    if scheduler is None:
-        return None
-    scheduler.check_path(config.paths.work)
-    return limits_of_cluster.ask(scheduler)
+def _notes(
+    request: PlanRequest,
+    config: RunConfig,
+    geometry: Geometry,
+    size: Sized,
+    looks: Sequence[Look],
+    info: VolumeInfo,
+) -> Iterator[str]:
+    """What whoever reads a plan should know."""
+    yield from remarks.remarks(config, geometry, size.work)
+    yield from dict.fromkeys(note for one in looks for note in one.looked.notes())
+    yield from info.notes
+    yield from size.doubts
+    yield from size.samples.warnings if size.samples else ()
+    if is_open(config) and not size.cuts:  # pool settles the output
+        yield _OPEN + (_REPLACED_THEN if request.overwrite_output else _CHECKED_THEN)
 
 
 def run(

@@ -17,7 +17,7 @@ in the file kept still stands: without the line, it is asked about again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,12 +28,8 @@ import yaml
 from magneton_tasks.base import files
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.formats.precomputed.owner import OWNER_FILE, read_owner
-from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import STAGES
 from magneton_tasks.work import results
 from magneton_tasks.work.attempts import Found, at_partitions, newest_first, plan_data
@@ -128,69 +124,6 @@ def check(config: RunConfig, template: RunConfig) -> None:
             f"add a line to the config: `segment.threshold: {_EARLIER_DEFAULT:g}` keeps it, "
             "`segment.threshold: null`, written out, takes the map's",
         )
-
-
-def remarks(
-    config: RunConfig, geometry: Geometry, stages: Mapping[str, StagePlan]
-) -> Iterator[str | None]:
-    """What a plan says of settings, and of what was made before; None: nothing."""
-    yield remark(config)
-    yield dust(config)
-    yield of_joins(config, stages)
-    yield too_low(config, geometry, stages)
-
-
-def remark(config: RunConfig) -> str | None:
-    """Of a threshold without a method: which one it is for, and what is usual there."""
-    threshold = config.segment.threshold
-    if "method" in config.model_fields_set or threshold is None:
-        return None
-    return (
-        f"segment.threshold {threshold:g} applies to method: exact, because the config names none and exact is the default: "
-        f"there .2 to .5 are usual, and null takes the map's own; {USUAL_THRESHOLD:g} is usual for method: "
-        "overlap. A line `method: exact` (or overlap) says which is meant"
-    )
-
-
-def dust(config: RunConfig) -> str | None:
-    """Of a dust that is set: it does nothing."""
-    given = config.exact.dust if config.method == "exact" else None
-    if not given:
-        return None
-    return (
-        f"exact.dust {given} has no effect, because exact.s2 {config.exact.s2} merges all that is "
-        "smaller; the line can go"
-    )
-
-
-def of_joins(config: RunConfig, stages: Mapping[str, StagePlan]) -> str | None:
-    """Of blocks that a release before joined level by level: they can't go on in rounds."""
-    if config.method != "exact" or not stages["segment"].todo:
-        return None
-    names = files.listdir(Path(config.paths.work))
-    if not any(re.fullmatch(r"join-[0-9a-f]{16}", name) for name in names):
-        return None
-    hours = sum(work.cpu_s for work in stages.values()) / 3600
-    return (
-        "an earlier release segmented blocks here by the exact method in another format: they are "
-        f"computed again (about {hours:.2g} CPU hours); their files stay until `magneton clean --what stale`"
-    )
-
-
-def too_low(config: RunConfig, geometry: Geometry, stages: Mapping[str, StagePlan]) -> str | None:
-    """Of a threshold below which blocks that are here weren't merged."""
-    given, lowest = config.segment.threshold, config.exact.lowest_threshold
-    if config.method != "exact" or given is None or given >= lowest or not stages["segment"].todo:
-        return None
-    section = config.segment.model_copy(update={"threshold": lowest})
-    higher = config.model_copy(update={"segment": section})
-    usual = make_fingerprints(higher, geometry).segment
-    if not files.listdir(WorkPaths(Path(config.paths.work)).records("segment", usual)):
-        return None
-    return (
-        f"segment.threshold {given:g} lies below exact.lowest_threshold {lowest:g}, down to which the "
-        f"blocks here are merged: they are computed again"
-    )
 
 
 def _found(config: RunConfig, template: RunConfig) -> list[Made]:

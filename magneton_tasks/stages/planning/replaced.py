@@ -11,7 +11,8 @@ from magneton_tasks.config import keys, renamed
 from magneton_tasks.config.deciding import decides
 from magneton_tasks.config.differences import differing
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.plan import Replaced, ThresholdChoice
+from magneton_tasks.plan.plan import ThresholdChoice
+from magneton_tasks.plan.replaced import Replaced
 from magneton_tasks.plan.stage_table import CHOICES
 from magneton_tasks.stages.planning.checks import has_layer, owner_of
 from magneton_tasks.work import results

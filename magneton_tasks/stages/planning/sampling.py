@@ -161,7 +161,7 @@ def _sample(config: RunConfig, box: Box, grid: Grid, key: str) -> Samples:
 
 def _density(config: RunConfig, reader: AffinityReader, boxes: list[Box]) -> Density:
     """Of waterz's region graph, before any regions merge: no threshold matters."""
-    from magneton_tasks.kernels.overlap.segment import graph_density
+    from magneton_tasks.kernels.overlap.density import graph_density
 
     densities = []
     for box in boxes:

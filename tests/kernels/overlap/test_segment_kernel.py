@@ -14,10 +14,10 @@ from magneton_tasks.base.methods import SegmentSettings, Supervoxels
 from magneton_tasks.base.scoring import parse_scoring
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.label_sizes import label_sizes
+from magneton_tasks.kernels.overlap.density import graph_density
 from magneton_tasks.kernels.overlap.segment import (
     KERNEL_VERSION,
     Float32,
-    graph_density,
     segment_block,
     warm_up,
 )

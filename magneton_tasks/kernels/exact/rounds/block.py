@@ -28,6 +28,7 @@ from magneton_tasks.kernels.exact.block_step import (
 )
 from magneton_tasks.kernels.exact.faces import Faces
 from magneton_tasks.kernels.exact.fixed_point import least_score
+from magneton_tasks.kernels.exact.labelled_pairs import labelled_pairs
 from magneton_tasks.kernels.exact.mean_linkage import MergeRecords
 from magneton_tasks.kernels.exact.residual import Residual, UInt8, UInt32
 from magneton_tasks.kernels.exact.rounds.curve import (
@@ -41,7 +42,6 @@ from magneton_tasks.kernels.exact.rounds.curve import (
 from magneton_tasks.kernels.exact.rounds.cut import Supervoxels
 from magneton_tasks.kernels.exact.rounds.records import Forest, Merges, record
 from magneton_tasks.kernels.exact.rounds.tables import NO_SCORE, Int64, Nodes, names_of
-from magneton_tasks.kernels.exact.threshold_sums import labelled_pairs
 from magneton_tasks.kernels.union_find import renumber
 
 
