@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from magneton_tasks.stages import child
+from magneton_tasks.trials import trial_work
 from magneton_tasks.work.attempt import Attempt
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
@@ -75,6 +76,8 @@ def _finished_once(base: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return run, folder.rename(folder.with_name("kept"))
 
 
+#: Stages; try and tune.
+_WITH_CHILDREN = (child, trial_work)
 _in_child = child.run_in_child
 
 
@@ -86,14 +89,16 @@ def _here(make: Callable[[], Any], log: Path, memory_limit: int) -> child.ChildR
 def childless() -> Iterator[None]:
     """Blocks are worked in this process: for what isn't about processes, where forks would cost most."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(child, "run_in_child", _here)
+        for who in _WITH_CHILDREN:
+            patch.setattr(who, "run_in_child", _here)
         yield
 
 
 @pytest.fixture
 def children(monkeypatch: pytest.MonkeyPatch) -> None:
     """As ever, in a module that is `childless`: each block is worked in a child."""
-    monkeypatch.setattr(child, "run_in_child", _in_child)
+    for who in _WITH_CHILDREN:
+        monkeypatch.setattr(who, "run_in_child", _in_child)
 
 
 @pytest.fixture

@@ -816,7 +816,7 @@ def test_a_box_that_needs_too_much_memory_is_refused_and_one_that_fits_named(
 
 
 def test_a_child_that_needs_more_than_projected_is_ended(
-    cli: Caller, config: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Caller, config: Path, children: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trying, "memory_limit", lambda *_: 20 * 2**20)
     done = cli("try", config, "--thresholds", ".5", "--no-view", *MANY_FRAGMENTS)

@@ -56,38 +56,47 @@ def _like(record: Record) -> dict[str, Any]:
     return values
 
 
+def _write(folder: Path, python: Path, more: str) -> Path:
+    extra = f", {more}" if more else ""
+    runner = "runner: {offered: [slurm], default: slurm}\n"
+    return write_tiny_volume(folder, runner + f"slurm: {{{FAST}, python: {python}{extra}}}\n")
+
+
+def _tell_workers(cluster: Cluster, drafted: planning.Draft) -> None:
+    """What the stand-ins of workers know of the plan."""
+    stages = {
+        stage: {
+            "records": str(drafted.work.records(stage, drafted.plan.fingerprints.of(stage))),
+            "keys": [list(items(work.todo, *work.batch(n))) for n in range(work.batches)],
+            "result": f"{stage}-{{:04d}}-{{:04d}}",
+            "done": _like(Record(0, "done", 0.0, input="i", output="o")),
+            "failed": _like(Record(0, "failed", 0.0)),
+        }
+        for stage, work in drafted.plan.work.items()
+    }
+    (cluster.home / "stages.json").write_text(json.dumps(stages))
+
+
 @pytest.fixture
 def volume(tmp_path: Path, cluster: Cluster, python: Path) -> Volume:
     """Makes the tiny volume and its config for the cluster; ``more``: further keys of ``slurm``."""
 
     def write(more: str = "") -> Path:
-        extra = f", {more}" if more else ""
-        runner = "runner: {offered: [slurm], default: slurm}\n"
-        settings = f"slurm: {{{FAST}, python: {python}{extra}}}\n"
-        config = write_tiny_volume(tmp_path / "volume", runner + settings)
-        drafted = planning.draft(PlanRequest(config, "test", {}), write=False)
-        stages = {
-            stage: {
-                "records": str(drafted.work.records(stage, drafted.plan.fingerprints.of(stage))),
-                "keys": [list(items(work.todo, *work.batch(n))) for n in range(work.batches)],
-                "result": f"{stage}-{{:04d}}-{{:04d}}",
-                "done": _like(Record(0, "done", 0.0, input="i", output="o")),
-                "failed": _like(Record(0, "failed", 0.0)),
-            }
-            for stage, work in drafted.plan.work.items()
-        }
-        (cluster.home / "stages.json").write_text(json.dumps(stages))
+        config = _write(tmp_path / "volume", python, more)
+        _tell_workers(cluster, planning.draft(PlanRequest(config, "test", {}), write=False))
         return config
 
     return write
 
 
 @pytest.fixture
-def planned(volume: Volume) -> Planned:
+def planned(tmp_path: Path, cluster: Cluster, python: Path) -> Planned:
     """Plans an attempt of the tiny volume."""
 
     def plan(more: str = "") -> AttemptPaths:
-        _, paths, _ = planning.run(PlanRequest(volume(more), "test", {}))
+        config = _write(tmp_path / "volume", python, more)
+        _, paths, drafted = planning.run(PlanRequest(config, "test", {}))
+        _tell_workers(cluster, drafted)
         return paths
 
     return plan
