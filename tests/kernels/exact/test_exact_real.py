@@ -12,13 +12,14 @@ from magneton_tasks.base.geometry import Vec3, vec3
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.evaluate import evaluate
 from magneton_tasks.kernels.exact.rounds.tables import NO_SCORE
-from tests.helpers.exact.rounds_in_memory import run_rounds, segment_whole
+from tests.helpers.exact.rounds_in_memory import run_rounds, segment_whole, segmentations
 from tests.helpers.exact.whole import one_block, regular, same
 
 SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 NAMES = ("pub128", "real_gala_train")
 #: Where the VI against the truth is least, and one that leaves small regions.
 #: Blocks per axis of the groups of each round.
+ALL_AT_ONCE: list[Vec3] = [(1 << 20,) * 3]
 BY_TWOS: list[Vec3] = [(1, 1, 1), (2, 2, 2), (1 << 20,) * 3]
 THRESHOLDS = {"pub128": (0.3, 0.6), "real_gala_train": (0.15, 0.5)}
 #: Bits by which waterz's mean affinity may differ: it breaks ties of scores, which 8-bit affinities
@@ -70,8 +71,8 @@ def test_any_grid_equals_one_block(
     assert len(np.unique(whole)) > 50
     for size in sizes:
         cuts = regular(shape, size)
-        assert same(whole, segment_whole(affinity, cuts, chosen)), size
-        assert same(whole, segment_whole(affinity, cuts, chosen, BY_TWOS)), size
+        for found in segmentations(affinity, cuts, chosen, [ALL_AT_ONCE, BY_TWOS]):
+            assert same(whole, found), size
 
 
 @pytest.mark.parametrize("name", NAMES)
