@@ -230,19 +230,45 @@ def _half_edges(
 
 
 def _names(nodes: Nodes, linked: Linked, forest: Forest, sets: _Sets) -> Names:
-    roots = linked.roots[1 : nodes.name.size + 1].astype(np.int64)
-    score = forest.score[1:]
-    nth = np.cumsum(score != NO_SCORE, dtype=np.uint32)
-    return Names(
-        nodes.name,
-        sets.name[roots],
-        sets.size[roots],
-        linked.open_[roots],
-        sets.at[roots],
-        sets.low[roots],
-        nodes.least,
-        nodes.size,
-        nodes.low,
-        nth[forest.up[1:] - np.uint32(1)] - np.uint32(1),
-        score,
+    new, size, open_, at, low, up = _columns_of_sets(
+        linked.roots[: nodes.name.size + 1],
+        linked.open_,
+        sets.name,
+        sets.size,
+        sets.at,
+        sets.low,
+        forest.up,
+        forest.score,
     )
+    score = forest.score[1:]
+    kept = (nodes.least, nodes.size, nodes.low)
+    return Names(nodes.name, new, size, open_, at, low, *kept, up, score)
+
+
+@njit(nogil=True)
+def _columns_of_sets(
+    roots: UInt32,
+    is_open: Mask,
+    name: Int64,
+    size: Int64,
+    at: UInt32,
+    low: UInt32,
+    up: UInt32,
+    score: UInt32,
+) -> tuple[Int64, Int64, Mask, UInt32, UInt32, UInt32]:
+    """Columns of `Names` for the own regions: of the set of each, and `Names.up`."""
+    count = roots.size - 1
+    new, voxels = np.empty(count, np.int64), np.empty(count, np.int64)
+    open_, to = np.empty(count, np.bool_), np.empty(count, np.uint32)
+    lowest, ups = np.empty(count, np.uint32), np.empty(count, np.uint32)
+    nth = np.empty(count + 1, np.uint32)
+    scored = 0
+    for i in range(1, count + 1):
+        nth[i] = scored  # of those that were merged without a score it isn't read
+        scored += score[i] != NO_SCORE
+    for i in range(1, count + 1):
+        root = roots[i]
+        new[i - 1], voxels[i - 1] = name[root], size[root]
+        open_[i - 1], to[i - 1] = is_open[root], at[root]
+        lowest[i - 1], ups[i - 1] = low[root], nth[up[i]]
+    return new, voxels, open_, to, lowest, ups

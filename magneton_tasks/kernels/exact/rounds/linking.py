@@ -84,23 +84,63 @@ def link(
     if _pass_on(roots, small):
         edges = _renamed(edges, small, part, of_sets, swallowed)
     del of_sets
+    united = roots.copy()
+    rest, merges = _merge_by_mean(edges, roots, open_, least_score(settings.threshold))
+    return Linked(roots, open_, rest, united, merges, swallowed)
+
+
+def _merge_by_mean(
+    edges: Edges, roots: UInt32, open_: Mask, least: int
+) -> tuple[Edges, MergeRecords]:
+    """Mean linkage of the sets that have edges; what is left between open ones, and what merged.
+
+    These sets are few, mostly: they get numbers of their own, in the same order. ``edges``, ``roots``
+    and ``open_`` are written to.
+    """
+    sets = _number_ends(roots.size, edges.u, edges.v)
+    n = sets.size - 1
     graph = aggregate(n, *edges)
     rank = rank_positions(last := graph.last.copy())
-    records = MergeRecords.room(n)
-    linkage = mean_linkage(n, graph, rank, open_, least_score(settings.threshold), records)
-    both_open = np.flatnonzero((linkage.u > 0) & open_[linkage.u] & open_[linkage.v])
+    records, opens = MergeRecords.room(n), open_[sets]
+    linkage = mean_linkage(n, graph, rank, opens, least, records)
+    both_open = np.flatnonzero((linkage.u > 0) & opens[linkage.u] & opens[linkage.v])
     rest = Edges(
-        linkage.u[both_open],
-        linkage.v[both_open],
+        sets[linkage.u[both_open]],
+        sets[linkage.v[both_open]],
         graph.sum[both_open],
         graph.count[both_open],
         last[rank[both_open]],
         graph.key[both_open],
     )
     merges = MergeRecords._make(column[: linkage.merges] for column in records)
-    united = roots.copy()
-    renumber(roots, linkage.roots)
-    return Linked(roots, open_, rest, united, merges, swallowed)
+    open_[sets] = opens
+    further = np.arange(roots.size, dtype=np.uint32)
+    further[sets] = sets[linkage.roots]
+    renumber(roots, further)
+    return rest, merges._replace(gone=sets[merges.gone], kept=sets[merges.kept])
+
+
+@njit(nogil=True)
+def _number_ends(size: int, u: UInt32, v: UInt32) -> UInt32:
+    """Number the regions that have edges 1, 2, ... in their order, in ``u`` and ``v`` themselves.
+
+    Returns the region of each number; 0 of 0. ``size``: above all regions.
+    """
+    numbers = np.zeros(size, np.uint32)
+    for k in range(u.size):
+        numbers[u[k]] = 1
+        numbers[v[k]] = 1
+    regions = np.zeros(np.count_nonzero(numbers) + 1, np.uint32)
+    number = 0
+    for region in range(size):
+        if numbers[region] > 0:
+            number += 1
+            numbers[region] = number
+            regions[number] = region
+    for k in range(u.size):
+        u[k] = numbers[u[k]]
+        v[k] = numbers[v[k]]
+    return regions
 
 
 @njit(nogil=True)

@@ -71,6 +71,9 @@ class Places:
         """The parts of blocks by their numbers."""
         if self.count == 1:
             return np.zeros(blocks.size, np.uint8)
+        total = prod(rows.size for rows in self.rows)
+        if blocks.size > total:
+            return self.of_blocks(np.arange(total))[blocks]
         index = np.unravel_index(blocks, [rows.size for rows in self.rows])
         z, y, x = (rows[i] for rows, i in zip(self.rows, index, strict=True))
         found: UInt8 = (z * np.uint8(self.along[1]) + y) * np.uint8(self.along[2]) + x
