@@ -13,7 +13,7 @@ import click
 
 from magneton_tasks import __version__
 from magneton_tasks.base.failures import is_untold_bug, ours
-from magneton_tasks.base.worker_env import die_with_parent
+from magneton_tasks.base.worker_env import die_with_parent, settle_libraries
 from magneton_tasks.cli import completing
 from magneton_tasks.cli.airflow import commands as scheduling
 from magneton_tasks.cli.clean import commands as cleaning
@@ -84,8 +84,7 @@ for command in (
 def main(argv: list[str] | None = None) -> None:
     """Entry point: errors of ours become a message and their exit code."""
     die_with_parent()
-    # pydantic reads the metadata of each installed package for plugins, which no model here uses.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    settle_libraries()
     kernel_cache.talks = True
     events.begin()
     try:

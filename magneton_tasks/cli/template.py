@@ -19,7 +19,7 @@ from typing import Any
 from setproctitle import getproctitle, getthreadtitle, setproctitle, setthreadtitle
 
 from magneton_tasks.base.importing import importing
-from magneton_tasks.base.worker_env import die_with_parent
+from magneton_tasks.base.worker_env import die_with_parent, settle_libraries
 from magneton_tasks.plan.stage_table import Method, stages_of
 
 #: What stages import only when they need it, and nearly always do.
@@ -49,7 +49,7 @@ def main() -> None:
 
 def import_stages(method: Method) -> None:
     """Import what the stages of a method need."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # as `cli.main` does
+    settle_libraries()  # as `cli.main` does
     from magneton_tasks.stages.dispatch import run_of
 
     for stage in stages_of(method):

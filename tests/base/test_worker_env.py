@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from magneton_tasks.base.worker_env import DIE_WITH_PARENT, worker_environ
+from magneton_tasks.base.worker_env import DIE_WITH_PARENT, settle_libraries, worker_environ
 from magneton_tasks.config.docker import Docker
 from magneton_tasks.config.slurm import Slurm as SlurmSettings
 from magneton_tasks.runners.local import run_stage
@@ -80,3 +80,15 @@ def test_a_worker_whose_runner_has_ended_before_it_began_ends_too() -> None:
             [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, check=False
         )
         assert (done.returncode, done.stdout) == ended
+
+
+def test_numpy_asks_for_no_large_pages_unless_somebody_wants_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", "")
+    monkeypatch.delenv("NUMPY_MADVISE_HUGEPAGE", raising=False)
+    settle_libraries()
+    assert os.environ["NUMPY_MADVISE_HUGEPAGE"] == "0"
+    monkeypatch.setenv("NUMPY_MADVISE_HUGEPAGE", "1")
+    settle_libraries()
+    assert os.environ["NUMPY_MADVISE_HUGEPAGE"] == "1"
