@@ -75,7 +75,12 @@ def test_each_offered_runner_is_a_branch(load_dags: Load, write_config: Write) -
             assert {f"{before}_local", f"{before}_docker"} <= upstream
     release = dag.task_dict["release"]
     assert release.is_teardown
-    assert release.upstream_task_ids == {"announce"}
+    assert {
+        "announce",
+        "segment_local",
+        "segment_docker",
+        "verify_local",
+    } <= release.upstream_task_ids
     verified = dag.task_dict["announce"].upstream_task_ids
     assert {"verify_local", "verify_docker"} <= verified
     assert dag.params["runner.default"] == "local"

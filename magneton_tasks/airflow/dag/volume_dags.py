@@ -48,6 +48,7 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
             known = [s for s in names if s in (*MAPPED, *OF_EACH) and s not in OF_GROUPS]
             todo = {s: stages.batches(config, s, attempt) for s in known}
         before: list[Any] = [plan]
+        mapped = list[Any]()
         for probe in stages.probe(config, attempt):
             plan >> probe
             before.append(probe)
@@ -60,9 +61,14 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
                 tasks = stages.tasks(config, stage, attempt, todo.get(stage, {}))
             cross_downstream(before, tasks)
             before = tasks
+            mapped += tasks if stage in todo else ()
         announce = stages.announce(dag_id, attempt)
         stages.before_plan(config, str(path)) >> plan
-        before >> announce >> stages.release(config).as_teardown()
+        release = stages.release(config).as_teardown()
+        before >> announce >> release
+        # Stages after a failed one are done at once, while others of its mapped tasks go on: what they
+        # work on is given back when all are done.
+        mapped >> release
     # At last: each task that is made later would hold, and save, a copy of the whole form.
     dag.params = ParamsDict(params.form(config))
     return dag
