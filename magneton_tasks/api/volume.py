@@ -20,6 +20,7 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError, NoInputError
 from magneton_tasks.formats.volume import open_volume
 from magneton_tasks.kernels.evaluate import ContingencyTable
+from magneton_tasks.outcome import scores as kept
 from magneton_tasks.outcome.objects import objects_of
 from magneton_tasks.outcome.status import Status
 from magneton_tasks.runners.command import run_command
@@ -183,7 +184,7 @@ class Volume:
         resample: bool = False,
         background: Sequence[int] = (),
     ) -> Scores:
-        """Score the output against a truth, as ``magneton evaluate``.
+        """Score the output against a truth, as ``magneton evaluate``, which keeps it with the run.
 
         Parameters
         ----------
@@ -208,6 +209,7 @@ class Volume:
         found = evaluation.score(
             self.output, url, (mip, truth_mip), resample=resample, background=background
         )
+        kept.keep(self.output, url, (mip, truth_mip), found)
         found["notes"] = tuple(found["notes"])
         return Scores(**{key: found[key] for key in Scores.__dataclass_fields__})
 

@@ -15,6 +15,7 @@ from magneton_tasks.base.units import several
 from magneton_tasks.errors import ConfigError, MagnetonError
 from magneton_tasks.formats.given import is_size_known
 from magneton_tasks.formats.metadata import VolumeInfo, read_levels
+from magneton_tasks.outcome import scores as kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,8 +205,9 @@ def _notes(segmentation: VolumeInfo, truth: VolumeInfo, pairing: Pairing) -> lis
 
 
 def show(segmentation: str, truth: str, mips: tuple[int, int], as_json: bool, **how: Any) -> None:
-    """Print the scores; ``how`` as in `score`."""
+    """Print the scores, and keep them with the run that made the segmentation; ``how`` as in `score`."""
     scores = score(segmentation, truth, mips, **how)
+    is_kept = kept.keep(segmentation, truth, mips, scores)
     if as_json:
         click.echo(json.dumps(scores))
         return
@@ -216,3 +218,5 @@ def show(segmentation: str, truth: str, mips: tuple[int, int], as_json: bool, **
     click.echo(f"over   {several(scores['voxels'], 'labelled voxel')} of {scores['box']}")
     for note in scores["notes"]:
         click.echo(f"note   {note}")
+    if is_kept:
+        click.echo("kept   with the run that made it: magneton runs CONFIG shows it")

@@ -5,7 +5,7 @@ those of ``try-<hash>/`` by `trials.try_box`::
 
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json
-      runs/<safe run id>/<n>/   config.yaml  plan.json  settled.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png
+      runs/<safe run id>/<n>/   config.yaml  plan.json  settled.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png  scores.json
                                 at/<threshold>/  groups/  results/  logs/  failed/  report.html  ...: of each, where there are several
                                 (of a verified run put together: `stages.gather`)
       segment-<fingerprint>/    labels.zarr  sizes/ (overlap)  residuals/  supervoxels-* (exact)  records/
@@ -152,6 +152,11 @@ class AttemptPaths:
     @property
     def report(self) -> Path:
         return self._own / "report.json"
+
+    @property
+    def scores(self) -> Path:
+        """Scores of the result against truths: `outcome.scores`."""
+        return self._own / "scores.json"
 
     @property
     def page(self) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from airflow.api_fastapi.app import create_app, purge_cached_app
+from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from playwright.sync_api import Page, Route, expect
 
 from magneton_tasks.airflow.pages.keeper import Keeper
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.browser
 NewPage = Callable[..., Page]
 GRID = (3, 4, 5)
 ADDRESS = "http://airflow"
+RUN = "/runs/instance_segmentation.volume/test/"
 #: Width and height that the web interface leaves to a tab of a run, in a window of 1440 x 900.
 FRAME = (1064, 626)
 #: What is there in the page and in report.html alike.
@@ -83,12 +85,12 @@ def live(
             found = threads.submit(site.get, path).result()
             route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
 
-        def opened(*, whole: bool = True, **options: object) -> Page:
+        def opened(*, whole: bool = True, at: str = RUN, **options: object) -> Page:
             page = new_page(**options)
             page.on("pageerror", lambda error: said.append(str(error)))
             page.on("console", lambda message: said.append(message.text))
             page.route(f"{ADDRESS}/**", answer)
-            page.goto(f"{ADDRESS}{URL_PREFIX}/runs/instance_segmentation.volume/test/")
+            page.goto(f"{ADDRESS}{URL_PREFIX}{at}")
             if whole:
                 page.locator("#map-legend span").first.wait_for()
             return page
@@ -155,6 +157,34 @@ def test_something_is_said_before_the_records_are_read(
     expect(page.locator("#lead")).to_contain_text("Reading the records of 60 blocks")
     expect(page.locator("#differs")).to_contain_text("segment.threshold: 0.5 -> 0.45")
     expect(page.locator("#content")).to_be_hidden()
+
+
+def test_the_volumes_say_how_they_are_made_and_list_their_runs(
+    live: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Airflow has stored no DAG in this database
+    dags = {"instance_segmentation.volume"}
+    monkeypatch.setattr(SimpleAuthManager, "get_authorized_dag_ids", lambda *_, **__: dags)
+    page = live(whole=False, at="/volumes/", accept_downloads=True)
+    card = page.locator("article")
+    expect(card).to_contain_text("Method")
+    expect(card).to_contain_text("overlap, threshold 0.45 set for this run")
+    expect(card).to_contain_text(
+        "Differs from run before, attempt 1: segment.threshold: 0.5 -> 0.45"
+    )
+    card.get_by_text("All runs").click()
+    rows = card.locator("table.runs tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("running")
+    expect(rows.nth(1)).to_contain_text("stopped")
+    with page.expect_download() as started:
+        card.get_by_role("link", name="CSV").click()
+    assert started.value.suggested_filename == "volume-runs.csv"
+    lines = Path(started.value.path()).read_text().splitlines()
+    assert lines[0].startswith("started,run,attempt,state,threshold,")
+    assert [line.split(",")[1] for line in lines[1:]] == ["test", "before"]
+    rows.nth(1).get_by_role("link", name="before").click()
+    expect(page.locator("#lead")).to_contain_text("Run before, attempt 1")
 
 
 def test_a_failed_block_tells_all(live: Callable[..., Page]) -> None:

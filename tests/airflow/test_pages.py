@@ -326,6 +326,8 @@ def test_a_damaged_file_is_a_row_that_says_so(site: Site, name: str, kind: str) 
     with damaged(root / name, DAMAGE[kind]):
         rows = {row["name"]: row for row in listing.rows(BOTH)}
         # Airflow has stored no DAG in this database, so the page itself would be empty.
+        runs = site.get("/volumes/instance_segmentation.many/runs.json")
+        assert (runs.status_code, len(runs.json()["runs"])) == (200, 1)
         answer = site.get("/volumes/instance_segmentation.many/")
         assert answer.status_code == 307
         assert site.get(run_path() + "summary.json").status_code == 200

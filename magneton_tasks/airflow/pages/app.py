@@ -4,6 +4,7 @@
 
     volumes/                           the list of volumes; list.json: its data
     volumes/<dag>/                     to the block map of the volume's newest run
+        runs.json  runs.csv            the table over all its runs
     runs/<dag>/<run>/                  the block map of a run's newest attempt, and its data:
         facts.json  summary.json  layer.json?stage=&z=  block.json?stage=&key=  log.txt?stage=&key=
         preview.png  report.html
@@ -34,7 +35,7 @@ from magneton_tasks.airflow.pages.access import LOGGED_IN, MAY_READ
 from magneton_tasks.airflow.pages.keeper import Keeper
 from magneton_tasks.airflow.pages.look import Forward, Viewers, token_of
 from magneton_tasks.errors import MagnetonError, NoInputError
-from magneton_tasks.outcome import block_detail, page
+from magneton_tasks.outcome import block_detail, page, run_rows, run_table
 from magneton_tasks.outcome.block_detail import as_json
 from magneton_tasks.outcome.block_map import BlockMap
 from magneton_tasks.outcome.page import data
@@ -70,6 +71,8 @@ def make_app() -> FastAPI:
     get("/volumes/", dependencies=logged_in)(pages.volumes)
     get("/volumes/list.json", dependencies=logged_in)(pages.volumes_data)
     get("/volumes/{dag_id}/", dependencies=may_read)(pages.newest)
+    get("/volumes/{dag_id}/runs.json", dependencies=may_read)(pages.runs)
+    get("/volumes/{dag_id}/runs.csv", dependencies=may_read)(pages.runs_csv)
     run = "/runs/{dag_id}/{run_id}"
     get(f"{run}/", dependencies=may_read)(pages.run)
     get(f"{run}/facts.json", dependencies=may_read)(pages.facts)
@@ -127,6 +130,19 @@ class _Pages:
 
     def volumes_data(self, readable: Readable) -> Response:
         return _json({"volumes": list(listing.rows(readable))})
+
+    def runs(self, dag_id: str) -> Response:
+        """The table over the runs of a volume."""
+        return _json(run_table.as_data(run_rows.of_volume(access.config_of(dag_id))))
+
+    def runs_csv(self, dag_id: str) -> Response:
+        text = run_table.as_csv(run_rows.of_volume(access.config_of(dag_id)))
+        name = f"{dag_id.removeprefix('instance_segmentation.')}-runs.csv"
+        headers = {
+            **_NO_STORE,
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}",
+        }
+        return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
     def newest(self, dag_id: str) -> Response:
         """To the newest run, or to the list, which says why: there's none, it or the config is damaged."""

@@ -1,4 +1,4 @@
-"""The options that look at thresholds and results: try, tune, thresholds, view."""
+"""The options that look at thresholds and results: try, tune, thresholds, runs, view."""
 
 from __future__ import annotations
 
@@ -62,6 +62,14 @@ def thresholds(volume: MenuVolume) -> None:
 
     with paged():
         cutting.show(volume.path, volume.partition, None, False)
+
+
+def runs(volume: MenuVolume) -> None:
+    """As ``magneton runs``."""
+    from magneton_tasks.cli.status import runs as listing
+
+    with paged():
+        listing.show(volume.path, volume.partition, None, False)
 
 
 def view(volume: MenuVolume) -> None:

@@ -35,6 +35,7 @@ _OPTIONS = (
     ("t", "try", "a box at several thresholds, side by side in Neuroglancer"),
     ("u", "tune", "the best threshold on a box with truth"),
     ("h", "thresholds", "after a run: what each threshold would leave (exact)"),
+    ("l", "list runs", "all runs in one table: settings that differ, objects, scores, cost"),
     ("v", "view", "affinity map and segmentation in Neuroglancer"),
     ("n", "new config", "make one for another affinity map, by questions"),
     ("c", "another volume", "choose another config"),
@@ -180,5 +181,6 @@ _OTHERS: dict[str, Callable[[_Menu], None]] = {
     "t": lambda menu: looking.try_thresholds(menu.volume),
     "u": lambda menu: looking.tune(menu.volume),
     "h": lambda menu: looking.thresholds(menu.volume),
+    "l": lambda menu: looking.runs(menu.volume),
     "v": lambda menu: looking.view(menu.volume),
 }

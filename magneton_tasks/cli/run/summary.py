@@ -10,6 +10,7 @@ import click
 
 from magneton_tasks.base import files
 from magneton_tasks.base.units import human_count, human_time
+from magneton_tasks.outcome import scores as kept
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.stages.proof import file_words, words
 from magneton_tasks.work.attempt import Attempt
@@ -57,6 +58,7 @@ def _print(attempt: Attempt, truth: str | None) -> None:
         from magneton_tasks.trials.evaluation import score
 
         scores = score(attempt.config.paths.output, truth)
+        kept.keep(attempt.config.paths.output, truth, (0, 0), scores)
         rows.append(
             (
                 "VI to truth",

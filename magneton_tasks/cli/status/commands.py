@@ -1,4 +1,4 @@
-"""``magneton status`` and ``evaluate``: what became of a run."""
+"""``magneton status``, ``runs`` and ``evaluate``: what became of runs."""
 
 from __future__ import annotations
 
@@ -57,6 +57,25 @@ def status(
     sys.exit(code)
 
 
+@command(example="magneton runs volume.yaml --csv runs.csv")
+@CONFIG
+@PARTITION
+@click.option(
+    "--csv", metavar="FILE", help="Write the table as CSV; - writes it to the standard output."
+)
+@JSON
+def runs(config: Path, partition: str | None, csv: str | None, as_json: bool) -> None:
+    """List all runs of a volume in one table.
+
+    It shows the settings in which they differ, objects, scores (magneton evaluate keeps them), CPU
+    hours, peak memory, start, duration and state. Without --partition, it lists the runs of all
+    partitions.
+    """
+    from magneton_tasks.cli.status import runs as listing
+
+    listing.show(config, partition, csv, as_json)
+
+
 def _parse_ids(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
     """``a,b`` as integers of 64 bits, signed or not."""
     found = []
@@ -101,4 +120,4 @@ def evaluate(
     evaluation.show(segmentation, truth, mip, as_json, **how)
 
 
-COMMANDS = (status, evaluate)
+COMMANDS = (status, runs, evaluate)

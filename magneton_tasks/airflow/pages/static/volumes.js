@@ -2,6 +2,7 @@
 
 import { at, bytes, el, moment, pair, seconds, several, si, times } from "./format.js";
 import { differsPair } from "./head.js";
+import { runsOf } from "./runs.js";
 import { followTheme, leaveFrame } from "./theme.js";
 
 const EVERY_MS = 5000;
@@ -32,13 +33,15 @@ async function look() {
 function show(volumes) {
   at("nothing").hidden = volumes.length > 0;
   const focus = document.activeElement?.getAttribute?.("href");
-  at("volumes").replaceChildren(...volumes.map(card));
+  // a volume with partitions has a card for each: the first has the table over all its runs
+  const isFirst = (v, k) => v.planned !== undefined && v.dag_id !== volumes[k - 1]?.dag_id;
+  at("volumes").replaceChildren(...volumes.map((v, k) => card(v, isFirst(v, k))));
   if (focus)
     at("volumes")
       .querySelector(`a[href="${CSS.escape(focus)}"]`)
       ?.focus();
 }
-function card(v) {
+function card(v, hasRuns) {
   const dag = new URL(`dags/${enc(v.dag_id)}`, root).href;
   if (v.more) return el("p", { class: "soft" }, `${v.name}: ${several(v.more, "older partition")}`);
   const state = v.problem
@@ -92,7 +95,8 @@ function card(v) {
     ...pair("Schedule", v.schedule ? el("code", {}, v.schedule) : null),
     ...pair("Freed", v.freed ? `${bytes(v.freed.bytes)} at ${moment(v.freed.time)}` : null),
   );
-  return el("article", { class: "volume" }, head, facts, ...(v.problem ? [el("pre", {}, v.problem)] : []));
+  const problem = v.problem ? [el("pre", {}, v.problem)] : [];
+  return el("article", { class: "volume" }, head, facts, ...problem, ...(hasRuns ? [runsOf(v.dag_id)] : []));
 }
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
