@@ -78,8 +78,8 @@ def of(
         text = json.dumps(own, separators=(",", ":"))[1:-1] + ","
         for stage, states in _recorded(told, recorded, text):
             figures = [state.figures for state in states]
-            cpu_s[stage] = max(cpu_s.get(stage, 0.0), sum(c or 0.0 for _, c, _ in figures))
-            peaks += [peak for _, _, peak in figures if peak]
+            cpu_s[stage] = max(cpu_s.get(stage, 0.0), sum(f.cpu_s or 0.0 for f in figures))
+            peaks += [f.peak_bytes for f in figures if f.peak_bytes]
             ended += [state.time for state in states]
     shared = {s: n / share for s, n in cpu_s.items() if s not in OWN_STAGES}
     total = sum((cpu_s | shared).values())
