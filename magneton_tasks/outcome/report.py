@@ -23,13 +23,13 @@ from magneton_tasks.outcome.block_squares import Squares
 from magneton_tasks.outcome.current import is_alive
 from magneton_tasks.outcome.report_facts import look, pool_report, settings, versions, volume
 from magneton_tasks.outcome.run_state import (
+    NOTHING_OWN,
     block_failure,
     results_of,
     run_state,
     stage_failures,
     verify_failures,
 )
-from magneton_tasks.outcome.summary import NOTHING_OWN
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt

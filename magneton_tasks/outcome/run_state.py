@@ -14,6 +14,12 @@ from magneton_tasks.work.record import Record
 
 Data = dict[str, Any]
 
+#: What a stage's row (`summary.StageSummary.data`) says where an attempt has done nothing itself.
+NOTHING_OWN: Mapping[str, Any] = {
+    "own": 0, "own_failed": 0,
+    **dict.fromkeys(("started", "began", "ended", "cpu_s", "voxels_per_s", "left_s")),
+}  # fmt: skip
+
 
 def run_state(verified: Mapping[str, Any] | None, failures: list[Data], alive: bool) -> str:
     """``verified``, ``failed``, ``running``, or ``stopped``: it ended without a word."""

@@ -24,11 +24,6 @@ from magneton_tasks.work.states import total_of
 #: What may have become of a block or cell (`work.states.Kind`), and what is a result.
 KINDS = ("done", "empty", "running", "failed", "missing", "stale", "corrupt")
 RESULTS = ("done", "empty")
-#: What `StageSummary.data` says where an attempt has done nothing itself.
-NOTHING_OWN: Mapping[str, Any] = {
-    "own": 0, "own_failed": 0,
-    **dict.fromkeys(("started", "began", "ended", "cpu_s", "voxels_per_s", "left_s")),
-}  # fmt: skip
 
 
 @dataclass

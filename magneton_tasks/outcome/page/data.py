@@ -19,8 +19,7 @@ from magneton_tasks.outcome.block_squares import Squares
 from magneton_tasks.outcome.block_summary import summarise
 from magneton_tasks.outcome.current import is_alive
 from magneton_tasks.outcome.report_facts import look, settings, versions, volume
-from magneton_tasks.outcome.run_state import results_of, run_state, stage_failures
-from magneton_tasks.outcome.summary import NOTHING_OWN
+from magneton_tasks.outcome.run_state import NOTHING_OWN, results_of, run_state, stage_failures
 from magneton_tasks.stages.proof import words
 from magneton_tasks.work.attempt import Attempt
 
