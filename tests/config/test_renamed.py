@@ -49,10 +49,10 @@ def test_an_old_name_is_read_with_one_note(caplog: pytest.LogCaptureFixture) -> 
 def test_the_command_line_says_it(file: Path) -> None:
     code = (
         "from magneton_tasks.config import renamed; from magneton_tasks.cli.main import main\n"
-        f"renamed.RENAMED['segment.cutoff'] = 'segment.threshold'; main(['config', 'check', '{file}'])"
+        f"renamed.RENAMED['segment.cutoff'] = 'segment.threshold'; main(['config', 'show', '{file}'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{file}: ok\n"
+    assert "threshold: 0.6" in done.stdout
     assert done.stderr == f"{file.parent}/{NOTE}\n"
 
 

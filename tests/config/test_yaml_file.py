@@ -299,6 +299,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "input.voxel_size_nm": st.none() | st.lists(st.floats(0.1, 1e6), min_size=3, max_size=3),
     "input.voxel_offset": st.none() | st.lists(st.integers(-999, 999), min_size=3, max_size=3),
     "input.axes": st.none() | st.permutations("zyxc").map("".join),
+    "input.doubtful": st.sampled_from(["refuse", "warn"]),
     "input.version": st.none() | texts | st.integers(),
     "mask.path": st.none() | texts,
     "mask.mip": st.integers(0, 9),
