@@ -42,13 +42,12 @@ ROUND_BYTES_PER_NAME = 65
 #: group and .48 to .86 in several, noise .4 to .71.
 FIRST_BYTES = {"regions": 200, "edges": 130, "basins": 10, "contacts": 120, "undecided": 70}
 SENT_BYTES = 100
-#: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 140 to 160.
-CUT_BYTES_PER_SUPERVOXEL = 170
-#: Groups that lie near each other are cut together up to this many supervoxels. Measured on mouse
-#: cortex, rows of names that are opened for each supervoxel: in 512 blocks of 64^3 6.8 by groups of
-#: 2 x 2 x 2 blocks, and 3.1 by as many as this (some 65 blocks); in 512 and 4,096 blocks of 32^3 7.3 and
-#: 9.8, and by 65 blocks 3.1 and 4.5.
-CUT_TOGETHER = 1 << 18
+#: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 103 to 118.
+CUT_BYTES_PER_SUPERVOXEL = 130
+#: Groups that lie near each other are cut together up to this many supervoxels, or to what a task may
+#: take. Measured on mouse cortex in 512 blocks of 32^3, rounds of 60,000 rows: rows of names that are
+#: opened for each supervoxel 3.8 at 2^16 together, 2.3 at 2^18, 1.7 at 2^20 (all of them).
+CUT_TOGETHER = 1 << 20
 #: A worker that has its libraries, and has read next to nothing.
 ROUND_BASE_BYTES = 300 * MIB
 #: Edges of the largest sample box, in voxels.
@@ -118,6 +117,12 @@ def first_rows(rows: Mapping[str, int], *, alone: bool) -> int:
 def round_rows(limit: int, names: int = 0) -> int:
     """Rows that a task may read that may take ``limit`` bytes; at least one."""
     return max((limit - round_bytes(0, names)) // ROUND_BYTES_PER_ROW, 1)
+
+
+def cut_supervoxels(limit: int, names: int) -> int:
+    """Supervoxels that may be cut together in ``limit`` bytes, at most `CUT_TOGETHER`."""
+    fit = (limit - round_bytes(0, names)) // CUT_BYTES_PER_SUPERVOXEL
+    return min(max(fit, 0), CUT_TOGETHER)
 
 
 def cut_bytes(supervoxels: int, names: int) -> int:

@@ -21,13 +21,13 @@ from magneton_tasks.base.methods import FIRST_BLOCK
 from magneton_tasks.base.units import several
 from magneton_tasks.errors import MagnetonError
 from magneton_tasks.kernels.exact.fixed_point import least_score
-from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, cut_blocks
+from magneton_tasks.kernels.exact.rounds.cut import CutBlock, Group, Supervoxels, cut_blocks
 from magneton_tasks.kernels.exact.rounds.supervoxels import SupervoxelRows
 from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask, Names, names_of
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.stages import cut_figures
 from magneton_tasks.stages.loop import Batch, Begin
-from magneton_tasks.stages.planning.group_work import rounds_dir
+from magneton_tasks.stages.planning.group_work import most_names, rounds_dir
 from magneton_tasks.stages.round import NAMES
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
 from magneton_tasks.stages.slicing import (
@@ -38,7 +38,7 @@ from magneton_tasks.stages.slicing import (
     groups_of,
     into_slices,
 )
-from magneton_tasks.work import round_plan, threshold_of
+from magneton_tasks.work import group_work, round_plan, threshold_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Info, Outcome, Record
@@ -132,6 +132,13 @@ class CutStage:
             _share(self._cut.values(), began, time.time() - began)
         return self._cut.pop(key)
 
+    @cached_property
+    def _most(self) -> int:
+        """Supervoxels that are cut together, as the bound of this stage's tasks allows."""
+        bound = group_work.read(self.attempt.paths, "cut", self.attempt.wait_s).memory.bound
+        names = max(most_names(self.attempt.require_round(plan)) for plan in self.plans)
+        return cost_exact.cut_supervoxels(bound, names)
+
     def _together(self, key: int) -> list[int]:
         """A group, and those after it that are cut with it."""
         rows, found = 0, list[int]()
@@ -139,7 +146,7 @@ class CutStage:
             rows += sum(
                 self.blocks[b].info.get("n", 0) for b in self.plans[0].groups.blocks_of(group)
             )
-            if found and rows > cost_exact.CUT_TOGETHER:
+            if found and rows > self._most:
                 break
             found.append(group)
         return found
@@ -157,23 +164,24 @@ class CutStage:
         reader = SliceReader(
             self.attempt, "segment", self.blocks, self.attempt.stage_dir("segment")
         )
-        rows: dict[int, SupervoxelRows] = {}
-        for block in (b for found in numbers.values() for b in found):
-            (rows[block],) = reader.read(SUPERVOXELS, (SupervoxelRows,), [block])
-        opens = {b: self.blocks[b].info["rows"]["regions"] for b in rows}
-        found = cut_blocks(
-            [(b, rows[b].table(), rows[b].sizes(), opens[b]) for b in rows],
-            self.rounds,
-            self.least_score,
-        )
-        cuts = dict(zip(rows, found, strict=True))
-        return {key: self._made(key, numbers[key], rows, cuts) for key in keys}
+        voxels: dict[int, Int64] = {}
+
+        def read() -> Iterator[tuple[int, Supervoxels, Int64, int]]:
+            for block in (b for found in numbers.values() for b in found):
+                (rows,) = reader.read(SUPERVOXELS, (SupervoxelRows,), [block])
+                voxels[block] = rows.voxels
+                opens = self.blocks[block].info["rows"]["regions"]
+                yield block, rows.table(), rows.sizes(), opens
+
+        found = cut_blocks(read(), self.rounds, self.least_score)
+        cuts = dict(zip(voxels, found, strict=True))
+        return {key: self._made(key, numbers[key], voxels, cuts) for key in keys}
 
     def _made(
         self,
         key: int,
         numbers: list[int],
-        rows: dict[int, SupervoxelRows],
+        voxels: dict[int, Int64],
         cuts: dict[int, CutBlock],
     ) -> Made:
         least = self.attempt.config.segment.min_size_vox
@@ -182,8 +190,8 @@ class CutStage:
             pool=pool_key(self.pool),
             n=sum(len(t.id) for t in tables.values()),
             joins=sum(_merged(b, cuts[b]) for b in numbers),
-            voxels=sum(int(rows[b].voxels.sum()) for b in numbers),
-            left_out=sum(int(rows[b].voxels[tables[b].id == 0].sum()) for b in numbers),
+            voxels=sum(int(voxels[b].sum()) for b in numbers),
+            left_out=sum(int(voxels[b][tables[b].id == 0].sum()) for b in numbers),
         )
         info |= cut_figures.of_group([_named_here(b, cuts[b], least) for b in numbers])
         output = digest_of(*tables.values())

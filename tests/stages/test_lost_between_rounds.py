@@ -16,11 +16,14 @@ import pytest
 from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.kernels.exact.rounds.tables import FaceTables, HalfEdges, Nodes
 from magneton_tasks.plan import cost_exact
+from magneton_tasks.plan.cost_rest import Memory
+from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.stages import cut, slicing
 from magneton_tasks.stages.open_blocks import OpenBlocks
 from magneton_tasks.stages.planning import group_work
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
 from magneton_tasks.work import slices
+from magneton_tasks.work.group_work import GroupWork
 from magneton_tasks.work.slices import SliceFile, opened
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
@@ -191,6 +194,10 @@ def test_groups_that_are_cut_together_have_the_same_ids_and_read_less(
                 assert table.source is not None
                 np.testing.assert_array_equal(table.table.id, together[table.source])
     assert rows[1] < rows[0] / 2
+    little = GroupWork("", StagePlan(0), Memory(bound=1, expected=1))
+    monkeypatch.setattr(cut.group_work, "read", lambda *_: little)
+    stage = cut.CutStage(planned.attempt, sorted(before))
+    assert stage._together(stage.keys[0]) == stage.keys[:1]
 
 
 def test_a_damaged_table_costs_its_own_group_alone(

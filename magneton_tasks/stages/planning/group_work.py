@@ -209,6 +209,12 @@ def budget_of(attempt: Attempt, all_rows: int, names: int = 0) -> int:
 
     ``names``: rows of the largest table of names that it opens.
     """
+    shared = max(all_rows // attempt.plan.workers + 1, ROWS_WORTH_A_TASK)
+    return min(cost_exact.round_rows(_given(attempt), names), shared)
+
+
+def _given(attempt: Attempt) -> int:
+    """Bytes that a task may take."""
     given = attempt.config.worker.memory
     if given is None:
         usable = int(this_machine.memory_bytes() * resources.USABLE)
@@ -216,8 +222,7 @@ def budget_of(attempt: Attempt, all_rows: int, names: int = 0) -> int:
         # machine among many runs, as Airflow's pool does, counts on that.
         at_once = max(attempt.plan.workers, this_machine.cores())
         given = max(usable // at_once, attempt.plan.memory_limit)
-    shared = max(all_rows // attempt.plan.workers + 1, ROWS_WORTH_A_TASK)
-    return min(cost_exact.round_rows(given, names), shared)
+    return given
 
 
 def most_names(records: Mapping[int, Record]) -> int:
@@ -252,9 +257,9 @@ def _cut_bytes(attempt: Attempt, chain: Chain, groups: Groups) -> int:
     """Of the largest groups that are cut together."""
     held = {k: r.info.get("n", 0) for k, r in _valid(attempt, "segment").items()}
     largest = max(sum(held[b] for b in groups.blocks_of(g)) for g in range(len(groups)))
-    together = max(largest, min(sum(held.values()), cost_exact.CUT_TOGETHER))
     names = max(most_names(attempt.require_round(step.plan)) for step in chain.steps)
-    return cost_exact.cut_bytes(together, names)
+    fit = cost_exact.cut_supervoxels(_given(attempt), names)
+    return cost_exact.cut_bytes(max(largest, min(sum(held.values()), fit)), names)
 
 
 # ------------------------------------------------------------------ records

@@ -14,7 +14,7 @@ joins at lower scores still, so what was reached is final.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,14 @@ from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.residual import UInt32
 from magneton_tasks.kernels.exact.rounds.look_up import locate
 from magneton_tasks.kernels.exact.rounds.records import tops
-from magneton_tasks.kernels.exact.rounds.tables import Int64, Mask, Names, heads_of, names_of
+from magneton_tasks.kernels.exact.rounds.tables import (
+    Int64,
+    Mask,
+    Names,
+    blocks_of,
+    heads_of,
+    names_of,
+)
 
 
 class Supervoxels(NamedTuple):
@@ -56,7 +63,7 @@ class Group(NamedTuple):
 
 
 def cut_blocks(
-    blocks: Sequence[tuple[int, Supervoxels, Int64, int]],
+    blocks: Iterable[tuple[int, Supervoxels, Int64, int]],
     rounds: Sequence[Group],
     least_score: int,
 ) -> list[CutBlock]:
@@ -66,7 +73,7 @@ def cut_blocks(
     ----------
     blocks
         (number, supervoxels, their voxels (supervoxels + 1,), open regions) of each: regions 1..open
-        of it go into round 0.
+        of it go into round 0. One is held at a time.
     rounds
         All rounds, from 0.
     least_score
@@ -85,8 +92,7 @@ def cut_blocks(
     starts = [_Start.of(*block, least_score) for block in blocks]
     none = np.zeros(0, np.int64)
     names = np.concatenate([none, *(start.names for start in starts)])
-    at = np.repeat([number for number, *_ in blocks], [s.names.size for s in starts])
-    objects, voxels = _follow(names, at.astype(np.int64), rounds, least_score)
+    objects, voxels = _follow(names, blocks_of(names), rounds, least_score)
     begin = 0
     for start in starts:
         end = begin + start.names.size
@@ -102,7 +108,7 @@ class _Start(NamedTuple):
     objects: Int64
     voxels: Int64
     goes_on: Mask
-    which: Int64
+    which: UInt32
     """(supervoxels that go on,): indices of ``names``."""
     names: Int64
     """Of the regions that they are in."""
@@ -121,7 +127,7 @@ class _Start(NamedTuple):
 @njit(nogil=True)
 def _whole_regions(
     region: UInt32, up: UInt32, score: UInt32, opens: int, least_score: int
-) -> tuple[Mask, Int64, Int64]:
+) -> tuple[Mask, UInt32, Int64]:
     """Which supervoxels go on, in which of the open regions that are whole; and these, ascending."""
     goes_on = np.zeros(opens + 1, np.bool_)
     in_open = np.zeros(region.size, np.bool_)
@@ -133,17 +139,17 @@ def _whole_regions(
         if in_open[k] and up[k] != k and score[k] < least_score:
             goes_on[region[k]] = False
     regions = np.flatnonzero(goes_on)
-    numbers = np.zeros(opens + 1, np.int64)
+    numbers = np.zeros(opens + 1, np.uint32)
     for i in range(regions.size):
         numbers[regions[i]] = i
     count = 0
-    which = np.empty(region.size, np.int64)
+    which = np.empty(region.size, np.uint32)
     for k in range(1, region.size):
         in_open[k] = in_open[k] and goes_on[region[k]]
         if in_open[k]:
             which[count] = numbers[region[k]]
             count += 1
-    return in_open, which[:count], regions
+    return in_open, which[:count].copy(), regions
 
 
 @njit(nogil=True)
