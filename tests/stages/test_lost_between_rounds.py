@@ -22,8 +22,8 @@ from magneton_tasks.stages import cut, slicing
 from magneton_tasks.stages.open_blocks import OpenBlocks
 from magneton_tasks.stages.planning import group_work
 from magneton_tasks.stages.segment_exact import SUPERVOXELS
+from magneton_tasks.work import group_work as work_of_groups
 from magneton_tasks.work import slices
-from magneton_tasks.work.group_work import GroupWork
 from magneton_tasks.work.slices import SliceFile, opened
 from tests.helpers import volumes
 from tests.helpers.volumes import Run
@@ -194,8 +194,8 @@ def test_groups_that_are_cut_together_have_the_same_ids_and_read_less(
                 assert table.source is not None
                 np.testing.assert_array_equal(table.table.id, together[table.source])
     assert rows[1] < rows[0] / 2
-    little = GroupWork("", StagePlan(0), Memory(bound=1, expected=1))
-    monkeypatch.setattr(cut.group_work, "read", lambda *_: little)
+    little = work_of_groups.GroupWork("", StagePlan(0), Memory(bound=1, expected=1))
+    monkeypatch.setattr(work_of_groups, "read", lambda *_: little)
     stage = cut.CutStage(planned.attempt, sorted(before))
     assert stage._together(stage.keys[0]) == stage.keys[:1]
 
