@@ -24,7 +24,7 @@ def test_a_run_over_rest(airflow: Airflow) -> None:
     assert airflow.result("by_rest", "verify")["objects"] == OBJECTS
     assert "2 of 2, a task for each block" in airflow.log("by_rest", run_id, "plan")
 
-    airflow.clear_tasks("by_rest", run_id, ["segment", 1], include_downstream=False)
+    airflow.clear_tasks("by_rest", run_id, ["segment", 1])
 
     def tries() -> list[int]:
         tasks = airflow.tasks("by_rest", run_id)
