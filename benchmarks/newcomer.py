@@ -31,7 +31,8 @@ from tests.formats.test_n5 import written as write_n5
 from tests.helpers import volumes
 from tests.helpers.shell_blocks import README, Typed
 
-SHAPE = (128, 1024, 1024)
+#: Of a quarter of the map, which is four of them side by side: making it takes minutes.
+QUARTER = (128, 512, 512)
 #: Silence that is too long, in seconds.
 SILENCE_S = 5.0
 #: What README says for the sample, and for an own map.
@@ -116,7 +117,8 @@ def _sample(folder: Path, cold: bool) -> list[Step]:
 
 def _own(folder: Path, options: argparse.Namespace) -> list[Step]:
     (folder / "data").mkdir()
-    where = LAYOUTS[options.layout](folder / "data", make_sample(SHAPE).affinity)
+    affinity = np.tile(make_sample(QUARTER).affinity, (1, 1, 2, 2))
+    where = LAYOUTS[options.layout](folder / "data", affinity)
     return list(_typed(folder, [command.format(map=where) for command in OWN], options.cold))
 
 

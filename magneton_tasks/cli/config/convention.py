@@ -13,6 +13,7 @@ from magneton_tasks.cli.config.answers import Answers, Ask
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.given import of_config
 from magneton_tasks.formats.info import VolumeInfo
+from magneton_tasks.runners.warming import ensure_warm
 
 if TYPE_CHECKING:
     from magneton_tasks.stages.planning.sampling import Samples
@@ -48,6 +49,7 @@ def ask_convention(
         click.echo("  (it shows the proposed way to read the map beside wrong ones)")
     while True:
         _ask_keys(answers, ask, proposal)
+        ensure_warm(click.echo)  # or this process would compile for itself, in silence
         click.echo("measuring how dense the map is ...")
         try:
             told = sample(answers.trial(), info.box, info.digest, None)
