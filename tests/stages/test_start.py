@@ -129,6 +129,7 @@ def test_each_worker_is_done_with_the_objects_of_its_imports(
 ) -> None:
     """Python's search for cycles among them takes a fifth of the CPU time of a short process."""
     left = {command for command, names in run_of("exact").found if SEARCHED not in names}
+    left -= {"exact"}  # the template, and what it forks before that is a worker
     assert left == {"run"}  # it imports as it goes
 
 

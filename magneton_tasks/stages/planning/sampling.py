@@ -23,6 +23,7 @@ from magneton_tasks.plan.cost_exact import SAMPLED_EDGE_VOX
 from magneton_tasks.plan.fingerprints import decisive
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.plan import digest
+from magneton_tasks.runners.warming import ensure_warm
 
 if TYPE_CHECKING:
     from magneton_tasks.formats.affinity import AffinityReader
@@ -137,6 +138,8 @@ def sample(
             kept = of_json(Samples, file.read())
             if kept.key == key:
                 return kept
+    if write:
+        ensure_warm()  # or this process would compile what it needs, without a sign of life
     samples = _sample(config, box, grid, key)
     if cache is not None and write:
         files.write_atomic(cache, to_json(samples))
