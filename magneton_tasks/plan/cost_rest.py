@@ -23,9 +23,9 @@ POOL_STREAM_BYTES = 100 * 2**20
 POOL_BYTES_PER_LABEL = (60, 20)
 #: pool: labels that the plan's bound has room for at least; 29 MiB.
 FEW_LABELS = 500_000
-#: apply: of each label in a cell: its id, the sort that makes the table of them (56, before) or its
-#: place there and what is summed up of it (after).
-_BYTES_PER_ID = 68
+#: apply: of each label in a cell: its id, its place in the table of ids, and the sort that makes that
+#: table; or, once that is done, what is summed up of its object.
+_BYTES_PER_ID = 56
 #: apply, sharded: bytes of a voxel in compressed_segmentation and gzip, to be expected and at most; and
 #: what comes to the most for each square root of labels per voxel. Measured: .08 on mouse cortex, and on
 #: Voronoi cells of which .001, .01 and .1 are in a voxel .15, .46 and 1.52.

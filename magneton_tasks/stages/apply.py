@@ -115,7 +115,7 @@ class ApplyStage:
         slabs = list(box.tiles(geometry.slab_shape(self.output.scales[0].chunk_size)))
         buffer = np.empty(slabs[0].shape, np.uint32)
         coarser = np.empty(geometry.coarser(box, 0).shape if more else (0, 0, 0), np.uint32)
-        written, measured = self.output.writer(0), Measured(ids, box.begin)
+        written, measured = self.output.writer(0), Measured(ids, box)
         for slab in slabs:
             indices = buffer[: slab.shape[0]]
             self._relabel(slab, luts, indices)

@@ -10,14 +10,14 @@ from pathlib import Path
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import MAPPED
 
-PER_BLOCK, PER_BATCH, PER_RUN = 2, 4, 20
+PER_BLOCK, PER_CELL, PER_BATCH, PER_RUN = 2, 1, 4, 20
 #: By folder: files of a process that worked some of a stage; a record says which rows of which file are a
 #: block's, or a group's.
 PER_PROCESS = {"segment": 1, "count": 2, "faces": 1, "rounds": 2, "cut": 1}
 
 
 def assert_few_files(work: Path, parts: int = 1) -> None:
-    """At most 2 files a block, 4 a batch and 20 a run, beside those that each process has of its own.
+    """At most 2 files a block, one a cell, 4 a batch and 20 a run, beside those that each process has of its own.
 
     ``parts``: processes a batch, where the plan doesn't know of them.
     """
@@ -30,7 +30,9 @@ def assert_few_files(work: Path, parts: int = 1) -> None:
     found = by_kind(work)
     of_blocks = _matching(found, "segment-.*/(labels.zarr/c|sizes|residuals)/")
     assert of_blocks.total() <= PER_BLOCK * len(plans[-1].geometry.grid), of_blocks
-    rest = found - of_blocks
+    of_cells = _matching(found, "apply-.*/objects/")
+    assert of_cells.total() <= PER_CELL * len(plans[-1].geometry.cells) * len(plans), of_cells
+    rest = found - of_blocks - of_cells
     for kind, most in PER_PROCESS.items():
         own = _matching(found, f"{kind}-.*/[a-z]+-[^/]*(slices|parquet)$")
         processes = sum(n * max(k, parts) for s, n, k in given if s.startswith(kind.rstrip("s")))

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from magneton_tasks.base.geometry import Vec3
+from magneton_tasks.base.geometry import Box, Vec3
+from magneton_tasks.kernels.measure import Measured
 from magneton_tasks.kernels.object_sums import ObjectSums, merged, none
 from magneton_tasks.plan import geometry as geometries
 from magneton_tasks.stages import object_list
@@ -197,6 +198,18 @@ def test_more_objects_than_are_held_at_once(
     volumes.run_pipeline(config, {"segment.threshold": 0.9})
     assert {n: c.tolist() for n, c in table(config).items()} == plain
     assert (output(config) / "segment_properties/info").read_bytes() == properties
+
+
+@pytest.mark.parametrize("edge", [65_535, 70_000])
+def test_objects_of_a_long_cell_are_measured(edge: int) -> None:
+    cell = Box((5, -3, -7), (6, -1, edge - 7))
+    indices = np.zeros(cell.shape, np.uint32)
+    indices[0, 1, 10:] = 1
+    measured = Measured(np.array([0, 9], np.uint64), cell)
+    measured.add(indices, cell.begin)
+    (found,) = np.stack(measured.sums((5, -3, -7)), 1).astype(np.int64).tolist()
+    total = sum(range(10, edge))
+    assert found == [9, edge - 10, 5, -2, 3, 6, -1, edge - 7, 0, edge - 10, total]
 
 
 def test_no_objects_at_all() -> None:
