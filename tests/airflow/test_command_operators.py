@@ -210,6 +210,12 @@ def _wait_for(path: Path) -> str:
     return path.read_text()
 
 
+def _wait_until_known(operator: CommandOperator) -> None:
+    """Wait for the process that starts a command to go on: on a busy machine the command may be quicker."""
+    while operator._process is None:
+        time.sleep(0.02)
+
+
 def _ends(pid: int) -> None:
     """Wait for a process that was told to end; a busy machine may take its time."""
     until = time.monotonic() + 120
@@ -244,6 +250,7 @@ def test_kill_ends_the_command_and_its_children(tmp_path: Path, prelude: str) ->
     thread = threading.Thread(target=execute)
     thread.start()
     pids = [int(pid) for pid in _wait_for(told).split()]
+    _wait_until_known(operator)
     operator.on_kill()
     thread.join()
     for pid in pids:
@@ -259,6 +266,7 @@ def test_interrupt_ends_the_command(tmp_path: Path) -> None:
 
     def interrupt() -> None:
         _wait_for(told)
+        _wait_until_known(operator)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()

@@ -74,14 +74,14 @@ class CommandOperator(BaseOperator):
             env={**worker_environ(), **ours, **(more or {})},
             start_new_session=True,  # so that on_kill reaches the command's own children too
         ) as process:
-            self._process = process
             try:
+                self._process = process
                 for printed in _lines(process):
                     for line in told.take(read(printed)):
                         self.log.info("%s", line)
                 return process.wait(), told
             except BaseException:
-                self.on_kill()
+                _end(process)
                 raise
             finally:
                 self._process = None
@@ -89,14 +89,20 @@ class CommandOperator(BaseOperator):
     def on_kill(self) -> None:
         """End the command and what it started: it stops after the file that it writes."""
         process = self._process
-        if process is None or process.poll() is not None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(GRACE_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command and what it started."""
+    if process.poll() is not None:
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class StageOperator(StageTask, CommandOperator):
