@@ -224,6 +224,6 @@ def expect_green(rest: Rest) -> None:
         time.sleep(1)
     tasks = rest.call(f"{path}/taskInstances?limit=100")["task_instances"]
     assert state == "success", [(t["task_id"], t["map_index"], t["state"]) for t in tasks]
-    log = rest.call(f"{path}/taskInstances/verify/logs/1?full_content=true")["content"]
+    log = rest.call(f"{path}/taskInstances/verify/logs/1?map_index=0&full_content=true")["content"]
     told = " ".join(str(line) for line in log)
     assert "verify" in told and "Could not read" not in told

@@ -59,7 +59,7 @@ def test_a_dag_is_identical_and_holds_no_worker_slot(
     assert is_right(airflow.volumes / name, expected)
     assert airflow.submissions(name) == 1
     assert airflow.state(name, run_id, ("probe", -1)) == "success"
-    log = airflow.log(name, run_id, "verify")
+    log = airflow.log(name, run_id, "verify", index=0)
     assert "next time" in log, "what the jobs used of what they had"
     here = airflow.map_path(name, run_id)
     wait_for(lambda: airflow.call(f"{here}summary.json")["state"] == "verified", "it's on the map")
