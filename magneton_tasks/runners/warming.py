@@ -23,10 +23,14 @@ def ensure_warm(say: Callable[[str], object] = print) -> bool:
     say(
         f"compiling Magneton's code for this CPU, once: up to {kernel_archives.COMPILE_S} CPU seconds"
     )
-    code = _said_by([*PROGRAM, "warm"], say)
-    if code != EXIT_OK:
+    try:
+        failed = _said_by([*PROGRAM, "warm"], say) != EXIT_OK
+    except OSError as error:
+        say(f"magneton warm can't be started: {error}")
+        failed = True
+    if failed:
         say("magneton warm failed: each worker compiles what it needs itself, which takes longer")
-    return code == EXIT_OK
+    return not failed
 
 
 def _said_by(command: list[str], say: Callable[[str], object]) -> int:
