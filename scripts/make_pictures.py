@@ -26,7 +26,7 @@ CHROMIUM = "/usr/bin/chromium"
 #: WebGL drawn by software; no sandbox, for containers.
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 #: How long Neuroglancer may take to load and draw, in milliseconds.
-DRAWING_MS = 15_000
+DRAWING_MS = 30_000
 #: Pixels around what is cut out of the report, and of the head of the convention's picture.
 MARGIN, HEAD = 20, 80
 
@@ -79,13 +79,15 @@ def take_report(page: Page, sample: Path) -> None:
     page.goto(of_run(sample, "report.html").as_uri())
     page.locator("#map").hover()  # tells of a block
     page.evaluate("scrollTo(0, 0)")
-    top, bottom = (page.locator(name).bounding_box() for name in ("#stages h2", "#blocks"))
-    assert top is not None and bottom is not None
-    left, upper = bottom["x"] - MARGIN, top["y"] - MARGIN
-    height = bottom["y"] + bottom["height"] + MARGIN - upper
+    boxes = [page.locator(name).bounding_box() for name in ("#blocks", "#stages")]
+    parts = [box for box in boxes if box is not None]
+    assert len(parts) == len(boxes)
+    left, upper = (min(box[at] for box in parts) - MARGIN for at in ("x", "y"))
+    right = max(box["x"] + box["width"] for box in parts) + MARGIN
+    lower = max(box["y"] + box["height"] for box in parts) + MARGIN
     picture = page.screenshot(
         full_page=True,
-        clip={"x": left, "y": upper, "width": bottom["width"] + 2 * MARGIN, "height": height},
+        clip={"x": left, "y": upper, "width": right - left, "height": lower - upper},
     )
     save_bytes(picture, "report.png")
 
