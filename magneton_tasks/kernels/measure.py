@@ -11,6 +11,7 @@ from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.object_sums import Int64, ObjectSums
 
+UInt32 = NDArray[np.uint32]
 Edge = TypeVar("Edge", np.uint16, np.uint32)
 _MOST_SHORT = np.iinfo(np.uint16).max
 
@@ -35,7 +36,7 @@ class Measured:
         self._high = np.zeros((3, ids.size), edge)
         self._total = np.zeros((3, ids.size), np.int64)
 
-    def add(self, indices: NDArray[np.uint32], begin: Vec3) -> None:
+    def add(self, indices: UInt32, begin: Vec3) -> None:
         """Add voxels: uint32 (z, y, x), C order, indices into the ids; ``begin``: of the first voxel."""
         z, y, x = (b - own for b, own in zip(begin, self._begin, strict=True))
         _add(indices, z, y, x, self._voxels, self._low, self._high, self._total)
@@ -61,9 +62,21 @@ class Measured:
         return ObjectSums(self._ids[there], voxels, *boxes, *total)
 
 
+def boxes_and_sums(labels: UInt32, count: int) -> tuple[UInt32, UInt32, Int64]:
+    """First and last (+ 1) coordinates, and their sums, of the labels 1 to ``count``: (3, count) each.
+
+    ``labels``: uint32 (z, y, x); coordinates count from its first voxel.
+    """
+    voxels = np.zeros(count + 1, np.int64)
+    low = np.full((3, count + 1), np.iinfo(np.uint32).max, np.uint32)
+    high, total = np.zeros((3, count + 1), np.uint32), np.zeros((3, count + 1), np.int64)
+    _add(labels, 0, 0, 0, voxels, low, high, total)
+    return low[:, 1:], high[:, 1:], total[:, 1:]
+
+
 @njit(nogil=True)
 def _add(
-    indices: NDArray[np.uint32],
+    indices: UInt32,
     z0: int,
     y0: int,
     x0: int,

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from magneton_tasks.kernels.compiled.jit import njit
 from magneton_tasks.kernels.exact.block_faces import Inner
 from magneton_tasks.kernels.exact.residual import UInt8, UInt32
 from magneton_tasks.kernels.exact.rounds.cut import Supervoxels
 from magneton_tasks.kernels.exact.rounds.tables import Int64
+from magneton_tasks.kernels.measure import boxes_and_sums
 
 
 class SupervoxelRows(NamedTuple):
@@ -62,7 +62,7 @@ def describe(
     inner
         Of each axis: whether its (low, high) face has a neighbour behind it.
     """
-    low, high, total = _measure(labels, sizes.size - 1)
+    low, high, total = boxes_and_sums(labels, sizes.size - 1)
     border = np.zeros(sizes.size - 1, np.uint8)
     for axis, (before, behind) in enumerate(inner):
         if not before:
@@ -71,35 +71,3 @@ def describe(
             border[high[axis] == labels.shape[axis]] = 1
     rows = SupervoxelRows._make(column[1:] for column in (*table, sizes))
     return rows, SupervoxelShapes._make((*low, *high, *total, border))
-
-
-@njit(nogil=True)
-def _measure(labels: UInt32, count: int) -> tuple[UInt32, UInt32, Int64]:
-    """Boxes and sums of coordinates, (3, count) each; run by run along x."""
-    nz, ny, nx = labels.shape
-    low = np.full((3, count), np.uint32(0xFFFFFFFF), np.uint32)
-    high = np.zeros((3, count), np.uint32)
-    total = np.zeros((3, count), np.int64)
-    for z in range(nz):
-        for y in range(ny):
-            x = 0
-            while x < nx:
-                label = labels[z, y, x]
-                begin = x
-                x += 1
-                while x < nx and labels[z, y, x] == label:
-                    x += 1
-                if label == 0:
-                    continue
-                k = np.int64(label) - 1
-                run = x - begin
-                low[0, k] = min(low[0, k], np.uint32(z))
-                low[1, k] = min(low[1, k], np.uint32(y))
-                low[2, k] = min(low[2, k], np.uint32(begin))
-                high[0, k] = np.uint32(z + 1)  # planes come in order
-                high[1, k] = max(high[1, k], np.uint32(y + 1))
-                high[2, k] = max(high[2, k], np.uint32(x))
-                total[0, k] += z * run
-                total[1, k] += y * run
-                total[2, k] += run * (begin + x - 1) // 2
-    return low, high, total
