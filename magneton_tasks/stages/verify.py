@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base.units import several
 from magneton_tasks.errors import BadDataError
@@ -29,6 +29,9 @@ from magneton_tasks.work.job import Job
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.stores import pool_table, segmentation, table_dir
 from magneton_tasks.work.validity import inputs_of, made_from, pool_input, pool_key, why_stale
+
+if TYPE_CHECKING:  # heavy
+    from magneton_tasks.formats.precomputed.store import PrecomputedStore
 
 #: Findings that are listed one by one.
 _LISTED = 20
@@ -90,12 +93,14 @@ def verify(attempt: Attempt) -> dict[str, Any]:
         counted |= found
     if "apply" in stages:
         run_cpu_s = START_S + sum(r.cpu_s or 0.0 for r in segments.values())
-        if is_exact:  # before damaged cells lose their records
-            _check_voxels(attempt, segments, counted["left_out_vox"], findings)
-        counted |= _check_output(attempt, pool, run_cpu_s, findings)
+        cells = attempt.require("apply", range(len(attempt.plan.geometry.cells)))
+        if is_exact:
+            _check_voxels(cells, segments, counted["left_out_vox"], findings)
+        output = segmentation(attempt)  # before apply, another result may lie there
+        counted |= _check_output(attempt, pool, cells, output, run_cpu_s, findings)
     _refuse(findings)
     if "apply" in stages:
-        _list_objects(attempt, counted, findings)
+        _list_objects(attempt, cells, output, counted, findings)
         _refuse(findings)
         mark_finished(attempt)
     say(f"verify{attempt.named}: {proof.words(counted)}: {json.dumps(counted)}")
@@ -173,7 +178,12 @@ def _check_table(
 
 
 def _check_output(
-    attempt: Attempt, pool: Record, run_cpu_s: float, findings: Findings
+    attempt: Attempt,
+    pool: Record,
+    applied: dict[int, Record],
+    output: PrecomputedStore,
+    run_cpu_s: float,
+    findings: Findings,
 ) -> dict[str, Any]:
     """Every cell written with this pool, and each of its chunks there as recorded.
 
@@ -183,11 +193,9 @@ def _check_output(
         ``chunks``: how many files there are; ``sharded``: they are shards; ``checked``: how that was found out, see `proof.checked`.
     """
     geometry = attempt.plan.geometry
-    cells = {"apply": len(geometry.cells)}
+    records = {"apply": applied}
     if geometry.coarse_cells is not None:
-        cells["downsample"] = len(geometry.coarse_cells)
-    records = {stage: attempt.require(stage, range(n)) for stage, n in cells.items()}
-    output = segmentation(attempt)  # before apply, another result may lie there
+        records["downsample"] = attempt.require("downsample", range(len(geometry.coarse_cells)))
     sizes = [mip for of in records.values() for r in of.values() for mip in r.info["chunks"]]
     share = proof.share_to_read(
         sum(map(len, sizes)), sum(map(sum, sizes)), run_cpu_s, is_local=output.objects.is_local
@@ -207,20 +215,24 @@ def _check_output(
 
 
 def _check_voxels(
-    attempt: Attempt, segments: dict[int, Record], left_out: int, findings: Findings
+    cells: dict[int, Record], segments: dict[int, Record], left_out: int, findings: Findings
 ) -> None:
     """Every labelled voxel of a block is in the volume, or left out."""
-    cells = attempt.require("apply", range(len(attempt.plan.geometry.cells)))
     labelled = sum(record.info.get("voxels", 0) for record in segments.values())
     written = sum(record.info["voxels"] for record in cells.values())
     for problem in round_counts.voxels_written(labelled, written, left_out):
         findings.add(problem)
 
 
-def _list_objects(attempt: Attempt, counted: dict[str, Any], findings: Findings) -> None:
+def _list_objects(
+    attempt: Attempt,
+    cells: dict[int, Record],
+    output: PrecomputedStore,
+    counted: dict[str, Any],
+    findings: Findings,
+) -> None:
     """Write the table of objects, which are as many as were cut, of as many voxels as were written."""
-    cells = attempt.require("apply", range(len(attempt.plan.geometry.cells)))
-    found = object_list.write(attempt, cells, segmentation(attempt).objects)
+    found = object_list.write(attempt, cells, output.objects)
     if found is None:
         say(
             "verify: NOTE: there is no table of objects, and none in Neuroglancer's list: an earlier "

@@ -69,8 +69,7 @@ def info_of(pool: str | None, written: Sequence[Sequence[FileInfo]]) -> Info:
 
 def files_written(written: Sequence[Sequence[FileInfo]], geometry: Geometry) -> str:
     """In words: ``12 chunks``."""
-    n = sum(map(len, written))
-    return f"{n:,} {'shard' if geometry.sharded else 'chunk'}{'s' * (n != 1)}"
+    return several(sum(map(len, written)), "shard" if geometry.sharded else "chunk")
 
 
 def parts(
