@@ -1,4 +1,4 @@
-# The worker image: Magneton with its [compute] extra, no Airflow, no compiler. `make image` builds it.
+# The worker image: Magneton with its extras [compute,mesh], no Airflow, no compiler. `make image` builds it.
 #
 # It runs with --read-only --network none --tmpfs /tmp, as any user. See docs/docker.md.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
@@ -14,7 +14,7 @@ COPY pyproject.toml constraints.txt docker/requirements.py ./
 RUN --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     if [ -s /run/secrets/pip_conf ]; then export PIP_CONFIG_FILE=/run/secrets/pip_conf; fi; \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
-    python3 requirements.py compute > requirements.txt; \
+    python3 requirements.py compute mesh > requirements.txt; \
     /opt/magneton/bin/pip install -c constraints.txt -r requirements.txt
 COPY README.md LICENSE ./
 COPY magneton ./magneton

@@ -21,11 +21,11 @@ venv: $(RUN) ## set up .venv (the other targets do it by themselves)
 # A stamp is written only after a complete install, so an interrupted one is taken up again.
 _INSTALL := pyproject.toml constraints.txt scripts/bootstrap.sh scripts/install.py
 $(RUN): $(_INSTALL)
-	@sh scripts/bootstrap.sh compute,view,airflow
+	@sh scripts/bootstrap.sh compute,mesh,view,airflow
 	@touch $@
 
 $(DEV): $(_INSTALL)
-	@sh scripts/bootstrap.sh compute,view,airflow,docker,dev
+	@sh scripts/bootstrap.sh compute,mesh,view,airflow,docker,dev
 	@touch $(RUN) $@
 
 # Even the imports of a fresh installation take seconds, in which a command can't say anything itself.

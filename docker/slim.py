@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 #: Under site-packages. Packages that built or test others, and parts that nothing of ours imports:
-#: Arrow's RPC and second copies of a library, zstandard's second backend (for PyPy), meshes, graphs
-#: of skeletons, highlighting of source text.
+#: Arrow's RPC and second copies of a library, zstandard's second backend (for PyPy), graphs of
+#: skeletons, highlighting of source text.
 UNUSED = (
     "pip", "pip-*.dist-info", "setuptools", "setuptools-*.dist-info", "_distutils_hack",
     "distutils-precedence.pth", "Cython", "cython.py", "pyximport", "_pytest", "pytest", "pybind11",
     "nanobind", "pyarrow/libarrow_flight*", "pyarrow/_flight*", "pyarrow/libarrow_python_flight*",
     "pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*", "zstandard/_cffi*",
-    "DracoPy*", "networkx", "networkx-*.dist-info", "pygments", "pygments-*.dist-info",
+    "networkx", "networkx-*.dist-info", "pygments", "pygments-*.dist-info",
 )  # fmt: skip
+#: Under the venv: pip's commands, and what DracoPy's wheel has beside its module.
+BESIDE = ("bin/pip*", "bin/draco_*", "include/draco", "lib/libdraco.a")
 #: Descriptions of Amazon's services: only those that reading and writing a bucket takes stay.
 SERVICES = "botocore/data"
 KEPT_SERVICES = ("s3", "sts", "sso", "sso-oidc", "signin")
@@ -41,7 +43,7 @@ def unneeded(site: Path) -> Iterator[Path]:
 
 def main(venv: Path) -> None:
     (site,) = venv.glob("lib/python3*/site-packages")
-    for path in [*unneeded(site), *(venv / "bin").glob("pip*")]:
+    for path in [*unneeded(site), *(path for name in BESIDE for path in venv.glob(name))]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

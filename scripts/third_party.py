@@ -17,9 +17,9 @@ from packaging.utils import canonicalize_name
 
 PAGE = Path(__file__).parents[1] / "THIRD_PARTY.md"
 #: All that users install.
-EXTRAS = {"compute", "view", "airflow", "docker"}
-#: What cloud-volume and cloud-files bring; nothing of ours imports them.
-LESSER = {"crc32c", "fastremap", "microviewer"}
+EXTRAS = {"compute", "mesh", "view", "airflow", "docker", "production"}
+#: What cloud-volume and cloud-files bring, and SQLAlchemy's way to PostgreSQL; nothing of ours imports them.
+LESSER = {"crc32c", "fastremap", "microviewer", "psycopg2-binary"}
 #: Where the metadata say nothing, or leave a choice: what the files of the licence say.
 KNOWN = {
     "fpzip": "BSD-3-Clause",
@@ -32,7 +32,7 @@ _HEAD = """\
 
 Packages that Magneton installs for its users, by the extras {extras}, and their licences. Made by `python -m scripts.third_party`; a test compares it with what is installed.
 
-Nothing here is under the GPL or AGPL. Under the LGPL are {lesser}: dependencies bring them, unmodified, and Magneton imports none of them.
+Nothing here is under the GPL or AGPL. Under the LGPL are {lesser}: they serve other packages, unmodified, and Magneton imports none of them.
 
 | package | version | licence |
 |---|---|---|

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from magneton_tasks.base.extras import require_extra
 from magneton_tasks.errors import UsageError
 from magneton_tasks.trials.tuning_result import Point, Tuning, best_of
 
@@ -25,8 +25,7 @@ def require_plotting() -> None:
     ------
     UsageError
     """
-    if find_spec("matplotlib") is None:
-        raise UsageError("drawing the curves needs matplotlib", "pip install 'magneton[view]'")
+    require_extra("view", ("matplotlib",), "drawing the curves", UsageError)
 
 
 def draw(tuning: Tuning, threshold: float | None, title: str) -> bytes:

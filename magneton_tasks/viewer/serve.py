@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from magneton_tasks.base.browser import has_display
+from magneton_tasks.base.extras import require_extra
 from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.errors import UsageError
 from magneton_tasks.viewer.layers import Layer, resolve
@@ -95,13 +96,9 @@ def require_packages() -> None:
     ------
     UsageError
     """
-    from importlib.util import find_spec
-
-    missing = [name for name in ("neuroglancer", "starlette", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"looking at volumes needs {', '.join(missing)}", "pip install 'magneton[view]'"
-        )
+    require_extra(
+        "view", ("neuroglancer", "starlette", "uvicorn"), "looking at volumes", UsageError
+    )
 
 
 def _listen(port: int) -> socket.socket:

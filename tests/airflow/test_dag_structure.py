@@ -24,13 +24,16 @@ from tests.helpers.odd_configs import ODD, TYPICAL
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
+    "DracoPy",
     "PIL",
+    "bioimage_cpp",
     "cloudfiles",
     "cloudvolume",
     "fastremap",
     "numba",
     "numpy",
     "pyarrow",
+    "pyfqmr",
     "scipy",
     "tinybrain",
     "waterz",

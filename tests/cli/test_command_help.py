@@ -19,8 +19,9 @@ from magneton_tasks.plan.stage_table import PROBE, TABLE
 
 #: Modules that --help has no use for: each costs a tenth of a CPU second or more, yaml a fiftieth.
 HEAVY = (
-    "PIL", "cloudvolume", "jinja2", "matplotlib", "neuroglancer", "numba", "numpy", "psutil",
-    "pyarrow", "pydantic", "rich", "ruamel", "scipy", "starlette", "waterz", "yaml", "zarr",
+    "DracoPy", "PIL", "bioimage_cpp", "cloudvolume", "jinja2", "matplotlib", "neuroglancer", "numba",
+    "numpy", "psutil", "pyarrow", "pydantic", "pyfqmr", "rich", "ruamel", "scipy", "starlette",
+    "waterz", "yaml", "zarr",
 )  # fmt: skip
 #: Names of options that hold a measure, and the words that say in what.
 _MEASURES = re.compile(r"time|wait|memory|size|shape|older|interval|duration|age\b|limit|voxel|box")

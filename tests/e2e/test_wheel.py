@@ -92,7 +92,7 @@ def _install_dependencies(project: Path, env: Path) -> None:
     """By uv, of which the downloads are there already: pip, as typed, then has only the wheel to install."""
     uv = shutil.which("uv") or str(project / ".venv" / "bin" / "uv")
     extras: list[str | Path] = [
-        word for extra in ("compute", "view", "airflow") for word in ("--extra", extra)
+        word for extra in ("compute", "mesh", "view", "airflow") for word in ("--extra", extra)
     ]
     command: list[str | Path] = [
         uv,

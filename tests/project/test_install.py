@@ -199,11 +199,11 @@ def test_an_installation_that_was_killed_is_taken_up_again(
 @pytest.mark.parametrize(
     ("target", "stamps", "extras"),
     [
-        (".venv/.installed", {".installed"}, "compute,view,airflow"),
+        (".venv/.installed", {".installed"}, "compute,mesh,view,airflow"),
         (
             ".venv/.installed-dev",
             {".installed", ".installed-dev"},
-            "compute,view,airflow,docker,dev",
+            "compute,mesh,view,airflow,docker,dev",
         ),
     ],
 )
@@ -222,7 +222,7 @@ def test_targets_of_users_need_no_tools_of_developers(target: str) -> None:
     needed = subprocess.run(
         ["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "bootstrap.sh compute,view,airflow\n" in needed.stdout
+    assert "bootstrap.sh compute,mesh,view,airflow\n" in needed.stdout
     assert "dev" not in needed.stdout.partition("bootstrap.sh")[2].splitlines()[0]
 
 
@@ -231,4 +231,4 @@ def test_targets_of_developers_bring_theirs(target: str) -> None:
     needed = subprocess.run(
         ["make", "-n", "-B", target], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "bootstrap.sh compute,view,airflow,docker,dev\n" in needed.stdout
+    assert "bootstrap.sh compute,mesh,view,airflow,docker,dev\n" in needed.stdout

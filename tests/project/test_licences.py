@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from scripts import third_party
 
-CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
+ROOT = Path(__file__).parents[2]
+CONSTRAINTS = ROOT / "constraints.txt"
+
+
+def test_all_extras_but_those_of_developers_are_looked_at() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"].keys() - {"dev"} == third_party.EXTRAS
 
 
 def test_nothing_that_users_install_is_refused() -> None:
@@ -34,7 +41,7 @@ def test_the_page_lists_what_is_pinned() -> None:
         ("GPL-3.0-only", True),
         ("GNU General Public License v2 (GPLv2)", True),
         ("AGPL-3.0-or-later", True),
-        ("LGPL-3.0", True),  # unless it is one of the three that are listed
+        ("LGPL-3.0", True),  # unless it is one of those that are listed
         ("unknown", True),
     ],
 )

@@ -23,6 +23,7 @@ LEAST_PYTHON = (3, 11)
 #: Extras that people install to do something; what they do.
 EXTRAS = {
     "compute": "segment blocks",
+    "mesh": "make meshes and skeletons",
     "view": "look at volumes: try, tune, view",
     "docker": "run in containers without Airflow",
     "airflow": "run with Airflow",
