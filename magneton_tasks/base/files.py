@@ -316,6 +316,25 @@ class NewFile:
         while view:
             view = view[os.write(self._descriptor, view) :]
 
+    def rewrite_start(self, head: bytes) -> None:
+        """Put other bytes in place of as many first ones, all of which are zeros."""
+        done = 0
+        while done < len(head):
+            done += os.pwrite(self._descriptor, head[done:], done)
+        # CRC-32 is linear: what changes in the sum is what changes in that of zeros, for the same length.
+        rest = self._size - len(head)
+        changed = _crc32_of_zeros(rest, zlib.crc32(head))
+        self._crc32 ^= changed ^ _crc32_of_zeros(self._size)
+
+
+def _crc32_of_zeros(count: int, crc32: int = 0) -> int:
+    """The CRC-32 after so many zeros more."""
+    zeros = bytes(min(count, _READ_BYTES))
+    while count:
+        crc32 = zlib.crc32(zeros[:count], crc32)
+        count -= min(count, len(zeros))
+    return crc32
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[NewFile]:

@@ -18,7 +18,7 @@ from typing import Any
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.location import Location, cloud_files, connection_errors, parse_json
-from magneton_tasks.errors import OutputError
+from magneton_tasks.errors import NoInputError, OutputError
 
 
 class Objects:
@@ -65,6 +65,22 @@ class Objects:
         with connection_errors(f"{self.location.url}/{name}"):
             data: bytes | None = cloud_files(self.location.url).get(name, raw=raw)
             return data
+
+    def get_part(self, name: str, begin: int, end: int) -> bytes:
+        """Bytes of a file in a bucket, as they are stored; fewer where it ends before.
+
+        Raises
+        ------
+        NoInputError, TemporaryError
+            It isn't there; the connection failed.
+        """
+        url = f"{self.location.url}/{name}"
+        with connection_errors(url):
+            part = {"path": name, "start": begin, "end": end}
+            data: bytes | None = cloud_files(self.location.url).get(part, raw=True)
+        if data is None:
+            raise NoInputError(f"{url} isn't there")
+        return data
 
     @contextmanager
     def reading(self, directory: str) -> Iterator[Callable[[str, int], bytes | None]]:
