@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,24 +10,12 @@ import pytest
 from magneton_tasks.config.read import load_config
 from magneton_tasks.plan.stage_table import ROUNDS
 from magneton_tasks.viewer.of_config import view_of
-from tests.helpers import volumes
-
-SHAPE = (16, 24, 20)
-EXACT: dict[str, Any] = {
-    "method": "exact",
-    "segment": {},
-    "exact": {"s2": 20, "dust": 15, "advanced": {"s_min": 6, "t_size": 5}},
-    "pool": {},
-    "block": {"size": [8, 12, 20]},
-}
+from tests.helpers import side_by_side, volumes
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    array = volumes.affinities(volumes.cells(SHAPE, 20, 3), noise=0.4)
-    volumes.write_precomputed(tmp_path / "affinity", array)
-    output = f"file://{tmp_path}/at {{threshold}}/segmentation"
-    return volumes.write_config(tmp_path, EXACT, output=output)
+    return side_by_side.write(tmp_path)
 
 
 def test_results_at_several_thresholds_stand_side_by_side(config: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from magneton_tasks.runners.docker.engine import Engine
 from magneton_tasks.runners.docker.task import Workshop, stage_task
 from magneton_tasks.sample import write_sample
 from tests.cluster.docker.conftest import MARKS, OWNER, expect_same_as_local, own, records
+from tests.helpers import side_by_side
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import plan_run, read_segmentation
 
@@ -128,6 +129,17 @@ def test_the_exact_method_is_the_same_and_compiles_nothing(place: Path) -> None:
     expect_nothing_compiled(work)
     assert list(work.glob("rounds-*/0/records/*.jsonl"))
     expect_same_as_local(config, place)
+
+
+def test_several_thresholds_are_the_same_as_of_the_local_runner(
+    place: Path, engine: Engine, tmp_path: Path
+) -> None:
+    """Every output is mounted where it is written, though none exists before."""
+    config = side_by_side.write(place, DOCKER)
+    own(place)
+    magneton("run", config, "--thresholds", side_by_side.TEXTS)
+    side_by_side.assert_as_alone(config, tmp_path)
+    assert engine.find({"magneton.work": str(place / "work")}) == []
 
 
 INSIDE = """

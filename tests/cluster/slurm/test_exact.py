@@ -6,8 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from tests.cluster.slurm.cluster import Place, finish, wait_for
+from tests.cluster.slurm.cluster import Place, finish, only_slurm, wait_for
 from tests.cluster.slurm.conftest import is_right, voxels
+from tests.helpers import side_by_side
 from tests.helpers.file_limits import assert_few_files
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.helpers.volumes import run_pipeline
@@ -38,3 +39,14 @@ def test_rounds_go_on_after_a_kill_between_two_and_the_result_is_identical(
     assert all("--array=0-" in call or "--array=0 " in call for call in first_tries), first_tries
     assert not place.jobs()
     assert_few_files(place.path / "work")
+
+
+def test_several_thresholds_are_one_attempt(place: Place, tmp_path: Path) -> None:
+    config = side_by_side.write(place.path, only_slurm({"max_running": 3}))
+    place.own()
+    place.run(config, "--thresholds", side_by_side.TEXTS)
+    side_by_side.assert_as_alone(config, tmp_path)
+    assert len(place.submissions("segment")) == 1, "one set of blocks"
+    (verify,) = place.submissions("verify")
+    assert "--array=0-1" in verify, "each threshold is a job of its own"
+    assert not place.jobs()
