@@ -89,6 +89,8 @@ class Info(TypedDict, total=False):
         Digest of what the pool was made of that a cell was written with.
     chunks, crc32
         Of a cell, see `work.chunks`.
+    outputs
+        Files below the output, by path there: [size in bytes, CRC-32]; see `work.output_files`.
     damaged
         Files of an *invalid* cell and what is wrong with them, see `outcome.status_check`.
     """
@@ -127,6 +129,7 @@ class Info(TypedDict, total=False):
     pool: str | None
     chunks: list[list[int]]
     crc32: list[str]
+    outputs: dict[str, list[int]]
     damaged: list[tuple[str, str]]
 
 
