@@ -35,6 +35,8 @@ class Layer:
         Whose voxels count where a volume can be shown at one mip only.
     selected
         Ids that are selected; none: all objects are shown.
+    solid
+        The volume has meshes: what is selected is seen in 3D.
     visible
         False: listed, and switched off.
     channels
@@ -52,6 +54,7 @@ class Layer:
     url: str
     mip: int = 0
     selected: tuple[int, ...] = ()
+    solid: bool = False
     visible: bool = True
     channels: tuple[int, int, int] = (0, 1, 2)
     invert: bool = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3
-from magneton_tasks.base.location import locate
+from magneton_tasks.base.location import locate, read_json
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.thresholds import is_text, uses_threshold
 from magneton_tasks.config.types import THRESHOLD
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: How many of the largest objects are selected; more would be one colourful noise.
 SELECTED_OBJECTS = 50
+#: In 3D they hide each other.
+SOLID_OBJECTS = 10
 #: A coarsest mip of more voxels isn't read as a whole, but its middle: 256 MB of uint64.
 _COUNTED_VOX = 1 << 25
 _MOST_MIPS = 32
@@ -98,7 +100,9 @@ def view_of(
             its = next((each for each in of if each.config.paths.output == url), None)
             its = attempt if len(segmentations) == 1 and its is None else its
             selected = largest_objects(url, its, count=count) if truth is None else ()
-            layers.append(Layer(name, "segmentation", url, selected=selected))
+            solid = has_meshes(url) and bool(selected)
+            selected = selected[:SOLID_OBJECTS] if solid else selected
+            layers.append(Layer(name, "segmentation", url, selected=selected, solid=solid))
         else:
             layers.insert(0, affinity_layer(config))
     if frame is None:
@@ -115,6 +119,15 @@ def view_of(
     return View(
         tuple(layers), tuple(notes), (z, y, x), frame.voxel_size_nm, box.shape, compare, thresholds
     )
+
+
+def has_meshes(url: str) -> bool:
+    """Whether the ``info`` of a precomputed volume names meshes."""
+    try:
+        info = read_json(locate(url), "info") or {}
+    except MagnetonError:
+        return False
+    return isinstance(info.get("mesh"), str)
 
 
 def _segmentations(config: RunConfig) -> dict[str, str]:

@@ -17,6 +17,10 @@ _M_PER_NM = 1e-9
 _SCALES = {"uint8": 255.0, "uint16": 65535.0}
 #: Height and width in pixels of all panels together, about: a small volume is enlarged to fill its own.
 _WINDOW_PX = (680, 1160)
+#: Width of the list of objects, which stands beside meshes.
+_LIST_PX = 300
+#: Voxels along the height of a panel in 3D, in longest edges of the volume: turned, it is seen as a whole.
+_AROUND, _AROUND_NARROW = 1.5, 2.0
 #: Of a large volume no more than this is seen at first, in voxels: a map of one mip loads slowly.
 _FIRST_SIGHT_VOX = 1024.0
 #: From above and a little from the side, as a quaternion.
@@ -77,37 +81,45 @@ def make_state(
         for n, one in enumerate(shown)
         for layer in _layers(one, f"{base_url}data/{n}/", colours)
     ]
+    solid = any(one.layer.solid for one in shown)
     state: State = {
         "dimensions": {
             axis: [size * _M_PER_NM, "m"]
             for axis, size in zip("xyz", reversed(voxel_size_nm), strict=True)
         },
         "position": [float(v) for v in reversed(position_vox)],
-        **_zoom(shape_vox, voxel_size_nm, *_panels(layers, side_by_side)),
+        **_zoom(shape_vox, voxel_size_nm, *_panels(layers, side_by_side, solid), solid),
         "projectionOrientation": _ORIENTATION,
         "crossSectionBackgroundColor": "#000000",
         "hideCrossSectionBackground3D": True,
         "layers": layers,
-        "layout": _layout(layers, side_by_side),
+        "layout": _layout(layers, side_by_side, solid),
     }
+    if solid:
+        state["showSlices"] = False  # in 3D they would hide what lies behind
     for name in _names(layers, "segmentation")[:1]:
-        state["selectedLayer"] = {"layer": name, "visible": False}
+        state["selectedLayer"] = {"layer": name, "visible": solid}
     return state
 
 
-def _zoom(shape_vox: Vec3 | None, voxel_size_nm: Size3, rows: int, columns: int) -> State:
+def _zoom(
+    shape_vox: Vec3 | None, voxel_size_nm: Size3, rows: int, columns: int, solid: bool
+) -> State:
     """Scales of sections (voxels a pixel) and of the view in 3D (voxels a panel).
 
-    Neuroglancer counts both in voxels of the finest axis.
+    Neuroglancer counts both in voxels of the finest axis. Of meshes the whole volume is seen, because
+    they have levels of detail; of sections in 3D a part.
     """
     if shape_vox is None:
         return {"crossSectionScale": 1.0, "projectionScale": _FIRST_SIGHT_VOX}
     finest_nm = min(voxel_size_nm)
     z, y, x = (n * size / finest_nm for n, size in zip(shape_vox, voxel_size_nm, strict=True))
-    fitting = max(y * rows / _WINDOW_PX[0], x * columns / _WINDOW_PX[1])
+    height, width = _WINDOW_PX
+    fitting = max(y * rows / height, x * columns / (width - _LIST_PX if solid else width))
+    whole = max(z, y, x) * (_AROUND_NARROW if solid else _AROUND)
     return {
         "crossSectionScale": min(fitting, 1.0),
-        "projectionScale": min(1.5 * max(z, y, x), _FIRST_SIGHT_VOX),
+        "projectionScale": whole if solid else min(whole, _FIRST_SIGHT_VOX),
     }
 
 
@@ -115,18 +127,23 @@ def _names(layers: Sequence[State], kind: str) -> list[str]:
     return [layer["name"] for layer in layers if layer["type"] == kind]
 
 
-def _panels(layers: Sequence[State], side_by_side: bool) -> tuple[int, int]:
+def _panels(layers: Sequence[State], side_by_side: bool, solid: bool) -> tuple[int, int]:
     """Rows and columns of panels."""
-    segmentations = len(_names(layers, "segmentation"))
-    return (1, segmentations) if side_by_side and segmentations > 1 else (2, 2)
+    if _is_row(layers, side_by_side):
+        return 1, len(_names(layers, "segmentation")) * (1 + solid)
+    return (1, 2) if solid else (2, 2)
 
 
-def _layout(layers: Sequence[State], side_by_side: bool) -> str | State:
-    if _panels(layers, side_by_side) == (2, 2):
-        return "4panel"
+def _is_row(layers: Sequence[State], side_by_side: bool) -> bool:
+    return side_by_side and len(_names(layers, "segmentation")) > 1
+
+
+def _layout(layers: Sequence[State], side_by_side: bool, solid: bool) -> str | State:
+    if not _is_row(layers, side_by_side):
+        return "xy-3d" if solid else "4panel"
     images = _names(layers, "image")
     panels = [
-        {"type": "viewer", "layers": [*images, name], "layout": "xy"}
+        {"type": "viewer", "layers": [*images, name], "layout": "xy-3d" if solid else "xy"}
         for name in _names(layers, "segmentation")
     ]
     return {"type": "row", "children": panels}

@@ -15,6 +15,7 @@ _PRECOMPUTED = re.compile(
     r"(?:[^/]+/)?info"
     r"|(?:[^/]+/)+-?\d+--?\d+_-?\d+--?\d+_-?\d+--?\d+"
     r"|(?:[^/]+/)+[0-9a-f]+\.shard"
+    r"|[^/]+/\d+(?:\.index|:\d+(?::[\w.-]+)?)?"  # meshes and skeletons that aren't sharded
 )
 _ZARR = re.compile(
     r"(?:[^/]+/)*(?:zarr\.json|\.zarray|\.zattrs|\.zgroup|(?:c[./])?\d+(?:[./]\d+)*)"
@@ -56,7 +57,7 @@ class OpenFile:
 
 
 def is_volume_file(format: str, name: str) -> bool:  # noqa: A002 (the field's word)
-    """Whether a path below a volume can be one of its files: metadata, a chunk or a shard."""
+    """Whether a path below a volume can be one of its files: metadata, a chunk, a shard, a mesh."""
     if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
         return False
     pattern = _PRECOMPUTED if format == "precomputed" else _ZARR

@@ -87,6 +87,18 @@ def test_a_small_volume_fills_its_panel_and_a_large_one_doesnt_load_as_a_whole(
     assert large["projectionScale"] <= 2048
 
 
+def test_meshes_are_shown_as_a_whole_beside_the_list_of_objects(small_volumes: Path) -> None:
+    image, segmentation = layers_in(small_volumes)
+    solid = replace(segmentation, solid=True)
+    state = state_of([image, solid], shape_vox=(5000, 90_000, 90_000))
+    assert (state["layout"], state["showSlices"]) == ("xy-3d", False)
+    assert state["selectedLayer"] == {"layer": "segmentation", "visible": True}
+    assert state["projectionScale"] > 90_000
+    several = [replace(solid, name=name) for name in ("0.5", "0.7")]
+    layout = state_of([image, *several], side_by_side=True)["layout"]
+    assert [panel["layout"] for panel in layout["children"]] == ["xy-3d", "xy-3d"]
+
+
 def test_side_by_side(small_volumes: Path) -> None:
     image, segmentation = layers_in(small_volumes)
     several = [replace(segmentation, name=name, selected=()) for name in ("0.5", "0.7", "0.9")]
@@ -239,6 +251,12 @@ def test_a_bucket_is_left_to_the_browser(small_volumes: Path) -> None:
         ("precomputed", "8.5_8_16/0-1_0-1_0-1", True),
         ("precomputed", "8_8_16/0f3.shard", True),
         ("precomputed", "properties/info", True),
+        ("precomputed", "mesh/0f3.shard", True),
+        ("precomputed", "mesh/4294967745", True),
+        ("precomputed", "mesh/4294967745.index", True),
+        ("precomputed", "mesh/4294967745:0:0-512_0-512_0-100", True),
+        ("precomputed", "4294967745.index", False),
+        ("precomputed", "mesh/notes.index", False),
         ("precomputed", "0-64_0-64_0-64", False),
         ("precomputed", "8_8_16/0-64_0-64_0-64.gz", False),  # by its plain name only
         ("precomputed", "magneton.json", False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,17 @@ def test_the_largest_objects_of_the_output_are_selected(config: Path, tmp_path: 
     assert [layer.name for layer in view.layers] == ["affinity", "segmentation"]
     assert view.layers[1].selected == tuple((1 << 40) + label for label in (4, 2, 5, 3, 1))
     assert not view.notes
+
+
+def test_of_an_output_with_meshes_ten_objects_are_seen(config: Path, tmp_path: Path) -> None:
+    labels = volumes.cells().astype(np.uint64)
+    volumes.write_precomputed(tmp_path / "segmentation", labels, layer_type="segmentation")
+    (plain,) = look(config).layers[1:]
+    assert (len(plain.selected), plain.solid) == (25, False)
+    info = tmp_path / "segmentation" / "info"
+    info.write_text(json.dumps({**json.loads(info.read_text()), "mesh": "mesh"}))
+    (layer,) = look(config).layers[1:]
+    assert (layer.selected, layer.solid) == (plain.selected[:10], True)
 
 
 def test_while_apply_writes_missing_chunks_count_as_empty(config: Path, tmp_path: Path) -> None:
