@@ -1,0 +1,1 @@
+"""Skeletons of objects: by cell, then joined. Lattices of voxels (z, y, x); lengths in nm."""
