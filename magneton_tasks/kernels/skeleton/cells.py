@@ -15,44 +15,22 @@ Pacific Graphics 2000.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from bioimage_cpp.skeleton import distributed
 from numpy.typing import NDArray
 
-from magneton_tasks.base.geometry import Box, Size3
+from magneton_tasks.base.geometry import Box
 from magneton_tasks.kernels.skeleton.fragment import Fragment, Int64
+from magneton_tasks.kernels.skeleton.rules import Rules
 
 #: Objects that are worked at a time: the library takes some 3 kB for each.
 AT_ONCE = 1 << 15
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What decides which branches an object has.
-
-    Attributes
-    ----------
-    voxel_size_nm
-        (z, y, x).
-    scale, const_nm
-        A path covers what lies within ``scale`` * radius + ``const_nm`` of it along each axis: there
-        no other branch begins.
-    tick_nm
-        Shorter branches are left out.
-    """
-
-    voxel_size_nm: Size3
-    scale: float
-    const_nm: float
-    tick_nm: float
-
-
 def fragments(
     numbers: NDArray[np.uint32],
-    low: Int64,
-    high: Int64,
+    planes: tuple[Int64, Int64],
     box: Box,
     volume: Box,
     rules: Rules,
@@ -65,8 +43,8 @@ def fragments(
     numbers
         uint32 (z, y, x): number of the object in each voxel, 0: none. Of ``box``, and one plane more
         on each high side where the volume goes on.
-    low, high
-        int64 (n,): first plane along z of the objects 1 to n, and the one after their last.
+    planes
+        int64 (n,) each: first plane along z of the objects 1 to n, and the one after their last.
     box, volume
         In voxels of the mip.
     at_once
@@ -81,6 +59,7 @@ def fragments(
     targets = distributed.block_border_targets_labels(
         numbers, faces, origin=box.begin, spacing=rules.voxel_size_nm
     )
+    low, high = planes
     order = np.argsort(low, kind="stable")
     for begin in range(0, len(order), at_once):
         some = order[begin : begin + at_once]

@@ -9,8 +9,8 @@ import numpy as np
 from bioimage_cpp.skeleton import distributed
 from numpy.typing import NDArray
 
-from magneton_tasks.kernels.skeleton.cells import Rules
 from magneton_tasks.kernels.skeleton.fragment import Float32, Fragment, merged
+from magneton_tasks.kernels.skeleton.rules import Rules
 from magneton_tasks.kernels.skeleton.twigs import without_twigs
 
 

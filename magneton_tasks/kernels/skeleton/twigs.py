@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from magneton_tasks.kernels.skeleton.cells import Rules
 from magneton_tasks.kernels.skeleton.fragment import Bool, Fragment, Int64
+from magneton_tasks.kernels.skeleton.rules import Rules
 
 
 @dataclass(order=True, slots=True)
@@ -57,10 +57,10 @@ class _Tree:
         lengths = forest.lengths_nm(rules.voxel_size_nm)
         degrees = forest.degrees()
         # views give plain numbers, as lists do, in a fifth of the memory
-        self._starts = memoryview(np.concatenate([[0], np.cumsum(degrees)]))
-        self._others = memoryview(ends[order, 1])
-        self._lengths = memoryview(np.concatenate([lengths, lengths])[order])
-        self.degree = memoryview(degrees)
+        self._starts = np.concatenate([[0], np.cumsum(degrees)]).data
+        self._others = ends[order, 1].data
+        self._lengths = np.concatenate([lengths, lengths])[order].data
+        self.degree = degrees.data
         self.is_there: Bool = np.ones(len(degrees), np.bool_)
 
     def tips(self) -> list[int]:

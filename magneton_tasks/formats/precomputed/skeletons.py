@@ -1,0 +1,112 @@
+"""Skeletons of a segmentation, as Neuroglancer reads them.
+
+One is, without gaps::
+
+    uint32 V, uint32 E | float32 V x (x, y, z) nm | uint32 E x 2 | float32 V radii in nm
+
+The format: https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/skeletons.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from magneton_tasks.errors import BadDataError
+
+#: The folder, beside the ``info`` of the segmentation, which names it.
+FOLDER = "skeletons"
+#: Member of the segmentation's ``info``.
+MEMBER = "skeletons"
+_TYPE = "neuroglancer_skeletons"
+_RADIUS = {"id": "radius", "data_type": "float32", "num_components": 1}
+_IDENTITY = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+_HEAD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSkeleton:
+    """A skeleton as it is stored.
+
+    Attributes
+    ----------
+    vertices
+        float32 (n, 3): **(x, y, z)** in nm.
+    edges
+        uint32 (m, 2): places in ``vertices``.
+    radii
+        float32 (n,), in nm.
+    """
+
+    vertices: NDArray[np.float32]
+    edges: NDArray[np.uint32]
+    radii: NDArray[np.float32]
+
+
+def content(sharding: Mapping[str, Any]) -> dict[str, Any]:
+    """The folder's ``info``; ``sharding`` is its member of that name."""
+    return {
+        "@type": _TYPE,
+        "transform": _IDENTITY,  # Neuroglancer could do without it, cloud-volume can't
+        "vertex_attributes": [_RADIUS],
+        "sharding": dict(sharding),
+    }
+
+
+def check_info(info: Mapping[str, Any]) -> None:
+    """See that ``info`` describes skeletons as this module stores them.
+
+    Raises
+    ------
+    BadDataError
+        It doesn't: another tool wrote them, or they are something else.
+    """
+    expected = {"@type": _TYPE, "transform": _IDENTITY, "vertex_attributes": [_RADIUS]}
+    other = [key for key, value in expected.items() if info.get(key) != value]
+    if other or not isinstance(info.get("sharding"), Mapping):
+        which = other[0] if other else "sharding"
+        raise BadDataError(f"{FOLDER}/info: its {which} isn't that of this tool's skeletons")
+
+
+def encode(
+    vertices_nm: NDArray[np.floating], edges: NDArray[np.integer], radii_nm: NDArray[np.floating]
+) -> bytes:
+    """The bytes of a skeleton; ``vertices_nm`` (n, 3) are **(z, y, x)**."""
+    head = np.array([len(vertices_nm), len(edges)], "<u4")
+    xyz = np.ascontiguousarray(vertices_nm[:, ::-1], "<f4")
+    return b"".join(
+        (
+            head.tobytes(),
+            xyz.tobytes(),
+            edges.astype("<u4").tobytes(),
+            radii_nm.astype("<f4").tobytes(),
+        )
+    )
+
+
+def decode(data: bytes) -> StoredSkeleton:
+    """A skeleton of its bytes.
+
+    Raises
+    ------
+    BadDataError
+        They are cut off, too long, or an edge has no vertex.
+    """
+    if len(data) < _HEAD:
+        raise BadDataError(f"a skeleton of {len(data)} bytes")
+    count, edge_count = (int(n) for n in np.frombuffer(data, "<u4", 2))
+    expected = _HEAD + 16 * count + 8 * edge_count
+    if len(data) != expected:
+        raise BadDataError(
+            f"a skeleton of {count} vertices and {edge_count} edges has {expected} bytes, not {len(data)}"
+        )
+    vertices = np.frombuffer(data, "<f4", 3 * count, _HEAD).reshape(-1, 3)
+    edges = np.frombuffer(data, "<u4", 2 * edge_count, _HEAD + 12 * count).reshape(-1, 2)
+    if edges.max(initial=0) >= max(count, 1):
+        raise BadDataError(f"a skeleton of {count} vertices has an edge to vertex {edges.max()}")
+    radii = np.frombuffer(data, "<f4", count, _HEAD + 12 * count + 8 * edge_count)
+    return StoredSkeleton(vertices, edges, radii)
