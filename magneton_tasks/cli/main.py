@@ -16,6 +16,7 @@ from magneton_tasks.base.failures import is_untold_bug, ours
 from magneton_tasks.base.worker_env import die_with_parent, settle_libraries
 from magneton_tasks.cli import completing
 from magneton_tasks.cli.airflow import commands as scheduling
+from magneton_tasks.cli.check import commands as checking
 from magneton_tasks.cli.clean import commands as cleaning
 from magneton_tasks.cli.config import commands as configuring
 from magneton_tasks.cli.console import Quit, is_interactive
@@ -70,6 +71,7 @@ for command in (
     running.attach,
     *looking.COMMANDS,
     *viewing.COMMANDS,
+    *checking.COMMANDS,
     *cleaning.COMMANDS,
     *checking_up.COMMANDS,
     *scheduling.COMMANDS,

@@ -1,0 +1,1 @@
+"""``magneton check-layer``."""
