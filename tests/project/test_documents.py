@@ -29,7 +29,7 @@ from tests.helpers.shell_blocks import (
 ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 _CODE = re.compile(r"```sh\n(.*?)```|`([^`\n]+)`", re.DOTALL)
-_COMMAND = re.compile(r"(?:^|\$\()magneton ((?:[a-z]+ ?)+)(.*)")
+_COMMAND = re.compile(r"(?:^|\$\()magneton ((?:[a-z][a-z-]* ?)+)(.*)")
 
 
 def named_commands(page: Path) -> set[tuple[str, str]]:

@@ -96,10 +96,29 @@ def decode(data: bytes) -> StoredSkeleton:
     BadDataError
         They are cut off, too long, or an edge has no vertex.
     """
+    vertices, edges, attributes = parts(data, 4)
+    return StoredSkeleton(vertices, edges, np.frombuffer(attributes, "<f4"))
+
+
+def parts(
+    data: bytes, per_vertex: int
+) -> tuple[NDArray[np.float32], NDArray[np.uint32], memoryview]:
+    """Vertices, edges, and the bytes of all attributes, of a skeleton whoever wrote it.
+
+    Parameters
+    ----------
+    per_vertex
+        Bytes of a vertex's attributes, of all of them.
+
+    Raises
+    ------
+    BadDataError
+        They are cut off, too long, or an edge has no vertex.
+    """
     if len(data) < _HEAD:
         raise BadDataError(f"a skeleton of {len(data)} bytes")
     count, edge_count = (int(n) for n in np.frombuffer(data, "<u4", 2))
-    expected = _HEAD + 16 * count + 8 * edge_count
+    expected = _HEAD + (12 + per_vertex) * count + 8 * edge_count
     if len(data) != expected:
         raise BadDataError(
             f"a skeleton of {count} vertices and {edge_count} edges has {expected} bytes, not {len(data)}"
@@ -108,5 +127,4 @@ def decode(data: bytes) -> StoredSkeleton:
     edges = np.frombuffer(data, "<u4", 2 * edge_count, _HEAD + 12 * count).reshape(-1, 2)
     if edges.max(initial=0) >= max(count, 1):
         raise BadDataError(f"a skeleton of {count} vertices has an edge to vertex {edges.max()}")
-    radii = np.frombuffer(data, "<f4", count, _HEAD + 12 * count + 8 * edge_count)
-    return StoredSkeleton(vertices, edges, radii)
+    return vertices, edges, memoryview(data)[_HEAD + 12 * count + 8 * edge_count :]

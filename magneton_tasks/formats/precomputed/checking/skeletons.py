@@ -20,6 +20,7 @@ from magneton_tasks.formats.precomputed.checking.objects import (
     picked,
     sharding_of,
 )
+from magneton_tasks.formats.precomputed.skeletons import parts
 
 _DAMAGED = "damaged"
 _TYPES = ("float32", "uint8", "int8", "uint16", "int16", "uint32", "int32")
@@ -112,15 +113,8 @@ def _attributes(info: Mapping[str, Any]) -> int:
 
 def _problem_of(data: bytes, per_vertex: int) -> str | None:
     """What is wrong with the bytes of a skeleton."""
-    if len(data) < 8:
-        return f"{len(data)} bytes, fewer than its head has"
-    vertices, edges = np.frombuffer(data, "<u4", 2).tolist()
-    due = 8 + vertices * (12 + per_vertex) + 8 * edges
-    if len(data) != due:
-        return f"{len(data):,} bytes where {vertices:,} vertices and {edges:,} edges take {due:,}"
-    ends = np.frombuffer(data, "<u4", 2 * edges, offset=8 + 12 * vertices)
-    if edges and int(ends.max()) >= vertices:
-        return f"an edge to vertex {int(ends.max()):,} of {vertices:,}"
-    if not np.isfinite(np.frombuffer(data, "<f4", 3 * vertices, offset=8)).all():
-        return "a vertex whose place is no number"
-    return None
+    try:
+        vertices, _, _ = parts(data, per_vertex)
+    except BadDataError as error:
+        return error.what
+    return None if np.isfinite(vertices).all() else "a vertex whose place is no number"
