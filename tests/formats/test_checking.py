@@ -39,7 +39,7 @@ def labels() -> Any:
 
 # ------------------------------------------------------------------ writing
 def info_of(sharding: dict[str, Any] | None) -> dict[str, Any]:
-    scale = {
+    scale: dict[str, Any] = {
         "key": "4_4_40", "size": list(SHAPE[::-1]), "resolution": [4, 4, 40], "voxel_offset": [-16, 0, 32],
         "chunk_sizes": [[CHUNK] * 3], "encoding": "compressed_segmentation",
         "compressed_segmentation_block_size": [8, 8, 8],
@@ -201,11 +201,17 @@ def without(name: str) -> Damage:
 
 
 def bytes_of(name: str, data: bytes) -> Damage:
-    return lambda layer: (layer / name).write_bytes(data) and None
+    def damage(layer: Path) -> None:
+        (layer / name).write_bytes(data)
+
+    return damage
 
 
 def renamed(name: str, other: str) -> Damage:
-    return lambda layer: (layer / name).rename(layer / other) and None
+    def damage(layer: Path) -> None:
+        (layer / name).rename(layer / other)
+
+    return damage
 
 
 def members(name: str, *keys: str | int, value: Any) -> Damage:
