@@ -22,6 +22,7 @@ NAMES = (
     "pipeline",
     "verify",
     "sharding",
+    "skeletons",
     "quality",
     "map_threshold",
     "memory",
