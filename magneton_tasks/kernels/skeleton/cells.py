@@ -20,7 +20,8 @@ import numpy as np
 from bioimage_cpp.skeleton import distributed
 from numpy.typing import NDArray
 
-from magneton_tasks.base.geometry import Box
+from magneton_tasks.base.geometry import Box, Vec3
+from magneton_tasks.kernels.skeleton import full_slices
 from magneton_tasks.kernels.skeleton.fragment import Fragment, Int64
 from magneton_tasks.kernels.skeleton.rules import Rules
 
@@ -69,17 +70,36 @@ def fragments(
             names = np.zeros(len(order) + 1, np.uint32)
             names[some + 1] = some + 1
             part = names[part]
-        found = distributed.block_teasar_labels(
-            np.ascontiguousarray(part),
-            open_faces=[face for face in faces if _has(face, first, last, len(numbers))],
-            origin=(box.begin[0] + first, *box.begin[1:]),
-            required_targets={n: targets[n] for n in (some + 1).tolist() if n in targets},
-            spacing=rules.voxel_size_nm,
-            scale=rules.scale,
-            constant=rules.const_nm,
-        )
-        for number, (vertices, edges, radii) in found.items():
-            yield number, Fragment.of(vertices, edges, radii)
+        part = np.ascontiguousarray(part)
+        open_here = [face for face in faces if _has(face, first, last, len(numbers))]
+        begin_here = (box.begin[0] + first, *box.begin[1:])
+        needed = {n: targets[n] for n in (some + 1).tolist() if n in targets}
+        yield from _worked(part, open_here, begin_here, needed, rules)
+
+
+def _worked(
+    numbers: NDArray[np.uint32],
+    faces: list[tuple[int, str]],
+    begin: Vec3,
+    targets: dict[int, Int64],
+    rules: Rules,
+) -> Iterator[tuple[int, Fragment]]:
+    size = rules.voxel_size_nm
+    found = distributed.block_teasar_labels(
+        numbers,
+        open_faces=faces,
+        origin=begin,
+        required_targets=targets,
+        spacing=size,
+        scale=rules.scale,
+        constant=rules.const_nm,
+    )
+    filling = full_slices.filling(numbers)
+    for number, (vertices, edges, radii) in found.items():
+        if number in filling:
+            inside = vertices - np.asarray(begin)
+            radii = full_slices.radii_nm(numbers == number, inside, faces, size)
+        yield number, Fragment.of(vertices, edges, radii)
 
 
 def _has(face: tuple[int, str], first: int, last: int, planes: int) -> bool:

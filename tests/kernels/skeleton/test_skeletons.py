@@ -213,3 +213,16 @@ def test_fragments_are_read_as_they_were_written() -> None:
     assert (again.radii == some[0].radii).all()
     with pytest.raises(ValueError, match="bytes for"):
         unpacked(packed(some[0], BEGIN)[:-1], BEGIN)
+
+
+def test_no_radius_is_too_small_where_an_object_fills_a_cell() -> None:
+    """A cell within a soma sees no boundary at all."""
+    numbers = np.zeros((40, 38, 38), np.uint32)
+    numbers[1:-1, 1:-1, 1:-1] = 1
+    true = distance_transform_edt(numbers) * 10
+    found = skeletons(numbers, ((12, 25), (12, 25), (12, 25)), Rules((10, 10, 10), 1.5, 300, 0))
+    check(numbers, found)
+    (solid,) = found.values()
+    voxels = (solid.vertices_nm / 10 - 0.5).round().astype(int) - np.asarray(BEGIN)
+    error = solid.radii_nm - true[tuple(voxels.T)]
+    assert error.min() > -0.01 and np.median(error) < 30 and solid.radii_nm.max() < 250
