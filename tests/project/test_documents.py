@@ -128,7 +128,7 @@ _SHELL = re.compile(
 #: Languages that tests execute; Python on the one page that may have any (e2e/test_python_page.py).
 _EXECUTED = {"sh", "python"}
 #: Languages of blocks that nobody types.
-_SHOWN = {"yaml", "ini", "nginx", "dockerfile", "text", "crontab"}
+_SHOWN = {"yaml", "ini", "json", "nginx", "dockerfile", "text", "crontab"}
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
