@@ -59,6 +59,8 @@ SAID = {
     "slurm.path_map": "mapping of absolute paths",
     "slurm.extra_args": "mapping of options to text, integer, true or null",
 }
+#: What a run does without an optional section.
+WITHOUT = {"box": "the whole volume is segmented"}
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false"}
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
@@ -71,7 +73,7 @@ def page() -> str:
     parts = [HEAD, "## Top level\n", _table(by_section[""])]
     for name, section in keys.sections(RunConfig).items():
         is_optional = type(None) in get_args(section.annotation)
-        without = " This section is optional: without it, the whole volume is segmented."
+        without = f" This section is optional: without it, {WITHOUT.get(name, 'none are made')}."
         parts += [
             f"## {name}\n",
             f"{_first_line(keys.section_of(section))}{without if is_optional else ''}\n",

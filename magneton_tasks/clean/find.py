@@ -1,8 +1,9 @@
 """What `magneton clean` may free, found without changing anything; `clean.remove` removes it.
 
 =========  ==========================================================================
-cache      labels of blocks; exact: only what blocks, faces and rounds leave open; records stay, so
-           that a finished volume is known as finished; layers of `magneton try`
+cache      labels of blocks; exact: only what blocks, faces and rounds leave open; pieces of meshes
+           and skeletons; records stay, so that a finished volume is known as finished; layers of
+           `magneton try`
 cuts       exact: labels, supervoxels and names, of which further thresholds are cut, and with them
            what is open; records stay
 records    merge checkpoints: pairs, pool tables, tables of cut, and the records of count, pool,

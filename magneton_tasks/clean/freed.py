@@ -11,13 +11,21 @@ _OPEN = {
 }  # fmt: skip
 #: By kind.
 _FREED: dict[str, dict[str, tuple[str, ...]]] = {
-    "cache": {"segment": ("labels.zarr", "sizes"), **_OPEN, "join": ("residuals",)},
+    "cache": {
+        "segment": ("labels.zarr", "sizes"),
+        **_OPEN,
+        "join": ("residuals",),
+        "mesh": ("cells",),
+        "skeleton": ("cells",),
+    },
     "cuts": {
         "segment, exact": ("labels.zarr", "residuals", "supervoxels-*.slices"),
         "faces": ("faces-*.slices",),
         "rounds": ("names-*.slices", "sent-*.slices"),
     },
 }
+#: Folders of stages that leave pieces of objects.
+_OF_OBJECTS = ("mesh-", "skeleton-")
 #: What is there of a segment folder of the exact method as long as it holds labels.
 _OF_EXACT = ("supervoxels-*.slices", "residuals")
 
@@ -59,6 +67,8 @@ def why(folder: Path, kind: str, *, is_all: bool, is_verified: bool) -> str:
         return "merge checkpoints: the next run merges and writes the output again"
     if is_all and kind == "cache":
         return "blocks and their records: the next run computes everything again"
+    if kind == "cache" and folder.name.startswith(_OF_OBJECTS):
+        return "pieces of objects: the next run that changes some makes them again"
     if kind == "cuts":
         return "further thresholds are cut of it: without it the next one computes all blocks again"
     if not folder.name.startswith("segment-") or _is_exact(folder):

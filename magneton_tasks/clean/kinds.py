@@ -34,7 +34,7 @@ class Kind:
 KINDS = (
     Kind(
         "cache",
-        "labels of blocks (overlap), what blocks, faces and rounds left open (exact), layers of try",
+        "labels of blocks (overlap), what blocks, faces and rounds left open (exact), pieces of meshes and skeletons, layers of try",
         if_verified=True,
     ),
     # without them another threshold computes all blocks again

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from magneton_tasks.base import files
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.plan.stage_table import CHOICE_OF, ROUNDS
+from magneton_tasks.plan.stage_table import CHOICE_OF, ROUNDS, SECTIONS
 from magneton_tasks.work.paths import MARK, WorkPaths
 
 _HEX = "[0-9a-f]{16}"
@@ -61,11 +61,11 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and (files.is_temporary(name) or _PROBE.fullmatch(name) is not None)
 
 
-_RECORDS = Folder(rf"compact-\d+\.jsonl|.+-[a-z]+\d?--?\d+-\d+-{_SUFFIX}\.jsonl")
+_RECORDS = Folder(rf"compact-\d+\.jsonl|.+-[a-z_]+\d?--?\d+-\d+-{_SUFFIX}\.jsonl")
 _LAYER = Folder(r"info|magneton\.json", {r"[\d._]+": Folder(rf"{_SPAN}_{_SPAN}_{_SPAN}(\.gz)?")})
 _THRESHOLD = r"[01](\.\d+)?"
-_TASK = r"[a-z]+\d?(-\d+)?"
-_RESULTS = Folder(r"[a-z]+\d?(-\d+)*\.json")
+_TASK = r"[a-z_]+\d?(-\d+)?"
+_RESULTS = Folder(r"[a-z_]+\d?(-\d+)*\.json")
 _GROUPS = Folder(r"[a-z]+\d*\.json")
 _REPORT = r"report\.json|report\.html|preview\.png|scores\.json"
 #: what one of several thresholds has for itself
@@ -74,8 +74,8 @@ _CUT = Folder(
     {
         "results": _RESULTS,
         "groups": _GROUPS,
-        "failed": Folder(r"[a-z]+(-\d+)*"),
-        "logs": Folder(r"[a-z]+(-blocks?)(-\d+)*\.log"),
+        "failed": Folder(r"[a-z_]+(-\d+)*"),
+        "logs": Folder(r"[a-z_]+(-blocks?)(-\d+)*\.log"),
     },
 )
 _ATTEMPT = Folder(
@@ -85,7 +85,7 @@ _ATTEMPT = Folder(
         "groups": _GROUPS,
         "at": Folder(folders={_THRESHOLD: _CUT}),
         "logs": Folder(
-            r"[a-z]+\d?(-blocks?)?(-\d+)*\.log",
+            r"[a-z_]+\d?(-blocks?)?(-\d+)*\.log",
             {"slurm": Folder(rf"{_TASK}\.log", {_TASK: Folder(r"\d+_\d+\.log")})},
         ),
         "slurm": Folder(
@@ -136,6 +136,12 @@ _FOLDERS: dict[str, Folder] = {
     ),
     f"apply-{_HEX}": Folder(
         folders={"records": _RECORDS, "objects": Folder(r"\d+\.slices")},
+    ),
+    f"({'|'.join(SECTIONS)})-{_HEX}": Folder(
+        folders={"records": _RECORDS, "cells": Folder(r"\d+\.pieces")}
+    ),
+    f"({'|'.join(SECTIONS)})_shards-{_HEX}": Folder(
+        r"\d+\.shard", {"records": _RECORDS, "objects": Folder(r"\d+\.slices")}
     ),
     f"({_PLAIN})-{_HEX}": Folder(folders={"records": _RECORDS}),
     f"try-{_HEX}": Folder(

@@ -15,6 +15,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.stages.planning import checks, rights
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
+from magneton_tasks.work.pieces import PIECES
 from magneton_tasks.work.record import Info
 from magneton_tasks.work.record_writer import TICK_S
 
@@ -77,7 +78,7 @@ def _stage_of(folder: Path) -> str:
 
 def _kind_of(name: str) -> str:
     """What records call a file, or a folder of files, in their ``files``."""
-    folders = {"labels.zarr": "labels", "residuals": "residual"}
+    folders = {"labels.zarr": "labels", "residuals": "residual", "cells": PIECES}
     return folders.get(name, name.partition("-")[0])
 
 

@@ -24,7 +24,7 @@ from magneton_tasks.config.model import RunConfig
 #: What is hashed together, and the choice that it decides first.
 GROUPS: dict[str, Choice] = {
     "input": "segment", "mask": "segment", "exact": "segment", "segment": "segment",
-    "pool": "pool", "apply": "apply",
+    "pool": "pool", "apply": "apply", "mesh": "apply", "skeleton": "apply",
 }  # fmt: skip
 
 

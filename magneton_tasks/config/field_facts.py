@@ -26,7 +26,9 @@ from magneton_tasks.base.methods import Choice
 from magneton_tasks.config import keys
 
 #: Headings of the form, from top to bottom; the first stands open.
-Heading = Literal["This run", "Paths", "Blocks", "Segmentation", "Pooling", "Output"]
+Heading = Literal[
+    "This run", "Paths", "Blocks", "Segmentation", "Pooling", "Output", "Meshes", "Skeletons"
+]
 OPEN: Final[Heading] = "This run"
 #: Of a key of the first release: it is hashed, whatever it stands at.
 ALWAYS: Final = object()

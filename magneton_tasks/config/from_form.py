@@ -48,9 +48,13 @@ def run_keys(config: RunConfig) -> tuple[str, ...]:
 
 
 def offered(config: RunConfig) -> tuple[str, ...]:
-    """The keys that this config's form offers: those that its method reads, and that may be chosen."""
+    """The keys that this config's form offers: those that its method reads, of sections that it has,
+    and that may be chosen.
+    """
     unread = unread_keys(RunConfig, "method", config.method)
     found = [k for k in KEYS if not any(keys.is_in(k, u) for u in unread)]
+    absent = [s for s in keys.sections(RunConfig) if keys.value(config, s) is None]
+    found = [k for k in found if not any(keys.is_in(k, section) for section in absent)]
     if len(config.runner.offered) == 1:
         found.remove("runner.default")
     return tuple(k for k in found if k not in PATH_KEYS or _is_allowed(config, k))

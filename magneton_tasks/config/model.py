@@ -20,9 +20,11 @@ from magneton_tasks.config.exact import Exact
 from magneton_tasks.config.field_facts import NOTHING, Decides, InForm, OnlyFor
 from magneton_tasks.config.input import Input
 from magneton_tasks.config.local import Local
+from magneton_tasks.config.mesh import Mesh
 from magneton_tasks.config.pool import Pool
 from magneton_tasks.config.runners import Runner
 from magneton_tasks.config.segment import Segment
+from magneton_tasks.config.skeleton import Skeleton
 from magneton_tasks.config.slurm import Slurm
 from magneton_tasks.config.types import (
     THRESHOLD,
@@ -194,6 +196,12 @@ class RunConfig(Section):
     exact: Annotated[Exact, OnlyFor("method", ("exact",))] = Exact.model_construct()
     pool: Pool = Pool.model_construct()
     apply: Apply = Apply.model_construct()
+    mesh: Mesh | None = Field(
+        None, title="Meshes", description="Meshes of all objects. null: none."
+    )
+    skeleton: Skeleton | None = Field(
+        None, title="Skeletons", description="Skeletons of all objects. null: none."
+    )
     runner: Annotated[Runner, NOTHING] = Runner.model_construct()
     local: Annotated[Local, NOTHING] = Local.model_construct()
     docker: Annotated[Docker, NOTHING] = Docker.model_construct()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from magneton_tasks.base import files
-from magneton_tasks.base.files import FileInfo
+from magneton_tasks.base.files import FileInfo, NewFile
 from magneton_tasks.base.location import Location, cloud_files, connection_errors, parse_json
 from magneton_tasks.errors import NoInputError, OutputError
 
@@ -133,6 +133,31 @@ class Objects:
                     name, data, raw=True, compress=compress, cache_control="no-cache"
                 )
         return FileInfo(len(data), zlib.crc32(data))
+
+    @contextmanager
+    def new_file(self, name: str, scratch: Path) -> Iterator[NewFile]:
+        """A file that is made piece by piece, and appears whole when the context ends.
+
+        Parameters
+        ----------
+        scratch
+            A path on this machine where one for a bucket is put together.
+
+        Raises
+        ------
+        OutputError, TemporaryError
+            It can't be written; the connection failed. Nothing is left of it.
+        """
+        if self.is_local:
+            with files.writing(self.path(name)) as file:
+                yield file
+            return
+        try:
+            with files.writing(scratch) as file:
+                yield file
+            self.put(name, scratch.read_bytes())
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def _put_unsynced(self, path: Path, data: bytes) -> None:
         try:

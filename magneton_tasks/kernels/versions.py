@@ -18,5 +18,7 @@ POOLING = 1
 #: the rule that takes the threshold from the map
 MAP_THRESHOLD = 1
 DOWNSAMPLE = 1
+MESH = 1
+SKELETON = 1
 #: layout of the files under ``paths.work``
 LAYOUT = 1

@@ -16,9 +16,10 @@ from pathlib import Path
 from magneton_tasks.base import files
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.stage_table import facts
-from magneton_tasks.work import cell_objects, chunks
+from magneton_tasks.work import cell_objects, chunks, pieces, shard_objects
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.cell_objects import OBJECTS
+from magneton_tasks.work.chunks import OTHER_BYTES
 from magneton_tasks.work.record import KINDS, Record
 from magneton_tasks.work.residuals import ResidualStore
 from magneton_tasks.work.states import Judged
@@ -55,6 +56,8 @@ def find(attempt: Attempt, stage: str, judged: Iterable[Judged]) -> Iterator[Dam
     records = ((each.key, r) for each in done if each.state and (r := each.state.valid))
     if stage == "faces" or facts(stage).grid == "groups":
         return _slices(attempt, stage, records)
+    if facts(stage).section is not None:
+        return _objects(attempt, stage, records)
     check = {"segment": _labels, "count": _pairs, "pool": _pool}.get(stage)
     return check(attempt, records) if check else _chunks(attempt, stage, records)
 
@@ -121,6 +124,28 @@ def _pool(attempt: Attempt, records: Records) -> Iterator[Damage]:
             cause = error.what
         if cause:
             yield Damage(key, str(table.directory), cause, _MENDED)
+
+
+def _objects(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
+    """Pieces of objects that cells left; shards, and the tables of what is in them."""
+    section, objects = facts(stage).section, output_as_planned(attempt).objects
+    assert section is not None
+    for key, record in records:
+        paths = {
+            pieces.PIECES: pieces.path_of(attempt, section, key),
+            shard_objects.OBJECTS: shard_objects.path_of(attempt, stage, key),
+        }
+        for name, told in record.files.items():
+            if cause := _compare(paths[name], told.size, told.crc32):
+                yield Damage(key, str(paths[name]), cause, _MENDED)
+        for name, (size, crc32) in record.info.get("outputs", {}).items():
+            if objects.is_local:
+                cause = _compare(objects.path(name), size, crc32)
+            else:
+                data = objects.get(name, raw=True)
+                cause = None if data is not None and zlib.crc32(data) == crc32 else OTHER_BYTES
+            if cause:
+                yield Damage(key, objects.location.name_of(name), cause, _WRITTEN)
 
 
 def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:

@@ -7,6 +7,7 @@ one that pool takes from the map (exact) as the rule that finds it.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from magneton_tasks.config import keys
@@ -65,6 +66,11 @@ def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
     downsample = digest(apply, "downsample")
     if exact:
         between["result"] = digest(pool, apply)
+    for section, kernel in (("mesh", versions.MESH), ("skeleton", versions.SKELETON)):
+        if getattr(config, section) is not None:
+            grid = asdict(geometry)[section]
+            of_cells = digest(downsample, section, kernel, decisive(config, section), grid)
+            between |= {section: of_cells, f"{section}_shards": digest(of_cells, "shards")}
     return Fingerprints(segment, pool=pool, apply=apply, downsample=downsample, **between)
 
 

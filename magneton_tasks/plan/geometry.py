@@ -18,7 +18,9 @@ from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.precomputed.sharding import Sharding, chunk_sizes
 from magneton_tasks.plan import mips
-from magneton_tasks.plan.stage_table import Method, facts
+from magneton_tasks.plan.block_grid import make_grid, segmented_box
+from magneton_tasks.plan.object_grid import ObjectGrid
+from magneton_tasks.plan.stage_table import SECTIONS, Method, Section, facts
 
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27
@@ -46,6 +48,8 @@ class Geometry:
         Whose stages work on it.
     sharded
         Whether the chunks of a cell share files.
+    mesh, skeleton
+        How these are made; None: not at all.
     """
 
     grid: Grid
@@ -55,6 +59,8 @@ class Geometry:
     coarse_cells: Grid | None
     method: Method = "overlap"
     sharded: bool = False
+    mesh: ObjectGrid | None = None
+    skeleton: ObjectGrid | None = None
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Geometry:
@@ -63,7 +69,9 @@ class Geometry:
             name: None if data[name] is None else _grid(data[name])
             for name in ("grid", "cells", "coarse_cells")
         }
-        return cls(**{**data, **grids, "factors": tuple(vec3(f) for f in data["factors"])})
+        factors = tuple(vec3(f) for f in data["factors"])
+        of = {name: ObjectGrid.from_data(data.get(name)) for name in ("mesh", "skeleton")}
+        return cls(**{**data, **grids, **of, "factors": factors})
 
     def stage_grid(self, stage: str) -> Grid | None:
         """The grid whose blocks or cells a mapped stage works.
@@ -73,8 +81,36 @@ class Geometry:
         known = facts(stage)
         if self.method not in known.files:
             return None
+        if known.section is not None:
+            made = self.objects(known.section)
+            cells = known.grid == "object cells"
+            return None if made is None else self.cells_at(made.mip) if cells else made.shards
         grids = {"blocks": self.grid, "cells": self.cells, "coarse cells": self.coarse_cells}
         return grids.get(known.grid or "")
+
+    def objects(self, section: Section) -> ObjectGrid | None:
+        """How what a section makes of objects is made; None: not at all."""
+        return self.mesh if section == "mesh" else self.skeleton
+
+    def writer_of(self, mip: int) -> str:
+        """The stage that writes a mip."""
+        return "downsample" if mip > self.cell_mips else "apply"
+
+    def first_mip(self, mip: int) -> int:
+        """The mip in whose voxels the cells of `cells_at` are cut."""
+        return self.cell_mips if mip > self.cell_mips else 0
+
+    def largest_cell(self, mip: int) -> Vec3:
+        """The largest cell of `cells_at`, in voxels of the mip."""
+        factor = zip(self.cumulative[mip], self.cumulative[self.first_mip(mip)], strict=True)
+        core = self.cells_at(mip).largest_core
+        return vec3(ceil_div(n, f // below) for n, (f, below) in zip(core, factor, strict=True))
+
+    def cells_at(self, mip: int) -> Grid:
+        """The cells of the stage that writes a mip."""
+        cells = self.coarse_cells if mip > self.cell_mips else self.cells
+        assert cells is not None
+        return cells
 
     def is_in_space(self, stage: str) -> bool:
         """Whether a batch of a stage holds neighbours in space; else its keys follow one another."""
@@ -190,8 +226,8 @@ def make_geometry(config: RunConfig, volume: VolumeFacts, sharded: bool | None =
         The box lies outside the volume, blocks don't overlap where several lie side by side, or
         there are too many blocks or mips.
     """
-    box = _segmented_box(config, volume.box)
-    grid = make_grid(config, box, volume)
+    box = segmented_box(config, volume.box)
+    grid = make_grid(config, box, volume.chunk_size, volume.box.begin)
     if len(grid) >= 2**31:
         raise ConfigError(f"{len(grid):,} blocks are too many for global ids", "take larger blocks")
     factors = tuple(mips.mip_factors(volume.voxel_size_nm, config.apply.mips))
@@ -234,7 +270,12 @@ def _with_cells(config: RunConfig, whole: Geometry, sharded: bool) -> Geometry:
                 f"take at most {cell_mips + 3} mips, or smaller chunks",
             )
     cells = Grid.of_cells(box, size)
-    return replace(whole, cell_mips=cell_mips, cells=cells, coarse_cells=coarse)
+    made = replace(whole, cell_mips=cell_mips, cells=cells, coarse_cells=coarse)
+    voxels = [made.mip_box(mip).voxels for mip in range(len(factors) + 1)]
+    mesh, skeleton = (
+        ObjectGrid.make(config, section, len(factors), voxels) for section in SECTIONS
+    )
+    return replace(made, mesh=mesh, skeleton=skeleton)
 
 
 def _is_sharded(config: RunConfig, unsharded: Geometry, existing: bool | None) -> bool:
@@ -245,42 +286,15 @@ def _is_sharded(config: RunConfig, unsharded: Geometry, existing: bool | None) -
     return count_files(unsharded, config.apply.chunk_size) > config.paths.max_files // _MANY_FILES
 
 
-def make_grid(config: RunConfig, box: Box, volume: VolumeFacts) -> Grid:
-    """The blocks: overlapping ones, or (exact) cores side by side that read one plane more."""
-    size, chunk, origin = config.block.size, volume.chunk_size, volume.box.begin
-    if config.method == "exact":
-        cuts = Grid.of_blocks(box, size, (0, 0, 0), chunk, origin).cuts
-        return Grid(cuts, (0, 0, 0), (1, 1, 1))
-    grid = Grid.of_blocks(box, size, config.block.overlap, chunk, origin)
-    for axis, n, overlap in zip("zyx", grid.shape, config.block.overlap, strict=True):
-        if n > 1 and overlap == 0:
-            raise ConfigError(
-                f"block.overlap is 0 along {axis}, but {n} blocks lie side by side there: nothing would join them",
-                "give an overlap (32 is usual), a block size that spans the axis, or method: exact",
-            )
-    return grid
-
-
-def _segmented_box(config: RunConfig, whole: Box) -> Box:
-    if config.box is None:
-        return whole
-    box = Box(config.box.begin, config.box.end)
-    if not whole.contains(box):
-        raise ConfigError(
-            f"box {box} reaches out of the volume, which is {whole} at mip {config.input.mip}",
-            "give a box inside it, in voxels of that mip, voxel offset included",
-        )
-    return box
-
-
 def count_files(geometry: Geometry, chunk: Vec3) -> int:
-    """Files that the output will hold: all chunks of all mips, or their shards; info, owner, objects and their list."""
+    """Files that the output will hold, at most: chunks of all mips, or their shards; meshes; info, owner and lists."""
     total, cells = 4, geometry.chunks_per_cell(chunk)
     for mip, size in enumerate(geometry.chunk_sizes(chunk)):
         shape = geometry.mip_box(mip).shape
         grid = vec3(ceil_div(s, c) for s, c in zip(shape, size, strict=True))
         total += Sharding.of_cells(grid, cells[mip], None).shards if cells else prod(grid)
-    return total
+    made = filter(None, map(geometry.objects, SECTIONS))
+    return total + sum(len(objects.shards) + 2 for objects in made)  # and info and owner
 
 
 def check_files(config: RunConfig, geometry: Geometry, files: int) -> None:

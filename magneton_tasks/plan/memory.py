@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from magneton_tasks.base.geometry import Box, vec3
@@ -10,6 +10,7 @@ from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.plan import cost_exact, cost_overlap
+from magneton_tasks.plan.cost_objects import cell_memory, shard_memory
 from magneton_tasks.plan.cost_overlap import TYPICAL_DENSITY
 from magneton_tasks.plan.cost_rest import (
     Memory,
@@ -19,7 +20,8 @@ from magneton_tasks.plan.cost_rest import (
     planned_pool_memory,
 )
 from magneton_tasks.plan.geometry import Geometry
-from magneton_tasks.plan.stage_table import OF_GROUPS, facts, stages_of
+from magneton_tasks.plan.object_grid import ObjectGrid
+from magneton_tasks.plan.stage_table import OF_GROUPS, SECTIONS, facts, stages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,12 @@ def usual_memory(config: RunConfig) -> dict[str, Memory]:
     box = Box.of_shape(vec3(n * (s - o) for s, o in zip(size, overlap, strict=True)))
     grid = Grid.of_blocks(box, size, overlap)
     cells = Grid.of_cells(Box.of_shape(_LARGEST_CELL), _LARGEST_CELL)
-    return project_memory(
-        config, Geometry(grid, (_FACTOR,), 1, cells, cells, config.method), TYPICAL
-    )
+    mips = max(config.apply.mips, 1)
+    factors = (_FACTOR, *[(2, 2, 2)] * (mips - 1))
+    usual = Geometry(grid, factors, mips, cells, cells, config.method)
+    voxels = [usual.mip_box(mip).voxels for mip in range(mips + 1)]
+    mesh, skeleton = (ObjectGrid.make(config, s, mips, voxels) for s in SECTIONS)
+    return project_memory(config, replace(usual, mesh=mesh, skeleton=skeleton), TYPICAL)
 
 
 def project_memory(config: RunConfig, geometry: Geometry, density: Density) -> dict[str, Memory]:
@@ -127,4 +132,16 @@ def writing_memory(config: RunConfig, geometry: Geometry, labels: int) -> dict[s
     memory = {"apply": apply_memory(cells, slab, factor, prod(grid.largest_read), labels, kept)}
     if geometry.coarse_cells is not None:
         memory["downsample"] = downsample_memory(geometry.coarse_cells.largest_read)
+    return memory | _object_memory(geometry)
+
+
+def _object_memory(geometry: Geometry) -> dict[str, Memory]:
+    """Of the stages of meshes and skeletons."""
+    memory = dict[str, Memory]()
+    for section in SECTIONS:
+        made = geometry.objects(section)
+        if made is not None:
+            memory[section] = cell_memory(section, geometry.largest_cell(made.mip))
+            voxels = geometry.mip_box(made.mip).voxels
+            memory[f"{section}_shards"] = shard_memory(made, voxels)
     return memory

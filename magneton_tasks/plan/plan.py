@@ -47,6 +47,11 @@ class Fingerprints:
     cut: str = ""
     #: exact: of the result that an output holds, as ``apply`` isn't
     result: str = ""
+    #: of cells of objects, and of shards of them; "" where the config asks for none
+    mesh: str = ""
+    mesh_shards: str = ""
+    skeleton: str = ""
+    skeleton_shards: str = ""
 
     @property
     def of_output(self) -> str:
@@ -58,11 +63,12 @@ class Fingerprints:
         return self.result or self.apply
 
     def of(self, stage: str) -> str:
-        """Of a stage; one without a field here: of the stage before it, and its name."""
+        """Of a stage; one without a field here: of the last stage before it that there is, and its name."""
         name = stage if round_of(stage) is None else "rounds"
         if name in self.__slots__:
             return str(getattr(self, name))
-        return digest(self.of(STAGES[STAGES.index(stage) - 1]), stage)
+        before = map(self.of, reversed(STAGES[: STAGES.index(stage)]))
+        return digest(next(filter(None, before)), stage)
 
 
 @dataclass(frozen=True, slots=True)

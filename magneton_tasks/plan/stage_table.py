@@ -9,11 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from magneton_tasks.base.methods import Choice
 
+if TYPE_CHECKING:  # weight: pydantic
+    from magneton_tasks.config.model import RunConfig
+
 Method = Literal["exact", "overlap"]
+#: What a stage is mapped over. Objects: cells of the mip of their section, and shards of objects.
+Grid = Literal["blocks", "groups", "cells", "coarse cells", "object cells", "object shards"]
+#: What is made of objects: a section of the config, and a folder of the output.
+Section = Literal["mesh", "skeleton"]
+SECTIONS: tuple[Section, ...] = get_args(Section)
 
 #: Rounds of the exact method that are stages of their own: as many as a DAG has slots. The last one
 #: goes on with further rounds if there is more to do.
@@ -39,27 +47,54 @@ class Stage:
     choice
         What a run may be limited to that includes it; None: it runs always.
     writes
-        Whether it writes chunks of the output.
+        Whether it writes files of the output.
     round
         Which round of the exact method it is, from 0.
     is_of_each
         Whether each of several thresholds is a task of its own: they work side by side. The number of
         the threshold is that of its batch.
+    section
+        Of the config: where that is null, there is no such stage.
     """
 
     name: str
     about: str
     noun: str
     files: Mapping[Method, str]
-    grid: Literal["blocks", "groups", "cells", "coarse cells"] | None = None
+    grid: Grid | None = None
     choice: Choice | None = None
     writes: bool = False
     round: int | None = None
     is_of_each: bool = False
+    section: Section | None = None
 
 
 def _both(file: str) -> dict[Method, str]:
     return {"exact": file, "overlap": file}
+
+
+def _of_objects(section: Section, made: str) -> tuple[Stage, Stage]:
+    return (
+        Stage(
+            section,
+            f"Make {made} of the objects of a batch of cells, piece by piece.",
+            "cell",
+            _both("objects.cells"),
+            "object cells",
+            "apply",
+            section=section,
+        ),
+        Stage(
+            f"{section}_shards",
+            f"Join the pieces of {made}, and write a batch of shards of them.",
+            "shard",
+            _both("objects.shards"),
+            "object shards",
+            "apply",
+            writes=True,
+            section=section,
+        ),
+    )
 
 
 #: in the order of the flow, without plan
@@ -133,6 +168,8 @@ TABLE = (
         "apply",
         writes=True,
     ),
+    *_of_objects("mesh", "meshes"),
+    *_of_objects("skeleton", "skeletons"),
     Stage(
         "verify", "Prove that the result is complete.", "volume", _both("verify"), is_of_each=True
     ),
@@ -155,8 +192,10 @@ AFTER_POOL = tuple(s for s in MAPPED if STAGES.index(s) > STAGES.index("pool"))
 OWN_STAGES = (*STAGES[STAGES.index("pool") :],)
 #: stages without blocks or cells, of which each of several thresholds is a task of its own
 OF_EACH = tuple(stage.name for stage in TABLE if stage.is_of_each)
-#: stages that write chunks of the output
+#: stages that write files of the output
 WRITING = tuple(stage.name for stage in TABLE if stage.writes)
+#: stages whose result lies where the one before lay: a try that didn't end may have left half of it
+IN_PLACE = (*WRITING, *(stage.name for stage in TABLE if stage.grid == "object cells"))
 #: what a run may be limited to, and which of these each stage belongs to
 CHOICES: tuple[Choice, ...] = ("segment", "pool", "apply")
 CHOICE_OF = {stage.name: stage.choice for stage in TABLE if stage.choice}
@@ -173,6 +212,16 @@ def facts(stage: str) -> Stage:
 def stages_of(method: Method) -> list[str]:
     """The stages that a method has, in the order of the flow."""
     return [stage.name for stage in TABLE if method in stage.files]
+
+
+def stages_asked(config: RunConfig) -> list[str]:
+    """Those that a config asks for: without what a section that is null would make."""
+    return [s for s in stages_of(config.method) if is_asked(config, facts(s).section)]
+
+
+def is_asked(config: RunConfig, section: Section | None) -> bool:
+    """Whether a config has a section, so that its stages have something to do."""
+    return section is None or getattr(config, section) is not None
 
 
 def round_of(stage: str) -> int | None:

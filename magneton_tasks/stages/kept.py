@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import cached_property
 
+from magneton_tasks.base.files import stat_size
+from magneton_tasks.base.location import locate
+from magneton_tasks.plan.stage_table import facts
 from magneton_tasks.stages.claims import claim
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.cell_objects import has_table
+from magneton_tasks.work.pieces import PIECES, path_of
 from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.validity import holds_same, is_settled
 
@@ -26,9 +30,27 @@ class KeptCells:
         found = {k: s.valid for k, s in states.items() if is_settled(self.stage, s)}
         return {k: r for k, r in found.items() if r and self.attempt.accepts(self.stage, r)}
 
-    def _is_whole(self, before: Record) -> bool:
-        """Whether a cell left all that cells leave now."""
-        return self.stage != "apply" or has_table(before)
+    def _is_whole(self, key: int, before: Record) -> bool:
+        """Whether what a cell leaves is there: all that cells leave now, and of objects the files."""
+        if self.stage == "apply":
+            return has_table(before)
+        section = facts(self.stage).section
+        if section is None:
+            return True
+        if facts(self.stage).writes:
+            return self._has_outputs(before)
+        told = before.files.get(PIECES)
+        if before.is_cleaned or told is None:
+            return not before.is_cleaned
+        return stat_size(path_of(self.attempt, section, key)) == told.size
+
+    def _has_outputs(self, before: Record) -> bool:
+        """Whether the files below the output are there; those in a bucket aren't looked at."""
+        location = locate(self.attempt.config.paths.output)
+        told = before.info.get("outputs", {}).items()
+        return location.path is None or all(
+            stat_size(location.path / name) == size for name, (size, _) in told
+        )
 
     def outcome(self, key: int, cell_input: str, pool: str | None) -> Outcome | None:
         """What becomes of a cell that stays as it is; None: it has to be written.
@@ -41,7 +63,7 @@ class KeptCells:
             What it would be made with, see `validity.pool_key`.
         """
         before = self.before.get(key)
-        if before is None or not holds_same(before, cell_input) or not self._is_whole(before):
+        if before is None or not holds_same(before, cell_input) or not self._is_whole(key, before):
             return None
         if not self._is_claimed:
             claim(self.attempt)

@@ -20,6 +20,7 @@ from magneton_tasks.plan.stage_plan import START_S
 from magneton_tasks.stages import object_list, proof
 from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
+from magneton_tasks.stages.objects import proof as of_objects
 from magneton_tasks.work import chunks, round_counts
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.blocks import pool_invalidating
@@ -98,10 +99,12 @@ def verify(attempt: Attempt) -> dict[str, Any]:
             _check_voxels(cells, segments, counted["left_out_vox"], findings)
         output = segmentation(attempt)  # before apply, another result may lie there
         counted |= _check_output(attempt, pool, cells, output, run_cpu_s, findings)
+        counted |= of_objects.check(attempt, pool, output.objects, findings.add)
     _refuse(findings)
     if "apply" in stages:
         _list_objects(attempt, cells, output, counted, findings)
         _refuse(findings)
+        of_objects.show(attempt, output.objects)
         mark_finished(attempt)
     say(f"verify{attempt.named}: {proof.words(counted)}: {json.dumps(counted)}")
     return counted

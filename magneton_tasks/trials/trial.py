@@ -22,7 +22,7 @@ from magneton_tasks.errors import (
     UsageError,
 )
 from magneton_tasks.formats.metadata import VolumeInfo, chunk_identity, read_input
-from magneton_tasks.plan.geometry import VolumeFacts, make_grid
+from magneton_tasks.plan.block_grid import make_grid
 from magneton_tasks.plan.plan import ThresholdChoice, digest
 from magneton_tasks.stages.planning import checks, thresholds
 from magneton_tasks.stages.planning.sizes import overlap_of
@@ -78,7 +78,7 @@ class Trial:
         ConfigError
             Blocks don't overlap where several lie side by side.
         """
-        return make_grid(self.config, box or self.box, VolumeFacts.of(self.info))
+        return make_grid(self.config, box or self.box, self.info.chunk_size, self.info.box.begin)
 
     @property
     def segmented(self) -> Box:

@@ -164,12 +164,12 @@ def summed_up(damaged: Sequence[Damage]) -> str:
 def require_sound(
     attempt: Attempt, store: PrecomputedStore, mip: int, box: Box, records: dict[int, Record]
 ) -> None:
-    """Read the chunks in ``box`` (voxels of ``mip``), all of which apply wrote, and check them.
+    """Read the chunks in ``box`` (voxels of ``mip``), and check them.
 
     Parameters
     ----------
     records
-        The valid records of apply's cells.
+        The valid records of the cells of the stage that wrote the mip.
 
     Raises
     ------
@@ -178,8 +178,9 @@ def require_sound(
         invalidated, so that the rerun writes them again.
     """
     geometry, files, bad = attempt.plan.geometry, ChunkFiles(store), dict[int, str]()
+    stage = geometry.writer_of(mip)
     for key in cells_meeting(geometry, mip, box):
-        for part in parts(store, geometry, "apply", key, records[key]):
+        for part in parts(store, geometry, stage, key, records[key]):
             if part.mip == mip:
                 inside = {
                     at
@@ -189,20 +190,32 @@ def require_sound(
                 if damaged := list(files.differing(part, inside, decode=True)):
                     bad[key] = summed_up(damaged)
     if bad:
-        attempt.invalidate("apply", bad)
+        attempt.invalidate(stage, bad)
         key, cause = next(iter(bad.items()))
         raise BadDataError(
-            f"apply cell {key}: {cause}"
+            f"{stage} cell {key}: {cause}"
             + (f"; and {several(len(bad) - 1, 'more cell')}" if len(bad) > 1 else ""),
             "rerun (in Airflow: clear the task plan): the cell is written again",
         )
 
 
 def cells_meeting(geometry: Geometry, mip: int, box: Box) -> list[int]:
-    """The cells of apply that wrote ``box``, in voxels of ``mip``."""
-    factor, at, whole = geometry.cumulative[mip], geometry.mip_box(mip).begin, geometry.box.begin
+    """The cells that wrote ``box``, in voxels of ``mip``, of whichever stage writes it."""
+    factors = zip(
+        geometry.cumulative[mip], geometry.cumulative[geometry.first_mip(mip)], strict=True
+    )
+    factor, at = [f // below for f, below in factors], geometry.mip_box(mip).begin
+    cells = geometry.cells_at(mip)
     begin, end = (
-        vec3(w + (b - a) * f for w, b, a, f in zip(whole, corner, at, factor, strict=True))
+        vec3(
+            w + (b - a) * f for w, b, a, f in zip(cells.box.begin, corner, at, factor, strict=True)
+        )
         for corner in (box.begin, box.end)
     )
-    return geometry.cells.cores_meeting(Box(begin, end))
+    return cells.cores_meeting(Box(begin, end))
+
+
+def checksums(record: Record, mip: int) -> list[object]:
+    """What tells whether a cell wrote the same at its ``mip``-th mip; of earlier releases the whole input."""
+    sums = record.info.get("crc32")
+    return [record.input] if sums is None else [record.info["chunks"][mip], sums[mip]]

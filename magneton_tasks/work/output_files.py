@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from magneton_tasks.formats.listed import Listed
 from magneton_tasks.plan.geometry import Geometry
+from magneton_tasks.plan.stage_table import SECTIONS
 from magneton_tasks.work import chunks
 from magneton_tasks.work.record import Record
 
@@ -72,4 +73,5 @@ def named(written: Written, stage: str) -> Iterator[Listed]:
 OF_STAGE: Mapping[str, Callable[[Written, str], Iterator[Listed]]] = {
     "apply": of_cells,
     "downsample": of_cells,
+    **{f"{section}_shards": named for section in SECTIONS},
 }

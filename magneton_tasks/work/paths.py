@@ -16,6 +16,8 @@ those of ``try-<hash>/`` by `trials.try_box`::
       cut-<fingerprint>/        cut-*.slices  records/                     (exact)
       apply-<fingerprint>/      records/
       downsample-<fingerprint>/ records/
+      mesh-<fingerprint>/       cells/<cell>.pieces  records/              (as skeleton-)
+      mesh_shards-<fingerprint>/ objects/<shard>.slices  records/          (as skeleton_shards-)
       try-<hash>/               try.json  layers of `magneton try`
 """
 

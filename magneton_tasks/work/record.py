@@ -50,13 +50,15 @@ class Info(TypedDict, total=False):
     slices
         Names of the files of slices that hold the result, by kind as in ``files``.
     voxels
-        Labelled voxels (exact: segment, cut), those with a global id at mip 0 (apply).
+        Labelled voxels (exact: segment, cut), those with a global id at mip 0 (apply), at the mip of
+        meshes (mesh; as skeletons'), of all pieces that were read (their shards).
     merges
         By mean affinity (exact: segment, rounds, pool).
     sends
         Regions that a group sends on (rounds).
     read, sent
-        Regions and half-edges that a group read of, and sent to, each fine group (rounds).
+        Regions and half-edges that a group read of, and sent to, each fine group (rounds). Pieces that
+        a cell sent to each shard, see `work.pieces` (mesh, skeleton).
     hub
         Of the region that a group sends on with the most half-edges: their number, its voxels, and a
         block that it is in (rounds).
@@ -85,6 +87,13 @@ class Info(TypedDict, total=False):
         What pool took from the map: a `plan.ThresholdChoice` as JSON has it.
     objects, labels
         Global ids, and labels that got one (pool, cut).
+    dust, made
+        Objects that were left out because they are small, and those that weren't; and their voxels
+        (shards of objects).
+    figures
+        What a maker counts, over all objects of a shard.
+    copied
+        Objects of a shard that didn't change, and weren't joined anew.
     pool
         Digest of what the pool was made of that a cell was written with.
     chunks, crc32
@@ -126,6 +135,10 @@ class Info(TypedDict, total=False):
     joins: int
     objects: int
     labels: int
+    dust: list[int]
+    made: list[int]
+    figures: dict[str, int]
+    copied: int
     pool: str | None
     chunks: list[list[int]]
     crc32: list[str]

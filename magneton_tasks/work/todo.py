@@ -18,7 +18,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Fingerprints
-from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, ROUNDS, stages_of
+from magneton_tasks.plan.stage_table import AFTER_POOL, CHOICE_OF, ROUNDS, SECTIONS, stages_of
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest
 from magneton_tasks.work.paths import WorkPaths
@@ -79,6 +79,9 @@ class Todo:
         for stage in stages_of(geometry.method):
             if stage in AFTER_POOL:
                 todo[stage] = self._written(judge, stage)
+        for section in SECTIONS:
+            if todo[f"{section}_shards"]:
+                todo[section] = _and_freed(judge, section, todo[section])
         if geometry.method == "exact" and todo["pool"] + todo["cut"]:
             self._add_rounds(judge, todo)
         left = ranges_len(todo["segment"])

@@ -30,7 +30,7 @@ from typing import Protocol
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import digest
-from magneton_tasks.plan.stage_table import AFTER_POOL, ROUNDS, WRITING, facts, round_of
+from magneton_tasks.plan.stage_table import AFTER_POOL, IN_PLACE, ROUNDS, WRITING, facts, round_of
 from magneton_tasks.work import round_chain
 from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.record import Record
@@ -94,7 +94,7 @@ def is_made_anew(stage: str, stages: Iterable[str], restart: bool) -> bool:
 
 def is_settled(stage: str, state: KeyState) -> bool:
     """Whether what is known of a block or cell tells what its result holds."""
-    return state.is_valid and not (stage in WRITING and state.is_interrupted)
+    return state.is_valid and not (stage in IN_PLACE and state.is_interrupted)
 
 
 def inputs_of(records: Mapping[int, Made]) -> dict[int, str]:

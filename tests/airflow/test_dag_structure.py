@@ -18,7 +18,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from magneton_tasks.airflow.dag import catalog
 from magneton_tasks.config import roots
 from magneton_tasks.config.read import RunConfig, load_config
-from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, TABLE, stages_of
+from magneton_tasks.plan.stage_table import CHOICE_OF, MAPPED, TABLE, stages_asked, stages_of
 from tests.airflow.parsing import modules_of_a_parse
 from tests.helpers.odd_configs import ODD, TYPICAL
 
@@ -492,7 +492,7 @@ def test_the_form_offers_what_the_dag_has_and_the_dag_has_what_the_form_offers(
             chosen = config if key == "stages" else load_config(path, {key: value})
             runner = chosen.runner.default
             end = f"_{runner}" if ", " in offered else ""
-            asked |= {f"{stage}{end}" for stage in stages_of(chosen.method)}
+            asked |= {f"{stage}{end}" for stage in stages_asked(chosen)}
     assert asked <= dag.task_dict.keys()
     known = {s.name for s in TABLE}
     stages = {task for task in dag.task_dict if task.split("_")[0] in known}

@@ -18,6 +18,7 @@ from magneton_tasks.config.field_facts import ALWAYS, Decides, DecidesNothing
 from magneton_tasks.config.read import RunConfig, known_keys, parse_config
 from magneton_tasks.config.types import Section
 from magneton_tasks.kernels import versions
+from magneton_tasks.plan import stage_table
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
 from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
 from magneton_tasks.plan.plan import Fingerprints
@@ -211,12 +212,21 @@ OTHER: dict[str, Any] = {
     "schedule": "@daily", "partition_format": "%Y", "local.workers": 3, "docker.image": "i",
     "slurm.cpus": 2, "runner.offered": ["local", "slurm"], "wait_for_input.marker": "done",
     "notify.failure": [{"notifier": "a.B"}],
+    "mesh.mip": 1, "mesh.dust_um3": 0.5, "mesh.error_nm": 9.0, "mesh.lods": 4,
+    "skeleton.mip": 1, "skeleton.dust_um3": 0.5,
 }  # fmt: skip
+#: Of sections that are null by default.
+DEFAULTS = {
+    key: keys.fields(RunConfig)[key].default
+    for key in OTHER
+    if key.partition(".")[0] in stage_table.SECTIONS
+}
 READ_WITH: dict[str, dict[str, Any]] = {
     "segment.interior_threshold": {"segment.supervoxels": "3d"},
     "segment.min_distance": {"segment.supervoxels": "3d"},
     "pool.min_iou": {"pool.rule": "iou"},
     **{key: EXACT for key in OTHER if key.startswith("exact.")},
+    **{key: {key: default} for key, default in DEFAULTS.items()},
 }
 
 
@@ -227,7 +237,8 @@ def test_the_table_says_which_results_a_key_decides(key: str) -> None:
     before, after = asdict(of(one)), asdict(of(other))
     first = next((k for k in before if before[k] != after[k]), None)
     row = TABLE.get(key)
-    assert first == (row and row.choice)
+    section, _ = keys.split(key)
+    assert first == (section if section in stage_table.SECTIONS else row and row.choice)
     assert [c for c in ("segment", "pool", "apply") if deciding.decides(key, c)] == (
         [] if row is None else [row.choice]
     )

@@ -25,7 +25,7 @@ from magneton_tasks.airflow.dag import form as params
 from magneton_tasks.airflow.dag import tasks as stages
 from magneton_tasks.config.places import configs_or
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan.stage_table import MAPPED, OF_EACH, OF_GROUPS, ROUNDS, stages_of
+from magneton_tasks.plan.stage_table import MAPPED, OF_EACH, OF_GROUPS, ROUNDS, stages_asked
 
 
 def volume_dags(default: Path) -> dict[str, DAG]:
@@ -43,7 +43,7 @@ def make_dag(dag_id: str, path: Path, config: RunConfig) -> DAG:
     ) as dag:
         plan = stages.plan(config, str(path))
         attempt: Any = XComArg(plan, key="attempt")
-        names = stages_of(config.method)
+        names = stages_asked(config)
         with TaskGroup("batches", tooltip="What plan found to do, stage by stage"):
             known = [s for s in names if s in (*MAPPED, *OF_EACH) and s not in OF_GROUPS]
             todo = {s: stages.batches(config, s, attempt) for s in known}

@@ -53,11 +53,26 @@ POOL = StageOption(
     "Next: blocks merging, apply (option 5).",
 )
 APPLY = StageOption(
-    ("apply",), ("apply", "local"), "To look at it: option v, or  magneton view {config}"
+    ("apply",),
+    ("apply", "mesh", "skeleton", "local"),
+    "To look at it: option v, or  magneton view {config}",
 )
 ALL = StageOption(
     CHOICES,
-    ("input", "box", "mask", "method", "block", "segment", "exact", "pool", "apply", "local"),
+    (
+        "input",
+        "box",
+        "mask",
+        "method",
+        "block",
+        "segment",
+        "exact",
+        "pool",
+        "apply",
+        "mesh",
+        "skeleton",
+        "local",
+    ),
     APPLY.next,
 )
 

@@ -14,7 +14,7 @@ The format: https://github.com/google/neuroglancer/blob/master/src/datasource/pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -168,12 +168,18 @@ class ShardWriter:
         file.write(bytes(self._head))
 
     def add(
-        self, key: int, value: bytes, before: Iterable[bytes] = (), minishard: int | None = None
+        self,
+        key: int,
+        value: bytes | Callable[[], bytes],
+        before: Iterable[bytes] = (),
+        minishard: int | None = None,
     ) -> None:
         """Append a value. The keys of a minishard ascend.
 
         Parameters
         ----------
+        value
+            The value, or what makes it, called once all before it has been written.
         before
             Pieces of what stands before the value.
         minishard
@@ -182,7 +188,7 @@ class ShardWriter:
         begin = self._end
         for piece in before:
             self._append(piece)
-        at = self._end
+        at, value = self._end, value() if callable(value) else value
         self._append(compress(value, _method(self._sharding.data_encoding)))
         if minishard is None:
             minishard = int(self._sharding.place(np.array([key], np.uint64))[1][0])

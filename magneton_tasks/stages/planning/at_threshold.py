@@ -15,7 +15,7 @@ from magneton_tasks.plan.plan import Cut, Fingerprints, ThresholdChoice
 from magneton_tasks.plan.replaced import Replaced
 from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import OWN_STAGES
-from magneton_tasks.stages.planning import checks, replaced, rights, thresholds
+from magneton_tasks.stages.planning import checks, objects, replaced, rights, thresholds
 from magneton_tasks.stages.planning.request import PlanRequest
 from magneton_tasks.work.inputs import config_block_digest
 from magneton_tasks.work.todo import Todo
@@ -74,6 +74,7 @@ def look(
     is_new = is_open(config) or checks.check_owner(
         config, geometry, fingerprints.apply, request.overwrite_output
     )
+    objects.check(config)
     looked = Todo(config, geometry, fingerprints, request.stages, request.restart, is_new)
     todo = looked.all(lambda key: config_block_digest(config, geometry, input_digest, key))
     replaces = None

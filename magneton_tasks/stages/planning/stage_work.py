@@ -8,11 +8,11 @@ from math import prod
 
 from magneton_tasks.base.grid import Ranges, ranges_len
 from magneton_tasks.config.read import RunConfig
-from magneton_tasks.plan import cost_exact, cost_overlap
+from magneton_tasks.plan import cost_exact, cost_objects, cost_overlap
 from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.memory import Density
 from magneton_tasks.plan.stage_plan import StagePlan, make_stage
-from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, facts, stages_of
+from magneton_tasks.plan.stage_table import MAPPED, OF_GROUPS, SECTIONS, facts, stages_asked
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler
 
@@ -39,7 +39,7 @@ def stage_plans(
     ``todo``: of each stage, ranges of blocks, groups or cells; of those that work groups what is known
     by now. ``by_block`` as in `make_stage`.
     """
-    mapped = [s for s in stages_of(config.method) if facts(s).grid]
+    mapped = [s for s in stages_asked(config) if facts(s).grid]
     totals = {
         s: ranges_len(todo[s]) if s in OF_GROUPS else len(geometry.stage_grid(s) or ())
         for s in mapped
@@ -49,6 +49,11 @@ def stage_plans(
     whole_s = {"count": voxels * COUNT_S_PER_VOXEL, "apply": voxels * APPLY_S_PER_VOXEL}
     if config.method == "exact":
         whole_s |= _exact_cpu_s(geometry, density)
+    for section in SECTIONS:
+        made = geometry.objects(section)
+        if made is not None:
+            of_cells, of_shards = cost_objects.cpu_s(section, made.mip, voxels)
+            whole_s |= {section: of_cells, f"{section}_shards": of_shards}
     cpu_s = {s: share_of[s] * whole_s.get(s, 0.0) for s in totals}
     if config.method != "exact":
         cpu_s["segment"] = cost_overlap.segment_cpu_s(
