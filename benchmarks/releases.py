@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from tempfile import gettempdir
@@ -30,7 +31,7 @@ PARTS = {"segment": "segment", "apply": "apply"}
 BETWEEN = "from faces to cut"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Release:
     """A checkout, and what runs it."""
 
@@ -48,6 +49,11 @@ class Release:
             env=dict(self.environment),
             cwd=self.checkout,
         )
+
+    @cached_property
+    def unasked(self) -> tuple[str, ...]:
+        """What keeps ``magneton run`` from asking, where it asks at all."""
+        return ("--yes",) if "--yes" in self.magneton("run", "--help").stdout else ()
 
 
 def this_release() -> Release:
@@ -99,7 +105,7 @@ def ran(release: Release, config: Path, *options: object) -> Ran:
     """Run a config to its end; what earlier runs left is used."""
     work = config.parent / "work"
     before = set(work.glob("runs/*/*"))
-    used = release.magneton("run", config, "--yes", *options)
+    used = release.magneton("run", config, *release.unasked, *options)
     (attempt,) = set(work.glob("runs/*/*")) - before
     return _of(attempt, used.cpu_s)
 
