@@ -56,6 +56,9 @@ def import_stages(method: Method) -> None:
         run_of(stage, method)
     for name in _LATE:
         import_module(name)
+    from magneton_tasks.kernels.compiled import jit
+
+    jit.get_ready()
 
 
 def _serve(asked: socket.socket) -> dict[str, Any] | None:

@@ -144,7 +144,7 @@ def compiled_here() -> list[str]:
 
 def known() -> int:
     """How many functions this process has from an archive."""
-    return len(_own().given.names)
+    return len(_given().names)
 
 
 def everything() -> dict[str, bytes]:
@@ -174,6 +174,7 @@ def _temporary() -> str:
         return "/dev/shm"
 
 
+@cache
 def _given() -> Given:
     """What is valid of the archive for these kernels, else of the newest one."""
     import io

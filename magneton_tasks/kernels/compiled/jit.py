@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import cache as remembered
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from magneton_tasks.kernels.compiled import cache, lean_numba
+from magneton_tasks.kernels.compiled.archives import compiles
 
 lean_numba.load()
 
 import numba  # noqa: E402 (after what it shall not find is hidden)
 from numba.core.caching import _Cache  # noqa: E402
-from numba.core.compiler import CompileResult  # noqa: E402
 from numba.core.dispatcher import Dispatcher  # noqa: E402
-from numba.core.runtime.nrt import rtsys  # noqa: E402
 from numba.core.serialize import dumps  # noqa: E402
 from numba.core.sigutils import normalize_signature  # noqa: E402
+
+from magneton_tasks.kernels.compiled import loading  # noqa: E402
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,6 +35,23 @@ def njit(**options: Any) -> Callable[[Function], Function]:
         return made
 
     return decorate
+
+
+def get_ready() -> None:
+    """Do what the first call of any kernel would do: for a process that forks those that call them.
+
+    They needn't read the archive, then, nor look for what extends numba, nor compile its memory of arrays.
+    """
+    if compiles():
+        cache.known()
+        loading.get_ready()
+
+
+@remembered
+def _cpu(codegen: Any) -> tuple[str, ...]:
+    """What numba compiles for."""
+    found: tuple[str, ...] = codegen.magic_tuple()
+    return found
 
 
 class KeptFunction(_Cache):
@@ -59,10 +78,10 @@ class KeptFunction(_Cache):
             lean_numba.load_compiler()
             target_context.refresh()
             return None
-        rtsys.initialize(target_context)  # the memory of arrays that compiled code makes
+        loading.start_memory(target_context)
         with lean_numba.by_itself():  # a function's code may name any part of numba
             content = pickle.loads(kept)
-        return CompileResult._rebuild(target_context, *content)  # type: ignore[no-untyped-call]
+        return loading.rebuilt(target_context, content)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled; not what holds addresses of this process."""
@@ -73,7 +92,7 @@ class KeptFunction(_Cache):
     def _entry(self, sig: Any, target_context: Any) -> str:
         """Name in an archive; it changes with the types of arguments, the CPU and the bytecode."""
         types, _ = normalize_signature(sig)  # type: ignore[no-untyped-call]
-        what = types, target_context.codegen().magic_tuple(), self._code
+        what = types, _cpu(target_context.codegen()), self._code
         return f"{self._name}-{sha256(repr(what).encode()).hexdigest()[:16]}"
 
     def enable(self) -> None:
