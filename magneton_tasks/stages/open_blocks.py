@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from magneton_tasks.kernels.exact.residual import Edges, UInt32
-from magneton_tasks.kernels.exact.rounds.round_step import Blocks
+from magneton_tasks.kernels.exact.rounds.blocks_table import Blocks, Filling
 from magneton_tasks.kernels.exact.rounds.tables import (
     Crossings,
     FaceTables,
     LargeParts,
     Links,
-    Nodes,
     PartPairs,
     Parts,
     RegionContacts,
@@ -75,11 +73,12 @@ class OpenBlocks:
         filled = [number for number in numbers if self._blocks.n_labels(number)]
         rows = [self._blocks.records[number].info["rows"] for number in filled]
         regions, edges = (sum(told[table] for told in rows) for table in ("regions", "edges"))
-        return Blocks.of(map(self._open, filled), regions, edges, room)
-
-    def _open(self, number: int) -> tuple[Nodes, Edges, UInt32]:
-        with self._blocks.invalidating(number):
-            return self._residuals.read_open(number, self._blocks.file(number, "residual"))
+        filling = Filling(regions, edges, room)
+        for number in filled:
+            with self._blocks.invalidating(number):
+                info = self._blocks.file(number, "residual")
+                filling.add(*self._residuals.read_open(number, info, filling.edges))
+        return filling.blocks()
 
     def count_faces(self, numbers: Sequence[int]) -> int:
         """Faces of these blocks that were worked."""

@@ -23,7 +23,7 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -103,10 +103,15 @@ class ResidualStore:
             regions = archive.regions(number)
             return regions, Residual(regions.name.size, **tables)
 
-    def read_open(self, number: int, info: FileInfo | None = None) -> tuple[Nodes, Edges, UInt32]:
-        """Of what `read` reads the regions, the edges, and the regions of basins; errors as there."""
+    def read_open(
+        self, number: int, info: FileInfo | None, room: Callable[[int], Edges]
+    ) -> tuple[Nodes, Edges, UInt32]:
+        """Of what `read` reads the regions, the edges, and the regions of basins; errors as there.
+
+        ``room`` gives the rows that edges are read into.
+        """
         with self._opened(number, info, whole=True) as archive:
-            edges: Edges = archive.table("edges", Edges)
+            edges: Edges = archive.table("edges", Edges, room)
             return archive.regions(number), edges, archive.column("basins", "region")
 
     def read_for_faces(
@@ -165,21 +170,19 @@ class _Archive:
     def __init__(self, path: Path, opened: zipfile.ZipFile) -> None:
         self._path, self._zip = path, opened
 
-    def table(self, name: str, kind: type[Any]) -> Any:
-        """A table, row group by row group: nothing of it is held twice."""
+    def table(self, name: str, kind: type[Any], room: Callable[[int], Any] | None = None) -> Any:
+        """A table, row group by row group: nothing of it is held twice. ``room``: what it is read into."""
         table = self._member(name)
-        columns = {
-            field: np.empty(table.metadata.num_rows, dtype)
-            for field, dtype in zip(kind._fields, DTYPES[kind], strict=True)
-        }
+        rows = table.metadata.num_rows
+        found = room(rows) if room else kind._make(np.empty(rows, t) for t in DTYPES[kind])
         row = 0
         for group in range(table.num_row_groups):
             part = parquet.read(table, [group])
             end = row + table.metadata.row_group(group).num_rows
-            for field, column in columns.items():
+            for field, column in zip(kind._fields, found, strict=True):
                 fill(column[row:end], field, part)
             row = end
-        return kind(**columns)
+        return found
 
     def column(self, name: str, column: str) -> Any:
         """One column of a table."""

@@ -18,7 +18,8 @@ from magneton_tasks.base import heap
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.kernels.exact.fixed_point import KEY_BITS
 from magneton_tasks.kernels.exact.residual import Edges, UInt32
-from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round
+from magneton_tasks.kernels.exact.rounds.blocks_table import Blocks
+from magneton_tasks.kernels.exact.rounds.round_step import first_round
 from magneton_tasks.kernels.exact.rounds.tables import (
     LABEL_BITS,
     MUST,

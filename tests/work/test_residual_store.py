@@ -30,6 +30,7 @@ from magneton_tasks.kernels.exact.residual import (
     empty,
     empty_residual,
 )
+from magneton_tasks.kernels.exact.rounds.blocks_table import Filling
 from magneton_tasks.kernels.exact.rounds.tables import Nodes, names_of
 from magneton_tasks.work import parquet, residual_tables
 from magneton_tasks.work.residuals import ResidualStore
@@ -121,7 +122,10 @@ def test_a_block_comes_back(store: ResidualStore) -> None:
     assert_same(store.read(7, info)[1], residual)
     assert_same_faces(store.read_for_faces(7, info, ALL_SIDES)[2], faces)
     assert_same_table(store.read(7, info)[0], REGIONS)
-    opens, edges, regions_of_basins = store.read_open(7, info)
+    rows = residual.edges.u.size
+    room = Filling(len(REGIONS.name), rows).edges(rows)
+    opens, edges, regions_of_basins = store.read_open(7, info, lambda _: room)
+    assert edges is room
     assert_same_table(opens, REGIONS)
     assert_same_table(edges, residual.edges)
     assert_same_table((regions_of_basins,), (residual.basins.region,))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import llvmlite.binding as llvm
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.entrypoints import init_all
@@ -65,14 +65,15 @@ class _LoadedLibrary(JITCodeLibrary):
 
     def _get_module_for_linking(self) -> Any:
         if self._shared_module is None and self._bitcode:
-            self._shared_module = llvm.parse_bitcode(self._bitcode)
-            self._codegen._engine._load_defined_symbols(self._shared_module)
+            self._shared_module: Any = llvm.parse_bitcode(self._bitcode)
+            engine: Any = self._codegen._engine
+            engine._load_defined_symbols(self._shared_module)
         return super()._get_module_for_linking()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
 def _no_timing() -> Iterator[None]:
-    """numba times each call of LLVM, for its own profiles: a third of what loading takes."""
+    """Don't let numba time each call of LLVM, for profiles of its own: a third of what loading takes."""
     lock = llvm.ffi.lib._lock
     told = list(lock._cblist)
     lock._cblist.clear()

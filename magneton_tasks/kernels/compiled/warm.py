@@ -30,12 +30,13 @@ from magneton_tasks.kernels.exact.block_step import segment_block_exact
 from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.exact_sweep import exact_segmentations
 from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
+from magneton_tasks.kernels.exact.rounds.blocks_table import Blocks
 from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.face_step import decide_face, parts_of
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
 from magneton_tasks.kernels.exact.rounds.name_table import number_names, numbers_of
 from magneton_tasks.kernels.exact.rounds.places import Places
-from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round, later_round
+from magneton_tasks.kernels.exact.rounds.round_step import first_round, later_round
 from magneton_tasks.kernels.exact.rounds.supervoxels import describe
 from magneton_tasks.kernels.exact.rounds.tables import FaceTables, stack
 from magneton_tasks.kernels.exact.threshold_sums import threshold_sums

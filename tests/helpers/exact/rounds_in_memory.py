@@ -15,13 +15,14 @@ from magneton_tasks.kernels.exact.contacts import face_contacts
 from magneton_tasks.kernels.exact.fixed_point import least_score
 from magneton_tasks.kernels.exact.map_threshold import ThresholdSums
 from magneton_tasks.kernels.exact.rounds.block import BlockSupervoxels, segment_supervoxels
+from magneton_tasks.kernels.exact.rounds.blocks_table import Blocks
 from magneton_tasks.kernels.exact.rounds.curve import Curve, sums_of_contacts
 from magneton_tasks.kernels.exact.rounds.curve_rows import added_up
 from magneton_tasks.kernels.exact.rounds.cut import Group, cut_blocks
 from magneton_tasks.kernels.exact.rounds.face_step import BlockParts, decide_face, parts_of
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult
 from magneton_tasks.kernels.exact.rounds.places import ONE, PartSums, Places
-from magneton_tasks.kernels.exact.rounds.round_step import Blocks, first_round, later_round
+from magneton_tasks.kernels.exact.rounds.round_step import first_round, later_round
 from magneton_tasks.kernels.exact.rounds.tables import (
     FaceTables,
     HalfEdges,

@@ -199,22 +199,40 @@ def test_a_warm_process_needs_nothing_of_what_numba_compiles_with() -> None:
 
 
 def test_a_process_compiles_after_it_has_loaded_what_is_compiled() -> None:
-    """numba is made ready to compile when it first has to, with code loaded before that."""
+    """numba is made ready to compile when it first has to, and links what was loaded before that."""
     done = run(f"""{RELABEL}
 labels = np.asfortranarray(np.arange(8, dtype=np.uint32).reshape(2, 2, 2))
 out = np.zeros((2, 2, 2), np.uint32)
 relabel_into(out, labels, np.arange(0, 80, 10, dtype=np.uint32))
-print((out == 10 * labels).all(), len(kernel_cache.compiled_here()))
+from magneton_tasks.kernels.byte_planes import measure
+from magneton_tasks.kernels.compiled.jit import njit
+loaded = measure(np.arange(3, 8))
+@njit()
+def links(values):
+    return measure(values)
+linked = links(np.arange(3, 8))
+print((out == 10 * labels).all(), linked == loaded, len(kernel_cache.compiled_here()))
 """)
-    assert done.stdout.splitlines()[-1] == "True 1"
+    assert done.stdout.splitlines()[-1] == "True True 2"
 
 
-def test_an_archive_that_is_removed_while_a_process_works_is_not_missed(empty: Path) -> None:
+def test_a_process_that_is_ready_hands_the_archive_on_to_those_that_it_forks(empty: Path) -> None:
     empty.mkdir()
     shutil.copy(WARM, empty)
-    first = "from magneton_tasks.kernels.compiled import cache; cache.find('any')"
-    done = run(f"import os\n{first}\nos.unlink({str(empty / WARM.name)!r})\n{RELABEL}")
-    assert json.loads(done.stdout)[1] == []
+    forked = f"""
+import os, sys
+from magneton_tasks.kernels.compiled import cache, jit
+jit.get_ready()
+os.unlink({str(empty / WARM.name)!r})
+if child := os.fork():
+    os.waitpid(child, 0)
+    sys.exit()
+{RELABEL}
+print(cache._own().pid == os.getpid())
+"""
+    compiled, is_own = run(forked).stdout.splitlines()
+    assert json.loads(compiled)[1] == []
+    assert is_own == "True"  # a template is killed, and removes nothing
 
 
 def test_what_a_warm_process_compiles_all_the_same_is_told_and_stays_out_of_the_archive() -> None:

@@ -179,9 +179,10 @@ def _change(classes: Int64, rows: Int64, a: Int64, b: Int64) -> None:
 @njit(nogil=True)
 def _size_class(voxels: int) -> int:
     found = 0
-    while voxels > 1:
-        voxels >>= 1
-        found += 1
+    for bits in (32, 16, 8, 4, 2, 1):
+        if voxels >> bits > 0:
+            voxels >>= bits
+            found += bits
     return found
 
 

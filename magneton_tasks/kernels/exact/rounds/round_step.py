@@ -6,15 +6,14 @@ end alike: `finish`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from magneton_tasks.base.methods import ExactSettings
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.kernels.exact.fixed_point import least_key
-from magneton_tasks.kernels.exact.residual import DTYPES, Edges, UInt32
+from magneton_tasks.kernels.exact.rounds.blocks_table import Blocks
 from magneton_tasks.kernels.exact.rounds.finish import RoundResult, finish
 from magneton_tasks.kernels.exact.rounds.look_up import is_among, locate
 from magneton_tasks.kernels.exact.rounds.name_table import number_names, numbers_of
@@ -22,7 +21,6 @@ from magneton_tasks.kernels.exact.rounds.numbering import number_contacts, numbe
 from magneton_tasks.kernels.exact.rounds.parts import Touching, links_of, picked, whole_basins
 from magneton_tasks.kernels.exact.rounds.places import ONE, Places, moved_contacts
 from magneton_tasks.kernels.exact.rounds.tables import (
-    LABEL_BITS,
     MUST,
     Crossings,
     FaceTables,
@@ -36,87 +34,9 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     RegionContacts,
     blocks_of,
     empty,
-    labels_of,
     stack,
     take,
 )
-
-
-class Blocks(NamedTuple):
-    """What the blocks of a group leave, one block after the other in the order of their numbers."""
-
-    nodes: Nodes
-    """Sorted by name."""
-    edges: Edges
-    """Between nodes by their rows, from 1; behind them room for contacts, whose values mean nothing."""
-    filled: int
-    """Rows that are edges."""
-    numbers: Int64
-    """The blocks that have rows."""
-    begins: Int64
-    """(blocks + 1,): where each one's basins begin, and their end."""
-    basins: UInt32
-    """Region of each basin on the blocks' faces, by its label."""
-
-    @classmethod
-    def of(
-        cls, blocks: Iterable[tuple[Nodes, Edges, UInt32]], regions: int, edges: int, room: int = 0
-    ) -> Blocks:
-        """Of blocks in the order of their numbers; one is held at a time.
-
-        Parameters
-        ----------
-        blocks
-            Open regions of each, edges by rows of these, from 1, and `Blocks.basins`.
-        regions, edges
-            Of all blocks.
-        room
-            Rows for contacts.
-        """
-        nodes, table = _room_for(Nodes, regions), _room_for(Edges, edges + room)
-        numbers, basins = list[int](), [np.zeros(0, np.uint32)]
-        row = count = 0
-        for own, between, on_faces in blocks:
-            if not own.name.size:
-                continue
-            _put(nodes, row, own)
-            end = count + _put(table, count, between)
-            table.u[count:end] += np.uint32(row)
-            table.v[count:end] += np.uint32(row)
-            numbers.append(int(blocks_of(own.name[:1])[0]))
-            basins.append(on_faces)
-            row, count = row + own.name.size, end
-        begins = np.cumsum([part.size for part in basins], dtype=np.int64)
-        return cls(nodes, table, count, np.array(numbers, np.int64), begins, np.concatenate(basins))
-
-    def with_contacts(self, contacts: Edges) -> Edges:
-        """All edges, with those that are put into the room."""
-        kept = slice(self.filled + _put(self.edges, self.filled, contacts))
-        return Edges._make(column[kept] for column in self.edges)
-
-    def regions_of(self, parts: Int64) -> tuple[Int64, Mask]:
-        """Names of parts' regions, and whether the parts are there."""
-        rows, found = locate(self.numbers, blocks_of(parts))
-        at = self.begins[rows] + labels_of(parts) - 1
-        found = found & (at < self.begins[rows + 1])
-        labels = self.basins[np.where(found, at, 0)] if found.any() else np.zeros(parts.size)
-        return (blocks_of(parts) << LABEL_BITS) + labels.astype(np.int64), found
-
-
-_DTYPES = {Edges: DTYPES[Edges], Nodes: tuple(c.dtype for c in empty(Nodes))}
-
-
-def _room_for(kind: type[Any], rows: int) -> Any:
-    """A table whose values mean nothing."""
-    return kind._make(np.empty(rows, dtype) for dtype in _DTYPES[kind])
-
-
-def _put(table: Any, begin: int, rows: Any) -> int:
-    """Write rows into a table of their kind; returns how many."""
-    count: int = rows[0].size
-    for column, values in zip(table, rows, strict=True):
-        column[begin : begin + count] = values
-    return count
 
 
 def first_round(
@@ -148,7 +68,7 @@ def first_round(
         If the tables don't belong together.
     """
     links, certain = _decide_parts(near, numbers, settings)
-    unions = _own_unions(blocks, [*(f.links for f in faces), links], numbers)
+    unions = blocks.unions(stack([empty(Links), *(f.links for f in faces), links]), numbers)
     contacts = stack([empty(RegionContacts), *(f.contacts for f in faces), certain])
     moved = moved_contacts(places, contacts, numbers)
     edges, ghosts = number_contacts(blocks.nodes.name, contacts)
@@ -234,30 +154,6 @@ def _certain_rows(certain: Crossings, numbers: Int64) -> RegionContacts:
     a, b = a[ours], b[ours]
     none = np.zeros(a.size, np.int64)
     return RegionContacts(a, b, none, none, none, none, none, np.full(a.size, MUST))
-
-
-def _own_unions(blocks: Blocks, links: Sequence[Links], numbers: Int64) -> Int64:
-    """Links inside the group's blocks, as int64 (rows, 2) of numbers of nodes."""
-    both = stack([empty(Links), *links])
-    ours = is_among(numbers, blocks_of(np.abs(both.u)))
-    unions = np.empty((np.count_nonzero(ours), 2), np.int64)
-    for column, ends in enumerate(both):
-        rows, found = locate(blocks.nodes.name, _regions_of(ends[ours], blocks))
-        if not found.all():
-            raise _not_of_one_run("a face links a region that its block doesn't have")
-        unions[:, column] = rows + 1
-    return unions
-
-
-def _regions_of(ends: Int64, blocks: Blocks) -> Int64:
-    """Regions, where an end is minus a part."""
-    by_part = np.flatnonzero(ends < 0)
-    named, found = blocks.regions_of(-ends[by_part])
-    if not found.all():
-        raise _not_of_one_run("a face names a part of a basin that its block doesn't have")
-    regions = ends.copy()
-    regions[by_part] = named
-    return regions
 
 
 # ------------------------------------------------------------------ later rounds' own
