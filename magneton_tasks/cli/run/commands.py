@@ -131,12 +131,17 @@ def _mapped(stage: str, text: str) -> click.Command:
     )
     @PART
     def run_mapped(attempt: Path, batch: int, part: tuple[int, int] | None) -> None:
-        with importing():
-            from magneton_tasks.cli.run import stages
-
-        sys.exit(stages.run_mapped(stage, attempt, batch, part))
+        work_batch(stage, attempt, batch, part)
 
     return run_mapped
+
+
+def work_batch(stage: str, attempt: Path, batch: int, part: tuple[int, int] | None) -> NoReturn:
+    """One batch of a mapped stage; ends with the exit code."""
+    with importing():
+        from magneton_tasks.cli.run import stages
+
+    sys.exit(stages.run_mapped(stage, attempt, batch, part))
 
 
 def _grouped(stage: str, text: str) -> click.Command:
@@ -203,9 +208,9 @@ def _command_of(stage: Stage) -> click.Command:
     return (_mapped if stage.grid else _single)(stage.name, stage.about)
 
 
-#: A person's command, too: `cli.trials.commands` has it.
-CUT = "cut"
+#: Persons' commands, too: `cli.trials.commands` and `cli.view.commands` have them.
+CUT, SKELETON = "cut", "skeleton"
 STAGES = (
-    *(_command_of(s) for s in (PROBE, *TABLE) if s.name != CUT),
+    *(_command_of(s) for s in (PROBE, *TABLE) if s.name not in (CUT, SKELETON)),
     _single("release", "Give the volume's lease back."),
 )

@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from magneton_tasks.errors import BadDataError
+from magneton_tasks.errors import BadDataError, NoInputError
+from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.precomputed.keyed_reader import ShardReader
+from magneton_tasks.formats.precomputed.keyed_shards import KeyedSharding
 
 #: The folder, beside the ``info`` of the segmentation, which names it.
 FOLDER = "skeletons"
@@ -45,6 +48,12 @@ class StoredSkeleton:
     vertices: NDArray[np.float32]
     edges: NDArray[np.uint32]
     radii: NDArray[np.float32]
+
+    @property
+    def cable_nm(self) -> float:
+        """The length of all edges."""
+        ends = self.vertices.astype(np.float64)[self.edges.astype(np.int64)]
+        return float(np.sqrt(((ends[:, 0] - ends[:, 1]) ** 2).sum(1)).sum())
 
 
 def content(sharding: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,3 +137,51 @@ def parts(
     if edges.max(initial=0) >= max(count, 1):
         raise BadDataError(f"a skeleton of {count} vertices has an edge to vertex {edges.max()}")
     return vertices, edges, memoryview(data)[_HEAD + 12 * count + 8 * edge_count :]
+
+
+class Skeletons:
+    """The skeletons of a segmentation, one by one, by the ids of its objects."""
+
+    def __init__(self, objects: Objects, sharding: KeyedSharding) -> None:
+        self._objects, self._sharding = objects, sharding
+        self._shards: dict[int, ShardReader] = {}
+
+    @classmethod
+    def of(cls, objects: Objects) -> Skeletons | None:
+        """Of the files of a segmentation; None: its ``info`` names no skeletons.
+
+        Raises
+        ------
+        BadDataError
+            They aren't this tool's, or their ``info`` is damaged.
+        """
+        named = (objects.get_json("info") or {}).get(MEMBER)
+        if named is None:
+            return None
+        info = objects.get_json(f"{FOLDER}/info") if named == FOLDER else None
+        if info is None:
+            raise BadDataError(
+                f"{objects.location.name_of('info')} names skeletons in {named}, which aren't this tool's"
+            )
+        check_info(info)
+        return cls(objects, KeyedSharding.from_info(info["sharding"]))
+
+    def get(self, global_id: int) -> StoredSkeleton | None:
+        """An object's skeleton; None: it has none, or the file that would hold it isn't there.
+
+        A shard without objects has no file.
+
+        Raises
+        ------
+        BadDataError
+            That file is damaged.
+        """
+        shard = int(self._sharding.place(np.array([global_id], np.uint64))[0][0])
+        if shard not in self._shards:
+            name = f"{FOLDER}/{self._sharding.file_name(shard)}"
+            self._shards[shard] = ShardReader.of_objects(self._objects, name, self._sharding)
+        try:
+            data = self._shards[shard].read(global_id)
+        except NoInputError:
+            return None
+        return None if data is None else decode(data)
