@@ -1,7 +1,7 @@
 """Skeletons over cells against those of one block: pub128's labels, whole and at mip 2 of 512^3.
 
 Left out where the shared data isn't there. Lengths are in nm; a voxel of pub128 counts as 16 nm, and
-512^3 is pub128 continued by reflection.
+512^3 is pub128 continued by reflection. ``--full``: the stages on a segmentation of 512^3, too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise, product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from benchmarks.measure import Row, row
+from benchmarks.exact import config_of, planned, tiled, write
+from benchmarks.in_process import done, stages_in_one_process
+from benchmarks.measure import Row, forked, row
 from benchmarks.volumes import real, reflected
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.kernels.downsample import mode_pool
@@ -66,7 +70,31 @@ def run(*, full: bool = False) -> list[Row]:
     return [
         *_compared("pub128, 128^3", _dense(labels), VOXEL_NM, 64),
         *_compared("512^3 at mip 2", _dense(coarse), 4 * VOXEL_NM, 64),
+        *(_stages() if full else ()),
     ]
+
+
+def _stages() -> list[Row]:
+    """Both stages of 512^3 in blocks of 256, at mip 2; the process that has started already."""
+    rows, shape = [], (512,) * 3
+    with TemporaryDirectory() as directory:
+        volume = Path(directory) / "volume"
+        write(volume, tiled, shape)
+        config = config_of(volume, 256, 0.3, skeleton={"mip": 2})
+        told, _ = forked(lambda: stages_in_one_process(config)[0])
+        _, plan = planned(config)
+        cpu_s = told["skeleton"] + told["skeleton_shards"]
+        rows += [
+            row("stages, 512^3 at mip 2", cpu_s / np.prod(shape) * 1e6, "us/voxel", most=MOST_CPU)
+        ]
+        for stage in ("skeleton", "skeleton_shards"):
+            peak = max(r["peak_bytes"] for r in done(volume / "work", f"{stage}-*"))
+            memory = plan.memory[stage]
+            rows += [
+                row(f"  {stage}: peak / bound", peak / memory.bound, "x", most=1.0),
+                row("    peak / expected", peak / memory.expected, "x", least=0.6, most=1.3),
+            ]
+    return rows
 
 
 def _dense(labels: NDArray[np.uint32]) -> Numbers:

@@ -26,3 +26,16 @@ class Skeleton(Section):
         title="Skeleton dust (um^3)",
         description="Objects of less volume, as counted at the mip of skeletons, get no skeleton. 0: all get one.",
     )
+    scale: Annotated[_Length, Decides("apply", "skeleton.scale"), _FORM] = Field(
+        1.5,
+        title="Skeleton scale",
+        description="A branch covers what lies within scale x radius + const_nm of it; no other branch begins there. Lower values give more branches.",
+    )
+    const_nm: Annotated[_Length, Decides("apply", "skeleton.const_nm"), _FORM] = Field(
+        300.0, title="Skeleton constant (nm)", description="See scale."
+    )
+    tick_nm: Annotated[_Length, Decides("apply", "skeleton.tick_nm"), _FORM] = Field(
+        500.0,
+        title="Skeleton ticks (nm)",
+        description="Branches that end and are shorter than this are left out. 0: all stay.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def _print(attempt: Attempt, truth: str | None) -> None:
         )
     if "chunks" in result:
         rows.append((file_words(result), human_count(result["chunks"])))
+    rows += _of_objects(result)
     rows.append(("verified", words(result) or "no"))
     rows.append(
         (
@@ -74,6 +76,23 @@ def _print(attempt: Attempt, truth: str | None) -> None:
         rows.append(("report", str(attempt.paths.page)))
     for name, value in rows:
         click.echo(f"{name:<13} {value}")
+
+
+def _of_objects(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Meshes and skeletons, where there are any."""
+    for section, noun in (("mesh", "meshes"), ("skeleton", "skeletons")):
+        if (told := result.get(section)) is None:
+            continue
+        cable = f", {told['cable_nm'] / 1e6:,.3g} mm of cable" if "cable_nm" in told else ""
+        thinned = (
+            f"; of {human_count(told['thinned'])} vertices were left out, for memory"
+            if told.get("thinned")
+            else ""
+        )
+        yield (
+            noun,
+            f"{human_count(told['objects'])}{cable} ({human_count(told['dust'])} objects are dust){thinned}",
+        )
 
 
 @click.command()
