@@ -17,7 +17,7 @@ from magneton_tasks.plan.stage_table import Section
 S_PER_VOXEL = {"mesh": 0.04e-6, "skeleton": 0.04e-6}
 SHARDS_S_PER_VOXEL = {"mesh": 0.01e-6, "skeleton": 0.01e-6}
 #: Bytes per voxel of a cell: its numbers, and what is read and decoded of it at once.
-_CELL_BYTES = (40, 14)
+_CELL_BYTES = {"mesh": (40, 14), "skeleton": (56, 18)}
 #: Bytes per voxel of the mip of what a cell holds of its pieces before it writes them, in ordinary
 #: tissue, and how much more that may be.
 _MOST_PIECES = 8
@@ -32,7 +32,7 @@ def cell_memory(section: Section, cell: Vec3) -> Memory:
     """Of a cell of this shape, in voxels of the mip."""
     voxels = prod(n + 1 for n in cell)
     pieces = int(voxels * BYTES_PER_VOXEL[section] * 4)
-    most, usual = _CELL_BYTES
+    most, usual = _CELL_BYTES[section]
     return Memory(
         BASE_BOUND_BYTES + most * voxels + _MOST_PIECES * pieces,
         BASE_EXPECTED_BYTES + usual * voxels + pieces,

@@ -17,9 +17,9 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan.stage_table import Section
 
-#: Bytes of a shard to aim at, and of what is made of a voxel of the mip: see docs/meshes.md.
+#: Bytes of a shard to aim at, and of what is made of a voxel of the mip: see docs/meshes.md and docs/skeletons.md.
 SHARD_BYTES = 128 * 2**20
-BYTES_PER_VOXEL = {"mesh": 0.15, "skeleton": 0.02}
+BYTES_PER_VOXEL = {"mesh": 0.15, "skeleton": 0.2}
 #: Ids of a minishard to aim at: its index has 24 bytes of each; and the voxels of the mip that an
 #: object has in a volume of small ones.
 _IDS_PER_MINISHARD = 1365

@@ -213,7 +213,8 @@ OTHER: dict[str, Any] = {
     "slurm.cpus": 2, "runner.offered": ["local", "slurm"], "wait_for_input.marker": "done",
     "notify.failure": [{"notifier": "a.B"}],
     "mesh.mip": 1, "mesh.dust_um3": 0.5, "mesh.error_nm": 9.0, "mesh.lods": 4,
-    "skeleton.mip": 1, "skeleton.dust_um3": 0.5,
+    "skeleton.mip": 1, "skeleton.dust_um3": 0.5, "skeleton.scale": 2.0, "skeleton.const_nm": 90.0,
+    "skeleton.tick_nm": 9.0,
 }  # fmt: skip
 #: Of sections that are null by default.
 DEFAULTS = {

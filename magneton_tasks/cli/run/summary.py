@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from magneton_tasks.base import files
-from magneton_tasks.base.units import human_count, human_time
+from magneton_tasks.base.units import human_count, human_time, several
 from magneton_tasks.outcome import scores as kept
 from magneton_tasks.outcome import threshold_words
 from magneton_tasks.stages.proof import file_words, words
@@ -84,15 +84,10 @@ def _of_objects(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if (told := result.get(section)) is None:
             continue
         cable = f", {told['cable_nm'] / 1e6:,.3g} mm of cable" if "cable_nm" in told else ""
-        thinned = (
-            f"; of {human_count(told['thinned'])} vertices were left out, for memory"
-            if told.get("thinned")
-            else ""
-        )
-        yield (
-            noun,
-            f"{human_count(told['objects'])}{cable} ({human_count(told['dust'])} objects are dust){thinned}",
-        )
+        thinned = told.get("thinned", 0)
+        fewer = f"; {several(thinned, 'object')} with fewer vertices, for memory" if thinned else ""
+        dust = several(told["dust"], "object")
+        yield noun, f"{human_count(told['objects'])}{cable} (dust: {dust}){fewer}"
 
 
 @click.command()

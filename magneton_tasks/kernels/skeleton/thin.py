@@ -8,8 +8,8 @@ import numpy as np
 
 from magneton_tasks.kernels.skeleton.fragment import Bool, Fragment, Int64
 
-#: Vertices that a join holds at most, at some 400 bytes each. At voxels of 32 nm: some 25 mm of cable.
-MOST_VERTICES = 1_000_000
+#: Vertices that a join holds at most, at some 400 bytes each. At voxels of 32 nm: some 13 mm of cable.
+MOST_VERTICES = 500_000
 #: A pass leaves out one in three, of a chain of vertices.
 _LEFT = 2 / 3
 

@@ -82,7 +82,7 @@ def test_the_summary_tells_of_them(run: Run, capsys: pytest.CaptureFixture[str])
     print_summary(run.attempt.paths.root)
     (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("skeletons"))
     assert f"{told['objects']}, " in line and "mm of cable" in line
-    assert f"({told['dust']} objects are dust)" in line and told["thinned"] == 0
+    assert f"(dust: {told['dust']} object" in line and told["thinned"] == 0
 
 
 def test_cloud_volume_shows_what_is_stored(run: Run) -> None:
