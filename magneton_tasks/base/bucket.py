@@ -8,6 +8,7 @@ credentials and endpoints are found as cloud-files finds them.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -48,6 +49,9 @@ class Bucket(Protocol):
 
     def delete(self, name: str, version: str) -> None:
         """Remove an object that still has this version; another one stays."""
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove up to a thousand objects, whatever they hold; those that aren't there are none."""
 
     def keeps_conditions(self, name: str, data: bytes) -> bool:
         """Whether the store really refuses to create ``name``, which was just written with ``data``."""

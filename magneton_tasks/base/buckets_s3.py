@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -129,6 +129,20 @@ class S3Bucket:
                     self._client.delete_object(**self._object(name))
                 elif _code(error) not in ("PreconditionFailed", "NoSuchKey", "404"):
                     raise
+
+    def remove(self, names: Sequence[str]) -> None:
+        """As `Bucket.remove`: one request, whose answer names what it didn't remove."""
+        from botocore.exceptions import ClientError
+
+        if not names:
+            return
+        keys = [{"Key": key_of(self._place, name)} for name in names]
+        with self._errors(names[0]):
+            answer = self._client.delete_objects(
+                Bucket=self._place.bucket, Delete={"Objects": keys, "Quiet": True}
+            )
+            for error in answer.get("Errors", ()):
+                raise ClientError({"Error": error}, f"DeleteObjects of {error.get('Key')}")
 
     def keeps_conditions(self, name: str, data: bytes) -> bool:
         """As `Bucket.keeps_conditions`: by trying, with the content that it has."""

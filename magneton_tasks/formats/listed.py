@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+#: The list of an output's files, beside its owner.
+LIST_FILE = "magneton-files.parquet"
+
 
 class Listed(NamedTuple):
     """A file below an output.

@@ -1,4 +1,4 @@
-"""The files of one volume, on file:// or in a bucket, behind five calls.
+"""The files of one volume, on file:// or in a bucket, behind a few calls.
 
 On file:// every write is atomic (`base.files.write_atomic`); gs:// and s3:// are atomic by themselves
 and go through cloud-files, imported only then.
@@ -6,6 +6,7 @@ and go through cloud-files, imported only then.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
@@ -13,12 +14,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from magneton_tasks.base import files
 from magneton_tasks.base.files import FileInfo, NewFile
 from magneton_tasks.base.location import Location, cloud_files, connection_errors, parse_json
 from magneton_tasks.errors import NoInputError, OutputError
+
+
+class Sink(Protocol):
+    """What takes a file's bytes."""
+
+    def write(self, piece: bytes, /) -> object: ...
 
 
 class Objects:
@@ -165,6 +172,33 @@ class Objects:
             path.write_bytes(data)
         except OSError as error:
             raise files.writing_failed(path, error) from error
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Sink]:
+        """A file that is written piece by piece, and appears whole when the context ends.
+
+        After an exception nothing is left of it. What goes to a bucket is held until then.
+
+        Raises
+        ------
+        OutputError, TemporaryError
+            As `put`.
+        """
+        if self.is_local:
+            with files.writing(self.path(name)) as file:
+                yield file
+            return
+        held = io.BytesIO()
+        yield held
+        self.put(name, held.getvalue())
+
+    def size_of(self, name: str) -> int | None:
+        """A file's size in bytes, as it is stored; None where it isn't there."""
+        if self.is_local:
+            return files.stat_size(self.path(name))
+        with connection_errors(f"{self.location.url}/{name}"):
+            size: int | None = cloud_files(self.location.url).size(name)
+            return size
 
     def sync_directory(self, name: str = "") -> None:
         """Make the renames in a directory durable; nothing to do in a bucket."""

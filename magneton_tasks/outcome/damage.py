@@ -14,9 +14,15 @@ from functools import cache
 from pathlib import Path
 
 from magneton_tasks.base import files
+from magneton_tasks.base.location import locate
 from magneton_tasks.errors import BadDataError
+from magneton_tasks.formats.listed import LIST_FILE
+from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE
+from magneton_tasks.formats.precomputed.properties import FOLDER
 from magneton_tasks.plan.stage_table import facts
-from magneton_tasks.work import cell_objects, chunks, pieces, shard_objects
+from magneton_tasks.stages.object_list import TABLE
+from magneton_tasks.work import cell_objects, chunks, file_list, pieces, shard_objects
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.cell_objects import OBJECTS
 from magneton_tasks.work.chunks import OTHER_BYTES
@@ -32,6 +38,9 @@ _MENDED = (
     "it again"
 )
 _WRITTEN = "the cell has to be written again"
+_AGAIN = "verify writes it again: rerun"
+#: What no cell's record names.
+_OF_VERIFY = frozenset({TABLE, f"{FOLDER}/info"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +171,36 @@ def _chunks(attempt: Attempt, stage: str, records: Records) -> Iterator[Damage]:
             for damaged in looked.differing(part, range(len(part.names)), decode=True):
                 file = f"{url.rstrip('/')}/{damaged.file}"
                 yield Damage(key, file, damaged.cause, _WRITTEN)
+
+
+def of_verify(attempt: Attempt) -> Iterator[Damage]:
+    """What verify wrote beside the chunks: the list of files, and those of the list that no record names.
+
+    Raises
+    ------
+    OutputError, TemporaryError
+        As `find`.
+    """
+    objects = Objects(locate(attempt.config.paths.output))
+    owner = objects.get_json(OWNER_FILE) or {}
+    if not owner.get("listed"):
+        return  # an earlier release wrote it, or it isn't proved
+    here, told = objects.location.name_of, owner["listed"]["size"]
+    if (size := objects.size_of(LIST_FILE)) != told:
+        yield Damage(0, here(LIST_FILE), chunks.differs(size, told), _AGAIN)
+        return
+    try:
+        listed = [file for file in file_list.read(objects) if file.name in _OF_VERIFY]
+    except BadDataError as error:
+        yield Damage(0, here(LIST_FILE), error.what, _AGAIN)
+        return
+    for file in listed:
+        data = objects.get(file.name, raw=True)
+        if data is None or len(data) != file.size:
+            size = None if data is None else len(data)
+            yield Damage(0, here(file.name), chunks.differs(size, file.size), _AGAIN)
+        elif zlib.crc32(data) != file.crc32:
+            yield Damage(0, here(file.name), chunks.OTHER_BYTES, _AGAIN)
 
 
 def _compare(path: Path, size: int, crc32: int) -> str | None:

@@ -139,6 +139,13 @@ class AtThreshold:
             found.setdefault(one.key, []).append(self.blocks.place(stage, one.key) | asdict(one))
         return found
 
+    def _damage_of_verify(self) -> list[Data]:
+        if not self.check or "apply" not in self.attempt.plan.stages:
+            return []
+        from magneton_tasks.outcome import damage  # heavy
+
+        return [asdict(one) for one in damage.of_verify(self.shown)]
+
     def verify(self) -> StageStatus:
         status = StageStatus(StageSummary.planned(self.attempt.plan, "verify"))
         counts = status.summary.counts
@@ -154,6 +161,7 @@ class AtThreshold:
         elif self.now.output and "apply" in self.attempt.plan.stages:
             status.stale_why = {self.now.output: 1}
         else:
-            counts["done"], status.proof = 1, words(result)
+            status.damage = self._damage_of_verify()
+            counts["corrupt" if status.damage else "done"], status.proof = 1, words(result)
         counts["stale"] = len(status.stale_why)
         return status

@@ -288,7 +288,7 @@ def _is_sharded(config: RunConfig, unsharded: Geometry, existing: bool | None) -
 
 def count_files(geometry: Geometry, chunk: Vec3) -> int:
     """Files that the output will hold, at most: chunks of all mips, or their shards; meshes; info, owner and lists."""
-    total, cells = 4, geometry.chunks_per_cell(chunk)
+    total, cells = 5, geometry.chunks_per_cell(chunk)
     for mip, size in enumerate(geometry.chunk_sizes(chunk)):
         shape = geometry.mip_box(mip).shape
         grid = vec3(ceil_div(s, c) for s, c in zip(shape, size, strict=True))

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed import properties
@@ -29,10 +31,14 @@ ROWS = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What verify compares: how many objects there are, and the voxels of all of them."""
+    """What verify compares: how many objects there are, and the voxels of all of them.
+
+    ``files``: what was written, by path below the output.
+    """
 
     objects: int
     voxels: int
+    files: Mapping[str, FileInfo]
 
 
 def write(attempt: Attempt, cells: Mapping[int, Record], objects: Objects) -> Found | None:
@@ -69,8 +75,9 @@ def write(attempt: Attempt, cells: Mapping[int, Record], objects: Objects) -> Fo
     if objects.get(TABLE) != table:
         objects.put(TABLE, table)
         objects.sync_directory()
-    properties.write(objects, _properties(attempt, largest, box) if listed else None)
-    return Found(*counted)
+    files = {TABLE: FileInfo(len(table), crc32(table))}
+    files |= properties.write(objects, _properties(attempt, largest, box) if listed else None)
+    return Found(counted[0], counted[1], files)
 
 
 def _whole(attempt: Attempt, cells: Mapping[int, Record]) -> Iterator[ObjectSums]:

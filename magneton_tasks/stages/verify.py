@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.units import several
 from magneton_tasks.errors import BadDataError
 from magneton_tasks.plan.stage_plan import START_S
-from magneton_tasks.stages import object_list, proof
+from magneton_tasks.stages import object_list, proof, replaced_files
 from magneton_tasks.stages.claims import mark_finished
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.stages.objects import proof as of_objects
@@ -98,14 +99,16 @@ def verify(attempt: Attempt) -> dict[str, Any]:
         if is_exact:
             _check_voxels(cells, segments, counted["left_out_vox"], findings)
         output = segmentation(attempt)  # before apply, another result may lie there
-        counted |= _check_output(attempt, pool, cells, output, run_cpu_s, findings)
+        records = _written(attempt, cells)
+        counted |= _check_output(attempt, pool, records, output, run_cpu_s, findings)
         counted |= of_objects.check(attempt, pool, output.objects, findings.add)
     _refuse(findings)
     if "apply" in stages:
-        _list_objects(attempt, cells, output, counted, findings)
+        more = _list_objects(attempt, cells, output, counted, findings)
         _refuse(findings)
-        of_objects.show(attempt, output.objects)
-        mark_finished(attempt)
+        more |= of_objects.show(attempt, output.objects)
+        counted |= replaced_files.settle(attempt, output, records, more)
+        mark_finished(attempt, counted["listed"])
     say(f"verify{attempt.named}: {proof.words(counted)}: {json.dumps(counted)}")
     return counted
 
@@ -180,10 +183,17 @@ def _check_table(
         attempt.invalidate("pool", {0: f"rows missing in {table_dir(attempt, pool.input or '')}"})
 
 
+def _written(attempt: Attempt, cells: dict[int, Record]) -> dict[str, dict[int, Record]]:
+    """The records of all cells, those of apply, by stage."""
+    coarse = attempt.plan.geometry.coarse_cells
+    more = {} if coarse is None else attempt.require("downsample", range(len(coarse)))
+    return {"apply": cells, **({"downsample": more} if more else {})}
+
+
 def _check_output(
     attempt: Attempt,
     pool: Record,
-    applied: dict[int, Record],
+    records: dict[str, dict[int, Record]],
     output: PrecomputedStore,
     run_cpu_s: float,
     findings: Findings,
@@ -195,10 +205,6 @@ def _check_output(
     dict
         ``chunks``: how many files there are; ``sharded``: they are shards; ``checked``: how that was found out, see `proof.checked`.
     """
-    geometry = attempt.plan.geometry
-    records = {"apply": applied}
-    if geometry.coarse_cells is not None:
-        records["downsample"] = attempt.require("downsample", range(len(geometry.coarse_cells)))
     sizes = [mip for of in records.values() for r in of.values() for mip in r.info["chunks"]]
     share = proof.share_to_read(
         sum(map(len, sizes)), sum(map(sum, sizes)), run_cpu_s, is_local=output.objects.is_local
@@ -213,8 +219,8 @@ def _check_output(
         if bad:
             attempt.invalidate(stage, bad)
     n = sum(map(len, sizes))
-    form = {"sharded": True} if geometry.sharded else {}
-    return {"chunks": n, **form, "checked": proof.checked(n, reader.read, share)}
+    told = {"chunks": n, "checked": proof.checked(n, reader.read, share)}
+    return {**told, "sharded": True} if attempt.plan.geometry.sharded else told
 
 
 def _check_voxels(
@@ -233,8 +239,8 @@ def _list_objects(
     output: PrecomputedStore,
     counted: dict[str, Any],
     findings: Findings,
-) -> None:
-    """Write the table of objects, which are as many as were cut, of as many voxels as were written."""
+) -> dict[str, FileInfo]:
+    """Write the table of objects, as many as were cut, of as many voxels as were written; returns the files."""
     found = object_list.write(attempt, cells, output.objects)
     if found is None:
         say(
@@ -249,6 +255,7 @@ def _list_objects(
         ):
             if there != told:
                 findings.add(f"the table of objects has {there:,} {what}; {told:,} were written")
+    return {} if found is None else dict(found.files)
 
 
 class _Reader:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from magneton_tasks.base.geometry import Size3, Vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.config.model import RunConfig
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Record
@@ -54,6 +56,7 @@ def create_output(
     owner: Mapping[str, Any] | None = None,
     replace: bool = False,
     check_only: bool = False,
+    other_form: bool = False,
 ) -> PrecomputedStore:
     """As :func:`segmentation`; the options are those of `create_segmentation`.
 
@@ -72,29 +75,43 @@ def create_output(
         replace=replace or owner is not None,
         owner=owner,
         check_only=check_only,
+        other_form=other_form,
         cells=plan.geometry.chunks_per_cell(config.apply.chunk_size),
     )
 
 
 def output_as_planned(attempt: Attempt) -> PrecomputedStore:
     """The output volume, whatever its ``info`` says; nothing is written or looked at."""
+    given, plan = attempt.config.apply, attempt.plan
+    return store_of(
+        attempt.config.paths.output,
+        plan.geometry,
+        plan.volume.voxel_size_nm,
+        given.chunk_size,
+        given.encoding,
+        given.compress,
+    )
+
+
+def store_of(
+    url: str,
+    geometry: Geometry,
+    voxel_size_nm: Size3,
+    chunk_size: Vec3,
+    encoding: str,
+    compress: str | None,
+) -> PrecomputedStore:
+    """The output volume of a run of this geometry; nothing is written or looked at."""
     from magneton_tasks.formats.objects import Objects
     from magneton_tasks.formats.precomputed.info import make_scales
     from magneton_tasks.formats.precomputed.store import PrecomputedStore
 
-    given, url, geometry = attempt.config.apply, attempt.config.paths.output, attempt.plan.geometry
+    cells = geometry.chunks_per_cell(chunk_size)
     scales = make_scales(
-        geometry.box,
-        attempt.plan.volume.voxel_size_nm,
-        geometry.cumulative[1:],
-        given.chunk_size,
-        geometry.chunks_per_cell(given.chunk_size),
-        given.compress,
+        geometry.box, voxel_size_nm, geometry.cumulative[1:], chunk_size, cells, compress
     )
     objects = Objects(locate(url))
-    return PrecomputedStore(
-        url, scales, given.encoding, "uint64", 1, given.compress, objects=objects
-    )
+    return PrecomputedStore(url, scales, encoding, "uint64", 1, compress, objects=objects)
 
 
 def residual_store(attempt: Attempt, wait_s: float | None = None) -> ResidualStore:

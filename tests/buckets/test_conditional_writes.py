@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from magneton_tasks.base.buckets import open_bucket
 from magneton_tasks.errors import ConfigError
-from tests.buckets.conftest import Store
+from tests.buckets.conftest import GoogleStore, S3Store, Store
 
 
 def test_an_object_is_created_once(store: Store) -> None:
@@ -56,3 +58,32 @@ def test_the_age_is_counted_by_the_store(store: Store) -> None:
 def test_what_is_no_bucket_is_refused(store: Store) -> None:
     with pytest.raises(ConfigError, match="can't be written"):
         open_bucket("https://example.com/a")
+
+
+def test_many_objects_are_removed_at_once(store: Store) -> None:
+    bucket = open_bucket(f"{store.url}/a")
+    for name in ("a/x", "a/b/y", "a/z", "x"):
+        store.put(name, b"one")
+    bucket.remove(["x", "b/y", "never there"])
+    bucket.remove([])
+    assert store.everything() == {"a/z": b"one", "x": b"one"}
+
+
+def test_what_may_not_be_removed_is_told(
+    s3_store: S3Store, google_store: GoogleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    google_store.put("x", b"one")
+    google_store.server.is_read_only = True
+    with pytest.raises(ConfigError, match="/x"):
+        open_bucket(google_store.url).remove(["x"])
+    bucket = open_bucket(s3_store.url)
+    # a request that is answered with 200 all the same
+    errors = [{"Key": "x", "Code": "AccessDenied", "Message": "Access Denied"}]
+    monkeypatch.setattr(bucket, "_client", _Client({"Errors": errors}))
+    with pytest.raises(ConfigError, match="of x"):
+        bucket.remove(["x"])
+
+
+class _Client:
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.delete_objects = lambda **_: answer

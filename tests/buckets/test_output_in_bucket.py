@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from magneton_tasks.base.lease import acquire
@@ -155,6 +157,34 @@ def test_the_output_removed_is_written_again(
         store.delete(name)
     assert "the output is gone" in cli("status", config).out
     assert is_same(volumes.run_pipeline(config, run="again"), expected)
+
+
+def test_what_the_result_before_left_is_removed_and_nothing_else(
+    segmented: Segmented, store: Store
+) -> None:
+    config = segmented(store)
+    volumes.run_pipeline(config)
+    first = store.everything()
+    old = sorted(n for n in first if n.startswith("seg/8_8_8/"))
+    others = {
+        old[0]: first[old[0]] + b"x",
+        "seg/8_8_8/9-9_0-9_0-9": b"x",
+        "seg/mesh/0": b"y",
+        "seg-2/a": b"z",
+    }
+    for name, data in others.items():
+        store.put(name, data)
+    config.write_text(config.read_text().replace("[32, 32, 32]", "[32, 32, 32], sharding: on"))
+    run = volumes.run_pipeline(config, overwrite_output=True)
+    there = store.everything()
+    listed = pq.read_table(pa.BufferReader(there["seg/magneton-files.parquet"])).to_pylist()
+    assert {f"seg/{row['name']}": row["size"] for row in listed} == {
+        name: len(data)
+        for name, data in there.items()
+        if name not in others and not name.startswith("seg/magneton")
+    }
+    assert len(listed) == run.plan.files - 2 and others.items() <= there.items()
+    assert run.result("verify")["left"] == 1 and not there.keys() & set(old[1:])
 
 
 # ------------------------------------------------------------------ whose it is

@@ -305,7 +305,7 @@ def test_work_holds_few_files_and_no_temporary(base: Run) -> None:
     assert not [p for p in output.rglob(".*") if p.is_file()]
     chunks = [p for p in output.rglob("*.gz") if p.is_file()]
     written = [p for p in volumes.output_files(Path(base.plan.config_path)) if p.name != "lease"]
-    assert len(chunks) + 4 == base.plan.files == len(written)
+    assert len(chunks) + 5 == base.plan.files == len(written)
 
 
 def test_the_preview_shows_affinity_beside_labels(base: Run) -> None:

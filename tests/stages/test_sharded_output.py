@@ -83,7 +83,7 @@ def test_every_mip_is_that_of_an_unsharded_output(config_in: Maker) -> None:
     # one file for each cell and each of its mips; info, owner, objects and their list
     cells = len(geometry.cells) * 2 + len(geometry.coarse_cells) * 2
     assert len(shards(config)) == run.result("verify")["chunks"] == cells
-    assert len([p for p in output.rglob("*") if p.is_file()]) == run.plan.files == cells + 4
+    assert len([p for p in output.rglob("*") if p.is_file()]) == run.plan.files == cells + 5
     assert run.plan.files < len(list(plain.parent.joinpath("segmentation").rglob("*-*_*")))
 
 

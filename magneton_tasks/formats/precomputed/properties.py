@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from magneton_tasks.base.files import FileInfo
 from magneton_tasks.formats.objects import Objects
 
 #: The folder, beside the ``info`` of the segmentation, which names it.
@@ -58,14 +60,16 @@ def content(
     return {"@type": "neuroglancer_segment_properties", "inline": inline}
 
 
-def write(objects: Objects, given: Mapping[str, Any] | None) -> None:
+def write(objects: Objects, given: Mapping[str, Any] | None) -> dict[str, FileInfo]:
     """Write segment properties, and name them in the segmentation's ``info``; None: name none.
 
-    What is there already stays. The name follows the file: a viewer finds both or none.
+    What is there already stays. The name follows the file: a viewer finds both or none. Returns the
+    file, by its path.
     """
-    name = f"{FOLDER}/info"
+    name, written = f"{FOLDER}/info", dict[str, FileInfo]()
     if given is not None:
         text = json.dumps(given, separators=(",", ":")).encode()
+        written[name] = FileInfo(len(text), crc32(text))
         if objects.get(name) != text:
             objects.put(name, text)
             objects.sync_directory(FOLDER)
@@ -75,3 +79,4 @@ def write(objects: Objects, given: Mapping[str, Any] | None) -> None:
         named[FOLDER] = FOLDER
     if named != info:
         objects.put_json("info", named)
+    return written

@@ -32,6 +32,7 @@ def create_segmentation(
     replace: bool = False,
     owner: Mapping[str, Any] | None = None,
     check_only: bool = False,
+    other_form: bool = False,
     cells: Sequence[Vec3] = (),
 ) -> PrecomputedStore:
     """Write the ``info`` of a uint64 segmentation (or find the same one) and return its store.
@@ -50,6 +51,9 @@ def create_segmentation(
         Written before the ``info``: a layer without an owner isn't ours, whoever is killed when.
     check_only
         Write nothing; only refuse what can't be written.
+    other_form
+        Shards may come beside chunks that lie there, or chunks beside shards: readers look for what
+        the ``info`` tells of, and for nothing else.
     cells
         As of `info.make_scales`: sharded, where there are any.
 
@@ -73,6 +77,7 @@ def create_segmentation(
         sync=True,
         owner=owner,
         check_only=check_only,
+        other_form=other_form,
         cells=cells,
     )
 
@@ -93,6 +98,7 @@ def _create(
     sync: bool,
     owner: Mapping[str, Any] | None = None,
     check_only: bool = False,
+    other_form: bool = False,
     cells: Sequence[Vec3] = (),
 ) -> PrecomputedStore:
     codec.check_encoding(encoding, dtype)
@@ -111,7 +117,7 @@ def _create(
                 "choose another output, or replace it with --overwrite-output",
             )
     if existing is not None or replace:
-        _check_names(store)
+        _check_names(store, other_form or existing is not None)
     if check_only:
         return store
     if owner is not None:
@@ -133,18 +139,20 @@ def _readable_info(objects: Objects) -> dict[str, Any] | None:
         return None
 
 
-def _check_names(store: PrecomputedStore) -> None:
-    """Refuse to put ``name.gz`` beside ``name``, or shards beside chunks: of some a reader would take either one."""
+def _check_names(store: PrecomputedStore, other_form: bool) -> None:
+    """Refuse to put ``name.gz`` beside ``name``, as a reader would take either one, or another form beside one."""
     for scale in store.scales if store.objects.is_local else ():
         for name in store.objects.some_names(scale.key):
             box, is_shard = codec.chunk_box(name), name.endswith(SHARD_SUFFIX)
-            if is_shard if scale.sharding is None else box is not None:
+            is_other = is_shard if scale.sharding is None else box is not None
+            if is_other and not other_form:
                 there, wanted = ("shards", "chunks") if is_shard else ("chunks", "shards")
                 raise ConfigError(
                     f"{store.url} holds {there} ({scale.key}/{name}), and {wanted} would be written beside them",
-                    "set apply.sharding as it was, or choose another output",
+                    "set apply.sharding as it was, choose another output, or replace what Magneton "
+                    "wrote there with --overwrite-output",
                 )
-            if box is not None and name != chunk_name(box) + store.suffix:
+            if not is_other and box is not None and name != chunk_name(box) + store.suffix:
                 raise ConfigError(
                     f"{store.url} holds chunks of another compression ({scale.key}/{name}) than "
                     f"{store.compress}",

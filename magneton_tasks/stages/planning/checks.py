@@ -20,6 +20,7 @@ from magneton_tasks.config.read import RunConfig, nearest
 from magneton_tasks.config.thresholds import is_open
 from magneton_tasks.errors import BadDataError, ConfigError, OutputError, UsageError
 from magneton_tasks.formats.given import likely_axes
+from magneton_tasks.formats.listed import LIST_FILE
 from magneton_tasks.formats.metadata import VolumeInfo, check_free, read_metadata
 from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.geometry import Geometry
@@ -218,11 +219,11 @@ def _check_no_input(config: RunConfig) -> None:
 
 
 def has_layer(location: Location) -> bool:
-    """Whether anything lies there but a run's lease."""
+    """Whether anything lies there but a run's lease, and the list of files that are gone."""
     from magneton_tasks.formats.objects import Objects
 
     names = Objects(location).names()
-    return any(name != LEASE_NAME and not name.startswith(".") for name in names)
+    return any(name not in (LEASE_NAME, LIST_FILE) and not name.startswith(".") for name in names)
 
 
 def forget_output(config: RunConfig, plan: Plan) -> None:
