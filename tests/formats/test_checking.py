@@ -305,6 +305,20 @@ def test_dust_decides_which_objects_need_a_mesh(made: Path) -> None:
     }
 
 
+def test_what_magneton_made_is_judged_by_its_own_config(made: Path, tmp_path: Path) -> None:
+    layer = tmp_path / "layer"
+    shutil.copytree(made / "shards", layer)
+    (layer / "mesh" / "magneton.json").write_text("{}")
+    config = {"mesh": {"mip": 0, "dust_um3": 1e-6}, "skeleton": {"mip": 0, "dust_um3": 1e-6}}
+    write_json(layer / "magneton.json", {"config": config})  # a voxel has 6.4e-7 um^3
+    assert problems(checked(layer, dust=None)) == {}
+    config["mesh"]["dust_um3"] = 6.4e-7
+    write_json(layer / "magneton.json", {"config": config})
+    assert problems(checked(layer, dust=None)) == {
+        "meshes: objects at mip 0 have no mesh": (1, "9 (1 voxels)")
+    }
+
+
 def test_a_sample_is_told_as_one(made: Path) -> None:
     parts = {part.name: part for part in checked(made / "shards", sample=1).parts}
     assert "sampled" in parts["meshes"].notes[0] and "sampled" in parts["skeletons"].notes[0]

@@ -14,20 +14,19 @@ from magneton_tasks.cli.options import JSON, command
 @click.option(
     "--mip",
     type=click.IntRange(min=0),
-    help="Count the objects here. Default: where their meshes or skeletons were made, by their info.",
+    help="Count objects here. Default: where their meshes or skeletons were made.",
 )
 @click.option(
     "--dust",
     type=click.IntRange(min=0),
-    default=0,
     metavar="VOXELS",
-    help="Objects of fewer voxels at that mip need no mesh. Default: all need one.",
+    help="Objects of fewer voxels at that mip need no mesh. Default: as Magneton's config says, else all need one.",
 )
 @click.option(
     "--skeleton-dust",
     type=click.IntRange(min=0),
     metavar="VOXELS",
-    help="Objects of so many voxels or more need a skeleton. Default: none needs one.",
+    help="Objects of fewer voxels need no skeleton. Default: as Magneton's config says, else none needs one.",
 )
 @click.option("--sparse", is_flag=True, help="Chunks that aren't there are background.")
 @click.option("--read", "reads", is_flag=True, help="Also read and decode all voxels of all mips.")
@@ -41,7 +40,7 @@ from magneton_tasks.cli.options import JSON, command
 def check_layer(
     url: str,
     mip: int | None,
-    dust: int,
+    dust: int | None,
     skeleton_dust: int | None,
     sparse: bool,
     reads: bool,

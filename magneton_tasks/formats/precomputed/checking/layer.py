@@ -19,7 +19,7 @@ from magneton_tasks.formats.precomputed.checking import volume
 from magneton_tasks.formats.precomputed.checking.census import Census
 from magneton_tasks.formats.precomputed.checking.info import check_info
 from magneton_tasks.formats.precomputed.checking.meshes import check_meshes
-from magneton_tasks.formats.precomputed.checking.objects import kind_of
+from magneton_tasks.formats.precomputed.checking.objects import Kind, kind_of
 from magneton_tasks.formats.precomputed.checking.properties import check_properties
 from magneton_tasks.formats.precomputed.checking.report import LayerReport, Part
 from magneton_tasks.formats.precomputed.checking.skeletons import check_skeletons
@@ -34,9 +34,10 @@ class Wanted:
     Attributes
     ----------
     mip
-        Where objects are counted; None: where their meshes were made.
+        Where objects are counted; None: where their meshes, or skeletons, were made.
     dust, skeleton_dust
-        Objects of fewer voxels there need no mesh, no skeleton; None: none needs one.
+        Objects of fewer voxels there need no mesh, no skeleton. None: what the config of an output of
+        ours says; without that all need a mesh, and none a skeleton.
     sparse
         Chunks that aren't there are zeros, and no problem.
     reads
@@ -46,7 +47,7 @@ class Wanted:
     """
 
     mip: int | None = None
-    dust: int | None = 0
+    dust: int | None = None
     skeleton_dust: int | None = None
     sparse: bool = False
     reads: bool = False
@@ -78,23 +79,30 @@ def check(url: str, wanted: Wanted, say: Say) -> LayerReport:
     of_info = Part("info")
     mips = check_info(of_info, url, location, info)
     kinds = [
-        kind_of(noun, objects, info[member], mips, wanted.mip)
+        kind_of(noun, objects, info[member].rstrip("/"), mips, wanted.mip)
         for member, noun in (("mesh", "mesh"), ("skeletons", "skeleton"))
-        if isinstance(info.get(member), str)
+        if isinstance(info.get(member), str) and info[member]
     ]
     censuses = {kind.mip: Census(kind.mip) for kind in kinds if kind.is_there}
     parts = [of_info, *_mips(objects, info, mips, censuses, wanted, say)]
     for kind in kinds:
         if kind.is_there and kind.mip in {m.mip for m in mips}:
             look = check_meshes if kind.noun == "mesh" else check_skeletons
-            dust = wanted.dust if kind.noun == "mesh" else wanted.skeleton_dust
-            look(kind, objects, censuses[kind.mip], dust, wanted.sample, say)
+            look(kind, objects, censuses[kind.mip], _dust(kind, wanted), wanted.sample, say)
         parts.append(kind.part)
     if isinstance(info.get("segment_properties"), str):
         part = Part("segment properties")
         check_properties(part, objects, info["segment_properties"])
         parts.append(part)
     return LayerReport(url, tuple(parts))
+
+
+def _dust(kind: Kind, wanted: Wanted) -> int | None:
+    is_mesh = kind.noun == "mesh"
+    asked = wanted.dust if is_mesh else wanted.skeleton_dust
+    if asked is None:
+        asked = kind.dust
+    return 0 if asked is None and is_mesh else asked
 
 
 def _mips(

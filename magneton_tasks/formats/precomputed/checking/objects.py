@@ -15,6 +15,7 @@ from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed.checking import files
 from magneton_tasks.formats.precomputed.checking.census import Census, Ids
 from magneton_tasks.formats.precomputed.checking.files import content
+from magneton_tasks.formats.precomputed.checking.ours import said_of
 from magneton_tasks.formats.precomputed.checking.report import EXAMPLES, Part, named
 from magneton_tasks.formats.precomputed.keyed_shards import KeyedSharding
 
@@ -64,6 +65,8 @@ class Kind:
         Of the folder; empty where it has none, as one of Neuroglancer's first meshes.
     mip
         Whose labels it is compared with.
+    dust
+        Objects of fewer voxels need none, by the config of an output of ours; None: nothing is said.
     is_there
         Whether there is something to compare.
     """
@@ -72,6 +75,7 @@ class Kind:
     folder: str
     info: Mapping[str, Any]
     mip: int
+    dust: int | None
     is_there: bool
     part: Part
 
@@ -81,7 +85,7 @@ def kind_of(
 ) -> Kind:
     """What lies in a folder that the layer's ``info`` names; what is wrong with that is told.
 
-    ``mip``: None: as the folder's ``info`` tells.
+    ``mip``: None: as the output, or the folder's ``info``, tells.
 
     Raises
     ------
@@ -99,7 +103,10 @@ def kind_of(
     except BadDataError as error:
         part.wrong("its info can't be read", error.what)
         is_there = False
-    return Kind(noun, folder, info, _mip_of(info, mips) if mip is None else mip, is_there, part)
+    said = said_of(objects, folder, noun, mips)
+    told = _mip_of(info, mips) if said.mip is None else said.mip
+    dust = said.dust if mip in (None, said.mip) else None
+    return Kind(noun, folder, info, told if mip is None else mip, dust, is_there, part)
 
 
 def _is_old_mesh(noun: str, objects: Objects, folder: str) -> bool:

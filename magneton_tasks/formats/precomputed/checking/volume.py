@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -211,9 +212,10 @@ def labels_of(part: Part, info: VolumeInfo, say: Say) -> Iterator[NDArray[Any]]:
     Missing chunks are zeros.
     """
     volume = read.open_volume(info, fill_missing=True)
-    boxes = list(info.box.tiles(vec3(n * s for n, s in zip(_READ, info.chunk_size, strict=True))))
-    for done, box in enumerate(boxes):
-        say(f"{part.name}: {100 * done // len(boxes)} % of the voxels read")
+    size = vec3(n * s for n, s in zip(_READ, info.chunk_size, strict=True))
+    boxes = prod(ceil_div(n, s) for n, s in zip(info.box.shape, size, strict=True))
+    for done, box in enumerate(info.box.tiles(size)):
+        say(f"{part.name}: {100 * done // boxes} % of the voxels read")
         try:
             yield volume.read(box)
         except (BadDataError, NoInputError):
