@@ -43,7 +43,7 @@ def _exact(attempt: Attempt) -> Iterator[tuple[Ids, Voxels]]:
     """Of each block that has any: the object of each supervoxel, and its voxels."""
     pool = attempt.require("pool", {0})[0]
     records = attempt.require("segment", range(len(attempt.plan.geometry.grid)))
-    blocks = [key for key, record in sorted(records.items()) if record.state != "empty"]
+    blocks = [key for key, record in records.items() if record.state != "empty"]
     reader = SliceReader(attempt, "segment", records, attempt.stage_dir("segment"))
     table = CutTables(attempt, pool, blocks) if blocks else None
     for key in blocks:

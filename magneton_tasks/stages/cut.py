@@ -41,6 +41,7 @@ from magneton_tasks.stages.slicing import (
 from magneton_tasks.work import group_work, round_plan, threshold_of
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.round_plan import RoundPlan
 from magneton_tasks.work.validity import pool_key
@@ -85,7 +86,7 @@ class CutStage:
         return round_plan.chain(directory, self.pool.info["plan"], self.attempt.wait_s)
 
     @cached_property
-    def blocks(self) -> dict[int, Record]:
+    def blocks(self) -> PackedRecords:
         """Of the groups."""
         groups = self.plans[0].groups
         return self.attempt.require(

@@ -45,23 +45,25 @@ def of_group(objects: Sequence[tuple[Int64, Int64]]) -> Info:
 
 def of_volume(cuts: Mapping[int, Record], volume_vox: int) -> dict[str, Any]:
     """The same of all groups, by the names that pool's report has for them."""
-    infos = [record.info for record in cuts.values()]
-    joins, objects = sum(info["joins"] for info in infos), sum(info["objects"] for info in infos)
-    foreground = sum(info["voxels"] - info["left_out"] for info in infos)
+    joins = objects = foreground = n = 0
     classes = np.zeros(SIZE_CLASSES, np.int64)
-    for info in infos:
+    largest: list[tuple[int, int]] = []
+    for info in (record.info for record in cuts.values()):
+        joins, objects, n = joins + info["joins"], objects + info["objects"], n + info["n"]
+        foreground += info["voxels"] - info["left_out"]
         classes[: len(info["classes"])] += np.array(info["classes"], np.int64)
-    every = sorted((-voxels, name) for info in infos for name, voxels in info["largest"])[:LISTED]
-    most = -every[0][0] if every else 0
+        found = ((-voxels, name) for name, voxels in info["largest"])
+        largest = sorted([*largest, *found])[:LISTED]
+    most = -largest[0][0] if largest else 0
     used = int(classes.nonzero()[0].max(initial=-1)) + 1
     return {
         "joins": joins,
         "objects": objects,
-        "left_out": sum(info["n"] for info in infos) - joins - objects,
+        "left_out": n - joins - objects,
         "foreground_vox": foreground,
         "largest": [
             {"global_id": name, "voxels": -voxels, "labels": 0, "blocks": 0}
-            for voxels, name in every
+            for voxels, name in largest
         ],
         "largest_of_foreground": most / foreground if foreground else 0.0,
         "largest_of_volume": most / volume_vox,

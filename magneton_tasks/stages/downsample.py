@@ -16,6 +16,7 @@ from magneton_tasks.stages.loop import Batch, each
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.chunks import cells_meeting, files_written, info_of, require_sound
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.record import Outcome, Record
 from magneton_tasks.work.validity import pool_key
 
@@ -41,7 +42,7 @@ class DownsampleStage:
         return self.attempt.require("pool", {0})[0]
 
     @cached_property
-    def applied(self) -> dict[int, Record]:
+    def applied(self) -> PackedRecords:
         # All of apply must be there; its cells lie across those of this stage.
         return self.attempt.require("apply", range(len(self.geometry.cells)))
 

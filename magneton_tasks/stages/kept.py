@@ -11,6 +11,7 @@ from magneton_tasks.plan.stage_table import facts
 from magneton_tasks.stages.claims import claim
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.cell_objects import has_table
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.pieces import PIECES, path_of
 from magneton_tasks.work.record import Info, Outcome, Record
 from magneton_tasks.work.validity import holds_same, is_settled
@@ -24,11 +25,14 @@ class KeptCells:
         self._is_claimed = False
 
     @cached_property
-    def before(self) -> dict[int, Record]:
+    def before(self) -> PackedRecords:
         """Their records; to be read before the first cell is begun."""
         states = self.attempt.manifest(self.stage).read(self.keys)
-        found = {k: s.valid for k, s in states.items() if is_settled(self.stage, s)}
-        return {k: r for k, r in found.items() if r and self.attempt.accepts(self.stage, r)}
+        for key in list(states):
+            is_known = is_settled(self.stage, states[key])
+            if not is_known or not self.attempt.accepts(self.stage, states[key].valid):
+                del states[key]
+        return PackedRecords.of(states)
 
     def _is_whole(self, key: int, before: Record) -> bool:
         """Whether what a cell leaves is there: all that cells leave now, and of objects the files."""

@@ -47,7 +47,7 @@ def write(attempt: Attempt, cells: Mapping[int, Record], objects: Objects) -> Fo
     Parameters
     ----------
     cells
-        The valid records of all cells of apply.
+        The valid records of all cells of apply, by ascending key.
     objects
         The output's files.
 
@@ -82,12 +82,12 @@ def write(attempt: Attempt, cells: Mapping[int, Record], objects: Objects) -> Fo
 
 def _whole(attempt: Attempt, cells: Mapping[int, Record]) -> Iterator[ObjectSums]:
     """All objects, ids ascending, some at a time: at least one table, that may have no rows."""
-    rows = {key: record.info["rows"]["objects"] for key, record in sorted(cells.items())}
+    rows = {key: record.info["rows"]["objects"] for key, record in cells.items()}
     shares = -(-sum(rows.values()) // ROWS)
     if shares <= 1:
-        yield merged([none(), *cell_objects.read(attempt, sorted(cells.items()))])
+        yield merged([none(), *cell_objects.read(attempt, cells.items())])
         return
-    sample = [t.id[::100] for c in sorted(cells.items()) for t in cell_objects.read(attempt, [c])]
+    sample = [t.id[::100] for c in cells.items() for t in cell_objects.read(attempt, [c])]
     ids = np.sort(np.concatenate(sample))
     ends = [*ids[:: -(-ids.size // shares)][1:], None]
     begin = np.uint64(0)
@@ -101,7 +101,7 @@ def _range(
 ) -> ObjectSums:
     """The objects whose ids lie in [begin, end)."""
     parts, held = [none()], 0
-    for cell in sorted(cells.items()):
+    for cell in cells.items():
         (table,) = cell_objects.read(attempt, [cell])
         first = int(np.searchsorted(table.id, begin))
         last = table.id.size if end is None else int(np.searchsorted(table.id, end))

@@ -125,7 +125,7 @@ def _added_up(
     for number, groups in enumerate(found.rounds):
         stage = f"round{number}"
         reader = SliceReader(attempt, stage, groups, attempt.stage_dir(stage))
-        for key in sorted(groups):
+        for key in groups:
             rows, of_parts = reader.read(NAMES, (CurveRows, PlaceRows), [key])
             total += of_rows(rows)
             parts.add_rows(of_parts)
@@ -135,7 +135,7 @@ def _added_up(
 def _of_blocks(attempt: Attempt, found: completeness.Records) -> Iterator[tuple[int, Curve]]:
     """What each block adds, and the faces that are kept with it."""
     blocks = SliceReader(attempt, "segment", found.blocks, attempt.stage_dir("segment"))
-    for key, record in sorted(found.blocks.items()):
+    for key, record in found.blocks.items():
         if record.state != "empty":
             yield key, of_rows(*blocks.read(SUPERVOXELS, (CurveRows,), [key]))
     for key, record in found.faces.items():

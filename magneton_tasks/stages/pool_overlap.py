@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cache
 
@@ -27,6 +27,7 @@ from magneton_tasks.work import tables
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.events import Note, tell
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.pool_table import write_pool
 from magneton_tasks.work.record import Info, Kind, Record, files_info
 from magneton_tasks.work.stores import table_dir
@@ -42,7 +43,7 @@ def run(job: Job) -> int:
     attempt = job.attempt
 
     @cache
-    def counts() -> dict[int, Record]:
+    def counts() -> PackedRecords:
         return attempt.require("count", range(len(attempt.plan.geometry.grid)))
 
     def make(digest: str) -> Pooled:
@@ -59,7 +60,7 @@ def run(job: Job) -> int:
 
 
 def _pool(
-    attempt: Attempt, counts: dict[int, Record], digest: str
+    attempt: Attempt, counts: Mapping[int, Record], digest: str
 ) -> tuple[PoolReport, dict[str, files.FileInfo]]:
     """The report, and size and CRC-32 of each file of the pool table by its name."""
     grid, config = attempt.plan.geometry.grid, attempt.config
@@ -87,7 +88,7 @@ def _pool(
 _Joined = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
+def _matched(attempt: Attempt, counts: Mapping[int, Record]) -> Iterator[_Joined]:
     """What the rule joins where blocks overlap."""
     rule = matching_rule(attempt.config)
     for pairs in _rows(attempt, counts, "pairs"):
@@ -97,7 +98,7 @@ def _matched(attempt: Attempt, counts: dict[int, Record]) -> Iterator[_Joined]:
 
 
 def _rows(
-    attempt: Attempt, counts: dict[int, Record], kind: Kind
+    attempt: Attempt, counts: Mapping[int, Record], kind: Kind
 ) -> Iterator[dict[str, np.ndarray]]:
     """Column batches of all blocks' rows, file by file."""
     ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)

@@ -31,6 +31,7 @@ from magneton_tasks.runners.memory_advice import require_memory
 from magneton_tasks.stages.loop import Batch
 from magneton_tasks.stages.open_blocks import OpenBlocks
 from magneton_tasks.stages.planning import group_work as planning
+from magneton_tasks.stages.planning.group_rows import SentRows
 from magneton_tasks.stages.planning.group_work import most_names
 from magneton_tasks.stages.slicing import (
     Made,
@@ -43,7 +44,7 @@ from magneton_tasks.stages.slicing import (
 from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
-from magneton_tasks.work.record import Info, Outcome, Record
+from magneton_tasks.work.record import Info, Outcome
 
 #: What a group leaves: names, which cuts need as well, and what it sends, which the next round alone
 #: reads.
@@ -187,26 +188,18 @@ class Sent:
         directory = attempt.stage_dir(stage)
         self._reader = SliceReader(attempt, stage, self.records, directory)
         self._held: tuple[int, Names] | None = None
-
-    @property
-    def most_names(self) -> int:
-        """Rows of the largest table of names."""
-        return most_names(self.records)
+        #: rows of the largest table of names
+        self.most_names = most_names(self.records)
+        self._sent = SentRows.of(self.records)
 
     def rows(self, group: int) -> int:
         """That were sent to a group."""
-        fine = set(self._fine(group))
-        return sum(
-            sum(rows)
-            for record in self.records.values()
-            for to, rows in record.info.get("sent", {}).items()
-            if int(to) in fine
-        )
+        return int(self._sent.at(self._fine(group)).rows.sum())
 
     def read(self, group: int) -> tuple[Nodes, HalfEdges]:
         """What was sent to a group."""
         fine = self._fine(group)
-        senders = [k for k, r in self.records.items() if _sends_to(r, fine)]
+        senders = np.unique(self._sent.at(fine).sender).tolist()
         nodes, half = self._reader.read(SENT, (Nodes, HalfEdges), senders, to=fine)
         return nodes, half
 
@@ -226,11 +219,6 @@ class Sent:
         """The fine groups that a group is made of."""
         found = {self.plan.fine.group_of(block) for block in self.plan.groups.blocks_of(group)}
         return sorted(found)
-
-
-def _sends_to(record: Record, fine: list[int]) -> bool:
-    sent = record.info.get("sent", {})
-    return any(str(group) in sent for group in fine)
 
 
 def hub_of(result: RoundResult) -> list[int]:

@@ -28,9 +28,10 @@ from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.record import Outcome, Record
 
 #: A file is written when the tables in it had this many bytes, or after this many seconds: what a
-#: kill may cost.
+#: kill may cost. Or when it holds what so many keys left: what is told of them is held until then.
 FLUSH_BYTES = 256 << 20
 FLUSH_S = 60.0
+FLUSH_KEYS = 1024
 
 #: Kinds of files that `clean` frees.
 _FREED = ("faces", "sent", "names", "supervoxels")
@@ -94,7 +95,8 @@ class _File:
 
     @property
     def is_due(self) -> bool:
-        return self.bytes >= FLUSH_BYTES or time.monotonic() - self.since > FLUSH_S
+        is_large = self.bytes >= FLUSH_BYTES or len(self.made) >= FLUSH_KEYS
+        return is_large or time.monotonic() - self.since > FLUSH_S
 
     def close(self) -> Iterator[tuple[int, Outcome | Exception]]:
         """Put the files in place, then tell of each key."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base.files import FileInfo
@@ -123,7 +123,7 @@ def _refuse(findings: Findings) -> None:
         )
 
 
-def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> None:
+def _check_inputs(attempt: Attempt, segments: Mapping[int, Record], findings: Findings) -> None:
     stale = {
         k: "its input changed"
         for k, r in segments.items()
@@ -136,7 +136,7 @@ def _check_inputs(attempt: Attempt, segments: dict[int, Record], findings: Findi
 
 
 def _between(
-    attempt: Attempt, segments: dict[int, Record], findings: Findings
+    attempt: Attempt, segments: Mapping[int, Record], findings: Findings
 ) -> tuple[Record, dict[str, Any]]:
     """The pool's record, and its objects, after a check of all that lies between blocks and cells."""
     if attempt.config.method == "exact":
@@ -147,7 +147,7 @@ def _between(
     return pool, {"objects": pool.info["objects"], "joins": pool.info["joins"]}
 
 
-def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Findings) -> Record:
+def _check_pool(attempt: Attempt, segments: Mapping[int, Record], findings: Findings) -> Record:
     """Every block counted, with the labels it has; every label has a global id."""
     grid = attempt.plan.geometry.grid
     counts = attempt.require("count", range(len(grid)))
@@ -170,7 +170,7 @@ def _check_pool(attempt: Attempt, segments: dict[int, Record], findings: Finding
 
 
 def _check_table(
-    attempt: Attempt, pool: Record, segments: dict[int, Record], findings: Findings
+    attempt: Attempt, pool: Record, segments: Mapping[int, Record], findings: Findings
 ) -> None:
     with pool_invalidating(attempt):
         rows = pool_table(attempt, pool).counts()
@@ -183,7 +183,7 @@ def _check_table(
         attempt.invalidate("pool", {0: f"rows missing in {table_dir(attempt, pool.input or '')}"})
 
 
-def _written(attempt: Attempt, cells: dict[int, Record]) -> dict[str, dict[int, Record]]:
+def _written(attempt: Attempt, cells: Mapping[int, Record]) -> dict[str, Mapping[int, Record]]:
     """The records of all cells, those of apply, by stage."""
     coarse = attempt.plan.geometry.coarse_cells
     more = {} if coarse is None else attempt.require("downsample", range(len(coarse)))
@@ -193,7 +193,7 @@ def _written(attempt: Attempt, cells: dict[int, Record]) -> dict[str, dict[int, 
 def _check_output(
     attempt: Attempt,
     pool: Record,
-    records: dict[str, dict[int, Record]],
+    records: Mapping[str, Mapping[int, Record]],
     output: PrecomputedStore,
     run_cpu_s: float,
     findings: Findings,
@@ -205,26 +205,26 @@ def _check_output(
     dict
         ``chunks``: how many files there are; ``sharded``: they are shards; ``checked``: how that was found out, see `proof.checked`.
     """
-    sizes = [mip for of in records.values() for r in of.values() for mip in r.info["chunks"]]
-    share = proof.share_to_read(
-        sum(map(len, sizes)), sum(map(sum, sizes)), run_cpu_s, is_local=output.objects.is_local
-    )
+    n = n_bytes = 0
+    for record in chain.from_iterable(of.values() for of in records.values()):
+        n += sum(map(len, record.info["chunks"]))
+        n_bytes += sum(map(sum, record.info["chunks"]))
+    share = proof.share_to_read(n, n_bytes, run_cpu_s, is_local=output.objects.is_local)
     reader = _Reader(attempt, chunks.ChunkFiles(output), share)
     for stage, found in records.items():
         bad = {k: OTHER_POOL for k, r in found.items() if why_stale(stage, r, pool_key(pool))}
-        current = {k: r for k, r in found.items() if k not in bad}
-        bad |= {k: chunks.summed_up(d) for k, d in reader.damaged(stage, current) if d}
+        current = ((k, r) for k, r in found.items() if k not in bad)
+        bad = bad | {k: chunks.summed_up(d) for k, d in reader.damaged(stage, current) if d}
         for key, cause in sorted(bad.items()):
             findings.add(f"{stage} cell {key}: {cause}")
         if bad:
             attempt.invalidate(stage, bad)
-    n = sum(map(len, sizes))
     told = {"chunks": n, "checked": proof.checked(n, reader.read, share)}
     return {**told, "sharded": True} if attempt.plan.geometry.sharded else told
 
 
 def _check_voxels(
-    cells: dict[int, Record], segments: dict[int, Record], left_out: int, findings: Findings
+    cells: Mapping[int, Record], segments: Mapping[int, Record], left_out: int, findings: Findings
 ) -> None:
     """Every labelled voxel of a block is in the volume, or left out."""
     labelled = sum(record.info.get("voxels", 0) for record in segments.values())
@@ -235,7 +235,7 @@ def _check_voxels(
 
 def _list_objects(
     attempt: Attempt,
-    cells: dict[int, Record],
+    cells: Mapping[int, Record],
     output: PrecomputedStore,
     counted: dict[str, Any],
     findings: Findings,
@@ -272,12 +272,11 @@ class _Reader:
         self.read = 0
 
     def damaged(
-        self, stage: str, records: dict[int, Record]
+        self, stage: str, records: Iterator[tuple[int, Record]]
     ) -> Iterator[tuple[int, list[chunks.Damage]]]:
         """What is wrong with the chunks of each cell."""
-        items = iter(records.items())
         with ThreadPoolExecutor(_READERS) as threads:
-            while some := list(islice(items, _CELLS)):
+            while some := list(islice(records, _CELLS)):
                 for (key, _), (n, damaged) in zip(
                     some, threads.map(lambda item: self._look(stage, *item), some), strict=True
                 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from magneton_tasks.base.units import several
@@ -16,7 +16,7 @@ from magneton_tasks.work.validity import pool_key, why_stale
 
 
 def check(
-    attempt: Attempt, segments: dict[int, Record], add: Callable[[str], None]
+    attempt: Attempt, segments: Mapping[int, Record], add: Callable[[str], None]
 ) -> tuple[Record, dict[str, Any]]:
     """The pool's record, and what there is; ``add`` gets what is wrong.
 

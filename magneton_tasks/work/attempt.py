@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,9 @@ from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import group_work, settled, threshold_of
 from magneton_tasks.work.frozen import config_of, plan_of
+from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import groups_of
@@ -185,7 +187,7 @@ class Attempt:
         anew = is_made_anew(stage, self.plan.stages, self.plan.restart)
         return not anew or self.is_ours(record)
 
-    def require_round(self, plan: RoundPlan) -> dict[int, Record]:
+    def require_round(self, plan: RoundPlan) -> PackedRecords:
         """As `require`, of the groups of a round that have something to do."""
         return self.require(f"round{plan.round}", set(groups_of(plan)))
 
@@ -228,7 +230,7 @@ class Attempt:
             what = f"{name}: {error.what}" if name else error.what
             raise type(error)(what, f"rerun (in Airflow: clear the task plan): {again}") from None
 
-    def require(self, stage: str, keys: set[int] | range) -> dict[int, Record]:
+    def require(self, stage: str, keys: set[int] | range) -> PackedRecords:
         """The valid record of each key, waited for.
 
         Raises
@@ -238,12 +240,11 @@ class Attempt:
         """
         manifest = self.manifest(stage)
         states = manifest.read(keys)
-        found = {k: s.valid for k, s in states.items()}
-        missing = {k for k in keys if not self.accepts(stage, found.get(k))}
+        missing = self._missing(stage, keys, states)
         if missing:
             manifest.wait_for(missing, self.wait_s)
-            found |= {k: s.valid for k, s in manifest.read(missing).items()}
-            missing = {k for k in missing if not self.accepts(stage, found.get(k))}
+            states |= manifest.read(missing)
+            missing = self._missing(stage, missing, states)
         if missing:
             some = ", ".join(map(str, sorted(missing)[:5])) + (", ..." if len(missing) > 5 else "")
             of_all = several(len(keys), noun_of(stage))
@@ -251,4 +252,17 @@ class Attempt:
                 f"{stage} isn't complete: {len(missing):,} of {of_all} without a valid record ({some})",
                 f"run {stage} again (in Airflow: clear the task plan), then this stage",
             )
-        return {k: r for k, r in found.items() if r is not None and k in keys}
+        return PackedRecords.of(states)
+
+    def _missing(
+        self, stage: str, keys: set[int] | range, states: Mapping[int, KeyState]
+    ) -> set[int]:
+        """Keys without a valid record that this run takes."""
+        anew = is_made_anew(stage, self.plan.stages, self.plan.restart)
+        return {
+            key
+            for key in keys
+            if (state := states.get(key)) is None
+            or not state.is_valid
+            or (anew and not self.accepts(stage, state.valid))
+        }

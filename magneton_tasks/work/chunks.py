@@ -7,7 +7,7 @@ file; chunks in raster order, shards by number. Records of earlier releases have
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import unpack
 from threading import Lock
@@ -162,7 +162,7 @@ def summed_up(damaged: Sequence[Damage]) -> str:
 
 
 def require_sound(
-    attempt: Attempt, store: PrecomputedStore, mip: int, box: Box, records: dict[int, Record]
+    attempt: Attempt, store: PrecomputedStore, mip: int, box: Box, records: Mapping[int, Record]
 ) -> None:
     """Read the chunks in ``box`` (voxels of ``mip``), and check them.
 

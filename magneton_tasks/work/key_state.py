@@ -67,8 +67,13 @@ class KeyState:
     @property
     def valid(self) -> Record | None:
         """The newest *done* or *empty*; None where there's none, or an *invalid* is newer."""
-        line = self._settled
-        return Record.from_line(line) if line is not None and self.is_valid else None
+        line = self.valid_line
+        return Record.from_line(line) if line is not None else None
+
+    @property
+    def valid_line(self) -> str | None:
+        """The line of `valid`; costs no parsing."""
+        return self._settled if self.is_valid else None
 
     @property
     def given_up(self) -> Record | None:

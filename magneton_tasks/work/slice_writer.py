@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,8 @@ Int64 = NDArray[np.int64]
 
 #: Packed pages are held up to this many bytes, then written.
 FLUSH_BYTES = 1 << 20
+#: Slices of so many pages are put together: five arrays a page take more than what they hold.
+_TOGETHER = 256
 
 
 def new_path(directory: Path, kind: str) -> Path:
@@ -54,7 +57,7 @@ class SliceWriter:
     def __init__(self, path: Path, kinds: Sequence[type[Any]]) -> None:
         self.path = path
         self._kinds = list(kinds)
-        self._pages: list[tuple[int, ...]] = []
+        self._pages = array("q")
         self._slices: list[Slices] = []
         self._held: list[bytes] = []
         self._held_bytes = self._end = 0
@@ -148,7 +151,7 @@ class SliceWriter:
         counts = np.array([table[0].size for table in tables])
         columns = [np.concatenate(column) for column in zip(*tables, strict=True)]
         slices = Slices(
-            np.full(counts.size, len(self._pages), np.uint32),
+            np.full(counts.size, self._count, np.uint32),
             np.array(sources, np.int64),
             np.array(places, np.int64),
             (np.cumsum(counts) - counts).astype(np.uint32),
@@ -167,7 +170,7 @@ class SliceWriter:
     ) -> None:
         where = slice(page.begin, page.end) if order is None else order[page.begin : page.end]
         slices = Slices(
-            np.full(page.begins.size, len(self._pages), np.uint32),
+            np.full(page.begins.size, self._count, np.uint32),
             np.full(page.begins.size, source, np.int64),
             places[page.first : page.first + page.begins.size],
             page.begins.astype(np.uint32),
@@ -178,12 +181,19 @@ class SliceWriter:
     def _write_page(self, kind: int, columns: list[Column], slices: Slices) -> None:
         data = slice_pages.pack(columns)
         self._slices.append(slices)
-        self._pages.append((kind, self._end, len(data), zlib.crc32(data), columns[0].size))
+        if len(self._slices) >= _TOGETHER:
+            self._slices = [_joined(self._slices)]
+        self._pages.extend((kind, self._end, len(data), zlib.crc32(data), columns[0].size))
         self._end += len(data)
         self._held.append(data)
         self._held_bytes += len(data)
         if self._held_bytes >= FLUSH_BYTES:
             self._flush()
+
+    @property
+    def _count(self) -> int:
+        """Pages so far."""
+        return len(self._pages) // len(Pages._fields)
 
     def _flush(self) -> None:
         held, self._held, self._held_bytes = self._held, [], 0
@@ -197,11 +207,15 @@ class SliceWriter:
             self._write_small(kind)
         columns = np.array(self._pages, np.int64).reshape(-1, len(Pages._fields)).T
         pages = Pages._make(c.astype(t) for c, t in zip(columns, dtypes(Pages), strict=True))
-        none = Slices._make(np.zeros(0, dtype) for dtype in dtypes(Slices))
-        slices = Slices._make(map(np.concatenate, zip(none, *self._slices, strict=True)))
-        index = Index({kind.__name__: columns_of(kind) for kind in self._kinds}, pages, slices)
+        kinds = {kind.__name__: columns_of(kind) for kind in self._kinds}
+        index = Index(kinds, pages, _joined(self._slices))
         self._held.append(slice_pages.encode_index(index, self._end))
         self._flush()
+
+
+def _joined(slices: Sequence[Slices]) -> Slices:
+    none = Slices._make(np.zeros(0, dtype) for dtype in dtypes(Slices))
+    return Slices._make(map(np.concatenate, zip(none, *slices, strict=True)))
 
 
 class _GivenUpError(Exception):

@@ -6,7 +6,10 @@ one way are eight look-ups each, however many blocks they have.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,7 @@ from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.rounds import Groups
-from magneton_tasks.work.record import Record
+from magneton_tasks.work.record import Info, Record
 
 Int64 = NDArray[np.int64]
 #: The rows of each group, int64 (z, y, x) of groups.
@@ -51,12 +54,12 @@ def first_rows(
     blocks, faces
         Records of all blocks, of segment and faces.
     """
-    own = {
-        table: _sums(_by_block(grid.shape, blocks, lambda told, t=table: told.get(t, 0)))  # type: ignore[misc]
-        for table in ("regions", "edges", "basins")
-    }
-    undecided = _sums(_by_block(grid.shape, faces, undecided_rows))
-    contacts = [_sums(_contacts(grid.shape, faces, axis)) for axis in range(3)]
+    tables = ("regions", "edges", "basins")
+    counts = _by_block(
+        grid.shape, blocks, lambda info: [info.get("rows", {}).get(table, 0) for table in tables]
+    )
+    own = dict(zip(tables, map(_sums, counts), strict=True))
+    undecided, *contacts = map(_sums, _by_block(grid.shape, faces, _of_faces))
 
     def of(groups: Groups) -> Int64:
         ends = [(np.array(c[:-1]), np.array(c[1:])) for c in groups.cuts]
@@ -73,25 +76,56 @@ def first_rows(
     return of
 
 
+class SentRows(NamedTuple):
+    """What groups of a round sent to fine groups, (n,) each, by ascending destination."""
+
+    sender: Int64
+    to: Int64
+    rows: Int64
+    """Regions and half-edges."""
+
+    @classmethod
+    def of(cls, records: Mapping[int, Record]) -> SentRows:
+        """From the records of a round."""
+        columns = array("q"), array("q"), array("q")
+        for key, record in records.items():
+            for to, rows in record.info.get("sent", {}).items():
+                for column, value in zip(columns, (key, int(to), sum(rows)), strict=True):
+                    column.append(value)
+        found = cls._make(np.array(column, np.int64) for column in columns)
+        order = np.argsort(found.to, kind="stable")
+        return cls._make(column[order] for column in found)
+
+    def at(self, fine: Sequence[int]) -> SentRows:
+        """What was sent to some fine groups."""
+        ends = (np.searchsorted(self.to, fine, side=side) for side in ("left", "right"))
+        mine = [np.arange(begin, end) for begin, end in zip(*ends, strict=True)]
+        rows = np.concatenate([np.zeros(0, np.int64), *mine])
+        return SentRows._make(column[rows] for column in self)
+
+
 def undecided_rows(told: Mapping[str, int]) -> int:
     """Rows about basins that the faces of a block couldn't decide, of the rows in its record."""
     return told.get("parts", 0) + told.get("pairs", 0)
 
 
+def _of_faces(info: Info) -> list[int]:
+    """Rows about undecided basins, and contacts along each axis."""
+    contacts = info.get("contacts", {})
+    return [
+        undecided_rows(info.get("rows", {})),
+        *(contacts.get(str(axis), 0) for axis in range(3)),
+    ]
+
+
 def _by_block(
-    shape: Vec3, records: Mapping[int, Record], count: Callable[[Mapping[str, int]], int]
+    shape: Vec3, records: Mapping[int, Record], count: Callable[[Info], list[int]]
 ) -> Int64:
-    counts = np.zeros(shape, np.int64)
-    for key, record in records.items():
-        counts.flat[key] = count(record.info.get("rows", {}))
-    return counts
-
-
-def _contacts(shape: Vec3, faces: Mapping[int, Record], axis: int) -> Int64:
-    counts = np.zeros(shape, np.int64)
-    for key, record in faces.items():
-        counts.flat[key] = record.info.get("contacts", {}).get(str(axis), 0)
-    return counts
+    """Some counts of each block, int64 (counts, z, y, x); each record is looked at once."""
+    told = np.array([count(record.info) for record in records.values()], np.int64)
+    counts = np.zeros((told.shape[1], prod(shape)), np.int64)
+    counts[:, list(records)] = told.T
+    return counts.reshape(-1, *shape)
 
 
 # ------------------------------------------------------------------ boxes of blocks

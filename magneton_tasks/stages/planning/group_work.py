@@ -28,6 +28,7 @@ from magneton_tasks.work import group_work, round_chain, round_plan
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.group_work import GroupWork
 from magneton_tasks.work.left_out import failed_before
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import Chain, Step
 from magneton_tasks.work.round_plan import RoundPlan
@@ -268,5 +269,5 @@ def rounds_dir(attempt: Attempt) -> Path:
     return attempt.work.rounds(attempt.plan.fingerprints.rounds)
 
 
-def _valid(attempt: Attempt, stage: str) -> dict[int, Record]:
+def _valid(attempt: Attempt, stage: str) -> PackedRecords:
     return attempt.require(stage, range(len(attempt.plan.geometry.grid)))
