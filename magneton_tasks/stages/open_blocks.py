@@ -40,7 +40,7 @@ class OpenBlocks:
     def __init__(self, attempt: Attempt, near: Collection[int]) -> None:
         grid = attempt.plan.geometry.grid
         self._shape = grid.shape
-        owners = {block for block, _ in faces_of(grid.shape, near)}
+        owners = {owner for block in near for owner, _ in faces_of(grid.shape, [block])}
         both = {b for owner in owners for b in (owner, *behind(grid, owner))}
         self._blocks = work_blocks.Blocks(attempt, both | set(near))
         self._residuals = residual_store(attempt)

@@ -6,6 +6,7 @@ follow then, for a record tells of nothing that isn't on disk.
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
@@ -25,13 +26,13 @@ from magneton_tasks.plan.rounds import Groups
 from magneton_tasks.stages.loop import Begin, Process
 from magneton_tasks.work import slice_writer, slices
 from magneton_tasks.work.attempt import Attempt
-from magneton_tasks.work.record import Outcome, Record
+from magneton_tasks.work.record import Info, Outcome, Record, files_info
 
 #: A file is written when the tables in it had this many bytes, or after this many seconds: what a
 #: kill may cost. Or when it holds what so many keys left: what is told of them is held until then.
 FLUSH_BYTES = 256 << 20
 FLUSH_S = 60.0
-FLUSH_KEYS = 1024
+FLUSH_KEYS = 512
 
 #: Kinds of files that `clean` frees.
 _FREED = ("faces", "sent", "names", "supervoxels")
@@ -76,8 +77,9 @@ class _File:
         self._stack = ExitStack()
         self._writers: dict[str, slice_writer.SliceWriter] = {}
         self.since, self.bytes = time.monotonic(), 0
-        #: keys, their outcomes, and what the files are called that they have rows in: no tables
-        self.made: list[tuple[int, Outcome, set[str]]] = []
+        #: keys, their outcomes, what these tell as JSON (a tenth of the memory), and what the files are
+        #: called that they have rows in: no tables
+        self.made: list[tuple[int, Outcome, str, tuple[str, ...]]] = []
 
     def add(self, key: int, made: Made, since: float) -> None:
         """Take over what became of a key, worked since then: what the file takes later isn't its own."""
@@ -88,10 +90,13 @@ class _File:
                 self._writers[name] = self._stack.enter_context(writer)
             self._writers[name].add(key if source is None else source, table, to)
             self.bytes += sum(column.nbytes for column in table)
-        outcome = made.outcome
-        if outcome.seconds is None:
-            outcome = replace(outcome, seconds=time.monotonic() - since)
-        self.made.append((key, outcome, {rows.name for rows in made.rows}))
+        outcome, seconds = made.outcome, made.outcome.seconds
+        told = json.dumps(outcome.info)
+        outcome = replace(
+            outcome, info=Info(), seconds=time.monotonic() - since if seconds is None else seconds
+        )
+        mine = tuple(sorted({rows.name for rows in made.rows}))
+        self.made.append((key, outcome, told, mine))
 
     @property
     def is_due(self) -> bool:
@@ -106,14 +111,12 @@ class _File:
             if self.made:
                 yield self.made[0][0], error
             return
-        for key, outcome, mine in self.made:
-            info = outcome.info
-            told = {name: self._writers[name].info for name in sorted(mine)}
-            info["files"] = info.get("files", {}) | {
-                name: [file.size, file.crc32] for name, file in told.items()
-            }
-            info["slices"] = {name: self._writers[name].path.name for name in sorted(mine)}
-            yield key, outcome
+        for key, outcome, told, mine in self.made:
+            info: Info = json.loads(told)
+            written = {name: self._writers[name].info for name in mine}
+            info["files"] = info.get("files", {}) | files_info(written)
+            info["slices"] = {name: self._writers[name].path.name for name in mine}
+            yield key, replace(outcome, info=info)
 
     def give_up(self, error: BaseException) -> None:
         """Leave nothing of what was written."""

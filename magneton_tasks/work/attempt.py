@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +23,8 @@ from magneton_tasks.plan.stage_plan import StagePlan
 from magneton_tasks.plan.stage_table import noun_of
 from magneton_tasks.work import group_work, settled, threshold_of
 from magneton_tasks.work.frozen import config_of, plan_of
-from magneton_tasks.work.key_state import KeyState
 from magneton_tasks.work.manifest import Manifest
-from magneton_tasks.work.packed_records import PackedRecords
+from magneton_tasks.work.packed_records import PackedReader, PackedRecords
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.round_chain import groups_of
@@ -239,12 +238,15 @@ class Attempt:
             Some have none: what ``stage`` had to do isn't complete.
         """
         manifest = self.manifest(stage)
-        states = manifest.read(keys)
-        missing = self._missing(stage, keys, states)
+        anew = is_made_anew(stage, self.plan.stages, self.plan.restart)
+        own = (self.name, self.plan.attempt) if anew else None
+        reader = PackedReader(manifest.directory, keys, own)
+        reader.refresh()
+        missing = reader.missing(keys)
         if missing:
             manifest.wait_for(missing, self.wait_s)
-            states |= manifest.read(missing)
-            missing = self._missing(stage, missing, states)
+            reader.refresh()
+            missing = reader.missing(keys)
         if missing:
             some = ", ".join(map(str, sorted(missing)[:5])) + (", ..." if len(missing) > 5 else "")
             of_all = several(len(keys), noun_of(stage))
@@ -252,17 +254,4 @@ class Attempt:
                 f"{stage} isn't complete: {len(missing):,} of {of_all} without a valid record ({some})",
                 f"run {stage} again (in Airflow: clear the task plan), then this stage",
             )
-        return PackedRecords.of(states)
-
-    def _missing(
-        self, stage: str, keys: set[int] | range, states: Mapping[int, KeyState]
-    ) -> set[int]:
-        """Keys without a valid record that this run takes."""
-        anew = is_made_anew(stage, self.plan.stages, self.plan.restart)
-        return {
-            key
-            for key in keys
-            if (state := states.get(key)) is None
-            or not state.is_valid
-            or (anew and not self.accepts(stage, state.valid))
-        }
+        return reader.records()

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from magneton_tasks.work.record import STATES, Record, State
 
 RANK: dict[str, int] = {state: rank for rank, state in enumerate(STATES)}
-#: From this rank on an event settles whether there's a result.
-_SETTLED = RANK["empty"]
-_INVALID = RANK["invalid"]
+#: From this rank on an event settles whether there's a result; this one, that there is none.
+SETTLED = RANK["empty"]
+INVALID = RANK["invalid"]
 
 #: The digests of a line, which stand side by side, before whatever ``info`` holds.
 _DIGESTS = re.compile(r'"input":"([^"\\]*)"(?:,"output":"([^"\\]*)")?')
@@ -43,13 +43,13 @@ class KeyState:
         self.time = time_s
         self._last, self._last_rank = line, rank
         self._settled: str | None = None
-        if rank >= _SETTLED:
+        if rank >= SETTLED:
             self._settled, self._settled_s, self._settled_rank = line, time_s, rank
 
     def add(self, line: str, time_s: float, rank: int) -> None:
         if (time_s, rank) > (self.time, self._last_rank):
             self._last, self.time, self._last_rank = line, time_s, rank
-        if rank >= _SETTLED and (
+        if rank >= SETTLED and (
             self._settled is None or (time_s, rank) > (self._settled_s, self._settled_rank)
         ):
             self._settled, self._settled_s, self._settled_rank = line, time_s, rank
@@ -57,12 +57,12 @@ class KeyState:
     @property
     def is_valid(self) -> bool:
         """Whether there is a result: done or empty, and not made invalid since."""
-        return self._settled is not None and self._settled_rank != _INVALID
+        return self._settled is not None and self._settled_rank != INVALID
 
     @property
     def is_interrupted(self) -> bool:
         """Whether there is a result, and a later try hasn't come to its end."""
-        return self.is_valid and self._last_rank < _SETTLED
+        return self.is_valid and self._last_rank < SETTLED
 
     @property
     def valid(self) -> Record | None:
