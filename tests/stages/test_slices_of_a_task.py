@@ -16,7 +16,7 @@ from magneton_tasks.kernels.exact.rounds.tables import LargeParts
 from magneton_tasks.stages import counting, slicing
 from magneton_tasks.stages.slicing import Made, Rows, into_slices
 from magneton_tasks.work import slices
-from magneton_tasks.work.record import Outcome
+from magneton_tasks.work.record import Info, Outcome
 
 KEYS = range(5)
 ROWS = 5000
@@ -39,6 +39,27 @@ def test_a_table_goes_once_it_is_written(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.slices")
     with slices.opened(path, None, 0.0) as file:
         assert file.read(LargeParts, sources=[3]).part.tolist() == [3] * ROWS
+
+
+def test_what_is_told_of_keys_is_held_for_so_many_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slicing, "FLUSH_KEYS", 2)
+    begun = list[int]()
+
+    def one(key: int) -> Made:
+        begun.append(key)
+        info = Info(n=key, rows={"parts": 3}, largest=[[key, 2]])
+        return Made(Outcome("done", "", "", info), [Rows("parts", LargeParts(np.full(3, key)))])
+
+    process = into_slices(tmp_path, {"parts": (LargeParts,)}, one, lambda: None)
+    for key, outcome in process(list(KEYS), lambda _: None):
+        assert isinstance(outcome, Outcome)
+        assert len(begun) <= key // 2 * 2 + 2
+        assert (outcome.info["n"], outcome.info["largest"]) == (key, [[key, 2]])
+        with slices.opened(tmp_path / outcome.info["slices"]["parts"], None, 0.0) as file:
+            assert file.read(LargeParts, sources=[key]).part.tolist() == [key] * 3
+    assert len(list(tmp_path.glob("*.slices"))) == 3
 
 
 class Clock:

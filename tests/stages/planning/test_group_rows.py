@@ -10,7 +10,7 @@ from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.plan import cost_exact
 from magneton_tasks.plan.rounds import Groups, blocks_within, faces_of
-from magneton_tasks.stages.planning.group_rows import first_rows, sent_rows
+from magneton_tasks.stages.planning.group_rows import SentRows, first_rows, sent_rows
 from magneton_tasks.work.record import Info, Record
 from tests.helpers.examples import examples
 
@@ -73,3 +73,21 @@ def test_rows_that_were_sent(shape: Vec3, span: Vec3, times: int, seed: int) -> 
     for group, rows in sent.items():
         expected[groups.group_of(fine.blocks_of(group)[0])] += rows
     assert found.reshape(-1).tolist() == expected.tolist()
+
+
+@examples(25, 500)
+@given(st.integers(0, 2**32))
+def test_who_sent_to_fine_groups(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sent = {
+        key: {str(to): rng.integers(0, 9, 2).tolist() for to in rng.permutation(12)[: key % 5]}
+        for key in range(20)
+    }
+    told = SentRows.of({k: Record(k, "done", 0.0, info=Info(sent=s)) for k, s in sent.items()})
+    fine = sorted(rng.permutation(14)[:4].tolist())
+    found = told.at(fine)
+    expected = {(k, int(to)): sum(n) for k, s in sent.items() for to, n in s.items()}
+    mine = {pair: rows for pair, rows in expected.items() if pair[1] in fine}
+    columns = (found.sender.tolist(), found.to.tolist())
+    assert dict(zip(zip(*columns, strict=True), found.rows.tolist(), strict=True)) == mine
+    assert len(found.rows) == len(mine)
