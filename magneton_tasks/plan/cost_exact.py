@@ -42,12 +42,12 @@ ROUND_BYTES_PER_NAME = 65
 #: group and .48 to .86 in several, noise .4 to .71.
 FIRST_BYTES = {"regions": 200, "edges": 130, "basins": 10, "contacts": 120, "undecided": 70}
 SENT_BYTES = 100
-#: Cut: bytes at the peak for each supervoxel of groups that are cut together. Measured: 103 to 118.
-CUT_BYTES_PER_SUPERVOXEL = 130
-#: Groups that lie near each other are cut together up to this many supervoxels, or to what a task may
-#: take. Measured on mouse cortex in 512 blocks of 32^3, rounds of 60,000 rows: rows of names that are
-#: opened for each supervoxel 3.8 at 2^16 together, 2.3 at 2^18, 1.7 at 2^20 (all of them).
-CUT_TOGETHER = 1 << 20
+#: Cut: bytes at the peak for each supervoxel of a group that follows its names through round 0; then,
+#: of groups that are cut together, for each supervoxel, and for each region that its group has sent on.
+CUT_BYTES_PER_SUPERVOXEL = 100
+CUT_HELD_BYTES, CUT_SENT_BYTES = 32, 110
+#: Groups that lie near each other are cut together up to this many bytes, or to what a task may take.
+CUT_TOGETHER = 128 * MIB
 #: A worker that has its libraries, and has read next to nothing.
 ROUND_BASE_BYTES = 300 * MIB
 #: Edges of the largest sample box, in voxels.
@@ -119,15 +119,35 @@ def round_rows(limit: int, names: int = 0) -> int:
     return max((limit - round_bytes(0, names)) // ROUND_BYTES_PER_ROW, 1)
 
 
-def cut_supervoxels(limit: int, names: int) -> int:
-    """Supervoxels that may be cut together in ``limit`` bytes, at most `CUT_TOGETHER`."""
-    fit = (limit - round_bytes(0, names)) // CUT_BYTES_PER_SUPERVOXEL
-    return min(max(fit, 0), CUT_TOGETHER)
+def cut_held_bytes(supervoxels: int, sent: int) -> int:
+    """Bytes that a group takes while others are cut together with it.
+
+    ``sent``: regions that it has sent on in round 0.
+    """
+    return CUT_HELD_BYTES * supervoxels + CUT_SENT_BYTES * sent
 
 
-def cut_bytes(supervoxels: int, names: int) -> int:
-    """Resident bytes that cut never exceeds, with this many supervoxels at once."""
-    return round_bytes(0, names) + CUT_BYTES_PER_SUPERVOXEL * supervoxels
+def cut_together_bytes(limit: int, supervoxels: int, names: int) -> int:
+    """Bytes that groups may take together, as `cut_held_bytes`, in a task of ``limit`` bytes.
+
+    At most `CUT_TOGETHER`; ``supervoxels``, ``names`` as `cut_bytes`.
+    """
+    return min(max(limit - cut_bytes(supervoxels, 0, names), 0), CUT_TOGETHER)
+
+
+def cut_bytes(supervoxels: int, held: int, names: int) -> int:
+    """Resident bytes that cut never exceeds.
+
+    Parameters
+    ----------
+    supervoxels
+        Of the largest group.
+    held
+        `cut_held_bytes` of all groups that are cut together.
+    names
+        Rows of the largest table of names.
+    """
+    return round_bytes(0, names) + CUT_BYTES_PER_SUPERVOXEL * supervoxels + held
 
 
 def _block_bytes(voxels: int, regions: float, edges: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -68,7 +68,7 @@ class CutStage:
 
     def __init__(self, attempt: Attempt, keys: list[int]) -> None:
         self.attempt, self.keys = attempt, keys
-        self._cut: dict[int, Made] = {}
+        self._cut: dict[int, _Group] = {}
 
     @cached_property
     def pool(self) -> Record:
@@ -98,9 +98,18 @@ class CutStage:
         """All rounds, from 0."""
         return [self._round(plan) for plan in self.plans]
 
+    @cached_property
+    def _records(self) -> list[PackedRecords]:
+        """Of all rounds."""
+        return [self.attempt.require_round(plan) for plan in self.plans]
+
+    @cached_property
+    def _most_names(self) -> int:
+        """Rows of the largest table of names."""
+        return max(map(most_names, self._records))
+
     def _round(self, plan: RoundPlan) -> Group:
-        stage = f"round{plan.round}"
-        records = self.attempt.require_round(plan)
+        stage, records = f"round{plan.round}", self._records[plan.round]
         reader = SliceReader(self.attempt, stage, records, self.attempt.stage_dir(stage))
 
         def names(group: int) -> Names:
@@ -131,82 +140,94 @@ class CutStage:
             except MagnetonError:  # of another one, perhaps
                 self._cut = self._several([key])
             _share(self._cut.values(), began, time.time() - began)
-        return self._cut.pop(key)
+        return self._made(self._cut.pop(key))
 
     @cached_property
-    def _most(self) -> int:
-        """Supervoxels that are cut together, as the bound of this stage's tasks allows."""
+    def _room(self) -> int:
+        """Bytes that groups may take together, as the bound of this stage's tasks allows."""
         bound = group_work.read(self.attempt.paths, "cut", self.attempt.wait_s).memory.bound
-        names = max(most_names(self.attempt.require_round(plan)) for plan in self.plans)
-        return cost_exact.cut_supervoxels(bound, names)
+        largest = max(self._supervoxels(key) for key in self.keys)
+        return cost_exact.cut_together_bytes(bound, largest, self._most_names)
+
+    def _supervoxels(self, key: int) -> int:
+        blocks = self.plans[0].groups.blocks_of(key)
+        return sum(self.blocks[block].info.get("n", 0) for block in blocks)
 
     def _together(self, key: int) -> list[int]:
         """A group, and those after it that are cut with it."""
-        rows, found = 0, list[int]()
+        taken, found = 0, list[int]()
         for group in self.keys[self.keys.index(key) :]:
-            rows += sum(
-                self.blocks[b].info.get("n", 0) for b in self.plans[0].groups.blocks_of(group)
-            )
-            if found and rows > self._most:
+            record = self._records[0].get(group)
+            sent = 0 if record is None else record.info["sends"]
+            taken += cost_exact.cut_held_bytes(self._supervoxels(group), sent)
+            if found and taken > self._room:
                 break
             found.append(group)
         return found
 
-    def _several(self, keys: list[int]) -> dict[int, Made]:
+    def _several(self, keys: list[int]) -> dict[int, _Group]:
         """Cut groups, round by round."""
-        numbers = {
-            key: [
-                block
-                for block in self.plans[0].groups.blocks_of(key)
-                if self.blocks[block].state != "empty"
-            ]
-            for key in keys
-        }
+        groups = {key: _Group(key) for key in keys}
         reader = SliceReader(
             self.attempt, "segment", self.blocks, self.attempt.stage_dir("segment")
         )
-        voxels: dict[int, Int64] = {}
 
         def read() -> Iterator[tuple[int, Supervoxels, Int64, int]]:
-            for block in (b for found in numbers.values() for b in found):
-                (rows,) = reader.read(SUPERVOXELS, (SupervoxelRows,), [block])
-                voxels[block] = rows.voxels
-                opens = self.blocks[block].info["rows"]["regions"]
-                yield block, rows.table(), rows.sizes(), opens
+            for key, group in groups.items():
+                for block in self.plans[0].groups.blocks_of(key):
+                    record = self.blocks[block]
+                    if record.state != "empty":
+                        (rows,) = reader.read(SUPERVOXELS, (SupervoxelRows,), [block])
+                        group.voxels[block] = rows.voxels
+                        yield block, rows.table(), rows.sizes(), record.info["rows"]["regions"]
 
-        found = cut_blocks(read(), self.rounds, self.least_score)
-        cuts = dict(zip(voxels, found, strict=True))
-        return {key: self._made(key, numbers[key], voxels, cuts) for key in keys}
+        found = iter(cut_blocks(read(), self.rounds, self.least_score))
+        for group in groups.values():
+            group.cuts = {block: next(found) for block in group.voxels}
+        return groups
 
-    def _made(
-        self,
-        key: int,
-        numbers: list[int],
-        voxels: dict[int, Int64],
-        cuts: dict[int, CutBlock],
-    ) -> Made:
-        least = self.attempt.config.segment.min_size_vox
-        tables = {b: _ids(cuts[b], least) for b in numbers}
+    def _made(self, group: _Group) -> Made:
+        least, cuts, voxels = self.attempt.config.segment.min_size_vox, group.cuts, group.voxels
+        tables = {b: _ids(cut, least) for b, cut in cuts.items()}
         info = Info(
             pool=pool_key(self.pool),
-            n=sum(len(t.id) for t in tables.values()),
-            joins=sum(_merged(b, cuts[b]) for b in numbers),
-            voxels=sum(int(voxels[b].sum()) for b in numbers),
-            left_out=sum(int(voxels[b][tables[b].id == 0].sum()) for b in numbers),
+            n=group.supervoxels,
+            joins=sum(_merged(b, cut) for b, cut in cuts.items()),
+            voxels=sum(int(voxels[b].sum()) for b in cuts),
+            left_out=sum(int(voxels[b][tables[b].id == 0].sum()) for b in cuts),
         )
-        info |= cut_figures.of_group([_named_here(b, cuts[b], least) for b in numbers])
+        info |= cut_figures.of_group([_named_here(b, cut, least) for b, cut in cuts.items()])
         output = digest_of(*tables.values())
         summary = f"{several(info['n'], 'supervoxel')}, {several(info['objects'], 'object')}"
-        outcome = Outcome("done", pool_key(self.pool) or "", output, info, summary)
+        made_of = pool_key(self.pool) or ""
+        outcome = Outcome(
+            "done", made_of, output, info, summary, began=group.began, seconds=group.seconds
+        )
         return Made(outcome, [Rows(CUT, table, source=b) for b, table in tables.items()])
 
 
-def _share(together: Collection[Made], began: float, seconds: float) -> None:
+@dataclass
+class _Group:
+    """A group that is cut."""
+
+    key: int
+    voxels: dict[int, Int64] = field(default_factory=dict)
+    """Of the supervoxels of each block with any."""
+    cuts: dict[int, CutBlock] = field(default_factory=dict)
+    began: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def supervoxels(self) -> int:
+        return sum(column.size for column in self.voxels.values())
+
+
+def _share(together: Collection[_Group], began: float, seconds: float) -> None:
     """Give each of the groups that were cut together its share of the time, by its supervoxels."""
-    supervoxels = sum(made.outcome.info["n"] for made in together)
-    for made in together:
-        part = made.outcome.info["n"] / supervoxels if supervoxels else 1 / len(together)
-        made.outcome = replace(made.outcome, began=began, seconds=seconds * part)
+    supervoxels = sum(group.supervoxels for group in together)
+    for group in together:
+        part = group.supervoxels / supervoxels if supervoxels else 1 / len(together)
+        group.began, group.seconds = began, seconds * part
         began += seconds * part
 
 

@@ -152,7 +152,7 @@ def test_the_budget_is_what_the_bound_allows() -> None:
 def test_as_much_is_cut_together_as_the_bound_allows() -> None:
     for limit in (400 << 20, 500 << 20):
         for names in (0, 100_000, 10_000_000):
-            together = cost_exact.cut_supervoxels(limit, names)
-            assert together == 0 or cost_exact.cut_bytes(together, names) <= limit
-            fits_more = cost_exact.cut_bytes(together + 1, names) <= limit
+            together = cost_exact.cut_together_bytes(limit, 200_000, names)
+            assert together == 0 or cost_exact.cut_bytes(200_000, together, names) <= limit
+            fits_more = cost_exact.cut_bytes(200_000, together + 1, names) <= limit
             assert not fits_more or together == cost_exact.CUT_TOGETHER

@@ -181,7 +181,7 @@ def test_groups_that_are_cut_together_have_the_same_ids_and_read_less(
     before = {k: r.output for k, r in planned.records("cut").items()}
     assert len(before) > 8
     rows = []
-    for most in (0, 1 << 18):
+    for most in (0, 1 << 26):
         with monkeypatch.context() as patch:
             patch.setattr(cost_exact, "CUT_TOGETHER", most)
             counts = rows_read(patch)

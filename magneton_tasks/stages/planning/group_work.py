@@ -8,6 +8,7 @@ same records; batches are an attempt's own.
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -255,12 +256,19 @@ def _cut(attempt: Attempt, chain: Chain) -> GroupWork | None:
 
 
 def _cut_bytes(attempt: Attempt, chain: Chain, groups: Groups) -> int:
-    """Of the largest groups that are cut together."""
-    held = {k: r.info.get("n", 0) for k, r in _valid(attempt, "segment").items()}
-    largest = max(sum(held[b] for b in groups.blocks_of(g)) for g in range(len(groups)))
-    names = max(most_names(attempt.require_round(step.plan)) for step in chain.steps)
-    fit = cost_exact.cut_supervoxels(_given(attempt), names)
-    return cost_exact.cut_bytes(max(largest, min(sum(held.values()), fit)), names)
+    """Of the largest group, and of those that are cut together."""
+    n = array("q", (record.info.get("n", 0) for record in _valid(attempt, "segment").values()))
+    first, *later = (attempt.require_round(step.plan) for step in chain.steps)
+    names = max(map(most_names, (first, *later)))
+    largest = all_held = most_held = 0
+    for group in range(len(groups)):
+        supervoxels = sum(n[block] for block in groups.blocks_of(group))
+        sent = first[group].info["sends"] if group in first else 0
+        held = cost_exact.cut_held_bytes(supervoxels, sent)
+        largest, most_held = max(largest, supervoxels), max(most_held, held)
+        all_held += held
+    room = cost_exact.cut_together_bytes(_given(attempt), largest, names)
+    return cost_exact.cut_bytes(largest, max(most_held, min(all_held, room)), names)
 
 
 # ------------------------------------------------------------------ records

@@ -15,6 +15,7 @@ joins at lower scores still, so what was reached is final.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,6 @@ from magneton_tasks.kernels.exact.rounds.tables import (
     Int64,
     Mask,
     Names,
-    blocks_of,
     heads_of,
     names_of,
 )
@@ -69,11 +69,14 @@ def cut_blocks(
 ) -> list[CutBlock]:
     """Objects of the supervoxels of some blocks.
 
+    Blocks of one group of round 0 follow their names through that round by themselves; what goes on is
+    followed through the rounds after it for all blocks at once, so each table is opened once.
+
     Parameters
     ----------
     blocks
         (number, supervoxels, their voxels (supervoxels + 1,), open regions) of each: regions 1..open
-        of it go into round 0. One is held at a time.
+        of it go into round 0. Those of one group lie together. One is held at a time.
     rounds
         All rounds, from 0.
     least_score
@@ -89,39 +92,75 @@ def cut_blocks(
     BadDataError
         If a region isn't among the names of the task that had it.
     """
-    starts = [_Start.of(*block, least_score) for block in blocks]
-    none = np.zeros(0, np.int64)
-    names = np.concatenate([none, *(start.names for start in starts)])
-    objects, voxels = _follow(names, blocks_of(names), rounds, least_score)
-    begin = 0
+    starts, goes_on, count = list[_Start](), list[_Names](), 0
+    for task, some in groupby(blocks, lambda block: _first_task(rounds, block[0])):
+        begun = [_Start.of(*block, least_score) for block in some]
+        names = _in_first_round(begun, rounds[0], task, count, least_score)
+        starts += [start for start, _ in begun]
+        goes_on.append(names)
+        count += names.name.size
+    objects, voxels = _follow(_Names.joined(goes_on), rounds, least_score)
     for start in starts:
-        end = begin + start.names.size
-        start.objects[start.goes_on] = objects[begin:end][start.which]
-        start.voxels[start.goes_on] = voxels[begin:end][start.which]
-        begin = end
+        start.objects[start.goes_on] = objects[start.which]
+        start.voxels[start.goes_on] = voxels[start.which]
     return [CutBlock(start.objects, start.voxels) for start in starts]
 
 
+def _first_task(rounds: Sequence[Group], block: int) -> int:
+    return int(rounds[0].task_of(np.array([block]))[0])
+
+
 class _Start(NamedTuple):
-    """A block's supervoxels, as far as the block itself knows."""
+    """A block's supervoxels, as far as the block itself knows, or round 0."""
 
     objects: Int64
     voxels: Int64
     goes_on: Mask
     which: UInt32
-    """(supervoxels that go on,): indices of ``names``."""
-    names: Int64
-    """Of the regions that they are in."""
+    """(supervoxels that go on,): indices of the names that are followed next."""
 
     @classmethod
     def of(
         cls, number: int, table: Supervoxels, sizes: Int64, opens: int, least_score: int
-    ) -> _Start:
+    ) -> tuple[_Start, Int64]:
+        """With the names of the regions that go into round 0."""
         top, voxels = _tops_and_sizes(table.up, table.score, sizes, least_score)
         objects = names_of(number, top)
         objects[0] = 0
         goes_on, which, regions = _whole_regions(*table, opens, least_score)
-        return cls(objects, voxels[top], goes_on, which, names_of(number, regions))
+        return cls(objects, voxels[top], goes_on, which), names_of(number, regions)
+
+
+class _Names(NamedTuple):
+    """Of sets that go on, ascending within a group, each once."""
+
+    name: Int64
+    at: UInt32
+    """A block of the group where each does."""
+
+    @classmethod
+    def joined(cls, parts: list[_Names]) -> _Names:
+        """Empties the list."""
+        parts.append(cls(np.zeros(0, np.int64), np.zeros(0, np.uint32)))
+        found = cls._make(np.concatenate(column) for column in zip(*parts, strict=True))
+        parts.clear()
+        return found
+
+
+class _Found(NamedTuple):
+    """What a round tells of names, (n,) each."""
+
+    objects: Int64
+    voxels: Int64
+    new: Int64
+    at: UInt32
+    goes_on: Mask
+
+    def distinct(self) -> tuple[_Names, Int64, UInt32]:
+        """The names that go on, each once; which rows do; and where each of these is among them."""
+        rows = np.flatnonzero(self.goes_on)
+        names, firsts, which = np.unique(self.new[rows], return_index=True, return_inverse=True)
+        return _Names(names, self.at[rows[firsts]]), rows, which.astype(np.uint32)
 
 
 @njit(nogil=True)
@@ -164,37 +203,76 @@ def _tops_and_sizes(
     return top, total
 
 
-def _follow(
-    names: Int64, at: Int64, rounds: Sequence[Group], least_score: int
-) -> tuple[Int64, Int64]:
-    """The object of each region and its voxels, round by round."""
-    names, objects = names.copy(), np.zeros(names.size, np.int64)
-    voxels = np.zeros(names.size, np.int64)
-    left = np.arange(names.size)
-    for number, group in enumerate(rounds):
-        if not left.size:
+def _in_first_round(
+    begun: list[tuple[_Start, Int64]], first: Group, task: int, count: int, least_score: int
+) -> _Names:
+    """What goes on of blocks of one group; ``begun`` gets what is known then.
+
+    ``count``: names that go on of groups before.
+    """
+    names = np.concatenate([names for _, names in begun])
+    if not names.size:
+        return _Names(names, names.astype(np.uint32))
+    found = _looked_up(names, first, 0, task, least_score)
+    goes_on, rows, which = found.distinct()
+    numbers = np.zeros(names.size, np.uint32)
+    numbers[rows] = which + np.uint32(count)
+    begin = 0
+    for k, (start, mine) in enumerate(begun):
+        row = begin + start.which.astype(np.int64)
+        start.objects[start.goes_on] = found.objects[row]
+        start.voxels[start.goes_on] = found.voxels[row]
+        further = found.goes_on[row]
+        start.goes_on[start.goes_on] = further
+        begun[k] = start._replace(which=numbers[row[further]]), mine[:0]
+        begin += mine.size
+    return goes_on
+
+
+def _follow(names: _Names, rounds: Sequence[Group], least_score: int) -> tuple[Int64, Int64]:
+    """The object of each set that goes on into round 1 and its voxels, round by round."""
+    levels = list[tuple[Int64, Int64, Int64, UInt32]]()
+    for number, group in enumerate(rounds[1:], 1):
+        if not names.name.size:
             break
-        owner = group.task_of(at[left])
-        on = np.zeros(left.size, np.bool_)
-        order = np.argsort(owner, kind="stable")
-        tasks, begins = np.unique(owner[order], return_index=True)
-        for task, mine in zip(tasks, np.split(order, begins[1:]), strict=True):
-            rows = left[mine]
-            table = group.names(int(task))
-            found, is_there = locate(table.old, names[rows])
-            if not is_there.all():
-                raise BadDataError(
-                    f"a region isn't among the names of group {task} of round {number}",
-                    "the tables are of different runs: plan again",
-                )
-            whole = np.where(table.own_low >= least_score, table.own_size, 0)
-            up = heads_of(table.score).astype(np.uint32)[table.up]
-            top, total = _tops_and_sizes(up, table.score, whole, least_score)
-            objects[rows] = table.least[top[found]]
-            voxels[rows] = total[top[found]]
-            names[rows], at[rows] = table.new[found], table.at[found]
-            on[mine] = table.open[found] & (table.low[found] >= least_score)
-        left = left[on]
-    if left.size:
-        raise BadDataError(f"{left.size} regions are open after the last round")
-    return objects, voxels
+        found = _in_round(names, group, number, least_score)
+        names, rows, which = found.distinct()
+        levels.append((found.objects, found.voxels, rows, which))
+    if names.name.size:
+        raise BadDataError(f"{names.name.size} regions are open after the last round")
+    further = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for objects, voxels, rows, which in reversed(levels):
+        objects[rows], voxels[rows] = (column[which] for column in further)
+        further = objects, voxels
+    return further
+
+
+def _in_round(names: _Names, group: Group, number: int, least_score: int) -> _Found:
+    """What a round tells of names, task by task."""
+    n = names.name.size
+    objects, voxels, new = (np.empty(n, np.int64) for _ in range(3))
+    at, goes_on = np.empty(n, np.uint32), np.empty(n, np.bool_)
+    owner = group.task_of(names.at.astype(np.int64))
+    order = np.argsort(owner, kind="stable")
+    tasks, begins = np.unique(owner[order], return_index=True)
+    for task, mine in zip(tasks.tolist(), np.split(order, begins[1:]), strict=True):
+        told = _looked_up(names.name[mine], group, number, task, least_score)
+        objects[mine], voxels[mine], new[mine] = told.objects, told.voxels, told.new
+        at[mine], goes_on[mine] = told.at, told.goes_on
+    return _Found(objects, voxels, new, at, goes_on)
+
+
+def _looked_up(names: Int64, group: Group, number: int, task: int, least_score: int) -> _Found:
+    table = group.names(task)
+    row, is_there = locate(table.old, names)
+    if not is_there.all():
+        raise BadDataError(
+            f"a region isn't among the names of group {task} of round {number}",
+            "the tables are of different runs: plan again",
+        )
+    whole = np.where(table.own_low >= least_score, table.own_size, 0)
+    up = heads_of(table.score).astype(np.uint32)[table.up]
+    top, total = _tops_and_sizes(up, table.score, whole, least_score)
+    goes_on = table.open[row] & (table.low[row] >= least_score)
+    top = top[row]
+    return _Found(table.least[top], total[top], table.new[row], table.at[row], goes_on)
