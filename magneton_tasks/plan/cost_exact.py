@@ -45,7 +45,7 @@ SENT_BYTES = 100
 #: Cut: bytes at the peak for each supervoxel of a group that follows its names through round 0; then,
 #: of groups that are cut together, for each supervoxel, and for each region that its group has sent on.
 CUT_BYTES_PER_SUPERVOXEL = 100
-CUT_HELD_BYTES, CUT_SENT_BYTES = 32, 110
+CUT_HELD_BYTES, CUT_SENT_BYTES = 36, 120
 #: Groups that lie near each other are cut together up to this many bytes, or to what a task may take.
 CUT_TOGETHER = 128 * MIB
 #: A worker that has its libraries, and has read next to nothing.

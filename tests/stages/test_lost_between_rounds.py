@@ -194,6 +194,10 @@ def test_groups_that_are_cut_together_have_the_same_ids_and_read_less(
                 assert table.source is not None
                 np.testing.assert_array_equal(table.table.id, together[table.source])
     assert rows[1] < rows[0] / 2
+    tables_of_rounds = [
+        r for n in range(len(stage.plans)) for r in planned.records(f"round{n}").values()
+    ]
+    assert rows[1] <= sum(r.info["n"] for r in tables_of_rounds)  # none is opened twice
     little = work_of_groups.GroupWork("", StagePlan(0), Memory(bound=1, expected=1))
     monkeypatch.setattr(work_of_groups, "read", lambda *_: little)
     stage = cut.CutStage(planned.attempt, sorted(before))
