@@ -9,7 +9,7 @@ nothing leaves no file.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -105,11 +105,14 @@ class Sent:
     crc32: int
 
 
-def sent_to(shard: int, cells: Mapping[int, Record]) -> Iterator[Sent]:
-    """What cells sent to a shard, by cell."""
-    for cell, record in sorted(cells.items()):
-        if (told := record.info.get("sent", {}).get(str(shard))) is not None:
-            yield Sent(cell, *told)
+def sent_to(shards: Collection[int], cells: Mapping[int, Record]) -> dict[int, list[Sent]]:
+    """What cells (ascending) sent to each of some shards, by cell; each record is looked at once."""
+    found: dict[int, list[Sent]] = {shard: [] for shard in shards}
+    for cell, record in cells.items():
+        for shard, told in record.info.get("sent", {}).items():
+            if int(shard) in found:
+                found[int(shard)].append(Sent(cell, *told))
+    return found
 
 
 class PieceFile:

@@ -33,6 +33,7 @@ from magneton_tasks.work import cell_objects, pieces
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.chunks import cells_meeting, checksums, require_sound
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.record import Info, Outcome, Record, files_info
 from magneton_tasks.work.stores import output_as_planned
 from magneton_tasks.work.validity import pool_key
@@ -66,13 +67,13 @@ class CellStage:
         return self.attempt.require("pool", {0})[0]
 
     @cached_property
-    def written(self) -> dict[int, Record]:
+    def written(self) -> PackedRecords:
         """Of the cells that wrote the mip: all, for a cell of this stage reads neighbours."""
         writer = self.geometry.writer_of(self.made.mip)
         return self.attempt.require(writer, range(len(self.cells)))
 
     @cached_property
-    def applied(self) -> dict[int, Record]:
+    def applied(self) -> PackedRecords:
         if self.geometry.writer_of(self.made.mip) == "apply":
             return self.written
         return self.attempt.require("apply", range(len(self.geometry.cells)))

@@ -88,7 +88,7 @@ class Proof:
     def _sent(self, cells: Records) -> Sent:
         """What cells sent to each shard, cell by cell: cell, pieces, voxels, checksum."""
         sent: Sent = {}
-        for cell, record in sorted(cells.items()):
+        for cell, record in cells.items():
             voxels = 0
             for shard, told in record.info.get("sent", {}).items():
                 pieces, n, crc = told

@@ -31,6 +31,7 @@ from magneton_tasks.stages.objects.previous import Previous
 from magneton_tasks.work import pieces, shard_objects
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.job import Job
+from magneton_tasks.work.packed_records import PackedRecords
 from magneton_tasks.work.pieces import PieceFile
 from magneton_tasks.work.record import Info, Outcome, Record, files_info
 from magneton_tasks.work.stores import output_as_planned
@@ -41,7 +42,7 @@ def run(job: Job) -> int:
     """Write one batch of shards; returns the exit code."""
     stage = ShardStage(job.attempt, job.stage, job.keys())
     return Batch(job).run(
-        each(stage.one, lambda: (stage.kept.before, stage.cells, stage.pool)), stage.expected
+        each(stage.one, lambda: (stage.kept.before, stage.sent, stage.pool)), stage.expected
     )
 
 
@@ -52,7 +53,7 @@ class ShardStage:
         self.attempt, self.stage, self.section = attempt, stage, section_of(stage)
         self.geometry = attempt.plan.geometry
         self.made = grid_of(self.geometry, self.section)
-        self.kept = KeptCells(attempt, stage, keys)
+        self.kept, self._keys = KeptCells(attempt, stage, keys), keys
         self.sharding = sharding_of(self.geometry, self.section)
         self.folder = FOLDERS[self.section]
 
@@ -61,10 +62,15 @@ class ShardStage:
         return self.attempt.require("pool", {0})[0]
 
     @cached_property
-    def cells(self) -> dict[int, Record]:
+    def cells(self) -> PackedRecords:
         """All cells, whose files are there."""
         cells = self.geometry.cells_at(self.made.mip)
         return self.attempt.require(self.section, range(len(cells)))
+
+    @cached_property
+    def sent(self) -> dict[int, list[pieces.Sent]]:
+        """What cells sent to each shard of the batch."""
+        return pieces.sent_to(self._keys, self.cells)
 
     @cached_property
     def objects(self) -> Objects:
@@ -84,7 +90,7 @@ class ShardStage:
 
     def one(self, key: int) -> Outcome:
         """Write a shard, unless the pieces for it are those of the last time."""
-        sent = list(pieces.sent_to(key, self.cells))
+        sent = self.sent[key]
         shard_input = digest([(s.cell, s.pieces, s.voxels, s.crc32) for s in sent])
         if kept := self.kept.outcome(key, shard_input, pool_key(self.pool)):
             return kept
