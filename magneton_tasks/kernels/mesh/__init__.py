@@ -1,0 +1,1 @@
+"""Surfaces of labels, and fewer triangles for them."""
