@@ -31,6 +31,8 @@ Ids = NDArray[np.uint64]
 
 _TYPE = "neuroglancer_uint64_sharded_v1"
 _MURMUR = "murmurhash3_x86_128"
+#: In place of a minishard's number: all hashes are worked at once.
+_BY_HASH = 2**64 - 1
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,8 @@ class ShardWriter:
             self._append(piece)
         at, value = self._end, value() if callable(value) else value
         self._append(compress(value, _method(self._sharding.data_encoding)))
-        if minishard is None:
-            minishard = int(self._sharding.place(np.array([key], np.uint64))[1][0])
-        self._rows.append((minishard, key, at, self._end - at, at - begin))
+        chosen = _BY_HASH if minishard is None else minishard
+        self._rows.append((chosen, key, at, self._end - at, at - begin))
 
     def _append(self, piece: bytes) -> None:
         self._file.write(piece)
@@ -207,6 +208,8 @@ class ShardWriter:
             The keys of a minishard didn't ascend.
         """
         rows = np.array(self._rows, np.uint64).reshape(-1, 5)
+        by_hash = rows[:, 0] == np.uint64(_BY_HASH)
+        rows[by_hash, 0] = self._sharding.place(rows[by_hash, 1])[1]
         ends = np.zeros((self._sharding.minishards, 2), "<u8")
         order = np.argsort(rows[:, 0], kind="stable")
         for some in np.split(order, np.flatnonzero(np.diff(rows[order, 0])) + 1):

@@ -181,51 +181,58 @@ def info(voxel_size_nm: Size3, bits: int, sharding: Mapping[str, Any]) -> dict[s
 def quantised(offsets: NDArray[np.floating[Any]], bits: int) -> NDArray[np.float32]:
     """Corners (n, 3), 0 to 1 along their node, as whole numbers; the middle is 2**(bits - 1)."""
     most = 2**bits - 1
-    return np.clip(np.rint(offsets * most), 0, most).astype(np.float32)
+    steps: NDArray[np.float32] = np.clip(np.rint(offsets * most), 0, most).astype(np.float32)
+    return steps
 
 
-def encode_fragment(
-    corners: NDArray[np.float32], faces: NDArray[np.int32] | NDArray[np.uint32], bits: int
-) -> bytes:
-    """The bytes of a fragment; none where no triangle has an area.
+def encode_fragments(
+    corners: NDArray[np.float32],
+    faces: NDArray[np.int32],
+    vertex_starts: NDArray[np.int64],
+    face_starts: NDArray[np.int64],
+    bits: int,
+) -> list[bytes]:
+    """The bytes of fragments of several objects; none where no triangle has three corners.
 
     Parameters
     ----------
     corners
-        float32 (n, 3), x, y, z: whole numbers as `quantised` makes them.
+        float32 (n, 3), x, y, z: whole numbers as `quantised` makes them, object after object.
     faces
-        (m, 3): places in ``corners``.
+        int32 (m, 3): places in ``corners``.
+    vertex_starts, face_starts
+        int64 (k + 1,): where those of each object begin.
     """
-    if not len(faces):
-        return b""
-    return _encode(corners, faces.astype(np.uint32), bits)
-
-
-def _encode(corners: NDArray[np.float32], faces: NDArray[np.uint32], bits: int) -> bytes:
-    try:
-        return bytes(
-            DracoPy.encode(
-                corners,
-                faces,
-                quantization_bits=bits,
-                # Neuroglancer leaves out what undoes Draco's own quantisation, and cloud-volume
-                # doesn't: so it has to change nothing.
-                quantization_range=2**bits - 1,
-                quantization_origin=[0, 0, 0],
-                compression_level=_LEVEL,
-            )
-        )
-    except Exception:
-        if _flat(corners, faces):
-            return b""
-        raise
-
-
-def _flat(corners: NDArray[np.float32], faces: NDArray[np.uint32]) -> bool:
-    """Whether two corners of every triangle are one point: Draco refuses a mesh of nothing."""
     a, b, c = (corners[faces[:, k]] for k in range(3))
-    same = (a == b).all(1) | (b == c).all(1) | (a == c).all(1)
-    return bool(same.all())
+    # Draco refuses a mesh of nothing else
+    flat = (a == b).all(1) | (b == c).all(1) | (a == c).all(1)
+    solid = np.concatenate([np.zeros(1, np.int64), np.cumsum(~flat)])[face_starts]
+    found = []
+    for k, any_solid in enumerate((np.diff(solid) > 0).tolist()):
+        begin, end = int(vertex_starts[k]), int(vertex_starts[k + 1])
+        some = faces[face_starts[k] : face_starts[k + 1]] - np.int32(begin)
+        found.append(_encode(corners[begin:end], some, bits) if any_solid else b"")
+    return found
+
+
+def encode_fragment(corners: NDArray[np.float32], faces: NDArray[np.int32], bits: int) -> bytes:
+    """The bytes of one fragment, as `encode_fragments`."""
+    ends = [np.array([0, len(a)], np.int64) for a in (corners, faces)]
+    return encode_fragments(corners, faces, ends[0], ends[1], bits)[0]
+
+
+def _encode(corners: NDArray[np.float32], faces: NDArray[np.int32], bits: int) -> bytes:
+    data: bytes = DracoPy.encode(
+        corners,
+        faces.astype(np.uint32),
+        quantization_bits=bits,
+        # Neuroglancer leaves out what undoes Draco's own quantisation, and cloud-volume doesn't:
+        # so it has to change nothing.
+        quantization_range=2**bits - 1,
+        quantization_origin=[0, 0, 0],
+        compression_level=_LEVEL,
+    )
+    return data
 
 
 def decode_fragment(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -239,7 +246,10 @@ def decode_fragment(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if not data:
         return np.empty((0, 3), np.int64), np.empty((0, 3), np.int64)
     with telling("a fragment of a mesh can't be decoded", decodes=True):
-        mesh = DracoPy.decode(data)
+        try:
+            mesh = DracoPy.decode(data)
+        except DracoPy.FileTypeException as error:
+            raise ValueError(str(error)) from error
         corners = np.asarray(mesh.points)
         faces = np.asarray(mesh.faces, np.int64).reshape(-1, 3)
     return np.rint(corners).astype(np.int64).reshape(-1, 3), faces

@@ -43,6 +43,7 @@ from magneton_tasks.kernels.exact.threshold_sums import threshold_sums
 from magneton_tasks.kernels.global_ids import Pooling
 from magneton_tasks.kernels.label_sizes import label_sizes
 from magneton_tasks.kernels.measure import Measured
+from magneton_tasks.kernels.mesh.levels import Levels
 from magneton_tasks.kernels.overlap.density import graph_density
 from magneton_tasks.kernels.overlap.grid_sweep import cut_block, score_blocks
 from magneton_tasks.kernels.overlap.overlap import count_overlaps
@@ -173,6 +174,14 @@ def storing() -> None:
         byte_planes.merge(_read_only(planes), int(base), bool(steps), values)
 
 
+def meshing() -> None:
+    """Surfaces in a node, with fewer triangles."""
+    levels = Levels((_SIDE - 1,) * 3, (1.0, 1.0, 1.0), (0.1, 0.3))
+    labels = _labels() // 20
+    finest = levels.finest(labels, np.ones(labels.max() + 1, np.bool_), (0, 0, 0), (False,) * 3)
+    levels.unit(finest, (False,) * 3)
+
+
 ROOMS: tuple[Callable[[], None], ...] = (
     overlap_method,
     counting,
@@ -180,6 +189,7 @@ ROOMS: tuple[Callable[[], None], ...] = (
     writing,
     storing,
     exact_method,
+    meshing,
 )
 
 

@@ -60,7 +60,8 @@ class Levels:
 
     def size(self, level: int) -> Doubles:
         """Of a node, x, y, z in voxels."""
-        return np.array(self.node[::-1], np.float64) * 2**level
+        size: Doubles = np.array(self.node[::-1], np.float64) * 2**level
+        return size
 
     def finest(
         self, numbers: NDArray[np.uint32], wanted: NDArray[np.bool_], first: Vec3, ends: Ends

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Box, Vec3
-from magneton_tasks.formats.precomputed.meshes import encode_fragment, quantised
+from magneton_tasks.formats.precomputed.meshes import encode_fragments, quantised
 from magneton_tasks.kernels.mesh.levels import Levels
 from magneton_tasks.kernels.mesh.merge import selected
 from magneton_tasks.kernels.mesh.surfaces import Meshes
@@ -125,11 +125,10 @@ class CellMeshes:
         bits: int,
         place: mesh_piece.Place,
     ) -> None:
-        vertex_starts, face_starts = meshes.vertex_starts.tolist(), meshes.face_starts.tolist()
-        for k, number in enumerate(meshes.labels.tolist()):
-            begin, end = vertex_starts[k], vertex_starts[k + 1]
-            faces = meshes.faces[face_starts[k] : face_starts[k + 1]] - np.int32(begin)
-            parts[number].append((place, encode_fragment(corners[begin:end], faces, bits)))
+        starts = meshes.vertex_starts, meshes.face_starts
+        made = encode_fragments(corners, meshes.faces, *starts, bits)
+        for number, data in zip(meshes.labels.tolist(), made, strict=True):
+            parts[number].append((place, data))
 
 
 def unit_bits(levels: Levels, level: int) -> int:
