@@ -70,8 +70,13 @@ def make_fingerprints(config: RunConfig, geometry: Geometry) -> Fingerprints:
         if getattr(config, section) is not None:
             grid = asdict(geometry)[section]
             of_cells = digest(downsample, section, kernel, decisive(config, section), grid)
-            between |= {section: of_cells, f"{section}_shards": digest(of_cells, "shards")}
+            between |= {section: of_cells, f"{section}_shards": of_shards(of_cells)}
     return Fingerprints(segment, pool=pool, apply=apply, downsample=downsample, **between)
+
+
+def of_shards(of_cells: str) -> str:
+    """Of the stage that joins what cells of meshes or skeletons left; ``of_cells``: of that stage."""
+    return digest(of_cells, "shards")
 
 
 def lowest_threshold(config: RunConfig) -> float:

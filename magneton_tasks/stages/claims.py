@@ -53,6 +53,8 @@ def take_place(config: RunConfig, plan: Plan) -> None:
         What lies there can't be written over.
     """
     owner = owner_of(config.paths.output, overwrite=True)
+    if owner is not None:
+        replaced_files.keep_objects(config, plan)
     if owner is None:
         create_output(config, plan, owner=_content(config, plan, plan.threshold.settled))
     elif owner.get("fingerprint") == plan.fingerprints.of_output:

@@ -26,17 +26,21 @@ from magneton_tasks.base.files import FileInfo
 from magneton_tasks.base.location import locate
 from magneton_tasks.base.units import several
 from magneton_tasks.config.path_map import mapped, path_map
+from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import CorruptFileError
 from magneton_tasks.formats.listed import LIST_FILE, Listed
 from magneton_tasks.formats.objects import Objects
+from magneton_tasks.formats.precomputed.owner import OWNER_FILE
+from magneton_tasks.plan.fingerprints import of_shards
 from magneton_tasks.plan.geometry import Geometry, VolumeFacts
-from magneton_tasks.plan.plan import Fingerprints, digest
+from magneton_tasks.plan.plan import Fingerprints, Plan, digest
+from magneton_tasks.stages.objects.kinds import FOLDERS
 from magneton_tasks.work import settled
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.attempts import newest_first, plan_data
 from magneton_tasks.work.events import Note, tell
 from magneton_tasks.work.manifest import Manifest
-from magneton_tasks.work.output_files import OF_STAGE, Written, of_result
+from magneton_tasks.work.output_files import OF_STAGE, Written, named_in, of_result
 from magneton_tasks.work.paths import AttemptPaths, WorkPaths
 from magneton_tasks.work.record import Record
 from magneton_tasks.work.stores import store_of
@@ -79,6 +83,34 @@ def keep(url: str, owner: Mapping[str, Any]) -> bool:
                 return before is not None
             file_list.write(objects, found, covers)
     return True
+
+
+def keep_objects(config: RunConfig, plan: Plan) -> None:
+    """Have meshes and skeletons of other settings listed that no verify has listed.
+
+    The owner's result stays the same, whatever these settings are: the mark of their folder tells
+    whose they are.
+
+    Raises
+    ------
+    OutputError, TemporaryError
+        As `keep`.
+    """
+    from magneton_tasks.work import file_list  # pyarrow
+
+    objects, work = Objects(locate(config.paths.output)), WorkPaths(Path(config.paths.work))
+    left = dict[str, Listed]()
+    for section, folder in FOLDERS.items():
+        mark = (objects.get_json(f"{folder}/{OWNER_FILE}") or {}).get("fingerprint")
+        if mark and mark != plan.fingerprints.of(section):
+            stage = f"{section}_shards"
+            states = Manifest(work.records(stage, of_shards(mark))).read()
+            left |= {file.name: file for file in named_in(_Valid(states).values())}
+    if left and not left.items() <= {f.name: f for f in _sound(objects) if f.name in left}.items():
+        with file_list.Sorted() as found:
+            found.add(_sound(objects))
+            found.add(left.values())
+            file_list.write(objects, found, "")
 
 
 def _sound(objects: Objects) -> Iterator[Listed]:

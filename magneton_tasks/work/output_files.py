@@ -13,7 +13,7 @@ have it any more. What a stage doesn't list is never removed. The few files that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,12 @@ def of_cells(written: Written, stage: str) -> Iterator[Listed]:
 
 def named(written: Written, stage: str) -> Iterator[Listed]:
     """The files that records name by their path below the output."""
-    for record in written.records(stage).values():
+    return named_in(written.records(stage).values())
+
+
+def named_in(records: Iterable[Record]) -> Iterator[Listed]:
+    """As `named`, of some records."""
+    for record in records:
         for name, (size, crc32) in record.info.get("outputs", {}).items():
             yield Listed(name, size, crc32)
 

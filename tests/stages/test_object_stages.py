@@ -109,8 +109,6 @@ def sums(run: Run, mip: int) -> dict[int, float]:
 @pytest.mark.parametrize("mip", [0, 1, 3])
 def test_objects_above_dust_are_whole(finished: Path, mip: int) -> None:
     """Of a mip of apply's cells, and of one of downsample's."""
-    if mip != 1:
-        shutil.rmtree(finished.parent / "segmentation/mesh")  # its shards have other names
     run = volumes.run_pipeline(finished, {"mesh.mip": mip})
     assert not run.plan.work["apply"].todo
     assert bool(run.plan.work["mesh"].todo) == (mip != 1)
@@ -135,6 +133,27 @@ def test_a_rerun_has_nothing_to_do(finished: Path, plain_maker: PlainMaker) -> N
     assert len(shards) == 8
     assert sum(shards) == len(mesh_files(finished)) - 2 > 1
     assert not plain_maker.worked
+
+
+def test_meshes_that_nobody_asks_for_any_more_are_removed(finished: Path) -> None:
+    n = len(mesh_files(finished))
+    run = volumes.run_pipeline(finished, {"mesh": None})
+    assert run.result("verify")["removed"] == n
+    assert not (finished.parent / "segmentation" / "mesh").exists()
+
+
+def test_meshes_of_other_settings_that_were_never_proved_are_removed_too(finished: Path) -> None:
+    """Of three settings, the second was stopped: what it and the first left goes."""
+    stopped = volumes.plan_run(finished, {"mesh.mip": 0})
+    volumes.run_stages(stopped, stages=["mesh", "mesh_shards"])
+    volumes.release(stopped)
+    before = mesh_files(finished).keys()
+    (finished.parent / "segmentation" / "mesh" / "notes").write_bytes(b"theirs")
+    run = volumes.run_pipeline(finished, {"mesh.mip": 3})
+    told = [name for r in run.records("mesh_shards").values() for name in r.info.get("outputs", {})]
+    own = {name.removeprefix("mesh/") for name in told}
+    assert mesh_files(finished).keys() == {*own, "info", "magneton.json", "notes"}
+    assert run.result("verify")["removed"] == len(before - own - {"info", "magneton.json"}) > 0
 
 
 def forget_meshes(config: Path) -> None:
