@@ -238,12 +238,12 @@ def test_paths_lie_under_the_roots_wherever_links_lead(
 def test_what_forms_offer_is_what_a_form_may_set(
     write_config: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both methods and several runners together offer every key of the list, and no other."""
+    """Both methods, several runners and all sections offer every key of the list, and no other."""
     monkeypatch.setenv("MAGNETON_ROOTS", "/")
-    runners = "runner: {offered: [local, slurm], default: local}\n"
+    given = "runner: {offered: [local, slurm], default: local}\nmesh: {}\nskeleton: {}\n"
     found = set()
     for method in ("overlap", "exact"):
-        config = load_config(write_config(method, f"{runners}method: {method}\n"))
+        config = load_config(write_config(method, f"{given}method: {method}\n"))
         of_fields = {name: key for key in from_form.KEYS for name in fields.names(key)}
         form = dict.fromkeys(of_fields.get(name, name) for name in params.form(config))
         found |= form.keys() - {"stages", "restart"}
