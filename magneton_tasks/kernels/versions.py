@@ -16,7 +16,7 @@ EXACT_ROUNDS = 2
 EXACT_CUT = 1
 POOLING = 1
 #: the rule that takes the threshold from the map
-MAP_THRESHOLD = 1
+MAP_THRESHOLD = 2
 DOWNSAMPLE = 1
 MESH = 1
 SKELETON = 1

@@ -5,9 +5,9 @@ W. Both change with the threshold t, as what merges turns from a contact into an
 
     affinity 0        B(t)      t1         t2            W(t)         1
              |---------|---------|----------|-------------|-----------|
-                       0        3/10       1/2            1              share of the way, as angles
+                       0       11/40       1/2            1              share of the way, as angles
 
-1. t1 is the highest t of `LEVELS` that lies three tenths of the way from B(t) to W(t), or lower; t2
+1. t1 is the highest t of `LEVELS` that lies 11/40 of the way from B(t) to W(t), or lower; t2
    likewise lies halfway: a cautious cut. The way is measured in angles, arcsin(sqrt(p)), which treat
    .05 to .10 about like .90 to .95.
 2. Cuts nest, so a lower one differs from that at t2 by the entropy (of object sizes) that its further
@@ -40,7 +40,7 @@ ENTROPY_UNIT = 2**-10
 
 #: Shares of the way from B to W: the threshold's own, the cautious cut's, and a lower one's, which
 #: tells whether a cliff is near.
-_WAY, _HALFWAY, _LOW_WAY = 0.3, 0.5, 0.2
+_WAY, _HALFWAY, _LOW_WAY = 0.275, 0.5, 0.2
 #: How far the segmentation may be from that halfway, in bits of VI.
 MOST_CHANGE_BITS = 0.75
 #: From the cut at `_LOW_WAY` on, this many bits of VI away, a little less threshold merges a lot.

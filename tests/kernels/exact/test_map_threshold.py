@@ -91,7 +91,7 @@ def by_definition(affinity: Array, settings: ExactSettings) -> dict[str, float]:
         )
 
     half, low = highest(0.5), highest(0.2)
-    first = at = highest(0.3)
+    first = at = highest(0.275)
     while at < half and bits[half] - bits[at] > 0.75:
         at += 1
     return {
@@ -179,9 +179,9 @@ def test_too_few_contacts_say_nothing() -> None:
     assert choose(sums_of({}, (0.1, 10_000))).warned == ()
 
 
-def test_between_a_tenth_and_nine_tenths_it_lies_three_tenths_of_the_way_in_angles() -> None:
+def test_between_a_tenth_and_nine_tenths_it_lies_eleven_fortieths_of_the_way_in_angles() -> None:
     found = choose(sums_of({}, (0.1, 20_000)))
-    angle = 0.7 * asin(sqrt(0.1)) + 0.3 * asin(sqrt(0.9))
+    angle = 0.725 * asin(sqrt(0.1)) + 0.275 * asin(sqrt(0.9))
     assert found.value == max(t for t in LEVELS if asin(sqrt(t)) <= angle)
     assert [found.between, found.inside] == pytest.approx([0.1, 0.9], abs=1e-3)
 
@@ -208,7 +208,7 @@ def test_poor_contrast_is_warned_of_also_where_no_level_fits() -> None:
 
 
 #: version of the rule, threshold, between, inside
-GOLDEN = (1, 0.52, 0.435729, 0.674684)
+GOLDEN = (2, 0.52, 0.435729, 0.674684)
 
 
 def test_the_same_sums_make_the_same_threshold() -> None:
@@ -224,10 +224,10 @@ DISTORTIONS: dict[str, Any] = {
     "g1.6": lambda p: p**1.6, "g2.5": lambda p: p**2.5, "high": lambda p: 0.5 + p / 2,
     "low": lambda p: p * 127 / 255,
 }  # fmt: skip
-#: Measured with a prototype of its own, which added floating-point numbers.
+#: They cost .075 bits of VI on average above the best one of each distorted map, .332 at most.
 THRESHOLDS = {
-    "pub128": (0.3, 0.445, 0.38, 0.24, 0.195, 0.685, 0.13),
-    "real_gala_train": (0.22, 0.435, 0.335, 0.325, 0.36, 0.605, 0.095),
+    "pub128": (0.28, 0.425, 0.36, 0.22, 0.175, 0.675, 0.12),
+    "real_gala_train": (0.2, 0.42, 0.3, 0.23, 0.335, 0.6, 0.08),
 }
 
 
@@ -247,8 +247,8 @@ def test_real_maps_of_any_calibration(name: str, distortion: str, threshold: flo
 @needs_shared_data
 def test_a_real_map_has_the_levels_that_were_measured() -> None:
     found = choose(threshold_sums(real("pub128")["affs"].copy(), ExactSettings(0.5)))
-    assert [found.between, found.inside] == pytest.approx([0.09911, 0.86914], abs=1e-5)
-    assert found.change_bits == pytest.approx(0.3088, abs=1e-3)
+    assert [found.between, found.inside] == pytest.approx([0.09888, 0.86908], abs=1e-5)
+    assert found.change_bits == pytest.approx(0.3457, abs=1e-3)
 
 
 def test_crops_agree_with_each_other() -> None:
