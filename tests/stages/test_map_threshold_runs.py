@@ -301,7 +301,7 @@ def test_pub128_in_a_masked_frame_has_its_own_threshold(tmp_path: Path) -> None:
     array, mask = framed(pub128(), 5)
     config = with_mask(tmp_path / "masked", array, mask, block={"size": [96, 96, 96]})
     chosen = guessed(config)
-    assert (chosen.value, chosen.source, chosen.warnings) == (0.3, "map", ())
+    assert (chosen.value, chosen.source, chosen.warnings) == (0.28, "map", ())
 
 
 def test_a_cut_out_is_a_volume_of_its_own(tmp_path: Path) -> None:
