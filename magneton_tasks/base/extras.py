@@ -31,6 +31,10 @@ def require_extra(
         Of the class `error`; it names what is missing, and what to type.
 
     """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise error(f"{purpose} needs {', '.join(missing)}", f"pip install 'magneton[{extra}]'")
+    if absent := missing(packages):
+        raise error(f"{purpose} needs {', '.join(absent)}", f"pip install 'magneton[{extra}]'")
+
+
+def missing(packages: Sequence[str]) -> list[str]:
+    """Those that aren't installed; nothing is imported."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]

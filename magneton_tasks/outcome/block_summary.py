@@ -22,7 +22,7 @@ from magneton_tasks.outcome.run_state import (
 )
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import noun_of
-from magneton_tasks.stages.proof import words
+from magneton_tasks.stages.proof import MADE, made_words, words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 
@@ -75,11 +75,18 @@ def summarise(
         "volume": volume(attempt),
         "runner": attempt.config.runner.default,
         "pool": _pool(attempt, columns),
+        "made": _made(verified),
         "has_preview": attempt.paths.preview.is_file(),
         "has_report": attempt.paths.page.is_file(),
         "has_output": has_output(attempt),
     }
     return with_time_left(attempt, found, now)
+
+
+def _made(verified: Mapping[str, Any] | None) -> Data:
+    """What verify counted of meshes and skeletons, with words for it, by section of the config."""
+    found = {section: (verified or {}).get(section) for section in MADE}
+    return {s: {**made, "words": made_words(made)} for s, made in found.items() if made}
 
 
 def with_time_left(attempt: Attempt, found: Data, now: float) -> Data:

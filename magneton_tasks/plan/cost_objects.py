@@ -24,8 +24,10 @@ _MOST_PIECES = 8
 #: Bytes of a piece in a shard's task: id, digest, place, and what sorts them; and how many there are.
 _BYTES_PER_PIECE = 120
 _VOXELS_PER_PIECE = (60, 1500)
-#: What the joining of one object holds.
-_JOIN_BYTES = (200 * 2**20, 40 * 2**20)
+#: What a shard's task takes anyway, which computes next to nothing, and what the joining of one object
+#: holds: at most, and to be expected.
+_SHARDS_BASE_EXPECTED_BYTES = 100 * 2**20
+_JOIN_BYTES = (200 * 2**20, 10 * 2**20)
 
 
 def cell_memory(section: Section, cell: Vec3) -> Memory:
@@ -44,7 +46,8 @@ def shard_memory(made: ObjectGrid, voxels: int) -> Memory:
     of_shard = voxels / len(made.shards)
     most, usual = (int(of_shard / n) * _BYTES_PER_PIECE for n in _VOXELS_PER_PIECE)
     return Memory(
-        BASE_BOUND_BYTES + most + _JOIN_BYTES[0], BASE_EXPECTED_BYTES + usual + _JOIN_BYTES[1]
+        BASE_BOUND_BYTES + most + _JOIN_BYTES[0],
+        _SHARDS_BASE_EXPECTED_BYTES + usual + _JOIN_BYTES[1],
     )
 
 

@@ -48,6 +48,9 @@ block:
 apply:
   sharding: on
 
+# Meshes of all objects, for 3D views; null: none.
+mesh: {{mip: 2}}
+
 # What is most often tuned (these are the defaults):
 # segment:
 #   threshold: null                # null: from the map itself (plan prints it); a lower number merges more

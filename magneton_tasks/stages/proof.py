@@ -13,13 +13,15 @@ from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any, Literal
 
-from magneton_tasks.base.units import several
+from magneton_tasks.base.units import human_bytes, several
 
 #: CPU seconds to read a chunk's file and sum it up: a file, and a byte (benchmarks/verify.py).
 FILE_S, BYTE_S = 8e-6, 0.5e-9
 #: Part of the run's CPU time that reading may take.
 SHARE = 0.03
 
+#: What sections of the config make of objects: keys of verify's result.
+MADE = {"mesh": "meshes", "skeleton": "skeletons"}
 How = Literal["all", "sampled", "sizes"]
 
 
@@ -57,6 +59,13 @@ def checked(chunks: int, read: int, share: float) -> dict[str, Any]:
 def file_words(verified: Mapping[str, Any]) -> str:
     """What the files of a verified result are."""
     return "shards" if verified.get("sharded") else "chunks"
+
+
+def made_words(made: Mapping[str, Any]) -> str:
+    """What verify counted of meshes or skeletons: ``1,234 objects in 4 shards (56 MiB), 7 left out as dust``."""
+    objects, shards = several(made["objects"], "object"), several(made["shards"], "shard")
+    dust = f", {made['dust']:,} left out as dust" if made["dust"] else ""
+    return f"{objects} in {shards} ({human_bytes(made['bytes'])}){dust}"
 
 
 def words(verified: Mapping[str, Any] | None) -> str | None:

@@ -25,9 +25,11 @@ from magneton_tasks.work.stores import segmentation
 from tests.buckets.conftest import GoogleStore, S3Store, Store
 from tests.helpers import volumes
 from tests.helpers.calls import Caller
+from tests.helpers.plain_maker import PlainMaker, plain_maker
 from tests.helpers.tiny_volume import write_tiny_volume
 from tests.outcome.test_checksums import sampled
 
+__all__ = ["plain_maker"]
 pytestmark = pytest.mark.usefixtures("warm", "childless")
 
 Segmented = Callable[..., Path]
@@ -146,6 +148,24 @@ def test_a_damaged_chunk_is_found_and_written_again(
     assert chunk.removeprefix("seg/") in found
     again = volumes.run_pipeline(config, run="again")
     assert len(again.made("apply")) == 1 and is_same(again, expected)
+
+
+def test_meshes_lie_in_the_bucket_too(
+    segmented: Segmented, store: Store, plain_maker: PlainMaker
+) -> None:
+    config = segmented(store)
+    config.write_text(config.read_text() + "mesh: {mip: 1, dust_um3: 0}\n")
+    run = volumes.run_pipeline(config)
+    there = store.everything()
+    made = {n: d for n, d in there.items() if n.startswith("seg/mesh/")}
+    assert {"seg/mesh/info", "seg/mesh/magneton.json", "seg/mesh/0.shard"} == set(made)
+    assert json.loads(there["seg/info"])["mesh"] == "mesh"
+    assert run.result("verify")["mesh"]["objects"] == len(plain_maker.joined) > 0
+    store.put("seg/mesh/0.shard", made["seg/mesh/0.shard"][:-1])
+    again = volumes.run_pipeline(config, run="again", expect=65)
+    assert "mesh/0.shard" in again.result("verify")["failures"][0]["cause"]
+    volumes.run_pipeline(config, run="mended")
+    assert store.everything()["seg/mesh/0.shard"] == made["seg/mesh/0.shard"]
 
 
 def test_the_output_removed_is_written_again(

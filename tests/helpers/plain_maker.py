@@ -37,7 +37,14 @@ class PlainMaker:
         return Joined(json.dumps(told).encode(), {"rows": n})
 
     def info(self, sharding: Mapping[str, Any]) -> dict[str, Any]:
-        return {"@type": "neuroglancer_multilod_draco", "sharding": dict(sharding)}
+        """One that cloud-volume takes, which looks at it whenever it opens the volume."""
+        return {
+            "@type": "neuroglancer_multilod_draco",
+            "vertex_quantization_bits": 10,
+            "transform": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0],
+            "lod_scale_multiplier": 1,
+            "sharding": dict(sharding),
+        }
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from magneton_tasks.clean.find import find
 from magneton_tasks.clean.remove import remove
@@ -19,10 +22,12 @@ from magneton_tasks.config.read import load_config
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.formats.precomputed.keyed_reader import ShardReader
 from magneton_tasks.formats.precomputed.keyed_shards import KeyedSharding
+from magneton_tasks.outcome import damage
 from magneton_tasks.plan import geometry as geometries
 from magneton_tasks.plan import object_grid
 from magneton_tasks.stages.objects.joining import Joining
 from magneton_tasks.work import pieces
+from magneton_tasks.work.states import VolumeStates
 from tests.helpers import volumes
 from tests.helpers.plain_maker import PlainMaker, plain_maker
 from tests.helpers.volumes import Array, Run, in_fork, kill_at
@@ -266,7 +271,6 @@ def test_what_gets_lost_in_a_shard_is_found(
     run = volumes.run_pipeline(finished, expect=65)
     assert told in run.result("verify")["failures"][0]["cause"]
     assert "mesh" not in json.loads((finished.parent / "segmentation/info").read_text())
-    monkeypatch.undo()
 
 
 def test_a_cell_that_is_forgotten_is_found(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,3 +328,65 @@ def test_clean_frees_pieces_and_the_next_threshold_makes_them_again(finished: Pa
     assert volumes.run_pipeline(finished).plan.nothing_to_do
     run = volumes.run_pipeline(finished, {"segment.threshold": 0.5})
     assert len(run.made("mesh")) == len(run.records("mesh"))
+
+
+def test_a_full_disk_loses_nothing(finished: Path) -> None:
+    expected = mesh_files(finished)
+    forget_meshes(finished)
+    plain, shards = os.rename, list[str]()
+
+    def full(source: Any, target: Any, **options: Any) -> None:
+        if str(target).endswith(".shard"):
+            shards.append(str(target))
+            if len(shards) == 3:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        plain(source, target, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        run = volumes.run_pipeline(finished, expect=74)
+    assert "free space" in run.result("mesh_shards", 0)["failures"][0]["hint"]
+    again = volumes.run_pipeline(finished)
+    assert again.plan.work["mesh"].todo == []
+    assert len(again.made("mesh_shards")) == 8 - 2
+    assert mesh_files(finished) == expected
+
+
+def test_several_thresholds_have_meshes_each(finished: Path, plain_maker: PlainMaker) -> None:
+    sets = {"paths.output": f"file://{finished.parent}/cut-{{threshold}}"}
+    run = volumes.run_pipeline(finished, sets, thresholds=(0.5, 0.6))
+    for one, name in zip(run.attempt.each(), ("0.5", "0.6"), strict=True):
+        found = objects_of(finished.parent / f"cut-{name}" / "mesh")
+        url = one.config.paths.output
+        labels = volumes.read_segmentation(url, 1)
+        assert set(found) <= set(np.unique(labels).tolist())
+        assert found
+
+
+def test_a_restart_joins_all_objects(finished: Path, plain_maker: PlainMaker) -> None:
+    before = mesh_files(finished)
+    run = volumes.run_pipeline(finished, stages=("apply",), restart=True, run="anew")
+    assert len(plain_maker.joined) == len(objects_of(finished.parent / "segmentation/mesh"))
+    assert sum(r.info.get("copied", 0) for r in run.records("mesh_shards").values()) == 0
+    assert mesh_files(finished) == before
+
+
+def test_switched_off_meshes_are_not_named(finished: Path) -> None:
+    text = finished.read_text()
+    data = yaml.safe_load(text)
+    del data["mesh"]
+    finished.write_text(yaml.safe_dump(data))
+    run = volumes.run_pipeline(finished)
+    assert run.plan.nothing_to_do
+    assert "mesh" not in run.plan.work
+    assert not (finished.parent / "segmentation/mesh").exists()
+    assert "mesh" not in json.loads((finished.parent / "segmentation/info").read_text())
+
+
+def test_status_finds_what_is_damaged(finished: Path) -> None:
+    attempt = volumes.run_pipeline(finished).attempt
+    spoil(a_shard(finished), "a bit")
+    spoil(next((finished.parent / "work").glob("mesh-*/cells/*")), "gone")
+    states = VolumeStates(attempt, alive=False)
+    found = {s: list(damage.find(attempt, s, states.judged(s))) for s in ("mesh", "mesh_shards")}
+    assert [len(some) for some in found.values()] == [1, 1]

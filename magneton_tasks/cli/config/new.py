@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from magneton_tasks.base import files
+from magneton_tasks.base.extras import MESHING, missing
 from magneton_tasks.base.geometry import Box, Vec3, vec3
 from magneton_tasks.base.location import locate
 from magneton_tasks.cli import console
@@ -22,6 +23,7 @@ from magneton_tasks.cli.config.answers import Answers, Ask, confirm, proposals, 
 from magneton_tasks.cli.config.convention import ask_convention
 from magneton_tasks.cli.config.frame import ask_axes, ask_place
 from magneton_tasks.cli.config.levels import described, levels_of
+from magneton_tasks.config.mesh import Mesh
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.errors import MagnetonError, UsageError
 from magneton_tasks.formats.info import VolumeInfo
@@ -70,6 +72,10 @@ def new(
         sizes.ask_block(answers, ask, info, samples)
         _paths(answers, ask, config, output, work)
         sizes.ask_chunk(answers, ask, info)
+        if not missing(
+            MESHING
+        ):  # where they can't be made, the config says how it would ask for them
+            answers.set("mesh.mip", Mesh.model_fields["mip"].default)
         _show_plan(config, answers, Path(private), yes)
         _write(config, answers, info, picture.read_bytes())
     _say_next(config, info)

@@ -80,6 +80,10 @@ export function showHead(s, now_s) {
     figure("Method", method),
     figure("Threshold", String(threshold.value ?? "–"), threshold.source_words, threshold.levels),
     ...(s.pool ? [figure("Objects", exact(s.pool.objects, si, several(s.pool.objects, "object")))] : []),
+    ...(s.made?.mesh ? [figure("Meshes", si(s.made.mesh.objects), null, s.made.mesh.words)] : []),
+    ...(s.made?.skeleton
+      ? [figure("Skeletons", si(s.made.skeleton.objects), null, s.made.skeleton.words)]
+      : []),
     figure(s.state === "running" ? "Time so far" : "Time", inSeconds(Math.max(until - s.planned, 0))),
     ...(s.left_s !== null ? [figure("Time left, about", about(s.left_s), null, left)] : []),
     ...(cpu ? [figure("CPU time", exact(cpu, seconds, `${count(cpu)} s`))] : []),

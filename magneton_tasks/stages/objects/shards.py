@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from magneton_tasks.base import files
+from magneton_tasks.formats.listed import Listed
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed import object_folders
+from magneton_tasks.formats.removing import remove
 from magneton_tasks.plan.plan import digest
 from magneton_tasks.stages.claims import claim
 from magneton_tasks.stages.kept import KeptCells
@@ -117,13 +118,11 @@ class ShardStage:
         return f"{self.folder}/{self.sharding.file_name(key)}"
 
     def _remove(self, key: int) -> None:
-        """A shard that has no objects any more; one in a bucket is left to the output's file list."""
+        """Remove a shard that has no objects any more."""
         before = self.kept.before.get(key)
         outputs = before.info.get("outputs", {}) if before is not None else {}
-        for name, (size, crc32) in outputs.items() if self.objects.is_local else ():
-            path = self.objects.path(name)
-            if files.stat_size(path) == size and files.crc32_of(path) == crc32:
-                path.unlink()
+        for _ in remove(self.objects, [Listed(name, *told) for name, told in outputs.items()]):
+            pass  # one that isn't as it was written stays, as the list of files says
 
     def _write(self, key: int, joining: Joining) -> Info:
         before, name = self.kept.before.get(key), self._name(key)

@@ -179,11 +179,9 @@ def test_the_exact_method_has_a_config_of_its_own(small: Array, tmp_path: Path) 
     )
     for key in read:
         assert f"{key.rpartition('.')[2]}: " in text, key
-    bare = _uncommented(text)
-    assert (
-        parse_config(bare.replace("box: {begin: [0, 0, 0], end: [512, 2048, 2048]}", ""), "")
-        == made
-    )
+    bare = _uncommented(text).replace("box: {begin: [0, 0, 0], end: [512, 2048, 2048]}", "")
+    assert parse_config(bare, "").model_copy(update={"skeleton": None}) == made
+    assert made.mesh is not None
     run = volumes.run_pipeline(config, TEST_SETS)
     by_hand = {"method": "exact", "block": {"size": [12, 24, 24]}, "segment": {}, "apply": {}}
     other = tmp_path / "by-hand"
