@@ -81,7 +81,10 @@ def _needed(config: RunConfig | None) -> set[str]:
     """What a run of the config can't do without here."""
     if config is None:
         return set()
-    return {"compute"} if is_offered(config, Kind.PROCESSES) else set()
+    if not is_offered(config, Kind.PROCESSES):
+        return set()
+    makes_objects = config.mesh is not None or config.skeleton is not None
+    return {"compute", "mesh"} if makes_objects else {"compute"}
 
 
 def _is_installed(package: str) -> bool:

@@ -19,6 +19,7 @@ from magneton_tasks.base import checkup, files
 from magneton_tasks.base.checkup import Check, Finding, ok, wrong
 from magneton_tasks.base.mounts import Mount
 from magneton_tasks.cli.doctor import airflow, installation, machine, runners, storage, volume
+from magneton_tasks.config.mesh import Mesh
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.runners.arrays.scheduler import Limits
@@ -125,6 +126,10 @@ def test_an_extra_that_is_there_in_part_or_is_needed_is_wrong(
     without(*extras["compute"])
     assert levels(installation.extras(None)) == ["ok"]
     assert levels(installation.extras(config)) == ["wrong", "ok"]
+    without("pyfqmr", "bioimage-cpp")
+    assert levels(installation.extras(config)) == ["ok"], "it makes no meshes"
+    (part, _) = installation.extras(config.model_copy(update={"mesh": Mesh()}))
+    assert "pyfqmr missing" in part.what and part.hint == "pip install 'magneton[mesh]'"
 
 
 def test_code_that_is_not_compiled_yet_is_odd(
