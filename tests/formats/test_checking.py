@@ -18,6 +18,7 @@ import pytest
 from magneton_tasks.cli.main import main
 from magneton_tasks.formats.precomputed.checking.layer import Wanted, check
 from magneton_tasks.formats.precomputed.checking.report import LayerReport
+from magneton_tasks.formats.precomputed.meshes import encode_fragment
 from tests.formats.test_over_the_web import Server
 
 SHAPE = (32, 64, 64)
@@ -82,15 +83,17 @@ PROPERTIES = {
         ],
     },
 }  # fmt: skip
-#: Two nodes and their parent, of 5, 7 and 3 bytes.
-FRAGMENTS = b"x" * 15
+TRIANGLE = encode_fragment(
+    np.array([[0, 0, 0], [512, 0, 0], [0, 512, 9]], np.float32), np.array([[0, 1, 2]], np.int32), 10
+)
+#: Two nodes and their parent.
+FRAGMENTS = TRIANGLE * 3
 
 
 def manifest(first: tuple[int, ...] = (0, 1), parent: int = 0) -> bytes:
     head = struct.pack("<6fI2f6f2I", *[16.0] * 3, *[0.5] * 3, 2, 1, 2, *[0] * 6, 2, 1)
-    return (
-        head + struct.pack("<6I2I", *first, 0, 0, 0, 0, 5, 7) + struct.pack("<4I", parent, 0, 0, 3)
-    )
+    size = len(TRIANGLE)
+    return head + struct.pack("<12I", *first, 0, 0, 0, 0, size, size, parent, 0, 0, size)
 
 
 def skeleton(edges: tuple[int, ...] = (0, 1, 1, 2)) -> bytes:
@@ -244,10 +247,10 @@ WRONG: dict[str, tuple[str, Damage, str, int, str]] = {
     "a missing fragment": ("files", without("mesh/3:0:all"), "meshes: damaged", 1, "mesh/3:0:all: isn't there"),
     "a corner of no vertex": ("files", bytes_of("mesh/3:0:all", fragment((0, 1, 3))), "meshes: damaged", 1, "vertex 3 of 3"),
     "a fragment cut off": ("files", cut("mesh/3:0:all"), "meshes: damaged", 1, "mesh/3:0:all: 31 bytes"),
-    "a manifest cut off": ("apart", cut("mesh/3.index"), "meshes: damaged", 1, "69 bytes where 116 are due"),
-    "fragments out of order": ("apart", bytes_of("mesh/3.index", manifest((1, 0))), "meshes: damaged", 1, "Z-order"),
-    "a parent missing": ("apart", bytes_of("mesh/3.index", manifest(parent=1)), "meshes: damaged", 1, "parent of level 1"),
-    "fragments cut off": ("apart", cut("mesh/3"), "meshes: damaged", 1, "9 bytes of fragments where its manifest says 15"),
+    "a manifest cut off": ("apart", cut("mesh/3.index"), "meshes: damaged", 1, "a manifest of 69 bytes"),
+    "fragments out of order": ("apart", bytes_of("mesh/3.index", manifest((1, 0))), "meshes: damaged", 1, "Morton order"),
+    "a parent missing": ("apart", bytes_of("mesh/3.index", manifest(parent=1)), "meshes: damaged", 1, "without a parent"),
+    "fragments cut off": ("apart", cut("mesh/3"), "meshes: damaged", 1, "bytes of fragments where it says"),
     "a mesh shard missing": ("shards", without("mesh/1.shard"), "meshes: shards are missing", 1, "1.shard"),
     "a mesh shard cut off": ("shards", cut("mesh/1.shard"), "meshes: damaged", 1, "mesh/1.shard is cut off"),
     "an edge to nowhere": ("files", bytes_of("skeletons/3", skeleton((0, 1, 1, 3))), "skeletons: damaged", 1, "has an edge to vertex 3"),
@@ -283,7 +286,20 @@ def test_a_mesh_whose_fragments_reach_into_others_is_told(made: Path, tmp_path: 
     path = layer / "mesh" / "0.shard"
     path.write_bytes(path.read_bytes().replace(manifest(), manifest()[:-4] + b"\xff\0\0\0"))
     found = problems(checked(layer))["meshes: damaged"]
-    assert "its fragments have 267 bytes, and there are 15 before" in found[1]
+    size, room = len(FRAGMENTS) - len(TRIANGLE) + 255, len(FRAGMENTS)
+    assert f"its fragments have {size} bytes, and there are {room} before" in found[1]
+
+
+@pytest.mark.parametrize("of", ["apart", "shards"])
+def test_a_fragment_that_cannot_be_decoded_is_told_by_those_who_read(
+    made: Path, tmp_path: Path, of: str
+) -> None:
+    layer = tmp_path / "layer"
+    shutil.copytree(made / of, layer)
+    path = layer / "mesh" / ("3" if of == "apart" else "0.shard")
+    path.write_bytes(path.read_bytes().replace(TRIANGLE, b"x" * len(TRIANGLE), 1))
+    assert checked(layer).is_right
+    assert "can't be decoded" in problems(checked(layer, reads=True))["meshes: damaged"][1]
 
 
 # ------------------------------------------------------------------ what is asked for

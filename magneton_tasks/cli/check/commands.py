@@ -29,7 +29,12 @@ from magneton_tasks.cli.options import JSON, command
     help="Objects of fewer voxels need no skeleton. Default: as Magneton's config says, else none needs one.",
 )
 @click.option("--sparse", is_flag=True, help="Chunks that aren't there are background.")
-@click.option("--read", "reads", is_flag=True, help="Also read and decode all voxels of all mips.")
+@click.option(
+    "--read",
+    "reads",
+    is_flag=True,
+    help="Also read and decode all voxels of all mips, and all meshes.",
+)
 @click.option(
     "--sample",
     type=click.IntRange(min=1),

@@ -18,7 +18,7 @@ from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed.checking import volume
 from magneton_tasks.formats.precomputed.checking.census import Census
 from magneton_tasks.formats.precomputed.checking.info import check_info
-from magneton_tasks.formats.precomputed.checking.meshes import check_meshes
+from magneton_tasks.formats.precomputed.checking.meshes import Depth, check_meshes
 from magneton_tasks.formats.precomputed.checking.objects import Kind, kind_of
 from magneton_tasks.formats.precomputed.checking.properties import check_properties
 from magneton_tasks.formats.precomputed.checking.report import LayerReport, Part
@@ -41,7 +41,7 @@ class Wanted:
     sparse
         Chunks that aren't there are zeros, and no problem.
     reads
-        Read and decode all chunks of all mips.
+        Read and decode all chunks of all mips, and all fragments of meshes.
     sample
         Of each file, or folder, of meshes or skeletons look at so many only; None: at all.
     """
@@ -87,8 +87,12 @@ def check(url: str, wanted: Wanted, say: Say) -> LayerReport:
     parts = [of_info, *_mips(objects, info, mips, censuses, wanted, say)]
     for kind in kinds:
         if kind.is_there and kind.mip in {m.mip for m in mips}:
-            look = check_meshes if kind.noun == "mesh" else check_skeletons
-            look(kind, objects, censuses[kind.mip], _dust(kind, wanted), wanted.sample, say)
+            census, dust = censuses[kind.mip], _dust(kind, wanted)
+            if kind.noun == "mesh":
+                depth = Depth(wanted.reads, wanted.sample)
+                check_meshes(kind, objects, census, dust, depth, say)
+            else:
+                check_skeletons(kind, objects, census, dust, wanted.sample, say)
         parts.append(kind.part)
     if isinstance(info.get("segment_properties"), str):
         part = Part("segment properties")
