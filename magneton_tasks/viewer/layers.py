@@ -36,7 +36,7 @@ class Layer:
     selected
         Ids that are selected; none: all objects are shown.
     solid
-        The volume has meshes: what is selected is seen in 3D.
+        The volume has meshes or skeletons: what is selected is seen in 3D.
     visible
         False: listed, and switched off.
     channels

@@ -100,7 +100,7 @@ def view_of(
             its = next((each for each in of if each.config.paths.output == url), None)
             its = attempt if len(segmentations) == 1 and its is None else its
             selected = largest_objects(url, its, count=count) if truth is None else ()
-            solid = has_meshes(url) and bool(selected)
+            solid = is_solid(url) and bool(selected)
             selected = selected[:SOLID_OBJECTS] if solid else selected
             layers.append(Layer(name, "segmentation", url, selected=selected, solid=solid))
         else:
@@ -121,13 +121,13 @@ def view_of(
     )
 
 
-def has_meshes(url: str) -> bool:
-    """Whether the ``info`` of a precomputed volume names meshes."""
+def is_solid(url: str) -> bool:
+    """Whether the ``info`` of a precomputed volume names meshes or skeletons."""
     try:
         info = read_json(locate(url), "info") or {}
     except MagnetonError:
         return False
-    return isinstance(info.get("mesh"), str)
+    return any(isinstance(info.get(name), str) for name in ("mesh", "skeletons"))
 
 
 def _segmentations(config: RunConfig) -> dict[str, str]:
