@@ -35,6 +35,7 @@ NAMES = (
     "exact_scaling",
     "tune",
     "view",
+    "view_3d",
     "docker",
     "slurm",
     "airflow",

@@ -36,7 +36,7 @@ def run(full: bool = False) -> list[Row]:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
             try:
-                port, path = _link(root / "log", process)
+                port, path = link_of(root / "log", process)
                 return _rows(root, port, path)
             finally:
                 process.send_signal(signal.SIGINT)
@@ -66,7 +66,7 @@ def _write_volume(root: Path) -> None:
     )
 
 
-def _link(log: Path, process: subprocess.Popen[bytes]) -> tuple[int, str]:
+def link_of(log: Path, process: subprocess.Popen[bytes]) -> tuple[int, str]:
     while True:
         match = re.search(r"http://127\.0\.0\.1:(\d+)(/\S+)\n[\s\S]*Ctrl-C", log.read_text())
         if match is not None:
