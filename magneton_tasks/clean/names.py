@@ -67,7 +67,7 @@ _THRESHOLD = r"[01](\.\d+)?"
 _TASK = r"[a-z_]+\d?(-\d+)?"
 _RESULTS = Folder(r"[a-z_]+\d?(-\d+)*\.json")
 _GROUPS = Folder(r"[a-z]+\d*\.json")
-_REPORT = r"report\.json|report\.html|preview\.png|scores\.json"
+_REPORT = r"report\.json|report\.html|preview\.png|objects-3d\.(bin|png)|scores\.json"
 #: what one of several thresholds has for itself
 _CUT = Folder(
     _REPORT,

@@ -28,6 +28,7 @@ def run(attempt: Attempt, exit_code: int) -> int:
     """
     if exit_code == EXIT_OK and "apply" in attempt.plan.stages:
         exit_code = _preview(attempt)
+        _shapes(attempt)
     _report(attempt)
     if exit_code == EXIT_OK and not attempt.paths.cut:
         _gather(attempt)
@@ -87,6 +88,21 @@ def _draw(attempt: Attempt) -> None:
         for section in sections(attempt.plan.geometry.box):
             chunks.require_sound(attempt, segmentation(attempt), 0, section, applied)
         raise
+
+
+def _shapes(attempt: Attempt) -> None:
+    """Draw the largest objects in 3D; the result is what it is, whether or not that works."""
+    if attempt.plan.geometry.mesh is None:
+        return
+    if attempt.plan.nothing_to_do and attempt.paths.shapes.is_file():
+        return  # taken over, with the preview
+    try:
+        from magneton_tasks.outcome.shapes.draw import write_shapes  # DracoPy, PIL
+
+        write_shapes(attempt)
+    except Exception as caught:
+        text = f"the objects couldn't be drawn in 3D: {type(caught).__name__}: {caught}"
+        tell(Note(f"verify: WARNING: {text}", "warning"))
 
 
 def _report(attempt: Attempt) -> None:

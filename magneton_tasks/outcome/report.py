@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magneton_tasks.base import files
 from magneton_tasks.base.json_object import json_object
@@ -34,6 +34,9 @@ from magneton_tasks.stages.proof import words
 from magneton_tasks.work import results
 from magneton_tasks.work.attempt import Attempt
 from magneton_tasks.work.paths import AttemptPaths
+
+if TYPE_CHECKING:
+    from magneton_tasks.outcome.page.shapes import ShownShapes
 
 #: Of the layout of report.json; another one's isn't taken over.
 FORMAT = 2
@@ -62,8 +65,18 @@ def write_report(attempt: Attempt, verified: Mapping[str, Any] | None = None) ->
     files.write_atomic(attempt.paths.report, json.dumps(data, separators=(",", ":")).encode())
     preview = attempt.paths.preview
     picture = preview.read_bytes() if preview.is_file() else None
-    page = frozen.render(_page(attempt, verified, found), picture)
+    page = frozen.render(_page(attempt, verified, found), picture, _shapes(attempt))
     files.write_atomic(attempt.paths.page, page.encode())
+
+
+def _shapes(attempt: Attempt) -> ShownShapes | None:
+    """The largest objects in 3D, where the run drew them."""
+    from magneton_tasks.outcome.page.shapes import shown
+
+    packed, picture = attempt.paths.shapes, attempt.paths.shapes_picture
+    if not packed.is_file() or not picture.is_file():
+        return None
+    return shown(packed.read_bytes(), picture.read_bytes())
 
 
 def collect(attempt: Attempt, verified: Mapping[str, Any] | None = None) -> Data:
@@ -210,7 +223,7 @@ def _before_at(attempt: Attempt) -> AttemptPaths | None:
 def earlier(attempt: Attempt) -> Data | None:
     """What the attempt before found, where this one had nothing to do: nothing has changed since.
 
-    Its preview is taken over, too. None where that attempt wasn't verified, or was another's:
+    Its pictures are taken over, too. None where that attempt wasn't verified, or was another's:
     then the records tell.
     """
     before = _before_at(attempt)
@@ -224,8 +237,7 @@ def earlier(attempt: Attempt) -> Data | None:
         }  # fmt: skip
         is_same = all(found.get(name) == value for name, value in same.items())
         if is_same and found["volume"]["digest"] == attempt.plan.input_digest:
-            if before.preview.is_file():
-                files.write_atomic(attempt.paths.preview, before.preview.read_bytes())
+            _take_pictures(before, attempt.paths)
             names = ("stages", "maps", "slowest", "failures", "failed", "hosts", "runs")
             worked = {name: found[name] for name in names}
             for stage in worked["stages"]:
@@ -233,3 +245,14 @@ def earlier(attempt: Attempt) -> Data | None:
                 stage |= {**NOTHING_OWN, "seconds": None}
             return worked
     return None
+
+
+def _take_pictures(before: AttemptPaths, paths: AttemptPaths) -> None:
+    pairs = (
+        (before.preview, paths.preview),
+        (before.shapes, paths.shapes),
+        (before.shapes_picture, paths.shapes_picture),
+    )
+    for found, place in pairs:
+        if found.is_file():
+            files.write_atomic(place, found.read_bytes())

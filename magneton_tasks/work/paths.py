@@ -5,7 +5,7 @@ those of ``try-<hash>/`` by `trials.try_box`::
 
     work/
       magneton.json  lease  samples.json  thresholds.json  freed.json
-      runs/<safe run id>/<n>/   config.yaml  plan.json  settled.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png  scores.json
+      runs/<safe run id>/<n>/   config.yaml  plan.json  settled.json  groups/ (exact)  results/  logs/  slurm/  report.html  report.json  preview.png  objects-3d.bin  objects-3d.png  scores.json
                                 at/<threshold>/  groups/  results/  logs/  failed/  report.html  ...: of each, where there are several
                                 (of a verified run put together: `stages.gather`)
       segment-<fingerprint>/    labels.zarr  sizes/ (overlap)  residuals/  supervoxels-* (exact)  records/
@@ -150,6 +150,15 @@ class AttemptPaths:
     @property
     def preview(self) -> Path:
         return self._own / "preview.png"
+
+    @property
+    def shapes(self) -> Path:
+        """The largest objects in 3D: `outcome.shapes.packed`."""
+        return self._own / "objects-3d.bin"
+
+    @property
+    def shapes_picture(self) -> Path:
+        return self._own / "objects-3d.png"
 
     @property
     def report(self) -> Path:

@@ -418,7 +418,7 @@ def test_all_that_a_pipeline_writes_is_known_to_be_ours(finished: Run) -> None:
     config, attempt = Path(finished.plan.config_path), finished.attempt
     paths = attempt.paths
     given = [
-        paths.preview, paths.report, paths.page, paths.block_log("segment", 12), paths.log("pool"),
+        paths.preview, paths.shapes, paths.shapes_picture, paths.report, paths.page, paths.block_log("segment", 12), paths.log("pool"),
         paths.log("segment", 3), paths.log("apply", 3, 14), paths.result("count", 3),
         paths.result("downsample", 12, 0), attempt.work.work / "lease.breaking",
     ]  # fmt: skip

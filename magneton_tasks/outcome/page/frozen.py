@@ -20,12 +20,15 @@ from magneton_tasks import __version__
 from magneton_tasks.base.geometry import ceil_div
 from magneton_tasks.base.units import human_moment
 from magneton_tasks.outcome.page import FOLDER
+from magneton_tasks.outcome.page.shapes import ShownShapes
 
 #: The page's modules, each after those that it imports.
 MODULES = (
     "squares.js", "format.js", "charts.js", "head.js", "legend.js", "layer_map.js", "stages.js", "lists.js", "objects.js",
     "about.js", "page.js", "frozen.js",
 )  # fmt: skip
+#: Those that draw objects in 3D, where there are any.
+SHAPES_MODULES = ("webgl.js", "shapes.js")
 #: A statement that imports names from another module, and the beginning of one that exports a name.
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([^"]*)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|const|class) (\w+))", re.MULTILINE)
@@ -45,7 +48,7 @@ _TOLD = 20
 Data = Mapping[str, Any]
 
 
-def render(data: Data, preview: bytes | None = None) -> str:
+def render(data: Data, preview: bytes | None = None, shapes: ShownShapes | None = None) -> str:
     """The file's text.
 
     Parameters
@@ -54,6 +57,8 @@ def render(data: Data, preview: bytes | None = None) -> str:
         From :func:`magneton_tasks.outcome.page.data.whole`.
     preview
         The PNG of the preview.
+    shapes
+        The objects in 3D.
     """
     summary, path = data["summary"], Path(data["facts"]["config"])
     failures = [*(f for s in summary["stages"] for f in s["failures"]), *summary["outside"]]
@@ -62,13 +67,14 @@ def render(data: Data, preview: bytes | None = None) -> str:
         name="/".join(path.parts[-2:]),
         failures=failures[:_TOLD],
         picture=picture(preview) if preview else None,
+        shapes=shapes,
         data=script_json({"facts": data["facts"], "summary": summary}),
         layers=packed(data["layers"]),
         version=__version__,
         made=human_moment(data["facts"]["made"]),
         # ours, and whole: nothing in them comes from a run
         style=Markup((FOLDER / "page.css").read_text()),
-        script=Markup(script()),
+        script=Markup(script(*MODULES, *(SHAPES_MODULES if shapes else ()))),
     )
 
 
@@ -85,9 +91,9 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html.j2")
 
 
-def script() -> str:
-    """The page's modules as one script: a file that is opened from a disk can't import others."""
-    return "".join(['"use strict";\nconst modules = {};\n', *map(_module, MODULES)])
+def script(*names: str) -> str:
+    """Modules as one script: a file that is opened from a disk can't import others."""
+    return "".join(['"use strict";\nconst modules = {};\n', *map(_module, names)])
 
 
 def _module(name: str) -> str:
