@@ -27,6 +27,10 @@ CHROMIUM = "/usr/bin/chromium"
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 #: How long Neuroglancer may take to load and draw, in milliseconds.
 DRAWING_MS = 30_000
+#: How long a page may take for what it is asked, on a busy machine.
+PATIENCE_MS = 180_000
+#: How long the report may take to draw once it has what it draws.
+SETTLE_MS = 3_000
 #: Pixels around what is cut out of the report, and of the head of the convention's picture.
 MARGIN, HEAD = 20, 80
 
@@ -46,6 +50,7 @@ def main() -> None:
         take_preview(sample)
         take_view(page, config)
         take_report(page, sample)
+        take_shapes(page, sample)
         take_convention(sample)
         take_curves(config, sample)
 
@@ -55,7 +60,9 @@ def browser() -> Iterator[Page]:
     """A page of Chromium."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield chromium.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        page = chromium.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
         chromium.close()
 
 
@@ -67,10 +74,11 @@ def take_preview(sample: Path) -> None:
 
 
 def take_view(page: Page, config: Path) -> None:
-    """``view.png``: what ``magneton view`` shows."""
+    """``view.png``: what ``magneton view`` shows, a section and the largest objects in 3D."""
     with viewing(config) as link:
         page.goto(link)
         page.wait_for_timeout(DRAWING_MS)
+        page.wait_for_function("viewer.isReady()")  # all chunks and meshes of what is seen
         save_bytes(page.screenshot(), "view.png")
 
 
@@ -90,6 +98,14 @@ def take_report(page: Page, sample: Path) -> None:
         clip={"x": left, "y": upper, "width": right - left, "height": lower - upper},
     )
     save_bytes(picture, "report.png")
+
+
+def take_shapes(page: Page, sample: Path) -> None:
+    """``report-3d.png``: the largest objects in the run's report."""
+    page.goto(of_run(sample, "report.html").as_uri())
+    page.locator("#shapes.drawn").wait_for()
+    page.wait_for_timeout(SETTLE_MS)
+    save_bytes(page.locator("#shapes").screenshot(), "report-3d.png")
 
 
 def take_convention(sample: Path) -> None:
