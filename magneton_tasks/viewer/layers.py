@@ -37,6 +37,8 @@ class Layer:
         Ids that are selected; none: all objects are shown.
     solid
         The volume has meshes or skeletons: what is selected is seen in 3D.
+    listed
+        The volume has our list of objects (`formats.precomputed.properties`).
     visible
         False: listed, and switched off.
     channels
@@ -55,6 +57,7 @@ class Layer:
     mip: int = 0
     selected: tuple[int, ...] = ()
     solid: bool = False
+    listed: bool = False
     visible: bool = True
     channels: tuple[int, int, int] = (0, 1, 2)
     invert: bool = False

@@ -100,9 +100,17 @@ def view_of(
             its = next((each for each in of if each.config.paths.output == url), None)
             its = attempt if len(segmentations) == 1 and its is None else its
             selected = largest_objects(url, its, count=count) if truth is None else ()
-            solid = is_solid(url) and bool(selected)
-            selected = selected[:SOLID_OBJECTS] if solid else selected
-            layers.append(Layer(name, "segmentation", url, selected=selected, solid=solid))
+            named = named_in_info(url)
+            solid = bool(selected) and not named.isdisjoint({"mesh", "skeletons"})
+            layer = Layer(
+                name,
+                "segmentation",
+                url,
+                selected=selected[:SOLID_OBJECTS] if solid else selected,
+                solid=solid,
+                listed="segment_properties" in named,
+            )
+            layers.append(layer)
         else:
             layers.insert(0, affinity_layer(config))
     if frame is None:
@@ -121,13 +129,14 @@ def view_of(
     )
 
 
-def is_solid(url: str) -> bool:
-    """Whether the ``info`` of a precomputed volume names meshes or skeletons."""
+def named_in_info(url: str) -> frozenset[str]:
+    """Which of meshes, skeletons and the list of objects the ``info`` of a precomputed volume names."""
     try:
         info = read_json(locate(url), "info") or {}
     except MagnetonError:
-        return False
-    return any(isinstance(info.get(name), str) for name in ("mesh", "skeletons"))
+        return frozenset()
+    names = ("mesh", "skeletons", "segment_properties")
+    return frozenset(name for name in names if isinstance(info.get(name), str))
 
 
 def _segmentations(config: RunConfig) -> dict[str, str]:

@@ -160,11 +160,14 @@ def _layers(one: Shown, data_url: str, colours: bool) -> list[State]:
 
 def _segmentation(one: Shown, source: Source) -> State:
     layer = one.layer
+    # the list of objects is sorted by size: by itself it would be by label, 1, 10, 100
+    query = {"segmentQuery": ">voxels"} if layer.listed else {}
     return {
         "type": "segmentation",
         "name": layer.name,
         "source": source,
         "tab": "segments",
+        **query,
         "segments": [str(i) for i in layer.selected],
         "selectedAlpha": 0.6,
         "notSelectedAlpha": 0.2 if layer.selected else 0,

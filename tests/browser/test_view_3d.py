@@ -55,8 +55,10 @@ def test_the_ten_largest_objects_in_3d_and_a_click_hides_one(
         seen.page.wait_for_function(READY)
         panels = seen.wait(lambda p: len(p) == 2 and min(share_of(p[1], i) for i in ids) > 0.002)
         assert min(share_of(panels[0], i) for i in ids[:1]) > 0  # and in the section, a little
-        # the list of objects is open, and its rows choose what is seen in 3D
+        # the list of objects is open, the largest first, and its rows choose what is seen in 3D
         rows = seen.page.locator(".neuroglancer-segment-list-entry", has_text=str(ids[2]))
+        listed = seen.page.locator(".neuroglancer-segment-list-entry-id").all_inner_texts()
+        assert [text for text in listed if text.isdigit()][:10] == [str(i) for i in ids]
         rows.last.locator(".neuroglancer-segment-list-entry-visible-checkbox").click()
         before, others = share_of(panels[1], ids[2]), ids[:2] + ids[3:]
         seen.wait(lambda p: share_of(p[1], ids[2]) < before / 4)  # another's may be like it

@@ -94,6 +94,11 @@ def test_meshes_are_shown_as_a_whole_beside_the_list_of_objects(small_volumes: P
     assert (state["layout"], state["showSlices"]) == ("xy-3d", False)
     assert state["selectedLayer"] == {"layer": "segmentation", "visible": True}
     assert state["projectionScale"] > 90_000
+    (_, drawn), listed = (
+        state["layers"],
+        state_of([image, replace(solid, listed=True)])["layers"][1],
+    )
+    assert ("segmentQuery" in drawn, listed["segmentQuery"]) == (False, ">voxels")
     several = [replace(solid, name=name) for name in ("0.5", "0.7")]
     layout = state_of([image, *several], side_by_side=True)["layout"]
     assert [panel["layout"] for panel in layout["children"]] == ["xy-3d", "xy-3d"]

@@ -70,7 +70,7 @@ def test_of_an_output_with_meshes_ten_objects_are_seen(config: Path, tmp_path: P
     info = tmp_path / "segmentation" / "info"
     info.write_text(json.dumps({**json.loads(info.read_text()), "mesh": "mesh"}))
     (layer,) = look(config).layers[1:]
-    assert (layer.selected, layer.solid) == (plain.selected[:10], True)
+    assert (layer.selected, layer.solid, layer.listed) == (plain.selected[:10], True, False)
 
 
 def test_while_apply_writes_missing_chunks_count_as_empty(config: Path, tmp_path: Path) -> None:
