@@ -22,6 +22,7 @@ NAMES = (
     "pipeline",
     "verify",
     "sharding",
+    "meshes",
     "skeletons",
     "quality",
     "map_threshold",

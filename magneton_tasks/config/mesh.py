@@ -36,7 +36,7 @@ class Mesh(Section):
     ] = Field(
         None,
         title="Mesh error (nm)",
-        description="How far simplification may move the surface at the finest level of detail, as the root of the mean squared distance. null: an eighth of a voxel of the mip.",
+        description="How far simplification may move the surface at the finest level of detail, as the root of the mean squared distance. null: a tenth of a voxel of the mip.",
     )
     lods: Annotated[int, Field(ge=1, le=8, strict=True), Decides("apply", "mesh.lods"), _FORM] = (
         Field(

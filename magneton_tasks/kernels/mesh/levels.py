@@ -27,6 +27,8 @@ from magneton_tasks.kernels.mesh.simplify import simplify
 from magneton_tasks.kernels.mesh.surfaces import Meshes, surfaces
 
 Doubles = NDArray[np.float64]
+#: Of a voxel, where units are stored: edges are cut at halves, so equal points stay equal.
+STEPS = 32
 #: Along x, y, z: whether nothing lies before a node.
 Ends = tuple[bool, bool, bool]
 
@@ -75,10 +77,10 @@ class Levels:
         wanted
             As `surfaces` takes it.
         first
-            Where the first of these voxels lies, from the node's begin. If that is below 0, surfaces there
-            are put on the node's face.
+            Where the first of these voxels lies, from the node's begin.
         ends
-            Along x, y, z: nothing lies before the node.
+            Along x, y, z: nothing lies before the node. Half a voxel of surface does, and nodes can't: it is
+            put on the node's face.
         """
         found = surfaces(numbers, wanted)
         found.vertices[:] += np.array(first[::-1], np.float32)

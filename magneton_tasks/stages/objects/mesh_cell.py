@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Box, Vec3
 from magneton_tasks.formats.precomputed.meshes import encode_fragments, quantised
-from magneton_tasks.kernels.mesh.levels import Levels
+from magneton_tasks.kernels.mesh.levels import STEPS, Levels
 from magneton_tasks.kernels.mesh.merge import selected
 from magneton_tasks.kernels.mesh.surfaces import Meshes
 from magneton_tasks.stages.objects import mesh_piece
@@ -19,9 +19,6 @@ from magneton_tasks.stages.objects.maker import CellLabels, Piece
 from magneton_tasks.stages.objects.mesh_grid import NodeGrid, children
 from magneton_tasks.stages.objects.mesh_manifest import manifest_of
 from magneton_tasks.stages.objects.mesh_piece import Part
-
-#: Units are kept in steps of a voxel that hold where edges are cut, so that equal points stay equal.
-UNIT_STEPS = 32
 
 
 class CellMeshes:
@@ -86,7 +83,7 @@ class CellMeshes:
 
     def _finest(self, at: Vec3) -> Meshes:
         box, begin = self._box(0, at), self._grid.box(0, at).begin
-        # surfaces before the volume that have no node of their own: the plane of zeros belongs to this one
+        # where half a voxel of surface before the volume has no node of its own, it belongs to this one
         low = [
             min(b, f) if b == r else b
             for b, f, r in zip(box.begin, self._first, self._reach.begin, strict=True)
@@ -107,7 +104,7 @@ class CellMeshes:
         """Keep what waits for other cells; the rest."""
         inside = self._is_inside[unit.labels]
         outside = selected(unit, ~inside)
-        steps = np.rint(outside.vertices * UNIT_STEPS).astype(np.float32)
+        steps = np.rint(outside.vertices * STEPS).astype(np.float32)
         bits = unit_bits(self._levels, level)
         self._add(self._units, outside, steps, bits, (level, at[2], at[1], at[0]))
         return selected(unit, inside)
@@ -133,7 +130,7 @@ class CellMeshes:
 
 def unit_bits(levels: Levels, level: int) -> int:
     """Of a unit's corners."""
-    return int(levels.size(level - 1).max() * UNIT_STEPS).bit_length()
+    return int(levels.size(level - 1).max() * STEPS).bit_length()
 
 
 def _padded(volume: Box, cell: CellLabels) -> tuple[Vec3, NDArray[np.uint32]]:

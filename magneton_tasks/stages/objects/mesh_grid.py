@@ -54,7 +54,7 @@ class NodeGrid:
         """The grid of a volume.
 
         Nodes are counted from voxel 0 if the volume's begin is a node's: WEBKNOSSOS doesn't turn
-        ``grid_origin`` into nm. Places aren't negative, so surfaces at voxel 0 are put on its centre,
+        ``grid_origin`` into nm. Places aren't negative, so surfaces before voxel 0 are put on its centre,
         half a voxel inwards. Elsewhere one node more is counted on the low side, of the coarsest level.
         """
         node = vec3(_node(length) for length in space.cell)

@@ -17,11 +17,11 @@ from magneton_tasks.formats.precomputed.meshes import (
     encode_fragment,
     quantised,
 )
-from magneton_tasks.kernels.mesh.levels import Levels
+from magneton_tasks.kernels.mesh.levels import STEPS, Levels
 from magneton_tasks.kernels.mesh.surfaces import Meshes
 from magneton_tasks.stages.objects import mesh_piece
 from magneton_tasks.stages.objects.maker import Joined, StoredPiece
-from magneton_tasks.stages.objects.mesh_cell import UNIT_STEPS, unit_bits
+from magneton_tasks.stages.objects.mesh_cell import unit_bits
 from magneton_tasks.stages.objects.mesh_grid import NodeGrid, children, ordered
 from magneton_tasks.stages.objects.mesh_manifest import manifest_of
 from magneton_tasks.stages.objects.mesh_piece import Parts, Place
@@ -139,7 +139,7 @@ class _Join:
         ends[:, 1] = len(corners), len(faces)
         return Meshes(
             np.zeros(1, np.int64),
-            (corners / UNIT_STEPS).astype(np.float32),
+            (corners / STEPS).astype(np.float32),
             faces.astype(np.int32),
             ends[0],
             ends[1],

@@ -17,7 +17,7 @@ from magneton_tasks.stages.objects.mesh_join import joined
 BITS = 10
 #: Of the finest level, where none is set: as a part of the smallest edge of a voxel. Enclosed volumes
 #: stay within a percent; twice as much makes thin neurites 2 % thinner.
-USUAL_ERROR = 0.125
+USUAL_ERROR = 0.1
 #: From a level to the next, which is shown at half the scale.
 _COARSER = 3.0
 
