@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from magneton_tasks.errors import ConfigError, MagnetonError
 
 #: What makes meshes and skeletons, as it is imported: the extra `mesh`.
-MESHING = ("bioimage_cpp", "pyfqmr", "DracoPy")
+MESHING = ("bioimage_cpp", "DracoPy")
 
 
 def require_extra(

@@ -33,7 +33,6 @@ HEAVY = {
     "numba",
     "numpy",
     "pyarrow",
-    "pyfqmr",
     "scipy",
     "tinybrain",
     "waterz",

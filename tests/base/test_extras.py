@@ -16,9 +16,9 @@ def test_missing_packages_are_named_with_what_to_type(monkeypatch: pytest.Monkey
     require_extra("mesh", MESHING, "making meshes")
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "pyfqmr" else found(name)
+        importlib.util, "find_spec", lambda name: None if name == "DracoPy" else found(name)
     )
-    with pytest.raises(ConfigError, match=r"^making meshes needs pyfqmr\n") as caught:
+    with pytest.raises(ConfigError, match=r"^making meshes needs DracoPy\n") as caught:
         require_extra("mesh", MESHING, "making meshes")
     assert caught.value.hint == "pip install 'magneton[mesh]'"
 

@@ -20,7 +20,7 @@ from magneton_tasks.plan.stage_table import PROBE, TABLE
 #: Modules that --help has no use for: each costs a tenth of a CPU second or more, yaml a fiftieth.
 HEAVY = (
     "DracoPy", "PIL", "bioimage_cpp", "cloudvolume", "jinja2", "matplotlib", "neuroglancer", "numba",
-    "numpy", "psutil", "pyarrow", "pydantic", "pyfqmr", "rich", "ruamel", "scipy", "starlette",
+    "numpy", "psutil", "pyarrow", "pydantic", "rich", "ruamel", "scipy", "starlette",
     "waterz", "yaml", "zarr",
 )  # fmt: skip
 #: Names of options that hold a measure, and the words that say in what.
