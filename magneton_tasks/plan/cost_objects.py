@@ -12,12 +12,15 @@ from magneton_tasks.plan.cost_rest import BASE_BOUND_BYTES, BASE_EXPECTED_BYTES,
 from magneton_tasks.plan.object_grid import BYTES_PER_VOXEL, ObjectGrid
 from magneton_tasks.plan.stage_table import Section
 
-#: CPU seconds per voxel of the volume at mip 0 where the mip of the section is 2, and by how much less
-#: a further mip takes; the shards' in the same way.
-S_PER_VOXEL = {"mesh": 0.04e-6, "skeleton": 0.04e-6}
+#: CPU seconds per voxel of the volume at mip 0 where the mip of the section is 2 (the sample: .11), and
+#: so much more where it is 1: surfaces grow by that. The shards' in the same way.
+S_PER_VOXEL = {"mesh": 0.1e-6, "skeleton": 0.04e-6}
+_FINER = 4.0
 SHARDS_S_PER_VOXEL = {"mesh": 0.01e-6, "skeleton": 0.01e-6}
 #: Bytes per voxel of a cell: its numbers, and what is read and decoded of it at once.
-_CELL_BYTES = {"mesh": (40, 14), "skeleton": (56, 18)}
+_CELL_BYTES = {"mesh": (40, 10), "skeleton": (56, 18)}
+#: What a process of cells takes anyway, to be expected.
+_CELLS_BASE_BYTES = {"mesh": 200 * 2**20, "skeleton": BASE_EXPECTED_BYTES}
 #: Bytes per voxel of the mip of what a cell holds of its pieces before it writes them, in ordinary
 #: tissue, and how much more that may be.
 _MOST_PIECES = 8
@@ -37,7 +40,7 @@ def cell_memory(section: Section, cell: Vec3) -> Memory:
     most, usual = _CELL_BYTES[section]
     return Memory(
         BASE_BOUND_BYTES + most * voxels + _MOST_PIECES * pieces,
-        BASE_EXPECTED_BYTES + usual * voxels + pieces,
+        _CELLS_BASE_BYTES[section] + usual * voxels + pieces,
     )
 
 
@@ -53,5 +56,5 @@ def shard_memory(made: ObjectGrid, voxels: int) -> Memory:
 
 def cpu_s(section: Section, mip: int, voxels: int) -> tuple[float, float]:
     """CPU seconds of all cells and of all shards; ``voxels``: of the volume at mip 0."""
-    share = 8.0 ** (2 - mip)
+    share = _FINER ** (2 - mip)
     return voxels * S_PER_VOXEL[section] * share, voxels * SHARDS_S_PER_VOXEL[section] * share
