@@ -11,6 +11,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import groupby, islice
 from typing import NamedTuple
@@ -25,8 +26,8 @@ from magneton_tasks.formats.precomputed.owner import OWNER_FILE
 #: What tells of a result, whichever that is.
 _OURS = frozenset({"info", OWNER_FILE, LIST_FILE, LEASE_NAME})
 _READ_BYTES = 1 << 20
-#: Objects of a bucket that are removed together.
-_TOGETHER = 1000
+#: Files that are removed together; threads, which wait for the disk.
+_TOGETHER, _REMOVERS = 1000, 8
 
 CLIMBS = "it isn't a name below the output"
 LINKED = "its folder is a link, or no folder"
@@ -87,15 +88,19 @@ def _in_folder(objects: Objects, folder: str, files: Iterator[Listed]) -> Iterat
         return
     except OSError as error:
         raise _failed(objects, folder, error) from error
+
+    def one(file: Listed) -> Fate | None:
+        try:
+            return Fate(file.name, _unlink(descriptor, file))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _failed(objects, file.name, error) from error
+
     try:
-        for file in files:
-            try:
-                kept = _unlink(descriptor, file)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                raise _failed(objects, file.name, error) from error
-            yield Fate(file.name, kept)
+        with ThreadPoolExecutor(_REMOVERS) as threads:
+            while some := list(islice(files, _TOGETHER)):
+                yield from filter(None, threads.map(one, some))
     finally:
         os.close(descriptor)
     _remove_empty(root, folder)

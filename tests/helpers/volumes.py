@@ -10,7 +10,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -316,13 +316,11 @@ def kill_at(n: int, *names: str, when: Callable[..., bool] = lambda *_: True) ->
     For a process of its own: nothing is restored. ``when`` gets the call's arguments and says
     whether it counts.
     """
-    calls = 0
+    calls = count(1)  # threads take a number each
 
     def patched(before: Callable[..., Any]) -> Callable[..., Any]:
         def function(*args: Any, **options: Any) -> Any:
-            nonlocal calls
-            calls += bool(when(*args))
-            if calls == n:
+            if when(*args) and next(calls) == n:
                 os.kill(os.getpid(), signal.SIGKILL)
             return before(*args, **options)
 
