@@ -537,3 +537,19 @@ def test_a_parse_imports_nothing_heavy(write_config: Write) -> None:
     imported = after - before
     assert "magneton_tasks" in imported
     assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("section", ["mesh", "skeleton"])
+def test_stages_of_a_section_are_there_where_the_config_has_it(
+    load_dags: Load, write_config: Write, section: str
+) -> None:
+    path = write_config("cortex", f"{section}: {{mip: 1}}\n")
+    dag = load_dags(path.parent)["instance_segmentation.cortex"]
+    of_objects = {s.name for s in TABLE if s.section}
+    assert of_objects & dag.task_dict.keys() == {section, f"{section}_shards"}
+    assert dag.get_task(section).upstream_task_ids >= {"downsample", f"batches.{section}"}
+    assert dag.get_task("verify").upstream_task_ids >= {f"{section}_shards"}
+    offered = {key.partition(".")[0] for key in dag.params} & {"mesh", "skeleton"}
+    assert offered == {section}
+    heading = dag.params.get_param(f"{section}.mip").schema["section"]
+    assert heading.startswith(("Meshes: ", "Skeletons: "))
