@@ -21,7 +21,7 @@ from magneton_tasks.work.record import Record
 #: Lines that are packed together. To pack one takes some 3 us; to unpack a page 30, to parse a record 10.
 _PAGE = 32
 #: Pages that are held unpacked, and records that are held parsed: those used last.
-_PAGES, _PARSED = 32, 128
+_PAGES, _PARSED = 16, 64
 
 
 class PackedLines:
