@@ -44,9 +44,12 @@ FIRST_BYTES = {"regions": 200, "edges": 130, "basins": 10, "contacts": 120, "und
 SENT_BYTES = 100
 #: Cut: bytes at the peak for each supervoxel of a group that follows its names through round 0; then,
 #: of groups that are cut together, for each supervoxel, and for each region that its group has sent on.
+#: Measured: 9.8 MiB of 11.2 for 124,000 supervoxels, 49.5 of 56 for 615,000 (most of it for 295,000 sent).
 CUT_BYTES_PER_SUPERVOXEL = 100
 CUT_HELD_BYTES, CUT_SENT_BYTES = 36, 120
 #: Groups that lie near each other are cut together up to this many bytes, or to what a task may take.
+#: Measured on mouse cortex in 512 and 4,096 blocks of 32^3, rounds of 60,000 rows: rows of names that are
+#: opened for each supervoxel 1.65 (all together) and 2.46.
 CUT_TOGETHER = 128 * MIB
 #: A worker that has its libraries, and has read next to nothing.
 ROUND_BASE_BYTES = 300 * MIB
