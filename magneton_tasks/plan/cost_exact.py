@@ -44,7 +44,7 @@ FIRST_BYTES = {"regions": 200, "edges": 130, "basins": 10, "contacts": 120, "und
 SENT_BYTES = 100
 #: Cut: bytes at the peak for each supervoxel of a group that follows its names through round 0; then,
 #: of groups that are cut together, for each supervoxel, and for each region that its group has sent on.
-#: Measured: 9.8 MiB of 11.2 for 124,000 supervoxels, 49.5 of 56 for 615,000 (most of it for 295,000 sent).
+#: Measured: 9.8 MiB of 12.2 for 124,000 supervoxels, 49.5 of 56 for 615,000 (most of it for 295,000 sent).
 CUT_BYTES_PER_SUPERVOXEL = 100
 CUT_HELD_BYTES, CUT_SENT_BYTES = 36, 120
 #: Groups that lie near each other are cut together up to this many bytes, or to what a task may take.
