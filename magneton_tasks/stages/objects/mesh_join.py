@@ -133,7 +133,10 @@ class _Join:
                     yield self._levels.next_unit(below, level - 1, self._grid.ends(child)), half
 
     def _unit(self, level: int, data: bytes) -> Meshes:
-        corners, faces = decode_fragment(data)
+        points, corners_of = decode_fragment(data)
+        # Draco gives a point twice where more than two triangles share an edge: it would come apart
+        corners, place = np.unique(points, axis=0, return_inverse=True)
+        faces = place.reshape(-1)[corners_of]
         assert corners.max(initial=0) < 1 << unit_bits(self._levels, level)
         ends = np.zeros((2, 2), np.int64)
         ends[:, 1] = len(corners), len(faces)
