@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bioimage_cpp.mesh import marching_cubes
+from scipy import ndimage
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3, vec3
 from magneton_tasks.formats.precomputed.mesh_reader import MeshReader
@@ -172,3 +173,14 @@ def test_nodes_tile_cells() -> None:
     assert node((64, 128, 512)) == (64, 64, 64)
     assert node((32, 96, 160)) == (32, 48, 40)
     assert node((97, 16, 192)) == (97, 16, 64)
+
+
+def test_a_sponge_over_eight_cells_is_closed_on_every_level(tmp_path: Path) -> None:
+    """Many edges of it have four triangles."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(40,) * 3), 1.0)
+    write_meshes(tmp_path, (noise > 0.1).astype(np.uint64), (0, 0, 0), (1, 1, 1), (24,) * 3)
+    reader = MeshReader.open(f"file://{tmp_path}")
+    for lod in range(3):
+        mesh = reader.mesh(1, lod)
+        assert mesh is not None
+        assert open_edges(mesh.vertices, mesh.faces) == 0
