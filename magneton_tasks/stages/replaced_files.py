@@ -96,8 +96,6 @@ def keep_objects(config: RunConfig, plan: Plan) -> None:
     OutputError, TemporaryError
         As `keep`.
     """
-    from magneton_tasks.work import file_list  # pyarrow
-
     objects, work = Objects(locate(config.paths.output)), WorkPaths(Path(config.paths.work))
     left = dict[str, Listed]()
     for section, folder in FOLDERS.items():
@@ -107,6 +105,8 @@ def keep_objects(config: RunConfig, plan: Plan) -> None:
             states = Manifest(work.records(stage, of_shards(mark))).read()
             left |= {file.name: file for file in named_in(_Valid(states).values())}
     if left and not left.items() <= {f.name: f for f in _sound(objects) if f.name in left}.items():
+        from magneton_tasks.work import file_list  # pyarrow
+
         with file_list.Sorted() as found:
             found.add(_sound(objects))
             found.add(left.values())

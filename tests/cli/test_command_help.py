@@ -90,6 +90,7 @@ def test_options_say_what_they_are(name: str) -> None:
 #: What people type; all else is what runs call.
 FOR_PEOPLE = (
     "sample", "config", "try", "tune", "cut", "run", "attach", "status", "evaluate", "view", "report",
+    "skeleton", "check-layer",
     "clean", "maintain", "doctor", "airflow", "warm", "completion",
 )  # fmt: skip
 
@@ -99,9 +100,9 @@ def test_what_runs_call_is_listed_by_help_all_alone() -> None:
     for option in ("--help", "--help-all"):
         result = CliRunner().invoke(cli, [option])
         assert result.exit_code == 0
-        listed = re.findall(r"^  ([a-z]\w*)  ", result.output, re.MULTILINE)
+        listed = re.findall(r"^  ([a-z][\w-]*)  ", result.output, re.MULTILINE)
         said[option] = set(listed) - {"h"}
-    plumbing = {s.name for s in (PROBE, *TABLE)} - {"cut"} | {"plan", "release"}
+    plumbing = {s.name for s in (PROBE, *TABLE)} - {"cut", "skeleton"} | {"plan", "release"}
     assert plumbing.isdisjoint(said["--help"]) and said["--help"] >= set(FOR_PEOPLE)
     assert said["--help-all"] == said["--help"] | plumbing
     assert {c for c in cli.commands if cli.commands[c].hidden} == plumbing

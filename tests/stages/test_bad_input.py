@@ -165,7 +165,7 @@ def test_a_partition_that_wasn_t_given_is_asked_for(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ too much
 def test_too_many_files_are_refused_with_what_would_help(copy_of: Copy) -> None:
     text = refused(copy_of(), ConfigError, {"paths.max_files": 50, "apply.sharding": "off"})
-    assert "66 files" in text
+    assert "67 files" in text
     assert "apply.sharding: on" in text
 
 

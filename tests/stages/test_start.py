@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -33,10 +34,12 @@ assert geometry.MAX_CELL_VOXELS
 geometry.MAX_CELL_VOXELS = 16_000
 
 def leave_note():
-    with open(os.path.join(os.environ["NOTES"], str(os.getpid())), "w") as file:
+    note = os.path.join(os.environ["NOTES"], str(os.getpid()))
+    with open(note + ".part", "w") as file:
         print(*sys.argv[1:2], *sorted(sys.modules), sep="\\n", file=file)
         if gc.isenabled() and gc.get_freeze_count() > 2 * len(gc.get_objects()):
             print("(searched for cycles among what was made since its imports)", file=file)
+    os.replace(note + ".part", note + ".note")
 
 def end(code, end=os._exit):
     leave_note()
@@ -44,6 +47,7 @@ def end(code, end=os._exit):
 
 atexit.register(leave_note)
 os._exit = end
+open(os.path.join(os.environ["NOTES"], str(os.getpid()) + ".started"), "w").close()
 """
 
 
@@ -71,7 +75,12 @@ class Watched:
         command = [sys.executable, "-m", "magneton_tasks", *map(str, arguments)]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        notes = [note.read_text().splitlines() for note in self._notes.iterdir()]
+        # the template may end after the command
+        until = time.monotonic() + 60
+        while any(not p.with_suffix(".note").exists() for p in self._notes.glob("*.started")):
+            assert time.monotonic() < until, "a process left no note"
+            time.sleep(0.05)
+        notes = [note.read_text().splitlines() for note in self._notes.glob("*.note")]
         return [(command, set(modules)) for command, *modules in notes]
 
 

@@ -296,6 +296,6 @@ def test_a_word_is_looked_for_in_names_and_then_in_meanings(config: Path) -> Non
     assert found("thres") == ["segment.threshold", "segment.aff_thresholds"]
     assert found("overlap") == ["block.overlap"]
     assert found("halo") == ["block.size"]
-    assert found("mip") == ["input.mip", "mask.mip"]
+    assert found("mip") == ["input.mip", "mask.mip", "mesh.mip", "skeleton.mip"]
     assert found("0") == []
     assert found("1") == ["schedule"]
