@@ -47,7 +47,6 @@ def end(code, end=os._exit):
 
 atexit.register(leave_note)
 os._exit = end
-open(os.path.join(os.environ["NOTES"], str(os.getpid()) + ".started"), "w").close()
 """
 
 
@@ -68,19 +67,20 @@ class Watched:
             "NOTES": str(self._notes),
         }
 
-    def __call__(self, *arguments: object) -> list[Process]:
-        """Command and modules of each process that took part."""
+    def __call__(self, *arguments: object, last: str = "") -> list[Process]:
+        """Command and modules of each process that took part; ``last``: may end after the command."""
         for note in self._notes.iterdir():
             note.unlink()
         command = [sys.executable, "-m", "magneton_tasks", *map(str, arguments)]
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        # the template may end after the command
         until = time.monotonic() + 60
-        while any(not p.with_suffix(".note").exists() for p in self._notes.glob("*.started")):
-            assert time.monotonic() < until, "a process left no note"
+        while True:
+            notes = [note.read_text().splitlines() for note in self._notes.glob("*.note")]
+            if not last or any(command == last for command, *_ in notes):
+                break
+            assert time.monotonic() < until, f"{last} left no note"
             time.sleep(0.05)
-        notes = [note.read_text().splitlines() for note in self._notes.glob("*.note")]
         return [(command, set(modules)) for command, *modules in notes]
 
 
@@ -102,7 +102,9 @@ def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], WatchedR
     def run(method: str) -> WatchedRun:
         folder = tmp_path_factory.mktemp(method)
         watched, config = Watched(folder), write_tiny_volume(folder, method=method)
-        return WatchedRun(folder, config, watched, watched("run", config, "--workers", 1))
+        return WatchedRun(
+            folder, config, watched, watched("run", config, "--workers", 1, last=method)
+        )
 
     return run
 
