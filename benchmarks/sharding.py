@@ -71,7 +71,8 @@ def _files() -> list[Row]:
     """What plan counts for a large volume."""
     from magneton_tasks.base.geometry import Box
     from magneton_tasks.config.read import parse_config
-    from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+    from magneton_tasks.plan.geometry import make_geometry
+    from magneton_tasks.plan.volume_facts import VolumeFacts
 
     chunk: Vec3 = (64, 64, 64)
     paths = "{input: file:///in, output: file:///out, work: /work}"

@@ -14,8 +14,9 @@ from magneton_tasks.base.geometry import Vec3
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.formats.metadata import read_metadata
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import Geometry, make_geometry
 from magneton_tasks.plan.plan import Fingerprints, digest
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.work.paths import WorkPaths
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -193,5 +193,9 @@ def _pool(attempt: Attempt, columns: Mapping[str, StageColumns]) -> Data | None:
         return None
     with suppress(OSError, ValueError, json.JSONDecodeError):
         report = pool_report(attempt)
-        return None if report is None else {**report, "largest": report.get("largest", [])[:10]}
+        if report is None:
+            return None
+        # a script's numbers are exact up to 2^53 only
+        largest = [{**o, "global_id": str(o["global_id"])} for o in report.get("largest", [])[:10]]
+        return {**report, "largest": largest}
     return None

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-from magneton_tasks.base.geometry import Box, Size3, Vec3, ceil_div, vec3
+from magneton_tasks.base.geometry import Box, Vec3, ceil_div, vec3
 from magneton_tasks.base.grid import Grid
 from magneton_tasks.base.units import several
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.errors import ConfigError
-from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.precomputed.sharding import Sharding, chunk_sizes
 from magneton_tasks.plan import mips
 from magneton_tasks.plan.block_grid import make_grid, segmented_box
 from magneton_tasks.plan.object_grid import ObjectGrid
 from magneton_tasks.plan.stage_table import SECTIONS, Method, Section, facts
+from magneton_tasks.plan.volume_facts import VolumeFacts
 
 #: Largest cell, in voxels: 512^3; larger ones serve no purpose but more mips at once.
 MAX_CELL_VOXELS = 2**27
@@ -188,28 +188,6 @@ class Geometry:
 def _grid(data: Mapping[str, Any]) -> Grid:
     z, y, x = (tuple(c) for c in data["cuts"])
     return Grid((z, y, x), vec3(data["halo_low"]), vec3(data["halo_high"]))
-
-
-@dataclass(frozen=True, slots=True)
-class VolumeFacts:
-    """What a plan keeps of the input volume; see :class:`magneton_tasks.formats.info.VolumeInfo`."""
-
-    box: Box
-    voxel_size_nm: Size3
-    chunk_size: Vec3
-    dtype: str
-    channels: int
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> VolumeFacts:
-        """Back from what JSON makes of it."""
-        box = Box(vec3(data["box"]["begin"]), vec3(data["box"]["end"]))
-        z, y, x = data["voxel_size_nm"]
-        return cls(box, (z, y, x), vec3(data["chunk_size"]), data["dtype"], data["channels"])
-
-    @classmethod
-    def of(cls, info: VolumeInfo) -> VolumeFacts:
-        return cls(info.box, info.voxel_size_nm, info.chunk_size, info.dtype, info.channels)
 
 
 def make_geometry(config: RunConfig, volume: VolumeFacts, sharded: bool | None = None) -> Geometry:

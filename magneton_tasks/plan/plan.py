@@ -17,11 +17,12 @@ from magneton_tasks.base.json_object import json_object
 from magneton_tasks.config.thresholds import text_of
 from magneton_tasks.errors import BadDataError, OtherVersionError
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.place_threshold import PlaceThreshold
 from magneton_tasks.plan.replaced import Replaced
 from magneton_tasks.plan.stage_plan import START_S, StagePlan
 from magneton_tasks.plan.stage_table import STAGES, round_of
+from magneton_tasks.plan.volume_facts import VolumeFacts
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

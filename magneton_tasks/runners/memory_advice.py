@@ -18,10 +18,11 @@ from magneton_tasks.config.model import RunConfig
 from magneton_tasks.config.runner_names import RunnerName
 from magneton_tasks.config.segment import USUAL_THRESHOLD
 from magneton_tasks.errors import ConfigError, OutOfMemoryError
-from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import make_geometry
 from magneton_tasks.plan.memory import writing_memory
 from magneton_tasks.plan.plan import Plan
 from magneton_tasks.plan.stage_table import OF_GROUPS, WRITING
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.runners import this_machine
 from magneton_tasks.runners.registry import RUNNERS
 from magneton_tasks.runners.resources import USABLE

@@ -19,7 +19,7 @@ from magneton_tasks.errors import ConfigError, worst
 from magneton_tasks.formats.metadata import read_input
 from magneton_tasks.kernels.compiled import archives as kernel_archives
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import VolumeFacts
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.runners.warming import ensure_warm
 from magneton_tasks.stages.loop import explain, failure_of, finish, say
 from magneton_tasks.work.attempt import Attempt

@@ -32,8 +32,9 @@ from magneton_tasks.formats.listed import LIST_FILE, Listed
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed.owner import OWNER_FILE
 from magneton_tasks.plan.fingerprints import of_shards
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.plan import Fingerprints, Plan, digest
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.stages.objects.kinds import FOLDERS
 from magneton_tasks.work import settled
 from magneton_tasks.work.attempt import Attempt

@@ -12,8 +12,9 @@ from magneton_tasks.airflow.service import home as homes
 from magneton_tasks.base.geometry import Box
 from magneton_tasks.config.read import parse_config
 from magneton_tasks.plan import cost_exact
-from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import make_geometry
 from magneton_tasks.plan.memory import TYPICAL, project_memory, usual_memory
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.stages.planning import group_work
 

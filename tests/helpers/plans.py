@@ -7,7 +7,7 @@ from typing import Any
 
 from magneton_tasks.base.geometry import Box, Size3, Vec3
 from magneton_tasks.config.read import RunConfig, parse_config
-from magneton_tasks.plan.geometry import VolumeFacts
+from magneton_tasks.plan.volume_facts import VolumeFacts
 
 MINIMAL = """\
 paths:

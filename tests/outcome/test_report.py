@@ -137,7 +137,7 @@ def test_objects_and_their_sizes_are_those_of_the_output(base: Run, expected: li
     assert pool["objects"] == base.result("verify")["objects"]
     largest = voxels.argmax()
     assert (pool["largest"][0]["global_id"], pool["largest"][0]["voxels"]) == (
-        ids[largest],
+        str(ids[largest]),
         voxels[largest],
     )
 

@@ -20,8 +20,9 @@ from magneton_tasks.config.types import Section
 from magneton_tasks.kernels import versions
 from magneton_tasks.plan import stage_table
 from magneton_tasks.plan.fingerprints import decisive, make_fingerprints
-from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import make_geometry
 from magneton_tasks.plan.plan import Fingerprints
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.stages.planning.sampling import samples_key
 from magneton_tasks.trials import try_box
 from magneton_tasks.trials.trial import EXACT as EXACT_TRIAL

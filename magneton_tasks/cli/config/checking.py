@@ -10,7 +10,8 @@ import click
 from magneton_tasks.config.read import RunConfig, load_config
 from magneton_tasks.errors import NoInputError
 from magneton_tasks.formats.metadata import VolumeInfo, read_input
-from magneton_tasks.plan.geometry import VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import make_geometry
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.stages.planning import checks, doubtful
 from magneton_tasks.work.paths import WorkPaths
 

@@ -21,14 +21,9 @@ from magneton_tasks.config.thresholds import (
 from magneton_tasks.config.types import THRESHOLD
 from magneton_tasks.errors import LeaseHeldError
 from magneton_tasks.formats.metadata import VolumeInfo, read_input
-from magneton_tasks.plan.geometry import (
-    Geometry,
-    VolumeFacts,
-    check_files,
-    count_files,
-    make_geometry,
-)
+from magneton_tasks.plan.geometry import Geometry, check_files, count_files, make_geometry
 from magneton_tasks.plan.plan import Plan
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.runners.arrays.scheduler import LeftJob, Limits
 from magneton_tasks.stages import claims
 from magneton_tasks.stages.planning import (

@@ -15,8 +15,9 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.metadata import read_input
 from magneton_tasks.formats.precomputed.owner import read_owner
 from magneton_tasks.plan.fingerprints import make_fingerprints
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts, make_geometry
+from magneton_tasks.plan.geometry import Geometry, make_geometry
 from magneton_tasks.plan.plan import Fingerprints, ThresholdChoice
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.stages.planning import checks, thresholds
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from magneton_tasks.base.grid import Ranges
 from magneton_tasks.config.read import RunConfig
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.geometry import Geometry, VolumeFacts
+from magneton_tasks.plan.geometry import Geometry
 from magneton_tasks.plan.memory import TYPICAL, Density, project_memory
 from magneton_tasks.plan.plan import Cut
 from magneton_tasks.plan.stage_plan import StagePlan, all_of
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.runners import resources, this_machine
 from magneton_tasks.runners.arrays import limits as limits_of_cluster
 from magneton_tasks.runners.arrays.scheduler import Limits, Scheduler

@@ -10,7 +10,8 @@ from magneton_tasks.base.geometry import Size3, Vec3, ceil_div, vec3
 from magneton_tasks.config.model import RunConfig
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.plan import cost_exact, cost_overlap
-from magneton_tasks.plan.geometry import VolumeFacts, count_files, make_geometry
+from magneton_tasks.plan.geometry import count_files, make_geometry
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.runners.resources import USABLE
 
 #: Edges of blocks that are proposed, in voxels: more makes restarts dear, less makes many borders.

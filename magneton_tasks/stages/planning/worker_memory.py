@@ -10,7 +10,7 @@ from magneton_tasks.config.read import RunConfig
 from magneton_tasks.errors import ConfigError
 from magneton_tasks.plan import cost_exact, cost_overlap
 from magneton_tasks.plan.cost_rest import Memory
-from magneton_tasks.plan.geometry import VolumeFacts
+from magneton_tasks.plan.volume_facts import VolumeFacts
 from magneton_tasks.runners import memory_advice, this_machine
 from magneton_tasks.runners.registry import Kind, runner_of
 
