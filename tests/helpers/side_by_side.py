@@ -20,6 +20,8 @@ EXACT: dict[str, Any] = {
 #: What `write` makes at these differs.
 THRESHOLDS = (0.3, 0.6)
 TEXTS = ",".join(map(str, THRESHOLDS))
+#: YAML that asks for meshes and skeletons of all objects.
+IN_3D = "mesh: {mip: 1, dust_um3: 0}\nskeleton: {mip: 1, dust_um3: 0}\n"
 
 
 def write(folder: Path, more: str = "") -> Path:
@@ -36,7 +38,7 @@ def write(folder: Path, more: str = "") -> Path:
 
 
 def assert_as_alone(config: Path, local: Path) -> None:
-    """Each output has the voxels that a local run of its threshold alone makes (below ``local``)."""
+    """Each output has the voxels that a local run of its threshold alone makes (below ``local``), and its objects' shapes."""
     found = {}
     for threshold in THRESHOLDS:
         alone = {
@@ -47,7 +49,12 @@ def assert_as_alone(config: Path, local: Path) -> None:
             "paths.output": f"file://{local}/{threshold}/segmentation",
         }
         run = volumes.run_pipeline(config, alone, run=f"alone-{threshold}")
-        url = f"file://{config.parent}/at {threshold}/segmentation"
-        found[threshold] = volumes.read_segmentation(url)
+        made = config.parent / f"at {threshold}" / "segmentation"
+        found[threshold] = volumes.read_segmentation(f"file://{made}")
+        for folder in ("mesh", "skeletons"):
+            shards = {p.name: p.read_bytes() for p in (made / folder).glob("*.shard")}
+            expected = local / str(threshold) / "segmentation" / folder
+            assert shards == {p.name: p.read_bytes() for p in expected.glob("*.shard")}
+            assert bool(shards) == (f"\n{folder[:4]}" in config.read_text())
         np.testing.assert_array_equal(found[threshold], volumes.read_segmentation(run))
     assert len({voxels.tobytes() for voxels in found.values()}) == len(THRESHOLDS)

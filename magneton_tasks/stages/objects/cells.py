@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from magneton_tasks.base.geometry import Box, Vec3, vec3
+from magneton_tasks.base.units import several
 from magneton_tasks.formats.precomputed.store import PrecomputedStore
 from magneton_tasks.kernels import compact
 from magneton_tasks.kernels.label_sizes import label_sizes
@@ -122,7 +123,7 @@ class CellStage:
             self.made.shard_bits,
         )
         info["files"] = files_info({pieces.PIECES: written})
-        return Outcome("done", cell_input, info=info, summary=f"{ids.size:,} pieces")
+        return Outcome("done", cell_input, info=info, summary=several(ids.size, "piece"))
 
     def _placed(
         self, ids: NDArray[np.uint64], voxels: NDArray[np.uint32], data: dict[int, bytes]

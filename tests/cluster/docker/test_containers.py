@@ -135,7 +135,7 @@ def test_several_thresholds_are_the_same_as_of_the_local_runner(
     place: Path, engine: Engine, tmp_path: Path
 ) -> None:
     """Every output is mounted where it is written, though none exists before."""
-    config = side_by_side.write(place, DOCKER)
+    config = side_by_side.write(place, side_by_side.IN_3D + DOCKER)
     own(place)
     magneton("run", config, "--thresholds", side_by_side.TEXTS)
     side_by_side.assert_as_alone(config, tmp_path)

@@ -41,8 +41,10 @@ def test_rounds_go_on_after_a_kill_between_two_and_the_result_is_identical(
     assert_few_files(place.path / "work")
 
 
-def test_several_thresholds_are_one_attempt(place: Place, tmp_path: Path) -> None:
-    config = side_by_side.write(place.path, only_slurm({"max_running": 3}))
+def test_several_thresholds_with_meshes_and_skeletons_are_one_attempt(
+    place: Place, tmp_path: Path
+) -> None:
+    config = side_by_side.write(place.path, side_by_side.IN_3D + only_slurm({"max_running": 3}))
     place.own()
     place.run(config, "--thresholds", side_by_side.TEXTS)
     side_by_side.assert_as_alone(config, tmp_path)
