@@ -144,7 +144,9 @@ def test_the_first_segment_says_that_it_compiles_and_how_far_it_is(own: Own) -> 
         encoding="utf-8",
         timeout=PATIENCE_S,
     )
-    child.expect("compiling Magneton's code for this CPU, once: up to 60 CPU seconds")
+    child.expect(
+        f"compiling Magneton's code for this CPU, once: up to {archives.COMPILE_S} CPU seconds"
+    )
     for _ in range(2):
         child.expect(r"compiled \d+ of about \d+ functions, \d+ s")
     child.close(force=True)
