@@ -140,9 +140,9 @@ def test_objects_and_their_sizes_are_those_of_the_output(base: Run, expected: li
         ids[largest],
         voxels[largest],
     )
-    # scripts round numbers above 2^53
     page = data_of(base.attempt.paths.page)
-    assert page is not None and page["pool"]["largest"][0]["global_id"] == str(ids[largest])
+    assert page is not None  # scripts round numbers above 2^53
+    assert page["summary"]["pool"]["largest"][0]["global_id"] == str(ids[largest])
 
 
 def test_written_bytes_are_those_on_disk(base: Run) -> None:
