@@ -14,18 +14,10 @@ from magneton_tasks.errors import BadDataError, NoInputError
 from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed.keyed_shards import Ids, KeyedSharding
+from magneton_tasks.formats.precomputed.minishard import Index
 
 #: gzip makes at most so many bytes of one.
 _GZIP_MOST = 1032
-
-
-@dataclass(frozen=True)
-class Index:
-    """Where the values of a minishard lie in their file: uint64 (n,) each, keys ascending."""
-
-    ids: Ids
-    begins: Ids
-    sizes: Ids
 
 
 @dataclass(frozen=True)
@@ -86,9 +78,7 @@ class ShardReader:
             data = _inflated(data, self.sharding.index_encoding)
         if len(data) % 24:
             raise BadDataError(f"the index of minishard {minishard} has {len(data)} bytes")
-        rows = np.frombuffer(data, "<u8").reshape(3, -1)
-        ends = np.cumsum(rows[1] + rows[2], dtype=np.uint64) + np.uint64(head)
-        return Index(np.cumsum(rows[0], dtype=np.uint64), ends - rows[2], rows[2])
+        return Index.decoded(data, head)
 
     def ids(self) -> Ids:
         """All keys of the file, uint64 (n,), by minishard."""
@@ -96,11 +86,8 @@ class ShardReader:
 
     def find(self, key: int) -> tuple[int, int] | None:
         """Begin and size of a value, as it is stored; None: the file doesn't hold it."""
-        index = self.index(int(self.sharding.place(np.array([key], np.uint64))[1][0]))
-        at = int(np.searchsorted(index.ids, np.uint64(key)))
-        if at == len(index.ids) or int(index.ids[at]) != key:
-            return None
-        return int(index.begins[at]), int(index.sizes[at])
+        minishard = int(self.sharding.place(np.array([key], np.uint64))[1][0])
+        return self.index(minishard).find(key)
 
     def read(self, key: int) -> bytes | None:
         """A value; None: the file doesn't hold it. Raises as `index` does."""

@@ -11,7 +11,6 @@ See `sharding` for which chunks a file holds.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from magneton_tasks.base.failures import telling
 from magneton_tasks.base.geometry import Box, vec3
@@ -27,6 +25,7 @@ from magneton_tasks.errors import BadDataError
 from magneton_tasks.formats.inflating import decompress
 from magneton_tasks.formats.info import VolumeInfo
 from magneton_tasks.formats.precomputed.chunks import compress
+from magneton_tasks.formats.precomputed.minishard import Index
 from magneton_tasks.formats.precomputed.sharding import Sharding
 
 #: No chunk and no index has more bytes: what says so is damage.
@@ -66,7 +65,7 @@ class ShardedChunks:
     info: VolumeInfo
     sharding: Sharding
     directory: Path
-    _indices: dict[tuple[str, int], _Index] = field(default_factory=dict, repr=False)
+    _indices: dict[tuple[str, int], Index] = field(default_factory=dict, repr=False)
 
     def load(self, chunk: Box, most: int) -> tuple[bytes | None, Path]:
         """A chunk of ``most`` bytes, inflated, and the file that holds it, or would.
@@ -76,8 +75,8 @@ class ShardedChunks:
         BadDataError
             The file is cut off or damaged.
         """
-        begin = zip(chunk.begin, self.info.box.begin, self.info.chunk_size, strict=True)
-        chunk_id = self.sharding.chunk_id(vec3((c - b) // s for c, b, s in begin))
+        corner = zip(chunk.begin, self.info.box.begin, self.info.chunk_size, strict=True)
+        chunk_id = self.sharding.chunk_id(vec3((c - b) // s for c, b, s in corner))
         name, minishard = self.sharding.place(chunk_id)
         path = self.directory / name
         with telling(f"{path} can't be read"):
@@ -86,14 +85,17 @@ class ShardedChunks:
                     index = self._indices.get((name, minishard))
                     if index is None:
                         index = self._indices[name, minishard] = self._index(file, minishard)
-                    data = index.read(file, chunk_id)
+                    found = index.find(chunk_id)
+                    if found is None:
+                        return None, path
+                    begin, size = found
+                    file.seek(begin)
+                    data = _exactly(file, size)
             except FileNotFoundError:
                 return None, path
-        if data is None:
-            return None, path
         return _inflated(data, self.sharding.data_encoding, most), path
 
-    def _index(self, file: BinaryIO, minishard: int) -> _Index:
+    def _index(self, file: BinaryIO, minishard: int) -> Index:
         first = 16 << self.sharding.minishard_bits
         file.seek(16 * minishard)
         begin, end = (int(v) for v in np.frombuffer(_exactly(file, 16), "<u8"))
@@ -104,26 +106,7 @@ class ShardedChunks:
             data = _inflated(data, self.sharding.index_encoding, most)
         if len(data) % 24:
             raise BadDataError(f"its index has {len(data)} bytes, which are no whole chunks")
-        rows = np.frombuffer(data, "<u8").reshape(3, -1)
-        ends = np.cumsum(rows[1] + rows[2]) + np.uint64(first)
-        return _Index(np.cumsum(rows[0]), ends - rows[2], rows[2])
-
-
-@dataclass(frozen=True)
-class _Index:
-    """Where the chunks of a minishard lie: uint64 (n,) each, ids ascending; begins in the file."""
-
-    ids: NDArray[np.uint64]
-    begins: NDArray[np.uint64]
-    sizes: NDArray[np.uint64]
-
-    def read(self, file: BinaryIO, chunk_id: int) -> bytes | None:
-        """A chunk as it is stored; None: the shard doesn't hold it."""
-        at = bisect_left(self.ids, chunk_id)
-        if at == len(self.ids) or self.ids[at] != chunk_id:
-            return None
-        file.seek(int(self.begins[at]))
-        return _exactly(file, int(self.sizes[at]))
+        return Index.decoded(data, first)
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:

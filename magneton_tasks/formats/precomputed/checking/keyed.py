@@ -11,8 +11,9 @@ from magneton_tasks.errors import BadDataError, NoInputError
 from magneton_tasks.formats.objects import Objects
 from magneton_tasks.formats.precomputed.checking import files
 from magneton_tasks.formats.precomputed.checking.report import Part
-from magneton_tasks.formats.precomputed.keyed_reader import Index, ShardReader
+from magneton_tasks.formats.precomputed.keyed_reader import ShardReader
 from magneton_tasks.formats.precomputed.keyed_shards import Ids, KeyedSharding
+from magneton_tasks.formats.precomputed.minishard import Index
 
 _DAMAGED = "damaged"
 
